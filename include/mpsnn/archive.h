@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "mpsnn/graph.h"
+
+/// Archives: one safetensors file. Tensors are weights and optimizer state; the header's metadata
+/// holds the graphs as JSON with a format version. No code is stored or run.
+namespace mpsnn {
+
+/// Collects objects and writes them as one file. Apple: NSKeyedArchiver.
+class KeyedArchiver {
+ public:
+  /// Adds a graph under a key: its nodes, data sources with their latest weights on the graph's device,
+  /// optimizers and moments. Data sources shared by graphs are stored once. Waits for committed work.
+  /// Throws InvalidArgumentError for an empty or repeated key.
+  void encode(const std::string& key, const Graph& graph);
+  /// Free text beside the objects.
+  void set_metadata(const std::string& key, std::string value);
+  /// Atomic: the file named holds the old contents or the new ones, never a part. Throws FileError
+  /// (also where the disk is full; the temporary file is removed).
+  void write(const std::string& path) const;
+
+ private:
+  struct Impl;
+  std::shared_ptr<Impl> impl_;
+
+ public:
+  KeyedArchiver();
+};
+
+/// A file that was opened and checked. Graphs decoded from one archive share their data sources.
+class Archive {
+ public:
+  std::vector<std::string> keys() const;
+  const std::map<std::string, std::string>& metadata() const;
+  /// Compiles the graph for the unarchiver's device with the stored weights and optimizer state.
+  /// Throws InvalidArgumentError for an unknown key, ArchiveError.
+  Graph decode_graph(const std::string& key) const;
+  struct Impl;
+  explicit Archive(std::shared_ptr<Impl> impl) : impl_(std::move(impl)) {}
+
+ private:
+  std::shared_ptr<Impl> impl_;
+};
+
+/// Opens archives for a device. Apple: MPSKeyedUnarchiver.
+class KeyedUnarchiver {
+ public:
+  explicit KeyedUnarchiver(const Device& device) : device_(device) {}
+  /// Maps and checks the file. Throws FileError, ArchiveError (truncated, foreign, newer format).
+  Archive open(const std::string& path) const;
+
+ private:
+  Device device_;
+};
+
+}  // namespace mpsnn

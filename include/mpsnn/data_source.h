@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "mpsnn/types.h"
+
+/// Data sources: where weights come from and where they live. A data source has state on each device
+/// that uses it (weights, optimizer moments, time step): every graph on that device that holds the
+/// same data source sees the same weights, the latest at each encode. Handles are shared_ptr; the
+/// same pointer means the same weights.
+namespace mpsnn {
+
+/// A neuron with its parameters. Apple: MPSNNNeuronDescriptor.
+struct NeuronDescriptor {
+  NeuronType type = NeuronType::NONE;
+  float a = 0, b = 0, c = 0;
+  friend bool operator==(const NeuronDescriptor&, const NeuronDescriptor&) = default;
+};
+
+/// Geometry of a convolution. Apple: MPSCNNConvolutionDescriptor.
+struct ConvolutionDescriptor {
+  std::int64_t kernel_width = 3, kernel_height = 3;
+  std::int64_t input_feature_channels = 1, output_feature_channels = 1;
+  std::int64_t stride_in_pixels_x = 1, stride_in_pixels_y = 1;
+  std::int64_t groups = 1;
+  std::int64_t dilation_rate_x = 1, dilation_rate_y = 1;
+  /// Applied to the result; must be NONE where the node is trained (use a neuron node: it is fused).
+  NeuronDescriptor fused_neuron_descriptor;
+  /// Elements of the weights: out · height · width · in / groups.
+  std::int64_t weight_count() const noexcept {
+    return output_feature_channels * kernel_height * kernel_width * (input_feature_channels / groups);
+  }
+  friend bool operator==(const ConvolutionDescriptor&, const ConvolutionDescriptor&) = default;
+};
+
+/// How an optimizer regularises: adds scale·sign(v) (L1) or scale·v (L2) to the gradient.
+enum class RegularizationType : std::int32_t { NONE = 0, L1 = 1, L2 = 2 };
+
+/// What all optimizers share. Order: clip, rescale, regularise. Apple: MPSNNOptimizerDescriptor.
+struct OptimizerDescriptor {
+  double learning_rate = 1e-3;
+  double gradient_rescale = 1.0;
+  bool apply_gradient_clipping = false;
+  double gradient_clip_max = 0.0, gradient_clip_min = 0.0;
+  RegularizationType regularization_type = RegularizationType::NONE;
+  double regularization_scale = 0.0;
+};
+
+/// Base of the optimizers; attached to data sources. The learning rate is read at each encode, so it
+/// may be changed between steps. One optimizer may serve many data sources: moments and time step
+/// belong to each data source's state on the device. Apple: MPSNNOptimizer.
+class Optimizer {
+ public:
+  virtual ~Optimizer() = default;
+  explicit Optimizer(OptimizerDescriptor descriptor);
+
+  double learning_rate() const noexcept { return descriptor_.learning_rate; }
+  /// Throws InvalidArgumentError unless finite and >= 0.
+  void set_learning_rate(double rate);
+  const OptimizerDescriptor& descriptor() const noexcept { return descriptor_; }
+
+  /// "optimizer_adam": the operation that updates a parameter.
+  virtual std::string_view operation() const noexcept = 0;
+  /// Names of the moment vectors kept beside each parameter, zero at first ("momentum", "velocity").
+  virtual std::vector<std::string> moments() const = 0;
+  /// Numbers that may change between steps, in the operation's order; index 0 is the learning rate.
+  virtual std::vector<double> scalars() const = 0;
+  /// Every parameter by name, to archive, print and rebuild the optimizer.
+  virtual AttributeMap attributes() const = 0;
+
+ protected:
+  OptimizerDescriptor descriptor_;
+};
+
+/// v -= lr·g, or with momentum m = μ·m + lr·g; v -= m; Nesterov: m = μ·m + g; v -= lr·(g + μ·m).
+/// Apple: MPSNNOptimizerStochasticGradientDescent.
+class OptimizerStochasticGradientDescent final : public Optimizer {
+ public:
+  explicit OptimizerStochasticGradientDescent(double learning_rate = 1e-3, double momentum_scale = 0.0,
+                                              bool use_nesterov_momentum = false);
+  OptimizerStochasticGradientDescent(OptimizerDescriptor descriptor, double momentum_scale,
+                                     bool use_nesterov_momentum);
+  double momentum_scale() const noexcept { return momentum_scale_; }
+  bool use_nesterov_momentum() const noexcept { return nesterov_; }
+  std::string_view operation() const noexcept override;
+  std::vector<std::string> moments() const override;
+  std::vector<double> scalars() const override;
+  AttributeMap attributes() const override;
+
+ private:
+  double momentum_scale_;
+  bool nesterov_;
+};
+
+/// t += 1; lr_t = lr·√(1−β2^t)/(1−β1^t); m = β1·m + (1−β1)·g; u = β2·u + (1−β2)·g²;
+/// v -= lr_t·m/(√u + ε). Apple: MPSNNOptimizerAdam.
+class OptimizerAdam final : public Optimizer {
+ public:
+  explicit OptimizerAdam(double learning_rate = 1e-3, double beta1 = 0.9, double beta2 = 0.999,
+                         double epsilon = 1e-8, std::int64_t time_step = 0);
+  OptimizerAdam(OptimizerDescriptor descriptor, double beta1, double beta2, double epsilon,
+                std::int64_t time_step);
+  double beta1() const noexcept { return beta1_; }
+  double beta2() const noexcept { return beta2_; }
+  double epsilon() const noexcept { return epsilon_; }
+  /// Updates counted before the first one here; each data source counts on from it.
+  std::int64_t time_step() const noexcept { return time_step_; }
+  std::string_view operation() const noexcept override;
+  std::vector<std::string> moments() const override;
+  std::vector<double> scalars() const override;
+  AttributeMap attributes() const override;
+
+ private:
+  double beta1_, beta2_, epsilon_;
+  std::int64_t time_step_;
+};
+
+/// The optimizer that `attributes()` describes; "type" names its class. Throws InvalidArgumentError.
+std::shared_ptr<Optimizer> make_optimizer(const AttributeMap& attributes);
+
+/// One trainable array of a data source.
+struct ParameterInfo {
+  std::string name;                   // "weights", "bias"
+  std::vector<std::int64_t> shape;    // OHWI for weights, (O) for bias
+};
+
+/// Base of all data sources.
+class DataSource {
+ public:
+  virtual ~DataSource() = default;
+  DataSource(const DataSource&) = delete;
+  DataSource& operator=(const DataSource&) = delete;
+
+  const std::string& label() const noexcept { return label_; }
+  void set_label(std::string label) { label_ = std::move(label); }
+  /// Null: never updated. Changing it between encodes is allowed; moments start at zero.
+  const std::shared_ptr<Optimizer>& optimizer() const noexcept { return optimizer_; }
+  void set_optimizer(std::shared_ptr<Optimizer> optimizer) { optimizer_ = std::move(optimizer); }
+  /// false: frozen. No gradient is computed for it even where an optimizer is set. Default true.
+  bool trainable() const noexcept { return trainable_; }
+  void set_trainable(bool on) { trainable_ = on; }
+  /// true where gradients are wanted: trainable and an optimizer is set.
+  bool is_updated() const noexcept { return trainable_ && optimizer_ != nullptr; }
+
+  /// "ConvolutionDataSource".
+  virtual std::string_view class_name() const noexcept = 0;
+  virtual std::vector<ParameterInfo> parameters() const = 0;
+  /// The values that a device starts from, float32. Throws InvalidArgumentError for an unknown name.
+  virtual const std::vector<float>& initial(std::string_view parameter) const = 0;
+  /// Replaces the values that new devices start from (devices already in use: Device::write_parameter).
+  virtual void set_initial(std::string_view parameter, std::vector<float> values) = 0;
+  /// The descriptor's fields, for archives and plans.
+  virtual AttributeMap attributes() const = 0;
+
+  struct DeviceStates;  // owned here, filled by the runtime: one state a device
+  DeviceStates& device_states() const noexcept { return *states_; }
+
+ protected:
+  DataSource(std::string label, std::shared_ptr<Optimizer> optimizer);
+
+ private:
+  std::string label_;
+  std::shared_ptr<Optimizer> optimizer_;
+  bool trainable_ = true;
+  std::shared_ptr<DeviceStates> states_;
+};
+
+/// Weights of a convolution: OHWI ([out][height][width][in / groups]) and a bias a channel.
+/// Apple: MPSCNNConvolutionDataSource.
+class ConvolutionDataSource final : public DataSource {
+ public:
+  /// Throws InvalidArgumentError when a count does not fit the descriptor, which is checked as well.
+  ConvolutionDataSource(ConvolutionDescriptor descriptor, std::vector<float> weights,
+                        std::optional<std::vector<float>> bias_terms = std::nullopt, std::string label = "",
+                        std::shared_ptr<Optimizer> optimizer = nullptr);
+  const ConvolutionDescriptor& descriptor() const noexcept { return descriptor_; }
+  bool has_bias() const noexcept { return bias_.has_value(); }
+  std::string_view class_name() const noexcept override;
+  std::vector<ParameterInfo> parameters() const override;
+  const std::vector<float>& initial(std::string_view parameter) const override;
+  void set_initial(std::string_view parameter, std::vector<float> values) override;
+  AttributeMap attributes() const override;
+
+ private:
+  ConvolutionDescriptor descriptor_;
+  std::vector<float> weights_;
+  std::optional<std::vector<float>> bias_;
+};
+
+}  // namespace mpsnn

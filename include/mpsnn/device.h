@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <cstdint>
+#include <exception>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "mpsnn/data_source.h"
+#include "mpsnn/types.h"
+
+/// Devices, memory and command buffers. Handles: a copy means the same object.
+namespace mpsnn {
+
+class CommandQueue;
+namespace runtime {
+struct DeviceState;
+struct QueueState;
+struct BufferState;
+struct ImageState;
+struct CommandBufferState;
+}  // namespace runtime
+
+/// Bytes held on a device.
+struct MemoryStatistics {
+  std::size_t current = 0;  // in use: buffers, images, parameters, heaps
+  std::size_t peak = 0;     // highest `current` so far
+  std::size_t heap = 0;     // part of current: heaps of the queues' temporaries
+  std::size_t cached = 0;   // freed and kept for reuse, beside `current`
+};
+
+/// A device. Thread-safe. Apple: MTLDevice.
+class Device {
+ public:
+  /// The best here: metal, then cuda, then cpu; or the kind named ("cpu", "null").
+  /// Throws InvalidArgumentError for an unknown kind, listing those there are.
+  explicit Device(const std::string& kind = "");
+  /// Kinds that this build and machine have.
+  static std::vector<std::string> available();
+
+  std::string kind() const;
+  std::string name() const;
+  CommandQueue command_queue(const std::string& label = "") const;
+  MemoryStatistics memory_statistics() const;
+  /// Gives cached memory back to the system.
+  void trim() const;
+  /// Waits for all that was committed to any queue of the device.
+  void synchronize() const;
+
+  /// The latest values of a data source's parameter on this device ("weights", "bias",
+  /// "weights.momentum" …), float32; the initial ones if it was never used here. Waits for committed
+  /// work. Throws InvalidArgumentError for an unknown name.
+  std::vector<float> read_parameter(const DataSource& source, const std::string& parameter) const;
+  /// Replaces them; takes effect for work encoded afterwards. Waits for committed work.
+  void write_parameter(DataSource& source, const std::string& parameter, std::span<const float> values) const;
+  /// Names of the parameters and optimizer moments that the data source has here.
+  std::vector<std::string> parameter_names(const DataSource& source) const;
+  /// Updates made to the data source here. Adam's t.
+  std::int64_t time_step(const DataSource& source) const;
+  void set_time_step(DataSource& source, std::int64_t step) const;
+
+  friend bool operator==(const Device& a, const Device& b) { return a.state_ == b.state_; }
+  const std::shared_ptr<runtime::DeviceState>& state() const noexcept { return state_; }
+  explicit Device(std::shared_ptr<runtime::DeviceState> state) : state_(std::move(state)) {}
+
+ private:
+  std::shared_ptr<runtime::DeviceState> state_;
+};
+
+/// A batch of images on a device, (N, H, W, C). Apple: MPSImage, MPSImageBatch.
+class Image {
+ public:
+  /// Zero-filled. Throws InvalidArgumentError for sizes < 1, OutOfMemoryError.
+  Image(const Device& device, ImageSize size, DataType format = DataType::FLOAT32);
+  /// Copies `bytes` of the caller's data, which may change afterwards.
+  Image(const Device& device, ImageSize size, DataType format, const void* data);
+  /// Shares the caller's memory (64-byte aligned is fastest; CPU only: UnsupportedError elsewhere);
+  /// `owner` is held for as long as the image or work on it lives.
+  static Image wrap(const Device& device, ImageSize size, DataType format, void* data, std::shared_ptr<void> owner);
+
+  const ImageSize& size() const;
+  DataType format() const;
+  Device device() const;
+  const std::string& label() const;
+  void set_label(std::string label);
+  std::size_t bytes() const;
+  /// Copies to the host. Waits for the command buffer that makes the image. Throws StateError when
+  /// that was not committed, DeviceError when it failed.
+  void read(void* to, std::size_t bytes) const;
+  void write(const void* from, std::size_t bytes) const;
+  /// The memory itself where the host can see it (CPU); waits like read. Null elsewhere.
+  void* data() const;
+
+  const std::shared_ptr<runtime::ImageState>& state() const noexcept { return state_; }
+  explicit Image(std::shared_ptr<runtime::ImageState> state) : state_(std::move(state)) {}
+
+ private:
+  std::shared_ptr<runtime::ImageState> state_;
+};
+
+enum class CommandBufferStatus : std::int32_t { NOT_ENQUEUED = 0, ENQUEUED = 1, COMMITTED = 2, SCHEDULED = 3, COMPLETED = 4, ERROR = 5 };
+
+/// Runs what is committed, in order, on its own thread or stream. The heap of temporaries belongs to
+/// the queue: buffers in flight share it. Destruction waits. Apple: MTLCommandQueue.
+class CommandQueue {
+ public:
+  explicit CommandQueue(const Device& device, const std::string& label = "");
+  Device device() const;
+  const std::string& label() const;
+  /// Waits for all that was committed; throws the first error that no one was told yet.
+  void wait_until_idle() const;
+  const std::shared_ptr<runtime::QueueState>& state() const noexcept { return state_; }
+
+ private:
+  std::shared_ptr<runtime::QueueState> state_;
+};
+
+/// Records work; nothing runs before `commit()`. One thread records on it at a time.
+/// Apple: MPSCommandBuffer.
+class CommandBuffer {
+ public:
+  explicit CommandBuffer(const CommandQueue& queue, const std::string& label = "");
+  CommandQueue queue() const;
+  const std::string& label() const;
+  void set_label(std::string label);
+
+  /// Hands everything recorded to the queue and ends recording. Throws StateError the second time.
+  void commit();
+  /// Hands over what is recorded so far; recording goes on in the same object, temporaries stay valid.
+  void commit_and_continue();
+  /// Waits for all that this buffer committed, earlier pieces included; throws the first failure with
+  /// the label of its command. Throws StateError if nothing was committed.
+  void wait_until_completed() const;
+  void wait_until_scheduled() const;
+  CommandBufferStatus status() const;
+  /// The first failure, if any; null while running.
+  std::exception_ptr error() const;
+  /// Called once each, from the queue's thread, when the piece now being recorded was scheduled or
+  /// completed. An exception thrown by a handler is kept as the buffer's error.
+  void add_scheduled_handler(std::function<void(CommandBuffer&)> handler);
+  void add_completed_handler(std::function<void(CommandBuffer&)> handler);
+  /// Records a host function that runs in its turn; its exception becomes the buffer's error.
+  void encode_host_function(std::string label, std::function<void()> function);
+
+  const std::shared_ptr<runtime::CommandBufferState>& state() const noexcept { return state_; }
+  explicit CommandBuffer(std::shared_ptr<runtime::CommandBufferState> state) : state_(std::move(state)) {}
+
+ private:
+  std::shared_ptr<runtime::CommandBufferState> state_;
+};
+
+}  // namespace mpsnn

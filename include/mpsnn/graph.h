@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "mpsnn/device.h"
+#include "mpsnn/node.h"
+
+namespace mpsnn {
+
+/// The images that one encode makes: the results in their order (none where not needed), and by
+/// handle the results that have one and the exported images.
+struct GraphOutputs {
+  std::vector<std::optional<Image>> results;
+  std::map<std::string, Image> by_handle;
+  /// Throws InvalidArgumentError naming the handle and those there are.
+  const Image& operator[](const std::string& handle) const;
+};
+
+/// A compiled graph: everything that is needed for its results, for one device. Sizes come with the
+/// sources at each encode; plans for the last sizes are kept (bounded). Thread rule: may be encoded
+/// from several threads at once, each on its own command buffer. Apple: MPSNNGraph.
+class Graph {
+ public:
+  /// `results_are_needed[i]` false: the image itself is not wanted, only the weight updates on the way.
+  /// Throws InvalidArgumentError: no results, a result that no node makes, two sources with one
+  /// handle, a source without one, lengths that differ.
+  Graph(const Device& device, std::vector<ImageNode> result_images,
+        std::optional<std::vector<bool>> results_are_needed = std::nullopt);
+
+  const Device& device() const;
+  const std::string& label() const;
+  void set_label(std::string label);
+  /// Handles of the sources, in the order that `encode` wants where they are given as a list.
+  std::vector<std::string> source_handles() const;
+  /// Handles of the exported images.
+  std::vector<std::string> intermediate_handles() const;
+  std::vector<ImageNode> result_images() const;
+  std::vector<bool> results_are_needed() const;
+  /// Every data source, in the order of first use.
+  std::vector<std::shared_ptr<DataSource>> data_sources() const;
+  std::vector<FilterNode> nodes() const;  // in the order they run
+
+  /// Records the graph on the command buffer. Sources by handle; sizes are checked, nothing runs yet.
+  /// Throws InvalidArgumentError naming the source or node: missing or unknown source, wrong
+  /// channels, sizes that do not fit; ArgumentTypeError for a wrong element type.
+  GraphOutputs encode(CommandBuffer& commands, const std::map<std::string, Image>& sources) const;
+
+  /// The plan for these sizes, as text: operations, kernels, lifetimes, heap.
+  std::string plan_text(const std::map<std::string, ImageSize>& sources) const;
+  /// The plan as Graphviz source.
+  std::string plan_dot(const std::map<std::string, ImageSize>& sources) const;
+  /// The nodes as Graphviz source (no sizes needed).
+  std::string dot() const;
+  /// Bytes of temporaries and FLOPs of one encode at these sizes.
+  struct Cost { std::size_t heap_bytes = 0; std::uint64_t flops = 0; std::size_t operations = 0; };
+  Cost cost(const std::map<std::string, ImageSize>& sources) const;
+
+  struct Impl;
+  const std::shared_ptr<Impl>& impl() const noexcept { return impl_; }
+
+ private:
+  std::shared_ptr<Impl> impl_;
+};
+
+}  // namespace mpsnn

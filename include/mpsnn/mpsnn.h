@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+/// The whole public API.
+#include "mpsnn/archive.h"
+#include "mpsnn/data_source.h"
+#include "mpsnn/device.h"
+#include "mpsnn/error.h"
+#include "mpsnn/graph.h"
+#include "mpsnn/node.h"
+#include "mpsnn/nodes.h"
+#include "mpsnn/types.h"
+#include "mpsnn/version.h"

@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "mpsnn/data_source.h"
+#include "mpsnn/types.h"
+
+/// Nodes: the graph as the user writes it. Nodes know no device and hold no data; a `Graph`
+/// (graph.h) is compiled from them. All classes here are cheap handles: a copy means the same node.
+/// Thread rule: building nodes is for one thread at a time per graph; reading them is for any.
+namespace mpsnn {
+
+class FilterNode;
+namespace graph {
+struct ImageRecord;   // src/graph/node_records.h
+struct FilterRecord;
+}  // namespace graph
+
+/// Placeholder of an image. You make the graph's inputs; filters make the rest (`result_image()`).
+/// Apple: MPSNNImageNode.
+class ImageNode {
+ public:
+  /// A graph input. `handle` is the key of `Graph::encode`'s sources; it may be set later.
+  explicit ImageNode(std::string handle = "");
+  /// A node whose image comes back from `Graph::encode` although it is not a result.
+  static ImageNode exported(std::string handle);
+
+  const std::string& handle() const;
+  void set_handle(std::string handle);
+  /// true: a training graph ends here, no gradient is made for what lies before. Default false.
+  bool stop_gradient() const;
+  void set_stop_gradient(bool stop);
+  /// true: the image comes back from `Graph::encode` under its handle. Default false.
+  bool export_from_graph() const;
+  void set_export_from_graph(bool on);
+  /// Element type in memory; unset (the default): that of the first source, float32 for inputs.
+  std::optional<DataType> format() const;
+  void set_format(std::optional<DataType> format);
+  /// The filter that makes this image, if any (inputs have none).
+  std::optional<FilterNode> producer() const;
+
+  /// Same node, not same values.
+  friend bool operator==(const ImageNode& a, const ImageNode& b) { return a.record_ == b.record_; }
+  const std::shared_ptr<graph::ImageRecord>& record() const noexcept { return record_; }
+  explicit ImageNode(std::shared_ptr<graph::ImageRecord> record) : record_(std::move(record)) {}
+
+ private:
+  std::shared_ptr<graph::ImageRecord> record_;
+};
+
+/// How a filter sizes and places its result. Apple: MPSNNPadding, MPSNNDefaultPadding.
+struct PaddingPolicy {
+  /// Bits of PaddingMethod. Default: centred, remainder to top-left, same size (Apple's default).
+  std::int64_t method = PaddingMethod::ALIGN_CENTERED | PaddingMethod::ADD_REMAINDER_TO_TOP_LEFT |
+                        PaddingMethod::SIZE_SAME;
+  friend bool operator==(const PaddingPolicy&, const PaddingPolicy&) = default;
+};
+
+/// Called for each node of a training graph as it is made: the gradient node, the inference node it
+/// belongs to (none for an addition that joins the gradients of an image with several readers), the
+/// inference node's source image, and the gradient image that enters the gradient node.
+using NodeHandler =
+    std::function<void(FilterNode& gradient_node, const std::optional<FilterNode>& inference_node,
+                       const std::optional<ImageNode>& inference_source, const ImageNode& gradient_source)>;
+
+/// One filter: its class (a row of the node table), sources, parameters and result.
+/// Apple: MPSNNFilterNode. The typed classes of nodes.h derive from it and add only constructors.
+class FilterNode {
+ public:
+  /// Makes a node of the class named in the node table ("ConvolutionNode"). `weights` are the data
+  /// sources the class takes. Throws InvalidArgumentError naming class and argument: unknown class,
+  /// wrong number of sources, unknown or missing parameter, a value of the wrong type or range.
+  FilterNode(std::string_view class_name, std::span<const ImageNode> sources, AttributeMap attributes = {},
+             std::shared_ptr<DataSource> weights = nullptr);
+
+  std::string_view class_name() const;
+  /// Name for errors, plans and timelines; default: the data source's label or "<class><n>".
+  const std::string& label() const;
+  void set_label(std::string label);
+  const std::vector<ImageNode>& sources() const;
+  ImageNode result_image() const;
+  operator ImageNode() const { return result_image(); }  // NOLINT: a filter stands for its result
+  /// Every parameter with its value, defaults included.
+  const AttributeMap& attributes() const;
+  const AttributeValue& attribute(std::string_view name) const;
+  std::shared_ptr<DataSource> weights() const;
+  PaddingPolicy padding_policy() const;
+  void set_padding_policy(PaddingPolicy policy);
+  /// For trainable nodes. Default UPDATE_DEVICE_GPU.
+  TrainingStyle training_style() const;
+  void set_training_style(TrainingStyle style);
+  /// The inference node that a gradient node belongs to.
+  std::optional<FilterNode> inference_node() const;
+
+  /// The gradient node of source image 0, `source_gradient` being the gradient of the result.
+  FilterNode gradient_filter(const ImageNode& source_gradient) const;
+  /// One gradient node a source image that has a derivative, in the order of the sources.
+  std::vector<FilterNode> gradient_filters(const ImageNode& source_gradient) const;
+
+  /// Builds the training graph: walks back from this node, asks each forward node for its gradient
+  /// nodes, adds gradients where an image has several readers, stops at `stop_gradient`, and returns
+  /// the end nodes (whose results no other gradient node reads) in the order they were made.
+  /// No `source_gradient`: this node's own result is the gradient (an InitialGradientNode's or a
+  /// LossNode's result is the gradient of its source).
+  /// Throws InvalidArgumentError naming a node that has no derivative.
+  std::vector<FilterNode> training_graph(const std::optional<ImageNode>& source_gradient = std::nullopt,
+                                         const NodeHandler& handler = nullptr) const;
+
+  friend bool operator==(const FilterNode& a, const FilterNode& b) { return a.record_ == b.record_; }
+  const std::shared_ptr<graph::FilterRecord>& record() const noexcept { return record_; }
+  explicit FilterNode(std::shared_ptr<graph::FilterRecord> record) : record_(std::move(record)) {}
+
+ private:
+  std::shared_ptr<graph::FilterRecord> record_;
+};
+
+}  // namespace mpsnn

@@ -1,0 +1,323 @@
+# SPDX-License-Identifier: MIT
+"""The training loop that all applications share.
+
+A `Trainer` runs one compiled training graph over batches: it keeps the device busy by committing the
+next step before it reads the last loss, follows a learning-rate schedule, draws progress, calls the
+application at the end of each epoch, and writes checkpoints from which a run continues bit for bit.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mpsnn._core import (
+    Archive,
+    ArchiveError,
+    CommandBuffer,
+    Device,
+    Graph,
+    Image,
+    KeyedArchiver,
+    Optimizer,
+)
+
+METADATA_KEY = "trainer"
+
+Batch = Mapping[str, "np.ndarray[Any, Any] | Image"]
+
+
+@dataclass(frozen=True)
+class StepSchedule:
+    """Multiplies the learning rate by `factor` every `every` epochs.
+
+    Args:
+        learning_rate: Rate of the first epochs.
+        every: Epochs between two changes; 0 never changes it.
+        factor: What the rate is multiplied by.
+    """
+
+    learning_rate: float
+    every: int = 0
+    factor: float = 0.5
+
+    def rate(self, epoch: int) -> float:
+        """Learning rate of an epoch, counted from 0."""
+        return self.learning_rate * self.factor ** (epoch // self.every if self.every else 0)
+
+
+@dataclass
+class EpochRecord:
+    """What is known of one finished epoch."""
+
+    epoch: int
+    loss: float
+    learning_rate: float
+    images_per_second: float
+    measures: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass
+class TrainerState:
+    """Where a run stands; stored in checkpoints as JSON beside weights and moments."""
+
+    epoch: int = 0
+    batch: int = 0
+    losses: list[float] = field(default_factory=list)
+    random: dict[str, Any] = field(default_factory=dict)
+    history: list[EpochRecord] = field(default_factory=list)
+
+    def to_json(self) -> str:
+        """The state as JSON text."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> TrainerState:
+        """Reads what `to_json` wrote.
+
+        Raises:
+            ArchiveError: The text is not a trainer's state.
+        """
+        try:
+            values = json.loads(text)
+            values["history"] = [EpochRecord(**record) for record in values["history"]]
+            return cls(**values)
+        except (KeyError, TypeError, ValueError) as error:
+            raise ArchiveError(f"checkpoint: the trainer's state cannot be read: {error}") from error
+
+
+class Trainer:
+    """Trains one graph.
+
+    Args:
+        graph: A training graph that exports its loss, one value an image, under `loss`.
+        batches: Called with the epoch and a random generator; gives the epoch's batches, each a
+            mapping from source handle to an array (N, H, W, C). The same epoch and generator state
+            must give the same batches: resuming depends on it.
+        schedule: Learning rate of each epoch, set on every optimizer of the graph.
+        seed: Seed of the generator that `batches` gets.
+        on_epoch: Called after each epoch with its record; may add to `record.measures`.
+        checkpoint: File that `save` writes; None: no checkpoints.
+        checkpoint_every: Epochs between two checkpoints.
+        archived: Further graphs for the checkpoint by key, beside the graph itself (`"training"`).
+        metadata: Further texts for the checkpoint by key.
+        loss: Handle of the exported loss image.
+        in_flight: Steps committed before the oldest one's loss is read.
+        progress: Draw a progress bar on stderr.
+
+    Ctrl-C ends the loop after the step that runs; a second one raises KeyboardInterrupt at once.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        batches: Callable[[int, np.random.Generator], Iterable[Batch]],
+        *,
+        schedule: StepSchedule,
+        seed: int = 0,
+        on_epoch: Callable[[EpochRecord], None] | None = None,
+        checkpoint: Path | None = None,
+        checkpoint_every: int = 1,
+        archived: Mapping[str, Graph] | None = None,
+        metadata: Mapping[str, str] | None = None,
+        loss: str = "loss",
+        in_flight: int = 2,
+        progress: bool = True,
+    ) -> None:
+        self.graph = graph
+        self.device: Device = graph.device
+        self.queue = self.device.command_queue("training")
+        self.schedule = schedule
+        self.state = TrainerState(random=_random_state(np.random.Generator(np.random.Philox(seed))))
+        self.interrupted = False
+        self._batches = batches
+        self._on_epoch = on_epoch
+        self._checkpoint = checkpoint
+        self._checkpoint_every = checkpoint_every
+        self._archived = dict(archived or {})
+        self._metadata = dict(metadata or {})
+        self._loss = loss
+        self._in_flight = in_flight
+        self._progress = progress
+
+    @property
+    def optimizers(self) -> list[Optimizer]:
+        """The optimizers of the graph's data sources."""
+        return [s.optimizer for s in self.graph.data_sources if s.optimizer is not None]
+
+    def resume(self, archive: Archive) -> None:
+        """Goes on where a checkpoint stands. Weights and moments come with the archive's graphs.
+
+        Raises:
+            ArchiveError: The archive holds no trainer's state.
+        """
+        if METADATA_KEY not in archive.metadata:
+            raise ArchiveError("checkpoint: holds no trainer's state, cannot be resumed from")
+        self.state = TrainerState.from_json(archive.metadata[METADATA_KEY])
+
+    def run(self, epochs: int) -> list[EpochRecord]:
+        """Trains until `epochs` epochs are done in all, those before a resume included.
+
+        Returns:
+            The record of every epoch so far.
+        """
+        with _interrupt_flag(self), _Progress(self, epochs, self._progress) as bar:
+            while self.state.epoch < epochs and not self.interrupted:
+                record = self._run_epoch(bar)
+                if record is None:
+                    break
+                self._finish_epoch(record, bar, last=self.state.epoch + 1 == epochs)
+        if self.interrupted:
+            self.save()
+        return self.state.history
+
+    def save(self) -> None:
+        """Writes the checkpoint, atomically; does nothing where no file was named."""
+        if self._checkpoint is None:
+            return
+        archiver = KeyedArchiver()
+        archiver.encode("training", self.graph)
+        for key, graph in self._archived.items():
+            archiver.encode(key, graph)
+        for key, text in self._metadata.items():
+            archiver.set_metadata(key, text)
+        archiver.set_metadata(METADATA_KEY, self.state.to_json())
+        archiver.write(str(self._checkpoint))
+
+    def _run_epoch(self, bar: _Progress) -> EpochRecord | None:
+        state = self.state
+        rate = self.schedule.rate(state.epoch)
+        for optimizer in self.optimizers:
+            optimizer.learning_rate = rate
+        generator = _generator(state.random)
+        started, images = time.perf_counter(), 0
+        pending: deque[Image] = deque()
+        for index, batch in enumerate(self._batches(state.epoch, generator)):
+            if index < state.batch:
+                continue
+            pending.append(self._encode(batch))
+            if len(pending) >= self._in_flight:
+                images += self._collect(pending, bar)
+            if self.interrupted:
+                break
+        while pending:
+            images += self._collect(pending, bar)
+        if self.interrupted:
+            return None
+        if not state.losses:
+            raise ValueError(f"training: epoch {state.epoch} has no batches")
+        state.random = _random_state(generator)
+        seconds = time.perf_counter() - started
+        return EpochRecord(state.epoch, float(np.mean(state.losses)), rate, images / seconds)
+
+    def _encode(self, batch: Batch) -> Image:
+        commands = CommandBuffer(self.queue)
+        outputs = self.graph.encode(commands, dict(batch))
+        commands.commit()
+        return outputs[self._loss]
+
+    def _collect(self, pending: deque[Image], bar: _Progress) -> int:
+        values = np.asarray(pending.popleft(), dtype=np.float64)
+        loss = float(values.sum())
+        self.state.losses.append(loss)
+        self.state.batch += 1
+        bar.step(loss, values.shape[0])
+        return values.shape[0]
+
+    def _finish_epoch(self, record: EpochRecord, bar: _Progress, *, last: bool) -> None:
+        if self._on_epoch is not None:
+            self._on_epoch(record)
+        state = self.state
+        state.history.append(record)
+        state.epoch, state.batch, state.losses = state.epoch + 1, 0, []
+        bar.epoch(record)
+        if last or state.epoch % self._checkpoint_every == 0:
+            self.save()
+
+
+def _random_state(generator: np.random.Generator) -> dict[str, Any]:
+    """A generator's state as plain lists and numbers, for JSON."""
+    state: Any = generator.bit_generator.state
+    return json.loads(json.dumps(state, default=lambda value: np.asarray(value).tolist()))
+
+
+def _generator(state: dict[str, Any]) -> np.random.Generator:
+    """A generator that stands where `_random_state` found it."""
+    bits = np.random.Philox()
+    inner = {key: np.asarray(value, dtype=np.uint64) for key, value in state["state"].items()}
+    bits.state = {**state, "state": inner, "buffer": np.asarray(state["buffer"], dtype=np.uint64)}
+    return np.random.Generator(bits)
+
+
+@contextmanager
+def _interrupt_flag(trainer: Trainer) -> Iterator[None]:
+    """Turns the first Ctrl-C into `trainer.interrupted`, so that no step is cut in half."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def on_interrupt(signum: int, frame: Any) -> None:
+        if trainer.interrupted:
+            raise KeyboardInterrupt
+        trainer.interrupted = True
+
+    previous = signal.signal(signal.SIGINT, on_interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, previous)
+
+
+class _Progress:
+    """A bar over epochs: tqdm where it is installed, else a line an epoch."""
+
+    def __init__(self, trainer: Trainer, epochs: int, on: bool) -> None:
+        self._on = on
+        self._bar: Any = None
+        self._texts: dict[str, str] = {}
+        if on:
+            try:
+                from tqdm import tqdm
+            except ImportError:
+                return
+            self._bar = tqdm(
+                total=epochs, initial=trainer.state.epoch, unit="epoch", file=sys.stderr,
+                dynamic_ncols=True,
+            )
+
+    def __enter__(self) -> _Progress:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def step(self, loss: float, images: int) -> None:
+        if self._bar is not None:
+            self._texts["loss"] = f"{loss:.5f}"
+            self._bar.set_postfix(self._texts, refresh=False)
+            self._bar.update(0)
+
+    def epoch(self, record: EpochRecord) -> None:
+        self._texts = {
+            "loss": f"{record.loss:.5f}",
+            **{name: f"{value:.2f}" for name, value in record.measures.items()},
+            "images/s": f"{record.images_per_second:.1f}",
+        }
+        if self._bar is not None:
+            self._bar.set_postfix(self._texts, refresh=False)
+            self._bar.update(1)
+        elif self._on:
+            text = "  ".join(f"{name} {value}" for name, value in self._texts.items())
+            print(f"epoch {record.epoch + 1}: {text}", file=sys.stderr, flush=True)
