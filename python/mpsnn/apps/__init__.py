@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""Applications: whole programs that double as the examples to learn from."""
