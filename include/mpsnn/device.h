@@ -20,9 +20,8 @@ class CommandQueue;
 namespace runtime {
 struct DeviceState;
 struct QueueState;
-struct BufferState;
 struct ImageState;
-struct CommandBufferState;
+class CommandBufferState;
 }  // namespace runtime
 
 /// Bytes held on a device.
@@ -114,6 +113,7 @@ class CommandQueue {
   /// Waits for all that was committed; throws the first error that no one was told yet.
   void wait_until_idle() const;
   const std::shared_ptr<runtime::QueueState>& state() const noexcept { return state_; }
+  explicit CommandQueue(std::shared_ptr<runtime::QueueState> state) : state_(std::move(state)) {}
 
  private:
   std::shared_ptr<runtime::QueueState> state_;

@@ -22,6 +22,7 @@ struct DeviceInfo {
   std::string name;         // "AMD EPYC, 2 threads, avx512"
   std::size_t memory_bytes = 0;
   bool unified_memory = true;  // host_pointer() works on every allocation
+  bool wraps_host_memory = true;  // kernels take any host pointer, the caller's own memory too
 };
 
 /// Yes, or no with the reason that the user is told.

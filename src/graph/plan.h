@@ -35,7 +35,7 @@ struct Value {
   std::uint32_t first = 0, last = 0;  // operations between which it is alive, both included
   std::uint32_t data_source = 0;      // PARAMETER: index into Plan::data_sources
   std::string parameter;  // PARAMETER: "weights", "weights.momentum", "weights.version",
-                          // "weights@<layout>", "weights@<layout>.version", "time_step"
+                          // "weights.time_step", "weights@<layout>", "weights@<layout>.version"
 };
 
 struct Operation {
@@ -62,7 +62,10 @@ struct Plan {
   std::uint64_t flops() const noexcept;
 };
 
-/// One line an operation: index, label, row, operands with sizes, heap range; then the totals.
+/// "convolution + relu": the operation with what is fused into it.
+std::string describe(const Operation& operation);
+/// A paragraph an operation: index, label, operation, kernel row, operands, and for each output its
+/// size, memory and lifetime; then the totals.
 std::string to_text(const Plan& plan);
 /// Graphviz source: operations and values; fused ones in one box.
 std::string to_dot(const Plan& plan);

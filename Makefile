@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: MIT
+# Needs Python >= 3.10 (with venv), a C++20 compiler and make; all else comes from PyPI into .venv.
+# A second call goes straight to work: finished steps leave a stamp.
+
+PYTHON ?= python3
+DEMO ?= demo
+BUILD := build/dev
+VENV := .venv
+BIN := $(VENV)/bin
+STAMPS := $(VENV)/stamps
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+# The build tools are those of pyproject.toml's `requires`, so that they stand in one place.
+BUILD_TOOLS = $(shell sed -n '/^requires = \[/,/^\]/s/^ *\(".*"\),*$$/\1/p' pyproject.toml)
+LINT_TOOLS = $(shell sed -n 's/^lint = \[\(.*\)\]$$/\1/p' pyproject.toml | tr -d ',')
+CXX_FILES = $(shell find include src tests examples \( -name '*.h' -o -name '*.cpp' \) -print)
+PYTHON_FILES = python tests tools bench examples cmake
+
+# Build tools are found in .venv before the system's.
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: help demo test lint format bench generate build clean distclean
+.DELETE_ON_ERROR:
+
+help:
+	@echo "make demo      render scenes, train a denoiser, apply it; pictures in $(DEMO)/"
+	@echo "make test      C++ tests, Python tests, the documentation's examples"
+	@echo "make lint      formatting, ruff, mypy, include arrows, budgets"
+	@echo "make format    format C++ and Python"
+	@echo "make bench     measure against peers"
+	@echo "make generate  write what is generated from the node table"
+	@echo "make build     rebuild the Python module after a change"
+	@echo "make clean     remove what was built; make distclean: .venv too"
+
+# ---- set-up ---------------------------------------------------------------------------------------
+
+$(STAMPS)/venv:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+	  { echo "mpsnn needs Python >= 3.10; $(PYTHON) is older: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install --upgrade pip
+	@mkdir -p $(STAMPS) && touch $@
+
+$(STAMPS)/tools: $(STAMPS)/venv pyproject.toml
+	$(PIP) install $(BUILD_TOOLS)
+	@touch $@
+
+$(STAMPS)/lint: $(STAMPS)/venv pyproject.toml
+	$(PIP) install $(LINT_TOOLS)
+	@touch $@
+
+# The stamp lies in the build folder: removing that or .venv brings this step back. The C++ tests are
+# configured here but not built, so that both use the same objects.
+$(BUILD)/installed: $(STAMPS)/tools
+	$(PIP) install --no-build-isolation -C build-dir=$(BUILD) -C cmake.define.MPSNN_TESTS=ON --editable .
+	@touch $@
+
+# An extra's packages; mpsnn itself is there already.
+$(STAMPS)/extra-%: $(BUILD)/installed
+	$(PIP) install "mpsnn[$*]"
+	@touch $@
+
+# CMake's install compares whole seconds; ALWAYS copies.
+build: $(BUILD)/installed
+	@cmake --build $(BUILD) --target _core
+	@CMAKE_INSTALL_ALWAYS=1 cmake --install $(BUILD) --component python \
+	  --prefix "$$(python -c 'import sysconfig; print(sysconfig.get_path("platlib"))')" >/dev/null
+
+# ---- work -----------------------------------------------------------------------------------------
+
+demo: build $(STAMPS)/extra-denoise
+	$(BIN)/mpsnn denoise demo --out $(DEMO)
+
+test: build $(STAMPS)/extra-test
+	@$(BIN)/python tools/run_tests.py --build $(BUILD) $(TEST_ARGS)
+
+lint: $(STAMPS)/lint
+	@ruff format --check $(PYTHON_FILES)
+	@ruff check $(PYTHON_FILES)
+	@clang-format --dry-run --Werror $(CXX_FILES)
+	@$(BIN)/python tools/check_layers.py
+	@$(BIN)/python tools/generate.py --check
+	@mypy
+
+format: $(STAMPS)/lint
+	ruff format $(PYTHON_FILES)
+	ruff check --fix $(PYTHON_FILES)
+	clang-format -i $(CXX_FILES)
+
+# PyTorch is the peer to measure against, its CPU build: the default one for Linux brings gigabytes.
+$(STAMPS)/peers: $(STAMPS)/venv
+	$(PIP) install numpy torch --extra-index-url https://download.pytorch.org/whl/cpu $(PEER_ARGS)
+	@touch $@
+
+bench: build $(STAMPS)/peers
+	$(BIN)/python bench/denoiser.py $(BENCH_ARGS)
+
+generate: $(STAMPS)/lint
+	$(BIN)/python tools/generate.py
+
+clean:
+	rm -rf build dist demo .pytest_cache .mypy_cache .ruff_cache
+	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
+
+distclean: clean
+	rm -rf $(VENV)

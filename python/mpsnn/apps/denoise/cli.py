@@ -1,0 +1,272 @@
+# SPDX-License-Identifier: MIT
+"""The command `mpsnn denoise`: render, train, apply, demo."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+
+import mpsnn as mps
+from mpsnn.apps.denoise import dataset, metrics, pictures
+from mpsnn.apps.denoise.apply import Denoiser
+from mpsnn.apps.denoise.dataset import DataSet, FloatArray
+from mpsnn.apps.denoise.model import ModelOptions
+from mpsnn.apps.denoise.render import render_set
+from mpsnn.apps.denoise.train import DataFactory, TrainOptions, train
+from mpsnn.training import EpochRecord, Trainer
+
+# Seeds from here on are never trained on.
+UNSEEN = 1_000_000
+
+
+def add_parser(commands: Any) -> None:
+    """Adds `denoise` to the commands of `mpsnn`.
+
+    Args:
+        commands: What `ArgumentParser.add_subparsers` returned.
+    """
+    parser = commands.add_parser(
+        "denoise", help="denoise ray-traced images", description=__doc__.splitlines()[0]
+    )
+    actions = parser.add_subparsers(dest="action", required=True)
+    _add_render(actions)
+    _add_train(actions)
+    _add_apply(actions)
+    _add_demo(actions)
+
+
+def _add_render(actions: Any) -> None:
+    parser = actions.add_parser("render", help="render pictures to train on, and keep them")
+    parser.add_argument("folder", type=Path, help="where the pictures are kept")
+    parser.add_argument("--count", type=int, default=100, help="scenes (default %(default)s)")
+    parser.add_argument("--first-seed", type=int, default=0, help="seed of the first scene")
+    _add_render_options(parser)
+    parser.set_defaults(run=_render)
+
+
+def _add_render_options(parser: argparse.ArgumentParser, size: int = 128) -> None:
+    parser.add_argument("--size", type=int, default=size, help="edge in pixels (default %(default)s)")
+    parser.add_argument("--samples", type=int, default=4, help="a pixel, noisy (default %(default)s)")
+    parser.add_argument(
+        "--clean-samples", type=int, default=256, help="a pixel, clean (default %(default)s)"
+    )
+
+
+def _add_model_options(parser: argparse.ArgumentParser, options: TrainOptions) -> None:
+    model = options.model
+    add = parser.add_argument
+    add("--widths", type=_widths, default=model.widths, help="channels of the stages, as 32,64,128")
+    add("--convolutions", type=int, default=model.convolutions, help="a stage (default %(default)s)")
+    add("--epochs", type=int, default=options.epochs, help="in all (default %(default)s)")
+    add("--batch", type=int, default=options.batch, help="images a step (default %(default)s)")
+    add("--learning-rate", type=float, default=options.learning_rate, help="(default %(default)s)")
+    add("--halve-every", type=int, default=options.halve_every, help="epochs (default %(default)s)")
+    add("--refresh-every", type=int, default=options.refresh_every, help="epochs until the training "
+        "pictures are new ones (default %(default)s; 0: never)")
+    add("--validate-every", type=int, default=options.validate_every, help="(default %(default)s)")
+    add("--crop", type=int, default=options.crop and options.crop[0], help="edge of random cutouts")
+    add("--mirror", action=argparse.BooleanOptionalAction, default=options.mirror,
+        help="mirror half of the pictures (normals in camera space)")
+    add("--repeats", type=int, default=options.repeats, help="cutouts of a picture an epoch")
+    add("--edge-weight", type=float, default=options.edge_weight, help="(default %(default)s)")
+    add("--seed", type=int, default=options.seed, help="of weights and order (default %(default)s)")
+    add("--checkpoint-every", type=int, default=options.checkpoint_every, help="epochs")
+
+
+def _add_train(actions: Any) -> None:
+    parser = actions.add_parser("train", help="train a net and write it to an archive")
+    parser.add_argument("archive", type=Path, help="the archive to write (.safetensors)")
+    parser.add_argument("--folder", type=Path, help="pictures of one's own, EXR or NPY: "
+                        "<name>.{noisy,clean,albedo,normals}.{exr,npy}")
+    parser.add_argument("--validation-folder", type=Path, help="the same, never trained on")
+    parser.add_argument("--renders", type=Path, default=Path("renders"),
+                        help="cache of rendered pictures, where no folder is given")
+    parser.add_argument("--count", type=int, default=100, help="scenes to render (default %(default)s)")
+    parser.add_argument("--validation-count", type=int, default=4, help="(default %(default)s)")
+    parser.add_argument("--resume", action="store_true", help="go on from the archive")
+    parser.add_argument("--device", default="", help="device kind (default: the best here)")
+    parser.add_argument("--curve", type=Path, help="also draw the loss to this PNG")
+    _add_render_options(parser)
+    _add_model_options(parser, TrainOptions())
+    parser.set_defaults(run=_train)
+
+
+def _add_apply(actions: Any) -> None:
+    parser = actions.add_parser("apply", help="denoise pictures with a trained net")
+    parser.add_argument("archive", type=Path, help="what `train` wrote")
+    parser.add_argument("--folder", type=Path, help="pictures as for `train`; clean ones are compared")
+    parser.add_argument("--scene", type=int, default=UNSEEN, help="or: seed of a scene to render")
+    parser.add_argument("--renders", type=Path, default=Path("renders"), help="cache for the scene")
+    parser.add_argument("--out", type=Path, default=Path("denoised.png"), help="(default %(default)s)")
+    parser.add_argument("--device", default="", help="device kind (default: the best here)")
+    parser.add_argument("--pad", action="store_true",
+                        help="mirror the edges where the net's poolings cannot divide the size")
+    _add_render_options(parser, size=256)
+    parser.set_defaults(run=_apply)
+
+
+def _add_demo(actions: Any) -> None:
+    parser = actions.add_parser("demo", help="all of it, small: render, train, restore, apply")
+    parser.add_argument("--out", type=Path, default=Path("demo"), help="(default %(default)s)")
+    parser.add_argument("--device", default="", help="device kind (default: the best here)")
+    parser.add_argument("--count", type=int, default=40, help="scenes (default %(default)s)")
+    _add_render_options(parser)
+    _add_model_options(
+        parser,
+        TrainOptions(
+            epochs=DEMO_EPOCHS, batch=4, crop=(64, 64), mirror=True, repeats=2, learning_rate=2e-3,
+            halve_every=DEMO_EPOCHS // 4, refresh_every=0, validate_every=5,
+            model=ModelOptions(widths=(16, 32, 64), convolutions=3),
+        ),
+    )
+    parser.set_defaults(run=_demo)
+
+
+DEMO_EPOCHS = 40
+
+
+def _widths(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected numbers as 32,64,128, got {text!r}") from None
+
+
+def _train_options(arguments: argparse.Namespace) -> TrainOptions:
+    return TrainOptions(
+        epochs=arguments.epochs,
+        batch=arguments.batch,
+        learning_rate=arguments.learning_rate,
+        halve_every=arguments.halve_every,
+        refresh_every=arguments.refresh_every,
+        validate_every=arguments.validate_every,
+        crop=(arguments.crop, arguments.crop) if arguments.crop else None,
+        mirror=arguments.mirror,
+        repeats=arguments.repeats,
+        edge_weight=arguments.edge_weight,
+        seed=arguments.seed,
+        checkpoint_every=arguments.checkpoint_every,
+        model=ModelOptions(arguments.widths, arguments.convolutions, arguments.seed),
+    )
+
+
+def _rendered(arguments: argparse.Namespace, count: int, first_seed: int, folder: Path) -> DataSet:
+    return render_set(
+        folder, count, (arguments.size, arguments.size), first_seed, arguments.samples,
+        arguments.clean_samples,
+    )
+
+
+def _render(arguments: argparse.Namespace) -> None:
+    _rendered(arguments, arguments.count, arguments.first_seed, arguments.folder)
+    print(f"{arguments.count} scenes are in {arguments.folder}")
+
+
+def _train(arguments: argparse.Namespace) -> None:
+    data: DataFactory
+    if arguments.folder is not None:
+        own = dataset.load_folder(arguments.folder)
+        data = lambda refresh: own  # noqa: E731
+        validation = (
+            dataset.load_folder(arguments.validation_folder) if arguments.validation_folder else None
+        )
+    else:
+        data = lambda refresh: _rendered(  # noqa: E731
+            arguments, arguments.count, refresh * arguments.count, arguments.renders
+        )
+        validation = _rendered(arguments, arguments.validation_count, UNSEEN, arguments.renders)
+    _, trainer = train(
+        data, validation, _train_options(arguments), archive=arguments.archive,
+        resume=arguments.resume, device=mps.Device(arguments.device), on_epoch=_announce,
+    )
+    if arguments.curve is not None and trainer.state.history:
+        _draw_curve(arguments.curve, trainer)
+    if trainer.interrupted:
+        print(f"interrupted in epoch {trainer.state.epoch + 1}; go on with --resume")
+        sys.exit(130)
+    print(f"the net is in {arguments.archive}")
+
+
+def _announce(record: EpochRecord) -> None:
+    if "psnr" in record.measures and not sys.stderr.isatty():
+        print(
+            f"epoch {record.epoch + 1}: loss {record.loss:.5f}, "
+            f"validation PSNR {record.measures['psnr']:.2f} dB, "
+            f"{record.images_per_second:.1f} images/s",
+            file=sys.stderr,
+        )
+
+
+def _draw_curve(path: Path, trainer: Trainer) -> None:
+    history = trainer.state.history
+    pictures.loss_curve(path, [r.epoch + 1 for r in history], [r.loss for r in history])
+
+
+def _compare(noisy: FloatArray, denoised: FloatArray, clean: FloatArray) -> tuple[str, str]:
+    """PSNR and SSIM against the clean picture, of the noisy and of the denoised one."""
+    before, after = (
+        f"PSNR {metrics.psnr(picture, clean):.2f} dB, SSIM {metrics.ssim(picture, clean):.3f}"
+        for picture in (noisy, denoised)
+    )
+    return before, after
+
+
+def _denoise_and_show(denoiser: Denoiser, scenes: DataSet, out: Path, *, pad: bool = False) -> None:
+    denoised = denoiser(scenes.noisy, scenes.albedo, scenes.normals, pad=pad)
+    captions = ["noisy", "denoised", "clean"]
+    for index in range(len(scenes)):
+        before, after = _compare(scenes.noisy[index], denoised[index], scenes.clean[index])
+        print(f"picture {index}: noisy {before}; denoised {after}")
+        if len(scenes) == 1:
+            captions = [f"noisy: {before}", f"denoised: {after}", "clean"]
+    pictures.bands(out, scenes.noisy, denoised, scenes.clean, captions)
+    print(f"noisy over denoised over clean: {out}")
+
+
+def _apply(arguments: argparse.Namespace) -> None:
+    denoiser = Denoiser.load(arguments.archive, mps.Device(arguments.device))
+    if arguments.folder is not None:
+        scenes = dataset.load_folder(arguments.folder)
+    else:
+        scenes = _rendered(arguments, 1, arguments.scene, arguments.renders)
+    _denoise_and_show(denoiser, scenes, arguments.out, pad=arguments.pad)
+
+
+def _demo(arguments: argparse.Namespace) -> None:
+    out: Path = arguments.out
+    renders, archive = out / "renders", out / "denoiser.safetensors"
+    device = mps.Device(arguments.device)
+    print(f"1. render {arguments.count} scenes to train on and 2 to validate with")
+    training = _rendered(arguments, arguments.count, 0, renders)
+    validation = _rendered(arguments, 2, UNSEEN, renders)
+    print(f"2. train on {device.name}")
+    _, trainer = train(
+        lambda refresh: training, validation, _train_options(arguments), archive=archive,
+        device=device, on_epoch=_announce,
+    )
+    if trainer.state.history:
+        _draw_curve(out / "loss.png", trainer)
+        print(f"the loss over the epochs: {out / 'loss.png'}")
+    if trainer.interrupted:
+        sys.exit(130)
+    print(f"3. restore {archive} and denoise a scene never trained on")
+    unseen = render_set(
+        renders, 1, (2 * arguments.size, 2 * arguments.size), UNSEEN + 100, arguments.samples,
+        2 * arguments.clean_samples,
+    )
+    _denoise_and_show(Denoiser.load(archive, device), unseen, out / "denoised.png")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs `denoise` on its own: what `mpsnn denoise` does."""
+    parser = argparse.ArgumentParser(prog="mpsnn")
+    add_parser(parser.add_subparsers(dest="command", required=True))
+    parsed = parser.parse_args(arguments)
+    parsed.run(parsed)
+
+
+__all__ = ["add_parser", "main"]

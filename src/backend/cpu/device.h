@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <memory>
+
+#include "backend/backend.h"
+
+namespace mpsnn::backend::cpu {
+
+/// The processors of this machine, all of them: kernels run on OpenMP's threads.
+std::shared_ptr<backend::Device> make_device();
+
+}  // namespace mpsnn::backend::cpu

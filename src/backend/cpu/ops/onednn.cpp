@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: MIT
+#include "backend/cpu/ops/onednn.h"
+
+#include <array>
+#include <cstdint>
+#include <string_view>
+
+#include "base/check.h"
+
+namespace mpsnn::backend::cpu::onednn {
+namespace {
+
+constexpr std::size_t kMaxOperands = 8;
+
+/// FNV-1a over 64-bit words: short, and the same in every run and on every machine.
+std::uint32_t hash_of(const std::vector<dnnl::memory::dims>& lists) {
+  std::uint64_t hash = 0xcbf29ce484222325;
+  for (const auto& list : lists) {
+    for (const std::int64_t value : list) hash = (hash ^ static_cast<std::uint64_t>(value)) * 0x100000001b3;
+    hash = (hash ^ list.size()) * 0x100000001b3;
+  }
+  return static_cast<std::uint32_t>(hash ^ (hash >> 32));
+}
+
+/// oneDNN's own way to write an order: dimensions from the slowest to the fastest, capital where
+/// blocked, then the blocks ("Acdb16a").
+std::string tag_of(const dnnl::memory::desc& desc) {
+  const auto strides = desc.get_strides(), blocks = desc.get_inner_blks(), indices = desc.get_inner_idxs();
+  std::vector<std::size_t> order(strides.size());
+  for (std::size_t i = 0; i < order.size(); ++i) order[i] = i;
+  std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return strides[a] > strides[b]; });
+  std::string tag;
+  for (const std::size_t dim : order) {
+    const bool blocked = std::find(indices.begin(), indices.end(), static_cast<std::int64_t>(dim)) != indices.end();
+    tag += static_cast<char>((blocked ? 'A' : 'a') + dim);
+  }
+  for (std::size_t i = 0; i < blocks.size(); ++i) tag += str(blocks[i], static_cast<char>('a' + indices[i]));
+  return tag;
+}
+
+/// Tag for the reader; the hash covers what the tag leaves out (sizes, padding, exact strides).
+std::string name_of_order(const dnnl::memory::desc& desc) {
+  constexpr std::string_view kDigits = "0123456789abcdef";
+  const std::uint32_t hash = hash_of({desc.get_dims(), desc.get_padded_dims(), desc.get_strides(),
+                                      desc.get_inner_blks(), desc.get_inner_idxs()});
+  std::string name = "onednn." + tag_of(desc) + ".";
+  for (int shift = 28; shift >= 0; shift -= 4) name += kDigits[(hash >> shift) & 15];
+  return name;
+}
+
+void check_status(dnnl_status_t status, std::string_view what) {
+  if (status == dnnl_success) return;
+  if (status == dnnl_out_of_memory) throw OutOfMemoryError(str(what, ": oneDNN has no memory left"));
+  throw DeviceError(str(what, ": oneDNN failed with status ", static_cast<int>(status)));
+}
+
+/// A stream a thread: streams are not made for several at once.
+dnnl_stream_t stream() {
+  static thread_local const dnnl::stream instance(engine());
+  return instance.get();
+}
+
+/// oneDNN's view of memory that is ours.
+class MemoryView {
+ public:
+  MemoryView() = default;
+  MemoryView(const MemoryView&) = delete;
+  MemoryView& operator=(const MemoryView&) = delete;
+  ~MemoryView() {
+    if (memory_ != nullptr) dnnl_memory_destroy(memory_);
+  }
+  dnnl_memory_t open(const dnnl::memory::desc& desc, void* data, std::string_view what) {
+    check_status(dnnl_memory_create(&memory_, desc.get(), engine().get(), data), what);
+    return memory_;
+  }
+
+ private:
+  dnnl_memory_t memory_ = nullptr;
+};
+
+void* address_of(const Operand& operand, const KernelArgs& args) {
+  switch (operand.from) {
+    case Operand::From::INPUT: return args.table[args.inputs[operand.at]];
+    case Operand::From::OUTPUT: return args.table[args.outputs[operand.at]];
+    case Operand::From::SCRATCH: return static_cast<std::byte*>(args.scratch) + operand.at;
+  }
+  return nullptr;
+}
+
+}  // namespace
+
+const dnnl::engine& engine() {
+  static const dnnl::engine instance(dnnl::engine::kind::cpu, 0);
+  return instance;
+}
+
+dnnl::primitive_attr make_attributes() {
+  dnnl::primitive_attr attributes;
+  attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
+#if DNNL_VERSION_MAJOR > 3 || (DNNL_VERSION_MAJOR == 3 && DNNL_VERSION_MINOR >= 4)
+  attributes.set_deterministic(true);
+#endif
+  return attributes;
+}
+
+WeightsLayout::WeightsLayout(dnnl::memory::desc order) : desc(std::move(order)) {
+  check_internal(desc.get_format_kind() == dnnl::memory::format_kind::blocked,
+                 "layouts of oneDNN's weights are blocked ones");
+  name = name_of_order(desc);
+  bytes = desc.get_size();
+}
+
+Step::Step(dnnl::primitive primitive, std::vector<Operand> operands)
+    : primitive_(std::move(primitive)), operands_(std::move(operands)) {
+  check_internal(operands_.size() <= kMaxOperands, "oneDNN's primitives here take at most 8 operands");
+}
+
+// By the C interface: the C++ one would fill a hash map in each run.
+void Step::run(const KernelArgs& args, std::string_view row) const {
+  std::array<MemoryView, kMaxOperands> views;
+  std::array<dnnl_exec_arg_t, kMaxOperands> arguments;
+  for (std::size_t i = 0; i < operands_.size(); ++i) {
+    const Operand& operand = operands_[i];
+    arguments[i] = {operand.argument, views[i].open(operand.desc, address_of(operand, args), row)};
+  }
+  check_status(dnnl_primitive_execute(primitive_.get(), stream(), static_cast<int>(operands_.size()),
+                                      arguments.data()), row);
+  check_status(dnnl_stream_wait(stream()), row);
+}
+
+void StepsKernel::run(const KernelArgs& args) const {
+  for (const Step& step : steps_) step.run(args, row);
+}
+
+}  // namespace mpsnn::backend::cpu::onednn

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: MIT
+// The two functions of each kernel row; kernels.cpp sets them in order, ops/<family>.cpp defines them.
+#pragma once
+
+#include <memory>
+
+#include "backend/backend.h"
+
+#define MPSNN_CPU_ROW(name)          \
+  Fit fits_##name(const KernelQuery&); \
+  std::shared_ptr<Kernel> prepare_##name(const KernelQuery&)
+
+namespace mpsnn::backend::cpu {
+
+#if defined(MPSNN_WITH_ONEDNN)
+MPSNN_CPU_ROW(convolution_onednn);
+MPSNN_CPU_ROW(convolution_data_gradient_onednn);
+MPSNN_CPU_ROW(convolution_weights_gradient_onednn);
+MPSNN_CPU_ROW(parameter_layout_onednn);
+#endif
+MPSNN_CPU_ROW(convolution_few_outputs);
+MPSNN_CPU_ROW(convolution_narrow_depthwise);
+MPSNN_CPU_ROW(convolution_plain);
+MPSNN_CPU_ROW(convolution_data_gradient_narrow_depthwise);
+MPSNN_CPU_ROW(convolution_data_gradient_plain);
+MPSNN_CPU_ROW(convolution_weights_gradient_few_outputs);
+MPSNN_CPU_ROW(convolution_weights_gradient_plain);
+MPSNN_CPU_ROW(parameter_layout_plain);
+MPSNN_CPU_ROW(neuron_plain);
+MPSNN_CPU_ROW(neuron_gradient_plain);
+MPSNN_CPU_ROW(pooling_max_plain);
+MPSNN_CPU_ROW(pooling_max_gradient_2x2);
+MPSNN_CPU_ROW(pooling_max_gradient_plain);
+MPSNN_CPU_ROW(upsampling_nearest_plain);
+MPSNN_CPU_ROW(upsampling_nearest_gradient_plain);
+MPSNN_CPU_ROW(upsampling_bilinear_plain);
+MPSNN_CPU_ROW(upsampling_bilinear_gradient_plain);
+MPSNN_CPU_ROW(addition_plain);
+MPSNN_CPU_ROW(addition_gradient_plain);
+MPSNN_CPU_ROW(concatenation_plain);
+MPSNN_CPU_ROW(slice_plain);
+MPSNN_CPU_ROW(loss_plain);
+MPSNN_CPU_ROW(loss_gradient_plain);
+MPSNN_CPU_ROW(fill_plain);
+MPSNN_CPU_ROW(optimizer_stochastic_gradient_descent_plain);
+MPSNN_CPU_ROW(optimizer_adam_plain);
+
+}  // namespace mpsnn::backend::cpu
+
+#undef MPSNN_CPU_ROW

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: MIT
+// The attributes of operations, and how kernels read them. The planner resolves everything: what
+// stands here is what a kernel finds in KernelQuery::attributes, always present, of this type.
+//
+//   convolution, convolution_data_gradient, convolution_weights_gradient
+//     kernel_height kernel_width stride_y stride_x dilation_y dilation_x groups   int, >= 1
+//     pad_top pad_left  int, may be negative: row p of the result reads source rows
+//                       p * stride_y - pad_top + i * dilation_y, i in [0, kernel_height)
+//     edge_mode         int, ImageEdgeMode: ZERO or CLAMP (a position outside reads the nearest pixel)
+//   convolution only: the fused neuron
+//     neuron_type       int, NeuronType: NONE, RELU or RELUN
+//     neuron_a neuron_b neuron_c  float
+//   neuron, neuron_gradient
+//     neuron_type       int, NeuronType: RELU, RELUN or PRELU
+//     neuron_a neuron_b neuron_c  float
+//     neuron_parameters floats, one a feature channel for PRELU, empty otherwise
+//     from_result       bool, neuron_gradient only: operand 1 is the neuron's result, not its source
+//   pooling_max, pooling_max_gradient
+//     kernel_height kernel_width stride_y stride_x pad_top pad_left edge_mode, as above;
+//     edge_mode CLAMP: the window shrinks to the image; ZERO: zeros take part. A window that lies
+//     wholly outside gives 0 and takes no gradient. The first of equal maxima, in row order, gets the
+//     gradient; a zero from outside of the image that is the maximum swallows it.
+//   upsampling_nearest, upsampling_bilinear and their gradients
+//     scale_y scale_x   int, >= 1
+//     align_corners     bool, bilinear only
+//   addition
+//     primary_scale secondary_scale bias minimum_value maximum_value   float
+//     Operands are images, or arrays of any rank with equal dims (gradients of one parameter).
+//   addition_gradient
+//     scale             float: the result is scale * gradient, summed over broadcast dimensions
+//   slice
+//     channel_offset    int: first channel read; the result's channels say how many
+//   loss, loss_gradient
+//     loss_type reduction_type number_of_classes   int
+//     weight label_smoothing epsilon delta         float
+//     reduce_across_batch  bool: the loss of all images in image 0, zeros in the others; a kernel
+//                          that cannot do it refuses the case
+//     is_labels_gradient   bool, loss_gradient only
+//     The gradient operand of loss_gradient has the predictions' size or is (N, 1, 1, 1).
+//   fill
+//     value             float
+//   optimizer_…         the optimizer's attributes(); learning_rate is taken from scalars[0] instead
+//   concatenation, parameter_layout: none
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+#include <vector>
+
+#include "mpsnn/types.h"
+
+namespace mpsnn {
+
+/// Value of an attribute that must be there. Throw InternalError when it is absent or of another type.
+bool get_bool(const AttributeMap& attributes, std::string_view name);
+std::int64_t get_int(const AttributeMap& attributes, std::string_view name);
+double get_float(const AttributeMap& attributes, std::string_view name);
+const std::vector<double>& get_floats(const AttributeMap& attributes, std::string_view name);
+const std::vector<std::int64_t>& get_ints(const AttributeMap& attributes, std::string_view name);
+
+}  // namespace mpsnn

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: MIT
+#include "base/kernel.h"
+
+#include <array>
+
+#include "base/check.h"
+
+namespace mpsnn {
+namespace {
+
+constexpr std::array<std::string_view, kOpCount> kOpNames = {
+#define MPSNN_OP(name, doc) #name,
+#include "base/ops.def"
+#undef MPSNN_OP
+};
+
+}  // namespace
+
+std::string_view name_of(OpId op) noexcept { return kOpNames[static_cast<std::size_t>(op)]; }
+
+std::int64_t TensorDesc::count() const noexcept {
+  std::int64_t product = 1;
+  for (const std::int64_t dim : dims) product *= dim;
+  return product;
+}
+
+std::size_t TensorDesc::bytes() const noexcept {
+  return layout ? layout->bytes : static_cast<std::size_t>(count()) * size_of(type);
+}
+
+ImageSize TensorDesc::image() const {
+  check_internal(dims.size() == 4, str("an image has rank 4, not ", dims.size()));
+  return {dims[0], dims[1], dims[2], dims[3]};
+}
+
+std::string to_string(const TensorDesc& desc) {
+  std::string text = str(name_of(desc.type), " (");
+  for (std::size_t i = 0; i < desc.dims.size(); ++i) text += str(i == 0 ? "" : ", ", desc.dims[i]);
+  text += desc.dims.size() == 1 ? ",)" : ")";
+  if (desc.layout) text += str("@", desc.layout->name);
+  return text;
+}
+
+}  // namespace mpsnn

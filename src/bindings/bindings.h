@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: MIT
+// The parts of the native module `mpsnn._core`, one function a concern, and what they share.
+#pragma once
+
+#include <exception>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include <pybind11/pybind11.h>
+
+#include "mpsnn/error.h"
+#include "mpsnn/node.h"
+
+namespace mpsnn::bindings {
+
+namespace py = pybind11;
+
+void bind_errors(py::module_& m);
+void bind_types(py::module_& m);
+void bind_data_sources(py::module_& m);
+void bind_nodes(py::module_& m);
+void bind_node_table(py::module_& m);
+void bind_device(py::module_& m);
+void bind_images(py::module_& m);
+void bind_command_buffers(py::module_& m);
+void bind_graph(py::module_& m);
+void bind_archive(py::module_& m);
+
+/// A Python object that any thread may hold and drop.
+class SharedObject {
+ public:
+  explicit SharedObject(py::object object) : object_(std::move(object)) {}
+  SharedObject(const SharedObject&) = delete;
+  SharedObject& operator=(const SharedObject&) = delete;
+  ~SharedObject();
+  /// The caller holds the GIL.
+  const py::object& get() const noexcept { return object_; }
+
+ private:
+  py::object object_;
+};
+
+/// A Python exception on its way through C++: from a handler on a queue's thread to whoever waits.
+/// Unlike py::error_already_set it may be raised more than once.
+class PythonError : public Error {
+ public:
+  PythonError(const std::string& text, std::shared_ptr<SharedObject> exception)
+      : Error(text), exception_(std::move(exception)) {}
+  const py::object& exception() const noexcept { return exception_->get(); }
+
+ private:
+  std::shared_ptr<SharedObject> exception_;
+};
+
+/// Calls a Python function from any thread; its exception becomes a PythonError.
+template <class... Arguments>
+std::function<void(Arguments...)> callback(py::object function) {
+  if (PyCallable_Check(function.ptr()) == 0) {
+    throw ArgumentTypeError("handler: expected a function, got " + std::string(py::repr(function)));
+  }
+  auto held = std::make_shared<SharedObject>(std::move(function));
+  return [held](Arguments... arguments) {
+    py::gil_scoped_acquire gil;
+    try {
+      held->get()(std::forward<Arguments>(arguments)...);
+    } catch (py::error_already_set& error) {
+      throw PythonError(error.what(), std::make_shared<SharedObject>(error.value()));
+    }
+  };
+}
+
+/// The Python exception object for a C++ one; None for null.
+py::object exception_object(const std::exception_ptr& error);
+
+}  // namespace mpsnn::bindings

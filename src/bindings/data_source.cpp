@@ -1,0 +1,342 @@
+// SPDX-License-Identifier: MIT
+// Optimizers and data sources.
+#include "mpsnn/data_source.h"
+
+#include <pybind11/stl.h>
+
+#include "bindings/arrays.h"
+#include "bindings/bindings.h"
+#include "bindings/casters.h"
+
+namespace mpsnn::bindings {
+namespace {
+
+void bind_optimizer_descriptor(py::module_& m) {
+  const OptimizerDescriptor d;
+  py::class_<OptimizerDescriptor>(
+      m, "OptimizerDescriptor",
+      R"(What all optimizers share. Gradients are clipped, then rescaled, then regularised.
+Apple: MPSNNOptimizerDescriptor.
+
+Args:
+    learning_rate: Length of a step.
+    gradient_rescale: Gradients are multiplied by it.
+    apply_gradient_clipping: Clip gradients to [`gradient_clip_min`, `gradient_clip_max`].
+    gradient_clip_max: Highest gradient.
+    gradient_clip_min: Lowest gradient.
+    regularization_type: L1 adds scale · sign(v) to the gradient, L2 adds scale · v.
+    regularization_scale: The scale.)")
+      .def(py::init([](double learning_rate, double gradient_rescale, bool apply_gradient_clipping,
+                       double gradient_clip_max, double gradient_clip_min,
+                       RegularizationType regularization_type, double regularization_scale) {
+             return OptimizerDescriptor{learning_rate,        gradient_rescale,
+                                        apply_gradient_clipping, gradient_clip_max,
+                                        gradient_clip_min,    regularization_type,
+                                        regularization_scale};
+           }),
+           py::arg("learning_rate") = d.learning_rate, py::kw_only(),
+           py::arg("gradient_rescale") = d.gradient_rescale,
+           py::arg("apply_gradient_clipping") = d.apply_gradient_clipping,
+           py::arg("gradient_clip_max") = d.gradient_clip_max,
+           py::arg("gradient_clip_min") = d.gradient_clip_min,
+           py::arg("regularization_type") = d.regularization_type,
+           py::arg("regularization_scale") = d.regularization_scale)
+      .def_readwrite("learning_rate", &OptimizerDescriptor::learning_rate)
+      .def_readwrite("gradient_rescale", &OptimizerDescriptor::gradient_rescale)
+      .def_readwrite("apply_gradient_clipping", &OptimizerDescriptor::apply_gradient_clipping)
+      .def_readwrite("gradient_clip_max", &OptimizerDescriptor::gradient_clip_max)
+      .def_readwrite("gradient_clip_min", &OptimizerDescriptor::gradient_clip_min)
+      .def_readwrite("regularization_type", &OptimizerDescriptor::regularization_type)
+      .def_readwrite("regularization_scale", &OptimizerDescriptor::regularization_scale);
+}
+
+void bind_optimizer_base(py::module_& m) {
+  py::class_<Optimizer, std::shared_ptr<Optimizer>>(
+      m, "Optimizer",
+      R"(Base of the optimizers, which are attached to data sources. Apple: MPSNNOptimizer.
+
+One optimizer may serve many data sources: moments and time step belong to each data source's state
+on a device.)")
+      .def_property("learning_rate", &Optimizer::learning_rate, &Optimizer::set_learning_rate,
+                    "Length of a step; read at each encode. Must be finite and not negative.")
+      .def_property_readonly("descriptor", &Optimizer::descriptor, "What all optimizers share (a copy).",
+                             py::return_value_policy::copy)
+      .def_property_readonly("operation", &Optimizer::operation, "The operation that updates a parameter.")
+      .def_property_readonly("moments", &Optimizer::moments,
+                             "Names of the moment vectors kept beside each parameter.")
+      .def_property_readonly("attributes", &Optimizer::attributes, "Every parameter by name.");
+}
+
+void bind_optimizers(py::module_& m) {
+  using Sgd = OptimizerStochasticGradientDescent;
+  py::class_<Sgd, Optimizer, std::shared_ptr<Sgd>>(
+      m, "OptimizerStochasticGradientDescent",
+      R"(v -= lr · g, or with momentum m = μ · m + lr · g; v -= m.
+
+Nesterov: m = μ · m + g; v -= lr · (g + μ · m). The learning rate stands inside of the momentum, as
+in Caffe. Apple: MPSNNOptimizerStochasticGradientDescent.
+
+Args:
+    learning_rate: Length of a step; or an `OptimizerDescriptor`.
+    momentum_scale: μ; 0 keeps no momentum.
+    use_nesterov_momentum: The second form.
+
+Raises:
+    InvalidArgumentError: A parameter is out of range.)")
+      .def(py::init<double, double, bool>(), py::arg("learning_rate") = 1e-3,
+           py::arg("momentum_scale") = 0.0, py::arg("use_nesterov_momentum") = false)
+      .def(py::init<OptimizerDescriptor, double, bool>(), py::arg("descriptor"),
+           py::arg("momentum_scale") = 0.0, py::arg("use_nesterov_momentum") = false)
+      .def_property_readonly("momentum_scale", &Sgd::momentum_scale, "μ.")
+      .def_property_readonly("use_nesterov_momentum", &Sgd::use_nesterov_momentum,
+                             "Whether the second form is used.");
+  py::class_<OptimizerAdam, Optimizer, std::shared_ptr<OptimizerAdam>>(
+      m, "OptimizerAdam",
+      R"(t += 1; m = β1 · m + (1 - β1) · g; u = β2 · u + (1 - β2) · g²; v -= lr_t · m / (√u + ε)
+
+with lr_t = lr · √(1 - β2^t) / (1 - β1^t). Apple: MPSNNOptimizerAdam.
+
+Args:
+    learning_rate: Length of a step; or an `OptimizerDescriptor`.
+    beta1: Decay of the first moment.
+    beta2: Decay of the second moment.
+    epsilon: Added to the root of the second moment.
+    time_step: Updates counted before the first one here.
+
+Raises:
+    InvalidArgumentError: A parameter is out of range.)")
+      .def(py::init<double, double, double, double, std::int64_t>(), py::arg("learning_rate") = 1e-3,
+           py::arg("beta1") = 0.9, py::arg("beta2") = 0.999, py::arg("epsilon") = 1e-8,
+           py::arg("time_step") = 0)
+      .def(py::init<OptimizerDescriptor, double, double, double, std::int64_t>(), py::arg("descriptor"),
+           py::arg("beta1") = 0.9, py::arg("beta2") = 0.999, py::arg("epsilon") = 1e-8,
+           py::arg("time_step") = 0)
+      .def_property_readonly("beta1", &OptimizerAdam::beta1, "Decay of the first moment.")
+      .def_property_readonly("beta2", &OptimizerAdam::beta2, "Decay of the second moment.")
+      .def_property_readonly("epsilon", &OptimizerAdam::epsilon, "Added to the second moment's root.")
+      .def_property_readonly("time_step", &OptimizerAdam::time_step,
+                             "Updates counted before the first one here.");
+}
+
+void bind_neuron_descriptor(py::module_& m) {
+  py::class_<NeuronDescriptor>(m, "NeuronDescriptor",
+                               R"(A neuron with its parameters. Apple: MPSNNNeuronDescriptor.
+
+Args:
+    type: The neuron's kind.
+    a: First parameter; the kind says what it means.
+    b: Second parameter.
+    c: Third parameter.)")
+      .def(py::init([](NeuronType type, float a, float b, float c) {
+             return NeuronDescriptor{type, a, b, c};
+           }),
+           py::arg("type") = NeuronType::NONE, py::arg("a") = 0.0F, py::arg("b") = 0.0F,
+           py::arg("c") = 0.0F)
+      .def_readwrite("type", &NeuronDescriptor::type)
+      .def_readwrite("a", &NeuronDescriptor::a)
+      .def_readwrite("b", &NeuronDescriptor::b)
+      .def_readwrite("c", &NeuronDescriptor::c)
+      .def("__eq__", [](const NeuronDescriptor& a, const NeuronDescriptor& b) { return a == b; },
+           py::is_operator());
+}
+
+void bind_convolution_descriptor(py::module_& m) {
+  using Descriptor = ConvolutionDescriptor;
+  py::class_<Descriptor>(m, "ConvolutionDescriptor",
+                         R"(Geometry of a convolution. Apple: MPSCNNConvolutionDescriptor.
+
+Args:
+    kernel_width: Width of the window.
+    kernel_height: Height of the window.
+    input_feature_channels: Channels of the source.
+    output_feature_channels: Channels of the result.
+    stride_in_pixels_x: Columns from one window to the next.
+    stride_in_pixels_y: Rows from one window to the next.
+    groups: Groups of channels; both channel counts must be multiples of it.
+    dilation_rate_x: Columns from one weight of the window to the next.
+    dilation_rate_y: Rows from one weight of the window to the next.
+    fused_neuron_descriptor: Applied to the result; not for training, where a neuron node is used.)")
+      .def(py::init([](std::int64_t kernel_width, std::int64_t kernel_height, std::int64_t inputs,
+                       std::int64_t outputs, std::int64_t stride_x, std::int64_t stride_y,
+                       std::int64_t groups, std::int64_t dilation_x, std::int64_t dilation_y,
+                       const std::optional<NeuronDescriptor>& neuron) {
+             return Descriptor{kernel_width, kernel_height, inputs,     outputs,
+                               stride_x,     stride_y,      groups,     dilation_x,
+                               dilation_y,   neuron.value_or(NeuronDescriptor{})};
+           }),
+           py::arg("kernel_width"), py::arg("kernel_height"), py::arg("input_feature_channels"),
+           py::arg("output_feature_channels"), py::kw_only(), py::arg("stride_in_pixels_x") = 1,
+           py::arg("stride_in_pixels_y") = 1, py::arg("groups") = 1, py::arg("dilation_rate_x") = 1,
+           py::arg("dilation_rate_y") = 1, py::arg("fused_neuron_descriptor") = py::none())
+      .def_readwrite("kernel_width", &Descriptor::kernel_width)
+      .def_readwrite("kernel_height", &Descriptor::kernel_height)
+      .def_readwrite("input_feature_channels", &Descriptor::input_feature_channels)
+      .def_readwrite("output_feature_channels", &Descriptor::output_feature_channels)
+      .def_readwrite("stride_in_pixels_x", &Descriptor::stride_in_pixels_x)
+      .def_readwrite("stride_in_pixels_y", &Descriptor::stride_in_pixels_y)
+      .def_readwrite("groups", &Descriptor::groups)
+      .def_readwrite("dilation_rate_x", &Descriptor::dilation_rate_x)
+      .def_readwrite("dilation_rate_y", &Descriptor::dilation_rate_y)
+      .def_readwrite("fused_neuron_descriptor", &Descriptor::fused_neuron_descriptor)
+      .def_property_readonly("weight_shape", [](const Descriptor& d) {
+        return std::make_tuple(d.output_feature_channels, d.kernel_height, d.kernel_width,
+                          d.groups > 0 ? d.input_feature_channels / d.groups : std::int64_t{0});
+      }, "Shape of the weights, OHWI.")
+      .def("__eq__", [](const Descriptor& a, const Descriptor& b) { return a == b; },
+           py::is_operator());
+}
+
+std::vector<std::int64_t> shape_of(const DataSource& source, std::string_view parameter) {
+  for (const ParameterInfo& info : source.parameters()) {
+    if (info.name == parameter) return info.shape;
+  }
+  return {};
+}
+
+FloatArray initial_array(const DataSource& source, const std::string& parameter) {
+  const std::vector<float>& values = source.initial(parameter);
+  return shaped(values, shape_of(source, parameter));
+}
+
+/// The values of an array whose shape must be the parameter's.
+std::vector<float> checked_values(py::handle object, const std::vector<std::int64_t>& shape,
+                                  const std::string& what) {
+  const FloatArray array = float_array(object, what);
+  if (std::vector<std::int64_t>(array.shape(), array.shape() + array.ndim()) != shape) {
+    throw InvalidArgumentError(what + ": expected shape " +
+                               std::string(py::str(py::tuple(py::cast(shape)))) + ", got " +
+                               shape_text(array));
+  }
+  return values_of(array);
+}
+
+void bind_data_source_base(py::module_& m) {
+  py::class_<DataSource, std::shared_ptr<DataSource>>(
+      m, "DataSource",
+      R"(Where weights come from and where they live.
+
+A data source has state on each device that uses it (weights, optimizer moments, time step): every
+graph on that device that holds the same data source sees the same weights, the latest at each
+encode.)")
+      .def_property("label", &DataSource::label, &DataSource::set_label,
+                    "Name for errors, plans and archives.")
+      .def_property("optimizer", &DataSource::optimizer, &DataSource::set_optimizer,
+                    "Updates the weights; None: they are never updated. Moments start at zero.")
+      .def_property("trainable", &DataSource::trainable, &DataSource::set_trainable,
+                    "False: frozen; no gradient is computed even where an optimizer is set.")
+      .def_property_readonly("is_updated", &DataSource::is_updated,
+                             "True where gradients are wanted: trainable and an optimizer is set.")
+      .def_property_readonly("class_name", &DataSource::class_name, "Name of the class in archives.")
+      .def_property_readonly("attributes", &DataSource::attributes, "The descriptor's fields by name.")
+      .def_property_readonly(
+          "parameters",
+          [](const DataSource& source) {
+            py::typing::Dict<py::str, py::typing::Tuple<py::int_, py::ellipsis>> shapes;
+            for (const ParameterInfo& info : source.parameters()) {
+              shapes[py::str(info.name)] = py::tuple(py::cast(info.shape));
+            }
+            return shapes;
+          },
+          "Shapes of the trainable arrays by name.")
+      .def("initial", &initial_array, py::arg("parameter"),
+           R"(The values that a device starts from; `Device.read_parameter` has the latest ones.
+
+Args:
+    parameter: "weights", "bias".
+
+Returns:
+    A new array.
+
+Raises:
+    InvalidArgumentError: There is no such parameter.)")
+      .def(
+          "set_initial",
+          [](DataSource& source, const std::string& parameter, const ArrayObject& values) {
+            source.initial(parameter);  // throws for a name that there is not
+            const std::string what = source.label() + ": " + parameter;
+            source.set_initial(parameter, checked_values(values, shape_of(source, parameter), what));
+          },
+          py::arg("parameter"), py::arg("values"),
+          R"(Replaces the values that new devices start from (others: `Device.write_parameter`).
+
+Args:
+    parameter: "weights", "bias".
+    values: Array of float32 of the parameter's shape.
+
+Raises:
+    InvalidArgumentError: There is no such parameter, or the shape is another.
+    ArgumentTypeError: The array is not of float32.)")
+      .def("__repr__", [](const DataSource& source) {
+        return "<mpsnn." + std::string(source.class_name()) + " \"" + source.label() + "\">";
+      });
+}
+
+std::shared_ptr<ConvolutionDataSource> make_convolution(ConvolutionDescriptor descriptor,
+                                                        const ArrayObject& weights,
+                                                        const std::optional<ArrayObject>& bias_terms,
+                                                        std::string label,
+                                                        std::shared_ptr<Optimizer> optimizer) {
+  const std::string name = "ConvolutionDataSource \"" + label + "\": ";
+  if (descriptor.groups < 1 || descriptor.input_feature_channels % descriptor.groups != 0) {
+    // No shape fits: the constructor says what is wrong with the descriptor.
+    return std::make_shared<ConvolutionDataSource>(descriptor, std::vector<float>(), std::nullopt, label);
+  }
+  std::vector<float> values =
+      checked_values(weights,
+                     {descriptor.output_feature_channels, descriptor.kernel_height,
+                      descriptor.kernel_width, descriptor.input_feature_channels / descriptor.groups},
+                     name + "weights");
+  std::optional<std::vector<float>> bias;
+  if (bias_terms) {
+    bias = checked_values(*bias_terms, {descriptor.output_feature_channels}, name + "bias_terms");
+  }
+  return std::make_shared<ConvolutionDataSource>(descriptor, std::move(values), std::move(bias),
+                                                 std::move(label), std::move(optimizer));
+}
+
+void bind_convolution_data_source(py::module_& m) {
+  py::class_<ConvolutionDataSource, DataSource, std::shared_ptr<ConvolutionDataSource>>(
+      m, "ConvolutionDataSource",
+      R"(Weights of a convolution. Apple: MPSCNNConvolutionDataSource.
+
+Args:
+    descriptor: The convolution's geometry.
+    weights: float32 array OHWI: (out, kernel height, kernel width, in / groups). Copied.
+    bias_terms: float32 array (out); None: no bias. Copied.
+    label: Name for errors, plans and archives.
+    optimizer: Updates the weights where the node is trained; None: they stay.
+
+Raises:
+    InvalidArgumentError: A shape does not fit the descriptor, or the descriptor is impossible.
+    ArgumentTypeError: An array is not of float32.)")
+      .def(py::init(&make_convolution), py::arg("descriptor"), py::arg("weights"),
+           py::arg("bias_terms") = py::none(), py::arg("label") = "",
+           py::arg("optimizer") = std::shared_ptr<Optimizer>())
+      .def_property_readonly("descriptor", &ConvolutionDataSource::descriptor,
+                             "The convolution's geometry (a copy).", py::return_value_policy::copy)
+      .def_property_readonly("has_bias", &ConvolutionDataSource::has_bias, "Whether there is a bias.")
+      .def_property_readonly(
+          "weights", [](const ConvolutionDataSource& source) { return initial_array(source, "weights"); },
+          "Initial weights, a new array OHWI.")
+      .def_property_readonly(
+          "bias_terms",
+          [](const ConvolutionDataSource& source) -> std::optional<FloatArray> {
+            if (!source.has_bias()) return std::nullopt;
+            return initial_array(source, "bias");
+          },
+          "Initial bias, a new array (out), or None.");
+}
+
+}  // namespace
+
+void bind_data_sources(py::module_& m) {
+  bind_optimizer_descriptor(m);
+  bind_optimizer_base(m);
+  bind_optimizers(m);
+  bind_neuron_descriptor(m);
+  bind_convolution_descriptor(m);
+  bind_data_source_base(m);
+  bind_convolution_data_source(m);
+}
+
+}  // namespace mpsnn::bindings

@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: MIT
+// Each C++ error class is one Python exception; they are translated here and nowhere else.
+#include <array>
+#include <cstddef>
+#include <new>
+
+#include <pybind11/gil_safe_call_once.h>
+
+#include "bindings/bindings.h"
+
+namespace mpsnn::bindings {
+namespace {
+
+constexpr std::size_t kNoBase = static_cast<std::size_t>(-1);
+
+/// One exception: rows stand after the row of their base, so that a search from the end finds the
+/// most derived class first.
+struct ErrorRow {
+  const char* name;
+  std::size_t base;  // row of the base class
+  PyObject* const* builtin;  // the built-in exception that it is as well
+  const char* doc;
+  bool (*matches)(const Error&);
+};
+
+template <class T>
+bool is(const Error& error) {
+  return dynamic_cast<const T*>(&error) != nullptr;
+}
+
+const std::array kErrors = {
+    ErrorRow{"Error", kNoBase, &PyExc_Exception,
+             "Base of all errors. The text names the node or argument, what was expected and what came.",
+             is<Error>},
+    ErrorRow{"InvalidArgumentError", 0, &PyExc_ValueError,
+             "An argument has the right type but a wrong value, size or shape.", is<InvalidArgumentError>},
+    ErrorRow{"ArgumentTypeError", 0, &PyExc_TypeError,
+             "An argument has the wrong type or element type.", is<ArgumentTypeError>},
+    ErrorRow{"UnsupportedError", 0, &PyExc_NotImplementedError,
+             "The backend cannot do this case; the text says why.", is<UnsupportedError>},
+    ErrorRow{"OutOfMemoryError", 0, &PyExc_MemoryError, "Memory of the host or device ran out.",
+             is<OutOfMemoryError>},
+    ErrorRow{"StateError", 0, &PyExc_RuntimeError,
+             "An object is not in the state that the call needs.", is<StateError>},
+    ErrorRow{"DeviceError", 0, &PyExc_RuntimeError,
+             "A kernel failed on the device; the text holds its label.", is<DeviceError>},
+    ErrorRow{"DeviceLostError", 6, nullptr,
+             "The device itself is gone; its objects cannot be used any more.", is<DeviceLostError>},
+    ErrorRow{"ArchiveError", 0, &PyExc_ValueError, "An archive is truncated, foreign or inconsistent.",
+             is<ArchiveError>},
+    ErrorRow{"FileError", 0, &PyExc_OSError, "A file could not be opened, read or written.",
+             is<FileError>},
+    ErrorRow{"InternalError", 0, &PyExc_RuntimeError,
+             "A rule that mpsnn itself must keep was broken: a defect in the library, please report it.",
+             is<InternalError>},
+};
+
+using Classes = std::array<py::object, kErrors.size()>;
+
+/// The exception classes, made once and never destroyed: a translator may run until the very end.
+Classes& classes() {
+  PYBIND11_CONSTINIT static py::gil_safe_call_once_and_store<Classes> storage;
+  return storage.call_once_and_store_result([] { return Classes{}; }).get_stored();
+}
+
+py::object make_class(const ErrorRow& row) {
+  py::list bases;
+  if (row.base != kNoBase) bases.append(classes()[row.base]);
+  if (row.builtin != nullptr) bases.append(py::handle(*row.builtin));
+  const std::string name = std::string("mpsnn.") + row.name;
+  PyObject* made = PyErr_NewExceptionWithDoc(name.c_str(), row.doc, py::tuple(bases).ptr(), nullptr);
+  if (made == nullptr) throw py::error_already_set();
+  return py::reinterpret_steal<py::object>(made);
+}
+
+void raise(const Error& error) {
+  for (std::size_t i = kErrors.size(); i-- > 0;) {
+    if (!kErrors[i].matches(error)) continue;
+    PyErr_SetString(classes()[i].ptr(), error.what());
+    return;
+  }
+}
+
+void translate(std::exception_ptr pointer) {
+  try {
+    std::rethrow_exception(std::move(pointer));
+  } catch (const PythonError& error) {
+    PyErr_SetObject(py::type::handle_of(error.exception()).ptr(), error.exception().ptr());
+  } catch (const Error& error) {
+    raise(error);
+  }
+}
+
+}  // namespace
+
+void bind_errors(py::module_& m) {
+  for (std::size_t i = 0; i < kErrors.size(); ++i) {
+    classes()[i] = make_class(kErrors[i]);
+    m.attr(kErrors[i].name) = classes()[i];
+  }
+  py::register_local_exception_translator([](std::exception_ptr pointer) {
+    if (pointer) translate(std::move(pointer));
+  });
+}
+
+py::object exception_object(const std::exception_ptr& error) {
+  if (!error) return py::none();
+  try {
+    translate(error);
+  } catch (const std::bad_alloc& bad) {
+    PyErr_SetString(PyExc_MemoryError, bad.what());
+  } catch (const std::exception& other) {
+    PyErr_SetString(PyExc_RuntimeError, other.what());
+  }
+  return py::error_already_set().value();
+}
+
+SharedObject::~SharedObject() {
+  if (Py_IsInitialized() == 0) {
+    // The interpreter is gone and the object with it: there is nothing left to give back.
+    object_.release();
+    return;
+  }
+  py::gil_scoped_acquire gil;
+  object_ = py::object();
+}
+
+}  // namespace mpsnn::bindings

@@ -1,0 +1,301 @@
+// SPDX-License-Identifier: MIT
+// Compiled graphs: arrays in, images out.
+#include "mpsnn/graph.h"
+
+#include <map>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <pybind11/stl.h>
+#include <pybind11/typing.h>
+
+#include "bindings/arrays.h"
+#include "bindings/bindings.h"
+#include "bindings/casters.h"
+
+namespace mpsnn::bindings {
+namespace {
+
+using ImageMap = std::map<std::string, Image>;
+using SizeMap = std::map<std::string, ImageSize>;
+
+std::string title(const Graph& graph) { return "Graph \"" + graph.label() + "\""; }
+
+/// The handle that a key of the sources names: text, or a node of the graph.
+std::string handle_of(const Graph& graph, py::handle key) {
+  if (py::isinstance<py::str>(key)) return key.cast<std::string>();
+  py::detail::make_caster<ImageArgument> node;
+  if (node.load(key, false)) return py::detail::cast_op<ImageArgument>(node).node().handle();
+  throw ArgumentTypeError(title(graph) + ": sources: expected handles or image nodes as keys, got " +
+                          std::string(py::repr(key)));
+}
+
+/// The image itself, or a new one with a copy of the array.
+Image image_of(const Graph& graph, const std::string& handle, py::handle value) {
+  if (py::isinstance<Image>(value)) return value.cast<const Image&>();
+  const std::string what = title(graph) + ": source \"" + handle + "\"";
+  const FloatArray array = float_array(value, what);
+  const ImageSize size = image_size(array, what);
+  const float* const data = array.data();
+  const Device& device = graph.device();
+  py::gil_scoped_release release;
+  return {device, size, DataType::FLOAT32, data};
+}
+
+void add(const Graph& graph, ImageMap& images, const std::string& handle, py::handle value) {
+  if (images.contains(handle)) {
+    throw InvalidArgumentError(title(graph) + ": source \"" + handle + "\": expected one image, got two");
+  }
+  images.emplace(handle, image_of(graph, handle, value));
+}
+
+struct SourcesHint {
+  static constexpr auto name = py::detail::const_name(
+      "collections.abc.Mapping[str, numpy.typing.ArrayLike | Image] | "
+      "collections.abc.Mapping[ImageNode, numpy.typing.ArrayLike | Image] | "
+      "collections.abc.Mapping[FilterNode, numpy.typing.ArrayLike | Image] | "
+      "collections.abc.Sequence[numpy.typing.ArrayLike | Image]");
+};
+
+ImageMap images_of(const Graph& graph, const Hinted<SourcesHint>& sources) {
+  ImageMap images;
+  if (py::isinstance<py::dict>(sources) || py::hasattr(sources, "items")) {
+    for (const py::handle item : sources.attr("items")()) {
+      const auto pair = item.cast<std::pair<py::object, py::object>>();
+      add(graph, images, handle_of(graph, pair.first), pair.second);
+    }
+    return images;
+  }
+  if (!py::isinstance<py::list>(sources) && !py::isinstance<py::tuple>(sources)) {
+    throw ArgumentTypeError(title(graph) + ": sources: expected a dict or a list, got " + type_name(sources));
+  }
+  const auto list = py::reinterpret_borrow<py::sequence>(sources);
+  const std::vector<std::string> handles = graph.source_handles();
+  if (list.size() != handles.size()) {
+    throw InvalidArgumentError(title(graph) + ": sources: expected " + std::to_string(handles.size()) +
+                               " in the order of source_handles, got " + std::to_string(list.size()));
+  }
+  for (std::size_t i = 0; i < handles.size(); ++i) add(graph, images, handles[i], py::object(list[i]));
+  return images;
+}
+
+GraphOutputs encode(const Graph& graph, CommandBuffer& commands, const Hinted<SourcesHint>& sources) {
+  const ImageMap images = images_of(graph, sources);
+  py::gil_scoped_release release;
+  return graph.encode(commands, images);
+}
+
+/// Sizes by handle; where an array or image is given, its own.
+struct SizesHint {
+  static constexpr auto name = py::detail::const_name(
+      "collections.abc.Mapping[str, tuple[int, int, int, int] | Image] | "
+      "collections.abc.Mapping[ImageNode, tuple[int, int, int, int] | Image] | "
+      "collections.abc.Mapping[FilterNode, tuple[int, int, int, int] | Image]");
+};
+using Sizes = Hinted<SizesHint>;
+
+SizeMap sizes_of(const Graph& graph, const Sizes& sources) {
+  if (!py::hasattr(sources, "items")) {
+    throw ArgumentTypeError(title(graph) + ": sources: expected a dict, got " + type_name(sources));
+  }
+  SizeMap sizes;
+  for (const py::handle item : sources.attr("items")()) {
+    const auto [key, value] = item.cast<std::pair<py::object, py::object>>();
+    const std::string handle = handle_of(graph, key);
+    py::detail::make_caster<ImageSize> size;
+    if (py::isinstance<Image>(value)) {
+      sizes[handle] = value.cast<const Image&>().size();
+    } else if (size.load(value, true)) {
+      sizes[handle] = py::detail::cast_op<ImageSize>(size);
+    } else {
+      throw ArgumentTypeError(title(graph) + ": source \"" + handle +
+                              "\": expected a size (N, H, W, C), got " + std::string(py::repr(value)));
+    }
+  }
+  return sizes;
+}
+
+void bind_outputs(py::module_& m) {
+  py::class_<GraphOutputs>(m, "GraphOutputs", R"(The images that one encode makes.
+
+A sequence of the results in their order, None where one is not needed; and by handle a mapping of
+the results that have one and of the exported images.)",
+                           py::release_gil_before_calling_cpp_dtor())
+      .def_readonly("results", &GraphOutputs::results, "The results in their order.")
+      .def_readonly("by_handle", &GraphOutputs::by_handle, "Results and exported images by handle.")
+      .def("__len__", [](const GraphOutputs& outputs) { return outputs.results.size(); })
+      .def("__iter__",
+           [](const GraphOutputs& outputs) -> py::typing::Iterator<std::optional<Image>> {
+             return py::iter(py::cast(outputs.results));
+           })
+      .def("__contains__", [](const GraphOutputs& outputs, const std::string& handle) {
+        return outputs.by_handle.contains(handle);
+      })
+      .def("__getitem__",
+           [](const GraphOutputs& outputs, py::ssize_t index) -> std::optional<Image> {
+             const auto count = static_cast<py::ssize_t>(outputs.results.size());
+             if (index < -count || index >= count) {
+               throw py::index_error("results: expected an index below " + std::to_string(count) +
+                                     ", got " + std::to_string(index));
+             }
+             return outputs.results[static_cast<std::size_t>(index < 0 ? index + count : index)];
+           },
+           py::arg("index"))
+      .def("__getitem__",
+           [](const GraphOutputs& outputs, const std::string& handle) { return outputs[handle]; },
+           py::arg("handle"))
+      .def("__getitem__",
+           [](const GraphOutputs& outputs, const ImageArgument& node) {
+             return outputs[node.node().handle()];
+           },
+           py::arg("node"))
+      .def("__repr__", [](const GraphOutputs& outputs) {
+        return py::str("<mpsnn.GraphOutputs {} by_handle={}>")
+            .format(py::cast(outputs.results), py::cast(outputs.by_handle));
+      });
+}
+
+void bind_cost(py::module_& m) {
+  py::class_<Graph::Cost>(m, "GraphCost", "What one encode takes.")
+      .def_readonly("heap_bytes", &Graph::Cost::heap_bytes, "Bytes of temporaries.")
+      .def_readonly("flops", &Graph::Cost::flops, "Floating-point operations.")
+      .def_readonly("operations", &Graph::Cost::operations, "Kernels run.");
+}
+
+using GraphClass = py::class_<Graph>;
+
+void bind_structure(GraphClass& graph) {
+  graph.def_property_readonly("device", &Graph::device, "Where it runs.", py::return_value_policy::copy)
+      .def_property("label", &Graph::label, &Graph::set_label, "Name for errors and timelines.")
+      .def_property_readonly("source_handles", &Graph::source_handles,
+                             "Handles of the sources, in the order of a list given to `encode`.")
+      .def_property_readonly("intermediate_handles", &Graph::intermediate_handles,
+                             "Handles of the exported images.")
+      .def_property_readonly("result_images", &Graph::result_images, "The nodes of the results.")
+      .def_property_readonly("results_are_needed", &Graph::results_are_needed, "A flag a result.")
+      .def_property_readonly("data_sources", &Graph::data_sources,
+                             "Every data source, in the order of first use.")
+      .def_property_readonly(
+          "nodes",
+          [](const Graph& self) { return wrap(self.nodes()); },
+          "Every filter node, in the order they run.");
+}
+
+void bind_encode(GraphClass& graph) {
+  graph.def("encode", &encode, py::arg("commands"), py::arg("sources"),
+            R"(Records the graph on a command buffer. Nothing runs yet.
+
+Args:
+    commands: The command buffer.
+    sources: An image a source: an `Image`, or a float32 array (N, H, W, C), or (H, W, C) for one
+        image, which is copied at the call. By handle or image node, or a list in the order of
+        `source_handles`.
+
+Returns:
+    The images that will be made.
+
+Raises:
+    InvalidArgumentError: A source is missing or unknown, or its size or rank does not fit; the text
+        names the source or node.
+    ArgumentTypeError: An array is not of float32.
+    UnsupportedError: No kernel of the device fits.)");
+}
+
+void bind_plans(GraphClass& graph) {
+  graph
+      .def(
+          "plan_text",
+          [](const Graph& self, const Sizes& sources) { return self.plan_text(sizes_of(self, sources)); },
+          py::arg("sources"), R"(The plan as text: operations, kernels, lifetimes, heap.
+
+Args:
+    sources: Sizes (N, H, W, C), or images, by handle or node.
+
+Returns:
+    The text.
+
+Raises:
+    InvalidArgumentError: As for `encode`.)")
+      .def(
+          "plan_dot",
+          [](const Graph& self, const Sizes& sources) { return self.plan_dot(sizes_of(self, sources)); },
+          py::arg("sources"), R"(The plan as Graphviz source.
+
+Args:
+    sources: Sizes (N, H, W, C), or images, by handle or node.
+
+Returns:
+    The source.
+
+Raises:
+    InvalidArgumentError: As for `encode`.)")
+      .def(
+          "cost",
+          [](const Graph& self, const Sizes& sources) { return self.cost(sizes_of(self, sources)); },
+          py::arg("sources"), R"(Heap, FLOPs and operations of one encode.
+
+Args:
+    sources: Sizes (N, H, W, C), or images, by handle or node.
+
+Returns:
+    The cost.
+
+Raises:
+    InvalidArgumentError: As for `encode`.)")
+      .def("dot", &Graph::dot, R"(The nodes as Graphviz source.
+
+Returns:
+    The source.)")
+      .def(
+          "svg",
+          [](const Graph& self, const std::optional<Sizes>& sources) {
+            const std::string dot = sources ? self.plan_dot(sizes_of(self, *sources)) : self.dot();
+            return py::str(py::module_::import("mpsnn.drawing").attr("svg")(dot));
+          },
+          py::arg("sources") = py::none(),
+          R"(A drawing of the nodes, or of the plan for given sizes. Needs Graphviz' program `dot`.
+
+Args:
+    sources: Sizes (N, H, W, C), or images, by handle or node; None: the nodes are drawn.
+
+Returns:
+    The drawing as SVG.
+
+Raises:
+    UnsupportedError: The program `dot` is not installed.)");
+}
+
+}  // namespace
+
+void bind_graph(py::module_& m) {
+  bind_outputs(m);
+  bind_cost(m);
+  GraphClass graph(m, "Graph", R"(A compiled graph, for one device. Apple: MPSNNGraph.
+
+Everything that is needed for the results. Sizes come with the sources at each encode; plans for the
+last sizes are kept. May be encoded from several threads at once, each on its own command buffer.
+
+Args:
+    device: Where it runs.
+    result_images: The images wanted.
+    results_are_needed: A flag a result; False: the image itself is not wanted, only the weight
+        updates on the way. None: all are.
+
+Raises:
+    InvalidArgumentError: No results, a result that no node makes, two sources with one handle, a
+        source without one, lengths that differ.)",
+                   py::release_gil_before_calling_cpp_dtor());
+  graph.def(py::init([](const Device& device, const std::vector<ImageArgument>& result_images,
+                        std::optional<std::vector<bool>> results_are_needed) {
+              return Graph(device, nodes_of(result_images), std::move(results_are_needed));
+            }),
+            py::arg("device"), py::arg("result_images"), py::arg("results_are_needed") = py::none());
+  bind_structure(graph);
+  bind_encode(graph);
+  bind_plans(graph);
+  graph.def("__repr__", [](const Graph& self) { return "<mpsnn." + title(self) + ">"; });
+}
+
+}  // namespace mpsnn::bindings

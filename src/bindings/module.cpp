@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: MIT
+// The native module mpsnn._core: the public C++ API, as it is, in Python.
+#include <string>
+
+#include <pybind11/pybind11.h>
+
+#include "bindings/bindings.h"
+#include "mpsnn/version.h"
+
+PYBIND11_MODULE(_core, m, pybind11::mod_gil_used()) {
+  using namespace mpsnn::bindings;  // NOLINT: this function is the module
+  m.doc() = "The native part of mpsnn: the public C++ API in Python.";
+  m.attr("__version__") = std::string(mpsnn::version());
+  bind_errors(m);
+  bind_types(m);
+  bind_data_sources(m);
+  bind_nodes(m);
+  bind_node_table(m);
+  bind_device(m);
+  bind_images(m);
+  bind_command_buffers(m);
+  bind_graph(m);
+  bind_archive(m);
+}

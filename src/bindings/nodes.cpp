@@ -1,0 +1,272 @@
+// SPDX-License-Identifier: MIT
+// Image and filter nodes. The typed classes (mpsnn.ConvolutionNode …) are Python, generated from the
+// node table; they derive from FilterNode and register themselves by class name.
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <pybind11/functional.h>
+#include <pybind11/stl.h>
+
+#include "bindings/bindings.h"
+#include "bindings/casters.h"
+
+namespace mpsnn::bindings {
+namespace {
+
+constexpr const char* kRegistry = "_node_classes";
+
+py::module_ core() { return py::module_::import("mpsnn._core"); }
+
+std::string text_of(py::handle object) { return py::repr(object); }
+
+std::vector<std::int64_t> integers_of(const py::list& items) {
+  std::vector<std::int64_t> values;
+  for (const py::handle item : items) values.push_back(py::int_(py::reinterpret_borrow<py::object>(item)));
+  return values;
+}
+
+/// A parameter's value. Numbers may be numpy's, integers any enumeration.
+AttributeValue attribute_value(const std::string& name, const py::object& object) {
+  if (py::isinstance<py::bool_>(object)) return object.cast<bool>();
+  if (py::isinstance<py::str>(object)) return object.cast<std::string>();
+  if (py::isinstance<py::float_>(object)) return object.cast<double>();
+  if (PyIndex_Check(object.ptr()) != 0 && !py::isinstance<py::sequence>(object)) {
+    return py::reinterpret_steal<py::object>(PyNumber_Index(object.ptr())).cast<std::int64_t>();
+  }
+  if (PyNumber_Check(object.ptr()) != 0 && !py::hasattr(object, "__len__")) {
+    return py::float_(object).cast<double>();
+  }
+  const bool array = py::hasattr(object, "tolist");
+  if (!array && !py::isinstance<py::list>(object) && !py::isinstance<py::tuple>(object)) {
+    throw ArgumentTypeError(name + ": expected a number, text or a list of numbers, got " + text_of(object));
+  }
+  const py::list items = array ? py::list(object.attr("tolist")()) : py::list(object);
+  bool whole = true;
+  for (const py::handle item : items) whole = whole && PyLong_Check(item.ptr()) != 0;
+  if (whole) return integers_of(items);
+  return items.cast<std::vector<double>>();
+}
+
+using Attributes = py::typing::Dict<py::str, py::object>;
+
+AttributeMap attributes_of(const Attributes& dict) {
+  AttributeMap attributes;
+  for (const auto& [key, value] : dict) {
+    const std::string name = py::str(key);
+    attributes[name] = attribute_value(name, py::reinterpret_borrow<py::object>(value));
+  }
+  return attributes;
+}
+
+FilterNode make_filter(const std::string& class_name, const std::vector<ImageArgument>& sources,
+                       const Attributes& attributes, std::shared_ptr<DataSource> weights,
+                       const std::string& label, const std::optional<PaddingPolicy>& padding_policy) {
+  FilterNode node(class_name, nodes_of(sources), attributes_of(attributes), std::move(weights));
+  if (!label.empty()) node.set_label(label);
+  if (padding_policy) node.set_padding_policy(*padding_policy);
+  return node;
+}
+
+std::optional<FilterObject> wrap_optional(const std::optional<FilterNode>& node) {
+  if (!node) return std::nullopt;
+  return wrap(*node);
+}
+
+struct HandlerHint {
+  static constexpr auto name = py::detail::const_name(
+      "collections.abc.Callable[[FilterNode, FilterNode | None, ImageNode | None, ImageNode], object]");
+};
+
+/// The handler of training_graph is called while the call runs, on the caller's thread.
+NodeHandler node_handler(const std::optional<Hinted<HandlerHint>>& handler) {
+  if (!handler) return nullptr;
+  return [function = *handler](FilterNode& gradient_node, const std::optional<FilterNode>& inference_node,
+                    const std::optional<ImageNode>& inference_source, const ImageNode& gradient_source) {
+    function(wrap(gradient_node), wrap_optional(inference_node), inference_source, gradient_source);
+  };
+}
+
+py::typing::List<FilterNode> training_graph(const FilterNode& node, const std::optional<ImageArgument>& source_gradient,
+                        const std::optional<Hinted<HandlerHint>>& handler) {
+  std::optional<ImageNode> gradient;
+  if (source_gradient) gradient = source_gradient->node();
+  return wrap(node.training_graph(gradient, node_handler(handler)));
+}
+
+std::size_t address(const std::shared_ptr<void>& record) {
+  return reinterpret_cast<std::size_t>(record.get());
+}
+
+void bind_image_node(py::module_& m) {
+  py::class_<ImageNode>(m, "ImageNode", R"(Placeholder of an image. Apple: MPSNNImageNode.
+
+You make the graph's inputs; filters make the rest (`result_image`). Nodes compare and hash by
+identity.
+
+Args:
+    handle: Key of `Graph.encode`'s sources; may be set later.)")
+      .def(py::init<std::string>(), py::arg("handle") = "")
+      .def_static("exported", &ImageNode::exported, py::arg("handle"),
+                  R"(A node whose image comes back from `Graph.encode` although it is not a result.
+
+Args:
+    handle: Key of the image in the outputs.
+
+Returns:
+    The node.)")
+      .def_property("handle", &ImageNode::handle, &ImageNode::set_handle,
+                    "Key of the image in `Graph.encode`'s sources or outputs.")
+      .def_property("stop_gradient", &ImageNode::stop_gradient, &ImageNode::set_stop_gradient,
+                    "True: a training graph ends here; no gradient is made for what lies before.")
+      .def_property("export_from_graph", &ImageNode::export_from_graph,
+                    &ImageNode::set_export_from_graph,
+                    "True: the image comes back from `Graph.encode` under its handle.")
+      .def_property("format", &ImageNode::format, &ImageNode::set_format,
+                    "Element type in memory; None: that of the first source, float32 for inputs.")
+      .def_property_readonly(
+          "producer", [](const ImageNode& node) { return wrap_optional(node.producer()); },
+          "The filter that makes this image; None for the graph's inputs.")
+      .def("__eq__", [](const ImageNode& a, const ImageNode& b) { return a == b; }, py::is_operator())
+      .def("__hash__", [](const ImageNode& node) { return address(node.record()); })
+      .def("__repr__", [](const ImageNode& node) {
+        return "mpsnn.ImageNode(" + text_of(py::str(node.handle())) + ")";
+      });
+}
+
+void bind_construction(py::class_<FilterNode>& filter) {
+  filter
+      .def(py::init(&make_filter), py::arg("class_name"), py::arg("sources"),
+           py::arg("attributes") = Attributes(), py::arg("weights") = py::none(), py::kw_only(),
+           py::arg("label") = "", py::arg("padding_policy") = py::none())
+      .def(py::init<const FilterNode&>(), py::arg("node"), "Another handle of the same node.");
+}
+
+void bind_parameters(py::class_<FilterNode>& filter) {
+  filter
+      .def_property_readonly("class_name", &FilterNode::class_name, "Name of the node's class.")
+      .def_property("label", &FilterNode::label, &FilterNode::set_label,
+                    "Name for errors, plans and timelines.")
+      .def_property_readonly("sources", &FilterNode::sources, "The images that it reads.")
+      .def_property_readonly("result_image", &FilterNode::result_image, "The image that it makes.")
+      .def_property_readonly("attributes", &FilterNode::attributes,
+                             "Every parameter with its value, defaults included.")
+      .def_property_readonly("weights", &FilterNode::weights, "The data source; None where there is none.")
+      .def_property("padding_policy", &FilterNode::padding_policy, &FilterNode::set_padding_policy,
+                    "How the result is sized and placed.")
+      .def_property("training_style", &FilterNode::training_style, &FilterNode::set_training_style,
+                    "When weights are updated from their gradients.")
+      .def_property_readonly(
+          "inference_node", [](const FilterNode& node) { return wrap_optional(node.inference_node()); },
+          "The inference node that a gradient node belongs to; None for others.")
+      .def("__eq__", [](const FilterNode& a, const FilterNode& b) { return a == b; }, py::is_operator())
+      .def("__hash__", [](const FilterNode& node) { return address(node.record()); })
+      .def("__repr__", [](const FilterNode& node) {
+        return "<mpsnn." + std::string(node.class_name()) + " \"" + node.label() + "\">";
+      });
+}
+
+void bind_gradients(py::class_<FilterNode>& filter) {
+  filter
+      .def(
+          "gradient_filter",
+          [](const FilterNode& node, const ImageArgument& gradient) {
+            return wrap(node.gradient_filter(gradient.node()));
+          },
+          py::arg("source_gradient"), R"(The gradient node of the first source image.
+
+Args:
+    source_gradient: Gradient of this node's result.
+
+Returns:
+    The gradient node; its result is the gradient of source image 0.
+
+Raises:
+    InvalidArgumentError: The node has no derivative.)")
+      .def(
+          "gradient_filters",
+          [](const FilterNode& node, const ImageArgument& gradient) {
+            return wrap(node.gradient_filters(gradient.node()));
+          },
+          py::arg("source_gradient"), R"(One gradient node a source image that has a derivative.
+
+Args:
+    source_gradient: Gradient of this node's result.
+
+Returns:
+    The gradient nodes, in the order of the sources.
+
+Raises:
+    InvalidArgumentError: The node has no derivative.)")
+      .def("training_graph", &training_graph, py::arg("source_gradient") = py::none(),
+           py::arg("node_handler") = py::none(), R"(Builds the training graph.
+
+Walks back from this node, asks each forward node for its gradient nodes, adds gradients where an
+image has several readers, and stops at `stop_gradient`.
+
+Args:
+    source_gradient: Gradient of this node's result; None: this node's own result is the gradient of
+        its source (as that of an `InitialGradientNode`).
+    node_handler: Called for each new node as it is made with the gradient node, the inference node
+        that it belongs to (None for an addition that joins gradients), the inference node's source
+        image, and the gradient image that enters the gradient node.
+
+Returns:
+    The end nodes, whose results no other gradient node reads, in the order they were made.
+
+Raises:
+    InvalidArgumentError: A node on the way has no derivative; the text names it.)");
+}
+
+}  // namespace
+
+FilterObject wrap(const FilterNode& node) {
+  py::object plain = py::cast(node);
+  const py::dict classes = core().attr(kRegistry);
+  const py::str name{std::string(node.class_name())};
+  if (!classes.contains(name)) return FilterObject(std::move(plain));
+  // The class's own constructor would make a new node: only the base is initialised, with this one.
+  const py::object type = classes[name];
+  py::object typed = type.attr("__new__")(type);
+  core().attr("FilterNode").attr("__init__")(typed, plain);
+  return FilterObject(std::move(typed));
+}
+
+py::typing::List<FilterNode> wrap(const std::vector<FilterNode>& nodes) {
+  py::typing::List<FilterNode> list;
+  for (const FilterNode& node : nodes) list.append(wrap(node));
+  return list;
+}
+
+void bind_nodes(py::module_& m) {
+  m.attr(kRegistry) = py::dict();
+  py::class_<FilterNode> filter(m, "FilterNode", R"(One filter of a graph. Apple: MPSNNFilterNode.
+
+Use the typed classes (`ConvolutionNode`, …), which derive from it. A filter node may stand wherever
+its result image is expected. Nodes compare and hash by identity.
+
+Args:
+    class_name: A class of the node table ("ConvolutionNode").
+    sources: The images that it reads.
+    attributes: Its parameters by name.
+    weights: The data source, for classes that take one.
+    label: Name for errors, plans and timelines; default: the data source's or "<class><n>".
+    padding_policy: How the result is sized and placed; default: the class's.
+
+Raises:
+    InvalidArgumentError: Unknown class, wrong number of sources, unknown or missing parameter, a
+        value of the wrong type or range; the text names class and argument.)");
+  bind_image_node(m);
+  bind_construction(filter);
+  bind_parameters(filter);
+  bind_gradients(filter);
+  m.def(
+      "register_node_class",
+      [](const std::string& class_name, const py::type& type) {
+        core().attr(kRegistry)[py::str(class_name)] = type;
+      },
+      py::arg("class_name"), py::arg("type"),
+      "Makes nodes of a class come back from C++ as instances of this Python class.");
+}
+
+}  // namespace mpsnn::bindings

@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: MIT
+// Enumerations and plain descriptors.
+#include <string>
+
+#include <pybind11/native_enum.h>
+#include <pybind11/pybind11.h>
+
+#include "bindings/bindings.h"
+#include "bindings/casters.h"
+#include "mpsnn/data_source.h"
+#include "mpsnn/device.h"
+#include "mpsnn/loss.h"
+#include "mpsnn/types.h"
+
+namespace mpsnn::bindings {
+namespace {
+
+void bind_enums(py::module_& m) {
+  py::native_enum<DataType>(m, "DataType", "enum.Enum", "Element type of images and buffers.")
+      .value("FLOAT32", DataType::FLOAT32)
+      .value("FLOAT16", DataType::FLOAT16)
+      .value("INT32", DataType::INT32)
+      .value("UINT32", DataType::UINT32)
+      .value("UINT8", DataType::UINT8)
+      .value("INT64", DataType::INT64)
+      .finalize();
+  py::native_enum<NeuronType>(m, "NeuronType", "enum.IntEnum",
+                              "Neuron (activation) kinds. Apple: MPSCNNNeuronType.")
+      .value("NONE", NeuronType::NONE)
+      .value("RELU", NeuronType::RELU)
+      .value("LINEAR", NeuronType::LINEAR)
+      .value("SIGMOID", NeuronType::SIGMOID)
+      .value("HARD_SIGMOID", NeuronType::HARD_SIGMOID)
+      .value("TANH", NeuronType::TANH)
+      .value("ABSOLUTE", NeuronType::ABSOLUTE)
+      .value("SOFT_PLUS", NeuronType::SOFT_PLUS)
+      .value("SOFT_SIGN", NeuronType::SOFT_SIGN)
+      .value("ELU", NeuronType::ELU)
+      .value("PRELU", NeuronType::PRELU)
+      .value("RELUN", NeuronType::RELUN)
+      .value("POWER", NeuronType::POWER)
+      .value("EXPONENTIAL", NeuronType::EXPONENTIAL)
+      .value("LOGARITHM", NeuronType::LOGARITHM)
+      .value("GELU", NeuronType::GELU)
+      .finalize();
+  py::native_enum<ImageEdgeMode>(
+      m, "ImageEdgeMode", "enum.IntEnum",
+      "What a kernel reads outside of its source image. Apple: MPSImageEdgeMode.")
+      .value("ZERO", ImageEdgeMode::ZERO)
+      .value("CLAMP", ImageEdgeMode::CLAMP)
+      .value("MIRROR", ImageEdgeMode::MIRROR)
+      .value("MIRROR_WITH_EDGE", ImageEdgeMode::MIRROR_WITH_EDGE)
+      .value("CONSTANT", ImageEdgeMode::CONSTANT)
+      .finalize();
+  py::native_enum<LossType>(m, "LossType", "enum.IntEnum", "Loss kinds. Apple: MPSCNNLossType.")
+      .value("MEAN_ABSOLUTE_ERROR", LossType::MEAN_ABSOLUTE_ERROR)
+      .value("MEAN_SQUARED_ERROR", LossType::MEAN_SQUARED_ERROR)
+      .value("SOFT_MAX_CROSS_ENTROPY", LossType::SOFT_MAX_CROSS_ENTROPY)
+      .value("SIGMOID_CROSS_ENTROPY", LossType::SIGMOID_CROSS_ENTROPY)
+      .value("CATEGORICAL_CROSS_ENTROPY", LossType::CATEGORICAL_CROSS_ENTROPY)
+      .value("HINGE", LossType::HINGE)
+      .value("HUBER", LossType::HUBER)
+      .value("COSINE_DISTANCE", LossType::COSINE_DISTANCE)
+      .value("LOG", LossType::LOG)
+      .value("KULLBACK_LEIBLER_DIVERGENCE", LossType::KULLBACK_LEIBLER_DIVERGENCE)
+      .finalize();
+  py::native_enum<ReductionType>(
+      m, "ReductionType", "enum.IntEnum",
+      "How a loss image is reduced; never changes a gradient. Apple: MPSCNNReductionType.")
+      .value("NONE", ReductionType::NONE)
+      .value("SUM", ReductionType::SUM)
+      .value("MEAN", ReductionType::MEAN)
+      .value("SUM_BY_NON_ZERO_WEIGHTS", ReductionType::SUM_BY_NON_ZERO_WEIGHTS)
+      .finalize();
+  py::native_enum<RegularizationType>(m, "RegularizationType", "enum.IntEnum",
+                                      "How an optimizer regularises. Apple: MPSNNRegularizationType.")
+      .value("NONE", RegularizationType::NONE)
+      .value("L1", RegularizationType::L1)
+      .value("L2", RegularizationType::L2)
+      .finalize();
+  py::native_enum<TrainingStyle>(
+      m, "TrainingStyle", "enum.IntEnum",
+      "When weights are updated from their gradients. Apple: MPSNNTrainingStyle.")
+      .value("UPDATE_DEVICE_NONE", TrainingStyle::UPDATE_DEVICE_NONE)
+      .value("UPDATE_DEVICE_CPU", TrainingStyle::UPDATE_DEVICE_CPU)
+      .value("UPDATE_DEVICE_GPU", TrainingStyle::UPDATE_DEVICE_GPU)
+      .finalize();
+  py::native_enum<CommandBufferStatus>(m, "CommandBufferStatus", "enum.IntEnum",
+                                       "Where a command buffer stands. Apple: MTLCommandBufferStatus.")
+      .value("NOT_ENQUEUED", CommandBufferStatus::NOT_ENQUEUED)
+      .value("ENQUEUED", CommandBufferStatus::ENQUEUED)
+      .value("COMMITTED", CommandBufferStatus::COMMITTED)
+      .value("SCHEDULED", CommandBufferStatus::SCHEDULED)
+      .value("COMPLETED", CommandBufferStatus::COMPLETED)
+      .value("ERROR", CommandBufferStatus::ERROR)
+      .finalize();
+}
+
+struct MethodHint {
+  static constexpr auto name = py::detail::const_name("PaddingMethod");
+};
+
+/// The bits of a padding method are constants of a struct in C++, an IntFlag in Python.
+void bind_padding_method(py::module_& m) {
+  py::dict bits;
+  bits["ALIGN_CENTERED"] = PaddingMethod::ALIGN_CENTERED;
+  bits["ALIGN_TOP_LEFT"] = PaddingMethod::ALIGN_TOP_LEFT;
+  bits["ALIGN_BOTTOM_RIGHT"] = PaddingMethod::ALIGN_BOTTOM_RIGHT;
+  bits["ADD_REMAINDER_TO_TOP_LEFT"] = PaddingMethod::ADD_REMAINDER_TO_TOP_LEFT;
+  bits["ADD_REMAINDER_TO_TOP_RIGHT"] = PaddingMethod::ADD_REMAINDER_TO_TOP_RIGHT;
+  bits["ADD_REMAINDER_TO_BOTTOM_LEFT"] = PaddingMethod::ADD_REMAINDER_TO_BOTTOM_LEFT;
+  bits["ADD_REMAINDER_TO_BOTTOM_RIGHT"] = PaddingMethod::ADD_REMAINDER_TO_BOTTOM_RIGHT;
+  bits["SIZE_VALID_ONLY"] = PaddingMethod::SIZE_VALID_ONLY;
+  bits["SIZE_SAME"] = PaddingMethod::SIZE_SAME;
+  bits["SIZE_FULL"] = PaddingMethod::SIZE_FULL;
+  bits["EXCLUDE_EDGES"] = PaddingMethod::EXCLUDE_EDGES;
+  py::object flag = py::module_::import("enum").attr("IntFlag");
+  py::object made = flag("PaddingMethod", bits, py::arg("module") = m.attr("__name__"));
+  made.attr("__doc__") =
+      "Bits of a padding method: alignment | remainder | size. Apple: MPSNNPaddingMethod.";
+  m.attr("PaddingMethod") = made;
+}
+
+void bind_padding_policy(py::module_& m) {
+  py::class_<PaddingPolicy>(m, "PaddingPolicy",
+                            R"(How a filter sizes and places its result. Apple: MPSNNPadding.
+
+Args:
+    method: Bits of `PaddingMethod`. Default: centred, remainder to the top left, same size.)")
+      .def(py::init([](std::int64_t method) { return PaddingPolicy{method}; }),
+           py::arg_v("method", PaddingPolicy{}.method, "16"))
+      .def_property_readonly(
+          "method",
+          [m](const PaddingPolicy& policy) {
+            return Hinted<MethodHint>(m.attr("PaddingMethod")(policy.method));
+          },
+          "Bits of `PaddingMethod`.")
+      .def("__eq__", [](const PaddingPolicy& a, const PaddingPolicy& b) { return a == b; },
+           py::is_operator())
+      .def("__hash__", [](const PaddingPolicy& policy) { return std::hash<std::int64_t>()(policy.method); })
+      .def("__repr__", [](const PaddingPolicy& policy) {
+        return "PaddingPolicy(" + std::to_string(policy.method) + ")";
+      });
+}
+
+void bind_loss_descriptor(py::module_& m) {
+  const LossDescriptor d;
+  py::class_<LossDescriptor>(m, "LossDescriptor", R"(What a loss computes. Apple: MPSCNNLossDescriptor.
+
+Args:
+    loss_type: The loss of one value.
+    reduction_type: How the values of one image are reduced. Never changes a gradient.
+    weight: Scales loss and gradient.
+    label_smoothing: Smoothing of the labels, for the cross entropies.
+    number_of_classes: Classes among which labels are smoothed.
+    epsilon: Added inside of logarithms.
+    delta: Where the Huber loss turns linear.
+    reduce_across_batch: Reduce over the batch as well: the total stands in the first image, the
+        others are zero.)")
+      .def(py::init([](LossType loss_type, ReductionType reduction_type, double weight,
+                       double label_smoothing, std::int64_t number_of_classes, double epsilon,
+                       double delta, bool reduce_across_batch) {
+             return LossDescriptor{loss_type,         reduction_type, weight, label_smoothing,
+                                   number_of_classes, epsilon,        delta,  reduce_across_batch};
+           }),
+           py::arg("loss_type"), py::arg("reduction_type") = d.reduction_type,
+           py::arg("weight") = d.weight, py::arg("label_smoothing") = d.label_smoothing,
+           py::arg("number_of_classes") = d.number_of_classes, py::arg("epsilon") = d.epsilon,
+           py::arg("delta") = d.delta, py::arg("reduce_across_batch") = d.reduce_across_batch)
+      .def_readwrite("loss_type", &LossDescriptor::loss_type)
+      .def_readwrite("reduction_type", &LossDescriptor::reduction_type)
+      .def_readwrite("weight", &LossDescriptor::weight)
+      .def_readwrite("label_smoothing", &LossDescriptor::label_smoothing)
+      .def_readwrite("number_of_classes", &LossDescriptor::number_of_classes)
+      .def_readwrite("epsilon", &LossDescriptor::epsilon)
+      .def_readwrite("delta", &LossDescriptor::delta)
+      .def_readwrite("reduce_across_batch", &LossDescriptor::reduce_across_batch)
+      .def("__eq__", [](const LossDescriptor& a, const LossDescriptor& b) { return a == b; },
+           py::is_operator())
+      .def("__repr__", [](const LossDescriptor& descriptor) {
+        return py::str("LossDescriptor({!s}, {!s}, weight={})")
+            .format(py::cast(descriptor.loss_type), py::cast(descriptor.reduction_type),
+                    descriptor.weight);
+      });
+}
+
+}  // namespace
+
+void bind_types(py::module_& m) {
+  bind_enums(m);
+  bind_padding_method(m);
+  bind_padding_policy(m);
+  bind_loss_descriptor(m);
+}
+
+}  // namespace mpsnn::bindings

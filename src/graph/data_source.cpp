@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: MIT
+#include "mpsnn/data_source.h"
+
+#include <string>
+#include <utility>
+
+#include "base/check.h"
+#include "graph/device_states.h"
+
+namespace mpsnn {
+namespace {
+
+std::string title_of(std::string_view label) { return str("ConvolutionDataSource \"", label, '"'); }
+
+void check_at_least_one(std::string_view label, std::string_view field, std::int64_t value) {
+  if (value < 1) throw_expected(str(title_of(label), ": ", field), ">= 1", value);
+}
+
+void check(const ConvolutionDescriptor& d, std::string_view label) {
+  check_at_least_one(label, "kernel_width", d.kernel_width);
+  check_at_least_one(label, "kernel_height", d.kernel_height);
+  check_at_least_one(label, "input_feature_channels", d.input_feature_channels);
+  check_at_least_one(label, "output_feature_channels", d.output_feature_channels);
+  check_at_least_one(label, "stride_in_pixels_x", d.stride_in_pixels_x);
+  check_at_least_one(label, "stride_in_pixels_y", d.stride_in_pixels_y);
+  check_at_least_one(label, "groups", d.groups);
+  check_at_least_one(label, "dilation_rate_x", d.dilation_rate_x);
+  check_at_least_one(label, "dilation_rate_y", d.dilation_rate_y);
+  const std::string multiple = str("a multiple of groups (", d.groups, ")");
+  if (d.input_feature_channels % d.groups != 0) {
+    throw_expected(str(title_of(label), ": input_feature_channels"), multiple, d.input_feature_channels);
+  }
+  if (d.output_feature_channels % d.groups != 0) {
+    throw_expected(str(title_of(label), ": output_feature_channels"), multiple, d.output_feature_channels);
+  }
+}
+
+void check_count(std::string_view label, std::string_view argument, std::int64_t expected, std::size_t got) {
+  if (static_cast<std::int64_t>(got) != expected) {
+    throw_expected(str(title_of(label), ": ", argument), str(expected, " values"), got);
+  }
+}
+
+}  // namespace
+
+DataSource::DataSource(std::string label, std::shared_ptr<Optimizer> optimizer)
+    : label_(std::move(label)), optimizer_(std::move(optimizer)), states_(std::make_shared<DeviceStates>()) {}
+
+ConvolutionDataSource::ConvolutionDataSource(ConvolutionDescriptor descriptor, std::vector<float> weights,
+                                             std::optional<std::vector<float>> bias_terms, std::string label,
+                                             std::shared_ptr<Optimizer> optimizer)
+    : DataSource(std::move(label), std::move(optimizer)),
+      descriptor_(descriptor),
+      weights_(std::move(weights)),
+      bias_(std::move(bias_terms)) {
+  check(descriptor_, this->label());
+  check_count(this->label(), "weights", descriptor_.weight_count(), weights_.size());
+  if (bias_) check_count(this->label(), "bias_terms", descriptor_.output_feature_channels, bias_->size());
+}
+
+std::string_view ConvolutionDataSource::class_name() const noexcept { return "ConvolutionDataSource"; }
+
+std::vector<ParameterInfo> ConvolutionDataSource::parameters() const {
+  const ConvolutionDescriptor& d = descriptor_;
+  std::vector<ParameterInfo> parameters = {
+      {"weights",
+       {d.output_feature_channels, d.kernel_height, d.kernel_width, d.input_feature_channels / d.groups}}};
+  if (bias_) parameters.push_back({"bias", {d.output_feature_channels}});
+  return parameters;
+}
+
+const std::vector<float>& ConvolutionDataSource::initial(std::string_view parameter) const {
+  if (parameter == "weights") return weights_;
+  if (parameter == "bias" && bias_) return *bias_;
+  throw_expected(str(title_of(label()), ": parameter"), bias_ ? "weights or bias" : "weights",
+                 str('"', parameter, '"'));
+}
+
+void ConvolutionDataSource::set_initial(std::string_view parameter, std::vector<float> values) {
+  const std::size_t count = initial(parameter).size();
+  check_count(label(), parameter, static_cast<std::int64_t>(count), values.size());
+  (parameter == "weights" ? weights_ : *bias_) = std::move(values);
+}
+
+AttributeMap ConvolutionDataSource::attributes() const {
+  const ConvolutionDescriptor& d = descriptor_;
+  const NeuronDescriptor& neuron = d.fused_neuron_descriptor;
+  return {{"kernel_width", d.kernel_width},
+          {"kernel_height", d.kernel_height},
+          {"input_feature_channels", d.input_feature_channels},
+          {"output_feature_channels", d.output_feature_channels},
+          {"stride_in_pixels_x", d.stride_in_pixels_x},
+          {"stride_in_pixels_y", d.stride_in_pixels_y},
+          {"groups", d.groups},
+          {"dilation_rate_x", d.dilation_rate_x},
+          {"dilation_rate_y", d.dilation_rate_y},
+          {"neuron_type", static_cast<std::int64_t>(neuron.type)},
+          {"neuron_a", static_cast<double>(neuron.a)},
+          {"neuron_b", static_cast<double>(neuron.b)},
+          {"neuron_c", static_cast<double>(neuron.c)}};
+}
+
+}  // namespace mpsnn

@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: MIT
+// Which operations may write over an operand.
+#pragma once
+
+#include <cstddef>
+#include <vector>
+
+#include "base/kernel.h"
+
+namespace mpsnn::graph {
+
+/// Inputs over which the operation's output 0 may be written, the preferred one first. Every kernel
+/// of these operations reads an element before it writes that element.
+inline std::vector<std::size_t> in_place_operands(OpId op) {
+  switch (op) {
+    case OpId::neuron:
+    case OpId::neuron_gradient: return {0};
+    case OpId::addition: return {0, 1};
+    default: return {};
+  }
+}
+
+}  // namespace mpsnn::graph

@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: MIT
+#include "graph/lowering.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/check.h"
+#include "graph/node_table.h"
+
+namespace mpsnn::graph {
+
+ValueId Lowering::source(std::size_t i) const {
+  if (i >= node_.sources.size()) return kNoValue;
+  return draft_.images.at(node_.sources[i].record().get());
+}
+
+ImageSize Lowering::source_size(std::size_t i) const {
+  return draft_.shapes.at(node_.sources.at(i).record().get()).image();
+}
+
+ImageSize Lowering::result_size() const { return draft_.shapes.at(&node_.result).image(); }
+
+ValueId Lowering::result() {
+  const ValueId id = draft_.add_value(node_.label, draft_.shapes.at(&node_.result), ValueKind::TEMPORARY);
+  draft_.images[&node_.result] = id;
+  return id;
+}
+
+void Lowering::result_is(ValueId value) {
+  check_internal(result_can_be(value), "an alias has the result's size and type");
+  draft_.images[&node_.result] = value;
+}
+
+bool Lowering::result_can_be(ValueId value) const {
+  return draft_.plan.values.at(value).desc == draft_.shapes.at(&node_.result);
+}
+
+ValueId Lowering::parameter(std::string_view name) {
+  for (const ParameterInfo& info : node_.weights->parameters()) {
+    if (info.name != name) continue;
+    const std::uint32_t owner = draft_.data_sources.at(node_.weights.get());
+    return draft_.parameter(owner, info.name, {DataType::FLOAT32, info.shape, nullptr});
+  }
+  return kNoValue;
+}
+
+ValueId Lowering::parameter_gradient(std::string_view name) {
+  for (const ParameterInfo& info : node_.weights->parameters()) {
+    if (info.name != name) continue;
+    const ValueId gradient = draft_.add_value(str(node_.label, '.', name),
+                                              {DataType::FLOAT32, info.shape, nullptr}, ValueKind::TEMPORARY);
+    draft_.gradients.push_back({draft_.data_sources.at(node_.weights.get()), info.name, gradient});
+    return gradient;
+  }
+  return kNoValue;
+}
+
+bool Lowering::weights_are_updated() const noexcept {
+  return node_.weights != nullptr && node_.weights->is_updated() &&
+         node_.training_style == TrainingStyle::UPDATE_DEVICE_GPU;
+}
+
+void Lowering::add(OpId op, std::vector<ValueId> inputs, std::vector<ValueId> outputs,
+                   AttributeMap attributes) {
+  // Absent operands at the end are left out, as KernelQuery wants it.
+  while (!inputs.empty() && inputs.back() == kNoValue) inputs.pop_back();
+  while (!outputs.empty() && outputs.back() == kNoValue) outputs.pop_back();
+  draft_.plan.operations.push_back({.op = op,
+                                    .label = node_.label,
+                                    .node_class = std::string(node_.node_class->name),
+                                    .attributes = std::move(attributes),
+                                    .inputs = std::move(inputs),
+                                    .outputs = std::move(outputs),
+                                    .kernel = nullptr,
+                                    .optimizer = nullptr});
+}
+
+}  // namespace mpsnn::graph

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: MIT
+// How a row of the node table turns its node into operations. A node's rule sees only this class.
+#pragma once
+
+#include <cstddef>
+#include <string_view>
+#include <vector>
+
+#include "graph/draft.h"
+#include "graph/node_records.h"
+#include "graph/plan.h"
+
+namespace mpsnn::graph {
+
+class Lowering {
+ public:
+  Lowering(Draft& draft, const FilterRecord& node) : draft_(draft), node_(node) {}
+
+  const FilterRecord& node() const noexcept { return node_; }
+
+  /// The value of source image i; kNoValue where an optional source was left out.
+  ValueId source(std::size_t i) const;
+  /// Size of source image i, which must be there.
+  ImageSize source_size(std::size_t i) const;
+  /// Size of the result image.
+  ImageSize result_size() const;
+
+  /// Makes the value of the result image, to be written by one operation.
+  ValueId result();
+  /// Or says that the result is a value that exists; allowed where it has the result's size and type.
+  void result_is(ValueId value);
+  bool result_can_be(ValueId value) const;
+
+  /// The parameter of the node's data source ("weights", "bias"); kNoValue where it has none so named.
+  ValueId parameter(std::string_view name);
+  /// A value that will hold a gradient of that parameter; the planner adds up those of all nodes and
+  /// lets the data source's optimizer run. kNoValue where the data source has no such parameter.
+  ValueId parameter_gradient(std::string_view name);
+  /// true where gradients of the node's weights are wanted: the data source is updated and the node's
+  /// training style asks for it.
+  bool weights_are_updated() const noexcept;
+
+  /// Appends an operation. Absent operands are kNoValue.
+  void add(OpId op, std::vector<ValueId> inputs, std::vector<ValueId> outputs, AttributeMap attributes);
+
+ private:
+  Draft& draft_;
+  const FilterRecord& node_;
+};
+
+}  // namespace mpsnn::graph

@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: MIT
+#include "graph/node_attributes.h"
+
+#include <cmath>
+#include <type_traits>
+#include <utility>
+
+namespace mpsnn::graph {
+namespace {
+
+std::string_view type_name(const AttributeSpec& spec) {
+  switch (spec.type) {
+    case AttributeType::BOOL: return "a bool";
+    case AttributeType::INT: return "an integer";
+    case AttributeType::FLOAT: return "a number";
+    case AttributeType::STRING: return "a string";
+    case AttributeType::INTS: return "a list of integers";
+    case AttributeType::FLOATS: return "a list of numbers";
+    case AttributeType::ENUM: return spec.enum_name;
+  }
+  throw InternalError("attribute type out of range");
+}
+
+/// The value in the type that the table says; integers stand for numbers, nothing else is converted.
+std::optional<AttributeValue> converted(const AttributeSpec& spec, AttributeValue value) {
+  const auto keep_if = [&value](bool fits) -> std::optional<AttributeValue> {
+    if (!fits) return std::nullopt;
+    return std::move(value);
+  };
+  switch (spec.type) {
+    case AttributeType::BOOL: return keep_if(std::holds_alternative<bool>(value));
+    case AttributeType::INT:
+    case AttributeType::ENUM: return keep_if(std::holds_alternative<std::int64_t>(value));
+    case AttributeType::STRING: return keep_if(std::holds_alternative<std::string>(value));
+    case AttributeType::INTS: return keep_if(std::holds_alternative<std::vector<std::int64_t>>(value));
+    case AttributeType::FLOAT:
+      if (const auto* integer = std::get_if<std::int64_t>(&value)) return static_cast<double>(*integer);
+      return keep_if(std::holds_alternative<double>(value));
+    case AttributeType::FLOATS:
+      if (const auto* integers = std::get_if<std::vector<std::int64_t>>(&value)) {
+        return std::vector<double>(integers->begin(), integers->end());
+      }
+      return keep_if(std::holds_alternative<std::vector<double>>(value));
+  }
+  throw InternalError("attribute type out of range");
+}
+
+void check_number(const FilterRecord& node, const AttributeSpec& spec, double value) {
+  if (value >= spec.minimum && value <= spec.maximum) return;
+  const bool no_minimum = std::isinf(spec.minimum), no_maximum = std::isinf(spec.maximum);
+  if (no_minimum && no_maximum) fail(node, spec.name, "a number", value);  // NaN
+  if (no_maximum) fail(node, spec.name, str(">= ", spec.minimum), value);
+  if (no_minimum) fail(node, spec.name, str("<= ", spec.maximum), value);
+  fail(node, spec.name, str(spec.minimum, " to ", spec.maximum), value);
+}
+
+void check_enumerator(const FilterRecord& node, const AttributeSpec& spec, std::int64_t value) {
+  const EnumClass* row = find_enum_class(spec.enum_name);
+  check_internal(row != nullptr, str("enumeration ", spec.enum_name, " stands in enum_classes()"));
+  bool known = false, supported = spec.supported.empty();
+  std::string names;
+  for (const auto& enumerator : row->enumerators) known = known || enumerator.value == value;
+  for (const std::int64_t each : spec.supported) {
+    supported = supported || each == value;
+    names += str(names.empty() ? "" : " or ", enumerator_name(spec.enum_name, each));
+  }
+  if (!known) fail(node, spec.name, str("a value of ", spec.enum_name), value);
+  if (!supported) {
+    fail<UnsupportedError>(node, spec.name, names, enumerator_name(spec.enum_name, value));
+  }
+}
+
+void check_range(const FilterRecord& node, const AttributeSpec& spec, const AttributeValue& value) {
+  if (spec.type == AttributeType::ENUM) {
+    check_enumerator(node, spec, std::get<std::int64_t>(value));
+  } else if (const auto* integer = std::get_if<std::int64_t>(&value)) {
+    check_number(node, spec, static_cast<double>(*integer));
+  } else if (const auto* number = std::get_if<double>(&value)) {
+    check_number(node, spec, *number);
+  } else if (const auto* integers = std::get_if<std::vector<std::int64_t>>(&value)) {
+    for (const std::int64_t each : *integers) check_number(node, spec, static_cast<double>(each));
+  } else if (const auto* numbers = std::get_if<std::vector<double>>(&value)) {
+    for (const double each : *numbers) check_number(node, spec, each);
+  }
+}
+
+/// Attributes that the class fixes may be given (an archive does), with their own value.
+void take_fixed(const FilterRecord& node, AttributeMap& given, AttributeMap& complete) {
+  for (const auto& [name, value] : node.node_class->fixed) {
+    const auto found = given.find(name);
+    if (found != given.end()) {
+      if (found->second != value) fail(node, name, to_string(value), to_string(found->second));
+      given.erase(found);
+    }
+    complete.emplace(name, value);
+  }
+}
+
+AttributeValue take(const FilterRecord& node, const AttributeSpec& spec, AttributeMap& given,
+                    const AttributeMap& complete) {
+  const auto found = given.find(spec.name);
+  if (found == given.end()) {
+    if (spec.required()) throw_expected(title(node), str("argument ", spec.name), "none");
+    if (!spec.default_from.empty()) return complete.find(spec.default_from)->second;
+    return *spec.default_value;
+  }
+  std::optional<AttributeValue> value = converted(spec, found->second);
+  if (!value) fail(node, spec.name, type_name(spec), to_string(found->second));
+  check_range(node, spec, *value);
+  given.erase(found);
+  return *std::move(value);
+}
+
+}  // namespace
+
+AttributeMap complete_attributes(const FilterRecord& node, AttributeMap given) {
+  AttributeMap complete;
+  take_fixed(node, given, complete);
+  std::string names;
+  for (const AttributeSpec& spec : node.node_class->attributes) {
+    complete.emplace(spec.name, take(node, spec, given, complete));
+    names += str(names.empty() ? "" : ", ", spec.name);
+  }
+  if (!given.empty()) {
+    throw_expected(title(node), names.empty() ? "no arguments" : str("arguments of ", names),
+                   str("an argument ", given.begin()->first));
+  }
+  return complete;
+}
+
+std::string to_string(const AttributeValue& value) {
+  return std::visit(
+      [](const auto& held) -> std::string {
+        using T = std::decay_t<decltype(held)>;
+        if constexpr (std::is_same_v<T, bool>) {
+          return held ? "true" : "false";
+        } else if constexpr (std::is_same_v<T, std::string>) {
+          return str('"', held, '"');
+        } else if constexpr (std::is_arithmetic_v<T>) {
+          return str(held);
+        } else {
+          std::string text = "[";
+          for (std::size_t i = 0; i < held.size(); ++i) text += str(i == 0 ? "" : ", ", held[i]);
+          return text + "]";
+        }
+      },
+      value);
+}
+
+}  // namespace mpsnn::graph

@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: MIT
+// Arithmetic of two images. Operations:
+//   addition           primary, secondary -> clamp(p * primary_scale + s * secondary_scale + bias)
+//   addition_gradient  gradient -> scale * gradient, summed over the dimensions that were broadcast
+#include <algorithm>
+#include <array>
+#include <limits>
+#include <string>
+
+#include "base/attributes.h"
+#include "graph/lowering.h"
+#include "graph/node_table.h"
+#include "graph/ops/shapes.h"
+
+namespace mpsnn::graph {
+namespace {
+
+constexpr double kFloatMax = std::numeric_limits<float>::max();
+
+/// Sizes agree along each dimension, or one of them is 1 and is broadcast.
+ImageSize broadcast_size(const ShapeQuery& query, std::size_t primary, std::size_t secondary) {
+  const ImageSize &p = query.sources[primary], &s = query.sources[secondary];
+  const auto fits = [](std::int64_t a, std::int64_t b) { return a == b || a == 1 || b == 1; };
+  if (!fits(p.n, s.n) || !fits(p.height, s.height) || !fits(p.width, s.width) ||
+      !fits(p.channels, s.channels)) {
+    fail(query.node, "secondary_source", str(to_string(p), ", or 1 where it is broadcast"), to_string(s));
+  }
+  return {std::max(p.n, s.n), std::max(p.height, s.height), std::max(p.width, s.width),
+          std::max(p.channels, s.channels)};
+}
+
+ImageSize forward_shape(const ShapeQuery& query) { return broadcast_size(query, 0, 1); }
+
+bool is_secondary(const FilterRecord& node) {
+  return get_bool(node.attributes, "is_secondary_source_filter");
+}
+
+ImageSize gradient_shape(const ShapeQuery& query) {
+  expect_size(query, 0, "source_gradient", broadcast_size(query, 1, 2));
+  return query.sources[is_secondary(query.node) ? 2 : 1];
+}
+
+void check_bounds(const FilterRecord& node) {
+  const double minimum = get_float(node.attributes, "minimum_value");
+  if (get_float(node.attributes, "maximum_value") < minimum) {
+    fail(node, "maximum_value", str(">= ", minimum), get_float(node.attributes, "maximum_value"));
+  }
+}
+
+void lower_addition(Lowering& to) {
+  to.add(OpId::addition, {to.source(0), to.source(1)}, {to.result()}, to.node().attributes);
+}
+
+void lower_gradient(Lowering& to) {
+  const bool secondary = is_secondary(to.node());
+  const double scale = get_float(to.node().attributes, secondary ? "secondary_scale" : "primary_scale");
+  if (scale == 1.0 && to.result_can_be(to.source(0))) {
+    to.result_is(to.source(0));  // the identity: no operation, no memory
+  } else {
+    to.add(OpId::addition_gradient, {to.source(0)}, {to.result()}, {{"scale", scale}});
+  }
+}
+
+FilterNode make_gradient(const GradientQuery& query) {
+  AttributeMap attributes = shared_attributes(query.forward, {"primary_scale", "secondary_scale"});
+  attributes["is_secondary_source_filter"] = query.source == 1;
+  return FilterNode("AdditionGradientNode", gradient_then_sources(query), std::move(attributes));
+}
+
+AttributeSpec number(std::string_view name, std::string_view doc, double value) {
+  return {.name = name,
+          .type = AttributeType::FLOAT,
+          .doc = doc,
+          .default_value = value,
+          .minimum = -kFloatMax,
+          .maximum = kFloatMax};
+}
+
+std::vector<AttributeSpec> binary_attributes() {
+  return {number("primary_scale", "factor of the primary source", 1.0),
+          number("secondary_scale", "factor of the secondary source", 1.0),
+          number("bias", "added to each value", 0.0),
+          number("minimum_value", "smaller results become this", -kFloatMax),
+          number("maximum_value", "larger results become this", kFloatMax)};
+}
+
+std::vector<SourceSpec> binary_sources() {
+  return {{.name = "primary_source", .doc = "any image"},
+          {.name = "secondary_source", .doc = "image of the same size, or 1 where it is broadcast"}};
+}
+
+constexpr std::string_view kAdditionDoc =
+    R"(result = clamp(primary_scale * primary + secondary_scale * secondary + bias, minimum_value, maximum_value).
+
+**Result size**: along each of N, H, W and C the sources' common size; a source whose size is 1 there is
+broadcast. Error at encode where the sizes differ and neither is 1.
+
+**Unlike Apple**: the graph heeds the scales (Apple's graph was measured to ignore primary_scale).)";
+
+}  // namespace
+
+std::vector<NodeClass> arithmetic_nodes() {
+  return {
+      {.name = "AdditionNode",
+       .apple = "MPSNNAdditionNode",
+       .family = "arithmetic",
+       .brief = "The scaled sum of two images",
+       .doc = kAdditionDoc,
+       .sources = binary_sources(),
+       .attributes = binary_attributes(),
+       .check = check_bounds,
+       .shape = forward_shape,
+       .lower = lower_addition,
+       .gradient_of = make_gradient},
+      {.name = "AdditionGradientNode",
+       .apple = "MPSNNAdditionGradientNode",
+       .family = "arithmetic",
+       .brief = "Gradient of one source of an addition",
+       .doc = "result = scale of that source * source_gradient, summed over the dimensions along which the "
+              "source was broadcast. Bias and clamping are ignored, as Apple does.",
+       .sources = {{.name = "source_gradient", .doc = "gradient of the addition's result"},
+                   {.name = "primary_source", .doc = "the addition's primary source; only its size is used"},
+                   {.name = "secondary_source", .doc = "its secondary source; only its size is used"}},
+       .attributes = {number("primary_scale", "the addition's factor of the primary source", 1.0),
+                      number("secondary_scale", "the addition's factor of the secondary source", 1.0),
+                      {.name = "is_secondary_source_filter",
+                       .type = AttributeType::BOOL,
+                       .doc = "the gradient is that of the secondary source",
+                       .default_value = false}},
+       .gradient = true,
+       .shape = gradient_shape,
+       .lower = lower_gradient},
+  };
+}
+
+}  // namespace mpsnn::graph

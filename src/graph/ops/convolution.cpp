@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: MIT
+// Convolution. Operations:
+//   convolution                   source, weights, bias? -> result
+//   convolution_data_gradient     gradient, weights -> source gradient
+//   convolution_weights_gradient  gradient, source -> weights gradient, bias gradient?
+#include <array>
+#include <string>
+
+#include "base/check.h"
+#include "graph/geometry.h"
+#include "graph/lowering.h"
+#include "graph/node_table.h"
+#include "graph/ops/shapes.h"
+
+namespace mpsnn::graph {
+namespace {
+
+const ConvolutionDescriptor& descriptor_of(const FilterRecord& node) {
+  const auto* weights = dynamic_cast<const ConvolutionDataSource*>(node.weights.get());
+  check_internal(weights != nullptr, "a convolution's data source is a ConvolutionDataSource");
+  return weights->descriptor();
+}
+
+Geometry geometry_of(const FilterRecord& node, const ImageSize& source) {
+  const ConvolutionDescriptor& d = descriptor_of(node);
+  return place(node, {d.kernel_height, d.stride_in_pixels_y, d.dilation_rate_y},
+               {d.kernel_width, d.stride_in_pixels_x, d.dilation_rate_x}, source);
+}
+
+ImageSize result_size(const FilterRecord& node, const ImageSize& source) {
+  const ConvolutionDescriptor& d = descriptor_of(node);
+  if (source.channels != d.input_feature_channels) {
+    fail(node, "source", str(d.input_feature_channels, " feature channels"), source.channels);
+  }
+  const Geometry geometry = geometry_of(node, source);
+  return {source.n, geometry.at_y.size, geometry.at_x.size, d.output_feature_channels};
+}
+
+ImageSize forward_shape(const ShapeQuery& query) { return result_size(query.node, query.sources[0]); }
+
+ImageSize gradient_shape(const ShapeQuery& query) {
+  expect_size(query, 0, "source_gradient", result_size(query.node, query.sources[1]));
+  return query.sources[1];
+}
+
+AttributeMap resolved(const FilterRecord& node, const ImageSize& source) {
+  const ConvolutionDescriptor& d = descriptor_of(node);
+  AttributeMap attributes;
+  geometry_of(node, source).describe(attributes);
+  attributes["dilation_y"] = d.dilation_rate_y;
+  attributes["dilation_x"] = d.dilation_rate_x;
+  attributes["groups"] = d.groups;
+  attributes["edge_mode"] = node.attributes.find("edge_mode")->second;
+  return attributes;
+}
+
+void check_fused_neuron(const FilterRecord& node) {
+  const NeuronType type = descriptor_of(node).fused_neuron_descriptor.type;
+  if (type == NeuronType::NONE || type == NeuronType::RELU || type == NeuronType::RELUN) return;
+  fail<UnsupportedError>(node, "fused_neuron_descriptor", "NONE, RELU or RELUN",
+                         enumerator_name("NeuronType", static_cast<std::int64_t>(type)));
+}
+
+void lower_forward(Lowering& to) {
+  const NeuronDescriptor& neuron = descriptor_of(to.node()).fused_neuron_descriptor;
+  AttributeMap attributes = resolved(to.node(), to.source_size(0));
+  attributes["neuron_type"] = static_cast<std::int64_t>(neuron.type);
+  attributes["neuron_a"] = static_cast<double>(neuron.a);
+  attributes["neuron_b"] = static_cast<double>(neuron.b);
+  attributes["neuron_c"] = static_cast<double>(neuron.c);
+  to.add(OpId::convolution, {to.source(0), to.parameter("weights"), to.parameter("bias")}, {to.result()},
+         std::move(attributes));
+}
+
+void lower_gradient(Lowering& to) {
+  const AttributeMap attributes = resolved(to.node(), to.source_size(1));
+  const ValueId gradient = to.source(0);
+  // Weights first: the source image, often saved from the forward pass, is free for the data gradient.
+  if (to.weights_are_updated()) {
+    const ValueId weights = to.parameter_gradient("weights"), bias = to.parameter_gradient("bias");
+    to.add(OpId::convolution_weights_gradient, {gradient, to.source(1)}, {weights, bias}, attributes);
+  }
+  to.add(OpId::convolution_data_gradient, {gradient, to.parameter("weights")}, {to.result()}, attributes);
+}
+
+FilterNode make_gradient(const GradientQuery& query) {
+  const FilterRecord& forward = *query.forward.record();
+  const NeuronType type = descriptor_of(forward).fused_neuron_descriptor.type;
+  if (type != NeuronType::NONE) {
+    fail(forward, "fused_neuron_descriptor", "NONE in a node that is trained (use a neuron node, it is fused)",
+         enumerator_name("NeuronType", static_cast<std::int64_t>(type)));
+  }
+  return FilterNode("ConvolutionGradientNode", gradient_then_sources(query),
+                    shared_attributes(query.forward, {"edge_mode"}), forward.weights);
+}
+
+AttributeSpec edge_mode() {
+  return {.name = "edge_mode",
+          .type = AttributeType::ENUM,
+          .doc = "what is read outside of the source",
+          .default_value = static_cast<std::int64_t>(ImageEdgeMode::ZERO),
+          .enum_name = "ImageEdgeMode",
+          .supported = {static_cast<std::int64_t>(ImageEdgeMode::ZERO),
+                        static_cast<std::int64_t>(ImageEdgeMode::CLAMP)}};
+}
+
+constexpr std::string_view kForwardDoc =
+    R"(result[n, y, x, o] = bias[o] + sum over i, j, c of
+weights[o, i, j, c] * source[n, y * stride_y - pad_top + i * dilation_y, x * stride_x - pad_left + j * dilation_x, c]:
+a cross-correlation, weights are not flipped. With groups, result channel o sees the input channels of its
+group only. The descriptor of the data source gives kernel, strides, dilation, groups and channels; its
+fused neuron (NONE, RELU or RELUN) is applied to the result.
+
+**Result size** by the padding policy, along each axis, with k = (kernel - 1) * dilation + 1:
+SIZE_SAME ceil(n / stride), SIZE_VALID_ONLY ceil((n - k + 1) / stride), SIZE_FULL ceil((n + k - 1) / stride).
+Padding in all is (size - 1) * stride + k - n; ALIGN_CENTERED halves it and gives an odd pixel to the
+remainder's sides, ALIGN_TOP_LEFT puts all of it there, ALIGN_BOTTOM_RIGHT none. Default: same, centred,
+remainder to the top-left (TensorFlow's SAME is bottom-right).
+
+**Training**: the gradient node computes the gradients of source, weights and bias; the weights' optimizer
+runs right after. A node that is trained must not have a fused neuron in its descriptor: add a neuron node,
+it is fused by the planner. A following ReLU or ReLUN is always fused where nothing else reads the result.
+
+**Unlike Apple**: any number of channels a group; weights are used in float32.)";
+
+constexpr std::string_view kGradientDoc =
+    R"(Result: the gradient of the forward node's source image, of that image's size. As a side effect, where the
+data source is trainable and has an optimizer, the gradients of weights and bias are computed and the weights
+are updated, once for all gradient nodes of a graph that share the data source: their gradients are added
+first. No gradient is divided by batch or pixels. Parts that nothing needs are not computed.)";
+
+}  // namespace
+
+std::vector<NodeClass> convolution_nodes() {
+  return {
+      {.name = "ConvolutionNode",
+       .apple = "MPSCNNConvolutionNode",
+       .family = "convolution",
+       .brief = "Convolves an image with trainable weights and adds a bias",
+       .doc = kForwardDoc,
+       .sources = {{.name = "source", .doc = "image with the descriptor's input_feature_channels"}},
+       .attributes = {edge_mode()},
+       .weights = "ConvolutionDataSource",
+       .trainable = true,
+       .has_padding = true,
+       .check = check_fused_neuron,
+       .shape = forward_shape,
+       .lower = lower_forward,
+       .gradient_of = make_gradient},
+      {.name = "ConvolutionGradientNode",
+       .apple = "MPSCNNConvolutionGradientNode",
+       .family = "convolution",
+       .brief = "Gradients of a convolution's source, weights and bias",
+       .doc = kGradientDoc,
+       .sources = {{.name = "source_gradient", .doc = "gradient of the convolution's result"},
+                   {.name = "source_image", .doc = "the convolution's source"}},
+       .attributes = {edge_mode()},
+       .weights = "ConvolutionDataSource",
+       .trainable = true,
+       .gradient = true,
+       .has_padding = true,
+       .shape = gradient_shape,
+       .lower = lower_gradient},
+  };
+}
+
+}  // namespace mpsnn::graph

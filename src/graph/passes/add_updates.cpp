@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: MIT
+#include <limits>
+#include <map>
+#include <utility>
+
+#include "base/check.h"
+#include "graph/passes/passes.h"
+
+namespace mpsnn::graph {
+namespace {
+
+OpId operation_of(const Optimizer& optimizer) {
+  for (std::size_t i = 0; i < kOpCount; ++i) {
+    const auto op = static_cast<OpId>(i);
+    if (name_of(op) == optimizer.operation()) return op;
+  }
+  throw InternalError(str("optimizer operation \"", optimizer.operation(), "\" is not in ops.def"));
+}
+
+AttributeMap plain_sum() {
+  return {{"primary_scale", 1.0},
+          {"secondary_scale", 1.0},
+          {"bias", 0.0},
+          {"minimum_value", -static_cast<double>(std::numeric_limits<float>::max())},
+          {"maximum_value", static_cast<double>(std::numeric_limits<float>::max())}};
+}
+
+/// Adds the gradients that several nodes gave, in the order of the nodes.
+ValueId sum(Draft& draft, const std::string& label, const std::vector<ValueId>& gradients) {
+  ValueId total = gradients[0];
+  for (std::size_t i = 1; i < gradients.size(); ++i) {
+    const TensorDesc desc = draft.plan.values[total].desc;
+    const ValueId next = draft.add_value(label + ".gradient_sum", desc, ValueKind::TEMPORARY);
+    draft.plan.operations.push_back({.op = OpId::addition,
+                                     .label = label + ".gradient_sum",
+                                     .node_class = {},
+                                     .attributes = plain_sum(),
+                                     .inputs = {total, gradients[i]},
+                                     .outputs = {next},
+                                     .kernel = nullptr,
+                                     .optimizer = nullptr});
+    total = next;
+  }
+  return total;
+}
+
+/// Operands: value, gradient, version, time step?, moments… -> the same but the gradient.
+void add_update(Draft& draft, std::uint32_t owner, const std::string& name,
+                const std::vector<ValueId>& gradients) {
+  const DataSource& source = *draft.plan.data_sources[owner];
+  const std::shared_ptr<Optimizer>& optimizer = source.optimizer();
+  AttributeMap attributes = optimizer->attributes();
+  const TensorDesc desc = draft.plan.values[gradients[0]].desc;
+  const ValueId value = draft.parameter(owner, name, desc);
+  const std::string label = draft.plan.values[value].name;
+
+  std::vector<ValueId> state = {draft.parameter(owner, name + ".version", counter_desc())};
+  if (attributes.contains("time_step")) {
+    state.push_back(draft.parameter(owner, name + ".time_step", counter_desc()));
+  }
+  for (const std::string& moment : optimizer->moments()) {
+    state.push_back(draft.parameter(owner, str(name, '.', moment), desc));
+  }
+  std::vector<ValueId> inputs = {value, sum(draft, label, gradients)}, outputs = {value};
+  inputs.insert(inputs.end(), state.begin(), state.end());
+  outputs.insert(outputs.end(), state.begin(), state.end());
+  draft.plan.operations.push_back({.op = operation_of(*optimizer),
+                                   .label = label,
+                                   .node_class = {},
+                                   .attributes = std::move(attributes),
+                                   .inputs = std::move(inputs),
+                                   .outputs = std::move(outputs),
+                                   .kernel = nullptr,
+                                   .optimizer = optimizer});
+}
+
+}  // namespace
+
+void add_updates(Draft& draft) {
+  std::vector<std::pair<std::uint32_t, std::string>> parameters;  // in the order of the first gradient
+  std::map<std::pair<std::uint32_t, std::string>, std::vector<ValueId>> gradients;
+  for (const ParameterGradient& each : draft.gradients) {
+    const auto key = std::pair(each.data_source, each.parameter);
+    std::vector<ValueId>& parts = gradients[key];
+    if (parts.empty()) parameters.push_back(key);
+    parts.push_back(each.gradient);
+  }
+  for (const auto& key : parameters) add_update(draft, key.first, key.second, gradients.at(key));
+}
+
+}  // namespace mpsnn::graph

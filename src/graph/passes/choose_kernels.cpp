@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: MIT
+#include <utility>
+
+#include "base/check.h"
+#include "graph/passes/passes.h"
+
+namespace mpsnn::graph {
+namespace {
+
+class Chooser {
+ public:
+  explicit Chooser(Draft& draft) : draft_(draft) {}
+
+  void run() {
+    std::vector<Operation> operations = std::move(draft_.plan.operations);
+    for (Operation& operation : operations) {
+      choose(operation);
+      use_layouts(operation);
+      done_.push_back(std::move(operation));
+    }
+    draft_.plan.operations = std::move(done_);
+  }
+
+ private:
+  std::vector<TensorDesc> descs(const std::vector<ValueId>& ids) const {
+    std::vector<TensorDesc> descs;
+    for (const ValueId id : ids) {
+      descs.push_back(id == kNoValue ? TensorDesc{DataType::FLOAT32, {}, nullptr} : draft_.plan.values[id].desc);
+    }
+    return descs;
+  }
+
+  void choose(Operation& operation) {
+    const std::vector<TensorDesc> inputs = descs(operation.inputs), outputs = descs(operation.outputs);
+    operation.kernel = draft_.chooser.choose(
+        {operation.op, operation.label, inputs, outputs, operation.attributes});
+    check_internal(operation.kernel != nullptr, "a KernelChooser returns a kernel or throws");
+    if (operation.kernel->scratch_bytes == 0) return;
+    const auto bytes = static_cast<std::int64_t>(operation.kernel->scratch_bytes);
+    operation.scratch = draft_.add_value(operation.label + ".scratch", {DataType::UINT8, {bytes}, nullptr},
+                                         ValueKind::TEMPORARY);
+  }
+
+  void use_layouts(Operation& operation) {
+    const auto& layouts = operation.kernel->input_layouts;
+    for (std::size_t i = 0; i < layouts.size() && i < operation.inputs.size(); ++i) {
+      if (layouts[i] == nullptr || operation.inputs[i] == kNoValue) continue;
+      operation.inputs[i] = copy_in_layout(operation.inputs[i], layouts[i]);
+    }
+  }
+
+  /// The copy of a parameter in a layout: one a plan, however many operations read it.
+  ValueId copy_in_layout(ValueId parameter, const std::shared_ptr<const Layout>& layout) {
+    const Value original = draft_.plan.values[parameter];
+    check_internal(original.kind == ValueKind::PARAMETER, "only parameters are kept in a kernel's layout");
+    const std::string name = str(original.parameter, '@', layout->name);
+    const std::size_t values_before = draft_.plan.values.size();
+    const ValueId copy = draft_.parameter(original.data_source, name,
+                                          {original.desc.type, original.desc.dims, layout});
+    if (copy < values_before) return copy;
+    const ValueId version =
+        draft_.parameter(original.data_source, original.parameter + ".version", counter_desc());
+    const ValueId copy_version =
+        draft_.parameter(original.data_source, name + ".version", counter_desc());
+    Operation operation{.op = OpId::parameter_layout,
+                        .label = draft_.plan.values[copy].name,
+                        .node_class = {},
+                        .attributes = {},
+                        .inputs = {parameter, version, copy_version},
+                        .outputs = {copy, copy_version},
+                        .kernel = nullptr,
+                        .optimizer = nullptr};
+    choose(operation);
+    done_.push_back(std::move(operation));
+    return copy;
+  }
+
+  Draft& draft_;
+  std::vector<Operation> done_;
+};
+
+}  // namespace
+
+void choose_kernels(Draft& draft) { Chooser(draft).run(); }
+
+}  // namespace mpsnn::graph

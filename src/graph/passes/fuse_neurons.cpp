@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: MIT
+#include <algorithm>
+#include <unordered_map>
+
+#include "base/attributes.h"
+#include "graph/passes/passes.h"
+
+namespace mpsnn::graph {
+namespace {
+
+NeuronType type_of(const Operation& operation) {
+  return static_cast<NeuronType>(get_int(operation.attributes, "neuron_type"));
+}
+
+/// true where the derivative can be told from the neuron's result: f keeps the sign of its source and
+/// tells by itself whether the bound was met. All neurons that can be lowered are of the ReLU family.
+bool result_tells_derivative(const Operation& neuron) {
+  const auto slope_keeps_sign = [](double a) { return a >= 0; };
+  const double a = get_float(neuron.attributes, "neuron_a");
+  switch (type_of(neuron)) {
+    case NeuronType::RELU: return slope_keeps_sign(a);
+    case NeuronType::RELUN: return slope_keeps_sign(a) && get_float(neuron.attributes, "neuron_b") > 0;
+    case NeuronType::PRELU: {
+      const auto& slopes = get_floats(neuron.attributes, "neuron_parameters");
+      return std::all_of(slopes.begin(), slopes.end(), slope_keeps_sign);
+    }
+    default: return false;
+  }
+}
+
+/// true where `gradient` is the gradient of `neuron`: same source, same function.
+bool belongs_to(const Operation& gradient, const Operation& neuron) {
+  return std::all_of(neuron.attributes.begin(), neuron.attributes.end(), [&](const auto& attribute) {
+    const auto found = gradient.attributes.find(attribute.first);
+    return found != gradient.attributes.end() && found->second == attribute.second;
+  });
+}
+
+/// The neuron's source need not be kept then: the result, which the next node reads in the backward
+/// pass anyway, serves both.
+void read_results(Plan& plan) {
+  std::unordered_map<ValueId, const Operation*> neurons;  // by source
+  for (const Operation& operation : plan.operations) {
+    if (operation.op == OpId::neuron) neurons.emplace(operation.inputs[0], &operation);
+  }
+  for (Operation& operation : plan.operations) {
+    if (operation.op != OpId::neuron_gradient) continue;
+    const auto found = neurons.find(operation.inputs[1]);
+    if (found == neurons.end()) continue;
+    const Operation& neuron = *found->second;
+    if (!belongs_to(operation, neuron) || !result_tells_derivative(neuron)) continue;
+    operation.inputs[1] = neuron.outputs[0];
+    operation.attributes["from_result"] = true;
+  }
+}
+
+bool can_fuse(const Plan& plan, const Operation& convolution, const Operation& neuron) {
+  const Value& between = plan.values[convolution.outputs[0]];
+  const NeuronType type = type_of(neuron);
+  return type_of(convolution) == NeuronType::NONE && (type == NeuronType::RELU || type == NeuronType::RELUN) &&
+         between.kind == ValueKind::TEMPORARY && between.desc == plan.values[neuron.outputs[0]].desc;
+}
+
+void fuse(Plan& plan) {
+  std::vector<std::size_t> readers(plan.values.size(), 0);
+  std::unordered_map<ValueId, std::size_t> convolutions;  // by result
+  std::vector<bool> fused(plan.operations.size(), false);
+  for (const Operation& operation : plan.operations) {
+    for (const ValueId input : operation.inputs) {
+      if (input != kNoValue) ++readers[input];
+    }
+  }
+  for (std::size_t i = 0; i < plan.operations.size(); ++i) {
+    Operation& operation = plan.operations[i];
+    if (operation.op == OpId::convolution) convolutions[operation.outputs[0]] = i;
+    if (operation.op != OpId::neuron || readers[operation.inputs[0]] != 1) continue;
+    const auto found = convolutions.find(operation.inputs[0]);
+    if (found == convolutions.end()) continue;
+    Operation& convolution = plan.operations[found->second];
+    if (!can_fuse(plan, convolution, operation)) continue;
+    for (const char* name : {"neuron_type", "neuron_a", "neuron_b", "neuron_c"}) {
+      convolution.attributes[name] = operation.attributes.at(name);
+    }
+    convolution.outputs[0] = operation.outputs[0];
+    fused[i] = true;
+  }
+  std::size_t i = 0;
+  std::erase_if(plan.operations, [&](const Operation&) { return fused[i++]; });
+}
+
+}  // namespace
+
+void fuse_neurons(Draft& draft) {
+  read_results(draft.plan);
+  fuse(draft.plan);
+}
+
+}  // namespace mpsnn::graph

@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: MIT
+#include "base/check.h"
+#include "graph/lowering.h"
+#include "graph/node_table.h"
+#include "graph/passes/passes.h"
+
+namespace mpsnn::graph {
+
+void lower_nodes(Draft& draft) {
+  const Network& network = draft.network;
+  draft.plan.data_sources = network.data_sources;
+  for (std::size_t i = 0; i < network.data_sources.size(); ++i) {
+    draft.data_sources[network.data_sources[i].get()] = static_cast<std::uint32_t>(i);
+  }
+  for (const ImageNode& source : network.sources) {
+    const ImageRecord* image = source.record().get();
+    const ValueId id = draft.add_value(image->handle, draft.shapes.at(image), ValueKind::SOURCE);
+    draft.images[image] = id;
+    draft.plan.sources.push_back(id);
+  }
+  for (const FilterNode& node : network.nodes) {
+    const FilterRecord& record = *node.record();
+    Lowering to(draft, record);
+    record.node_class->lower(to);
+    check_internal(draft.images.contains(&record.result), str("lowering of ", title(record), " makes a result"));
+  }
+}
+
+}  // namespace mpsnn::graph

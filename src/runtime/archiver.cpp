@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: MIT
+// Writing archives; docs/archive-format.md describes the file.
+#include <algorithm>
+#include <set>
+#include <utility>
+
+#include "base/check.h"
+#include "base/safetensors.h"
+#include "graph/serialize.h"
+#include "mpsnn/archive.h"
+#include "runtime/archive_format.h"
+#include "runtime/graph_impl.h"
+#include "runtime/parameter_state.h"
+
+namespace mpsnn {
+namespace {
+
+using base::Json;
+
+/// A tensor of a data source as it was when the archive took it.
+struct StoredTensor {
+  std::string name;  // within the data source: "weights.momentum"
+  std::string dtype;
+  std::vector<std::int64_t> shape;
+  std::vector<std::byte> bytes;
+};
+
+struct StoredSource {
+  std::shared_ptr<DataSource> source;
+  Json::Object json;
+  std::vector<StoredTensor> tensors;
+};
+
+template <class T>
+StoredTensor store(std::string name, std::string_view dtype, std::vector<std::int64_t> shape, std::span<const T> values) {
+  const auto bytes = std::as_bytes(values);
+  return {std::move(name), std::string(dtype), std::move(shape), {bytes.begin(), bytes.end()}};
+}
+
+std::vector<StoredTensor> snapshot(const DataSource& source, const std::shared_ptr<runtime::DeviceState>& device) {
+  const auto state = runtime::ParameterState::of(source, device);
+  std::vector<StoredTensor> tensors;
+  const auto add = [&](const std::string& name, const ParameterInfo& parameter) {
+    const std::vector<float> values = state->read(source, name);
+    tensors.push_back(store<float>(name, runtime::kFloatTensor, parameter.shape, values));
+  };
+  for (const ParameterInfo& parameter : source.parameters()) {
+    add(parameter.name, parameter);
+    if (!source.optimizer()) continue;
+    for (const std::string& moment : source.optimizer()->moments()) {
+      const std::string name = parameter.name + "." + moment;
+      if (state->find(name)) add(name, parameter);  // not made yet: zeros, as after reading
+    }
+    const std::int64_t step = state->time_step(source, parameter.name);
+    tensors.push_back(store<std::int64_t>(parameter.name + std::string(runtime::kTimeStepTensor),
+                                          runtime::kCounterTensor, {}, std::span(&step, 1)));
+  }
+  return tensors;
+}
+
+}  // namespace
+
+struct KeyedArchiver::Impl {
+  std::vector<StoredSource> sources;
+  std::vector<std::pair<std::shared_ptr<Optimizer>, Json>> optimizers;
+  Json::Object graphs;
+  std::map<std::string, std::string> metadata;
+
+  std::size_t index_of(const DataSource& source) const {
+    const auto found = std::ranges::find(sources, &source, [](const StoredSource& one) { return one.source.get(); });
+    check_internal(found != sources.end(), "data sources are taken before the nodes that use them");
+    return static_cast<std::size_t>(found - sources.begin());
+  }
+
+  std::int64_t take(const std::shared_ptr<Optimizer>& optimizer) {
+    Json json = graph::to_json(optimizer->attributes());
+    const auto found = std::ranges::find(optimizers, optimizer, [](const auto& one) { return one.first; });
+    const auto index = found - optimizers.begin();
+    if (found == optimizers.end()) {
+      optimizers.emplace_back(optimizer, std::move(json));
+    } else {
+      found->second = std::move(json);
+    }
+    return index;
+  }
+
+  /// A data source that was taken before is brought up to date.
+  void take(const std::shared_ptr<DataSource>& source, const std::shared_ptr<runtime::DeviceState>& device) {
+    StoredSource stored{source, graph::to_json(*source), snapshot(*source, device)};
+    if (source->optimizer()) stored.json["optimizer"] = take(source->optimizer());
+    const auto found = std::ranges::find(sources, source, &StoredSource::source);
+    if (found == sources.end()) {
+      sources.push_back(std::move(stored));
+    } else {
+      *found = std::move(stored);
+    }
+  }
+
+  /// A name for each data source with which the names of all tensors differ: its label, or its index.
+  std::vector<std::string> names() const {
+    std::vector<std::string> names;
+    std::set<std::string> taken;
+    for (std::size_t i = 0; i < sources.size(); ++i) {
+      const std::string& label = sources[i].source->label();
+      const std::string wanted = label.empty() ? std::to_string(i) : label;
+      std::string name = wanted;
+      const auto collides = [&](const StoredTensor& tensor) { return taken.contains(name + "." + tensor.name); };
+      for (int n = 2; std::ranges::any_of(sources[i].tensors, collides); ++n) name = wanted + "#" + std::to_string(n);
+      for (const StoredTensor& tensor : sources[i].tensors) taken.insert(name + "." + tensor.name);
+      names.push_back(std::move(name));
+    }
+    return names;
+  }
+
+  Json document(const std::vector<std::string>& names) const {
+    Json::Array optimizer_list, source_list;
+    for (const auto& optimizer : optimizers) optimizer_list.push_back(optimizer.second);
+    for (std::size_t i = 0; i < sources.size(); ++i) {
+      Json::Object json = sources[i].json;
+      json["name"] = names[i];
+      source_list.emplace_back(std::move(json));
+    }
+    return Json::Object{{"format", runtime::kArchiveFormat},
+                        {"version", runtime::kArchiveVersion},
+                        {"optimizers", std::move(optimizer_list)},
+                        {"data_sources", std::move(source_list)},
+                        {"graphs", graphs}};
+  }
+};
+
+KeyedArchiver::KeyedArchiver() : impl_(std::make_shared<Impl>()) {}
+
+void KeyedArchiver::encode(const std::string& key, const Graph& graph) {
+  if (key.empty()) throw_expected("KeyedArchiver: encode: key", "a name", "an empty one");
+  if (impl_->graphs.contains(key)) throw_expected("KeyedArchiver: encode: key", "a new one", "\"" + key + "\" again");
+  const Graph::Impl& compiled = *graph.impl();
+  for (const auto& source : compiled.network.data_sources) impl_->take(source, compiled.device.state());
+  Json json = graph::to_json(compiled.network, [this](const DataSource& source) { return impl_->index_of(source); });
+  impl_->graphs.emplace(key, Json::Object{{"label", compiled.label}, {"network", std::move(json)}});
+}
+
+void KeyedArchiver::set_metadata(const std::string& key, std::string value) {
+  if (key.empty() || key == runtime::kArchiveKey) {
+    throw_expected("KeyedArchiver: set_metadata: key", "a name other than \"" + std::string(runtime::kArchiveKey) + "\"",
+                   "\"" + key + "\"");
+  }
+  impl_->metadata[key] = std::move(value);
+}
+
+void KeyedArchiver::write(const std::string& path) const {
+  const std::vector<std::string> names = impl_->names();
+  std::map<std::string, std::string> metadata = impl_->metadata;
+  metadata.emplace(runtime::kArchiveKey, base::to_string(impl_->document(names)));
+  std::vector<base::TensorToWrite> tensors;
+  for (std::size_t i = 0; i < names.size(); ++i) {
+    for (const StoredTensor& tensor : impl_->sources[i].tensors) {
+      tensors.push_back({names[i] + "." + tensor.name, tensor.dtype, tensor.shape, tensor.bytes});
+    }
+  }
+  base::write_safetensors(path, std::move(tensors), metadata);
+}
+
+}  // namespace mpsnn

@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "backend/backend.h"
+#include "mpsnn/device.h"
+#include "runtime/allocator.h"
+#include "runtime/chooser.h"
+
+namespace mpsnn::runtime {
+
+/// A device in use. Device("cpu") hands out one per kind and process; tests make their own.
+struct DeviceState {
+  explicit DeviceState(std::shared_ptr<backend::Device> with)
+      : backend(std::move(with)), allocator(backend), chooser(*backend) {}
+
+  const std::string& kind() const noexcept { return backend->info().kind; }
+
+  const std::shared_ptr<backend::Device> backend;
+  Allocator allocator;
+  const TableChooser chooser;
+  /// Guards every Usage of the device's images and parameters. Taken after a queue's submit_mutex.
+  std::mutex usage_mutex;
+
+  void add_queue(const std::shared_ptr<QueueState>& queue);
+  std::vector<std::shared_ptr<QueueState>> queues();
+
+ private:
+  std::mutex queues_mutex_;
+  std::vector<std::weak_ptr<QueueState>> queues_;
+};
+
+}  // namespace mpsnn::runtime

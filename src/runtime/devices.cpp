@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: MIT
+// The devices there are, and the public Device.
+#include <algorithm>
+#include <array>
+#include <functional>
+#include <mutex>
+#include <optional>
+#include <string_view>
+
+#include "mpsnn/error.h"
+#include "runtime/device_state.h"
+#include "runtime/queue_state.h"
+
+// The factories of the built-in backends; each is defined in its own folder. Null: this machine has
+// no such device.
+namespace mpsnn::backend {
+#ifdef MPSNN_WITH_METAL
+namespace metal {
+std::shared_ptr<Device> make_device();
+}
+#endif
+#ifdef MPSNN_WITH_CUDA
+namespace cuda {
+std::shared_ptr<Device> make_device();
+}
+#endif
+#ifdef MPSNN_WITH_CPU
+namespace cpu {
+std::shared_ptr<Device> make_device();
+}
+#endif
+namespace null_device {
+std::shared_ptr<Device> make_device();
+}
+}  // namespace mpsnn::backend
+
+namespace mpsnn {
+namespace {
+
+struct BuiltIn {
+  std::string_view kind;
+  std::shared_ptr<backend::Device> (*make)();
+  bool chosen_unasked;
+};
+
+/// In the order in which Device("") takes them.
+constexpr auto kBuiltIns = std::to_array<BuiltIn>({
+#ifdef MPSNN_WITH_METAL
+    {"metal", &backend::metal::make_device, true},
+#endif
+#ifdef MPSNN_WITH_CUDA
+    {"cuda", &backend::cuda::make_device, true},
+#endif
+#ifdef MPSNN_WITH_CPU
+    {"cpu", &backend::cpu::make_device, true},
+#endif
+    {"null", &backend::null_device::make_device, false},
+});
+
+/// One state a kind and process, made at the first use and kept.
+class Registry {
+ public:
+  static Registry& instance() {
+    static Registry registry;
+    return registry;
+  }
+
+  /// Null where this machine has no such device.
+  std::shared_ptr<runtime::DeviceState> get(std::size_t built_in) {
+    const std::lock_guard lock(mutex_);
+    std::optional<std::shared_ptr<runtime::DeviceState>>& state = states_[built_in];
+    if (!state) {
+      std::shared_ptr<backend::Device> device = kBuiltIns[built_in].make();
+      state = device ? std::make_shared<runtime::DeviceState>(std::move(device)) : nullptr;
+    }
+    return *state;
+  }
+
+ private:
+  std::mutex mutex_;
+  std::array<std::optional<std::shared_ptr<runtime::DeviceState>>, kBuiltIns.size()> states_;
+};
+
+std::shared_ptr<runtime::DeviceState> find_device(const std::string& kind) {
+  for (std::size_t i = 0; i < kBuiltIns.size(); ++i) {
+    if (kind.empty() ? !kBuiltIns[i].chosen_unasked : kind != kBuiltIns[i].kind) continue;
+    if (auto state = Registry::instance().get(i)) return state;
+  }
+  std::string there;
+  for (const std::string& one : Device::available()) there += (there.empty() ? "\"" : ", \"") + one + "\"";
+  throw InvalidArgumentError("Device: kind: expected one of " + there + ", got \"" + kind + "\"");
+}
+
+}  // namespace
+
+namespace runtime {
+
+void DeviceState::add_queue(const std::shared_ptr<QueueState>& queue) {
+  const std::lock_guard lock(queues_mutex_);
+  std::erase_if(queues_, [](const auto& one) { return one.expired(); });
+  queues_.push_back(queue);
+}
+
+std::vector<std::shared_ptr<QueueState>> DeviceState::queues() {
+  std::vector<std::shared_ptr<QueueState>> alive;
+  const std::lock_guard lock(queues_mutex_);
+  for (const auto& one : queues_) {
+    if (auto queue = one.lock()) alive.push_back(std::move(queue));
+  }
+  return alive;
+}
+
+}  // namespace runtime
+
+Device::Device(const std::string& kind) : state_(find_device(kind)) {}
+
+std::vector<std::string> Device::available() {
+  std::vector<std::string> kinds;
+  for (std::size_t i = 0; i < kBuiltIns.size(); ++i) {
+    if (Registry::instance().get(i)) kinds.emplace_back(kBuiltIns[i].kind);
+  }
+  return kinds;
+}
+
+std::string Device::kind() const { return state_->kind(); }
+std::string Device::name() const { return state_->backend->info().name; }
+CommandQueue Device::command_queue(const std::string& label) const { return CommandQueue(*this, label); }
+MemoryStatistics Device::memory_statistics() const { return state_->allocator.statistics(); }
+
+void Device::trim() const {
+  for (const auto& queue : state_->queues()) queue->arenas.trim();
+  state_->allocator.trim();
+}
+
+void Device::synchronize() const {
+  const auto queues = state_->queues();
+  for (const auto& queue : queues) queue->wait();
+  for (const auto& queue : queues) queue->failures->rethrow_first_untold();
+}
+
+}  // namespace mpsnn

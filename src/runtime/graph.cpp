@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: MIT
+// The public Graph.
+#include "mpsnn/graph.h"
+
+#include <utility>
+
+#include "base/check.h"
+#include "runtime/graph_impl.h"
+
+namespace mpsnn {
+
+const Image& GraphOutputs::operator[](const std::string& handle) const {
+  const auto found = by_handle.find(handle);
+  if (found != by_handle.end()) return found->second;
+  std::string there;
+  for (const auto& entry : by_handle) there += (there.empty() ? "\"" : ", \"") + entry.first + "\"";
+  throw_expected("GraphOutputs", there.empty() ? "no handle, since none comes out" : "one of " + there,
+                 "\"" + handle + "\"");
+}
+
+Graph::Graph(const Device& device, std::vector<ImageNode> result_images,
+             std::optional<std::vector<bool>> results_are_needed) {
+  std::vector<bool> needed = results_are_needed.value_or(std::vector<bool>(result_images.size(), true));
+  impl_ = std::make_shared<Impl>(device, graph::collect(std::move(result_images), std::move(needed)));
+}
+
+const Device& Graph::device() const { return impl_->device; }
+const std::string& Graph::label() const { return impl_->label; }
+void Graph::set_label(std::string label) { impl_->label = std::move(label); }
+
+std::vector<std::string> Graph::source_handles() const {
+  std::vector<std::string> handles;
+  for (const ImageNode& source : impl_->network.sources) handles.push_back(source.handle());
+  return handles;
+}
+
+std::vector<std::string> Graph::intermediate_handles() const {
+  std::vector<std::string> handles;
+  for (const ImageNode& image : impl_->network.exported) handles.push_back(image.handle());
+  return handles;
+}
+
+std::vector<ImageNode> Graph::result_images() const { return impl_->network.results; }
+std::vector<bool> Graph::results_are_needed() const { return impl_->network.needed; }
+std::vector<std::shared_ptr<DataSource>> Graph::data_sources() const { return impl_->network.data_sources; }
+std::vector<FilterNode> Graph::nodes() const { return impl_->network.nodes; }
+
+GraphOutputs Graph::encode(CommandBuffer& commands, const std::map<std::string, Image>& sources) const {
+  return impl_->encode(commands, sources);
+}
+
+std::string Graph::plan_text(const std::map<std::string, ImageSize>& sources) const {
+  return graph::to_text(impl_->plan_for(sources)->plan());
+}
+
+std::string Graph::plan_dot(const std::map<std::string, ImageSize>& sources) const {
+  return graph::to_dot(impl_->plan_for(sources)->plan());
+}
+
+std::string Graph::dot() const { return graph::to_dot(impl_->network); }
+
+Graph::Cost Graph::cost(const std::map<std::string, ImageSize>& sources) const {
+  const graph::Plan& plan = impl_->plan_for(sources)->plan();
+  return {.heap_bytes = plan.heap_bytes, .flops = plan.flops(), .operations = plan.operations.size()};
+}
+
+}  // namespace mpsnn

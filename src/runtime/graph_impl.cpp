@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: MIT
+// Encoding a graph: sources are checked, the plan is looked up, results are allocated, and one item
+// is recorded for the whole run.
+#include "runtime/graph_impl.h"
+
+#include <utility>
+
+#include "base/check.h"
+#include "runtime/command_buffer_state.h"
+
+namespace mpsnn {
+namespace {
+
+using graph::ValueId;
+using runtime::CompiledPlan;
+using runtime::ImageState;
+using runtime::PlanRun;
+
+TensorDesc desc_of(const ImageSize& size, DataType type) {
+  return {type, {size.n, size.height, size.width, size.channels}, nullptr};
+}
+
+DataType type_of(const ImageNode& source) { return source.format().value_or(DataType::FLOAT32); }
+
+template <class Map>
+std::string keys_of(const Map& map) {
+  std::string keys;
+  for (const auto& entry : map) keys += (keys.empty() ? "\"" : ", \"") + entry.first + "\"";
+  return keys.empty() ? "none" : keys;
+}
+
+std::string default_label(const graph::Network& network) {
+  const ImageNode& result = network.results.front();
+  return result.handle().empty() ? result.producer()->label() : result.handle();
+}
+
+/// The images that a run makes: one for each distinct value that comes out.
+class OutputImages {
+ public:
+  OutputImages(const CompiledPlan& plan, PlanRun& run, const std::shared_ptr<runtime::DeviceState>& device)
+      : plan_(plan), run_(run), device_(device) {}
+
+  Image image(ValueId id) {
+    for (const auto& [known, state] : made_) {
+      if (known == id) return Image(state);
+    }
+    const graph::Value& value = plan_.plan().values[id];
+    const std::uint32_t base = plan_.base_of(id);
+    check_internal(base >= plan_.first_allocated_base() && base < plan_.first_parameter_base(),
+                   "results have memory of their own");
+    auto state = std::make_shared<ImageState>(ImageState{.device = device_,
+                                                         .size = value.desc.image(),
+                                                         .format = value.desc.type,
+                                                         .memory = run_.allocated[base - plan_.first_allocated_base()],
+                                                         .label = value.name});
+    made_.emplace_back(id, state);
+    run_.results.push_back(state);
+    return Image(std::move(state));
+  }
+
+ private:
+  const CompiledPlan& plan_;
+  PlanRun& run_;
+  const std::shared_ptr<runtime::DeviceState>& device_;
+  std::vector<std::pair<ValueId, std::shared_ptr<ImageState>>> made_;
+};
+
+/// Memory and addresses for one run. Kernels are not launched by this.
+std::shared_ptr<PlanRun> prepare_run(std::shared_ptr<const CompiledPlan> plan,
+                                     std::shared_ptr<const runtime::Binding> binding,
+                                     std::vector<std::shared_ptr<ImageState>> sources,
+                                     runtime::CommandBufferState& commands) {
+  auto run = std::make_shared<PlanRun>();
+  run->plan = std::move(plan);
+  run->binding = std::move(binding);
+  run->sources = std::move(sources);
+  run->heap = commands.heap(run->plan->plan().heap_bytes);
+  for (const ValueId id : run->plan->allocated()) {
+    run->allocated.push_back(commands.device()->allocator.allocate(run->plan->plan().values[id].desc.bytes()));
+  }
+  // In the order of CompiledPlan::Base.
+  std::vector<void*> bases = {nullptr, run->heap ? run->heap->device_pointer() : nullptr};
+  for (const auto& source : run->sources) bases.push_back(source->memory->device_pointer());
+  for (const auto& memory : run->allocated) bases.push_back(memory->device_pointer());
+  for (const auto& memory : run->binding->memory) bases.push_back(memory->device_pointer());
+  run->table = run->plan->table(bases);
+  run->scalars = run->plan->scalars();
+  return run;
+}
+
+}  // namespace
+
+Graph::Impl::Impl(const Device& for_device, graph::Network compiled)
+    : device(for_device), label(default_label(compiled)), network(std::move(compiled)) {}
+
+template <class T>
+std::vector<const T*> Graph::Impl::in_order(const std::map<std::string, T>& by_handle) const {
+  std::vector<const T*> found;
+  for (const ImageNode& source : network.sources) {
+    const auto at = by_handle.find(source.handle());
+    if (at == by_handle.end()) {
+      throw_expected(title() + ": sources", "an image for the source \"" + source.handle() + "\"", keys_of(by_handle));
+    }
+    found.push_back(&at->second);
+  }
+  if (found.size() == by_handle.size()) return found;
+  std::map<std::string, bool> known;
+  for (const ImageNode& source : network.sources) known.emplace(source.handle(), true);
+  for (const auto& entry : by_handle) {
+    if (known.contains(entry.first)) continue;
+    throw_expected(title() + ": sources", "only " + keys_of(known), "an unknown source \"" + entry.first + "\"");
+  }
+  return found;
+}
+
+runtime::PlanKey Graph::Impl::key(std::vector<TensorDesc> sources) const {
+  runtime::PlanKey key{std::move(sources), {}};
+  for (const auto& source : network.data_sources) {
+    key.optimizers.push_back(source->is_updated() ? source->optimizer() : nullptr);
+  }
+  return key;
+}
+
+graph::Plan Graph::Impl::make_plan(const runtime::PlanKey& key) const {
+  try {
+    return graph::make_plan(network, key.sources, device.state()->chooser);
+  } catch (const InvalidArgumentError& error) {
+    std::string sources;
+    for (std::size_t i = 0; i < key.sources.size(); ++i) {
+      sources += str(i == 0 ? "" : ", ", '"', network.sources[i].handle(), "\" ", to_string(key.sources[i].image()));
+    }
+    throw InvalidArgumentError(str(error.what(), " (sources: ", sources, ")"));
+  }
+}
+
+std::shared_ptr<const CompiledPlan> Graph::Impl::plan_for(const std::map<std::string, ImageSize>& sources) {
+  std::vector<TensorDesc> descs;
+  const std::vector<const ImageSize*> sizes = in_order(sources);
+  for (std::size_t i = 0; i < sizes.size(); ++i) {
+    runtime::checked_bytes(*sizes[i], type_of(network.sources[i]));
+    descs.push_back(desc_of(*sizes[i], type_of(network.sources[i])));
+  }
+  const runtime::PlanKey wanted = key(std::move(descs));
+  return plans.plan(wanted, [&] { return make_plan(wanted); });
+}
+
+std::vector<std::shared_ptr<ImageState>> Graph::Impl::check_images(const std::map<std::string, Image>& sources) const {
+  std::vector<std::shared_ptr<ImageState>> images;
+  const std::vector<const Image*> given = in_order(sources);
+  for (std::size_t i = 0; i < given.size(); ++i) {
+    const std::shared_ptr<ImageState>& image = given[i]->state();
+    const auto subject = [&] { return title() + ": source \"" + network.sources[i].handle() + "\""; };
+    if (image->device != device.state()) {
+      throw_expected(subject(), "an image on device \"" + device.kind() + "\" as the graph is",
+                     "one on device \"" + image->device->kind() + "\"");
+    }
+    const DataType wanted = type_of(network.sources[i]);
+    if (image->format != wanted) {
+      throw_expected<ArgumentTypeError>(subject(), name_of(wanted), name_of(image->format));
+    }
+    images.push_back(image);
+  }
+  const std::lock_guard lock(device.state()->usage_mutex);
+  for (const auto& image : images) {
+    const auto& maker = image->usage.writer;
+    if (!maker || maker->state() != runtime::PieceState::DROPPED) continue;
+    throw StateError(title() + ": " + image->title() + ": expected an image that was made, got one whose command buffer \"" +
+                     maker->label() + "\" was never committed");
+  }
+  return images;
+}
+
+GraphOutputs Graph::Impl::encode(CommandBuffer& commands, const std::map<std::string, Image>& sources) {
+  runtime::CommandBufferState& buffer = *commands.state();
+  if (buffer.device() != device.state()) {
+    throw_expected(title() + ": commands", "a command buffer of device \"" + device.kind() + "\" as the graph is",
+                   "one of device \"" + buffer.device()->kind() + "\"");
+  }
+  std::vector<std::shared_ptr<ImageState>> images = check_images(sources);
+  std::vector<TensorDesc> descs;
+  for (const auto& image : images) descs.push_back(desc_of(image->size, image->format));
+  const runtime::PlanKey wanted = key(std::move(descs));
+  auto [plan, binding] = plans.bound_plan(wanted, [&] { return make_plan(wanted); }, device.state());
+
+  const auto run = prepare_run(plan, std::move(binding), std::move(images), buffer);
+  OutputImages made(*plan, *run, device.state());
+  GraphOutputs outputs;
+  for (std::size_t i = 0; i < network.results.size(); ++i) {
+    const ValueId id = plan->plan().results[i];
+    if (id == graph::kNoValue) {
+      outputs.results.emplace_back(std::nullopt);
+      continue;
+    }
+    outputs.results.emplace_back(made.image(id));
+    const std::string& handle = network.results[i].handle();
+    if (!handle.empty()) outputs.by_handle.emplace(handle, *outputs.results.back());
+  }
+  for (std::size_t i = 0; i < network.exported.size(); ++i) {
+    outputs.by_handle.emplace(network.exported[i].handle(), made.image(plan->plan().exported[i]));
+  }
+  buffer.record(run);
+  return outputs;
+}
+
+}  // namespace mpsnn

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: MIT
+#include "runtime/piece.h"
+
+#include <algorithm>
+
+#include "mpsnn/error.h"
+
+namespace mpsnn::runtime {
+namespace {
+
+thread_local const void* queue_of_this_thread = nullptr;
+
+bool is_in_flight(const Piece& piece) {
+  const PieceState state = piece.state();
+  return state == PieceState::COMMITTED || state == PieceState::SCHEDULED;
+}
+
+}  // namespace
+
+PieceState Piece::state() const {
+  const std::lock_guard lock(mutex_);
+  return state_;
+}
+
+std::shared_ptr<Failure> Piece::failure() const {
+  const std::lock_guard lock(mutex_);
+  return failure_;
+}
+
+void Piece::advance(PieceState state, std::shared_ptr<Failure> failure) noexcept {
+  {
+    const std::lock_guard lock(mutex_);
+    state_ = state;
+    if (failure) failure_ = std::move(failure);
+  }
+  changed_.notify_all();
+}
+
+void Piece::wait(PieceState until) const {
+  std::unique_lock lock(mutex_);
+  if (state_ < PieceState::COMMITTED) {
+    throw StateError("command buffer \"" + label_ + "\": waited for work that was not committed");
+  }
+  if (queue_of_this_thread == queue_) {
+    // The thread that would finish the work is the one that asks.
+    if (state_ >= std::min(until, PieceState::EXECUTED)) return;
+    throw StateError("command buffer \"" + label_ +
+                     "\": a handler or host function waited for later work of its own queue");
+  }
+  changed_.wait(lock, [&] { return state_ >= until; });
+}
+
+OnQueueThread::OnQueueThread(const void* queue) noexcept : previous_(std::exchange(queue_of_this_thread, queue)) {}
+OnQueueThread::~OnQueueThread() { queue_of_this_thread = previous_; }
+
+void Usage::add_reader(const std::shared_ptr<Piece>& piece) {
+  std::erase_if(readers, [&](const auto& reader) { return reader->queue() == piece->queue() || !is_in_flight(*reader); });
+  readers.push_back(piece);
+}
+
+void Usage::set_writer(const std::shared_ptr<Piece>& piece) {
+  readers.clear();
+  writer = piece;
+}
+
+void Usage::collect(bool for_writing, std::vector<std::shared_ptr<Piece>>& pieces) const {
+  const auto add = [&](const std::shared_ptr<Piece>& piece) {
+    if (is_in_flight(*piece) && std::ranges::find(pieces, piece) == pieces.end()) pieces.push_back(piece);
+  };
+  if (writer) add(writer);
+  if (for_writing) std::ranges::for_each(readers, add);
+}
+
+}  // namespace mpsnn::runtime

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: MIT
+// Pieces of work as others see them: how far one is, how it ended, and who uses which memory.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <exception>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace mpsnn::runtime {
+
+/// An error of committed work, kept until someone was told.
+struct Failure {
+  explicit Failure(std::exception_ptr with) : error(std::move(with)) {}
+  [[noreturn]] void rethrow() {
+    told = true;
+    std::rethrow_exception(error);
+  }
+  const std::exception_ptr error;
+  std::atomic<bool> told = false;
+};
+
+/// What is recorded on a command buffer between two commits. EXECUTED: its kernels ran or it failed;
+/// FINISHED: its handlers were called, too.
+enum class PieceState { RECORDING, DROPPED, COMMITTED, SCHEDULED, EXECUTED, FINISHED };
+
+/// Thread-safe.
+class Piece {
+ public:
+  /// `queue` says which queue the piece belongs to; it is only compared.
+  Piece(std::string buffer_label, const void* queue) : label_(std::move(buffer_label)), queue_(queue) {}
+
+  const std::string& label() const noexcept { return label_; }
+  const void* queue() const noexcept { return queue_; }
+  PieceState state() const;
+  bool is_executed() const { return state() >= PieceState::EXECUTED; }
+  /// The first failure; null while running and where all went well.
+  std::shared_ptr<Failure> failure() const;
+
+  void advance(PieceState state, std::shared_ptr<Failure> failure = nullptr) noexcept;
+  /// Waits until it is that far. Throws StateError where it was not committed, and on the queue's own
+  /// thread (a handler, a host function) where the wait would never end.
+  void wait(PieceState until) const;
+
+ private:
+  const std::string label_;
+  const void* const queue_;
+  mutable std::mutex mutex_;
+  mutable std::condition_variable changed_;
+  PieceState state_ = PieceState::RECORDING;
+  std::shared_ptr<Failure> failure_;
+};
+
+/// Marks the current thread as running callbacks of a queue.
+class OnQueueThread {
+ public:
+  explicit OnQueueThread(const void* queue) noexcept;
+  ~OnQueueThread();
+  OnQueueThread(const OnQueueThread&) = delete;
+  OnQueueThread& operator=(const OnQueueThread&) = delete;
+
+ private:
+  const void* previous_;
+};
+
+/// Which pieces write and read a range of device memory. Work of one queue runs in order; this orders
+/// it against the host and against other queues. Guarded by DeviceState::usage_mutex.
+struct Usage {
+  std::shared_ptr<Piece> writer;                // the last one; null: the host
+  std::vector<std::shared_ptr<Piece>> readers;  // since then, the last of each queue
+
+  void add_reader(const std::shared_ptr<Piece>& piece);
+  void set_writer(const std::shared_ptr<Piece>& piece);
+  /// Adds the committed pieces, not executed yet, that must end before the memory is read (or written).
+  void collect(bool for_writing, std::vector<std::shared_ptr<Piece>>& pieces) const;
+};
+
+}  // namespace mpsnn::runtime

@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: MIT
+#include "runtime/queue_state.h"
+
+#include <algorithm>
+#include <new>
+
+namespace mpsnn::runtime {
+namespace {
+
+/// Failures that are kept for CommandQueue::wait_until_idle; a buffer keeps its own in any case.
+constexpr std::size_t kFailureLimit = 64;
+
+std::size_t size_of(const std::shared_ptr<Arena>& arena) { return arena->memory ? arena->memory->bytes() : 0; }
+
+}  // namespace
+
+std::shared_ptr<Arena> Arenas::acquire(std::size_t bytes) {
+  const std::lock_guard lock(mutex_);
+  if (idle_.empty()) {
+    idle_.reserve(count_ + 1);
+    auto arena = std::make_shared<Arena>();
+    ++count_;
+    return arena;
+  }
+  std::ranges::sort(idle_, {}, size_of);
+  auto chosen = std::ranges::lower_bound(idle_, bytes, {}, size_of);
+  if (chosen == idle_.end()) --chosen;  // none is large enough: the largest one grows
+  std::shared_ptr<Arena> arena = std::move(*chosen);
+  idle_.erase(chosen);
+  return arena;
+}
+
+void Arenas::release(std::shared_ptr<Arena> arena) noexcept {
+  const std::lock_guard lock(mutex_);
+  idle_.push_back(std::move(arena));
+}
+
+MemoryHandle Arenas::memory_of(Arena& arena, std::size_t bytes) {
+  if (!arena.memory || arena.memory->bytes() < bytes) {
+    arena.memory.reset();  // before the larger one is made: idle memory is not held twice
+    arena.memory = allocator_.allocate(bytes, MemoryUse::HEAP);
+  }
+  return arena.memory;
+}
+
+void Arenas::trim() {
+  const std::lock_guard lock(mutex_);
+  for (const auto& arena : idle_) arena->memory.reset();
+}
+
+void FailureLog::add(const std::shared_ptr<Failure>& failure) noexcept {
+  const std::lock_guard lock(mutex_);
+  try {
+    std::erase_if(failures_, [](const auto& one) { return one->told.load(); });
+    if (failures_.size() < kFailureLimit) failures_.push_back(failure);
+  } catch (const std::bad_alloc&) {
+    return;  // the command buffer still keeps it
+  }
+}
+
+void FailureLog::rethrow_first_untold() {
+  std::unique_lock lock(mutex_);
+  std::erase_if(failures_, [](const auto& one) { return one->told.load(); });
+  if (failures_.empty()) return;
+  const std::shared_ptr<Failure> first = failures_.front();
+  failures_.pop_front();
+  lock.unlock();
+  first->rethrow();
+}
+
+QueueState::QueueState(std::shared_ptr<DeviceState> of, std::string with_label)
+    : device(std::move(of)),
+      label(std::move(with_label)),
+      arenas(device->allocator),
+      backend(device->backend->make_queue(label)) {}
+
+void QueueState::wait() {
+  std::shared_ptr<Piece> waited_for;
+  {
+    const std::lock_guard lock(submit_mutex);
+    waited_for = last;
+  }
+  if (waited_for) waited_for->wait(PieceState::FINISHED);
+}
+
+}  // namespace mpsnn::runtime
+
+namespace mpsnn {
+
+CommandQueue::CommandQueue(const Device& device, const std::string& label)
+    : state_(std::make_shared<runtime::QueueState>(device.state(), label)) {
+  device.state()->add_queue(state_);
+}
+
+Device CommandQueue::device() const { return Device(state_->device); }
+const std::string& CommandQueue::label() const { return state_->label; }
+
+void CommandQueue::wait_until_idle() const {
+  state_->wait();
+  state_->failures->rethrow_first_untold();
+}
+
+}  // namespace mpsnn

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "runtime/command_buffer_state.h"
+
+namespace mpsnn::runtime {
+
+/// What a piece has to wait for, found when it is committed.
+struct Dependencies {
+  std::vector<std::shared_ptr<Piece>> waits;   // of other queues, in flight
+  std::vector<std::shared_ptr<Piece>> makers;  // of source images: where one failed, nothing is run
+};
+
+/// Orders a piece against the work that was committed before it on any queue: finds what it must wait
+/// for and enters it as user of its images and parameters. The caller holds the queue's submit_mutex.
+/// Throws StateError, changing nothing, where a source image's maker was not committed.
+Dependencies order_piece(const Recording& recording, DeviceState& device);
+
+/// A piece in flight. Tracing goes around step() and completed(); the steps themselves need not know.
+class PieceSubmission final : public backend::Submission {
+ public:
+  PieceSubmission(std::shared_ptr<CommandBufferState> buffer, Recording recording);
+  void set_dependencies(Dependencies dependencies) { dependencies_ = std::move(dependencies); }
+  const Recording& recording() const noexcept { return recording_; }
+  /// Takes the recording back from a submission that was never submitted.
+  Recording take_recording() noexcept { return std::move(recording_); }
+
+  std::size_t size() const noexcept override { return dependencies_.waits.size() + item_steps_; }
+  backend::Launch step(std::size_t i) override;
+  void scheduled() noexcept override;
+  void completed(std::exception_ptr failure) noexcept override;
+  std::exception_ptr refused() const noexcept override;
+
+ private:
+  backend::Launch wait_step(std::size_t i) const;
+  void release_memory() noexcept;
+
+  std::shared_ptr<DeviceState> device_;  // first: outlives all else here
+  std::shared_ptr<CommandBufferState> buffer_;
+  Recording recording_;
+  Dependencies dependencies_;
+  std::size_t item_steps_ = 0;
+  std::size_t item_ = 0, item_start_ = 0;  // the item of the last step, and its first step
+};
+
+}  // namespace mpsnn::runtime

@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: MIT
+// Reading archives; docs/archive-format.md describes the file. Nothing in it is trusted.
+#include <cstring>
+#include <mutex>
+#include <optional>
+#include <utility>
+
+#include "base/check.h"
+#include "base/safetensors.h"
+#include "graph/serialize.h"
+#include "mpsnn/archive.h"
+#include "runtime/archive_format.h"
+#include "runtime/parameter_state.h"
+
+namespace mpsnn {
+namespace {
+
+using base::Json;
+using base::JsonField;
+
+/// The document of an archive. Throws ArchiveError where there is none that this library can read.
+Json read_document(const base::SafetensorsFile& file) {
+  const auto found = file.metadata().find(std::string(runtime::kArchiveKey));
+  if (found == file.metadata().end()) throw ArchiveError("not an archive of mpsnn: it holds no graphs");
+  Json document = base::parse_json(found->second);
+  const JsonField root(document, "archive");
+  const JsonField format = root.at("format"), version = root.at("version");
+  if (format.string() != runtime::kArchiveFormat) format.fail("expected \"mpsnn\", got \"" + format.string() + "\"");
+  if (version.integer(1) > runtime::kArchiveVersion) {
+    version.fail("written by a newer mpsnn: expected at most " + std::to_string(runtime::kArchiveVersion) + ", got " +
+                 std::to_string(version.integer()));
+  }
+  static_cast<void>(root.at("graphs").object());
+  static_cast<void>(root.at("data_sources").size());
+  static_cast<void>(root.at("optimizers").size());
+  return document;
+}
+
+/// Runs `read`; what is wrong with the archive is told with its path.
+template <class Read>
+auto with_path(const std::string& path, const Read& read) {
+  try {
+    return read();
+  } catch (const ArchiveError& error) {
+    const std::string_view text = error.what();
+    if (text.find(path) != std::string_view::npos) throw;
+    throw ArchiveError("\"" + path + "\": " + std::string(text));
+  }
+}
+
+}  // namespace
+
+struct Archive::Impl {
+  Impl(const Device& for_device, const std::string& from)
+      : device(for_device), path(from), file(from), document(read_document(file)) {
+    for (const auto& entry : file.metadata()) {
+      if (entry.first != runtime::kArchiveKey) metadata.insert(entry);
+    }
+    sources.resize(root().at("data_sources").size());
+    optimizers.resize(root().at("optimizers").size());
+  }
+
+  const Device device;
+  const std::string path;
+  const base::SafetensorsFile file;
+  const Json document;
+  std::map<std::string, std::string> metadata;
+
+  std::mutex mutex;  // guards what graphs share; made at the first use
+  std::vector<std::shared_ptr<DataSource>> sources;
+  std::vector<std::shared_ptr<Optimizer>> optimizers;
+
+  JsonField root() const { return {document, "archive"}; }
+
+  Graph decode(const std::string& key) {
+    const std::lock_guard lock(mutex);
+    const JsonField entry = root().at("graphs").at(key);
+    const graph::NetworkRoots roots = graph::read_network(
+        entry.at("network"), [this](const JsonField& index) { return source_at(index.index(sources.size())); });
+    try {
+      Graph graph(device, roots.results, roots.needed);
+      graph.set_label(entry.at("label").string());
+      return graph;
+    } catch (const InvalidArgumentError& error) {
+      entry.fail(error.what());
+    }
+  }
+
+ private:
+  std::shared_ptr<DataSource> source_at(std::size_t index) {
+    std::shared_ptr<DataSource>& source = sources[index];
+    if (!source) source = read_source(root().at("data_sources").at(index));
+    return source;
+  }
+
+  std::shared_ptr<Optimizer> optimizer_at(const JsonField& index) {
+    const std::size_t which = index.index(optimizers.size());
+    std::shared_ptr<Optimizer>& optimizer = optimizers[which];
+    if (optimizer) return optimizer;
+    const JsonField field = root().at("optimizers").at(which);
+    const AttributeMap attributes = graph::read_attributes(field);
+    try {
+      optimizer = make_optimizer(attributes);
+    } catch (const InvalidArgumentError& error) {
+      field.fail(error.what());
+    }
+    return optimizer;
+  }
+
+  const base::TensorView* find_tensor(const JsonField& field, const std::string& name, std::string_view dtype,
+                                      const std::vector<std::int64_t>& shape) const {
+    const auto found = file.tensors().find(field.at("name").string() + "." + name);
+    if (found == file.tensors().end()) return nullptr;
+    if (found->second.dtype != dtype || found->second.shape != shape) {
+      field.fail("tensor \"" + found->first + "\": its type or shape is not that of the data source");
+    }
+    return &found->second;
+  }
+
+  std::optional<std::vector<float>> read_floats(const JsonField& field, const std::string& name,
+                                                const std::vector<std::int64_t>& shape) const {
+    const base::TensorView* tensor = find_tensor(field, name, runtime::kFloatTensor, shape);
+    if (tensor == nullptr) return std::nullopt;
+    std::vector<float> values(tensor->bytes.size() / sizeof(float));
+    std::memcpy(values.data(), tensor->bytes.data(), tensor->bytes.size());
+    return values;
+  }
+
+  std::shared_ptr<DataSource> read_source(const JsonField& field) {
+    std::shared_ptr<Optimizer> optimizer;
+    if (const auto index = field.find("optimizer")) optimizer = optimizer_at(*index);
+    auto source = graph::read_data_source(
+        field, [&](const ParameterInfo& parameter) { return read_floats(field, parameter.name, parameter.shape); },
+        std::move(optimizer));
+    if (source->optimizer()) restore_optimizer_state(field, *source);
+    return source;
+  }
+
+  /// Moments and counts go to the device as they were: training continues with the same bits.
+  void restore_optimizer_state(const JsonField& field, DataSource& source) {
+    const auto state = runtime::ParameterState::of(source, device.state());
+    for (const ParameterInfo& parameter : source.parameters()) {
+      for (const std::string& moment : source.optimizer()->moments()) {
+        const std::string name = parameter.name + "." + moment;
+        if (const auto values = read_floats(field, name, parameter.shape)) state->write(source, name, *values);
+      }
+      const std::string name = parameter.name + std::string(runtime::kTimeStepTensor);
+      const base::TensorView* tensor = find_tensor(field, name, runtime::kCounterTensor, {});
+      if (tensor == nullptr) continue;
+      std::int64_t step = 0;
+      std::memcpy(&step, tensor->bytes.data(), sizeof step);
+      if (step < 0) field.fail("tensor \"" + name + "\": expected >= 0, got " + std::to_string(step));
+      state->set_time_step(source, parameter.name, step);
+    }
+  }
+};
+
+std::vector<std::string> Archive::keys() const {
+  std::vector<std::string> keys;
+  for (const auto& entry : impl_->root().at("graphs").object()) keys.push_back(entry.first);
+  return keys;
+}
+
+const std::map<std::string, std::string>& Archive::metadata() const { return impl_->metadata; }
+
+Graph Archive::decode_graph(const std::string& key) const {
+  std::string there;
+  for (const std::string& one : keys()) {
+    if (one == key) return with_path(impl_->path, [&] { return impl_->decode(key); });
+    there += (there.empty() ? "\"" : ", \"") + one + "\"";
+  }
+  throw_expected("Archive \"" + impl_->path + "\": decode_graph: key", there.empty() ? "none, it is empty" : "one of " + there,
+                 "\"" + key + "\"");
+}
+
+Archive KeyedUnarchiver::open(const std::string& path) const {
+  return with_path(path, [&] { return Archive(std::make_shared<Archive::Impl>(device_, path)); });
+}
+
+}  // namespace mpsnn

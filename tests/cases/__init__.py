@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: MIT
+"""The shared test cases: a table a family, plain data that every backend's tests run.
+
+A case names a node class, the sizes of its sources and its parameters. It says nothing of how to
+compute what must come out: tests/python/oracles does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+Size = tuple[int, int, int, int]
+
+
+@dataclass(frozen=True)
+class Convolution:
+    """Geometry of a convolution's data source."""
+
+    kernel: tuple[int, int]  # height, width
+    inputs: int
+    outputs: int
+    stride: tuple[int, int] = (1, 1)  # y, x
+    dilation: tuple[int, int] = (1, 1)  # y, x
+    groups: int = 1
+    bias: bool = True
+
+
+@dataclass(frozen=True)
+class Case:
+    """One node.
+
+    Attributes:
+        node: Name of the node class.
+        sources: Size (N, H, W, C) of each source image.
+        attributes: Arguments of the node's constructor that are no images.
+        convolution: Geometry of the data source, for classes that take one.
+        padding: Bits of the padding method; None: the class's default.
+        exact: Whether small integers go in and out without rounding.
+        differentiable: False for classes without a gradient.
+    """
+
+    node: str
+    sources: tuple[Size, ...]
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    convolution: Convolution | None = None
+    padding: int | None = None
+    exact: bool = True
+    differentiable: bool = True
+
+    @property
+    def id(self) -> str:
+        """A name for test reports."""
+        parts = ["+".join("x".join(map(str, size)) for size in self.sources)]
+        if self.convolution is not None:
+            c = self.convolution
+            parts.append(f"k{c.kernel[0]}x{c.kernel[1]}-o{c.outputs}")
+            parts += [f"s{c.stride[0]}x{c.stride[1]}"] * (c.stride != (1, 1))
+            parts += [f"d{c.dilation[0]}x{c.dilation[1]}"] * (c.dilation != (1, 1))
+            parts += [f"g{c.groups}"] * (c.groups != 1) + ["nobias"] * (not c.bias)
+        parts += [f"p{self.padding}"] * (self.padding is not None)
+        parts += [f"{name}={_text(value)}" for name, value in self.attributes.items()]
+        return self.node.removesuffix("Node") + "-" + "-".join(parts)
+
+
+def _text(value: object) -> str:
+    if isinstance(value, list):
+        return f"[{len(value)}]"
+    return getattr(value, "name", str(value))
+
+
+# Padding methods by name: alignment | remainder | size (PaddingMethod).
+VALID = 0
+SAME = 16
+FULL = 32
+TOP_LEFT, BOTTOM_RIGHT = 1, 2
+REMAINDER_TOP_RIGHT, REMAINDER_BOTTOM_LEFT, REMAINDER_BOTTOM_RIGHT = 4, 8, 12
+
+# Edge modes (ImageEdgeMode), loss types (LossType) and reductions (ReductionType).
+ZERO, CLAMP = 0, 1
+ABSOLUTE, SQUARED = 0, 1
+NONE, SUM, MEAN = 0, 1, 2

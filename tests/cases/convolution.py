@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: MIT
+"""Convolution: every kernel shape, stride, dilation, group count, padding and edge mode."""
+
+from __future__ import annotations
+
+from itertools import product
+
+from cases import (
+    BOTTOM_RIGHT,
+    CLAMP,
+    FULL,
+    REMAINDER_BOTTOM_LEFT,
+    REMAINDER_BOTTOM_RIGHT,
+    REMAINDER_TOP_RIGHT,
+    SAME,
+    TOP_LEFT,
+    VALID,
+    ZERO,
+    Case,
+    Convolution,
+    Size,
+)
+
+
+def case(
+    source: Size,
+    outputs: int,
+    kernel: tuple[int, int] = (3, 3),
+    *,
+    stride: tuple[int, int] = (1, 1),
+    dilation: tuple[int, int] = (1, 1),
+    groups: int = 1,
+    bias: bool = True,
+    padding: int | None = None,
+    edge_mode: int | None = None,
+) -> Case:
+    """A convolution of one source."""
+    geometry = Convolution(kernel, source[3], outputs, stride, dilation, groups, bias)
+    attributes = {} if edge_mode is None else {"edge_mode": edge_mode}
+    return Case("ConvolutionNode", (source,), attributes, geometry, padding)
+
+
+CHANNELS = [
+    case((1, 5, 7, inputs), outputs) for inputs, outputs in product((1, 3, 5, 8, 16), (1, 3, 8, 16))
+]
+KERNELS = [
+    case((1, 6, 5, 3), 4, (height, width), bias=bias)
+    for (height, width), bias in product(
+        [(1, 1), (1, 3), (3, 1), (2, 2), (4, 4), (5, 5), (7, 3)], (True, False)
+    )
+]
+IMAGES = [
+    case(size, 5)
+    for size in [(1, 1, 1, 3), (1, 1, 9, 3), (1, 9, 1, 3), (3, 2, 2, 3), (3, 13, 17, 3), (2, 32, 16, 8)]
+]
+STRIDES = [
+    case((2, 9, 8, 3), 5, kernel, stride=stride)
+    for kernel, stride in product(
+        [(1, 1), (2, 2), (3, 3), (5, 4)], [(2, 2), (1, 3), (3, 2), (4, 4)]
+    )
+]
+DILATIONS = [
+    case((1, 11, 9, 4), 6, kernel, dilation=dilation, stride=stride)
+    for kernel, dilation, stride in [
+        ((3, 3), (2, 2), (1, 1)),
+        ((3, 3), (1, 3), (1, 1)),
+        ((2, 2), (3, 2), (1, 1)),
+        ((3, 2), (2, 2), (2, 2)),
+        ((3, 3), (4, 5), (1, 1)),
+    ]
+]
+GROUPS = [
+    case((2, 6, 7, inputs), outputs, kernel, groups=groups, stride=stride)
+    for inputs, outputs, groups, kernel, stride in [
+        (4, 4, 2, (3, 3), (1, 1)),
+        (8, 16, 4, (3, 3), (1, 1)),
+        (6, 9, 3, (2, 3), (1, 2)),
+        (5, 5, 5, (3, 3), (1, 1)),
+        (3, 6, 3, (5, 5), (2, 2)),
+        (16, 16, 16, (3, 3), (1, 1)),
+    ]
+]
+PADDINGS = [
+    case((1, 7, 6, 3), 4, kernel, stride=stride, padding=align | remainder | size)
+    for size, align, remainder in [
+        (VALID, 0, 0),
+        (FULL, 0, 0),
+        (SAME, 0, REMAINDER_TOP_RIGHT),
+        (SAME, 0, REMAINDER_BOTTOM_LEFT),
+        (SAME, 0, REMAINDER_BOTTOM_RIGHT),
+        (SAME, TOP_LEFT, 0),
+        (SAME, BOTTOM_RIGHT, 0),
+        (FULL, TOP_LEFT, 0),
+        (FULL, BOTTOM_RIGHT, REMAINDER_BOTTOM_RIGHT),
+        (VALID, TOP_LEFT, REMAINDER_BOTTOM_RIGHT),
+    ]
+    for kernel, stride in [((3, 3), (1, 1)), ((2, 4), (1, 1)), ((3, 2), (2, 2)), ((2, 2), (3, 3))]
+]
+EDGES = [
+    case((2, 5, 6, 3), 4, kernel, stride=stride, dilation=dilation, padding=padding, edge_mode=edge)
+    for edge in (ZERO, CLAMP)
+    for kernel, stride, dilation, padding in [
+        ((3, 3), (1, 1), (1, 1), None),
+        ((4, 2), (2, 1), (1, 1), FULL),
+        ((3, 3), (1, 2), (2, 3), None),
+        ((7, 7), (1, 1), (1, 1), None),
+    ]
+]
+# A window that never meets the image: offsets may lie wholly outside.
+OUTSIDE = [case((1, 2, 2, 2), 3, (5, 5), padding=FULL, dilation=(2, 2))]
+
+CASES = CHANNELS + KERNELS + IMAGES + STRIDES + DILATIONS + GROUPS + PADDINGS + EDGES + OUTSIDE

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: MIT
+// Nets of ten thousand nodes: nothing recurses, nothing is quadratic that would be felt.
+#include <chrono>
+
+#include "graph_fixtures.h"
+#include "testing.h"
+
+namespace {
+
+using namespace fixtures;
+
+constexpr std::size_t kNodes = 10000;
+
+double seconds_since(std::chrono::steady_clock::time_point start) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+}  // namespace
+
+TEST_CASE("a chain of 10,000 nodes is built, trained, planned and destroyed") {
+  const auto start = std::chrono::steady_clock::now();
+  graph::Plan planned;
+  {
+    const ImageNode source("source");
+    ImageNode last = convolution(source, weights(4, 4, "first", adam())).result_image();
+    for (std::size_t i = 1; i < kNodes; ++i) last = relu(last).result_image();
+    const std::vector<FilterNode> ends = train(last);
+    REQUIRE(ends.size() == 1);
+    planned = plan(results_of(ends), true, {image(1, 8, 8, 4)});
+  }
+  CHECK_EQ(count(planned, OpId::neuron), kNodes - 3);  // the first is fused, the last not needed
+  CHECK_EQ(count(planned, OpId::neuron_gradient), kNodes - 1);
+  CHECK(seconds_since(start) < 30.0);  // a second or so; sanitizers and loaded machines are slower
+}
+
+TEST_CASE("a chain of 10,000 convolutions plans in linear memory") {
+  const ImageNode source("source");
+  const auto shared = weights(4, 4, "shared", adam());
+  ImageNode last = source;
+  for (std::size_t i = 0; i < kNodes / 2; ++i) last = relu(convolution(last, shared)).result_image();
+  const graph::Plan inference = plan({last}, true, {image(1, 8, 8, 4)});
+  CHECK_EQ(inference.operations.size(), kNodes / 2);
+  CHECK_EQ(inference.heap_bytes, 2u * 1024u);  // two images take turns
+
+  const graph::Plan training = plan(results_of(train(last)), false, {image(1, 8, 8, 4)});
+  CHECK_EQ(count(training, OpId::optimizer_adam), 2);
+  CHECK_EQ(count(training, OpId::convolution_weights_gradient), kNodes / 2);
+  CHECK_EQ(count(training, OpId::convolution_data_gradient), kNodes / 2 - 1);
+}

@@ -1,0 +1,216 @@
+# SPDX-License-Identifier: MIT
+"""Runs the examples of README.md and docs/.
+
+A fenced block is an example by its language, and its info string says what to do with it:
+
+- ``python`` and ``cpp`` blocks are run, each as a program of its own in an empty folder;
+- ``python continue`` and ``cpp continue`` run after all earlier blocks of the file back to the last
+  one without ``continue``, in the same program;
+- ``python no-run`` and ``cpp no-run`` are not (a fragment, or hardware that is not everywhere);
+- ``sh run`` is run by ``bash -eu``; a ``sh`` block without ``run`` is not;
+- ``text output`` right after a block is what it prints, compared exactly.
+
+A C++ block without ``main`` becomes the body of one; includes at its start stay outside.
+
+    python tools/check_docs.py [--python .venv/bin/python] [--prefix build/dev/prefix] [FILE ...]
+
+C++ examples are built out of tree against the mpsnn installed in --prefix, with find_package;
+without --prefix they are counted as not run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+TIMEOUT_SECONDS = 300
+CMAKE_LISTS = """\
+cmake_minimum_required(VERSION 3.25)
+project(example LANGUAGES CXX)
+find_package(mpsnn CONFIG REQUIRED)
+add_executable(example main.cpp)
+target_link_libraries(example PRIVATE mpsnn::mpsnn)
+"""
+
+
+@dataclass
+class Block:
+    """A fenced block to run."""
+
+    file: Path
+    line: int
+    language: str
+    text: str
+    output: str | None = None
+
+
+@dataclass
+class Report:
+    """What came of all blocks."""
+
+    passed: int = 0
+    failed: list[str] = field(default_factory=list)
+    not_run: list[str] = field(default_factory=list)
+
+
+def fences(file: Path) -> list[tuple[int, list[str], str]]:
+    """Every fenced block: the line of its first text, the words of its info string, its text."""
+    found: list[tuple[int, list[str], str]] = []
+    lines = file.read_text(encoding="utf-8").splitlines()
+    start = None
+    for number, line in enumerate(lines):
+        if not line.startswith("```"):
+            continue
+        if start is None:
+            start = number
+            continue
+        text = "".join(f"{row}\n" for row in lines[start + 1 : number])
+        found.append((start + 2, lines[start][3:].split(), text))
+        start = None
+    if start is not None:
+        msg = f"{file}:{start + 1}: a fenced block is not closed"
+        raise SystemExit(msg)
+    return found
+
+
+def blocks_of(file: Path) -> tuple[list[Block], list[Block]]:
+    """The blocks to run, and those marked ``no-run``."""
+    run: list[Block] = []
+    skipped: list[Block] = []
+    previous: Block | None = None
+    so_far = {"python": "", "cpp": ""}
+    for line, info, text in fences(file):
+        language, marks = (info[0], set(info[1:])) if info else ("", set())
+        if language == "text" and "output" in marks:
+            if previous is None:
+                msg = f"{file}:{line}: output without an example before it"
+                raise SystemExit(msg)
+            previous.output = text
+        previous = None
+        if language in so_far:
+            unknown = marks - {"continue", "no-run"}
+            if unknown:
+                msg = f"{file}:{line}: unknown mark {', '.join(sorted(unknown))}"
+                raise SystemExit(msg)
+            block = Block(file, line, language, text)
+            if "no-run" in marks:
+                skipped.append(block)
+                continue
+            if "continue" in marks:
+                block.text = so_far[language] + text
+            so_far[language] = block.text
+            run.append(block)
+            previous = block
+        elif language == "sh" and "run" in marks:
+            previous = Block(file, line, language, text)
+            run.append(previous)
+    return run, skipped
+
+
+def cpp_program(text: str) -> str:
+    """The block as a whole program."""
+    if re.search(r"\bint main\(", text):
+        return text
+    lines = text.splitlines(keepends=True)
+    head = [row for row in lines if row.startswith(("#include", "namespace ", "using namespace"))]
+    body = [row for row in lines if row not in head]
+    return "".join([*head, "int main() {\n", *body, "}\n"])
+
+
+def run(
+    command: list[str], folder: Path, environment: dict[str, str]
+) -> subprocess.CompletedProcess[str]:
+    """Runs a command; both streams in one text."""
+    return subprocess.run(
+        command,
+        cwd=folder,
+        env=environment,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        stdin=subprocess.DEVNULL,
+        timeout=TIMEOUT_SECONDS,
+        check=False,
+    )
+
+
+def run_block(block: Block, folder: Path, python: Path, prefix: Path | None) -> str | None:
+    """Runs one block in an empty folder; the failure's text, or None."""
+    environment = {**os.environ, "PATH": f"{python.parent}{os.pathsep}{os.environ['PATH']}"}
+    if block.language == "python":
+        (folder / "example.py").write_text(block.text, encoding="utf-8")
+        steps = [[str(python), "-W", "error", "example.py"]]
+    elif block.language == "sh":
+        steps = [["bash", "-eu", "-c", block.text]]
+    else:
+        (folder / "main.cpp").write_text(cpp_program(block.text), encoding="utf-8")
+        (folder / "CMakeLists.txt").write_text(CMAKE_LISTS, encoding="utf-8")
+        configure = ["cmake", "-S", ".", "-B", "build", "-G", "Ninja", "-DCMAKE_BUILD_TYPE=Debug"]
+        prefixes = f"-DCMAKE_PREFIX_PATH={prefix};{python.parent.parent}"
+        steps = [[*configure, prefixes], ["cmake", "--build", "build"], ["build/example"]]
+    result = None
+    for step in steps:
+        result = run(step, folder, environment)
+        if result.returncode != 0:
+            return f"{' '.join(step[:3])} … ended with {result.returncode}:\n{result.stdout}"
+    if result is not None and block.output is not None and result.stdout != block.output:
+        return f"printed\n{result.stdout}instead of\n{block.output}"
+    return None
+
+
+def check(files: list[Path], python: Path, prefix: Path | None) -> Report:
+    """Runs all blocks of the files."""
+    report = Report()
+    for file in files:
+        blocks, skipped = blocks_of(file)
+        name = file.relative_to(ROOT) if file.is_relative_to(ROOT) else file
+        report.not_run += [f"{name}:{block.line}: marked no-run" for block in skipped]
+        for block in blocks:
+            where = f"{name}:{block.line}: {block.language}"
+            if block.language == "cpp" and prefix is None:
+                report.not_run.append(f"{where}: no installed C++ library was given")
+                continue
+            with tempfile.TemporaryDirectory() as folder:
+                failure = run_block(block, Path(folder), python, prefix)
+            if failure is None:
+                report.passed += 1
+            else:
+                report.failed.append(where)
+                print(f"{where}: {failure}")
+    return report
+
+
+def main() -> int:
+    """Command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("files", nargs="*", type=Path, help="default: README.md and docs/**/*.md")
+    parser.add_argument("--python", type=Path, default=Path(sys.executable))
+    parser.add_argument("--prefix", type=Path, help="where the C++ library is installed")
+    arguments = parser.parse_args()
+    files = arguments.files or [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    python = shutil.which(arguments.python)
+    if python is None:
+        parser.error(f"{arguments.python} is not a program")
+    prefix = arguments.prefix.resolve() if arguments.prefix else None
+    # Not resolve(): a virtual environment's python is a link whose own place matters.
+    report = check([file.resolve() for file in files], Path(python).absolute(), prefix)
+    for line in report.not_run:
+        print(f"not run: {line}")
+    for line in report.failed:
+        print(f"failed: {line}")
+    print(f"examples: {report.passed} passed, {len(report.failed)} failed")
+    return 1 if report.failed or report.passed == 0 else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

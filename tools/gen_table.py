@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: MIT
+"""The node table as typed rows, for the generators."""
+
+from __future__ import annotations
+
+import struct
+import textwrap
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+FLOAT_MAX: float = struct.unpack("<f", b"\xff\xff\x7f\x7f")[0]
+
+
+@dataclass(frozen=True)
+class Source:
+    """A source image of a node class."""
+
+    name: str
+    doc: str
+    derivative: str
+    optional: bool
+    variadic: bool
+
+
+@dataclass(frozen=True)
+class Attribute:
+    """A constructor argument that is no image."""
+
+    name: str
+    type: str
+    doc: str
+    required: bool
+    default: Any
+    default_from: str
+    minimum: float
+    maximum: float
+    enum: str
+    supported: list[int]
+
+
+@dataclass(frozen=True)
+class NodeClass:
+    """A node class."""
+
+    name: str
+    apple: str
+    family: str
+    brief: str
+    doc: str
+    sources: list[Source]
+    attributes: list[Attribute]
+    fixed: dict[str, Any]
+    weights: str
+    trainable: bool
+    gradient: bool
+    has_padding: bool
+    starts_gradient: bool
+    has_derivative: bool
+
+    @property
+    def grouped(self) -> list[Attribute]:
+        """The attributes that come in a `LossDescriptor`; none for most classes."""
+        names = {attribute.name for attribute in self.attributes}
+        if not LOSS_FIELDS <= names:
+            return []
+        return [attribute for attribute in self.attributes if attribute.name in LOSS_FIELDS]
+
+    @property
+    def own(self) -> list[Attribute]:
+        """The attributes that are arguments of their own."""
+        return [attribute for attribute in self.attributes if attribute not in self.grouped]
+
+
+@dataclass(frozen=True)
+class Enumeration:
+    """An enumeration that node classes use."""
+
+    name: str
+    apple: str
+    brief: str
+    enumerators: dict[str, int]
+
+    def name_of(self, value: int) -> str:
+        """Name of an enumerator."""
+        return next(name for name, number in self.enumerators.items() if number == value)
+
+
+LOSS_FIELDS = {
+    "loss_type",
+    "reduction_type",
+    "weight",
+    "label_smoothing",
+    "number_of_classes",
+    "epsilon",
+    "delta",
+    "reduce_across_batch",
+}
+
+
+@dataclass(frozen=True)
+class Table:
+    """All that the generators write from."""
+
+    nodes: list[NodeClass]
+    enums: dict[str, Enumeration]
+
+    @classmethod
+    def read(cls, core: ModuleType) -> Table:
+        """Reads the table of the native module."""
+        nodes = []
+        for row in core.node_table():
+            sources = [Source(**source) for source in row.pop("sources")]
+            attributes = [Attribute(**attribute) for attribute in row.pop("attributes")]
+            nodes.append(NodeClass(sources=sources, attributes=attributes, **row))
+        enums = {row["name"]: Enumeration(**row) for row in core.enum_table()}
+        return cls(nodes, enums)
+
+    def enumerator(self, attribute: Attribute) -> str:
+        """Name of the enumerator that is an attribute's default."""
+        return self.enums[attribute.enum].name_of(attribute.default)
+
+
+def sentence(text: str) -> str:
+    """A phrase of the table as a sentence; names in code style keep their case."""
+    first = text.split(" ", 1)[0]
+    if not text.startswith("`") and first.islower() and "_" not in first:
+        text = text[0].upper() + text[1:]
+    return text if text.endswith(".") else text + "."
+
+
+def paragraphs(text: str, width: int) -> list[str]:
+    """Markdown text broken anew; list items and what is indented keep their lines' starts."""
+    lines: list[str] = []
+    for block in text.strip().split("\n\n"):
+        if lines:
+            lines.append("")
+        items: list[str] = []
+        for line in block.split("\n"):
+            if line.startswith("- ") or not items:
+                items.append(line)
+            else:
+                items[-1] += " " + line.strip()
+        for item in items:
+            indent = "  " if item.startswith("- ") else ""
+            lines += textwrap.wrap(
+                item,
+                width,
+                subsequent_indent=indent,
+                break_long_words=False,
+                break_on_hyphens=False,
+            )
+    return lines
