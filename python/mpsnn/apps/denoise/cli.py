@@ -48,11 +48,14 @@ def _add_render(actions: Any) -> None:
     parser.set_defaults(run=_render)
 
 
-def _add_render_options(parser: argparse.ArgumentParser, size: int = 128) -> None:
+def _add_render_options(
+    parser: argparse.ArgumentParser, size: int = 128, clean_samples: int = 256
+) -> None:
     parser.add_argument("--size", type=int, default=size, help="edge in pixels (default %(default)s)")
     parser.add_argument("--samples", type=int, default=4, help="a pixel, noisy (default %(default)s)")
     parser.add_argument(
-        "--clean-samples", type=int, default=256, help="a pixel, clean (default %(default)s)"
+        "--clean-samples", type=int, default=clean_samples,
+        help="a pixel, clean (default %(default)s)",
     )
 
 
@@ -113,8 +116,8 @@ def _add_demo(actions: Any) -> None:
     parser = actions.add_parser("demo", help="all of it, small: render, train, restore, apply")
     parser.add_argument("--out", type=Path, default=Path("demo"), help="(default %(default)s)")
     parser.add_argument("--device", default="", help="device kind (default: the best here)")
-    parser.add_argument("--count", type=int, default=40, help="scenes (default %(default)s)")
-    _add_render_options(parser)
+    parser.add_argument("--count", type=int, default=24, help="scenes (default %(default)s)")
+    _add_render_options(parser, size=96, clean_samples=128)
     _add_model_options(
         parser,
         TrainOptions(

@@ -81,8 +81,9 @@ def render_scene(
         raise ValueError(f"clean_samples: expected at least 1, got {clean_samples}")
     mi = load_mitsuba()
     spec = random_scene(seed, size=size, samples=noisy_samples)
-    scene = mi.load_dict(spec)
-    # The words of a seed sequence keep the two renders, and all scenes, on different numbers.
+    # The optimizer would put the lights in an order of its own at every call, and threads might.
+    scene = mi.load_dict(spec, parallel=False, optimize=False)
+    # The words of a seed sequence keep all renders on different numbers.
     first, *others = _noise_seeds(seed, 1 + -(-clean_samples // PASS_SAMPLES))
     layers = np.array(mi.render(scene, spp=noisy_samples, seed=first), np.float32)
     return Sample(
