@@ -19,7 +19,7 @@ PYTHON_FILES = python tests tools bench examples cmake
 # Build tools are found in .venv before the system's.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help demo test lint format bench generate build clean distclean
+.PHONY: help demo test lint format bench generate check-generated build clean distclean
 .DELETE_ON_ERROR:
 
 help:
@@ -79,7 +79,6 @@ lint: $(STAMPS)/lint
 	@ruff check $(PYTHON_FILES)
 	@clang-format --dry-run --Werror $(CXX_FILES)
 	@$(BIN)/python tools/check_layers.py
-	@$(BIN)/python tools/generate.py --check
 	@mypy
 
 format: $(STAMPS)/lint
@@ -95,8 +94,11 @@ $(STAMPS)/peers: $(STAMPS)/venv
 bench: build $(STAMPS)/peers
 	$(BIN)/python bench/denoiser.py $(BENCH_ARGS)
 
-generate: $(STAMPS)/lint
+generate: build $(STAMPS)/lint
 	$(BIN)/python tools/generate.py
+
+check-generated: build $(STAMPS)/lint
+	@$(BIN)/python tools/generate.py --check
 
 clean:
 	rm -rf build dist demo .pytest_cache .mypy_cache .ruff_cache

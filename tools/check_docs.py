@@ -10,6 +10,8 @@ A fenced block is an example by its language, and its info string says what to d
 - ``sh run`` is run by ``bash -eu``; a ``sh`` block without ``run`` is not;
 - ``text output`` right after a block is what it prints, compared exactly.
 
+Links to files of this repository must lead somewhere.
+
 A C++ block without ``main`` becomes the body of one; includes at its start stay outside.
 
     python tools/check_docs.py [--python .venv/bin/python] [--prefix build/dev/prefix] [FILE ...]
@@ -115,6 +117,17 @@ def blocks_of(file: Path) -> tuple[list[Block], list[Block]]:
     return run, skipped
 
 
+def broken_links(file: Path) -> list[str]:
+    """Relative links and pictures whose file is not there, as "<line>: <target>"."""
+    broken: list[str] = []
+    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
+        targets = re.findall(r"\]\(([^)#\s]+)[^)]*\)", line)
+        local = [target for target in targets if "://" not in target]
+        missing = [target for target in local if not (file.parent / target).exists()]
+        broken += [f"{number}: {target}" for target in missing]
+    return broken
+
+
 def cpp_program(text: str) -> str:
     """The block as a whole program."""
     if re.search(r"\bint main\(", text):
@@ -173,6 +186,7 @@ def check(files: list[Path], python: Path, prefix: Path | None) -> Report:
         blocks, skipped = blocks_of(file)
         name = file.relative_to(ROOT) if file.is_relative_to(ROOT) else file
         report.not_run += [f"{name}:{block.line}: marked no-run" for block in skipped]
+        report.failed += [f"{name}:{link}: broken link" for link in broken_links(file)]
         for block in blocks:
             where = f"{name}:{block.line}: {block.language}"
             if block.language == "cpp" and prefix is None:

@@ -42,11 +42,6 @@ ARROWS: dict[str, list[str]] = {
     "src/backend/cpu": [*BACKEND, "backend/cpu/"],
     "src/backend/null": [*BACKEND, "backend/null/"],
     "src/runtime": ["runtime/", "graph/", "base/", "backend/backend.h", "mpsnn/"],
-    # The one list of built-in backends: it sees each backend's factory.
-    "src/runtime/devices.cpp": [
-        *("runtime/", "base/", "mpsnn/", "backend/backend.h"),
-        *("backend/cpu/device.h", "backend/null/device.h"),
-    ],
     "src/bindings": ["bindings/", "mpsnn/", "graph/node_table.h"],
     "tests/cpp": ["", "mpsnn/"],
     "examples": ["mpsnn/"],

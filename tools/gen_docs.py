@@ -256,3 +256,8 @@ def markdown(doc: str) -> list[str]:
         else:
             lines.append(("  " if line.startswith("        ") else "") + line.strip())
     return lines
+
+
+def support(table: Table) -> str:
+    """docs/reference/support.md: which node classes run on which device."""
+    return ""

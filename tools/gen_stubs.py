@@ -19,18 +19,35 @@ import enum
 import os
 import typing
 
-import numpy
-import numpy.typing
+import numpy as np
+import numpy.typing as npt
 
 __version__: str
+
+_ImageLike: typing.TypeAlias = npt.ArrayLike | Image
+_Sources: typing.TypeAlias = (
+    collections.abc.Mapping[str, _ImageLike]
+    | collections.abc.Mapping[ImageNode, _ImageLike]
+    | collections.abc.Mapping[FilterNode, _ImageLike]
+    | collections.abc.Sequence[_ImageLike]
+)
+_Size: typing.TypeAlias = tuple[int, int, int, int] | Image
+_Sizes: typing.TypeAlias = (
+    collections.abc.Mapping[str, _Size]
+    | collections.abc.Mapping[ImageNode, _Size]
+    | collections.abc.Mapping[FilterNode, _Size]
+)
+_NodeHandler: typing.TypeAlias = collections.abc.Callable[
+    [FilterNode, FilterNode | None, ImageNode | None, ImageNode], object
+]
 '''
 
 SPECIAL = {
     "__eq__": "def __eq__(self, other: object) -> bool: ...",
     "__array__": (
         "def __array__(\n"
-        "    self, dtype: numpy.typing.DTypeLike | None = None, copy: bool | None = None\n"
-        ") -> numpy.typing.NDArray[typing.Any]: ..."
+        "    self, dtype: npt.DTypeLike | None = None, copy: bool | None = None\n"
+        ") -> npt.NDArray[typing.Any]: ..."
     ),
     "__dlpack__": "def __dlpack__(self, **options: object) -> typing.Any: ...",
     "__dlpack_device__": "def __dlpack_device__(self) -> tuple[int, int]: ...",
@@ -47,7 +64,7 @@ def write(core: ModuleType) -> str:
         if inspect.isclass(member):
             lines = class_stub(name, member)
         else:
-            lines = ["", *function_stubs(name, member.__doc__)]
+            lines = function_stubs(name, member.__doc__)
         text += "\n" + "\n".join(lines) + "\n"
     return text
 
@@ -57,21 +74,21 @@ def class_stub(name: str, cls: type) -> list[str]:
     bases = [base.__name__ for base in cls.__bases__ if base.__name__ != "pybind11_object"]
     if issubclass(cls, enum.Enum):
         bases = [f"enum.{base}" for base in bases]
-    lines = ["", f"class {name}({', '.join(bases)}):" if bases else f"class {name}:"]
+    lines = [f"class {name}({', '.join(bases)}):" if bases else f"class {name}:"]
     lines += [f"    {line}".rstrip() for line in quoted(class_doc(cls))]
     if issubclass(cls, BaseException):
         return lines
     body: list[str] = []
     if issubclass(cls, enum.Enum):
         body = [f"{key} = {int(value.value)}" for key, value in cls.__members__.items()]
-        return [*lines, *indented(body)]
+        return [*lines, "", *indented(body)]
     for key, member in vars(cls).items():
         if key in HIDDEN or key.startswith("_pybind11"):
             continue
         body += member_stub(key, member)
     if "__buffer__" not in vars(cls) and name == "Image":
         body.append("def __buffer__(self, flags: int, /) -> memoryview: ...")
-    return [*lines, *indented(body)]
+    return [*lines, "", *indented(body)]
 
 
 def class_doc(cls: type) -> str:
@@ -88,7 +105,7 @@ def member_stub(name: str, member: object) -> list[str]:
     static = isinstance(member, staticmethod)
     function = member.__func__ if isinstance(member, staticmethod) else member
     doc = function.__doc__ or ""
-    if not doc.startswith((name, "Overloaded")):
+    if not doc.startswith(name):
         return []
     return function_stubs(name, doc, static=static, method=not static)
 
@@ -127,7 +144,7 @@ def function_stubs(name: str, doc: str, *, static: bool = False, method: bool = 
 
 def split_overloads(doc: str) -> list[str]:
     """The docstring of each overload."""
-    if not doc.startswith("Overloaded function."):
+    if "\nOverloaded function.\n" not in doc:
         return [doc]
     return [part.strip() for part in re.split(r"\n\n\d+\. ", doc)[1:]]
 
@@ -138,7 +155,10 @@ def signature(doc: str) -> tuple[str, str]:
     text = first[first.index("(") :]
     text = re.sub(r"\bmpsnn\._core\.", "", text)
     text = re.sub(r" = <[^>]*>", " = ...", text)
-    text = re.sub(r"\barg0\b(?=: )", "other", text)
+    text = text.replace("numpy.typing.", "npt.").replace("numpy.", "np.")
+    text = re.sub(r"typing\.Optional\[([\w.]+)\]", r"\1 | None", text)
+    text = re.sub(r"\bOptional\[([\w.]+)\]", r"\1 | None", text)
+    text = re.sub(r"= '([^']*)'", r'= "\1"', text)
     return text, inspect.cleandoc(rest)
 
 
@@ -171,6 +191,7 @@ def split_arguments(parts: str) -> tuple[list[str], str]:
 def quoted(doc: str) -> list[str]:
     """Text as a docstring."""
     lines = inspect.cleandoc(doc).split("\n")
+    lines[0] = f" {lines[0]}" if lines[0].startswith('"') else lines[0]
     if len(lines) == 1:
         return [f'"""{lines[0]}"""']
     return [f'"""{lines[0]}', *lines[1:], '"""']

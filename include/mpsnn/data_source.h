@@ -9,10 +9,10 @@
 
 #include "mpsnn/types.h"
 
-/// Data sources: where weights come from and where they live. A data source has state on each device
-/// that uses it (weights, optimizer moments, time step): every graph on that device that holds the
-/// same data source sees the same weights, the latest at each encode. Handles are shared_ptr; the
-/// same pointer means the same weights.
+/// Data sources: where weights come from and where they live. A data source has state on each
+/// device that uses it (weights, optimizer moments, time step): every graph on that device that
+/// holds the same data source sees the same weights, the latest at each encode. Handles are
+/// shared_ptr; the same pointer means the same weights.
 namespace mpsnn {
 
 /// A neuron with its parameters. Apple: MPSNNNeuronDescriptor.
@@ -29,11 +29,13 @@ struct ConvolutionDescriptor {
   std::int64_t stride_in_pixels_x = 1, stride_in_pixels_y = 1;
   std::int64_t groups = 1;
   std::int64_t dilation_rate_x = 1, dilation_rate_y = 1;
-  /// Applied to the result; must be NONE where the node is trained (use a neuron node: it is fused).
+  /// Applied to the result; must be NONE where the node is trained (use a neuron node: it is
+  /// fused).
   NeuronDescriptor fused_neuron_descriptor;
   /// Elements of the weights: out · height · width · in / groups.
   std::int64_t weight_count() const noexcept {
-    return output_feature_channels * kernel_height * kernel_width * (input_feature_channels / groups);
+    return output_feature_channels * kernel_height * kernel_width *
+           (input_feature_channels / groups);
   }
   friend bool operator==(const ConvolutionDescriptor&, const ConvolutionDescriptor&) = default;
 };
@@ -51,9 +53,9 @@ struct OptimizerDescriptor {
   double regularization_scale = 0.0;
 };
 
-/// Base of the optimizers; attached to data sources. The learning rate is read at each encode, so it
-/// may be changed between steps. One optimizer may serve many data sources: moments and time step
-/// belong to each data source's state on the device. Apple: MPSNNOptimizer.
+/// Base of the optimizers; attached to data sources. The learning rate is read at each encode, so
+/// it may be changed between steps. One optimizer may serve many data sources: moments and time
+/// step belong to each data source's state on the device. Apple: MPSNNOptimizer.
 class Optimizer {
  public:
   virtual ~Optimizer() = default;
@@ -66,7 +68,8 @@ class Optimizer {
 
   /// "optimizer_adam": the operation that updates a parameter.
   virtual std::string_view operation() const noexcept = 0;
-  /// Names of the moment vectors kept beside each parameter, zero at first ("momentum", "velocity").
+  /// Names of the moment vectors kept beside each parameter, zero at first ("momentum",
+  /// "velocity").
   virtual std::vector<std::string> moments() const = 0;
   /// Numbers that may change between steps, in the operation's order; index 0 is the learning rate.
   virtual std::vector<double> scalars() const = 0;
@@ -81,7 +84,8 @@ class Optimizer {
 /// Apple: MPSNNOptimizerStochasticGradientDescent.
 class OptimizerStochasticGradientDescent final : public Optimizer {
  public:
-  explicit OptimizerStochasticGradientDescent(double learning_rate = 1e-3, double momentum_scale = 0.0,
+  explicit OptimizerStochasticGradientDescent(double learning_rate = 1e-3,
+                                              double momentum_scale = 0.0,
                                               bool use_nesterov_momentum = false);
   OptimizerStochasticGradientDescent(OptimizerDescriptor descriptor, double momentum_scale,
                                      bool use_nesterov_momentum);
@@ -120,13 +124,14 @@ class OptimizerAdam final : public Optimizer {
   std::int64_t time_step_;
 };
 
-/// The optimizer that `attributes()` describes; "type" names its class. Throws InvalidArgumentError.
+/// The optimizer that `attributes()` describes; "type" names its class. Throws
+/// InvalidArgumentError.
 std::shared_ptr<Optimizer> make_optimizer(const AttributeMap& attributes);
 
 /// One trainable array of a data source.
 struct ParameterInfo {
-  std::string name;                   // "weights", "bias"
-  std::vector<std::int64_t> shape;    // OHWI for weights, (O) for bias
+  std::string name;                 // "weights", "bias"
+  std::vector<std::int64_t> shape;  // OHWI for weights, (O) for bias
 };
 
 /// Base of all data sources.
@@ -150,9 +155,11 @@ class DataSource {
   /// "ConvolutionDataSource".
   virtual std::string_view class_name() const noexcept = 0;
   virtual std::vector<ParameterInfo> parameters() const = 0;
-  /// The values that a device starts from, float32. Throws InvalidArgumentError for an unknown name.
+  /// The values that a device starts from, float32. Throws InvalidArgumentError for an unknown
+  /// name.
   virtual const std::vector<float>& initial(std::string_view parameter) const = 0;
-  /// Replaces the values that new devices start from (devices already in use: Device::write_parameter).
+  /// Replaces the values that new devices start from (devices already in use:
+  /// Device::write_parameter).
   virtual void set_initial(std::string_view parameter, std::vector<float> values) = 0;
   /// The descriptor's fields, for archives and plans.
   virtual AttributeMap attributes() const = 0;
@@ -174,10 +181,11 @@ class DataSource {
 /// Apple: MPSCNNConvolutionDataSource.
 class ConvolutionDataSource final : public DataSource {
  public:
-  /// Throws InvalidArgumentError when a count does not fit the descriptor, which is checked as well.
+  /// Throws InvalidArgumentError when a count does not fit the descriptor, which is checked as
+  /// well.
   ConvolutionDataSource(ConvolutionDescriptor descriptor, std::vector<float> weights,
-                        std::optional<std::vector<float>> bias_terms = std::nullopt, std::string label = "",
-                        std::shared_ptr<Optimizer> optimizer = nullptr);
+                        std::optional<std::vector<float>> bias_terms = std::nullopt,
+                        std::string label = "", std::shared_ptr<Optimizer> optimizer = nullptr);
   const ConvolutionDescriptor& descriptor() const noexcept { return descriptor_; }
   bool has_bias() const noexcept { return bias_.has_value(); }
   std::string_view class_name() const noexcept override;

@@ -19,7 +19,7 @@ namespace mpsnn {
 
 class FilterNode;
 namespace graph {
-struct ImageRecord;   // src/graph/node_records.h
+struct ImageRecord;  // src/graph/node_records.h
 struct FilterRecord;
 }  // namespace graph
 
@@ -66,9 +66,9 @@ struct PaddingPolicy {
 /// Called for each node of a training graph as it is made: the gradient node, the inference node it
 /// belongs to (none for an addition that joins the gradients of an image with several readers), the
 /// inference node's source image, and the gradient image that enters the gradient node.
-using NodeHandler =
-    std::function<void(FilterNode& gradient_node, const std::optional<FilterNode>& inference_node,
-                       const std::optional<ImageNode>& inference_source, const ImageNode& gradient_source)>;
+using NodeHandler = std::function<void(
+    FilterNode& gradient_node, const std::optional<FilterNode>& inference_node,
+    const std::optional<ImageNode>& inference_source, const ImageNode& gradient_source)>;
 
 /// One filter: its class (a row of the node table), sources, parameters and result.
 /// Apple: MPSNNFilterNode. The typed classes of nodes.h derive from it and add only constructors.
@@ -77,11 +77,14 @@ class FilterNode {
   /// Makes a node of the class named in the node table ("ConvolutionNode"). `weights` are the data
   /// sources the class takes. Throws InvalidArgumentError naming class and argument: unknown class,
   /// wrong number of sources, unknown or missing parameter, a value of the wrong type or range.
-  FilterNode(std::string_view class_name, std::span<const ImageNode> sources, AttributeMap attributes = {},
-             std::shared_ptr<DataSource> weights = nullptr);
+  FilterNode(std::string_view class_name, std::span<const ImageNode> sources,
+             AttributeMap attributes = {}, std::shared_ptr<DataSource> weights = nullptr);
 
   std::string_view class_name() const;
-  /// Name for errors, plans and timelines; default: the data source's label or "<class><n>".
+  /// Name for errors, plans and timelines; default: the data source's label or "<class><n>", n
+  /// being the filters on the longest way from an input to here ("NeuronReLU3"). Gradient nodes
+  /// made from a node: "<its label>.gradient", with the source's number for the sources after the
+  /// first.
   const std::string& label() const;
   void set_label(std::string label);
   const std::vector<ImageNode>& sources() const;
@@ -105,15 +108,18 @@ class FilterNode {
   std::vector<FilterNode> gradient_filters(const ImageNode& source_gradient) const;
 
   /// Builds the training graph: walks back from this node, asks each forward node for its gradient
-  /// nodes, adds gradients where an image has several readers, stops at `stop_gradient`, and returns
-  /// the end nodes (whose results no other gradient node reads) in the order they were made.
-  /// No `source_gradient`: this node's own result is the gradient (an InitialGradientNode's or a
-  /// LossNode's result is the gradient of its source).
-  /// Throws InvalidArgumentError naming a node that has no derivative.
-  std::vector<FilterNode> training_graph(const std::optional<ImageNode>& source_gradient = std::nullopt,
-                                         const NodeHandler& handler = nullptr) const;
+  /// nodes, adds gradients where an image has several readers, stops at `stop_gradient`, and
+  /// returns the end nodes (whose results no other gradient node reads) in the order they were
+  /// made. No `source_gradient`: this node's own result is the gradient (an InitialGradientNode's
+  /// or a LossNode's result is the gradient of its source). Throws InvalidArgumentError naming a
+  /// node that has no derivative.
+  std::vector<FilterNode> training_graph(
+      const std::optional<ImageNode>& source_gradient = std::nullopt,
+      const NodeHandler& handler = nullptr) const;
 
-  friend bool operator==(const FilterNode& a, const FilterNode& b) { return a.record_ == b.record_; }
+  friend bool operator==(const FilterNode& a, const FilterNode& b) {
+    return a.record_ == b.record_;
+  }
   const std::shared_ptr<graph::FilterRecord>& record() const noexcept { return record_; }
   explicit FilterNode(std::shared_ptr<graph::FilterRecord> record) : record_(std::move(record)) {}
 

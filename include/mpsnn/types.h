@@ -24,8 +24,8 @@ std::string_view name_of(DataType type) noexcept;
 /// The type of numpy's name. Throws ArgumentTypeError for a name that is not supported.
 DataType data_type_named(std::string_view name);
 
-/// Size of a batch of images: N images of H rows, W columns and C feature channels, stored (N, H, W, C)
-/// with the channels contiguous.
+/// Size of a batch of images: N images of H rows, W columns and C feature channels, stored (N, H,
+/// W, C) with the channels contiguous.
 struct ImageSize {
   std::int64_t n = 0, height = 0, width = 0, channels = 0;
   friend bool operator==(const ImageSize&, const ImageSize&) = default;
@@ -36,39 +36,77 @@ std::string to_string(const ImageSize& size);
 
 /// Neuron (activation) kinds; formulas in docs/reference/nodes.md. Apple: MPSCNNNeuronType.
 enum class NeuronType : std::int32_t {
-  NONE = 0, RELU = 1, LINEAR = 2, SIGMOID = 3, HARD_SIGMOID = 4, TANH = 5, ABSOLUTE = 6,
-  SOFT_PLUS = 7, SOFT_SIGN = 8, ELU = 9, PRELU = 10, RELUN = 11, POWER = 12, EXPONENTIAL = 13,
-  LOGARITHM = 14, GELU = 15,
+  NONE = 0,
+  RELU = 1,
+  LINEAR = 2,
+  SIGMOID = 3,
+  HARD_SIGMOID = 4,
+  TANH = 5,
+  ABSOLUTE = 6,
+  SOFT_PLUS = 7,
+  SOFT_SIGN = 8,
+  ELU = 9,
+  PRELU = 10,
+  RELUN = 11,
+  POWER = 12,
+  EXPONENTIAL = 13,
+  LOGARITHM = 14,
+  GELU = 15,
 };
 
 /// What a kernel reads outside of its source image. Apple: MPSImageEdgeMode.
-enum class ImageEdgeMode : std::int32_t { ZERO = 0, CLAMP = 1, MIRROR = 2, MIRROR_WITH_EDGE = 3, CONSTANT = 4 };
+enum class ImageEdgeMode : std::int32_t {
+  ZERO = 0,
+  CLAMP = 1,
+  MIRROR = 2,
+  MIRROR_WITH_EDGE = 3,
+  CONSTANT = 4
+};
 
 /// Loss kinds. Apple: MPSCNNLossType.
 enum class LossType : std::int32_t {
-  MEAN_ABSOLUTE_ERROR = 0, MEAN_SQUARED_ERROR = 1, SOFT_MAX_CROSS_ENTROPY = 2,
-  SIGMOID_CROSS_ENTROPY = 3, CATEGORICAL_CROSS_ENTROPY = 4, HINGE = 5, HUBER = 6,
-  COSINE_DISTANCE = 7, LOG = 8, KULLBACK_LEIBLER_DIVERGENCE = 9,
+  MEAN_ABSOLUTE_ERROR = 0,
+  MEAN_SQUARED_ERROR = 1,
+  SOFT_MAX_CROSS_ENTROPY = 2,
+  SIGMOID_CROSS_ENTROPY = 3,
+  CATEGORICAL_CROSS_ENTROPY = 4,
+  HINGE = 5,
+  HUBER = 6,
+  COSINE_DISTANCE = 7,
+  LOG = 8,
+  KULLBACK_LEIBLER_DIVERGENCE = 9,
 };
 
 /// How a loss image is reduced; the reduction never changes a gradient. Apple: MPSCNNReductionType.
-enum class ReductionType : std::int32_t { NONE = 0, SUM = 1, MEAN = 2, SUM_BY_NON_ZERO_WEIGHTS = 3 };
+enum class ReductionType : std::int32_t {
+  NONE = 0,
+  SUM = 1,
+  MEAN = 2,
+  SUM_BY_NON_ZERO_WEIGHTS = 3
+};
 
 /// Bits of a padding method: alignment | remainder | size. Apple: MPSNNPaddingMethod.
 struct PaddingMethod {
   static constexpr std::int64_t ALIGN_CENTERED = 0, ALIGN_TOP_LEFT = 1, ALIGN_BOTTOM_RIGHT = 2;
-  static constexpr std::int64_t ADD_REMAINDER_TO_TOP_LEFT = 0 << 2, ADD_REMAINDER_TO_TOP_RIGHT = 1 << 2,
-                                ADD_REMAINDER_TO_BOTTOM_LEFT = 2 << 2, ADD_REMAINDER_TO_BOTTOM_RIGHT = 3 << 2;
+  static constexpr std::int64_t ADD_REMAINDER_TO_TOP_LEFT = 0 << 2,
+                                ADD_REMAINDER_TO_TOP_RIGHT = 1 << 2,
+                                ADD_REMAINDER_TO_BOTTOM_LEFT = 2 << 2,
+                                ADD_REMAINDER_TO_BOTTOM_RIGHT = 3 << 2;
   static constexpr std::int64_t SIZE_VALID_ONLY = 0, SIZE_SAME = 1 << 4, SIZE_FULL = 2 << 4;
   static constexpr std::int64_t EXCLUDE_EDGES = 1 << 15;
 };
 
 /// When weights are updated from their gradients. Apple: MPSNNTrainingStyle.
-enum class TrainingStyle : std::int32_t { UPDATE_DEVICE_NONE = 0, UPDATE_DEVICE_CPU = 1, UPDATE_DEVICE_GPU = 2 };
+enum class TrainingStyle : std::int32_t {
+  UPDATE_DEVICE_NONE = 0,
+  UPDATE_DEVICE_CPU = 1,
+  UPDATE_DEVICE_GPU = 2
+};
 
-/// Value of a node's parameter. Enumerations are held as integers, their meaning is in the class's table.
-using AttributeValue = std::variant<bool, std::int64_t, double, std::string, std::vector<std::int64_t>,
-                                    std::vector<double>>;
+/// Value of a node's parameter. Enumerations are held as integers, their meaning is in the class's
+/// table.
+using AttributeValue = std::variant<bool, std::int64_t, double, std::string,
+                                    std::vector<std::int64_t>, std::vector<double>>;
 /// A node's parameters by name.
 using AttributeMap = std::map<std::string, AttributeValue, std::less<>>;
 

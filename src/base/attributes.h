@@ -6,7 +6,8 @@
 //     kernel_height kernel_width stride_y stride_x dilation_y dilation_x groups   int, >= 1
 //     pad_top pad_left  int, may be negative: row p of the result reads source rows
 //                       p * stride_y - pad_top + i * dilation_y, i in [0, kernel_height)
-//     edge_mode         int, ImageEdgeMode: ZERO or CLAMP (a position outside reads the nearest pixel)
+//     edge_mode         int, ImageEdgeMode: ZERO or CLAMP (a position outside reads the nearest
+//     pixel)
 //   convolution only: the fused neuron
 //     neuron_type       int, NeuronType: NONE, RELU or RELUN
 //     neuron_a neuron_b neuron_c  float
@@ -14,12 +15,13 @@
 //     neuron_type       int, NeuronType: RELU, RELUN or PRELU
 //     neuron_a neuron_b neuron_c  float
 //     neuron_parameters floats, one a feature channel for PRELU, empty otherwise
-//     from_result       bool, neuron_gradient only: operand 1 is the neuron's result, not its source
+//     from_result       bool, neuron_gradient only: operand 1 is the neuron's result, not its
+//     source
 //   pooling_max, pooling_max_gradient
 //     kernel_height kernel_width stride_y stride_x pad_top pad_left edge_mode, as above;
 //     edge_mode CLAMP: the window shrinks to the image; ZERO: zeros take part. A window that lies
-//     wholly outside gives 0 and takes no gradient. The first of equal maxima, in row order, gets the
-//     gradient; a zero from outside of the image that is the maximum swallows it.
+//     wholly outside gives 0 and takes no gradient. The first of equal maxima, in row order, gets
+//     the gradient; a zero from outside of the image that is the maximum swallows it.
 //   upsampling_nearest, upsampling_bilinear and their gradients
 //     scale_y scale_x   int, >= 1
 //     align_corners     bool, bilinear only
@@ -39,8 +41,8 @@
 //     The gradient operand of loss_gradient has the predictions' size or is (N, 1, 1, 1).
 //   fill
 //     value             float
-//   optimizer_…         the optimizer's attributes(); learning_rate is taken from scalars[0] instead
-//   concatenation, parameter_layout: none
+//   optimizer_…         the optimizer's attributes(); learning_rate is taken from scalars[0]
+//   instead concatenation, parameter_layout: none
 #pragma once
 
 #include <cstdint>
@@ -51,7 +53,8 @@
 
 namespace mpsnn {
 
-/// Value of an attribute that must be there. Throw InternalError when it is absent or of another type.
+/// Value of an attribute that must be there. Throw InternalError when it is absent or of another
+/// type.
 bool get_bool(const AttributeMap& attributes, std::string_view name);
 std::int64_t get_int(const AttributeMap& attributes, std::string_view name);
 double get_float(const AttributeMap& attributes, std::string_view name);

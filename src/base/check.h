@@ -20,7 +20,8 @@ std::string str(const Parts&... parts) {
 
 /// "<subject>: expected <expected>, got <got>", the form of all texts about bad arguments.
 template <class E = InvalidArgumentError, class Expected, class Got>
-[[noreturn]] void throw_expected(std::string_view subject, const Expected& expected, const Got& got) {
+[[noreturn]] void throw_expected(std::string_view subject, const Expected& expected,
+                                 const Got& got) {
   throw E(str(subject, ": expected ", expected, ", got ", got));
 }
 

@@ -27,16 +27,16 @@ inline constexpr std::size_t kOpCount = 0
     ;
 std::string_view name_of(OpId op) noexcept;
 
-/// A backend's own arrangement of a parameter in memory (blocked weights). Two layouts with the same
-/// name are the same: copies of a parameter are kept by that name.
+/// A backend's own arrangement of a parameter in memory (blocked weights). Two layouts with the
+/// same name are the same: copies of a parameter are kept by that name.
 struct Layout {
   std::string name;
   std::size_t bytes = 0;
   virtual ~Layout() = default;
 };
 
-/// One operand: images are (N, H, W, C), weights OHWI, vectors (length); dense and in row order unless
-/// a layout says otherwise.
+/// One operand: images are (N, H, W, C), weights OHWI, vectors (length); dense and in row order
+/// unless a layout says otherwise.
 struct TensorDesc {
   DataType type = DataType::FLOAT32;
   std::vector<std::int64_t> dims;
@@ -47,13 +47,14 @@ struct TensorDesc {
   ImageSize image() const;             // throws InternalError unless rank 4
   friend bool operator==(const TensorDesc& a, const TensorDesc& b) {
     return a.type == b.type && a.dims == b.dims &&
-           (a.layout ? a.layout->name : std::string()) == (b.layout ? b.layout->name : std::string());
+           (a.layout ? a.layout->name : std::string()) ==
+               (b.layout ? b.layout->name : std::string());
   }
 };
 std::string to_string(const TensorDesc& desc);  // "float32 (4, 128, 128, 12)"
 
-/// A case for which a kernel is looked for. Absent optional operands are left out of `inputs`/`outputs`
-/// at the end, or have empty dims in the middle.
+/// A case for which a kernel is looked for. Absent optional operands are left out of
+/// `inputs`/`outputs` at the end, or have empty dims in the middle.
 struct KernelQuery {
   OpId op;
   std::string_view label;  // the node's, for errors
@@ -65,18 +66,22 @@ struct KernelQuery {
 struct KernelArgs {
   void* const* table = nullptr;
   std::span<const std::uint32_t> inputs, outputs;
-  void* scratch = nullptr;                // scratch_bytes() bytes, 128-byte aligned, contents undefined
-  std::span<const double> scalars;        // values taken at encode (learning rate …)
-  void* queue = nullptr;                  // the backend queue's own context (a CUDA stream); null on the host
+  void* scratch = nullptr;          // scratch_bytes() bytes, 128-byte aligned, contents undefined
+  std::span<const double> scalars;  // values taken at encode (learning rate …)
+  void* queue = nullptr;  // the backend queue's own context (a CUDA stream); null on the host
 
   template <class T>
-  const T* input(std::size_t i) const { return i < inputs.size() ? static_cast<const T*>(table[inputs[i]]) : nullptr; }
+  const T* input(std::size_t i) const {
+    return i < inputs.size() ? static_cast<const T*>(table[inputs[i]]) : nullptr;
+  }
   template <class T>
-  T* output(std::size_t i) const { return i < outputs.size() ? static_cast<T*>(table[outputs[i]]) : nullptr; }
+  T* output(std::size_t i) const {
+    return i < outputs.size() ? static_cast<T*>(table[outputs[i]]) : nullptr;
+  }
 };
 
-/// A kernel prepared for one case: everything that can be decided ahead is decided. Immutable; may be
-/// run by several queues at once.
+/// A kernel prepared for one case: everything that can be decided ahead is decided. Immutable; may
+/// be run by several queues at once.
 class Kernel {
  public:
   virtual ~Kernel() = default;
@@ -84,7 +89,7 @@ class Kernel {
   /// for the host. Throws Error on failure.
   virtual void run(const KernelArgs& args) const = 0;
 
-  std::string_view row;                    // name of the kernel row that made it, "convolution/onednn"
+  std::string_view row;  // name of the kernel row that made it, "convolution/onednn"
   std::size_t scratch_bytes = 0;
   /// Layouts in which parameter inputs are wanted, by input index; null or missing: plain.
   std::vector<std::shared_ptr<const Layout>> input_layouts;

@@ -53,15 +53,17 @@ DataType data_type_named(std::string_view name) {
   for (const TypeRow& candidate : kTypes) {
     if (candidate.name == name) return candidate.type;
   }
-  throw ArgumentTypeError(str("data type: expected float32, float16, int32, uint32, uint8 or int64, got \"",
-                              name, "\""));
+  throw ArgumentTypeError(str(
+      "data type: expected float32, float16, int32, uint32, uint8 or int64, got \"", name, "\""));
 }
 
 std::string to_string(const ImageSize& size) {
   return str("(", size.n, ", ", size.height, ", ", size.width, ", ", size.channels, ")");
 }
 
-bool get_bool(const AttributeMap& attributes, std::string_view name) { return get<bool>(attributes, name); }
+bool get_bool(const AttributeMap& attributes, std::string_view name) {
+  return get<bool>(attributes, name);
+}
 
 std::int64_t get_int(const AttributeMap& attributes, std::string_view name) {
   return get<std::int64_t>(attributes, name);

@@ -220,7 +220,13 @@ graph on that device that holds the same data source sees the same weights, the 
 encode.)")
       .def_property("label", &DataSource::label, &DataSource::set_label,
                     "Name for errors, plans and archives.")
-      .def_property("optimizer", &DataSource::optimizer, &DataSource::set_optimizer,
+      .def_property("optimizer",
+                    [](const DataSource& source) -> py::typing::Optional<Optimizer> {
+                      return py::cast(source.optimizer());
+                    },
+                    [](DataSource& source, std::optional<std::shared_ptr<Optimizer>> optimizer) {
+                      source.set_optimizer(std::move(optimizer).value_or(nullptr));
+                    },
                     "Updates the weights; None: they are never updated. Moments start at zero.")
       .def_property("trainable", &DataSource::trainable, &DataSource::set_trainable,
                     "False: frozen; no gradient is computed even where an optimizer is set.")
@@ -275,7 +281,7 @@ std::shared_ptr<ConvolutionDataSource> make_convolution(ConvolutionDescriptor de
                                                         const ArrayObject& weights,
                                                         const std::optional<ArrayObject>& bias_terms,
                                                         std::string label,
-                                                        std::shared_ptr<Optimizer> optimizer) {
+                                                        std::optional<std::shared_ptr<Optimizer>> optimizer) {
   const std::string name = "ConvolutionDataSource \"" + label + "\": ";
   if (descriptor.groups < 1 || descriptor.input_feature_channels % descriptor.groups != 0) {
     // No shape fits: the constructor says what is wrong with the descriptor.
@@ -291,7 +297,7 @@ std::shared_ptr<ConvolutionDataSource> make_convolution(ConvolutionDescriptor de
     bias = checked_values(*bias_terms, {descriptor.output_feature_channels}, name + "bias_terms");
   }
   return std::make_shared<ConvolutionDataSource>(descriptor, std::move(values), std::move(bias),
-                                                 std::move(label), std::move(optimizer));
+                                                 std::move(label), std::move(optimizer).value_or(nullptr));
 }
 
 void bind_convolution_data_source(py::module_& m) {
@@ -311,7 +317,7 @@ Raises:
     ArgumentTypeError: An array is not of float32.)")
       .def(py::init(&make_convolution), py::arg("descriptor"), py::arg("weights"),
            py::arg("bias_terms") = py::none(), py::arg("label") = "",
-           py::arg("optimizer") = std::shared_ptr<Optimizer>())
+           py::arg("optimizer") = py::none())
       .def_property_readonly("descriptor", &ConvolutionDataSource::descriptor,
                              "The convolution's geometry (a copy).", py::return_value_policy::copy)
       .def_property_readonly("has_bias", &ConvolutionDataSource::has_bias, "Whether there is a bias.")

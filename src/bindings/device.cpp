@@ -205,16 +205,21 @@ Returns:
   bind_parameters(device);
 }
 
-void bind_queue(py::module_& m) {
-  py::class_<CommandQueue>(m, "CommandQueue",
-                           R"(Runs what is committed, in order, beside the host. Apple: MTLCommandQueue.
+using QueueClass = py::class_<CommandQueue>;
+
+QueueClass declare_queue(py::module_& m) {
+  return {m, "CommandQueue", R"(Runs what is committed, in order, beside the host. Apple: MTLCommandQueue.
 
 The heap of temporaries belongs to the queue: command buffers in flight share it. Destruction waits.
 
 Args:
     device: Where it runs.
     label: Name for errors and timelines.)",
-                           py::release_gil_before_calling_cpp_dtor())
+          py::release_gil_before_calling_cpp_dtor()};
+}
+
+void bind_queue(QueueClass& queue) {
+  queue
       .def(py::init<const Device&, std::string>(), py::arg("device"), py::arg("label") = "")
       .def_property_readonly("device", &CommandQueue::device, "Where it runs.")
       .def_property_readonly("label", &CommandQueue::label, "Name for errors and timelines.")
@@ -317,8 +322,10 @@ Raises:
 void bind_device(py::module_& m) {
   const auto live = std::make_shared<LiveDevices>();
   bind_memory_statistics(m);
+  // Declared first: a device's signatures name it.
+  QueueClass queue = declare_queue(m);
   bind_devices(m, live);
-  bind_queue(m);
+  bind_queue(queue);
   py::module_::import("atexit").attr("register")(
       py::cpp_function([live] { synchronize_at_exit(*live); }, py::name("synchronize_at_exit")));
 }

@@ -3,6 +3,7 @@
 #include <array>
 #include <cstddef>
 #include <new>
+#include <type_traits>
 
 #include <pybind11/gil_safe_call_once.h>
 
@@ -24,8 +25,12 @@ struct ErrorRow {
 };
 
 template <class T>
-bool is(const Error& error) {
-  return dynamic_cast<const T*>(&error) != nullptr;
+bool is([[maybe_unused]] const Error& error) {
+  if constexpr (std::is_same_v<T, Error>) {
+    return true;
+  } else {
+    return dynamic_cast<const T*>(&error) != nullptr;
+  }
 }
 
 const std::array kErrors = {

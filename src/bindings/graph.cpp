@@ -51,12 +51,8 @@ void add(const Graph& graph, ImageMap& images, const std::string& handle, py::ha
   images.emplace(handle, image_of(graph, handle, value));
 }
 
-struct SourcesHint {
-  static constexpr auto name = py::detail::const_name(
-      "collections.abc.Mapping[str, numpy.typing.ArrayLike | Image] | "
-      "collections.abc.Mapping[ImageNode, numpy.typing.ArrayLike | Image] | "
-      "collections.abc.Mapping[FilterNode, numpy.typing.ArrayLike | Image] | "
-      "collections.abc.Sequence[numpy.typing.ArrayLike | Image]");
+struct SourcesHint {  // tools/gen_stubs.py says what it stands for
+  static constexpr auto name = py::detail::const_name("_Sources");
 };
 
 ImageMap images_of(const Graph& graph, const Hinted<SourcesHint>& sources) {
@@ -88,11 +84,8 @@ GraphOutputs encode(const Graph& graph, CommandBuffer& commands, const Hinted<So
 }
 
 /// Sizes by handle; where an array or image is given, its own.
-struct SizesHint {
-  static constexpr auto name = py::detail::const_name(
-      "collections.abc.Mapping[str, tuple[int, int, int, int] | Image] | "
-      "collections.abc.Mapping[ImageNode, tuple[int, int, int, int] | Image] | "
-      "collections.abc.Mapping[FilterNode, tuple[int, int, int, int] | Image]");
+struct SizesHint {  // tools/gen_stubs.py says what it stands for
+  static constexpr auto name = py::detail::const_name("_Sizes");
 };
 using Sizes = Hinted<SizesHint>;
 

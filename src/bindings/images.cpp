@@ -130,7 +130,7 @@ Args:
     array: float32 array (N, H, W, C) or (H, W, C), writable and in C order.
 
 Returns:
-    The image; who writes to the array while work on the image runs gets what they deserve.
+    The image. While work on it runs the array must not be written to.
 
 Raises:
     InvalidArgumentError: The array cannot be shared or has another rank.

@@ -60,9 +60,10 @@ AttributeMap attributes_of(const Attributes& dict) {
 }
 
 FilterNode make_filter(const std::string& class_name, const std::vector<ImageArgument>& sources,
-                       const Attributes& attributes, std::shared_ptr<DataSource> weights,
+                       const Attributes& attributes, std::optional<std::shared_ptr<DataSource>> weights,
                        const std::string& label, const std::optional<PaddingPolicy>& padding_policy) {
-  FilterNode node(class_name, nodes_of(sources), attributes_of(attributes), std::move(weights));
+  FilterNode node(class_name, nodes_of(sources), attributes_of(attributes),
+                  std::move(weights).value_or(nullptr));
   if (!label.empty()) node.set_label(label);
   if (padding_policy) node.set_padding_policy(*padding_policy);
   return node;
@@ -73,9 +74,8 @@ std::optional<FilterObject> wrap_optional(const std::optional<FilterNode>& node)
   return wrap(*node);
 }
 
-struct HandlerHint {
-  static constexpr auto name = py::detail::const_name(
-      "collections.abc.Callable[[FilterNode, FilterNode | None, ImageNode | None, ImageNode], object]");
+struct HandlerHint {  // tools/gen_stubs.py says what it stands for
+  static constexpr auto name = py::detail::const_name("_NodeHandler");
 };
 
 /// The handler of training_graph is called while the call runs, on the caller's thread.
@@ -151,7 +151,10 @@ void bind_parameters(py::class_<FilterNode>& filter) {
       .def_property_readonly("result_image", &FilterNode::result_image, "The image that it makes.")
       .def_property_readonly("attributes", &FilterNode::attributes,
                              "Every parameter with its value, defaults included.")
-      .def_property_readonly("weights", &FilterNode::weights, "The data source; None where there is none.")
+      .def_property_readonly(
+          "weights",
+          [](const FilterNode& node) -> py::typing::Optional<DataSource> { return py::cast(node.weights()); },
+          "The data source; None where there is none.")
       .def_property("padding_policy", &FilterNode::padding_policy, &FilterNode::set_padding_policy,
                     "How the result is sized and placed.")
       .def_property("training_style", &FilterNode::training_style, &FilterNode::set_training_style,

@@ -16,38 +16,56 @@ std::uint64_t convolution_flops(const Plan& plan, const Operation& operation) {
   const bool forward = operation.op == OpId::convolution;
   const bool weights_gradient = operation.op == OpId::convolution_weights_gradient;
   const ValueId weights = weights_gradient ? operation.outputs[0] : operation.inputs[1];
-  const ImageSize image = plan.values[forward ? operation.outputs[0] : operation.inputs[0]].desc.image();
-  return 2 * count_of(plan, weights) * static_cast<std::uint64_t>(image.n * image.height * image.width);
+  const ImageSize image =
+      plan.values[forward ? operation.outputs[0] : operation.inputs[0]].desc.image();
+  return 2 * count_of(plan, weights) *
+         static_cast<std::uint64_t>(image.n * image.height * image.width);
 }
 
 /// Operations on each element of output 0, or of input 0 where the operation reduces it.
 std::uint64_t flops_of(const Plan& plan, const Operation& operation) {
-  const std::uint64_t written = operation.outputs.empty() ? 0 : count_of(plan, operation.outputs[0]);
+  const std::uint64_t written =
+      operation.outputs.empty() ? 0 : count_of(plan, operation.outputs[0]);
   const std::uint64_t read = operation.inputs.empty() ? 0 : count_of(plan, operation.inputs[0]);
   switch (operation.op) {
     case OpId::convolution:
     case OpId::convolution_data_gradient:
-    case OpId::convolution_weights_gradient: return convolution_flops(plan, operation);
-    case OpId::neuron: return 2 * written;           // compare, multiply
-    case OpId::neuron_gradient: return 2 * written;
+    case OpId::convolution_weights_gradient:
+      return convolution_flops(plan, operation);
+    case OpId::neuron:
+      return 2 * written;  // compare, multiply
+    case OpId::neuron_gradient:
+      return 2 * written;
     case OpId::pooling_max:
       return written * static_cast<std::uint64_t>(get_int(operation.attributes, "kernel_height") *
                                                   get_int(operation.attributes, "kernel_width"));
-    case OpId::pooling_max_gradient: return read;
-    case OpId::upsampling_nearest: return 0;
-    case OpId::upsampling_nearest_gradient: return read;
-    case OpId::upsampling_bilinear: return 7 * written;  // four products, three sums
-    case OpId::upsampling_bilinear_gradient: return 8 * read;
-    case OpId::addition: return 3 * written;
-    case OpId::addition_gradient: return 2 * read;
-    case OpId::loss: return 4 * read;
-    case OpId::loss_gradient: return 4 * written;
-    case OpId::optimizer_stochastic_gradient_descent: return 4 * written;
-    case OpId::optimizer_adam: return 12 * written;
+    case OpId::pooling_max_gradient:
+      return read;
+    case OpId::upsampling_nearest:
+      return 0;
+    case OpId::upsampling_nearest_gradient:
+      return read;
+    case OpId::upsampling_bilinear:
+      return 7 * written;  // four products, three sums
+    case OpId::upsampling_bilinear_gradient:
+      return 8 * read;
+    case OpId::addition:
+      return 3 * written;
+    case OpId::addition_gradient:
+      return 2 * read;
+    case OpId::loss:
+      return 4 * read;
+    case OpId::loss_gradient:
+      return 4 * written;
+    case OpId::optimizer_stochastic_gradient_descent:
+      return 4 * written;
+    case OpId::optimizer_adam:
+      return 12 * written;
     case OpId::concatenation:
     case OpId::slice:
     case OpId::fill:
-    case OpId::parameter_layout: return 0;
+    case OpId::parameter_layout:
+      return 0;
   }
   return 0;
 }

@@ -28,14 +28,17 @@ void check(const ConvolutionDescriptor& d, std::string_view label) {
   check_at_least_one(label, "dilation_rate_y", d.dilation_rate_y);
   const std::string multiple = str("a multiple of groups (", d.groups, ")");
   if (d.input_feature_channels % d.groups != 0) {
-    throw_expected(str(title_of(label), ": input_feature_channels"), multiple, d.input_feature_channels);
+    throw_expected(str(title_of(label), ": input_feature_channels"), multiple,
+                   d.input_feature_channels);
   }
   if (d.output_feature_channels % d.groups != 0) {
-    throw_expected(str(title_of(label), ": output_feature_channels"), multiple, d.output_feature_channels);
+    throw_expected(str(title_of(label), ": output_feature_channels"), multiple,
+                   d.output_feature_channels);
   }
 }
 
-void check_count(std::string_view label, std::string_view argument, std::int64_t expected, std::size_t got) {
+void check_count(std::string_view label, std::string_view argument, std::int64_t expected,
+                 std::size_t got) {
   if (static_cast<std::int64_t>(got) != expected) {
     throw_expected(str(title_of(label), ": ", argument), str(expected, " values"), got);
   }
@@ -44,10 +47,14 @@ void check_count(std::string_view label, std::string_view argument, std::int64_t
 }  // namespace
 
 DataSource::DataSource(std::string label, std::shared_ptr<Optimizer> optimizer)
-    : label_(std::move(label)), optimizer_(std::move(optimizer)), states_(std::make_shared<DeviceStates>()) {}
+    : label_(std::move(label)),
+      optimizer_(std::move(optimizer)),
+      states_(std::make_shared<DeviceStates>()) {}
 
-ConvolutionDataSource::ConvolutionDataSource(ConvolutionDescriptor descriptor, std::vector<float> weights,
-                                             std::optional<std::vector<float>> bias_terms, std::string label,
+ConvolutionDataSource::ConvolutionDataSource(ConvolutionDescriptor descriptor,
+                                             std::vector<float> weights,
+                                             std::optional<std::vector<float>> bias_terms,
+                                             std::string label,
                                              std::shared_ptr<Optimizer> optimizer)
     : DataSource(std::move(label), std::move(optimizer)),
       descriptor_(descriptor),
@@ -55,16 +62,19 @@ ConvolutionDataSource::ConvolutionDataSource(ConvolutionDescriptor descriptor, s
       bias_(std::move(bias_terms)) {
   check(descriptor_, this->label());
   check_count(this->label(), "weights", descriptor_.weight_count(), weights_.size());
-  if (bias_) check_count(this->label(), "bias_terms", descriptor_.output_feature_channels, bias_->size());
+  if (bias_)
+    check_count(this->label(), "bias_terms", descriptor_.output_feature_channels, bias_->size());
 }
 
-std::string_view ConvolutionDataSource::class_name() const noexcept { return "ConvolutionDataSource"; }
+std::string_view ConvolutionDataSource::class_name() const noexcept {
+  return "ConvolutionDataSource";
+}
 
 std::vector<ParameterInfo> ConvolutionDataSource::parameters() const {
   const ConvolutionDescriptor& d = descriptor_;
-  std::vector<ParameterInfo> parameters = {
-      {"weights",
-       {d.output_feature_channels, d.kernel_height, d.kernel_width, d.input_feature_channels / d.groups}}};
+  std::vector<ParameterInfo> parameters = {{"weights",
+                                            {d.output_feature_channels, d.kernel_height,
+                                             d.kernel_width, d.input_feature_channels / d.groups}}};
   if (bias_) parameters.push_back({"bias", {d.output_feature_channels}});
   return parameters;
 }

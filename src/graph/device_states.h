@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The slot in which a data source keeps its state on each device. The graph layer only owns it; what
-// is inside is the runtime's.
+// The slot in which a data source keeps its state on each device. The graph layer only owns it;
+// what is inside is the runtime's.
 #pragma once
 
 #include <map>

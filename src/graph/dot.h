@@ -9,7 +9,8 @@ namespace mpsnn::graph {
 
 inline constexpr std::string_view kDotHead =
     "  rankdir=TB;\n"
-    "  node [fontname=\"Helvetica\", fontsize=10, shape=box, style=filled, fillcolor=\"#f6f1e3\"];\n"
+    "  node [fontname=\"Helvetica\", fontsize=10, shape=box, style=filled, "
+    "fillcolor=\"#f6f1e3\"];\n"
     "  edge [fontname=\"Helvetica\", fontsize=9];\n";
 inline constexpr std::string_view kDotSource = "shape=ellipse, style=filled, fillcolor=\"#dceefb\"";
 inline constexpr std::string_view kDotResult = "shape=ellipse, style=filled, fillcolor=\"#dff3e1\"";

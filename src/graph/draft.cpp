@@ -9,8 +9,11 @@ namespace mpsnn::graph {
 
 ValueId Draft::add_value(std::string name, TensorDesc desc, ValueKind kind) {
   const auto id = static_cast<ValueId>(plan.values.size());
-  plan.values.push_back(
-      {.name = std::move(name), .desc = std::move(desc), .kind = kind, .storage = id, .parameter = {}});
+  plan.values.push_back({.name = std::move(name),
+                         .desc = std::move(desc),
+                         .kind = kind,
+                         .storage = id,
+                         .parameter = {}});
   return id;
 }
 

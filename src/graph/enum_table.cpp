@@ -13,58 +13,73 @@ namespace {
 
 EnumClass neuron_type() {
   using T = NeuronType;
-  return {"NeuronType", "MPSCNNNeuronType", "Neuron (activation) kinds",
+  return {"NeuronType",
+          "MPSCNNNeuronType",
+          "Neuron (activation) kinds",
           {MPSNN_ENUMERATOR(T, NONE), MPSNN_ENUMERATOR(T, RELU), MPSNN_ENUMERATOR(T, LINEAR),
-           MPSNN_ENUMERATOR(T, SIGMOID), MPSNN_ENUMERATOR(T, HARD_SIGMOID), MPSNN_ENUMERATOR(T, TANH),
-           MPSNN_ENUMERATOR(T, ABSOLUTE), MPSNN_ENUMERATOR(T, SOFT_PLUS), MPSNN_ENUMERATOR(T, SOFT_SIGN),
-           MPSNN_ENUMERATOR(T, ELU), MPSNN_ENUMERATOR(T, PRELU), MPSNN_ENUMERATOR(T, RELUN),
-           MPSNN_ENUMERATOR(T, POWER), MPSNN_ENUMERATOR(T, EXPONENTIAL), MPSNN_ENUMERATOR(T, LOGARITHM),
-           MPSNN_ENUMERATOR(T, GELU)}};
+           MPSNN_ENUMERATOR(T, SIGMOID), MPSNN_ENUMERATOR(T, HARD_SIGMOID),
+           MPSNN_ENUMERATOR(T, TANH), MPSNN_ENUMERATOR(T, ABSOLUTE), MPSNN_ENUMERATOR(T, SOFT_PLUS),
+           MPSNN_ENUMERATOR(T, SOFT_SIGN), MPSNN_ENUMERATOR(T, ELU), MPSNN_ENUMERATOR(T, PRELU),
+           MPSNN_ENUMERATOR(T, RELUN), MPSNN_ENUMERATOR(T, POWER), MPSNN_ENUMERATOR(T, EXPONENTIAL),
+           MPSNN_ENUMERATOR(T, LOGARITHM), MPSNN_ENUMERATOR(T, GELU)}};
 }
 
 EnumClass image_edge_mode() {
   using T = ImageEdgeMode;
-  return {"ImageEdgeMode", "MPSImageEdgeMode", "What a kernel reads outside of its source image",
+  return {"ImageEdgeMode",
+          "MPSImageEdgeMode",
+          "What a kernel reads outside of its source image",
           {MPSNN_ENUMERATOR(T, ZERO), MPSNN_ENUMERATOR(T, CLAMP), MPSNN_ENUMERATOR(T, MIRROR),
            MPSNN_ENUMERATOR(T, MIRROR_WITH_EDGE), MPSNN_ENUMERATOR(T, CONSTANT)}};
 }
 
 EnumClass loss_type() {
   using T = LossType;
-  return {"LossType", "MPSCNNLossType", "Loss kinds",
+  return {"LossType",
+          "MPSCNNLossType",
+          "Loss kinds",
           {MPSNN_ENUMERATOR(T, MEAN_ABSOLUTE_ERROR), MPSNN_ENUMERATOR(T, MEAN_SQUARED_ERROR),
            MPSNN_ENUMERATOR(T, SOFT_MAX_CROSS_ENTROPY), MPSNN_ENUMERATOR(T, SIGMOID_CROSS_ENTROPY),
            MPSNN_ENUMERATOR(T, CATEGORICAL_CROSS_ENTROPY), MPSNN_ENUMERATOR(T, HINGE),
-           MPSNN_ENUMERATOR(T, HUBER), MPSNN_ENUMERATOR(T, COSINE_DISTANCE), MPSNN_ENUMERATOR(T, LOG),
-           MPSNN_ENUMERATOR(T, KULLBACK_LEIBLER_DIVERGENCE)}};
+           MPSNN_ENUMERATOR(T, HUBER), MPSNN_ENUMERATOR(T, COSINE_DISTANCE),
+           MPSNN_ENUMERATOR(T, LOG), MPSNN_ENUMERATOR(T, KULLBACK_LEIBLER_DIVERGENCE)}};
 }
 
 EnumClass reduction_type() {
   using T = ReductionType;
-  return {"ReductionType", "MPSCNNReductionType", "How a loss image is reduced",
+  return {"ReductionType",
+          "MPSCNNReductionType",
+          "How a loss image is reduced",
           {MPSNN_ENUMERATOR(T, NONE), MPSNN_ENUMERATOR(T, SUM), MPSNN_ENUMERATOR(T, MEAN),
            MPSNN_ENUMERATOR(T, SUM_BY_NON_ZERO_WEIGHTS)}};
 }
 
 EnumClass training_style() {
   using T = TrainingStyle;
-  return {"TrainingStyle", "MPSNNTrainingStyle", "When weights are updated from their gradients",
+  return {"TrainingStyle",
+          "MPSNNTrainingStyle",
+          "When weights are updated from their gradients",
           {MPSNN_ENUMERATOR(T, UPDATE_DEVICE_NONE), MPSNN_ENUMERATOR(T, UPDATE_DEVICE_CPU),
            MPSNN_ENUMERATOR(T, UPDATE_DEVICE_GPU)}};
 }
 
 EnumClass regularization_type() {
   using T = RegularizationType;
-  return {"RegularizationType", "MPSNNRegularizationType", "How an optimizer regularises",
+  return {"RegularizationType",
+          "MPSNNRegularizationType",
+          "How an optimizer regularises",
           {MPSNN_ENUMERATOR(T, NONE), MPSNN_ENUMERATOR(T, L1), MPSNN_ENUMERATOR(T, L2)}};
 }
 
 EnumClass padding_method() {
   using T = PaddingMethod;
-  return {"PaddingMethod", "MPSNNPaddingMethod", "Bits of a padding method: alignment | remainder | size",
+  return {"PaddingMethod",
+          "MPSNNPaddingMethod",
+          "Bits of a padding method: alignment | remainder | size",
           {MPSNN_ENUMERATOR(T, ALIGN_CENTERED), MPSNN_ENUMERATOR(T, ALIGN_TOP_LEFT),
            MPSNN_ENUMERATOR(T, ALIGN_BOTTOM_RIGHT), MPSNN_ENUMERATOR(T, ADD_REMAINDER_TO_TOP_LEFT),
-           MPSNN_ENUMERATOR(T, ADD_REMAINDER_TO_TOP_RIGHT), MPSNN_ENUMERATOR(T, ADD_REMAINDER_TO_BOTTOM_LEFT),
+           MPSNN_ENUMERATOR(T, ADD_REMAINDER_TO_TOP_RIGHT),
+           MPSNN_ENUMERATOR(T, ADD_REMAINDER_TO_BOTTOM_LEFT),
            MPSNN_ENUMERATOR(T, ADD_REMAINDER_TO_BOTTOM_RIGHT), MPSNN_ENUMERATOR(T, SIZE_VALID_ONLY),
            MPSNN_ENUMERATOR(T, SIZE_SAME), MPSNN_ENUMERATOR(T, SIZE_FULL),
            MPSNN_ENUMERATOR(T, EXCLUDE_EDGES)}};

@@ -49,11 +49,14 @@ void Geometry::describe(AttributeMap& attributes) const {
   attributes["pad_left"] = at_x.pad;
 }
 
-Geometry place(const FilterRecord& node, const Window& y, const Window& x, const ImageSize& source) {
+Geometry place(const FilterRecord& node, const Window& y, const Window& x,
+               const ImageSize& source) {
   const Geometry result{y, x, place(node.padding, Axis::Y, y, source.height),
                         place(node.padding, Axis::X, x, source.width)};
-  if (result.at_y.size < 1) fail(node, "source", str("at least ", y.extent(), " rows"), source.height);
-  if (result.at_x.size < 1) fail(node, "source", str("at least ", x.extent(), " columns"), source.width);
+  if (result.at_y.size < 1)
+    fail(node, "source", str("at least ", y.extent(), " rows"), source.height);
+  if (result.at_x.size < 1)
+    fail(node, "source", str("at least ", x.extent(), " columns"), source.width);
   return result;
 }
 

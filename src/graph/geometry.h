@@ -23,8 +23,9 @@ struct Placement {
 };
 
 enum class Axis : std::uint8_t { X, Y };
-/// Apple's formulas: size = ceil((n + style * (k - 1)) / stride) with style -1 valid, 0 same, 1 full;
-/// padding in all: (size - 1) * stride + k - n, to the sides that alignment and remainder name.
+/// Apple's formulas: size = ceil((n + style * (k - 1)) / stride) with style -1 valid, 0 same, 1
+/// full; padding in all: (size - 1) * stride + k - n, to the sides that alignment and remainder
+/// name.
 Placement place(const PaddingPolicy& policy, Axis axis, const Window& window, std::int64_t source);
 
 /// Height and width of a windowed filter's result and its pads.
@@ -32,7 +33,8 @@ struct Geometry {
   Window y, x;
   Placement at_y, at_x;
 
-  /// Sets kernel_height, kernel_width, stride_y, stride_x, pad_top and pad_left (base/attributes.h).
+  /// Sets kernel_height, kernel_width, stride_y, stride_x, pad_top and pad_left
+  /// (base/attributes.h).
   void describe(AttributeMap& attributes) const;
 };
 

@@ -34,7 +34,8 @@ class Placed {
  public:
   explicit Placed(std::vector<HeapBlock>& blocks) : blocks_(blocks) {}
 
-  /// Best fit: the smallest gap between blocks alive at the same time, else behind the last of them.
+  /// Best fit: the smallest gap between blocks alive at the same time, else behind the last of
+  /// them.
   void add(std::size_t index) {
     HeapBlock& block = blocks_[index];
     const std::size_t bytes = aligned(block.bytes);
@@ -50,10 +51,9 @@ class Placed {
     }
     block.offset = best_gap == std::numeric_limits<std::size_t>::max() ? end : best;
     top_ = std::max(top_, block.offset + bytes);
-    const auto after = std::upper_bound(by_offset_.begin(), by_offset_.end(), block.offset,
-                                        [this](std::size_t offset, std::size_t i) {
-                                          return offset < blocks_[i].offset;
-                                        });
+    const auto after = std::upper_bound(
+        by_offset_.begin(), by_offset_.end(), block.offset,
+        [this](std::size_t offset, std::size_t i) { return offset < blocks_[i].offset; });
     by_offset_.insert(after, index);
   }
 

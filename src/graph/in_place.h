@@ -14,9 +14,12 @@ namespace mpsnn::graph {
 inline std::vector<std::size_t> in_place_operands(OpId op) {
   switch (op) {
     case OpId::neuron:
-    case OpId::neuron_gradient: return {0};
-    case OpId::addition: return {0, 1};
-    default: return {};
+    case OpId::neuron_gradient:
+      return {0};
+    case OpId::addition:
+      return {0, 1};
+    default:
+      return {};
   }
 }
 

@@ -21,7 +21,8 @@ ImageSize Lowering::source_size(std::size_t i) const {
 ImageSize Lowering::result_size() const { return draft_.shapes.at(&node_.result).image(); }
 
 ValueId Lowering::result() {
-  const ValueId id = draft_.add_value(node_.label, draft_.shapes.at(&node_.result), ValueKind::TEMPORARY);
+  const ValueId id =
+      draft_.add_value(node_.label, draft_.shapes.at(&node_.result), ValueKind::TEMPORARY);
   draft_.images[&node_.result] = id;
   return id;
 }
@@ -47,8 +48,9 @@ ValueId Lowering::parameter(std::string_view name) {
 ValueId Lowering::parameter_gradient(std::string_view name) {
   for (const ParameterInfo& info : node_.weights->parameters()) {
     if (info.name != name) continue;
-    const ValueId gradient = draft_.add_value(str(node_.label, '.', name),
-                                              {DataType::FLOAT32, info.shape, nullptr}, ValueKind::TEMPORARY);
+    const ValueId gradient =
+        draft_.add_value(str(node_.label, '.', name), {DataType::FLOAT32, info.shape, nullptr},
+                         ValueKind::TEMPORARY);
     draft_.gradients.push_back({draft_.data_sources.at(node_.weights.get()), info.name, gradient});
     return gradient;
   }

@@ -27,21 +27,25 @@ class Lowering {
 
   /// Makes the value of the result image, to be written by one operation.
   ValueId result();
-  /// Or says that the result is a value that exists; allowed where it has the result's size and type.
+  /// Or says that the result is a value that exists; allowed where it has the result's size and
+  /// type.
   void result_is(ValueId value);
   bool result_can_be(ValueId value) const;
 
-  /// The parameter of the node's data source ("weights", "bias"); kNoValue where it has none so named.
+  /// The parameter of the node's data source ("weights", "bias"); kNoValue where it has none so
+  /// named.
   ValueId parameter(std::string_view name);
-  /// A value that will hold a gradient of that parameter; the planner adds up those of all nodes and
-  /// lets the data source's optimizer run. kNoValue where the data source has no such parameter.
+  /// A value that will hold a gradient of that parameter; the planner adds up those of all nodes
+  /// and lets the data source's optimizer run. kNoValue where the data source has no such
+  /// parameter.
   ValueId parameter_gradient(std::string_view name);
-  /// true where gradients of the node's weights are wanted: the data source is updated and the node's
-  /// training style asks for it.
+  /// true where gradients of the node's weights are wanted: the data source is updated and the
+  /// node's training style asks for it.
   bool weights_are_updated() const noexcept;
 
   /// Appends an operation. Absent operands are kNoValue.
-  void add(OpId op, std::vector<ValueId> inputs, std::vector<ValueId> outputs, AttributeMap attributes);
+  void add(OpId op, std::vector<ValueId> inputs, std::vector<ValueId> outputs,
+           AttributeMap attributes);
 
  private:
   Draft& draft_;

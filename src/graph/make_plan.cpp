@@ -7,7 +7,8 @@
 
 namespace mpsnn::graph {
 
-Plan make_plan(const Network& network, const std::vector<TensorDesc>& sources, const KernelChooser& chooser) {
+Plan make_plan(const Network& network, const std::vector<TensorDesc>& sources,
+               const KernelChooser& chooser, const PlanOptions& options) {
   Draft draft(network, chooser);
   infer_shapes(draft, sources);
   lower_nodes(draft);
@@ -17,6 +18,7 @@ Plan make_plan(const Network& network, const std::vector<TensorDesc>& sources, c
   fuse_neurons(draft);
   choose_kernels(draft);
   order_operations(draft);
+  if (options.recompute) recompute(draft);
   drop_unused_values(draft);
   share_in_place(draft);
   place_values(draft);

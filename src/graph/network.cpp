@@ -31,22 +31,26 @@ class Collector {
     const std::size_t count = network_.results.size();
     if (count == 0) throw_expected("Graph: result_images", "at least one image", "none");
     if (network_.needed.size() != count) {
-      throw_expected("Graph: results_are_needed", str(count, " values, one a result"), network_.needed.size());
+      throw_expected("Graph: results_are_needed", str(count, " values, one a result"),
+                     network_.needed.size());
     }
     for (std::size_t i = 0; i < count; ++i) {
       const ImageRecord* image = network_.results[i].record().get();
       const std::string subject = str("Graph: result_images[", i, "]");
       if (image == nullptr) throw_expected(subject, "an image node", "none");
       if (image->producer != nullptr) continue;
-      throw_expected(subject, "an image that a node makes", str("the source \"", image->handle, '"'));
+      throw_expected(subject, "an image that a node makes",
+                     str("the source \"", image->handle, '"'));
     }
   }
 
   void add(const FilterNode& node) {
     network_.nodes.push_back(node);
     for (const ImageNode& source : node.sources()) {
-      if (source.record()->producer != nullptr || !seen_.insert(source.record().get()).second) continue;
-      if (source.handle().empty()) fail(*node.record(), "source", "an image with a handle", "one without");
+      if (source.record()->producer != nullptr || !seen_.insert(source.record().get()).second)
+        continue;
+      if (source.handle().empty())
+        fail(*node.record(), "source", "an image with a handle", "one without");
       network_.sources.push_back(source);
     }
     const std::shared_ptr<DataSource> weights = node.weights();
@@ -68,7 +72,8 @@ class Collector {
       if (!image.export_from_graph() || is_needed_result(image)) continue;
       if (image.handle().empty()) {
         const FilterRecord* producer = image.record()->producer;
-        throw_expected(str(title(*producer), ": result_image"), "a handle, since it is exported", "none");
+        throw_expected(str(title(*producer), ": result_image"), "a handle, since it is exported",
+                       "none");
       }
       network_.exported.push_back(image);
     }
@@ -78,14 +83,17 @@ class Collector {
     std::unordered_set<std::string> handles;
     for (const ImageNode& source : network_.sources) {
       if (handles.insert(source.handle()).second) continue;
-      throw_expected("Graph: sources", str("one image with the handle \"", source.handle(), '"'), "several");
+      throw_expected("Graph: sources", str("one image with the handle \"", source.handle(), '"'),
+                     "several");
     }
   }
 
   void check_output_handles() const {
     std::map<std::string, ImageNode> outputs;
     const auto check = [&outputs](const ImageNode& image) {
-      if (image.handle().empty() || outputs.try_emplace(image.handle(), image).first->second == image) return;
+      if (image.handle().empty() ||
+          outputs.try_emplace(image.handle(), image).first->second == image)
+        return;
       throw_expected("Graph: results and exported images",
                      str("one image with the handle \"", image.handle(), '"'), "several");
     };

@@ -18,7 +18,8 @@ class Printer {
   std::string run() {
     out_ << "digraph network {\n" << kDotHead;
     for (const ImageNode& source : network_.sources) print_source(source);
-    for (const std::shared_ptr<DataSource>& weights : network_.data_sources) print_weights(*weights);
+    for (const std::shared_ptr<DataSource>& weights : network_.data_sources)
+      print_weights(*weights);
     for (const FilterNode& node : network_.nodes) print_node(*node.record());
     for (std::size_t i = 0; i < network_.results.size(); ++i) {
       print_output(str("result", i), network_.results[i], network_.needed[i]);
@@ -34,7 +35,8 @@ class Printer {
   void print_source(const ImageNode& source) {
     const std::string name = str("s", names_.size());
     names_[source.record().get()] = name;
-    out_ << "  " << name << " [label=" << dot_string(source.handle()) << ", " << kDotSource << "];\n";
+    out_ << "  " << name << " [label=" << dot_string(source.handle()) << ", " << kDotSource
+         << "];\n";
   }
 
   void print_weights(const DataSource& weights) {
@@ -42,7 +44,8 @@ class Printer {
     weights_[&weights] = name;
     std::string text = weights.label();
     for (const ParameterInfo& info : weights.parameters()) {
-      text += str('\n', info.name, ' ', to_string(TensorDesc{DataType::FLOAT32, info.shape, nullptr}));
+      text +=
+          str('\n', info.name, ' ', to_string(TensorDesc{DataType::FLOAT32, info.shape, nullptr}));
     }
     if (!weights.is_updated()) text += "\nfrozen";
     out_ << "  " << name << " [label=" << dot_string(text) << ", " << kDotParameter << "];\n";
@@ -57,13 +60,14 @@ class Printer {
     for (const ImageNode& source : node.sources) {
       out_ << "  " << names_.at(source.record().get()) << " -> " << name << ";\n";
     }
-    if (node.weights) out_ << "  " << weights_.at(node.weights.get()) << " -> " << name << " [style=dashed];\n";
+    if (node.weights)
+      out_ << "  " << weights_.at(node.weights.get()) << " -> " << name << " [style=dashed];\n";
   }
 
   void print_output(const std::string& name, const ImageNode& image, bool needed) {
     const std::string text = image.handle().empty() ? name : image.handle();
-    out_ << "  " << name << " [label=" << dot_string(needed ? text : text + "\nnot needed") << ", " << kDotResult
-         << "];\n  " << names_.at(image.record().get()) << " -> " << name << ";\n";
+    out_ << "  " << name << " [label=" << dot_string(needed ? text : text + "\nnot needed") << ", "
+         << kDotResult << "];\n  " << names_.at(image.record().get()) << " -> " << name << ";\n";
   }
 
   const Network& network_;

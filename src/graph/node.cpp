@@ -22,8 +22,8 @@ void take_references(FilterRecord& record, std::vector<std::shared_ptr<FilterRec
   if (record.inference_node) taken.push_back(std::move(record.inference_node));
 }
 
-/// "NeuronReLU3": the class without "Node", and how deep the node stands. Not unique, but the same in
-/// every run, and without a counter that all graphs of a process would share.
+/// "NeuronReLU3": the class without "Node", and how deep the node stands. Not unique, but the same
+/// in every run, and without a counter that all graphs of a process would share.
 std::string default_label(const FilterRecord& node) {
   if (node.weights && !node.weights->label().empty()) return node.weights->label();
   std::string_view name = node.node_class->name;
@@ -34,7 +34,8 @@ std::string default_label(const FilterRecord& node) {
 std::string source_names(const NodeClass& row) {
   std::string names;
   for (const SourceSpec& spec : row.sources) {
-    names += str(names.empty() ? "" : ", ", spec.name, spec.variadic ? "..." : "", spec.optional ? "?" : "");
+    names += str(names.empty() ? "" : ", ", spec.name, spec.variadic ? "..." : "",
+                 spec.optional ? "?" : "");
   }
   return names;
 }
@@ -46,8 +47,10 @@ void check_sources(const FilterRecord& node) {
   const bool variadic = !row.sources.empty() && row.sources.back().variadic;
   const std::size_t got = node.sources.size();
   if (got < needed || (got > row.sources.size() && !variadic)) {
-    fail(node, "sources", str(needed == row.sources.size() && !variadic ? "" : "at least ", needed, " (",
-                              source_names(row), ")"), got);
+    fail(node, "sources",
+         str(needed == row.sources.size() && !variadic ? "" : "at least ", needed, " (",
+             source_names(row), ")"),
+         got);
   }
   for (std::size_t i = 0; i < got; ++i) {
     if (node.sources[i].record() == nullptr) fail(node, str("source ", i), "an image node", "none");
@@ -65,7 +68,8 @@ void check_weights(const FilterRecord& node) {
 constexpr std::int64_t kAlignmentMask = 3, kRemainderMask = 3 << 2, kSizeMask = 3 << 4;
 
 void check_padding(const FilterRecord& node, const PaddingPolicy& policy) {
-  if (!node.node_class->has_padding) fail(node, "padding_policy", "none for this class", policy.method);
+  if (!node.node_class->has_padding)
+    fail(node, "padding_policy", "none for this class", policy.method);
   const std::int64_t rest = policy.method & ~(kAlignmentMask | kRemainderMask | kSizeMask);
   if (rest == PaddingMethod::EXCLUDE_EDGES) {
     fail<UnsupportedError>(node, "padding_policy", "no EXCLUDE_EDGES (it is for average pooling)",
@@ -90,7 +94,9 @@ FilterRecord::~FilterRecord() {
   }
 }
 
-std::string title(const FilterRecord& node) { return str(node.node_class->name, " \"", node.label, '"'); }
+std::string title(const FilterRecord& node) {
+  return str(node.node_class->name, " \"", node.label, '"');
+}
 
 }  // namespace graph
 
@@ -123,7 +129,8 @@ FilterNode::FilterNode(std::string_view class_name, std::span<const ImageNode> s
     : record_(std::make_shared<graph::FilterRecord>()) {
   record_->node_class = graph::find_node_class(class_name);
   if (record_->node_class == nullptr) {
-    throw_expected("FilterNode: class_name", "a class of the node table", str('"', class_name, '"'));
+    throw_expected("FilterNode: class_name", "a class of the node table",
+                   str('"', class_name, '"'));
   }
   record_->sources.assign(sources.begin(), sources.end());
   record_->weights = std::move(weights);
@@ -166,8 +173,8 @@ void FilterNode::set_training_style(TrainingStyle style) {
     graph::fail(*record_, "training_style", "a trainable node", record_->node_class->name);
   }
   if (style == TrainingStyle::UPDATE_DEVICE_CPU) {
-    graph::fail<UnsupportedError>(*record_, "training_style", "UPDATE_DEVICE_GPU or UPDATE_DEVICE_NONE",
-                                  "UPDATE_DEVICE_CPU");
+    graph::fail<UnsupportedError>(*record_, "training_style",
+                                  "UPDATE_DEVICE_GPU or UPDATE_DEVICE_NONE", "UPDATE_DEVICE_CPU");
   }
   record_->training_style = style;
 }

@@ -10,31 +10,44 @@ namespace {
 
 std::string_view type_name(const AttributeSpec& spec) {
   switch (spec.type) {
-    case AttributeType::BOOL: return "a bool";
-    case AttributeType::INT: return "an integer";
-    case AttributeType::FLOAT: return "a number";
-    case AttributeType::STRING: return "a string";
-    case AttributeType::INTS: return "a list of integers";
-    case AttributeType::FLOATS: return "a list of numbers";
-    case AttributeType::ENUM: return spec.enum_name;
+    case AttributeType::BOOL:
+      return "a bool";
+    case AttributeType::INT:
+      return "an integer";
+    case AttributeType::FLOAT:
+      return "a number";
+    case AttributeType::STRING:
+      return "a string";
+    case AttributeType::INTS:
+      return "a list of integers";
+    case AttributeType::FLOATS:
+      return "a list of numbers";
+    case AttributeType::ENUM:
+      return spec.enum_name;
   }
   throw InternalError("attribute type out of range");
 }
 
-/// The value in the type that the table says; integers stand for numbers, nothing else is converted.
+/// The value in the type that the table says; integers stand for numbers, nothing else is
+/// converted.
 std::optional<AttributeValue> converted(const AttributeSpec& spec, AttributeValue value) {
   const auto keep_if = [&value](bool fits) -> std::optional<AttributeValue> {
     if (!fits) return std::nullopt;
     return std::move(value);
   };
   switch (spec.type) {
-    case AttributeType::BOOL: return keep_if(std::holds_alternative<bool>(value));
+    case AttributeType::BOOL:
+      return keep_if(std::holds_alternative<bool>(value));
     case AttributeType::INT:
-    case AttributeType::ENUM: return keep_if(std::holds_alternative<std::int64_t>(value));
-    case AttributeType::STRING: return keep_if(std::holds_alternative<std::string>(value));
-    case AttributeType::INTS: return keep_if(std::holds_alternative<std::vector<std::int64_t>>(value));
+    case AttributeType::ENUM:
+      return keep_if(std::holds_alternative<std::int64_t>(value));
+    case AttributeType::STRING:
+      return keep_if(std::holds_alternative<std::string>(value));
+    case AttributeType::INTS:
+      return keep_if(std::holds_alternative<std::vector<std::int64_t>>(value));
     case AttributeType::FLOAT:
-      if (const auto* integer = std::get_if<std::int64_t>(&value)) return static_cast<double>(*integer);
+      if (const auto* integer = std::get_if<std::int64_t>(&value))
+        return static_cast<double>(*integer);
       return keep_if(std::holds_alternative<double>(value));
     case AttributeType::FLOATS:
       if (const auto* integers = std::get_if<std::vector<std::int64_t>>(&value)) {

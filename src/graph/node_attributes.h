@@ -9,8 +9,9 @@
 
 namespace mpsnn::graph {
 
-/// Checks `given` against the class's table and fills in the defaults. Throws through fail(), naming
-/// `node` and the argument: unknown, missing, of the wrong type, out of range, not supported.
+/// Checks `given` against the class's table and fills in the defaults. Throws through fail(),
+/// naming `node` and the argument: unknown, missing, of the wrong type, out of range, not
+/// supported.
 AttributeMap complete_attributes(const FilterRecord& node, AttributeMap given);
 
 /// "true", "3", "0.5", "\"text\"", "[1, 2]".

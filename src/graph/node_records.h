@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 // The data behind the handles of mpsnn/node.h.
 //
-// Ownership: a filter owns its result image (by value) and holds its sources; an ImageNode of a result
-// is a shared_ptr to the whole FilterRecord that points at the member. So an image keeps alive all
-// that makes it, and there is no cycle.
+// Ownership: a filter owns its result image (by value) and holds its sources; an ImageNode of a
+// result is a shared_ptr to the whole FilterRecord that points at the member. So an image keeps
+// alive all that makes it, and there is no cycle.
 #pragma once
 
 #include <cstddef>
@@ -56,8 +56,8 @@ std::string title(const FilterRecord& node);
 
 /// Throws `<ClassName> "<label>": <argument>: expected <expected>, got <got>`.
 template <class E = InvalidArgumentError, class Expected, class Got>
-[[noreturn]] void fail(const FilterRecord& node, std::string_view argument, const Expected& expected,
-                       const Got& got) {
+[[noreturn]] void fail(const FilterRecord& node, std::string_view argument,
+                       const Expected& expected, const Got& got) {
   throw_expected<E>(str(title(node), ": ", argument), expected, got);
 }
 

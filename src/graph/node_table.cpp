@@ -8,7 +8,8 @@ namespace mpsnn::graph {
 namespace {
 
 void append(std::vector<NodeClass>& table, std::vector<NodeClass> family) {
-  table.insert(table.end(), std::make_move_iterator(family.begin()), std::make_move_iterator(family.end()));
+  table.insert(table.end(), std::make_move_iterator(family.begin()),
+               std::make_move_iterator(family.end()));
 }
 
 /// The one list. No registration from static initialisers: a static link would drop it silently.

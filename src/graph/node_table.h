@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: MIT
-// The node table: one row a node class, and all that the library knows about the class stands in it.
-// Node construction, shape inference, lowering and training graphs work from the rows; the Python
-// classes, the typed C++ classes, the reference pages and the Apple-name table are generated from them.
+// The node table: one row a node class, and all that the library knows about the class stands in
+// it. Node construction, shape inference, lowering and training graphs work from the rows; the
+// Python classes, the typed C++ classes, the reference pages and the Apple-name table are generated
+// from them.
 //
-// A new node that needs no new kernel is one row in the file of its family, src/graph/ops/<family>.cpp.
-// A new family is one file, one declaration below and one line in node_table.cpp.
+// A new node that needs no new kernel is one row in the file of its family,
+// src/graph/ops/<family>.cpp. A new family is one file, one declaration below and one line in
+// node_table.cpp.
 #pragma once
 
 #include <cstddef>
@@ -53,8 +55,8 @@ struct AttributeSpec {
   /// Bounds of numbers, and of the elements of lists; both included.
   double minimum = -std::numeric_limits<double>::infinity();
   double maximum = std::numeric_limits<double>::infinity();
-  /// ENUM: the name of the enumeration (enum_classes()), and the enumerators that the class supports,
-  /// all of them where the list is empty. Others are refused with UnsupportedError.
+  /// ENUM: the name of the enumeration (enum_classes()), and the enumerators that the class
+  /// supports, all of them where the list is empty. Others are refused with UnsupportedError.
   std::string_view enum_name = {};
   std::vector<std::int64_t> supported = {};
 
@@ -67,8 +69,8 @@ struct ShapeQuery {
   std::span<const ImageSize> sources;
 };
 
-/// What a gradient rule sees: a forward node, the gradient of its result, and the source image whose
-/// gradient is wanted.
+/// What a gradient rule sees: a forward node, the gradient of its result, and the source image
+/// whose gradient is wanted.
 struct GradientQuery {
   const FilterNode& forward;
   const ImageNode& source_gradient;
@@ -81,8 +83,8 @@ struct NodeClass {
   std::string_view apple;   // "MPSCNNConvolutionNode"
   std::string_view family;  // "convolution": groups the reference pages
   std::string_view brief;   // one line, no full stop at the end
-  /// The rest of the documentation, Markdown: formula, result size, defaults, errors, deviations from
-  /// Apple's class.
+  /// The rest of the documentation, Markdown: formula, result size, defaults, errors, deviations
+  /// from Apple's class.
   std::string_view doc;
   std::vector<SourceSpec> sources;
   std::vector<AttributeSpec> attributes;
@@ -90,9 +92,9 @@ struct NodeClass {
   AttributeMap fixed = {};
   /// Class of the data source, "ConvolutionDataSource"; "" where the class takes none.
   std::string_view weights = {};
-  bool trainable = false;            // has weights that a training graph updates (training_style)
-  bool gradient = false;             // a gradient node: its first source is the gradient of a result
-  bool has_padding = false;          // the padding policy sizes the result
+  bool trainable = false;    // has weights that a training graph updates (training_style)
+  bool gradient = false;     // a gradient node: its first source is the gradient of a result
+  bool has_padding = false;  // the padding policy sizes the result
   /// training_graph() without a source gradient starts behind this node: its result is the gradient
   /// of its source (InitialGradientNode).
   bool starts_gradient = false;

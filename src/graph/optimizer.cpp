@@ -62,8 +62,8 @@ OptimizerDescriptor read_descriptor(const AttributeMap& attributes) {
           .apply_gradient_clipping = read<bool>(attributes, "apply_gradient_clipping"),
           .gradient_clip_max = read<double>(attributes, "gradient_clip_max"),
           .gradient_clip_min = read<double>(attributes, "gradient_clip_min"),
-          .regularization_type =
-              static_cast<RegularizationType>(read<std::int64_t>(attributes, "regularization_type")),
+          .regularization_type = static_cast<RegularizationType>(
+              read<std::int64_t>(attributes, "regularization_type")),
           .regularization_scale = read<double>(attributes, "regularization_scale")};
 }
 
@@ -75,11 +75,13 @@ Optimizer::Optimizer(OptimizerDescriptor descriptor) : descriptor_(descriptor) {
   check_finite("regularization_scale", descriptor.regularization_scale);
   if (descriptor.apply_gradient_clipping &&
       !(descriptor.gradient_clip_min <= descriptor.gradient_clip_max)) {
-    throw_expected("Optimizer: gradient_clip_max", str(">= gradient_clip_min ", descriptor.gradient_clip_min),
+    throw_expected("Optimizer: gradient_clip_max",
+                   str(">= gradient_clip_min ", descriptor.gradient_clip_min),
                    descriptor.gradient_clip_max);
   }
   const auto type = static_cast<std::int32_t>(descriptor.regularization_type);
-  if (type < 0 || type > 2) throw_expected("Optimizer: regularization_type", "NONE, L1 or L2", type);
+  if (type < 0 || type > 2)
+    throw_expected("Optimizer: regularization_type", "NONE, L1 or L2", type);
 }
 
 void Optimizer::set_learning_rate(double rate) {
@@ -93,9 +95,8 @@ OptimizerStochasticGradientDescent::OptimizerStochasticGradientDescent(double le
     : OptimizerStochasticGradientDescent(with_learning_rate(learning_rate), momentum_scale,
                                          use_nesterov_momentum) {}
 
-OptimizerStochasticGradientDescent::OptimizerStochasticGradientDescent(OptimizerDescriptor descriptor,
-                                                                       double momentum_scale,
-                                                                       bool use_nesterov_momentum)
+OptimizerStochasticGradientDescent::OptimizerStochasticGradientDescent(
+    OptimizerDescriptor descriptor, double momentum_scale, bool use_nesterov_momentum)
     : Optimizer(descriptor), momentum_scale_(momentum_scale), nesterov_(use_nesterov_momentum) {
   check_below_one(str(kStochasticGradientDescent, ": momentum_scale"), momentum_scale);
 }
@@ -109,7 +110,9 @@ std::vector<std::string> OptimizerStochasticGradientDescent::moments() const {
   return {"momentum"};
 }
 
-std::vector<double> OptimizerStochasticGradientDescent::scalars() const { return {learning_rate()}; }
+std::vector<double> OptimizerStochasticGradientDescent::scalars() const {
+  return {learning_rate()};
+}
 
 AttributeMap OptimizerStochasticGradientDescent::attributes() const {
   AttributeMap attributes = shared_attributes(kStochasticGradientDescent, descriptor_);
@@ -122,9 +125,13 @@ OptimizerAdam::OptimizerAdam(double learning_rate, double beta1, double beta2, d
                              std::int64_t time_step)
     : OptimizerAdam(with_learning_rate(learning_rate), beta1, beta2, epsilon, time_step) {}
 
-OptimizerAdam::OptimizerAdam(OptimizerDescriptor descriptor, double beta1, double beta2, double epsilon,
-                             std::int64_t time_step)
-    : Optimizer(descriptor), beta1_(beta1), beta2_(beta2), epsilon_(epsilon), time_step_(time_step) {
+OptimizerAdam::OptimizerAdam(OptimizerDescriptor descriptor, double beta1, double beta2,
+                             double epsilon, std::int64_t time_step)
+    : Optimizer(descriptor),
+      beta1_(beta1),
+      beta2_(beta2),
+      epsilon_(epsilon),
+      time_step_(time_step) {
   check_below_one(str(kAdam, ": beta1"), beta1);
   check_below_one(str(kAdam, ": beta2"), beta2);
   if (!(std::isfinite(epsilon) && epsilon >= 0)) {
@@ -150,15 +157,14 @@ std::shared_ptr<Optimizer> make_optimizer(const AttributeMap& attributes) {
   const auto type = read<std::string>(attributes, "type");
   const OptimizerDescriptor descriptor = read_descriptor(attributes);
   if (type == kStochasticGradientDescent) {
-    return std::make_shared<OptimizerStochasticGradientDescent>(descriptor,
-                                                                read<double>(attributes, "momentum_scale"),
-                                                                read<bool>(attributes, "use_nesterov_momentum"));
+    return std::make_shared<OptimizerStochasticGradientDescent>(
+        descriptor, read<double>(attributes, "momentum_scale"),
+        read<bool>(attributes, "use_nesterov_momentum"));
   }
   if (type == kAdam) {
-    return std::make_shared<OptimizerAdam>(descriptor, read<double>(attributes, "beta1"),
-                                           read<double>(attributes, "beta2"),
-                                           read<double>(attributes, "epsilon"),
-                                           read<std::int64_t>(attributes, "time_step"));
+    return std::make_shared<OptimizerAdam>(
+        descriptor, read<double>(attributes, "beta1"), read<double>(attributes, "beta2"),
+        read<double>(attributes, "epsilon"), read<std::int64_t>(attributes, "time_step"));
   }
   throw_expected("make_optimizer: type", str(kStochasticGradientDescent, " or ", kAdam), type);
 }

@@ -31,8 +31,10 @@ std::string operands(const Plan& plan, const std::vector<ValueId>& ids) {
 
 void print_operation(std::ostream& out, const Plan& plan, std::size_t index) {
   const Operation& operation = plan.operations[index];
-  out << std::setw(4) << index << "  " << operation.label << "  " << describe(operation) << "  [" << (operation.kernel ? operation.kernel->row : "no kernel") << "]\n"
-      << "        " << operands(plan, operation.inputs) << " -> " << operands(plan, operation.outputs) << '\n';
+  out << std::setw(4) << index << "  " << operation.label << "  " << describe(operation) << "  ["
+      << (operation.kernel ? operation.kernel->row : "no kernel") << "]\n"
+      << "        " << operands(plan, operation.inputs) << " -> "
+      << operands(plan, operation.outputs) << '\n';
   for (const ValueId id : operation.outputs) {
     if (id == kNoValue || plan.values[id].kind == ValueKind::PARAMETER) continue;
     const Value& value = plan.values[id];
@@ -50,9 +52,12 @@ std::string describe(const Operation& operation) {
   std::string text(name_of(operation.op));
   if (operation.op != OpId::convolution) return text;
   switch (static_cast<NeuronType>(get_int(operation.attributes, "neuron_type"))) {
-    case NeuronType::RELU: return text + " + relu";
-    case NeuronType::RELUN: return text + " + relun";
-    default: return text;
+    case NeuronType::RELU:
+      return text + " + relu";
+    case NeuronType::RELUN:
+      return text + " + relun";
+    default:
+      return text;
   }
 }
 

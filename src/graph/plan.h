@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// A plan: what the planner makes of a graph and the sizes of its sources. Plain data: an ordered list
-// of operations over values, each value's lifetime, and its place in the heap. Planning is a pure
-// function: the same graph, sizes and chooser give the same plan.
+// A plan: what the planner makes of a graph and the sizes of its sources. Plain data: an ordered
+// list of operations over values, each value's lifetime, and its place in the heap. Planning is a
+// pure function: the same graph, sizes and chooser give the same plan.
 #pragma once
 
 #include <cstdint>
@@ -27,11 +27,12 @@ enum class ValueKind : std::uint8_t {
 };
 
 struct Value {
-  std::string name;     // handle, "enc0.1", "enc0.1.weights"
+  std::string name;  // handle, "enc0.1", "enc0.1.weights"
   TensorDesc desc;
   ValueKind kind = ValueKind::TEMPORARY;
-  ValueId storage = kNoValue;  // the value whose memory this one uses (in place, views); itself otherwise
-  std::size_t offset = 0;      // TEMPORARY: bytes from the heap's start
+  ValueId storage =
+      kNoValue;  // the value whose memory this one uses (in place, views); itself otherwise
+  std::size_t offset = 0;             // TEMPORARY: bytes from the heap's start
   std::uint32_t first = 0, last = 0;  // operations between which it is alive, both included
   std::uint32_t data_source = 0;      // PARAMETER: index into Plan::data_sources
   std::string parameter;  // PARAMETER: "weights", "weights.momentum", "weights.version",
@@ -40,9 +41,9 @@ struct Value {
 
 struct Operation {
   OpId op;
-  std::string label;          // the node's
-  std::string node_class;     // "" for operations that no node asked for
-  AttributeMap attributes;    // resolved: pads, sizes, fused neuron
+  std::string label;                     // the node's
+  std::string node_class;                // "" for operations that no node asked for
+  AttributeMap attributes;               // resolved: pads, sizes, fused neuron
   std::vector<ValueId> inputs, outputs;  // kNoValue: absent; a parameter that is updated is in both
   ValueId scratch = kNoValue;
   std::shared_ptr<const Kernel> kernel;
@@ -53,9 +54,9 @@ struct Operation {
 struct Plan {
   std::vector<Operation> operations;
   std::vector<Value> values;
-  std::vector<ValueId> sources;     // in the order of Graph::source_handles()
-  std::vector<ValueId> results;     // in the order of the graph's results; kNoValue: not needed
-  std::vector<ValueId> exported;    // in the order of Graph::intermediate_handles()
+  std::vector<ValueId> sources;   // in the order of Graph::source_handles()
+  std::vector<ValueId> results;   // in the order of the graph's results; kNoValue: not needed
+  std::vector<ValueId> exported;  // in the order of Graph::intermediate_handles()
   std::vector<std::shared_ptr<DataSource>> data_sources;
   std::size_t heap_bytes = 0;
 

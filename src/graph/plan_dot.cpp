@@ -10,10 +10,14 @@ namespace {
 
 std::string_view style_of(ValueKind kind) {
   switch (kind) {
-    case ValueKind::SOURCE: return kDotSource;
-    case ValueKind::RESULT: return kDotResult;
-    case ValueKind::PARAMETER: return kDotParameter;
-    case ValueKind::TEMPORARY: return kDotTemporary;
+    case ValueKind::SOURCE:
+      return kDotSource;
+    case ValueKind::RESULT:
+      return kDotResult;
+    case ValueKind::PARAMETER:
+      return kDotParameter;
+    case ValueKind::TEMPORARY:
+      return kDotTemporary;
   }
   throw InternalError("value kind out of range");
 }

@@ -17,7 +17,8 @@ const SourceSpec& spec_of(const NodeClass& row, std::size_t source) {
   return source < row.sources.size() ? row.sources[source] : row.sources.back();  // variadic
 }
 
-FilterNode make_gradient(const FilterNode& forward, const ImageNode& source_gradient, std::size_t source) {
+FilterNode make_gradient(const FilterNode& forward, const ImageNode& source_gradient,
+                         std::size_t source) {
   const FilterRecord& from = *forward.record();
   FilterNode made = from.node_class->gradient_of({forward, source_gradient, source});
   FilterRecord& to = *made.record();
@@ -37,7 +38,8 @@ void check_has_derivative(const FilterRecord& node) {
 /// One run of FilterNode::training_graph.
 class TrainingGraph {
  public:
-  TrainingGraph(const FilterNode& last, const NodeHandler& handler) : last_(last), handler_(handler) {}
+  TrainingGraph(const FilterNode& last, const NodeHandler& handler)
+      : last_(last), handler_(handler) {}
   std::vector<FilterNode> build(const std::optional<ImageNode>& source_gradient);
 
  private:
@@ -46,15 +48,15 @@ class TrainingGraph {
   bool is_wanted(const FilterRecord& filter, std::size_t source) const;
   void make_gradients(const FilterNode& forward);
   ImageNode joined_gradient(const ImageRecord& image);
-  void keep(FilterNode made, const std::optional<FilterNode>& forward, const std::optional<ImageNode>& source,
-            const ImageNode& gradient);
+  void keep(FilterNode made, const std::optional<FilterNode>& forward,
+            const std::optional<ImageNode>& source, const ImageNode& gradient);
   std::vector<FilterNode> ends() const;
 
   const FilterNode& last_;
   const NodeHandler& handler_;
   RunningOrder order_{[](const ImageRecord& image) { return !image.stop_gradient; }};
   std::unordered_map<const ImageRecord*, std::vector<ImageNode>> gradients_;  // one a reader
-  std::vector<const ImageRecord*> reached_;        // images in gradients_, in the order of the first
+  std::vector<const ImageRecord*> reached_;  // images in gradients_, in the order of the first
   std::unordered_set<const FilterRecord*> trained_;  // filters behind which weights are updated
   std::vector<FilterNode> made_;
 };
@@ -70,8 +72,10 @@ void TrainingGraph::note_trained(const FilterRecord& filter) {
 
 bool TrainingGraph::is_wanted(const FilterRecord& filter, std::size_t source) const {
   switch (spec_of(*filter.node_class, source).derivative) {
-    case Derivative::NONE: return false;
-    case Derivative::ALWAYS: return true;
+    case Derivative::NONE:
+      return false;
+    case Derivative::ALWAYS:
+      return true;
     case Derivative::IF_TRAINED: {
       const ImageRecord& image = *filter.sources[source].record();
       return !image.stop_gradient && trained_.contains(image.producer);
@@ -92,7 +96,8 @@ void TrainingGraph::keep(FilterNode made, const std::optional<FilterNode>& forwa
   if (handler_) handler_(made, forward, source, gradient);
 }
 
-/// The sum of the gradients that an image's readers gave, made by additions where there are several.
+/// The sum of the gradients that an image's readers gave, made by additions where there are
+/// several.
 ImageNode TrainingGraph::joined_gradient(const ImageRecord& image) {
   std::vector<ImageNode>& parts = gradients_.find(&image)->second;
   const std::string name = image.producer != nullptr ? image.producer->label : image.handle;
@@ -136,12 +141,14 @@ std::vector<FilterNode> TrainingGraph::ends() const {
 
 std::vector<FilterNode> TrainingGraph::build(const std::optional<ImageNode>& source_gradient) {
   const bool starts = last_.record()->node_class->starts_gradient;
-  start(starts ? last_.sources()[0] : last_.result_image(), source_gradient.value_or(last_.result_image()));
+  start(starts ? last_.sources()[0] : last_.result_image(),
+        source_gradient.value_or(last_.result_image()));
 
   const std::vector<FilterRecord*>& filters = order_.filters();
   for (const FilterRecord* filter : filters) note_trained(*filter);
   for (auto filter = filters.rbegin(); filter != filters.rend(); ++filter) {
-    if (gradients_.contains(&(*filter)->result)) make_gradients(FilterNode((*filter)->shared_from_this()));
+    if (gradients_.contains(&(*filter)->result))
+      make_gradients(FilterNode((*filter)->shared_from_this()));
   }
   // Images where the walk ended (inputs, stop_gradient): nobody asked for the sum of theirs yet.
   for (const ImageRecord* image : reached_) joined_gradient(*image);

@@ -36,10 +36,13 @@ class Verifier {
   }
 
   std::string at(std::size_t i) const {
-    return str("operation ", i, " ", name_of(plan_.operations[i].op), " \"", plan_.operations[i].label, '"');
+    return str("operation ", i, " ", name_of(plan_.operations[i].op), " \"",
+               plan_.operations[i].label, '"');
   }
 
-  std::string at(std::size_t i, ValueId id) const { return str(at(i), ", value ", id, " \"", plan_.values[id].name, '"'); }
+  std::string at(std::size_t i, ValueId id) const {
+    return str(at(i), ", value ", id, " \"", plan_.values[id].name, '"');
+  }
 
   bool exists(ValueId id) const { return id == kNoValue || id < plan_.values.size(); }
 
@@ -107,8 +110,8 @@ class Verifier {
         if (id == kNoValue || plan_.values[id].kind != ValueKind::PARAMETER) continue;
         const Value& value = plan_.values[id];
         const std::string master = value.parameter.substr(0, value.parameter.find('@'));
-        require(!updated.contains({value.data_source, master}), "a parameter is updated after its readers",
-                at(i, id));
+        require(!updated.contains({value.data_source, master}),
+                "a parameter is updated after its readers", at(i, id));
       }
       if (operation.optimizer == nullptr) continue;
       const Value& value = plan_.values[operation.inputs.at(0)];
@@ -129,10 +132,12 @@ class Verifier {
   /// one before, and only the last may be a result.
   void check_sharing() const {
     std::map<ValueId, std::vector<ValueId>> groups;
-    for (ValueId id = 0; id < plan_.values.size(); ++id) groups[plan_.values[id].storage].push_back(id);
+    for (ValueId id = 0; id < plan_.values.size(); ++id)
+      groups[plan_.values[id].storage].push_back(id);
     for (auto& [root, group] : groups) {
-      std::stable_sort(group.begin(), group.end(),
-                       [this](ValueId a, ValueId b) { return plan_.values[a].first < plan_.values[b].first; });
+      std::stable_sort(group.begin(), group.end(), [this](ValueId a, ValueId b) {
+        return plan_.values[a].first < plan_.values[b].first;
+      });
       for (std::size_t i = 1; i < group.size(); ++i) {
         const Value &before = plan_.values[group[i - 1]], &after = plan_.values[group[i]];
         require(before.kind == ValueKind::TEMPORARY && before.last == after.first &&
@@ -179,10 +184,11 @@ class Verifier {
   void check_room(ValueId root, const std::map<std::size_t, ValueId>& alive) const {
     const Value& value = plan_.values[root];
     const std::size_t end = value.offset + value.desc.bytes();
-    require(value.offset % kHeapAlignment == 0 && end <= plan_.heap_bytes, "a value lies in the heap, aligned",
-            value.name);
+    require(value.offset % kHeapAlignment == 0 && end <= plan_.heap_bytes,
+            "a value lies in the heap, aligned", value.name);
     const auto next = alive.lower_bound(value.offset);
-    require(next == alive.end() || next->first >= end, "values alive at once do not overlap", value.name);
+    require(next == alive.end() || next->first >= end, "values alive at once do not overlap",
+            value.name);
     if (next == alive.begin()) return;
     const auto before = std::prev(next);
     require(before->first + plan_.values[before->second].desc.bytes() <= value.offset,

@@ -49,6 +49,9 @@ class Case:
     exact: bool = True
     differentiable: bool = True
 
+    def __hash__(self) -> int:
+        return hash(repr(self))
+
     @property
     def id(self) -> str:
         """A name for test reports."""

@@ -106,7 +106,22 @@ EDGES = [
         ((7, 7), (1, 1), (1, 1), None),
     ]
 ]
+# Widths of real nets, and what reaches every kernel: many outputs, many groups, edges.
+WIDE = [
+    case((2, 16, 16, 12), 32),
+    case((1, 12, 10, 32), 64),
+    case((1, 16, 16, 32), 3),
+    case((2, 9, 9, 24), 40, stride=(2, 2)),
+    case((1, 10, 10, 16), 32, dilation=(2, 2)),
+    case((2, 8, 8, 16), 32, groups=4),
+    case((1, 8, 9, 16), 32, edge_mode=CLAMP),
+    case((2, 8, 9, 16), 32, (3, 2), groups=2, edge_mode=CLAMP),
+    case((2, 8, 9, 16), 32, (3, 2), groups=2, stride=(2, 1), edge_mode=CLAMP),
+    case((1, 9, 8, 16), 24, (2, 2), stride=(3, 3), padding=VALID),
+    case((1, 12, 12, 3), 3, (5, 5), groups=3, bias=False),
+    case((2, 6, 5, 12), 12, (3, 3), groups=12),
+]
 # A window that never meets the image: offsets may lie wholly outside.
 OUTSIDE = [case((1, 2, 2, 2), 3, (5, 5), padding=FULL, dilation=(2, 2))]
 
-CASES = CHANNELS + KERNELS + IMAGES + STRIDES + DILATIONS + GROUPS + PADDINGS + EDGES + OUTSIDE
+CASES = CHANNELS + KERNELS + IMAGES + STRIDES + DILATIONS + GROUPS + PADDINGS + EDGES + WIDE + OUTSIDE

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What the tests of graph and planner share: small nets, and a chooser that has a kernel for everything.
+// What the tests of graph and planner share: small nets, and a chooser that has a kernel for
+// everything.
 #pragma once
 
 #include <map>
@@ -35,7 +36,8 @@ class FakeChooser final : public KernelChooser {
   std::shared_ptr<const Kernel> choose(const KernelQuery& query) const override {
     asked.emplace_back(query.label);
     for (const OpId op : refused) {
-      if (op == query.op) throw UnsupportedError(str(query.label, ": ", name_of(op), ": no kernel"));
+      if (op == query.op)
+        throw UnsupportedError(str(query.label, ": ", name_of(op), ": no kernel"));
     }
     auto kernel = std::make_shared<FakeKernel>();
     kernel->row = "fake";
@@ -52,9 +54,9 @@ class FakeChooser final : public KernelChooser {
   }
 };
 
-inline std::shared_ptr<ConvolutionDataSource> weights(std::int64_t in, std::int64_t out, const std::string& label,
-                                                      std::shared_ptr<Optimizer> optimizer = nullptr,
-                                                      std::int64_t kernel = 3, bool bias = true) {
+inline std::shared_ptr<ConvolutionDataSource> weights(
+    std::int64_t in, std::int64_t out, const std::string& label,
+    std::shared_ptr<Optimizer> optimizer = nullptr, std::int64_t kernel = 3, bool bias = true) {
   ConvolutionDescriptor descriptor;
   descriptor.kernel_width = descriptor.kernel_height = kernel;
   descriptor.input_feature_channels = in;
@@ -62,13 +64,14 @@ inline std::shared_ptr<ConvolutionDataSource> weights(std::int64_t in, std::int6
   std::optional<std::vector<float>> terms;
   if (bias) terms = std::vector<float>(static_cast<std::size_t>(out));
   return std::make_shared<ConvolutionDataSource>(
-      descriptor, std::vector<float>(static_cast<std::size_t>(descriptor.weight_count())), terms, label, optimizer);
+      descriptor, std::vector<float>(static_cast<std::size_t>(descriptor.weight_count())), terms,
+      label, optimizer);
 }
 
 inline std::shared_ptr<Optimizer> adam() { return std::make_shared<OptimizerAdam>(1e-3); }
 
-inline FilterNode node(std::string_view class_name, std::vector<ImageNode> sources, AttributeMap attributes = {},
-                       std::shared_ptr<DataSource> data = nullptr) {
+inline FilterNode node(std::string_view class_name, std::vector<ImageNode> sources,
+                       AttributeMap attributes = {}, std::shared_ptr<DataSource> data = nullptr) {
   return FilterNode(class_name, sources, std::move(attributes), std::move(data));
 }
 
@@ -76,11 +79,14 @@ inline FilterNode convolution(const ImageNode& source, std::shared_ptr<DataSourc
   return node("ConvolutionNode", {source}, {}, std::move(data));
 }
 
-inline FilterNode relu(const ImageNode& source, double a = 0.0) { return node("NeuronReLUNode", {source}, {{"a", a}}); }
+inline FilterNode relu(const ImageNode& source, double a = 0.0) {
+  return node("NeuronReLUNode", {source}, {{"a", a}});
+}
 
 inline FilterNode loss(const ImageNode& predictions, const ImageNode& labels,
                        LossType type = LossType::MEAN_SQUARED_ERROR) {
-  return node("ForwardLossNode", {predictions, labels}, {{"loss_type", static_cast<std::int64_t>(type)}});
+  return node("ForwardLossNode", {predictions, labels},
+              {{"loss_type", static_cast<std::int64_t>(type)}});
 }
 
 inline std::vector<FilterNode> train(const ImageNode& end, const NodeHandler& handler = nullptr) {
@@ -91,14 +97,17 @@ inline std::vector<ImageNode> results_of(const std::vector<FilterNode>& nodes) {
   return {nodes.begin(), nodes.end()};
 }
 
-inline TensorDesc image(std::int64_t n, std::int64_t height, std::int64_t width, std::int64_t channels) {
+inline TensorDesc image(std::int64_t n, std::int64_t height, std::int64_t width,
+                        std::int64_t channels) {
   return {DataType::FLOAT32, {n, height, width, channels}, nullptr};
 }
 
 /// Plans for results, all needed or none.
-inline graph::Plan plan(const std::vector<ImageNode>& results, bool needed, const std::vector<TensorDesc>& sources,
+inline graph::Plan plan(const std::vector<ImageNode>& results, bool needed,
+                        const std::vector<TensorDesc>& sources,
                         const KernelChooser& chooser = FakeChooser()) {
-  return graph::make_plan(graph::collect(results, std::vector<bool>(results.size(), needed)), sources, chooser);
+  return graph::make_plan(graph::collect(results, std::vector<bool>(results.size(), needed)),
+                          sources, chooser);
 }
 
 /// Labels of the operations of one kind, in their order.

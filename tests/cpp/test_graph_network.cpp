@@ -17,7 +17,8 @@ using Names = std::vector<std::string>;
 
 }  // namespace
 
-TEST_CASE("collect: reachable nodes in running order, sources and weights in the order of first use") {
+TEST_CASE(
+    "collect: reachable nodes in running order, sources and weights in the order of first use") {
   const ImageNode a("a"), b("b");
   const auto shared = weights(1, 1, "shared"), other = weights(1, 1, "other");
   const FilterNode first_conv = convolution(b, shared), second = convolution(a, other);
@@ -45,25 +46,28 @@ TEST_CASE("collect: exported images, but not those that come back as results") {
 TEST_CASE("collect: bad results") {
   const ImageNode a("a");
   CHECK_THROWS_CONTAINS(graph::collect({}, {}), InvalidArgumentError, "result_images");
-  CHECK_THROWS_CONTAINS(graph::collect({relu(a), a}, {true, true}), InvalidArgumentError,
-                        "result_images[1]: expected an image that a node makes, got the source \"a\"");
+  CHECK_THROWS_CONTAINS(
+      graph::collect({relu(a), a}, {true, true}), InvalidArgumentError,
+      "result_images[1]: expected an image that a node makes, got the source \"a\"");
   CHECK_THROWS_CONTAINS(graph::collect({relu(a)}, {true, false}), InvalidArgumentError,
                         "results_are_needed: expected 1 values, one a result, got 2");
 }
 
 TEST_CASE("collect: handles") {
   const ImageNode a("a"), again("a"), nameless;
-  CHECK_THROWS_CONTAINS(graph::collect({node("AdditionNode", {a, again})}, {true}), InvalidArgumentError,
-                        "one image with the handle \"a\", got several");
+  CHECK_THROWS_CONTAINS(graph::collect({node("AdditionNode", {a, again})}, {true}),
+                        InvalidArgumentError, "one image with the handle \"a\", got several");
   CHECK_THROWS_CONTAINS(graph::collect({relu(nameless)}, {true}), InvalidArgumentError,
                         "NeuronReLUNode \"NeuronReLU1\": source: expected an image with a handle");
   const FilterNode exported = relu(a);
   exported.result_image().set_export_from_graph(true);
-  CHECK_THROWS_CONTAINS(graph::collect({relu(exported)}, {true}), InvalidArgumentError, "since it is exported");
+  CHECK_THROWS_CONTAINS(graph::collect({relu(exported)}, {true}), InvalidArgumentError,
+                        "since it is exported");
   const FilterNode one = relu(a), two = relu(a);
   one.result_image().set_handle("out");
   two.result_image().set_handle("out");
-  CHECK_THROWS_CONTAINS(graph::collect({one, two}, {true, true}), InvalidArgumentError, "\"out\", got several");
+  CHECK_THROWS_CONTAINS(graph::collect({one, two}, {true, true}), InvalidArgumentError,
+                        "\"out\", got several");
 }
 
 TEST_CASE("network as Graphviz source: classes, labels, gradient colour, dashed weights, quoting") {

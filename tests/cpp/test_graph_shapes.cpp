@@ -17,7 +17,8 @@ struct Expected {
   std::int64_t size, pad;
 };
 
-void check_place(std::int64_t method, const Window& window, std::int64_t source, Expected y, Expected x) {
+void check_place(std::int64_t method, const Window& window, std::int64_t source, Expected y,
+                 Expected x) {
   const Placement at_y = graph::place({method}, Axis::Y, window, source);
   const Placement at_x = graph::place({method}, Axis::X, window, source);
   CHECK_EQ(at_y.size, y.size);
@@ -44,13 +45,14 @@ FilterNode binary(std::string_view class_name, AttributeMap attributes = {}) {
   return node(class_name, {ImageNode("a"), ImageNode("b")}, std::move(attributes));
 }
 
-std::shared_ptr<ConvolutionDataSource> strided(std::int64_t kernel, std::int64_t stride, std::int64_t dilation) {
+std::shared_ptr<ConvolutionDataSource> strided(std::int64_t kernel, std::int64_t stride,
+                                               std::int64_t dilation) {
   ConvolutionDescriptor d;
   d.kernel_width = d.kernel_height = kernel;
   d.stride_in_pixels_x = d.stride_in_pixels_y = stride;
   d.dilation_rate_x = d.dilation_rate_y = dilation;
-  return std::make_shared<ConvolutionDataSource>(d, std::vector<float>(static_cast<std::size_t>(kernel * kernel)),
-                                                 std::nullopt, "conv");
+  return std::make_shared<ConvolutionDataSource>(
+      d, std::vector<float>(static_cast<std::size_t>(kernel * kernel)), std::nullopt, "conv");
 }
 
 }  // namespace
@@ -58,7 +60,8 @@ std::shared_ptr<ConvolutionDataSource> strided(std::int64_t kernel, std::int64_t
 TEST_CASE("padding: same size, odd and even kernels") {
   check_place(P::SIZE_SAME, {3, 1, 1}, 8, {8, 1});
   check_place(P::SIZE_SAME, {5, 1, 1}, 8, {8, 2});
-  check_place(P::SIZE_SAME, {2, 1, 1}, 8, {8, 1});  // an even kernel reaches one more to the top left
+  check_place(P::SIZE_SAME, {2, 1, 1}, 8,
+              {8, 1});  // an even kernel reaches one more to the top left
   check_place(P::SIZE_SAME, {4, 1, 1}, 8, {8, 2});
   check_place(P::SIZE_SAME, {1, 1, 1}, 8, {8, 0});
 }
@@ -113,15 +116,17 @@ TEST_CASE("convolution: size, resolved attributes and errors") {
   filter.set_padding_policy({P::SIZE_VALID_ONLY});
   CHECK_THROWS_CONTAINS(plan({filter}, true, {image(1, 2, 8, 1)}), InvalidArgumentError,
                         "source: expected at least 3 rows, got 2");
-  CHECK_THROWS_CONTAINS(plan({filter}, true, {image(1, 8, 2, 1)}), InvalidArgumentError, "at least 3 columns, got 2");
+  CHECK_THROWS_CONTAINS(plan({filter}, true, {image(1, 8, 2, 1)}), InvalidArgumentError,
+                        "at least 3 columns, got 2");
 }
 
 TEST_CASE("pooling and upsampling: sizes") {
   const FilterNode pool = unary("PoolingMaxNode", {{"kernel_width", std::int64_t{2}}});
   CHECK_EQ(size_of_result(pool, {image(1, 8, 6, 3)}), (ImageSize{1, 4, 3, 3}));
   CHECK_EQ(size_of_result(pool, {image(1, 7, 5, 3)}), (ImageSize{1, 4, 3, 3}));
-  const FilterNode up = unary("UpsamplingBilinearNode", {{"integer_scale_factor_x", std::int64_t{2}},
-                                                         {"integer_scale_factor_y", std::int64_t{3}}});
+  const FilterNode up = unary(
+      "UpsamplingBilinearNode",
+      {{"integer_scale_factor_x", std::int64_t{2}}, {"integer_scale_factor_y", std::int64_t{3}}});
   CHECK_EQ(size_of_result(up, {image(1, 4, 4, 3)}), (ImageSize{1, 12, 8, 3}));
 }
 
@@ -129,29 +134,34 @@ TEST_CASE("addition: broadcast along each dimension, else an error with both siz
   const FilterNode add = binary("AdditionNode");
   CHECK_EQ(size_of_result(add, {image(2, 4, 4, 3), image(1, 1, 1, 3)}), (ImageSize{2, 4, 4, 3}));
   CHECK_EQ(size_of_result(add, {image(1, 4, 1, 3), image(2, 1, 5, 1)}), (ImageSize{2, 4, 5, 3}));
-  CHECK_THROWS_CONTAINS(plan({add}, true, {image(1, 6, 6, 3), image(1, 5, 6, 3)}), InvalidArgumentError,
-                        "AdditionNode \"Addition1\": secondary_source: expected (1, 6, 6, 3), or 1 where it is "
-                        "broadcast, got (1, 5, 6, 3)");
+  CHECK_THROWS_CONTAINS(
+      plan({add}, true, {image(1, 6, 6, 3), image(1, 5, 6, 3)}), InvalidArgumentError,
+      "AdditionNode \"Addition1\": secondary_source: expected (1, 6, 6, 3), or 1 where it is "
+      "broadcast, got (1, 5, 6, 3)");
 }
 
 TEST_CASE("concatenation: channels add up, other sizes must agree") {
-  const FilterNode joined = node("ConcatenationNode", {ImageNode("a"), ImageNode("b"), ImageNode("c")});
+  const FilterNode joined =
+      node("ConcatenationNode", {ImageNode("a"), ImageNode("b"), ImageNode("c")});
   CHECK_EQ(size_of_result(joined, {image(1, 4, 4, 3), image(1, 4, 4, 1), image(1, 4, 4, 5)}),
            (ImageSize{1, 4, 4, 9}));
-  CHECK_THROWS_CONTAINS(plan({joined}, true, {image(1, 4, 4, 3), image(1, 4, 4, 1), image(1, 4, 5, 5)}),
-                        InvalidArgumentError, "sources[2]: expected (1, 4, 4, 5), got (1, 4, 5, 5)");
+  CHECK_THROWS_CONTAINS(
+      plan({joined}, true, {image(1, 4, 4, 3), image(1, 4, 4, 1), image(1, 4, 5, 5)}),
+      InvalidArgumentError, "sources[2]: expected (1, 4, 4, 5), got (1, 4, 5, 5)");
 }
 
 TEST_CASE("loss: one value an image or all of them; shapes must agree") {
   const auto reduced = [](ReductionType type) {
-    return binary("ForwardLossNode", {{"loss_type", std::int64_t{0}}, {"reduction_type", static_cast<std::int64_t>(type)}});
+    return binary("ForwardLossNode", {{"loss_type", std::int64_t{0}},
+                                      {"reduction_type", static_cast<std::int64_t>(type)}});
   };
   const std::vector<TensorDesc> sources = {image(3, 4, 4, 2), image(3, 4, 4, 2)};
   CHECK_EQ(size_of_result(reduced(ReductionType::NONE), sources), (ImageSize{3, 4, 4, 2}));
   CHECK_EQ(size_of_result(reduced(ReductionType::SUM), sources), (ImageSize{3, 1, 1, 1}));
   CHECK_EQ(size_of_result(reduced(ReductionType::MEAN), sources), (ImageSize{3, 1, 1, 1}));
-  CHECK_THROWS_CONTAINS(plan({reduced(ReductionType::MEAN)}, true, {image(3, 4, 4, 2), image(3, 4, 4, 1)}),
-                        InvalidArgumentError, "labels: expected (3, 4, 4, 2), got (3, 4, 4, 1)");
+  CHECK_THROWS_CONTAINS(
+      plan({reduced(ReductionType::MEAN)}, true, {image(3, 4, 4, 2), image(3, 4, 4, 1)}),
+      InvalidArgumentError, "labels: expected (3, 4, 4, 2), got (3, 4, 4, 1)");
 }
 
 TEST_CASE("PReLU wants as many channels as it has slopes") {
@@ -165,13 +175,15 @@ TEST_CASE("gradient nodes made by hand check the gradient's size") {
   const ImageNode gradient("gradient"), source("source");
   const auto check = [&](const FilterNode& filter, const TensorDesc& good, const TensorDesc& bad) {
     CHECK_EQ(size_of_result(filter, {good, image(1, 8, 8, 1)}), (ImageSize{1, 8, 8, 1}));
-    CHECK_THROWS_CONTAINS(plan({filter}, true, {bad, image(1, 8, 8, 1)}), InvalidArgumentError, "source_gradient");
+    CHECK_THROWS_CONTAINS(plan({filter}, true, {bad, image(1, 8, 8, 1)}), InvalidArgumentError,
+                          "source_gradient");
   };
-  check(node("ConvolutionGradientNode", {gradient, source}, {}, strided(3, 2, 1)), image(1, 4, 4, 1),
-        image(1, 8, 8, 1));
-  check(node("NeuronGradientNode", {gradient, source}, {{"neuron_type", std::int64_t{1}}}), image(1, 8, 8, 1),
-        image(1, 8, 4, 1));
-  check(node("UpsamplingNearestGradientNode", {gradient, source}, {{"integer_scale_factor_x", std::int64_t{2}}}),
+  check(node("ConvolutionGradientNode", {gradient, source}, {}, strided(3, 2, 1)),
+        image(1, 4, 4, 1), image(1, 8, 8, 1));
+  check(node("NeuronGradientNode", {gradient, source}, {{"neuron_type", std::int64_t{1}}}),
+        image(1, 8, 8, 1), image(1, 8, 4, 1));
+  check(node("UpsamplingNearestGradientNode", {gradient, source},
+             {{"integer_scale_factor_x", std::int64_t{2}}}),
         image(1, 16, 16, 1), image(1, 8, 8, 1));
 }
 
@@ -180,10 +192,14 @@ TEST_CASE("sources: rank, sizes and number") {
   const auto with = [&](std::vector<std::int64_t> dims) {
     return plan({filter}, true, {TensorDesc{DataType::FLOAT32, std::move(dims), nullptr}});
   };
-  CHECK_THROWS_CONTAINS(with({1, 2, 3}), InvalidArgumentError, "source \"source\": expected sizes (N, H, W, C)");
+  CHECK_THROWS_CONTAINS(with({1, 2, 3}), InvalidArgumentError,
+                        "source \"source\": expected sizes (N, H, W, C)");
   CHECK_THROWS_CONTAINS(with({1, 0, 3, 1}), InvalidArgumentError, "expected sizes >= 1");
-  CHECK_THROWS_CONTAINS(with({1 << 20, 1 << 20, 1 << 20, 1 << 20}), InvalidArgumentError, "fits in memory");
+  CHECK_THROWS_CONTAINS(with({1 << 20, 1 << 20, 1 << 20, 1 << 20}), InvalidArgumentError,
+                        "fits in memory");
   CHECK_THROWS_CONTAINS(plan({filter}, true, {}), InvalidArgumentError, "expected 1 images, got 0");
-  const FilterNode large = unary("UpsamplingNearestNode", {{"integer_scale_factor_x", std::int64_t{1} << 40}});
-  CHECK_THROWS_CONTAINS(plan({large}, true, {image(1, 8, 8, 8)}), InvalidArgumentError, "fits in memory");
+  const FilterNode large =
+      unary("UpsamplingNearestNode", {{"integer_scale_factor_x", std::int64_t{1} << 40}});
+  CHECK_THROWS_CONTAINS(plan({large}, true, {image(1, 8, 8, 8)}), InvalidArgumentError,
+                        "fits in memory");
 }

@@ -18,7 +18,8 @@ std::vector<std::string> classes_of(const std::vector<FilterNode>& nodes) {
 std::vector<FilterNode> made_by(const FilterNode& last) {
   std::vector<FilterNode> made;
   last.training_graph(std::nullopt, [&](FilterNode& gradient, const std::optional<FilterNode>&,
-                                        const std::optional<ImageNode>&, const ImageNode&) { made.push_back(gradient); });
+                                        const std::optional<ImageNode>&,
+                                        const ImageNode&) { made.push_back(gradient); });
   return made;
 }
 
@@ -33,7 +34,8 @@ TEST_CASE("a chain: gradients in reverse order, one end") {
   const FilterNode end = loss(neuron, labels);
   const FilterNode start = node("InitialGradientNode", {end});
   const std::vector<FilterNode> made = made_by(start);
-  CHECK_EQ(classes_of(made), (Names{"LossGradientNode", "NeuronGradientNode", "ConvolutionGradientNode"}));
+  CHECK_EQ(classes_of(made),
+           (Names{"LossGradientNode", "NeuronGradientNode", "ConvolutionGradientNode"}));
   REQUIRE(made.size() == 3);
   CHECK(made[0].sources() == (std::vector<ImageNode>{start, neuron, labels}));
   CHECK(made[1].sources() == (std::vector<ImageNode>{made[0], conv}));
@@ -45,33 +47,37 @@ TEST_CASE("a chain: gradients in reverse order, one end") {
   CHECK_EQ(classes_of(ends), Names{"ConvolutionGradientNode"});
 }
 
-TEST_CASE("the handler sees gradient node, inference node, its source and the gradient that enters") {
+TEST_CASE(
+    "the handler sees gradient node, inference node, its source and the gradient that enters") {
   const ImageNode source("source");
   const FilterNode first_neuron = relu(source), second = relu(first_neuron);
   const FilterNode start = node("InitialGradientNode", {second});
   std::size_t calls = 0;
   ImageNode entering = start;
-  start.training_graph(std::nullopt, [&](FilterNode& gradient, const std::optional<FilterNode>& inference,
-                                         const std::optional<ImageNode>& inference_source, const ImageNode& gradient_source) {
-    const FilterNode& expected = calls++ == 0 ? second : first_neuron;
-    CHECK(inference == expected);
-    CHECK(inference_source == expected.sources()[0]);
-    CHECK(gradient_source == entering);
-    CHECK(gradient.sources()[0] == entering);
-    entering = gradient.result_image();
-  });
+  start.training_graph(
+      std::nullopt,
+      [&](FilterNode& gradient, const std::optional<FilterNode>& inference,
+          const std::optional<ImageNode>& inference_source, const ImageNode& gradient_source) {
+        const FilterNode& expected = calls++ == 0 ? second : first_neuron;
+        CHECK(inference == expected);
+        CHECK(inference_source == expected.sources()[0]);
+        CHECK(gradient_source == entering);
+        CHECK(gradient.sources()[0] == entering);
+        entering = gradient.result_image();
+      });
   CHECK_EQ(calls, 2);
 }
 
-TEST_CASE("an image with several readers: gradients are added, the handler gets no inference node") {
+TEST_CASE(
+    "an image with several readers: gradients are added, the handler gets no inference node") {
   const ImageNode source("source");
   const FilterNode shared = relu(source);
   const FilterNode left = relu(shared), right = relu(shared, 0.5), third = relu(shared, 0.25);
   const FilterNode sum = node("AdditionNode", {node("AdditionNode", {left, right}), third});
   std::size_t joins = 0;
   const std::vector<FilterNode> ends = train(
-      sum, [&](FilterNode& gradient, const std::optional<FilterNode>& inference, const std::optional<ImageNode>& source_image,
-               const ImageNode& gradient_source) {
+      sum, [&](FilterNode& gradient, const std::optional<FilterNode>& inference,
+               const std::optional<ImageNode>& source_image, const ImageNode& gradient_source) {
         if (inference) return;
         ++joins;
         CHECK_EQ(gradient.class_name(), std::string_view("AdditionNode"));
@@ -96,14 +102,16 @@ TEST_CASE("an image read twice by one node") {
   const ImageNode source("source");
   const FilterNode doubled = node("AdditionNode", {source, source});
   const std::vector<FilterNode> made = made_by(node("InitialGradientNode", {doubled}));
-  CHECK_EQ(classes_of(made), (Names{"AdditionGradientNode", "AdditionGradientNode", "AdditionNode"}));
+  CHECK_EQ(classes_of(made),
+           (Names{"AdditionGradientNode", "AdditionGradientNode", "AdditionNode"}));
   CHECK(get_bool(made[1].attributes(), "is_secondary_source_filter"));
   CHECK_EQ(made[1].label(), doubled.label() + ".gradient1");
 }
 
 TEST_CASE("end nodes come in the order in which they were made") {
   const ImageNode a("a"), b("b"), c("c");
-  const std::vector<FilterNode> ends = train(node("ConcatenationNode", {relu(a), relu(b), relu(c)}));
+  const std::vector<FilterNode> ends =
+      train(node("ConcatenationNode", {relu(a), relu(b), relu(c)}));
   REQUIRE(ends.size() == 3);
   // The walk goes back in reverse running order: the last source's filter first.
   CHECK(ends[0].sources()[1] == c);
@@ -124,9 +132,10 @@ TEST_CASE("stop_gradient on one of two ways leaves the other") {
   const ImageNode source("source");
   const FilterNode shared = relu(source), stopped = relu(shared), open = relu(shared, 0.5);
   stopped.result_image().set_stop_gradient(true);
-  const std::vector<FilterNode> made = made_by(node("InitialGradientNode", {node("AdditionNode", {stopped, open})}));
-  CHECK_EQ(classes_of(made), (Names{"AdditionGradientNode", "AdditionGradientNode", "NeuronGradientNode",
-                                    "NeuronGradientNode"}));
+  const std::vector<FilterNode> made =
+      made_by(node("InitialGradientNode", {node("AdditionNode", {stopped, open})}));
+  CHECK_EQ(classes_of(made), (Names{"AdditionGradientNode", "AdditionGradientNode",
+                                    "NeuronGradientNode", "NeuronGradientNode"}));
 }
 
 TEST_CASE("a source gradient of one's own, and the node's own result") {
@@ -142,11 +151,12 @@ TEST_CASE("labels get a gradient only where they lead back to weights that are u
   const ImageNode source("source"), labels("labels"), factors("factors");
   const auto data = weights(1, 1, "labels_net", adam());
   const FilterNode made_labels = convolution(labels, data);
-  const FilterNode end = node("ForwardLossNode", {relu(source), made_labels, factors}, {{"loss_type", std::int64_t{1}}});
+  const FilterNode end = node("ForwardLossNode", {relu(source), made_labels, factors},
+                              {{"loss_type", std::int64_t{1}}});
   const FilterNode start = node("InitialGradientNode", {end});
   std::vector<FilterNode> made = made_by(start);
-  CHECK_EQ(classes_of(made), (Names{"LossGradientNode", "LossGradientNode", "ConvolutionGradientNode",
-                                    "NeuronGradientNode"}));
+  CHECK_EQ(classes_of(made), (Names{"LossGradientNode", "LossGradientNode",
+                                    "ConvolutionGradientNode", "NeuronGradientNode"}));
   CHECK(!get_bool(made[0].attributes(), "is_labels_gradient"));
   CHECK(get_bool(made[1].attributes(), "is_labels_gradient"));
   data->set_trainable(false);
@@ -165,10 +175,12 @@ TEST_CASE("gradient_filters: one a source that has a derivative") {
 
 TEST_CASE("a node without derivative is named") {
   const ImageNode source("source"), gradient("gradient");
-  FilterNode second = node("NeuronGradientNode", {gradient, source}, {{"neuron_type", std::int64_t{1}}});
+  FilterNode second =
+      node("NeuronGradientNode", {gradient, source}, {{"neuron_type", std::int64_t{1}}});
   second.set_label("here");
-  CHECK_THROWS_CONTAINS(train(relu(second)), InvalidArgumentError,
-                        "NeuronGradientNode \"here\": gradient: expected a node that has a derivative");
+  CHECK_THROWS_CONTAINS(
+      train(relu(second)), InvalidArgumentError,
+      "NeuronGradientNode \"here\": gradient: expected a node that has a derivative");
   CHECK_THROWS_AS(second.gradient_filters(gradient), InvalidArgumentError);
   CHECK_THROWS_AS(train(relu(node("InitialGradientNode", {source}))), InvalidArgumentError);
 }
@@ -178,10 +190,10 @@ TEST_CASE("padding policy and training style go to the gradient node; the handle
   FilterNode conv = convolution(source, weights(1, 1, "conv", adam()));
   conv.set_padding_policy({PaddingMethod::SIZE_VALID_ONLY});
   conv.set_training_style(TrainingStyle::UPDATE_DEVICE_NONE);
-  const std::vector<FilterNode> ends = train(conv, [](FilterNode& gradient, const std::optional<FilterNode>&,
-                                                      const std::optional<ImageNode>&, const ImageNode&) {
-    gradient.set_label("renamed");
-  });
+  const std::vector<FilterNode> ends =
+      train(conv, [](FilterNode& gradient, const std::optional<FilterNode>&,
+                     const std::optional<ImageNode>&,
+                     const ImageNode&) { gradient.set_label("renamed"); });
   REQUIRE(ends.size() == 1);
   CHECK_EQ(ends[0].padding_policy().method, 0);
   CHECK(ends[0].training_style() == TrainingStyle::UPDATE_DEVICE_NONE);
@@ -195,5 +207,6 @@ TEST_CASE("all neurons share a gradient node that knows their parameters") {
   const AttributeMap of_relun = relun.gradient_filter(source).attributes();
   CHECK(of_relun.at("neuron_type") == AttributeValue(std::int64_t{11}));
   CHECK(of_relun.at("a") == AttributeValue(0.25) && of_relun.at("b") == AttributeValue(3.0));
-  CHECK(prelu.gradient_filter(source).attribute("parameters") == AttributeValue(std::vector<double>{0.5}));
+  CHECK(prelu.gradient_filter(source).attribute("parameters") ==
+        AttributeValue(std::vector<double>{0.5}));
 }

@@ -35,7 +35,7 @@ TEST_CASE("node table: every row is complete and every name is there once") {
     CHECK_EQ(row.gradient, row.name.ends_with("GradientNode") && row.name != "InitialGradientNode");
     CHECK_EQ(graph::find_node_class(row.name), &row);
   }
-  CHECK_EQ(names.size(), 18);
+  CHECK_EQ(names.size(), 19);
   CHECK(graph::find_node_class("NoSuchNode") == nullptr);
 }
 
@@ -54,7 +54,8 @@ TEST_CASE("node table: sources and attributes can be turned into constructors") 
       CHECK(names.insert(spec.name).second);
       CHECK(!had_default || !spec.required());
       had_default = !spec.required();
-      if (spec.type == graph::AttributeType::ENUM) REQUIRE(graph::find_enum_class(spec.enum_name) != nullptr);
+      if (spec.type == graph::AttributeType::ENUM)
+        REQUIRE(graph::find_enum_class(spec.enum_name) != nullptr);
     }
   }
 }
@@ -73,11 +74,13 @@ TEST_CASE("node: defaults, fixed attributes and derived defaults are filled in")
     CHECK(pool.attribute(name) == AttributeValue(std::int64_t{2}));
   }
   CHECK(pool.attribute("edge_mode") == AttributeValue(value(ImageEdgeMode::CLAMP)));
-  const FilterNode neuron = node("NeuronReLUNode", {source}, {{"a", std::int64_t{2}}});  // an integer is a number
+  const FilterNode neuron =
+      node("NeuronReLUNode", {source}, {{"a", std::int64_t{2}}});  // an integer is a number
   CHECK(neuron.attribute("a") == AttributeValue(2.0));
   CHECK(neuron.attribute("neuron_type") == AttributeValue(std::int64_t{1}));
   // What attributes() gives, the constructor takes: archives rely on it.
-  CHECK(FilterNode("NeuronReLUNode", neuron.sources(), neuron.attributes()).attributes() == neuron.attributes());
+  CHECK(FilterNode("NeuronReLUNode", neuron.sources(), neuron.attributes()).attributes() ==
+        neuron.attributes());
   CHECK_THROWS_CONTAINS(neuron.attribute("b"), InvalidArgumentError, "\"b\"");
 }
 
@@ -122,30 +125,31 @@ TEST_CASE("node: bad arguments name class, label and argument") {
                         "NeuronReLUNode \"NeuronReLU1\": sources: expected 1 (source), got 0");
   CHECK_THROWS_CONTAINS(node("NeuronReLUNode", {source, source}), InvalidArgumentError, "got 2");
   CHECK_THROWS_CONTAINS(node("ConcatenationNode", {}), InvalidArgumentError, "at least 1");
-  CHECK_THROWS_CONTAINS(node("ForwardLossNode", {source}, {{"loss_type", std::int64_t{0}}}), InvalidArgumentError,
-                        "at least 2 (predictions, labels, weights?), got 1");
+  CHECK_THROWS_CONTAINS(node("ForwardLossNode", {source}, {{"loss_type", std::int64_t{0}}}),
+                        InvalidArgumentError, "at least 2 (predictions, labels, weights?), got 1");
   CHECK_THROWS_CONTAINS(node("NeuronReLUNode", {ImageNode(std::shared_ptr<graph::ImageRecord>())}),
                         InvalidArgumentError, "source 0: expected an image node, got none");
-  CHECK_THROWS_CONTAINS(node("NeuronReLUNode", {source}, {{"slope", 1.0}}), InvalidArgumentError, "slope");
-  CHECK_THROWS_CONTAINS(node("InitialGradientNode", {source}, {{"slope", 1.0}}), InvalidArgumentError,
-                        "expected no arguments, got an argument slope");
+  CHECK_THROWS_CONTAINS(node("NeuronReLUNode", {source}, {{"slope", 1.0}}), InvalidArgumentError,
+                        "slope");
+  CHECK_THROWS_CONTAINS(node("InitialGradientNode", {source}, {{"slope", 1.0}}),
+                        InvalidArgumentError, "expected no arguments, got an argument slope");
   CHECK_THROWS_CONTAINS(node("PoolingMaxNode", {source}), InvalidArgumentError,
                         "PoolingMaxNode \"PoolingMax1\": expected argument kernel_width, got none");
-  CHECK_THROWS_CONTAINS(node("PoolingMaxNode", {source}, {{"kernel_width", 2.0}}), InvalidArgumentError,
-                        "kernel_width: expected an integer, got 2");
+  CHECK_THROWS_CONTAINS(node("PoolingMaxNode", {source}, {{"kernel_width", 2.0}}),
+                        InvalidArgumentError, "kernel_width: expected an integer, got 2");
   CHECK_THROWS_CONTAINS(node("NeuronReLUNode", {source}, {{"a", true}}), InvalidArgumentError,
                         "a: expected a number, got true");
   CHECK_THROWS_CONTAINS(node("NeuronPReLUNode", {source}, {{"a", 0.5}}), InvalidArgumentError,
                         "a: expected a list of numbers, got 0.5");
-  CHECK_THROWS_CONTAINS(node("NeuronReLUNode", {source}, {{"neuron_type", std::int64_t{2}}}), InvalidArgumentError,
-                        "neuron_type: expected 1, got 2");
+  CHECK_THROWS_CONTAINS(node("NeuronReLUNode", {source}, {{"neuron_type", std::int64_t{2}}}),
+                        InvalidArgumentError, "neuron_type: expected 1, got 2");
 }
 
 TEST_CASE("node: values out of range") {
   const ImageNode source("source");
   const double infinity = std::numeric_limits<double>::infinity();
-  CHECK_THROWS_CONTAINS(node("PoolingMaxNode", {source}, {{"kernel_width", std::int64_t{0}}}), InvalidArgumentError,
-                        "kernel_width: expected >= 1, got 0");
+  CHECK_THROWS_CONTAINS(node("PoolingMaxNode", {source}, {{"kernel_width", std::int64_t{0}}}),
+                        InvalidArgumentError, "kernel_width: expected >= 1, got 0");
   CHECK_THROWS_AS(relu(source, std::numeric_limits<double>::quiet_NaN()), InvalidArgumentError);
   CHECK_THROWS_AS(relu(source, infinity), InvalidArgumentError);
   CHECK_THROWS_AS(node("NeuronPReLUNode", {source}, {{"a", std::vector<double>{0.1, infinity}}}),
@@ -166,17 +170,18 @@ TEST_CASE("node: enumerators that are not there, and those that are not supporte
   CHECK_THROWS_CONTAINS(with_loss(value(LossType::HUBER)), UnsupportedError,
                         "loss_type: expected MEAN_ABSOLUTE_ERROR or MEAN_SQUARED_ERROR, got HUBER");
   CHECK_THROWS_CONTAINS(with_loss(77), InvalidArgumentError, "a value of LossType, got 77");
-  CHECK_THROWS_AS(node("PoolingMaxNode", {source},
-                       {{"kernel_width", std::int64_t{2}}, {"edge_mode", value(ImageEdgeMode::MIRROR)}}),
-                  UnsupportedError);
+  CHECK_THROWS_AS(
+      node("PoolingMaxNode", {source},
+           {{"kernel_width", std::int64_t{2}}, {"edge_mode", value(ImageEdgeMode::MIRROR)}}),
+      UnsupportedError);
 }
 
 TEST_CASE("node: weights must be there where the class takes them") {
   const ImageNode source("source");
   CHECK_THROWS_CONTAINS(node("ConvolutionNode", {source}), InvalidArgumentError,
                         "weights: expected ConvolutionDataSource, got none");
-  CHECK_THROWS_CONTAINS(node("NeuronReLUNode", {source}, {}, weights(1, 1, "w")), InvalidArgumentError,
-                        "weights: expected none, got ConvolutionDataSource");
+  CHECK_THROWS_CONTAINS(node("NeuronReLUNode", {source}, {}, weights(1, 1, "w")),
+                        InvalidArgumentError, "weights: expected none, got ConvolutionDataSource");
 }
 
 TEST_CASE("node: padding policy and training style") {
@@ -189,8 +194,10 @@ TEST_CASE("node: padding policy and training style") {
   CHECK_THROWS_AS(filter.set_padding_policy({1 << 14}), InvalidArgumentError);
   CHECK_THROWS_AS(filter.set_padding_policy({PaddingMethod::EXCLUDE_EDGES}), UnsupportedError);
   FilterNode neuron = relu(source);
-  CHECK_THROWS_CONTAINS(neuron.set_padding_policy({}), InvalidArgumentError, "NeuronReLU1\": padding_policy");
-  CHECK_THROWS_AS(neuron.set_training_style(TrainingStyle::UPDATE_DEVICE_NONE), InvalidArgumentError);
+  CHECK_THROWS_CONTAINS(neuron.set_padding_policy({}), InvalidArgumentError,
+                        "NeuronReLU1\": padding_policy");
+  CHECK_THROWS_AS(neuron.set_training_style(TrainingStyle::UPDATE_DEVICE_NONE),
+                  InvalidArgumentError);
   CHECK_THROWS_AS(filter.set_training_style(TrainingStyle::UPDATE_DEVICE_CPU), UnsupportedError);
   filter.set_training_style(TrainingStyle::UPDATE_DEVICE_NONE);
   CHECK(filter.training_style() == TrainingStyle::UPDATE_DEVICE_NONE);
@@ -200,12 +207,14 @@ TEST_CASE("node: neurons in a convolution's descriptor") {
   ConvolutionDescriptor with_neuron = descriptor(1, 1);
   const auto make = [&](NeuronType type) {
     with_neuron.fused_neuron_descriptor.type = type;
-    auto data = std::make_shared<ConvolutionDataSource>(with_neuron, std::vector<float>(9), std::nullopt, "w");
+    auto data = std::make_shared<ConvolutionDataSource>(with_neuron, std::vector<float>(9),
+                                                        std::nullopt, "w");
     return convolution(ImageNode("source"), data);
   };
   CHECK_THROWS_CONTAINS(make(NeuronType::GELU), UnsupportedError, "got GELU");
   CHECK_THROWS_AS(make(NeuronType::PRELU), UnsupportedError);
-  CHECK_THROWS_CONTAINS(make(NeuronType::RELU).gradient_filters(ImageNode("gradient")), InvalidArgumentError,
+  CHECK_THROWS_CONTAINS(make(NeuronType::RELU).gradient_filters(ImageNode("gradient")),
+                        InvalidArgumentError,
                         "ConvolutionNode \"w\": fused_neuron_descriptor: expected NONE");
 }
 
@@ -217,19 +226,22 @@ TEST_CASE("convolution data source: what does not fit the descriptor") {
   CHECK_EQ(make(descriptor(1, 1)).parameters().size(), 1);
   CHECK_THROWS_CONTAINS(make(descriptor(2, 1)), InvalidArgumentError,
                         "ConvolutionDataSource \"w\": weights: expected 18 values, got 9");
-  CHECK_THROWS_CONTAINS(make(descriptor(1, 1), {1, 2}), InvalidArgumentError, "bias_terms: expected 1 values, got 2");
+  CHECK_THROWS_CONTAINS(make(descriptor(1, 1), {1, 2}), InvalidArgumentError,
+                        "bias_terms: expected 1 values, got 2");
   ConvolutionDescriptor grouped = descriptor(3, 4);
   grouped.groups = 2;
   CHECK_THROWS_CONTAINS(make(grouped), InvalidArgumentError, "a multiple of groups (2), got 3");
   ConvolutionDescriptor no_stride = descriptor(1, 1);
   no_stride.stride_in_pixels_x = 0;
-  CHECK_THROWS_CONTAINS(make(no_stride), InvalidArgumentError, "stride_in_pixels_x: expected >= 1, got 0");
+  CHECK_THROWS_CONTAINS(make(no_stride), InvalidArgumentError,
+                        "stride_in_pixels_x: expected >= 1, got 0");
 }
 
 TEST_CASE("convolution data source: values, shapes, attributes") {
   ConvolutionDescriptor grouped = descriptor(4, 6);
   grouped.groups = 2;
-  ConvolutionDataSource source(grouped, std::vector<float>(6 * 9 * 2, 0.5f), std::vector<float>(6, 1.0f), "w");
+  ConvolutionDataSource source(grouped, std::vector<float>(6 * 9 * 2, 0.5f),
+                               std::vector<float>(6, 1.0f), "w");
   CHECK_EQ(source.parameters()[0].shape, (std::vector<std::int64_t>{6, 3, 3, 2}));
   CHECK_EQ(source.parameters()[1].shape, (std::vector<std::int64_t>{6}));
   source.set_initial("bias", std::vector<float>(6, 2.0f));
@@ -253,9 +265,11 @@ TEST_CASE("optimizers: bad values") {
   OptimizerDescriptor clipped;
   clipped.apply_gradient_clipping = true;
   clipped.gradient_clip_min = 1.0;
-  CHECK_THROWS_CONTAINS(OptimizerAdam(clipped, 0.9, 0.999, 1e-8, 0), InvalidArgumentError, "gradient_clip_max");
+  CHECK_THROWS_CONTAINS(OptimizerAdam(clipped, 0.9, 0.999, 1e-8, 0), InvalidArgumentError,
+                        "gradient_clip_max");
   OptimizerAdam optimizer;
-  CHECK_THROWS_AS(optimizer.set_learning_rate(std::numeric_limits<double>::infinity()), InvalidArgumentError);
+  CHECK_THROWS_AS(optimizer.set_learning_rate(std::numeric_limits<double>::infinity()),
+                  InvalidArgumentError);
   optimizer.set_learning_rate(0.5);
   CHECK_EQ(optimizer.scalars(), std::vector<double>{0.5});
 }

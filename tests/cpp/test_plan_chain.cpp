@@ -37,7 +37,8 @@ TEST_CASE("a chain of 10,000 convolutions plans in linear memory") {
   const ImageNode source("source");
   const auto shared = weights(4, 4, "shared", adam());
   ImageNode last = source;
-  for (std::size_t i = 0; i < kNodes / 2; ++i) last = relu(convolution(last, shared)).result_image();
+  for (std::size_t i = 0; i < kNodes / 2; ++i)
+    last = relu(convolution(last, shared)).result_image();
   const graph::Plan inference = plan({last}, true, {image(1, 8, 8, 4)});
   CHECK_EQ(inference.operations.size(), kNodes / 2);
   CHECK_EQ(inference.heap_bytes, 2u * 1024u);  // two images take turns

@@ -385,7 +385,7 @@ def test_loss_curve_is_a_picture(tmp_path: Path) -> None:
     file = tmp_path / "loss.png"
     pictures.loss_curve(file, [1, 2, 3], [0.5, 0.2, 0.1], validation=([1, 3], [0.6, 0.2]))
     assert file.read_bytes().startswith(b"\x89PNG")
-    with pytest.raises(ValueError, match="one loss per step"):
+    with pytest.raises(ValueError, match="one value per epoch"):
         pictures.loss_curve(tmp_path / "other.png", [1, 2], [0.5])
     assert list(tmp_path.iterdir()) == [file]
 

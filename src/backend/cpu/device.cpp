@@ -17,7 +17,7 @@
 #endif
 
 #include "backend/cpu/kernels.h"
-#include "backend/cpu/ops/parallel.h"
+#include "backend/cpu/parallel.h"
 #include "backend/host/host_queue.h"
 #include "base/check.h"
 

@@ -7,7 +7,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <exception>
-#include <limits>
 #include <memory>
 #include <string>
 #include <vector>
@@ -35,8 +34,8 @@ inline constexpr std::size_t kScratchBytes = 1000;
 
 struct Options {
   std::vector<KernelRow> rows = plain_rows();
-  /// Allocations beyond this throw OutOfMemoryError.
-  std::size_t memory_bytes = std::numeric_limits<std::ptrdiff_t>::max();
+  /// Allocations beyond this throw OutOfMemoryError. Pages that are not touched cost nothing.
+  std::size_t memory_bytes = std::size_t{1} << 38;
   /// The last commands that are kept.
   std::size_t command_limit = 4096;
 };

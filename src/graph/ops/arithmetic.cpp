@@ -23,7 +23,8 @@ ImageSize broadcast_size(const ShapeQuery& query, std::size_t primary, std::size
   const auto fits = [](std::int64_t a, std::int64_t b) { return a == b || a == 1 || b == 1; };
   if (!fits(p.n, s.n) || !fits(p.height, s.height) || !fits(p.width, s.width) ||
       !fits(p.channels, s.channels)) {
-    fail(query.node, "secondary_source", str(to_string(p), ", or 1 where it is broadcast"), to_string(s));
+    fail(query.node, "secondary_source", str(to_string(p), ", or 1 where it is broadcast"),
+         to_string(s));
   }
   return {std::max(p.n, s.n), std::max(p.height, s.height), std::max(p.width, s.width),
           std::max(p.channels, s.channels)};
@@ -53,7 +54,8 @@ void lower_addition(Lowering& to) {
 
 void lower_gradient(Lowering& to) {
   const bool secondary = is_secondary(to.node());
-  const double scale = get_float(to.node().attributes, secondary ? "secondary_scale" : "primary_scale");
+  const double scale =
+      get_float(to.node().attributes, secondary ? "secondary_scale" : "primary_scale");
   if (scale == 1.0 && to.result_can_be(to.source(0))) {
     to.result_is(to.source(0));  // the identity: no operation, no memory
   } else {
@@ -85,8 +87,9 @@ std::vector<AttributeSpec> binary_attributes() {
 }
 
 std::vector<SourceSpec> binary_sources() {
-  return {{.name = "primary_source", .doc = "any image"},
-          {.name = "secondary_source", .doc = "image of the same size, or 1 where it is broadcast"}};
+  return {
+      {.name = "primary_source", .doc = "any image"},
+      {.name = "secondary_source", .doc = "image of the same size, or 1 where it is broadcast"}};
 }
 
 constexpr std::string_view kAdditionDoc =
@@ -116,13 +119,17 @@ std::vector<NodeClass> arithmetic_nodes() {
        .apple = "MPSNNAdditionGradientNode",
        .family = "arithmetic",
        .brief = "Gradient of one source of an addition",
-       .doc = "result = scale of that source * source_gradient, summed over the dimensions along which the "
+       .doc = "result = scale of that source * source_gradient, summed over the dimensions along "
+              "which the "
               "source was broadcast. Bias and clamping are ignored, as Apple does.",
        .sources = {{.name = "source_gradient", .doc = "gradient of the addition's result"},
-                   {.name = "primary_source", .doc = "the addition's primary source; only its size is used"},
-                   {.name = "secondary_source", .doc = "its secondary source; only its size is used"}},
+                   {.name = "primary_source",
+                    .doc = "the addition's primary source; only its size is used"},
+                   {.name = "secondary_source",
+                    .doc = "its secondary source; only its size is used"}},
        .attributes = {number("primary_scale", "the addition's factor of the primary source", 1.0),
-                      number("secondary_scale", "the addition's factor of the secondary source", 1.0),
+                      number("secondary_scale", "the addition's factor of the secondary source",
+                             1.0),
                       {.name = "is_secondary_source_filter",
                        .type = AttributeType::BOOL,
                        .doc = "the gradient is that of the secondary source",

@@ -55,7 +55,8 @@ void lower_forward(Lowering& to) {
 
 void lower_gradient(Lowering& to) {
   std::int64_t offset = 0;
-  for (std::size_t i = 0; i < source_index(to.node()); ++i) offset += to.source_size(1 + i).channels;
+  for (std::size_t i = 0; i < source_index(to.node()); ++i)
+    offset += to.source_size(1 + i).channels;
   if (offset == 0 && to.result_can_be(to.source(0))) {
     to.result_is(to.source(0));  // the only source
   } else {
@@ -76,8 +77,10 @@ std::vector<NodeClass> concatenation_nodes() {
        .apple = "MPSNNConcatenationNode",
        .family = "concatenation",
        .brief = "Joins images along their feature channels",
-       .doc = "The channels of the first source, then those of the second, and so on.\n\n**Result size**: (N, H, W, "
-              "sum of the sources' channels). Error at encode where N, H or W differ.\n\n**Unlike Apple**: sources "
+       .doc = "The channels of the first source, then those of the second, and so on.\n\n**Result "
+              "size**: (N, H, W, "
+              "sum of the sources' channels). Error at encode where N, H or W differ.\n\n**Unlike "
+              "Apple**: sources "
               "are not padded to multiples of 4 channels.",
        .sources = {{.name = "sources", .doc = "images of one N, H and W", .variadic = true}},
        .attributes = {},
@@ -90,7 +93,9 @@ std::vector<NodeClass> concatenation_nodes() {
        .brief = "Gradient of one source of a concatenation",
        .doc = "The channels of source_gradient that came from that source.",
        .sources = {{.name = "source_gradient", .doc = "gradient of the concatenation's result"},
-                   {.name = "sources", .doc = "all its sources; only their sizes are used", .variadic = true}},
+                   {.name = "sources",
+                    .doc = "all its sources; only their sizes are used",
+                    .variadic = true}},
        .attributes = {{.name = "source_index",
                        .type = AttributeType::INT,
                        .doc = "which source",

@@ -36,7 +36,9 @@ ImageSize result_size(const FilterRecord& node, const ImageSize& source) {
   return {source.n, geometry.at_y.size, geometry.at_x.size, d.output_feature_channels};
 }
 
-ImageSize forward_shape(const ShapeQuery& query) { return result_size(query.node, query.sources[0]); }
+ImageSize forward_shape(const ShapeQuery& query) {
+  return result_size(query.node, query.sources[0]);
+}
 
 ImageSize gradient_shape(const ShapeQuery& query) {
   expect_size(query, 0, "source_gradient", result_size(query.node, query.sources[1]));
@@ -68,26 +70,30 @@ void lower_forward(Lowering& to) {
   attributes["neuron_a"] = static_cast<double>(neuron.a);
   attributes["neuron_b"] = static_cast<double>(neuron.b);
   attributes["neuron_c"] = static_cast<double>(neuron.c);
-  to.add(OpId::convolution, {to.source(0), to.parameter("weights"), to.parameter("bias")}, {to.result()},
-         std::move(attributes));
+  to.add(OpId::convolution, {to.source(0), to.parameter("weights"), to.parameter("bias")},
+         {to.result()}, std::move(attributes));
 }
 
 void lower_gradient(Lowering& to) {
   const AttributeMap attributes = resolved(to.node(), to.source_size(1));
   const ValueId gradient = to.source(0);
-  // Weights first: the source image, often saved from the forward pass, is free for the data gradient.
+  // Weights first: the source image, often saved from the forward pass, is free for the data
+  // gradient.
   if (to.weights_are_updated()) {
     const ValueId weights = to.parameter_gradient("weights"), bias = to.parameter_gradient("bias");
-    to.add(OpId::convolution_weights_gradient, {gradient, to.source(1)}, {weights, bias}, attributes);
+    to.add(OpId::convolution_weights_gradient, {gradient, to.source(1)}, {weights, bias},
+           attributes);
   }
-  to.add(OpId::convolution_data_gradient, {gradient, to.parameter("weights")}, {to.result()}, attributes);
+  to.add(OpId::convolution_data_gradient, {gradient, to.parameter("weights")}, {to.result()},
+         attributes);
 }
 
 FilterNode make_gradient(const GradientQuery& query) {
   const FilterRecord& forward = *query.forward.record();
   const NeuronType type = descriptor_of(forward).fused_neuron_descriptor.type;
   if (type != NeuronType::NONE) {
-    fail(forward, "fused_neuron_descriptor", "NONE in a node that is trained (use a neuron node, it is fused)",
+    fail(forward, "fused_neuron_descriptor",
+         "NONE in a node that is trained (use a neuron node, it is fused)",
          enumerator_name("NeuronType", static_cast<std::int64_t>(type)));
   }
   return FilterNode("ConvolutionGradientNode", gradient_then_sources(query),

@@ -38,7 +38,8 @@ void check_channels(const FilterRecord& node, std::string_view argument, const I
   const AttributeMap attributes = resolved(node);
   if (get_int(attributes, "neuron_type") != static_cast<std::int64_t>(NeuronType::PRELU)) return;
   const auto count = static_cast<std::int64_t>(get_floats(attributes, "neuron_parameters").size());
-  if (source.channels != count) fail(node, argument, str(count, " feature channels"), source.channels);
+  if (source.channels != count)
+    fail(node, argument, str(count, " feature channels"), source.channels);
 }
 
 ImageSize forward_shape(const ShapeQuery& query) {
@@ -73,7 +74,9 @@ FilterNode make_gradient(const GradientQuery& query) {
   return FilterNode("NeuronGradientNode", gradient_then_sources(query), std::move(attributes));
 }
 
-AttributeMap neuron_type(NeuronType type) { return {{"neuron_type", static_cast<std::int64_t>(type)}}; }
+AttributeMap neuron_type(NeuronType type) {
+  return {{"neuron_type", static_cast<std::int64_t>(type)}};
+}
 
 AttributeSpec number(std::string_view name, std::string_view doc, double value) {
   return {.name = name,
@@ -99,62 +102,70 @@ NodeClass gradient_class() {
   const std::int64_t relu = static_cast<std::int64_t>(NeuronType::RELU);
   const std::int64_t relun = static_cast<std::int64_t>(NeuronType::RELUN);
   const std::int64_t prelu = static_cast<std::int64_t>(NeuronType::PRELU);
-  return {.name = "NeuronGradientNode",
-          .apple = "MPSCNNNeuronGradientNode",
-          .family = "neuron",
-          .brief = "Gradient of a neuron's source, for all neuron kinds",
-          .doc = "result = source_gradient * f'(source_image), of the source's size. For which derivative "
-                 "stands where f has none see the forward nodes.",
-          .sources = {{.name = "source_gradient", .doc = "gradient of the neuron's result"},
-                      {.name = "source_image", .doc = "the neuron's source"}},
-          .attributes = {{.name = "neuron_type",
-                          .type = AttributeType::ENUM,
-                          .doc = "kind of the neuron",
-                          .enum_name = "NeuronType",
-                          .supported = {relu, relun, prelu}},
-                         number("a", "parameter a", 0.0),
-                         number("b", "parameter b", 0.0),
-                         number("c", "parameter c", 0.0),
-                         {.name = "parameters",
-                          .type = AttributeType::FLOATS,
-                          .doc = "PRELU: the slope a of each feature channel",
-                          .default_value = std::vector<double>(),
-                          .minimum = -kFloatMax,
-                          .maximum = kFloatMax}},
-          .gradient = true,
-          .shape = gradient_shape,
-          .lower = lower_gradient};
+  return {
+      .name = "NeuronGradientNode",
+      .apple = "MPSCNNNeuronGradientNode",
+      .family = "neuron",
+      .brief = "Gradient of a neuron's source, for all neuron kinds",
+      .doc =
+          "result = source_gradient * f'(source_image), of the source's size. For which derivative "
+          "stands where f has none see the forward nodes.",
+      .sources = {{.name = "source_gradient", .doc = "gradient of the neuron's result"},
+                  {.name = "source_image", .doc = "the neuron's source"}},
+      .attributes = {{.name = "neuron_type",
+                      .type = AttributeType::ENUM,
+                      .doc = "kind of the neuron",
+                      .enum_name = "NeuronType",
+                      .supported = {relu, relun, prelu}},
+                     number("a", "parameter a", 0.0),
+                     number("b", "parameter b", 0.0),
+                     number("c", "parameter c", 0.0),
+                     {.name = "parameters",
+                      .type = AttributeType::FLOATS,
+                      .doc = "PRELU: the slope a of each feature channel",
+                      .default_value = std::vector<double>(),
+                      .minimum = -kFloatMax,
+                      .maximum = kFloatMax}},
+      .gradient = true,
+      .shape = gradient_shape,
+      .lower = lower_gradient};
 }
 
 }  // namespace
 
 std::vector<NodeClass> neuron_nodes() {
   return {
-      neuron_class({.name = "NeuronReLUNode",
-                    .apple = "MPSCNNNeuronReLUNode",
-                    .family = {},
-                    .brief = "Rectified linear unit",
-                    .doc = "f(x) = x for x >= 0, a * x else. The derivative at exactly 0 is a, as in PyTorch "
-                           "and JAX. Fused into the convolution before it where nothing else reads that.",
-                    .sources = {},
-                    .attributes = {number("a", "slope below 0", 0.0)},
-                    .fixed = neuron_type(NeuronType::RELU)}),
-      neuron_class({.name = "NeuronReLUNNode",
-                    .apple = "MPSCNNNeuronReLUNNode",
-                    .family = {},
-                    .brief = "Rectified linear unit with an upper bound",
-                    .doc = "f(x) = min(x for x >= 0, a * x else; b). The derivative is 1 inside, a for x <= 0 "
-                           "and 0 for x >= b (Apple's header writes b, which is no derivative). The default "
-                           "a = 1 is Apple's; ReLU6 is a = 0, b = 6.",
-                    .sources = {},
-                    .attributes = {number("a", "slope below 0", 1.0), number("b", "upper bound", 6.0)},
-                    .fixed = neuron_type(NeuronType::RELUN)}),
+      neuron_class(
+          {.name = "NeuronReLUNode",
+           .apple = "MPSCNNNeuronReLUNode",
+           .family = {},
+           .brief = "Rectified linear unit",
+           .doc =
+               "f(x) = x for x >= 0, a * x else. The derivative at exactly 0 is a, as in PyTorch "
+               "and JAX. Fused into the convolution before it where nothing else reads that.",
+           .sources = {},
+           .attributes = {number("a", "slope below 0", 0.0)},
+           .fixed = neuron_type(NeuronType::RELU)}),
+      neuron_class(
+          {.name = "NeuronReLUNNode",
+           .apple = "MPSCNNNeuronReLUNNode",
+           .family = {},
+           .brief = "Rectified linear unit with an upper bound",
+           .doc =
+               "f(x) = min(x for x >= 0, a * x else; b). The derivative is 1 inside, a for x <= 0 "
+               "and 0 for x >= b (Apple's header writes b, which is no derivative). The default "
+               "a = 1 is Apple's; ReLU6 is a = 0, b = 6.",
+           .sources = {},
+           .attributes = {number("a", "slope below 0", 1.0), number("b", "upper bound", 6.0)},
+           .fixed = neuron_type(NeuronType::RELUN)}),
       neuron_class({.name = "NeuronPReLUNode",
                     .apple = "MPSCNNNeuronPReLUNode",
                     .family = {},
                     .brief = "Rectified linear unit with a slope of its own for each channel",
-                    .doc = "f(x) = x for x >= 0, a[c] * x else, c the feature channel. The slopes are constants: "
-                           "they are not trained. Error at encode where the source has another number of channels.",
+                    .doc = "f(x) = x for x >= 0, a[c] * x else, c the feature channel. The slopes "
+                           "are constants: "
+                           "they are not trained. Error at encode where the source has another "
+                           "number of channels.",
                     .sources = {},
                     .attributes = {{.name = "a",
                                     .type = AttributeType::FLOATS,

@@ -24,7 +24,9 @@ ImageSize result_size(const FilterRecord& node, const ImageSize& source) {
   return {source.n, geometry.at_y.size, geometry.at_x.size, source.channels};
 }
 
-ImageSize forward_shape(const ShapeQuery& query) { return result_size(query.node, query.sources[0]); }
+ImageSize forward_shape(const ShapeQuery& query) {
+  return result_size(query.node, query.sources[0]);
+}
 
 ImageSize gradient_shape(const ShapeQuery& query) {
   const ImageSize result = result_size(query.node, query.sources[1]);
@@ -57,8 +59,11 @@ FilterNode make_gradient(const GradientQuery& query) {
 
 std::vector<AttributeSpec> window_attributes() {
   const auto size = [](std::string_view name, std::string_view doc, std::string_view default_from) {
-    return AttributeSpec{
-        .name = name, .type = AttributeType::INT, .doc = doc, .default_from = default_from, .minimum = 1};
+    return AttributeSpec{.name = name,
+                         .type = AttributeType::INT,
+                         .doc = doc,
+                         .default_from = default_from,
+                         .minimum = 1};
   };
   return {size("kernel_width", "columns of the window", {}),
           size("kernel_height", "rows of the window", "kernel_width"),
@@ -100,7 +105,8 @@ std::vector<NodeClass> pooling_nodes() {
        .apple = "MPSCNNPoolingMaxGradientNode",
        .family = "pooling",
        .brief = "Gradient of a max pooling's source",
-       .doc = "Each gradient goes to the position of its window's largest value; of equal ones to the first in "
+       .doc = "Each gradient goes to the position of its window's largest value; of equal ones to "
+              "the first in "
               "row order. Overlapping windows add up. The result has the source's size.",
        .sources = {{.name = "source_gradient", .doc = "gradient of the pooling's result"},
                    {.name = "source_image", .doc = "the pooling's source"},

@@ -17,7 +17,9 @@ ImageSize result_size(const FilterRecord& node, const ImageSize& source) {
           source.width * get_int(node.attributes, "integer_scale_factor_x"), source.channels};
 }
 
-ImageSize forward_shape(const ShapeQuery& query) { return result_size(query.node, query.sources[0]); }
+ImageSize forward_shape(const ShapeQuery& query) {
+  return result_size(query.node, query.sources[0]);
+}
 
 ImageSize gradient_shape(const ShapeQuery& query) {
   expect_size(query, 0, "source_gradient", result_size(query.node, query.sources[1]));
@@ -45,10 +47,15 @@ FilterNode make_gradient(const GradientQuery& query) {
 }
 
 std::vector<AttributeSpec> scale_attributes() {
-  return {{.name = "integer_scale_factor_x", .type = AttributeType::INT, .doc = "factor of the width",
+  return {{.name = "integer_scale_factor_x",
+           .type = AttributeType::INT,
+           .doc = "factor of the width",
            .minimum = 1},
-          {.name = "integer_scale_factor_y", .type = AttributeType::INT, .doc = "factor of the height",
-           .default_from = "integer_scale_factor_x", .minimum = 1}};
+          {.name = "integer_scale_factor_y",
+           .type = AttributeType::INT,
+           .doc = "factor of the height",
+           .default_from = "integer_scale_factor_x",
+           .minimum = 1}};
 }
 
 std::vector<AttributeSpec> bilinear_attributes() {
@@ -80,7 +87,8 @@ std::vector<NodeClass> upsampling_nodes() {
        .apple = "MPSCNNUpsamplingNearestNode",
        .family = "upsampling",
        .brief = "Enlarges an image by repeating pixels",
-       .doc = "result[n, y, x, c] = source[n, y / scale_y, x / scale_x, c], rounded down.\n\n**Result size**: "
+       .doc = "result[n, y, x, c] = source[n, y / scale_y, x / scale_x, c], rounded "
+              "down.\n\n**Result size**: "
               "(N, H * integer_scale_factor_y, W * integer_scale_factor_x, C).",
        .sources = {{.name = "source", .doc = "any image"}},
        .attributes = scale_attributes(),
@@ -111,7 +119,8 @@ std::vector<NodeClass> upsampling_nodes() {
        .apple = "MPSCNNUpsamplingBilinearGradientNode",
        .family = "upsampling",
        .brief = "Gradient of a bilinear upsampling's source",
-       .doc = "Each source pixel gets the gradients of the pixels that read it, times the weight they read it with.",
+       .doc = "Each source pixel gets the gradients of the pixels that read it, times the weight "
+              "they read it with.",
        .sources = gradient_sources(),
        .attributes = bilinear_attributes(),
        .gradient = true,

@@ -77,7 +77,8 @@ void add_update(Draft& draft, std::uint32_t owner, const std::string& name,
 }  // namespace
 
 void add_updates(Draft& draft) {
-  std::vector<std::pair<std::uint32_t, std::string>> parameters;  // in the order of the first gradient
+  std::vector<std::pair<std::uint32_t, std::string>>
+      parameters;  // in the order of the first gradient
   std::map<std::pair<std::uint32_t, std::string>, std::vector<ValueId>> gradients;
   for (const ParameterGradient& each : draft.gradients) {
     const auto key = std::pair(each.data_source, each.parameter);

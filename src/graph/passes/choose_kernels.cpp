@@ -25,20 +25,22 @@ class Chooser {
   std::vector<TensorDesc> descs(const std::vector<ValueId>& ids) const {
     std::vector<TensorDesc> descs;
     for (const ValueId id : ids) {
-      descs.push_back(id == kNoValue ? TensorDesc{DataType::FLOAT32, {}, nullptr} : draft_.plan.values[id].desc);
+      descs.push_back(id == kNoValue ? TensorDesc{DataType::FLOAT32, {}, nullptr}
+                                     : draft_.plan.values[id].desc);
     }
     return descs;
   }
 
   void choose(Operation& operation) {
-    const std::vector<TensorDesc> inputs = descs(operation.inputs), outputs = descs(operation.outputs);
+    const std::vector<TensorDesc> inputs = descs(operation.inputs),
+                                  outputs = descs(operation.outputs);
     operation.kernel = draft_.chooser.choose(
         {operation.op, operation.label, inputs, outputs, operation.attributes});
     check_internal(operation.kernel != nullptr, "a KernelChooser returns a kernel or throws");
     if (operation.kernel->scratch_bytes == 0) return;
     const auto bytes = static_cast<std::int64_t>(operation.kernel->scratch_bytes);
-    operation.scratch = draft_.add_value(operation.label + ".scratch", {DataType::UINT8, {bytes}, nullptr},
-                                         ValueKind::TEMPORARY);
+    operation.scratch = draft_.add_value(operation.label + ".scratch",
+                                         {DataType::UINT8, {bytes}, nullptr}, ValueKind::TEMPORARY);
   }
 
   void use_layouts(Operation& operation) {
@@ -52,7 +54,8 @@ class Chooser {
   /// The copy of a parameter in a layout: one a plan, however many operations read it.
   ValueId copy_in_layout(ValueId parameter, const std::shared_ptr<const Layout>& layout) {
     const Value original = draft_.plan.values[parameter];
-    check_internal(original.kind == ValueKind::PARAMETER, "only parameters are kept in a kernel's layout");
+    check_internal(original.kind == ValueKind::PARAMETER,
+                   "only parameters are kept in a kernel's layout");
     const std::string name = str(original.parameter, '@', layout->name);
     const std::size_t values_before = draft_.plan.values.size();
     const ValueId copy = draft_.parameter(original.data_source, name,

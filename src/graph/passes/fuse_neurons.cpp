@@ -12,28 +12,33 @@ NeuronType type_of(const Operation& operation) {
   return static_cast<NeuronType>(get_int(operation.attributes, "neuron_type"));
 }
 
-/// true where the derivative can be told from the neuron's result: f keeps the sign of its source and
-/// tells by itself whether the bound was met. All neurons that can be lowered are of the ReLU family.
+/// true where the derivative can be told from the neuron's result: f keeps the sign of its source
+/// and tells by itself whether the bound was met. All neurons that can be lowered are of the ReLU
+/// family.
 bool result_tells_derivative(const Operation& neuron) {
   const auto slope_keeps_sign = [](double a) { return a >= 0; };
   const double a = get_float(neuron.attributes, "neuron_a");
   switch (type_of(neuron)) {
-    case NeuronType::RELU: return slope_keeps_sign(a);
-    case NeuronType::RELUN: return slope_keeps_sign(a) && get_float(neuron.attributes, "neuron_b") > 0;
+    case NeuronType::RELU:
+      return slope_keeps_sign(a);
+    case NeuronType::RELUN:
+      return slope_keeps_sign(a) && get_float(neuron.attributes, "neuron_b") > 0;
     case NeuronType::PRELU: {
       const auto& slopes = get_floats(neuron.attributes, "neuron_parameters");
       return std::all_of(slopes.begin(), slopes.end(), slope_keeps_sign);
     }
-    default: return false;
+    default:
+      return false;
   }
 }
 
 /// true where `gradient` is the gradient of `neuron`: same source, same function.
 bool belongs_to(const Operation& gradient, const Operation& neuron) {
-  return std::all_of(neuron.attributes.begin(), neuron.attributes.end(), [&](const auto& attribute) {
-    const auto found = gradient.attributes.find(attribute.first);
-    return found != gradient.attributes.end() && found->second == attribute.second;
-  });
+  return std::all_of(
+      neuron.attributes.begin(), neuron.attributes.end(), [&](const auto& attribute) {
+        const auto found = gradient.attributes.find(attribute.first);
+        return found != gradient.attributes.end() && found->second == attribute.second;
+      });
 }
 
 /// The neuron's source need not be kept then: the result, which the next node reads in the backward
@@ -57,8 +62,10 @@ void read_results(Plan& plan) {
 bool can_fuse(const Plan& plan, const Operation& convolution, const Operation& neuron) {
   const Value& between = plan.values[convolution.outputs[0]];
   const NeuronType type = type_of(neuron);
-  return type_of(convolution) == NeuronType::NONE && (type == NeuronType::RELU || type == NeuronType::RELUN) &&
-         between.kind == ValueKind::TEMPORARY && between.desc == plan.values[neuron.outputs[0]].desc;
+  return type_of(convolution) == NeuronType::NONE &&
+         (type == NeuronType::RELU || type == NeuronType::RELUN) &&
+         between.kind == ValueKind::TEMPORARY &&
+         between.desc == plan.values[neuron.outputs[0]].desc;
 }
 
 void fuse(Plan& plan) {

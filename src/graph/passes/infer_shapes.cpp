@@ -23,7 +23,8 @@ void check_source(const ImageNode& node, const TensorDesc& desc) {
   for (const std::int64_t extent : desc.dims) {
     if (extent < 1) throw_expected(subject, "sizes >= 1", to_string(desc));
   }
-  if (!fits_in_memory(desc.image())) throw_expected(subject, "an image that fits in memory", to_string(desc));
+  if (!fits_in_memory(desc.image()))
+    throw_expected(subject, "an image that fits in memory", to_string(desc));
 }
 
 TensorDesc infer(const Draft& draft, const FilterRecord& node) {
@@ -34,7 +35,9 @@ TensorDesc infer(const Draft& draft, const FilterRecord& node) {
   const ImageSize size = node.node_class->shape({node, sources});
   if (!fits_in_memory(size)) fail(node, "result", "an image that fits in memory", to_string(size));
   const DataType inherited = draft.shapes.at(node.sources.at(0).record().get()).type;
-  return {node.result.format.value_or(inherited), {size.n, size.height, size.width, size.channels}, nullptr};
+  return {node.result.format.value_or(inherited),
+          {size.n, size.height, size.width, size.channels},
+          nullptr};
 }
 
 }  // namespace

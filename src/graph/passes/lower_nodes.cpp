@@ -22,7 +22,8 @@ void lower_nodes(Draft& draft) {
     const FilterRecord& record = *node.record();
     Lowering to(draft, record);
     record.node_class->lower(to);
-    check_internal(draft.images.contains(&record.result), str("lowering of ", title(record), " makes a result"));
+    check_internal(draft.images.contains(&record.result),
+                   str("lowering of ", title(record), " makes a result"));
   }
 }
 

@@ -11,13 +11,18 @@ namespace mpsnn::graph {
 namespace {
 
 /// "weights@blocked" and "weights" are one parameter of their data source.
-std::string master_of(const std::string& parameter) { return parameter.substr(0, parameter.find('@')); }
+std::string master_of(const std::string& parameter) {
+  return parameter.substr(0, parameter.find('@'));
+}
 
 class Order {
  public:
   explicit Order(Plan& plan)
-      : plan_(plan), writer_(plan.values.size(), kNone), waiting_for_(plan.operations.size(), 0),
-        then_(plan.operations.size()), done_(plan.operations.size(), false) {}
+      : plan_(plan),
+        writer_(plan.values.size(), kNone),
+        waiting_for_(plan.operations.size(), 0),
+        then_(plan.operations.size()),
+        done_(plan.operations.size(), false) {}
 
   void run() {
     note_writers();
@@ -28,7 +33,8 @@ class Order {
     for (std::size_t i = 0; i < plan_.operations.size(); ++i) {
       if (is_lazy(i)) emit(i);  // a result that no operation reads
     }
-    check_internal(order_.size() == plan_.operations.size(), "every operation has its place in the order");
+    check_internal(order_.size() == plan_.operations.size(),
+                   "every operation has its place in the order");
     std::vector<Operation> ordered;
     for (const std::size_t i : order_) ordered.push_back(std::move(plan_.operations[i]));
     plan_.operations = std::move(ordered);
@@ -79,7 +85,8 @@ class Order {
     for (const auto& [update, is_update] : eager_) {
       if (!is_update) continue;
       const Value& value = plan_.values[operation(update).inputs[0]];
-      for (const std::size_t reader : readers[{value.data_source, value.parameter}]) wait(update, reader);
+      for (const std::size_t reader : readers[{value.data_source, value.parameter}])
+        wait(update, reader);
     }
   }
 
@@ -88,7 +95,8 @@ class Order {
     std::size_t reader = update;
     ValueId gradient = operation(update).inputs[1];
     // Sums are chains: (((g0 + g1) + g2) + …); none of them came from a node.
-    while (operation(writer_[gradient]).op == OpId::addition && operation(writer_[gradient]).node_class.empty()) {
+    while (operation(writer_[gradient]).op == OpId::addition &&
+           operation(writer_[gradient]).node_class.empty()) {
       const std::size_t sum = writer_[gradient];
       eager_[sum] = false;
       wait(reader, sum);
@@ -100,10 +108,9 @@ class Order {
   }
 
   void emit(std::size_t first) {
-    std::vector<std::size_t> ready = {first};
-    while (!ready.empty()) {
-      const std::size_t i = ready.back();
-      ready.pop_back();
+    std::vector<std::size_t> ready = {first};  // grows while it is walked
+    for (std::size_t next = 0; next < ready.size(); ++next) {
+      const std::size_t i = ready[next];
       if (done_[i]) continue;
       for (const ValueId input : operation(i).inputs) {
         const std::size_t writer = input == kNoValue ? kNone : writer_[input];
@@ -123,8 +130,8 @@ class Order {
   }
 
   Plan& plan_;
-  std::vector<std::size_t> writer_;       // by value; kNone: sources and parameters
-  std::vector<std::size_t> waiting_for_;  // eager operations: how many others must come first
+  std::vector<std::size_t> writer_;             // by value; kNone: sources and parameters
+  std::vector<std::size_t> waiting_for_;        // eager operations: how many others must come first
   std::vector<std::vector<std::size_t>> then_;  // eager operations that wait for one
   std::vector<bool> done_;
   std::map<std::size_t, bool> eager_;  // true: an optimizer's operation

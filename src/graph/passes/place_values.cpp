@@ -8,7 +8,8 @@ namespace mpsnn::graph {
 namespace {
 
 void set_lifetimes(Plan& plan) {
-  const auto end = static_cast<std::uint32_t>(plan.operations.empty() ? 0 : plan.operations.size() - 1);
+  const auto end =
+      static_cast<std::uint32_t>(plan.operations.empty() ? 0 : plan.operations.size() - 1);
   std::vector<bool> seen(plan.values.size(), false);
   const auto touch = [&](ValueId id, std::uint32_t at) {
     if (id == kNoValue) return;
@@ -50,7 +51,8 @@ void place_values(Draft& draft) {
   }
   plan.heap_bytes = place(blocks);
   for (Value& value : plan.values) {
-    if (plan.values[value.storage].kind == ValueKind::TEMPORARY) value.offset = blocks[block_of[value.storage]].offset;
+    if (plan.values[value.storage].kind == ValueKind::TEMPORARY)
+      value.offset = blocks[block_of[value.storage]].offset;
   }
 }
 

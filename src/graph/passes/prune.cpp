@@ -9,13 +9,16 @@ namespace mpsnn::graph {
 void prune(Draft& draft) {
   Plan& plan = draft.plan;
   std::vector<bool> wanted(plan.values.size(), false);
-  for (std::size_t i = 0; i < plan.values.size(); ++i) wanted[i] = plan.values[i].kind == ValueKind::RESULT;
+  for (std::size_t i = 0; i < plan.values.size(); ++i)
+    wanted[i] = plan.values[i].kind == ValueKind::RESULT;
 
   std::vector<Operation> kept;  // last first
-  for (auto operation = plan.operations.rbegin(); operation != plan.operations.rend(); ++operation) {
+  for (auto operation = plan.operations.rbegin(); operation != plan.operations.rend();
+       ++operation) {
     const auto is_wanted = [&wanted](ValueId id) { return id != kNoValue && wanted[id]; };
     const bool updates = operation->optimizer != nullptr;
-    if (!updates && std::none_of(operation->outputs.begin(), operation->outputs.end(), is_wanted)) continue;
+    if (!updates && std::none_of(operation->outputs.begin(), operation->outputs.end(), is_wanted))
+      continue;
     for (const ValueId input : operation->inputs) {
       if (input != kNoValue) wanted[input] = true;
     }

@@ -9,7 +9,8 @@ namespace {
 
 class Sharing {
  public:
-  explicit Sharing(Plan& plan) : plan_(plan), last_read_(plan.values.size(), 0), members_(plan.values.size()) {
+  explicit Sharing(Plan& plan)
+      : plan_(plan), last_read_(plan.values.size(), 0), members_(plan.values.size()) {
     for (std::size_t i = 0; i < plan.operations.size(); ++i) {
       for (const ValueId input : plan.operations[i].inputs) {
         if (input != kNoValue) last_read_[input] = i;
@@ -22,7 +23,9 @@ class Sharing {
     for (std::size_t i = 0; i < plan_.operations.size(); ++i) {
       const Operation& operation = plan_.operations[i];
       for (const std::size_t candidate : in_place_operands(operation.op)) {
-        if (candidate < operation.inputs.size() && share(i, operation.inputs[candidate], operation.outputs[0])) break;
+        if (candidate < operation.inputs.size() &&
+            share(i, operation.inputs[candidate], operation.outputs[0]))
+          break;
       }
     }
   }
@@ -34,8 +37,10 @@ class Sharing {
     const ValueId root = from.storage;
     // Only the group's newest member can be alive: the ones before it died where it was written.
     const bool dies_here = last_read_[input] == at && members_[root].back() == input;
-    const bool is_free = plan_.values[root].kind == ValueKind::TEMPORARY && from.kind == ValueKind::TEMPORARY;
-    if (!dies_here || !is_free || from.desc.bytes() != to.desc.bytes() || from.desc.type != to.desc.type) {
+    const bool is_free =
+        plan_.values[root].kind == ValueKind::TEMPORARY && from.kind == ValueKind::TEMPORARY;
+    if (!dies_here || !is_free || from.desc.bytes() != to.desc.bytes() ||
+        from.desc.type != to.desc.type) {
       return false;
     }
     // A result's memory comes from outside of the heap: it takes over what was computed before it.

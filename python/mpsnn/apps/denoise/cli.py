@@ -206,7 +206,13 @@ def _announce(record: EpochRecord) -> None:
 
 def _draw_curve(path: Path, trainer: Trainer) -> None:
     history = trainer.state.history
-    pictures.loss_curve(path, [r.epoch + 1 for r in history], [r.loss for r in history])
+    checked = [record for record in history if "psnr" in record.measures]
+    pictures.loss_curve(
+        path,
+        [record.epoch + 1 for record in history],
+        [record.loss for record in history],
+        ([r.epoch + 1 for r in checked], [r.measures["psnr"] for r in checked]) if checked else None,
+    )
 
 
 def _compare(noisy: FloatArray, denoised: FloatArray, clean: FloatArray) -> tuple[str, str]:

@@ -87,40 +87,43 @@ def bands(
 
 def loss_curve(
     path: str | Path,
-    steps: Sequence[float],
+    epochs: Sequence[float],
     losses: Sequence[float],
     validation: tuple[Sequence[float], Sequence[float]] | None = None,
 ) -> None:
-    """Draws the loss over the steps of a training, on a logarithmic scale.
+    """Draws the loss over the epochs of a training, on a logarithmic scale.
 
     Args:
         path: Where to write; the suffix picks the format, such as .png or .svg.
-        steps: Step numbers.
-        losses: The training loss at each of them.
-        validation: Step numbers and losses of the validation, if there was one.
+        epochs: Epoch numbers.
+        losses: The training loss of each of them.
+        validation: Epoch numbers and PSNR in dB of the validations, if there were any; drawn
+            against an axis of its own.
 
     Raises:
         ImportError: Matplotlib is not installed.
-        ValueError: There are not as many steps as losses, or none.
+        ValueError: There are not as many epochs as losses, or none.
     """
-    curves = {"training": (steps, losses)}
+    curves = {"training": (epochs, losses)}
     if validation is not None:
         curves["validation"] = validation
     for name, (x, y) in curves.items():
         if len(x) != len(y) or len(x) == 0:
-            raise ValueError(f"{name}: expected one loss per step, got {len(y)} for {len(x)}")
+            raise ValueError(f"{name}: expected one value per epoch, got {len(y)} for {len(x)}")
     # A figure without pyplot leaves the program's own choice of a screen backend alone.
     agg = optional_module("matplotlib.backends.backend_agg")
     figure = optional_module("matplotlib.figure").Figure(figsize=(7, 4), layout="constrained")
     agg.FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    for name, (x, y) in curves.items():
-        axes.plot(x, y, label=name, linewidth=1.0, marker="o" if name == "validation" else "")
-    axes.set(xlabel="step", ylabel="loss")
-    if all(value > 0 for _, y in curves.values() for value in y):
+    axes.plot(epochs, losses, linewidth=1.0)
+    axes.set(xlabel="epoch", ylabel="training loss")
+    if all(value > 0 for value in losses):
         axes.set_yscale("log")
     axes.grid(alpha=0.3, which="both")
-    axes.legend()
+    if validation is not None:
+        quality = axes.twinx()
+        quality.plot(*validation, color="tab:orange", linewidth=1.0, marker="o", markersize=3)
+        quality.set_ylabel("validation PSNR in dB", color="tab:orange")
     with atomic_path(path) as draft:
         figure.savefig(draft, dpi=120)
 

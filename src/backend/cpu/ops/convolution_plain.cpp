@@ -6,10 +6,10 @@
 #include <algorithm>
 
 #include "backend/cpu/ops/convolution.h"
-#include "backend/cpu/ops/parallel.h"
+#include "backend/cpu/parallel.h"
 #include "backend/cpu/ops/parameter_layout.h"
 #include "backend/cpu/ops/rows.h"
-#include "backend/cpu/ops/simd.h"
+#include "backend/cpu/simd.h"
 
 namespace mpsnn::backend::cpu {
 namespace {

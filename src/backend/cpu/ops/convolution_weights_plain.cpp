@@ -6,10 +6,10 @@
 #include <algorithm>
 
 #include "backend/cpu/ops/convolution.h"
-#include "backend/cpu/ops/parallel.h"
+#include "backend/cpu/parallel.h"
 #include "backend/cpu/ops/reduction.h"
 #include "backend/cpu/ops/rows.h"
-#include "backend/cpu/ops/simd.h"
+#include "backend/cpu/simd.h"
 #include "base/check.h"
 
 namespace mpsnn::backend::cpu {
@@ -91,12 +91,10 @@ MPSNN_INLINE void add_products(const Products& p) {
 template <int Outputs>
 MPSNN_INLINE void add_last_products(const Products& p, std::int64_t lanes) {
   Vec sum[Outputs] = {};
-  VecMask mask;
-  mask_first(mask, lanes);
   for (std::int64_t i = 0; i < p.count; ++i) {
     const float* gradient = p.gradient + p.pairs[i].result * p.gradient_stride;
     Vec values;
-    load_masked(values, p.source + p.pairs[i].source * p.source_stride, p.source_end, mask, lanes);
+    load_at_least(values, p.source + p.pairs[i].source * p.source_stride, p.source_end, lanes);
     for (int o = 0; o < Outputs; ++o) sum[o] += values * gradient[o];
   }
   for (int o = 0; o < Outputs; ++o) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "backend/cpu/ops/onednn.h"
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <string_view>
@@ -43,7 +44,7 @@ std::string name_of_order(const dnnl::memory::desc& desc) {
   constexpr std::string_view kDigits = "0123456789abcdef";
   const std::uint32_t hash = hash_of({desc.get_dims(), desc.get_padded_dims(), desc.get_strides(),
                                       desc.get_inner_blks(), desc.get_inner_idxs()});
-  std::string name = "onednn." + tag_of(desc) + ".";
+  std::string name = str("onednn.", tag_of(desc), ".");
   for (int shift = 28; shift >= 0; shift -= 4) name += kDigits[(hash >> shift) & 15];
   return name;
 }

@@ -5,9 +5,9 @@
 
 #include <algorithm>
 
-#include "backend/cpu/ops/parallel.h"
+#include "backend/cpu/parallel.h"
 #include "backend/cpu/ops/rows.h"
-#include "backend/cpu/ops/simd.h"
+#include "backend/cpu/simd.h"
 #include "base/check.h"
 #if defined(MPSNN_WITH_ONEDNN)
 #include "backend/cpu/ops/onednn.h"

@@ -4,8 +4,8 @@
 #include <algorithm>
 #include <span>
 
-#include "backend/cpu/ops/parallel.h"
-#include "backend/cpu/ops/simd.h"
+#include "backend/cpu/parallel.h"
+#include "backend/cpu/simd.h"
 
 namespace mpsnn::backend::cpu {
 namespace {

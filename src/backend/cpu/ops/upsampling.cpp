@@ -6,9 +6,9 @@
 #include <vector>
 
 #include "backend/cpu/ops/kernel_tools.h"
-#include "backend/cpu/ops/parallel.h"
+#include "backend/cpu/parallel.h"
 #include "backend/cpu/ops/rows.h"
-#include "backend/cpu/ops/simd.h"
+#include "backend/cpu/simd.h"
 #include "base/attributes.h"
 #include "base/check.h"
 

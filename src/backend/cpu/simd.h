@@ -43,7 +43,6 @@ namespace mpsnn::backend::cpu {
 /// so that no calling convention depends on the processor.
 inline constexpr std::int64_t kLanes = 16;
 typedef float Vec __attribute__((vector_size(64)));
-typedef std::int32_t VecMask __attribute__((vector_size(64)));
 /// Eight floats, for kernels that hold many accumulators and would spill with sixteen on AVX2.
 inline constexpr std::int64_t kHalfLanes = 8;
 typedef float HalfVec __attribute__((vector_size(32)));
@@ -73,17 +72,21 @@ MPSNN_INLINE void mask_first(Mask& mask, std::int64_t count) {
   for (std::int64_t lane = 0; lane < std::int64_t(sizeof(Mask) / 4); ++lane) mask[lane] = lane < count ? -1 : 0;
 }
 
-/// The lanes of `mask`, others zero whatever stands there (NaN, too). May read a whole register, but
-/// nothing from `end` on.
-template <class V, class Mask>
-MPSNN_INLINE void load_masked(V& to, const float* from, const float* end, const Mask& mask, std::int64_t count) {
+/// The first `count` lanes; what the others hold is not said. Reads nothing from `end` on.
+template <class V>
+MPSNN_INLINE void load_at_least(V& to, const float* from, const float* end, std::int64_t count) {
   if (from + sizeof(V) / sizeof(float) <= end) {
-    V whole;
-    load(whole, from);
-    to = (V)((Mask)whole & mask);  // NOLINT: the casts reinterpret the bits
+    load(to, from);
   } else {
     load_first(to, from, count);
   }
+}
+
+/// The lanes of `mask`, others zero whatever stands there (NaN, too). Reads nothing from `end` on.
+template <class V, class Mask>
+MPSNN_INLINE void load_masked(V& to, const float* from, const float* end, const Mask& mask, std::int64_t count) {
+  load_at_least(to, from, end, count);
+  to = (V)((Mask)to & mask);  // NOLINT: the casts reinterpret the bits
 }
 
 }  // namespace mpsnn::backend::cpu

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: MIT
+// Which kernel runs: the first row of an operation that fits the case. A row's reason for a no is told to
+// the user where none fits.
+#include "backend/cpu/kernels.h"
+
+#include "backend/cpu/ops/rows.h"
+
+namespace mpsnn::backend::cpu {
+namespace {
+
+#define ROW(op, variant, functions) {OpId::op, #op "/" variant, fits_##functions, prepare_##functions}
+
+constexpr KernelRow kRows[] = {
+    // oneDNN fills registers with output channels; these two do not need many.
+    ROW(convolution, "few_outputs", convolution_few_outputs),
+    ROW(convolution, "narrow_depthwise", convolution_narrow_depthwise),
+#if defined(MPSNN_WITH_ONEDNN)
+    ROW(convolution, "onednn", convolution_onednn),
+#endif
+    ROW(convolution, "plain", convolution_plain),
+    ROW(convolution_data_gradient, "narrow_depthwise", convolution_data_gradient_narrow_depthwise),
+#if defined(MPSNN_WITH_ONEDNN)
+    ROW(convolution_data_gradient, "onednn", convolution_data_gradient_onednn),
+#endif
+    ROW(convolution_data_gradient, "plain", convolution_data_gradient_plain),
+    ROW(convolution_weights_gradient, "few_outputs", convolution_weights_gradient_few_outputs),
+#if defined(MPSNN_WITH_ONEDNN)
+    ROW(convolution_weights_gradient, "onednn", convolution_weights_gradient_onednn),
+#endif
+    ROW(convolution_weights_gradient, "plain", convolution_weights_gradient_plain),
+#if defined(MPSNN_WITH_ONEDNN)
+    ROW(parameter_layout, "onednn", parameter_layout_onednn),  // each makes the layouts of its own kernels
+#endif
+    ROW(parameter_layout, "plain", parameter_layout_plain),
+    ROW(neuron, "plain", neuron_plain),
+    ROW(neuron_gradient, "plain", neuron_gradient_plain),
+    ROW(pooling_max, "plain", pooling_max_plain),
+    ROW(pooling_max_gradient, "2x2", pooling_max_gradient_2x2),
+    ROW(pooling_max_gradient, "plain", pooling_max_gradient_plain),
+    ROW(upsampling_nearest, "plain", upsampling_nearest_plain),
+    ROW(upsampling_nearest_gradient, "plain", upsampling_nearest_gradient_plain),
+    ROW(upsampling_bilinear, "plain", upsampling_bilinear_plain),
+    ROW(upsampling_bilinear_gradient, "plain", upsampling_bilinear_gradient_plain),
+    ROW(addition, "plain", addition_plain),
+    ROW(addition_gradient, "plain", addition_gradient_plain),
+    ROW(concatenation, "plain", concatenation_plain),
+    ROW(slice, "plain", slice_plain),
+    ROW(loss, "plain", loss_plain),
+    ROW(loss_gradient, "plain", loss_gradient_plain),
+    ROW(fill, "plain", fill_plain),
+    ROW(optimizer_stochastic_gradient_descent, "plain", optimizer_stochastic_gradient_descent_plain),
+    ROW(optimizer_adam, "plain", optimizer_adam_plain),
+};
+
+#undef ROW
+
+}  // namespace
+
+std::span<const KernelRow> kernel_rows() noexcept { return kRows; }
+
+}  // namespace mpsnn::backend::cpu

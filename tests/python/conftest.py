@@ -1,0 +1,28 @@
+# SPDX-License-Identifier: MIT
+"""What all tests share."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import mpsnn as mps
+import pytest
+
+# The case tables lie beside this folder: other languages' tests and the benchmarks read them too.
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+# The null device records commands and computes nothing.
+COMPUTING = [kind for kind in mps.Device.available() if kind != "null"]
+
+
+@pytest.fixture(scope="session", params=COMPUTING)
+def device(request: pytest.FixtureRequest) -> mps.Device:
+    """Each device of this build and machine that computes."""
+    return mps.Device(request.param)
+
+
+@pytest.fixture
+def cpu() -> mps.Device:
+    """A CPU device of its own."""
+    return mps.Device("cpu")

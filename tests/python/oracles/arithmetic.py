@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: MIT
+"""Arithmetic of two images, broadcast against each other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import jax.numpy as jnp
+import numpy as np
+from cases import Case
+
+from oracles import Array, Oracle, Parameters
+
+
+def unclamped(case: Case, sources: list[Array], _parameters: Parameters) -> Array:
+    """p primary_scale + s secondary_scale + bias."""
+    primary, secondary = sources
+    a = case.attributes
+    scaled = primary * a.get("primary_scale", 1.0) + secondary * a.get("secondary_scale", 1.0)
+    return scaled + a.get("bias", 0.0)
+
+
+def addition(case: Case, sources: list[Array], parameters: Parameters) -> Array:
+    """The sum, clamped."""
+    a = case.attributes
+    low, high = a.get("minimum_value", -np.inf), a.get("maximum_value", np.inf)
+    return jnp.clip(unclamped(case, sources, parameters), low, high)
+
+
+def gradient_terms(_case: Case, shapes: Mapping[str, tuple[int, ...]]) -> int:
+    """All values that a broadcast one went into."""
+    return int(np.prod(shapes["result"]))
+
+
+# Gradients ignore bias and clamping, as Apple's do.
+ORACLES = {
+    "AdditionNode": Oracle(addition, differentiable=unclamped, gradient_terms=gradient_terms)
+}
