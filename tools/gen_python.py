@@ -142,27 +142,20 @@ def arguments(node: NodeClass) -> list[tuple[str, str]]:
 
 
 def constructor(table: Table, node: NodeClass) -> list[str]:
-    """`__init__` with every argument."""
-    lines = ["    def __init__(", "        self,"]
-    for source in node.sources:
-        if not source.optional:
-            lines.append(f"        {source.name}: {source_type(source)},")
-    if node.weights:
-        lines.append(f"        weights: {node.weights},")
-    if node.grouped:
-        lines.append("        loss_descriptor: LossDescriptor,")
-    for attribute in node.own:
-        if attribute.required:
-            lines.append(f"        {attribute.name}: {argument_type(attribute)},")
-    for source in node.sources:
-        if source.optional:
-            lines.append(f"        {source.name}: {source_type(source)} | None = None,")
-    for attribute in node.own:
-        if not attribute.required:
-            lines.append(f"        {optional_argument(table, attribute)},")
-    lines += ["        *,", '        label: str = "",']
-    if node.has_padding:
-        lines.append("        padding_policy: PaddingPolicy | None = None,")
+    """`__init__` with every argument; flags and what all classes have by keyword only."""
+    required = [attribute for attribute in node.own if attribute.required]
+    others = [attribute for attribute in node.own if not attribute.required]
+    arguments = [f"{s.name}: {source_type(s)}" for s in node.sources if not s.optional]
+    arguments += [f"weights: {node.weights}"] * bool(node.weights)
+    arguments += ["loss_descriptor: LossDescriptor"] * bool(node.grouped)
+    arguments += [f"{attribute.name}: {argument_type(attribute)}" for attribute in required]
+    arguments += [f"{s.name}: {source_type(s)} | None = None" for s in node.sources if s.optional]
+    arguments += [optional_argument(table, a) for a in others if a.type != "bool"]
+    arguments.append("*")
+    arguments += [optional_argument(table, a) for a in others if a.type == "bool"]
+    arguments.append('label: str = ""')
+    arguments += ["padding_policy: PaddingPolicy | None = None"] * node.has_padding
+    lines = ["    def __init__(", *(f"        {argument}," for argument in ["self", *arguments])]
     return [*lines, "    ) -> None:", *super_call(node)]
 
 

@@ -62,7 +62,7 @@ class NodeClass:
     def grouped(self) -> list[Attribute]:
         """The attributes that come in a `LossDescriptor`; none for most classes."""
         names = {attribute.name for attribute in self.attributes}
-        if not LOSS_FIELDS <= names:
+        if not names >= LOSS_FIELDS:
             return []
         return [attribute for attribute in self.attributes if attribute.name in LOSS_FIELDS]
 

@@ -63,7 +63,7 @@ from mpsnn._core import (
     UnsupportedError,
     __version__,
 )
-from mpsnn.nodes import *  # noqa: F403: every node class; the generated module lists them
+from mpsnn.nodes import *  # noqa: F403 (every node class; __all__ names them)
 
 __all__ = [
     "Archive",

@@ -25,10 +25,10 @@ def svg(source: str) -> str:
     program = shutil.which("dot")
     if program is None:
         raise UnsupportedError(
-            "svg: expected Graphviz' program `dot` in the path, got none; install Graphviz, or take "
-            "`Graph.dot()` and draw it elsewhere"
+            "svg: expected Graphviz' program `dot` in the path, got none; install Graphviz, or "
+            "take `Graph.dot()` and draw it elsewhere"
         )
-    done = subprocess.run(  # noqa: S603: the program is Graphviz, the source goes in as its input
+    done = subprocess.run(  # noqa: S603 (the program is Graphviz, the source its input)
         [program, "-Tsvg"], input=source.encode(), capture_output=True, check=False
     )
     if done.returncode != 0:

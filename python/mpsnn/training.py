@@ -94,7 +94,9 @@ class TrainerState:
             values["history"] = [EpochRecord(**record) for record in values["history"]]
             return cls(**values)
         except (KeyError, TypeError, ValueError) as error:
-            raise ArchiveError(f"checkpoint: the trainer's state cannot be read: {error}") from error
+            raise ArchiveError(
+                f"checkpoint: the trainer's state cannot be read: {error}"
+            ) from error
 
 
 class Trainer:
@@ -292,7 +294,10 @@ class _Progress:
             except ImportError:
                 return
             self._bar = tqdm(
-                total=epochs, initial=trainer.state.epoch, unit="epoch", file=sys.stderr,
+                total=epochs,
+                initial=trainer.state.epoch,
+                unit="epoch",
+                file=sys.stderr,
                 dynamic_ncols=True,
             )
 

@@ -59,6 +59,5 @@ bool get_bool(const AttributeMap& attributes, std::string_view name);
 std::int64_t get_int(const AttributeMap& attributes, std::string_view name);
 double get_float(const AttributeMap& attributes, std::string_view name);
 const std::vector<double>& get_floats(const AttributeMap& attributes, std::string_view name);
-const std::vector<std::int64_t>& get_ints(const AttributeMap& attributes, std::string_view name);
 
 }  // namespace mpsnn

@@ -77,8 +77,4 @@ const std::vector<double>& get_floats(const AttributeMap& attributes, std::strin
   return get<std::vector<double>>(attributes, name);
 }
 
-const std::vector<std::int64_t>& get_ints(const AttributeMap& attributes, std::string_view name) {
-  return get<std::vector<std::int64_t>>(attributes, name);
-}
-
 }  // namespace mpsnn

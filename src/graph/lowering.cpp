@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "graph/lowering.h"
 
-#include <algorithm>
 #include <utility>
 
 #include "base/check.h"
@@ -16,15 +15,6 @@ ValueId Lowering::source(std::size_t i) const {
 
 ImageSize Lowering::source_size(std::size_t i) const {
   return draft_.shapes.at(node_.sources.at(i).record().get()).image();
-}
-
-ImageSize Lowering::result_size() const { return draft_.shapes.at(&node_.result).image(); }
-
-ValueId Lowering::result() {
-  const ValueId id =
-      draft_.add_value(node_.label, draft_.shapes.at(&node_.result), ValueKind::TEMPORARY);
-  draft_.images[&node_.result] = id;
-  return id;
 }
 
 void Lowering::result_is(ValueId value) {

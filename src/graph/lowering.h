@@ -22,8 +22,6 @@ class Lowering {
   ValueId source(std::size_t i) const;
   /// Size of source image i, which must be there.
   ImageSize source_size(std::size_t i) const;
-  /// Size of the result image.
-  ImageSize result_size() const;
 
   /// Makes the value of the result image, to be written by one operation.
   ValueId result();

@@ -2,7 +2,6 @@
 #include "graph/node_table.h"
 
 #include <iterator>
-#include <utility>
 
 namespace mpsnn::graph {
 namespace {

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT
 #include <cmath>
-#include <utility>
 
 #include "base/attributes.h"
 #include "base/check.h"

@@ -2,7 +2,6 @@
 // Gradient nodes of single filters, and of all filters that lead to one.
 #include <unordered_map>
 #include <unordered_set>
-#include <utility>
 
 #include "graph/node_records.h"
 #include "graph/node_table.h"

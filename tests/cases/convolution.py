@@ -51,7 +51,14 @@ KERNELS = [
 ]
 IMAGES = [
     case(size, 5)
-    for size in [(1, 1, 1, 3), (1, 1, 9, 3), (1, 9, 1, 3), (3, 2, 2, 3), (3, 13, 17, 3), (2, 32, 16, 8)]
+    for size in [
+        (1, 1, 1, 3),
+        (1, 1, 9, 3),
+        (1, 9, 1, 3),
+        (3, 2, 2, 3),
+        (3, 13, 17, 3),
+        (2, 32, 16, 8),
+    ]
 ]
 STRIDES = [
     case((2, 9, 8, 3), 5, kernel, stride=stride)
@@ -124,4 +131,6 @@ WIDE = [
 # A window that never meets the image: offsets may lie wholly outside.
 OUTSIDE = [case((1, 2, 2, 2), 3, (5, 5), padding=FULL, dilation=(2, 2))]
 
-CASES = CHANNELS + KERNELS + IMAGES + STRIDES + DILATIONS + GROUPS + PADDINGS + EDGES + WIDE + OUTSIDE
+CASES = (
+    CHANNELS + KERNELS + IMAGES + STRIDES + DILATIONS + GROUPS + PADDINGS + EDGES + WIDE + OUTSIDE
+)

@@ -17,7 +17,9 @@ CASES = (
         for a, b in [(0.0, 6.0), (0.25, 1.5), (-0.5, 2.0)]
     ]
     + [
-        Case("NeuronPReLUNode", (size,), {"a": [0.25 * channel - 0.5 for channel in range(size[3])]})
+        Case(
+            "NeuronPReLUNode", (size,), {"a": [0.25 * channel - 0.5 for channel in range(size[3])]}
+        )
         for size in SIZES
     ]
 )

@@ -33,7 +33,14 @@ def case(
     return Case("PoolingMaxNode", (source,), attributes, padding=padding)
 
 
-WINDOWS = [((2, 2), None), ((3, 3), (2, 2)), ((3, 3), (1, 1)), ((1, 2), None), ((2, 3), (3, 1)), ((5, 4), (2, 3))]
+WINDOWS = [
+    ((2, 2), None),
+    ((3, 3), (2, 2)),
+    ((3, 3), (1, 1)),
+    ((1, 2), None),
+    ((2, 3), (3, 1)),
+    ((5, 4), (2, 3)),
+]
 
 CASES = (
     [case((1, 8, 6, channels), (2, 2)) for channels in (1, 3, 5, 8, 16)]
@@ -44,7 +51,13 @@ CASES = (
     ]
     + [
         case((2, 7, 6, 3), *window, padding=padding)
-        for padding in (VALID, FULL, SAME | REMAINDER_BOTTOM_RIGHT, SAME | TOP_LEFT, SAME | BOTTOM_RIGHT)
+        for padding in (
+            VALID,
+            FULL,
+            SAME | REMAINDER_BOTTOM_RIGHT,
+            SAME | TOP_LEFT,
+            SAME | BOTTOM_RIGHT,
+        )
         for window in [((2, 2), None), ((3, 3), (2, 2)), ((2, 3), (1, 2))]
     ]
     + [

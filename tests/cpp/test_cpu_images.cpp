@@ -41,6 +41,7 @@ const std::vector<NeuronShape>& neuron_shapes() {
       {NeuronType::RELUN, 0.5, 1, {2, 3, 4, 8}},   {NeuronType::RELUN, 1, 2, {1, 8, 8, 4}},
       {NeuronType::RELUN, -1, 2, {1, 6, 7, 5}},    {NeuronType::PRELU, 0, 0, {2, 6, 5, 4}},
       {NeuronType::PRELU, 0, 0, {1, 40, 50, 33}},  {NeuronType::RELU, -0.5, 0, {1, 4, 4, 4}},
+      {NeuronType::RELUN, 0.5, -1, {1, 5, 5, 4}},
   };
   return list;
 }

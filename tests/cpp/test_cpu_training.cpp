@@ -154,6 +154,8 @@ TEST_CASE("cpu optimizer_stochastic_gradient_descent: plain, momentum, Nesterov;
         check_close(got[0].floats(), new_v);
         CHECK_EQ(got[1].integer(), 42);
         if (kind != 0) check_close(got[2].floats(), new_m);
+        c.in_place.clear();
+        CHECK(run_case("optimizer_stochastic_gradient_descent/plain", c)[0].data == got[0].data);
       }
 }
 
@@ -191,6 +193,8 @@ TEST_CASE("cpu optimizer_adam: bias correction by the time step, which it counts
       CHECK_EQ(got[2].integer(), step + 1);
       check_close(got[3].floats(), new_m);
       check_close(got[4].floats(), new_u);
+      c.in_place.clear();
+      CHECK(run_case("optimizer_adam/plain", c)[0].data == got[0].data);
     }
 }
 

@@ -90,10 +90,20 @@ TEST_CASE("recompute: a sum over an upsampling, where both terms are kept for ot
   CHECK_EQ(output(planned, again).storage, again.inputs[0]);
 }
 
-TEST_CASE("recompute: nothing in inference, and nothing whose terms are gone") {
+TEST_CASE("recompute: nothing in inference") {
   const ImageNode source("source");
   const FilterNode up =
       node("UpsamplingNearestNode", {relu(source)}, {{"integer_scale_factor_x", std::int64_t{2}}});
   const FilterNode end = convolution(up, weights(3, 3, "conv", adam()));
   CHECK_EQ(count(plan({end}, true, {image(1, 8, 8, 3)}), OpId::upsampling_nearest), 1);
+}
+
+TEST_CASE("recompute: not a sum whose terms nobody keeps") {
+  const ImageNode source("source");
+  const FilterNode sum = node("AdditionNode", {convolution(source, weights(4, 4, "left")),
+                                               convolution(source, weights(4, 4, "right"))});
+  const FilterNode end = relu(convolution(relu(convolution(sum, weights(4, 4, "conv0", adam()))),
+                                          weights(4, 4, "conv1", adam())));
+  const Plan planned = plan(results_of(train(end)), false, {image(1, 16, 16, 4)});
+  CHECK_EQ(labels(planned, OpId::addition), Names{sum.label()});
 }

@@ -6,8 +6,9 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-import mpsnn as mps
 import pytest
+
+import mpsnn as mps
 
 # The case tables lie beside this folder: other languages' tests and the benchmarks read them too.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))

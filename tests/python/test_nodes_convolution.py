@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
-import mpsnn as mps
 import pytest
 from cases import Case
 from cases.convolution import CASES
 from node_tests import check_forward, check_gradients
+
+import mpsnn as mps
 
 INTEGERS = pytest.mark.parametrize("integers", [True, False], ids=["exact", "random"])
 

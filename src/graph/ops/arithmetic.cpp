@@ -3,9 +3,7 @@
 //   addition           primary, secondary -> clamp(p * primary_scale + s * secondary_scale + bias)
 //   addition_gradient  gradient -> scale * gradient, summed over the dimensions that were broadcast
 #include <algorithm>
-#include <array>
 #include <limits>
-#include <string>
 
 #include "base/attributes.h"
 #include "graph/lowering.h"

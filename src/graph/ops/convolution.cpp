@@ -3,8 +3,6 @@
 //   convolution                   source, weights, bias? -> result
 //   convolution_data_gradient     gradient, weights -> source gradient
 //   convolution_weights_gradient  gradient, source -> weights gradient, bias gradient?
-#include <array>
-#include <string>
 
 #include "base/check.h"
 #include "graph/geometry.h"

@@ -4,7 +4,6 @@
 //   neuron_gradient  gradient, x -> source gradient; x is the neuron's source, or its result where
 //                    the attribute from_result says so (the planner's choice)
 #include <limits>
-#include <string>
 
 #include "base/attributes.h"
 #include "base/check.h"

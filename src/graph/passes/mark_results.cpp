@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT
 #include <unordered_map>
-#include <utility>
 
 #include "graph/node_records.h"
 #include "graph/passes/passes.h"

@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: MIT
-#include <numeric>
 
 #include "graph/in_place.h"
 #include "graph/passes/passes.h"

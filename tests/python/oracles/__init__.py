@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,12 +16,13 @@ import numpy as np
 from cases import Case
 from numpy.typing import NDArray
 
-jax.config.update("jax_enable_x64", True)  # noqa: FBT003: JAX's own interface
-jax.config.update("jax_disable_most_optimizations", True)  # noqa: FBT003: compiles faster
+jax.config.update("jax_enable_x64", True)  # noqa: FBT003 (JAX's own interface)
+jax.config.update("jax_disable_most_optimizations", True)  # noqa: FBT003 (compiles faster)
 
 Array = jax.Array
 Doubles = NDArray[np.float64]
 Parameters = Mapping[str, Array]
+Named = dict[str, Doubles]
 Formula = Callable[[Case, list[Array], Parameters], Array]
 Terms = Callable[[Case, Mapping[str, tuple[int, ...]]], int]
 
@@ -119,14 +119,14 @@ class Gradients:
 
 
 @partial(jax.jit, static_argnums=(0, 1))
-def evaluate(formula: Formula, case: Case, sources: list[Doubles], parameters: Any) -> Array:
+def evaluate(formula: Formula, case: Case, sources: list[Doubles], parameters: Named) -> Array:
     """The formula's value, compiled once a case."""
     return formula(case, sources, parameters)
 
 
 @partial(jax.jit, static_argnums=(0, 1))
 def pull_back(
-    formula: Formula, case: Case, sources: list[Doubles], parameters: Any, gradient: Doubles
+    formula: Formula, case: Case, sources: list[Doubles], parameters: Named, gradient: Doubles
 ) -> tuple[list[Array], dict[str, Array]]:
     """JAX's gradients of the formula, compiled once a case."""
     _, vjp = jax.vjp(lambda s, p: formula(case, s, p), sources, parameters)

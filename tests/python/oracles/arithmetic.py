@@ -13,7 +13,7 @@ from oracles import Array, Oracle, Parameters
 
 
 def unclamped(case: Case, sources: list[Array], _parameters: Parameters) -> Array:
-    """p primary_scale + s secondary_scale + bias."""
+    """P primary_scale + s secondary_scale + bias."""
     primary, secondary = sources
     a = case.attributes
     scaled = primary * a.get("primary_scale", 1.0) + secondary * a.get("secondary_scale", 1.0)

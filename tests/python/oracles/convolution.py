@@ -18,7 +18,7 @@ def geometry(case: Case) -> Convolution:
 
 
 def forward(case: Case, sources: list[Array], parameters: Parameters) -> Array:
-    """result[n,y,x,o] = bias[o] + Σ weights[o,i,j,c] · source[n, y s + i d - top, …, c of o's group]."""
+    """result[n,y,x,o] = bias[o] + Σ weights[o,i,j,c] · source[n, y s + i d - top, …, c]."""
     c = geometry(case)
     (source,) = sources
     _, height, width, channels = source.shape

@@ -14,7 +14,7 @@ from oracles import Array, Oracle, Parameters
 
 
 def loss(case: Case, sources: list[Array], _parameters: Parameters) -> Array:
-    """weight · w · f(y, t), reduced over each image."""
+    """Weight · w · f(y, t), reduced over each image."""
     difference = sources[0] - sources[1]
     # Written so that the derivative of |d| is sign(d), 0 at 0; that of jnp.abs is 1 there.
     distance = difference * jnp.sign(difference)

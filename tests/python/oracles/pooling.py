@@ -17,7 +17,10 @@ def window(case: Case) -> tuple[tuple[int, int], tuple[int, int]]:
     a = case.attributes
     width = a["kernel_width"]
     height = a.get("kernel_height", width)
-    return (height, width), (a.get("stride_in_pixels_y", height), a.get("stride_in_pixels_x", width))
+    return (height, width), (
+        a.get("stride_in_pixels_y", height),
+        a.get("stride_in_pixels_x", width),
+    )
 
 
 def forward(case: Case, sources: list[Array], _parameters: Parameters) -> Array:
@@ -47,6 +50,4 @@ def gradient_terms(case: Case, _shapes: Mapping[str, tuple[int, ...]]) -> int:
     return kernel[0] * kernel[1]
 
 
-ORACLES = {
-    "PoolingMaxNode": Oracle(forward, gradient_terms=gradient_terms, bounded_by_result=True)
-}
+ORACLES = {"PoolingMaxNode": Oracle(forward, gradient_terms=gradient_terms, bounded_by_result=True)}

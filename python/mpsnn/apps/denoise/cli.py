@@ -121,15 +121,15 @@ def _add_demo(actions: Any) -> None:
     _add_model_options(
         parser,
         TrainOptions(
-            epochs=DEMO_EPOCHS, batch=4, crop=(64, 64), mirror=True, repeats=2, learning_rate=2e-3,
-            halve_every=DEMO_EPOCHS // 4, refresh_every=0, validate_every=5,
+            epochs=DEMO_EPOCHS, batch=2, crop=(64, 64), mirror=True, repeats=2, learning_rate=2e-3,
+            halve_every=DEMO_EPOCHS // 4, refresh_every=0, validate_every=25,
             model=ModelOptions(widths=(16, 32, 64), convolutions=3),
         ),
     )
     parser.set_defaults(run=_demo)
 
 
-DEMO_EPOCHS = 40
+DEMO_EPOCHS = 300
 
 
 def _widths(text: str) -> tuple[int, ...]:

@@ -165,11 +165,25 @@ MPSNN_SIMD void add_to_doubles(const float* x, double* sums, std::int64_t count)
   for (std::int64_t i = 0; i < count; ++i) sums[i] += static_cast<double>(x[i]);
 }
 
+/// sums[x] += the sum of pixel x. Eight partial sums: one chain of additions would be waited for.
+MPSNN_SIMD void add_pixel_sums(const float* row, std::int64_t pixels, std::int64_t channels, double* sums) {
+  for (std::int64_t x = 0; x < pixels; ++x, row += channels) {
+    double parts[8] = {};
+    std::int64_t c = 0;
+    for (; c + 8 <= channels; c += 8) {
+      for (std::int64_t i = 0; i < 8; ++i) parts[i] += static_cast<double>(row[c + i]);
+    }
+    for (; c < channels; ++c) parts[c % 8] += static_cast<double>(row[c]);
+    sums[x] += ((parts[0] + parts[4]) + (parts[1] + parts[5])) + ((parts[2] + parts[6]) + (parts[3] + parts[7]));
+  }
+}
+
 /// Adds a row of the gradient to the sums, reduced over its width and channels.
 void add_reduced(const Reduction& r, const float* row, double* sums) {
-  if (r.reduced[3]) {
-    const std::int64_t run = r.row_size() / r.out_width();
-    for (std::int64_t x = 0; x < r.out_width(); ++x) sums[x] += sum_of(row + x * run, run);
+  if (r.reduced[2] && r.reduced[3]) {
+    sums[0] += sum_of(row, r.row_size());
+  } else if (r.reduced[3]) {
+    add_pixel_sums(row, r.from.width, r.from.channels, sums);
   } else {
     const std::int64_t run = r.out_row_size();
     for (std::int64_t at = 0; at < r.row_size(); at += run) add_to_doubles(row + at, sums, run);

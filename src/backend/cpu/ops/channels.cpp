@@ -38,7 +38,9 @@ MPSNN_SIMD void copy_channels(const float* from, std::int64_t from_step, float* 
     default: break;
   }
   for (std::int64_t p = 0; p < pixels; ++p, from += from_step, to += to_step) {
-    for (std::int64_t c = 0; c < count; ++c) to[c] = from[c];
+    std::int64_t c = 0;
+    for (; c + kLanes <= count; c += kLanes) std::memcpy(to + c, from + c, kLanes * sizeof(float));
+    for (; c < count; ++c) to[c] = from[c];
   }
 }
 

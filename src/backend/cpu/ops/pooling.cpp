@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // pooling_max, pooling_max_gradient. NaN counts as the largest value, so that it is not hidden.
 #include <algorithm>
+#include <limits>
 
 #include "backend/cpu/ops/kernel_tools.h"
 #include "backend/cpu/parallel.h"
@@ -55,7 +56,11 @@ MPSNN_SIMD void max_2x2(const float* top, const float* bottom, float* out, std::
   for (std::int64_t x = 0; x < columns; ++x, top += 2 * channels, bottom += 2 * channels, out += channels) {
     MPSNN_IVDEP
     for (std::int64_t c = 0; c < channels; ++c) {
-      out[c] = larger(larger(top[c], top[channels + c]), larger(bottom[c], bottom[channels + c]));
+      const float a = top[c], b = top[channels + c], d = bottom[c], e = bottom[channels + c];
+      const float high = a > b ? a : b, low = d > e ? d : e, largest = high > low ? high : low;
+      // Not larger() three times: the compiler makes branches of it.
+      const bool has_nan = (a != a) | (b != b) | (d != d) | (e != e);
+      out[c] = has_nan ? std::numeric_limits<float>::quiet_NaN() : largest;
     }
   }
 }

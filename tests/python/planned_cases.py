@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: MIT
+"""Plans every case on every device of the build, for the page of what runs where."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections import defaultdict
+
+import cases
+from case_nets import GRADIENT, build, gradient_nodes, parameters_of
+from cases import Case
+
+import mpsnn as mps
+
+# (cases that the device has kernels for, all cases) by node class.
+Counts = dict[str, tuple[int, int]]
+
+
+def all_cases() -> list[Case]:
+    """Every case of every table."""
+    names = sorted(module.name for module in pkgutil.iter_modules(cases.__path__))
+    return [case for name in names for case in importlib.import_module(f"cases.{name}").CASES]
+
+
+def _plan(device: mps.Device, case: Case) -> dict[str, bool]:
+    """Whether the device has kernels for the case's node and for its gradient nodes."""
+    net = build(case, parameters_of(case, integers=True))
+    sizes = {f"source{i}": size for i, size in enumerate(case.sources)}
+    commands = mps.CommandBuffer(device.command_queue())
+    forward = mps.Graph(device, [net.node.result_image])
+    images = {name: mps.Image(device, size=size) for name, size in sizes.items()}
+    try:
+        result = forward.encode(commands, {name: images[name] for name in forward.source_handles})[
+            0
+        ]
+    except mps.UnsupportedError:
+        return {case.node: False}
+    found = {case.node: True}
+    if not case.differentiable or result is None:
+        return found
+    for node in gradient_nodes(net, mps.ImageNode(GRADIENT)).values():
+        graph = mps.Graph(device, [node.result_image])
+        known = {**sizes, GRADIENT: result.size}
+        try:
+            graph.plan_text({name: known[name] for name in graph.source_handles})
+        except mps.UnsupportedError:
+            found[node.class_name] = False
+        else:
+            found.setdefault(node.class_name, True)
+    return found
+
+
+def plan_all() -> tuple[list[str], dict[str, Counts]]:
+    """The kinds of devices, and what each has kernels for."""
+    kinds = mps.Device.available()
+    counts: dict[str, Counts] = {}
+    for kind in kinds:
+        device = mps.Device(kind)
+        yes: dict[str, int] = defaultdict(int)
+        total: dict[str, int] = defaultdict(int)
+        for case in all_cases():
+            for name, works in _plan(device, case).items():
+                yes[name] += works
+                total[name] += 1
+        counts[kind] = {name: (yes[name], total[name]) for name in total}
+    return kinds, counts

@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: MIT
+"""Archives: what comes back is what went in, and training goes on bit for bit."""
+
+from __future__ import annotations
+
+import json
+import struct
+from pathlib import Path
+
+import nets
+import numpy as np
+import pytest
+from test_training_graph import OPTIMIZERS
+
+import mpsnn as mps
+
+
+def save(path: Path, **graphs: mps.Graph) -> None:
+    archiver = mps.KeyedArchiver()
+    for key, graph in graphs.items():
+        archiver.encode(key, graph)
+    archiver.set_metadata("note", 'ünïcode "quoted" \\ and\nlines')
+    archiver.write(path)
+
+
+def train(graph: mps.Graph, index: int) -> bytes:
+    commands = mps.CommandBuffer(graph.device.command_queue())
+    outputs = graph.encode(commands, nets.batch(index))
+    commands.commit()
+    return outputs["loss"].read().tobytes()
+
+
+def infer(graph: mps.Graph) -> np.ndarray:
+    commands = mps.CommandBuffer(graph.device.command_queue())
+    sources = nets.batch()
+    result = graph.encode(commands, {name: sources[name] for name in graph.source_handles})[0]
+    commands.commit()
+    assert result is not None
+    return result.read()
+
+
+def test_round_trip(device: mps.Device, tmp_path: Path) -> None:
+    net = nets.build(device, nets.first_weights(), mps.OptimizerAdam(1e-3), 1e-3)
+    net.inference.label = "my net"
+    train(net.step, 0)
+    path = tmp_path / "net.safetensors"
+    save(path, inference=net.inference, training=net.step)
+    archive = mps.KeyedUnarchiver(mps.Device(device.kind)).open(path)
+    assert sorted(archive.keys()) == ["inference", "training"]
+    assert archive.metadata["note"] == 'ünïcode "quoted" \\ and\nlines'
+    graph = archive.decode_graph("inference")
+    assert graph.label == "my net"
+    assert graph.source_handles == net.inference.source_handles
+    assert graph.device != device
+    np.testing.assert_array_equal(infer(graph), infer(net.inference))
+    assert [type(node) for node in graph.nodes] == [type(node) for node in net.inference.nodes]
+    assert [node.label for node in graph.nodes] == [node.label for node in net.inference.nodes]
+    for restored, original in zip(graph.nodes, net.inference.nodes, strict=True):
+        assert restored.attributes == original.attributes
+        assert restored.padding_policy == original.padding_policy
+    labels = [source.label for source in graph.data_sources]
+    assert labels == [source.label for source in net.inference.data_sources]
+
+
+def test_graphs_of_one_archive_share_their_data_sources(device: mps.Device, tmp_path: Path) -> None:
+    net = nets.build(device, nets.first_weights(), mps.OptimizerAdam(1e-3), 1e-3)
+    path = tmp_path / "net.safetensors"
+    save(path, inference=net.inference, training=net.step)
+    archive = mps.KeyedUnarchiver(device).open(path)
+    inference, training = archive.decode_graph("inference"), archive.decode_graph("training")
+    before = infer(inference)
+    train(training, 0)
+    assert not np.array_equal(before, infer(inference))
+    train(net.step, 0)
+    np.testing.assert_array_equal(infer(inference), infer(net.inference))
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_training_goes_on_bit_for_bit(device: mps.Device, tmp_path: Path, name: str) -> None:
+    path = tmp_path / "net.safetensors"
+    net = nets.build(device, nets.first_weights(), OPTIMIZERS[name][0](), 1e-3)
+    for index in range(3):
+        train(net.step, index)
+    save(path, training=net.step)
+    expected = [train(net.step, index) for index in range(4)]
+    restored = mps.KeyedUnarchiver(device).open(path).decode_graph("training")
+    assert [train(restored, index) for index in range(4)] == expected
+    originals = {source.label: source for source in net.step.data_sources}
+    for source in restored.data_sources:
+        original = originals[source.label]
+        assert device.parameter_names(source) == device.parameter_names(original)
+        assert device.time_step(source) == device.time_step(original)
+        assert source.trainable == original.trainable
+        assert type(source.optimizer) is type(original.optimizer)
+        if source.optimizer is not None and original.optimizer is not None:
+            assert source.optimizer.attributes == original.optimizer.attributes
+        for parameter in device.parameter_names(source):
+            got, wanted = (device.read_parameter(s, parameter) for s in (source, original))
+            assert got.tobytes() == wanted.tobytes(), f"{source.label}: {parameter}"
+
+
+def test_optimizers_that_were_one_stay_one(device: mps.Device, tmp_path: Path) -> None:
+    net = nets.build(device, nets.first_weights(), mps.OptimizerAdam(1e-3))
+    path = tmp_path / "net.safetensors"
+    save(path, training=net.step)
+    restored = mps.KeyedUnarchiver(device).open(path).decode_graph("training")
+    optimizers = [s.optimizer for s in restored.data_sources if s.optimizer is not None]
+    assert len(optimizers) == len(nets.LAYERS)
+    optimizers[0].learning_rate = 0.5
+    assert all(optimizer.learning_rate == 0.5 for optimizer in optimizers)
+
+
+def test_the_file_is_plain_safetensors(device: mps.Device, tmp_path: Path) -> None:
+    net = nets.build(device, nets.first_weights(), None)
+    path = tmp_path / "net.safetensors"
+    save(path, inference=net.inference)
+    data = path.read_bytes()
+    length = struct.unpack("<Q", data[:8])[0]
+    header = json.loads(data[8 : 8 + length])
+    assert all(isinstance(value, str) for value in header.pop("__metadata__").values())
+    found = {}
+    end = 0
+    for name, tensor in header.items():
+        first, last = tensor["data_offsets"]
+        found[name] = np.frombuffer(data[8 + length + first : 8 + length + last], np.float32)
+        end = max(end, last)
+        assert found[name].size == np.prod(tensor["shape"])
+    assert end == len(data) - 8 - length, "bytes that no tensor holds"
+    for layer in nets.LAYERS:
+        expected = net.sources[layer].weights.ravel()
+        assert any(np.array_equal(array, expected) for array in found.values()), layer
+
+
+def test_safetensors_own_reader_reads_it(device: mps.Device, tmp_path: Path) -> None:
+    safetensors = pytest.importorskip("safetensors.numpy")
+    net = nets.build(device, nets.first_weights(), None)
+    path = tmp_path / "net.safetensors"
+    save(path, inference=net.inference)
+    arrays = safetensors.load_file(path)
+    assert any(np.array_equal(a, net.sources["first"].weights) for a in arrays.values())
+
+
+def test_writing_again_replaces_the_file(device: mps.Device, tmp_path: Path) -> None:
+    net = nets.build(device, nets.first_weights(), mps.OptimizerAdam(1e-3), 1e-3)
+    path = tmp_path / "net.safetensors"
+    save(path, training=net.step)
+    first = path.read_bytes()
+    train(net.step, 0)
+    save(str(path), training=net.step)  # type: ignore[arg-type]
+    assert path.read_bytes() != first
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+
+
+def test_the_same_state_gives_the_same_file(device: mps.Device, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        net = nets.build(device, nets.first_weights(), mps.OptimizerAdam(1e-3), 1e-3)
+        train(net.step, 0)
+        save(tmp_path / name, training=net.step)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_an_open_archive_outlives_its_file(device: mps.Device, tmp_path: Path) -> None:
+    net = nets.build(device, nets.first_weights(), None)
+    path = tmp_path / "net.safetensors"
+    save(path, inference=net.inference)
+    archive = mps.KeyedUnarchiver(device).open(path)
+    path.unlink()
+    graph = archive.decode_graph("inference")
+    del archive
+    np.testing.assert_array_equal(infer(graph), infer(net.inference))
