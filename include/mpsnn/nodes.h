@@ -20,8 +20,8 @@
 /// loses nothing. Options without a value take the default that is named; a required one without a
 /// value is an InvalidArgumentError. A node given to a constructor of its own class is copied, as
 /// everywhere in C++: to put one such filter behind another, give its result_image(). All
-/// constructors throw InvalidArgumentError for a value out of range and UnsupportedError for one that
-/// is not supported yet.
+/// constructors throw InvalidArgumentError for a value out of range, and UnsupportedError for one
+/// that is not supported yet.
 namespace mpsnn {
 
 namespace detail {

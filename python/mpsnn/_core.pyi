@@ -12,6 +12,23 @@ import numpy.typing as npt
 
 __version__: str
 
+_ImageLike: typing.TypeAlias = npt.ArrayLike | Image
+_Sources: typing.TypeAlias = (
+    collections.abc.Mapping[str, _ImageLike]
+    | collections.abc.Mapping[ImageNode, _ImageLike]
+    | collections.abc.Mapping[FilterNode, _ImageLike]
+    | collections.abc.Sequence[_ImageLike]
+)
+_Size: typing.TypeAlias = tuple[int, int, int, int] | Image
+_Sizes: typing.TypeAlias = (
+    collections.abc.Mapping[str, _Size]
+    | collections.abc.Mapping[ImageNode, _Size]
+    | collections.abc.Mapping[FilterNode, _Size]
+)
+_NodeHandler: typing.TypeAlias = collections.abc.Callable[
+    [FilterNode, FilterNode | None, ImageNode | None, ImageNode], object
+]
+
 class Error(Exception):
     """Base of all errors. The text names the node or argument, what was expected and what came."""
 
@@ -536,10 +553,10 @@ class DataSource:
     @label.setter
     def label(self, value: str) -> None: ...
     @property
-    def optimizer(self) -> Optimizer:
+    def optimizer(self) -> Optimizer | None:
         """Updates the weights; None: they are never updated. Moments start at zero."""
     @optimizer.setter
-    def optimizer(self, value: Optimizer) -> None: ...
+    def optimizer(self, value: Optimizer | None) -> None: ...
     @property
     def trainable(self) -> bool:
         """False: frozen; no gradient is computed even where an optimizer is set."""
@@ -603,7 +620,7 @@ class ConvolutionDataSource(DataSource):
         weights: npt.ArrayLike,
         bias_terms: npt.ArrayLike | None = None,
         label: str = "",
-        optimizer: Optimizer = None,
+        optimizer: Optimizer | None = None,
     ) -> None: ...
     @property
     def descriptor(self) -> ConvolutionDescriptor:
@@ -643,7 +660,7 @@ class FilterNode:
         class_name: str,
         sources: collections.abc.Sequence[ImageNode | FilterNode],
         attributes: dict[str, object] = {},
-        weights: DataSource = None,
+        weights: DataSource | None = None,
         *,
         label: str = "",
         padding_policy: PaddingPolicy | None = None,
@@ -668,7 +685,7 @@ class FilterNode:
     def attributes(self) -> dict[str, bool | int | float | str | list[int] | list[float]]:
         """Every parameter with its value, defaults included."""
     @property
-    def weights(self) -> DataSource:
+    def weights(self) -> DataSource | None:
         """The data source; None where there is none."""
     @property
     def padding_policy(self) -> PaddingPolicy:
@@ -713,7 +730,7 @@ class FilterNode:
     def training_graph(
         self,
         source_gradient: ImageNode | FilterNode | None = None,
-        node_handler: collections.abc.Callable[[FilterNode, FilterNode | None, ImageNode | None, ImageNode], object] | None = None,
+        node_handler: _NodeHandler | None = None,
     ) -> list[FilterNode]:
         """Builds the training graph.
 
@@ -1226,11 +1243,7 @@ class Graph:
     @property
     def nodes(self) -> list[FilterNode]:
         """Every filter node, in the order they run."""
-    def encode(
-        self,
-        commands: CommandBuffer,
-        sources: collections.abc.Mapping[str, npt.ArrayLike | Image] | collections.abc.Mapping[ImageNode, npt.ArrayLike | Image] | collections.abc.Mapping[FilterNode, npt.ArrayLike | Image] | collections.abc.Sequence[npt.ArrayLike | Image],
-    ) -> GraphOutputs:
+    def encode(self, commands: CommandBuffer, sources: _Sources) -> GraphOutputs:
         """Records the graph on a command buffer. Nothing runs yet.
 
         Args:
@@ -1248,10 +1261,7 @@ class Graph:
             ArgumentTypeError: An array is not of float32.
             UnsupportedError: No kernel of the device fits.
         """
-    def plan_text(
-        self,
-        sources: collections.abc.Mapping[str, tuple[int, int, int, int] | Image] | collections.abc.Mapping[ImageNode, tuple[int, int, int, int] | Image] | collections.abc.Mapping[FilterNode, tuple[int, int, int, int] | Image],
-    ) -> str:
+    def plan_text(self, sources: _Sizes) -> str:
         """The plan as text: operations, kernels, lifetimes, heap.
 
         Args:
@@ -1263,10 +1273,7 @@ class Graph:
         Raises:
             InvalidArgumentError: As for `encode`.
         """
-    def plan_dot(
-        self,
-        sources: collections.abc.Mapping[str, tuple[int, int, int, int] | Image] | collections.abc.Mapping[ImageNode, tuple[int, int, int, int] | Image] | collections.abc.Mapping[FilterNode, tuple[int, int, int, int] | Image],
-    ) -> str:
+    def plan_dot(self, sources: _Sizes) -> str:
         """The plan as Graphviz source.
 
         Args:
@@ -1278,10 +1285,7 @@ class Graph:
         Raises:
             InvalidArgumentError: As for `encode`.
         """
-    def cost(
-        self,
-        sources: collections.abc.Mapping[str, tuple[int, int, int, int] | Image] | collections.abc.Mapping[ImageNode, tuple[int, int, int, int] | Image] | collections.abc.Mapping[FilterNode, tuple[int, int, int, int] | Image],
-    ) -> GraphCost:
+    def cost(self, sources: _Sizes) -> GraphCost:
         """Heap, FLOPs and operations of one encode.
 
         Args:
@@ -1299,10 +1303,7 @@ class Graph:
         Returns:
             The source.
         """
-    def svg(
-        self,
-        sources: collections.abc.Mapping[str, tuple[int, int, int, int] | Image] | collections.abc.Mapping[ImageNode, tuple[int, int, int, int] | Image] | collections.abc.Mapping[FilterNode, tuple[int, int, int, int] | Image] | None = None,
-    ) -> str:
+    def svg(self, sources: _Sizes | None = None) -> str:
         """A drawing of the nodes, or of the plan for given sizes. Needs Graphviz' program `dot`.
 
         Args:

@@ -689,8 +689,8 @@ class UpsamplingBilinearNode(FilterNode):
         source: ImageNode | FilterNode,
         integer_scale_factor_x: int,
         integer_scale_factor_y: int | None = None,
-        align_corners: bool = False,
         *,
+        align_corners: bool = False,
         label: str = "",
     ) -> None:
         super().__init__(
@@ -749,8 +749,8 @@ class UpsamplingBilinearGradientNode(FilterNode):
         source_image: ImageNode | FilterNode,
         integer_scale_factor_x: int,
         integer_scale_factor_y: int | None = None,
-        align_corners: bool = False,
         *,
+        align_corners: bool = False,
         label: str = "",
     ) -> None:
         super().__init__(
@@ -893,8 +893,8 @@ class AdditionGradientNode(FilterNode):
         secondary_source: ImageNode | FilterNode,
         primary_scale: float = 1.0,
         secondary_scale: float = 1.0,
-        is_secondary_source_filter: bool = False,
         *,
+        is_secondary_source_filter: bool = False,
         label: str = "",
     ) -> None:
         super().__init__(
@@ -1127,8 +1127,8 @@ class LossGradientNode(FilterNode):
         labels: ImageNode | FilterNode,
         loss_descriptor: LossDescriptor,
         weights: ImageNode | FilterNode | None = None,
-        is_labels_gradient: bool = False,
         *,
+        is_labels_gradient: bool = False,
         label: str = "",
     ) -> None:
         super().__init__(

@@ -17,6 +17,13 @@ ImageSize Lowering::source_size(std::size_t i) const {
   return draft_.shapes.at(node_.sources.at(i).record().get()).image();
 }
 
+ValueId Lowering::result() {
+  const ValueId id =
+      draft_.add_value(node_.label, draft_.shapes.at(&node_.result), ValueKind::TEMPORARY);
+  draft_.images[&node_.result] = id;
+  return id;
+}
+
 void Lowering::result_is(ValueId value) {
   check_internal(result_can_be(value), "an alias has the result's size and type");
   draft_.images[&node_.result] = value;

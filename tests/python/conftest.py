@@ -25,5 +25,5 @@ def device(request: pytest.FixtureRequest) -> mps.Device:
 
 @pytest.fixture
 def cpu() -> mps.Device:
-    """A CPU device of its own."""
+    """The CPU."""
     return mps.Device("cpu")

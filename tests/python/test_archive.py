@@ -45,13 +45,15 @@ def test_round_trip(device: mps.Device, tmp_path: Path) -> None:
     train(net.step, 0)
     path = tmp_path / "net.safetensors"
     save(path, inference=net.inference, training=net.step)
-    archive = mps.KeyedUnarchiver(mps.Device(device.kind)).open(path)
+    archive = mps.KeyedUnarchiver(device).open(path)
     assert sorted(archive.keys()) == ["inference", "training"]
     assert archive.metadata["note"] == 'ünïcode "quoted" \\ and\nlines'
     graph = archive.decode_graph("inference")
     assert graph.label == "my net"
     assert graph.source_handles == net.inference.source_handles
-    assert graph.device != device
+    assert graph.device == device
+    originals = {id(source) for source in net.inference.data_sources}
+    assert not originals & {id(source) for source in graph.data_sources}
     np.testing.assert_array_equal(infer(graph), infer(net.inference))
     assert [type(node) for node in graph.nodes] == [type(node) for node in net.inference.nodes]
     assert [node.label for node in graph.nodes] == [node.label for node in net.inference.nodes]

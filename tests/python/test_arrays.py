@@ -95,7 +95,7 @@ def test_wrapped_memory_is_freed_with_the_image(cpu: mps.Device) -> None:
 @pytest.mark.parametrize(
     "array",
     [
-        np.float32(1) * np.ones((2, 3, 4, 5), np.float32)[:, ::2],
+        ramp(2, 3, 4, 5)[:, ::2],
         np.asfortranarray(ramp(2, 3, 4, 5)),
     ],
     ids=["strided", "fortran"],

@@ -91,7 +91,8 @@ def test_identity() -> None:
     assert x != "x"
     assert node.weights is source
     assert node.label == "c"
-    assert mps.Device("cpu") != mps.Device("cpu")
+    assert mps.Device("cpu") == mps.Device("cpu")
+    assert mps.Device("cpu") != mps.Device("null")
 
 
 def test_what_comes_back_has_its_class(cpu: mps.Device) -> None:
@@ -214,11 +215,17 @@ def test_gradients_through_a_fused_neuron(cpu: mps.Device, neuron: dict[str, flo
         # Handing out the convolution's own result forbids the fusion.
         convolution.result_image.export_from_graph = export
         convolution.result_image.handle = "inner"
-        last = mps.NeuronReLUNode(convolution, **neuron).training_graph(g)[0]
-        plan = mps.Graph(cpu, [last.result_image]).plan_text({"x": (1, 4, 6, 2), "g": (1, 4, 6, 2)})
+        relu = mps.NeuronReLUNode(convolution, **neuron)
+        last = relu.training_graph(g)[0]
+        graph = mps.Graph(cpu, [last.result_image, relu.result_image])
+        plan = graph.plan_text({"x": (1, 4, 6, 2), "g": (1, 4, 6, 2)})
         assert ("[neuron/" in plan) == export
-        results.append(evaluate(cpu, last, x=array, g=values(1, 4, 6, 2, seed=2)))
+        commands = mps.CommandBuffer(cpu.command_queue())
+        outputs = graph.encode(commands, {"x": array, "g": values(1, 4, 6, 2, seed=2)})
+        commands.commit()
+        results.append([np.array(image) for image in outputs])
     np.testing.assert_array_equal(*results)
+    assert np.any(results[0][0])
 
 
 def test_plans_costs_and_drawings(cpu: mps.Device) -> None:

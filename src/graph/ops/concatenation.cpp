@@ -2,7 +2,6 @@
 // Concatenation. Operations:
 //   concatenation  sources -> result, along the channels
 //   slice          source -> a range of its channels
-
 #include "base/attributes.h"
 #include "graph/lowering.h"
 #include "graph/node_table.h"

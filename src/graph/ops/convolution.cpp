@@ -3,7 +3,6 @@
 //   convolution                   source, weights, bias? -> result
 //   convolution_data_gradient     gradient, weights -> source gradient
 //   convolution_weights_gradient  gradient, source -> weights gradient, bias gradient?
-
 #include "base/check.h"
 #include "graph/geometry.h"
 #include "graph/lowering.h"

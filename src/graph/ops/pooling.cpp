@@ -2,7 +2,6 @@
 // Pooling. Operations:
 //   pooling_max           source -> result
 //   pooling_max_gradient  gradient, source, result -> source gradient
-
 #include "base/attributes.h"
 #include "graph/geometry.h"
 #include "graph/lowering.h"

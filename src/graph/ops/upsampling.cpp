@@ -2,7 +2,6 @@
 // Upsampling. Operations:
 //   upsampling_nearest, upsampling_bilinear                    source -> result
 //   upsampling_nearest_gradient, upsampling_bilinear_gradient  gradient -> source gradient
-
 #include "base/attributes.h"
 #include "graph/lowering.h"
 #include "graph/node_table.h"

@@ -42,13 +42,12 @@ bool belongs_to(const Operation& gradient, const Operation& neuron) {
 }
 
 /// The neuron's source need not be kept then: the result, which the next node reads in the backward
-/// pass anyway, serves both.
+/// pass anyway, serves both. Only neurons that stand before the gradient: the order of operations
+/// follows the nodes', where a gradient waits for its neuron's source alone.
 void read_results(Plan& plan) {
   std::unordered_map<ValueId, const Operation*> neurons;  // by source
-  for (const Operation& operation : plan.operations) {
-    if (operation.op == OpId::neuron) neurons.emplace(operation.inputs[0], &operation);
-  }
   for (Operation& operation : plan.operations) {
+    if (operation.op == OpId::neuron) neurons.emplace(operation.inputs[0], &operation);
     if (operation.op != OpId::neuron_gradient) continue;
     const auto found = neurons.find(operation.inputs[1]);
     if (found == neurons.end()) continue;

@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: MIT
-
 #include "graph/in_place.h"
 #include "graph/passes/passes.h"
 

@@ -16,8 +16,8 @@ import numpy as np
 from cases import Case
 from numpy.typing import NDArray
 
-jax.config.update("jax_enable_x64", True)  # noqa: FBT003 (JAX's own interface)
-jax.config.update("jax_disable_most_optimizations", True)  # noqa: FBT003 (compiles faster)
+jax.config.update("jax_enable_x64", True)
+jax.config.update("jax_disable_most_optimizations", True)
 
 Array = jax.Array
 Doubles = NDArray[np.float64]

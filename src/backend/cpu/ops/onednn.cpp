@@ -2,16 +2,14 @@
 #include "backend/cpu/ops/onednn.h"
 
 #include <algorithm>
-#include <array>
 #include <cstdint>
+#include <mutex>
 #include <string_view>
 
 #include "base/check.h"
 
 namespace mpsnn::backend::cpu::onednn {
 namespace {
-
-constexpr std::size_t kMaxOperands = 8;
 
 /// FNV-1a over 64-bit words: short, and the same in every run and on every machine.
 std::uint32_t hash_of(const std::vector<dnnl::memory::dims>& lists) {
@@ -61,24 +59,6 @@ dnnl_stream_t stream() {
   return instance.get();
 }
 
-/// oneDNN's view of memory that is ours.
-class MemoryView {
- public:
-  MemoryView() = default;
-  MemoryView(const MemoryView&) = delete;
-  MemoryView& operator=(const MemoryView&) = delete;
-  ~MemoryView() {
-    if (memory_ != nullptr) dnnl_memory_destroy(memory_);
-  }
-  dnnl_memory_t open(const dnnl::memory::desc& desc, void* data, std::string_view what) {
-    check_status(dnnl_memory_create(&memory_, desc.get(), engine().get(), data), what);
-    return memory_;
-  }
-
- private:
-  dnnl_memory_t memory_ = nullptr;
-};
-
 void* address_of(const Operand& operand, const KernelArgs& args) {
   switch (operand.from) {
     case Operand::From::INPUT: return args.table[args.inputs[operand.at]];
@@ -111,22 +91,63 @@ WeightsLayout::WeightsLayout(dnnl::memory::desc order) : desc(std::move(order)) 
   bytes = desc.get_size();
 }
 
+/// oneDNN's objects for the operands' memory, pointed at the operands of one run. Made anew they would
+/// take longer than a small convolution.
+class Step::Views {
+ public:
+  explicit Views(const std::vector<Operand>& operands) {
+    memories_.reserve(operands.size());
+    for (const Operand& operand : operands) {
+      memories_.emplace_back(operand.desc, engine(), nullptr);
+      arguments_.push_back({operand.argument, memories_.back().get()});
+    }
+  }
+  void point(std::size_t i, void* data, std::string_view row) {
+    check_status(dnnl_memory_set_data_handle(arguments_[i].memory, data), row);
+  }
+  const std::vector<dnnl_exec_arg_t>& arguments() const noexcept { return arguments_; }
+
+ private:
+  std::vector<dnnl::memory> memories_;
+  std::vector<dnnl_exec_arg_t> arguments_;
+};
+
+/// Views that no run uses now: one for each run that was ever under way at the same time.
+struct Step::Pool {
+  std::mutex mutex;
+  std::vector<std::unique_ptr<Views>> free;
+
+  std::unique_ptr<Views> take(const std::vector<Operand>& operands) {
+    {
+      const std::lock_guard lock(mutex);
+      if (!free.empty()) {
+        std::unique_ptr<Views> views = std::move(free.back());
+        free.pop_back();
+        return views;
+      }
+    }
+    return std::make_unique<Views>(operands);
+  }
+  void give_back(std::unique_ptr<Views> views) {
+    const std::lock_guard lock(mutex);
+    free.push_back(std::move(views));
+  }
+};
+
 Step::Step(dnnl::primitive primitive, std::vector<Operand> operands)
-    : primitive_(std::move(primitive)), operands_(std::move(operands)) {
-  check_internal(operands_.size() <= kMaxOperands, "oneDNN's primitives here take at most 8 operands");
+    : primitive_(std::move(primitive)), operands_(std::move(operands)), pool_(std::make_shared<Pool>()) {
+  pool_->give_back(std::make_unique<Views>(operands_));
 }
 
 // By the C interface: the C++ one would fill a hash map in each run.
 void Step::run(const KernelArgs& args, std::string_view row) const {
-  std::array<MemoryView, kMaxOperands> views;
-  std::array<dnnl_exec_arg_t, kMaxOperands> arguments;
-  for (std::size_t i = 0; i < operands_.size(); ++i) {
-    const Operand& operand = operands_[i];
-    arguments[i] = {operand.argument, views[i].open(operand.desc, address_of(operand, args), row)};
-  }
-  check_status(dnnl_primitive_execute(primitive_.get(), stream(), static_cast<int>(operands_.size()),
+  std::unique_ptr<Views> views = pool_->take(operands_);
+  for (std::size_t i = 0; i < operands_.size(); ++i) views->point(i, address_of(operands_[i], args), row);
+  const auto& arguments = views->arguments();
+  check_status(dnnl_primitive_execute(primitive_.get(), stream(), static_cast<int>(arguments.size()),
                                       arguments.data()), row);
   check_status(dnnl_stream_wait(stream()), row);
+  pool_->give_back(std::move(views));
 }
 
 void StepsKernel::run(const KernelArgs& args) const {

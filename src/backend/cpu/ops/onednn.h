@@ -36,7 +36,7 @@ struct Operand {
   std::size_t at = 0;       // index of the operand, or bytes from the start of the scratch memory
 };
 
-/// A primitive with its operands. Immutable.
+/// A primitive with its operands. May run on several threads at once.
 class Step {
  public:
   Step(dnnl::primitive primitive, std::vector<Operand> operands);
@@ -44,8 +44,11 @@ class Step {
   void run(const KernelArgs& args, std::string_view row) const;
 
  private:
+  class Views;
+  struct Pool;
   dnnl::primitive primitive_;
   std::vector<Operand> operands_;
+  std::shared_ptr<Pool> pool_;
 };
 
 /// Steps that run one after the other.
