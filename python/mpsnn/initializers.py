@@ -22,5 +22,6 @@ def he_normal(
         Weights of mean 0 and variance 2 / (height · width · input channels).
     """
     fan_in = math.prod(shape[1:])
-    values = generator.standard_normal(shape, dtype=np.float32)
-    return values * np.float32(math.sqrt(2.0 / fan_in))
+    values: NDArray[np.float32] = generator.standard_normal(shape, dtype=np.float32)
+    values *= np.float32(math.sqrt(2.0 / fan_in))
+    return values

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: MIT
 """The training loop that all applications share.
 
-A `Trainer` runs one compiled training graph over batches: it keeps the device busy by committing the
-next step before it reads the last loss, follows a learning-rate schedule, draws progress, calls the
-application at the end of each epoch, and writes checkpoints from which a run continues bit for bit.
+A `Trainer` runs one compiled training graph over batches: it keeps the device busy by committing
+the next step before it reads the last loss, follows a learning-rate schedule, draws progress, calls
+the application at the end of each epoch, and writes checkpoints from which a run continues bit for
+bit.
 """
 
 from __future__ import annotations
@@ -15,9 +16,10 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -174,7 +176,8 @@ class Trainer:
         Returns:
             The record of every epoch so far.
         """
-        with _interrupt_flag(self), _Progress(self, epochs, self._progress) as bar:
+        progress = _Progress(self.state.epoch, epochs, on=self._progress)
+        with _interrupt_flag(self), closing(progress) as bar:
             while self.state.epoch < epochs and not self.interrupted:
                 record = self._run_epoch(bar)
                 if record is None:
@@ -234,8 +237,8 @@ class Trainer:
         loss = float(values.sum())
         self.state.losses.append(loss)
         self.state.batch += 1
-        bar.step(loss, values.shape[0])
-        return values.shape[0]
+        bar.step(loss, len(values))
+        return len(values)
 
     def _finish_epoch(self, record: EpochRecord, bar: _Progress, *, last: bool) -> None:
         if self._on_epoch is not None:
@@ -250,15 +253,19 @@ class Trainer:
 
 def _random_state(generator: np.random.Generator) -> dict[str, Any]:
     """A generator's state as plain lists and numbers, for JSON."""
-    state: Any = generator.bit_generator.state
-    return json.loads(json.dumps(state, default=lambda value: np.asarray(value).tolist()))
+    text = json.dumps(
+        generator.bit_generator.state, default=lambda value: np.asarray(value).tolist()
+    )
+    return dict(json.loads(text))
 
 
 def _generator(state: dict[str, Any]) -> np.random.Generator:
     """A generator that stands where `_random_state` found it."""
     bits = np.random.Philox()
     inner = {key: np.asarray(value, dtype=np.uint64) for key, value in state["state"].items()}
-    bits.state = {**state, "state": inner, "buffer": np.asarray(state["buffer"], dtype=np.uint64)}
+    buffer = np.asarray(state["buffer"], dtype=np.uint64)
+    restored: Any = {**state, "state": inner, "buffer": buffer}
+    bits.state = restored
     return np.random.Generator(bits)
 
 
@@ -269,7 +276,7 @@ def _interrupt_flag(trainer: Trainer) -> Iterator[None]:
         yield
         return
 
-    def on_interrupt(signum: int, frame: Any) -> None:
+    def on_interrupt(_signum: int, _frame: FrameType | None) -> None:
         if trainer.interrupted:
             raise KeyboardInterrupt
         trainer.interrupted = True
@@ -284,10 +291,11 @@ def _interrupt_flag(trainer: Trainer) -> Iterator[None]:
 class _Progress:
     """A bar over epochs: tqdm where it is installed, else a line an epoch."""
 
-    def __init__(self, trainer: Trainer, epochs: int, on: bool) -> None:
+    def __init__(self, done: int, epochs: int, *, on: bool) -> None:
         self._on = on
         self._bar: Any = None
         self._texts: dict[str, str] = {}
+        self._started, self._images = time.perf_counter(), 0
         if on:
             try:
                 from tqdm import tqdm
@@ -295,26 +303,29 @@ class _Progress:
                 return
             self._bar = tqdm(
                 total=epochs,
-                initial=trainer.state.epoch,
+                initial=done,
                 unit="epoch",
                 file=sys.stderr,
                 dynamic_ncols=True,
             )
 
-    def __enter__(self) -> _Progress:
-        return self
-
-    def __exit__(self, *error: object) -> None:
+    def close(self) -> None:
+        """Leaves the bar as it stands."""
         if self._bar is not None:
             self._bar.close()
 
     def step(self, loss: float, images: int) -> None:
+        """Shows the loss of one step, and the speed so far."""
+        self._images += images
         if self._bar is not None:
             self._texts["loss"] = f"{loss:.5f}"
+            speed = self._images / (time.perf_counter() - self._started)
+            self._texts["images/s"] = f"{speed:.1f}"
             self._bar.set_postfix(self._texts, refresh=False)
             self._bar.update(0)
 
     def epoch(self, record: EpochRecord) -> None:
+        """Shows a finished epoch."""
         self._texts = {
             "loss": f"{record.loss:.5f}",
             **{name: f"{value:.2f}" for name, value in record.measures.items()},

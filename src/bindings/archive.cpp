@@ -34,9 +34,13 @@ Raises:
 Args:
     key: Name of the text.
     value: The text.)")
-      .def("write",
-           [](const KeyedArchiver& archiver, const PathArgument& path) { archiver.write(path.path); },
-           py::arg("path"), ReleaseGil(), R"(Writes the file. Atomic: it holds the old contents or the new ones.
+      .def(
+          "write",
+          [](const KeyedArchiver& archiver, const PathArgument& path) {
+            archiver.write(path.path);
+          },
+          py::arg("path"), ReleaseGil(),
+          R"(Writes the file. Atomic: it holds the old contents or the new ones.
 
 Args:
     path: The file.
@@ -53,7 +57,8 @@ void bind_reading(py::module_& m) {
 
 Returns:
     The keys.)")
-      .def_property_readonly("metadata", &Archive::metadata, "The texts beside the objects (a copy).")
+      .def_property_readonly("metadata", &Archive::metadata,
+                             "The texts beside the objects (a copy).")
       .def("decode_graph", &Archive::decode_graph, py::arg("key"), ReleaseGil(),
            R"(Compiles a stored graph with its weights and optimizer state.
 
@@ -66,17 +71,19 @@ Returns:
 Raises:
     InvalidArgumentError: There is no such key.
     ArchiveError: The archive is inconsistent.)");
-  py::class_<KeyedUnarchiver>(m, "KeyedUnarchiver", R"(Opens archives for a device. Apple: MPSKeyedUnarchiver.
+  py::class_<KeyedUnarchiver>(m, "KeyedUnarchiver",
+                              R"(Opens archives for a device. Apple: MPSKeyedUnarchiver.
 
 Args:
     device: Where graphs are restored, whatever device they were trained on.)",
                               py::release_gil_before_calling_cpp_dtor())
       .def(py::init<const Device&>(), py::arg("device"))
-      .def("open",
-           [](const KeyedUnarchiver& unarchiver, const PathArgument& path) {
-             return unarchiver.open(path.path);
-           },
-           py::arg("path"), ReleaseGil(), R"(Maps a file and checks it.
+      .def(
+          "open",
+          [](const KeyedUnarchiver& unarchiver, const PathArgument& path) {
+            return unarchiver.open(path.path);
+          },
+          py::arg("path"), ReleaseGil(), R"(Maps a file and checks it.
 
 Args:
     path: The file.

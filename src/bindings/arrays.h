@@ -42,7 +42,8 @@ inline FloatArray float_array(py::handle object, const std::string& what) {
     throw ArgumentTypeError(what + ": expected an array of float32, got " + type_name(object));
   }
   if (!array.dtype().equal(py::dtype::of<float>())) {
-    throw ArgumentTypeError(what + ": expected float32, got " + std::string(py::str(array.dtype())));
+    throw ArgumentTypeError(what + ": expected float32, got " +
+                            std::string(py::str(array.dtype())));
   }
   return FloatArray::ensure(array);
 }

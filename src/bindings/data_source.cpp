@@ -29,10 +29,9 @@ Args:
       .def(py::init([](double learning_rate, double gradient_rescale, bool apply_gradient_clipping,
                        double gradient_clip_max, double gradient_clip_min,
                        RegularizationType regularization_type, double regularization_scale) {
-             return OptimizerDescriptor{learning_rate,        gradient_rescale,
-                                        apply_gradient_clipping, gradient_clip_max,
-                                        gradient_clip_min,    regularization_type,
-                                        regularization_scale};
+             return OptimizerDescriptor{
+                 learning_rate,     gradient_rescale,    apply_gradient_clipping, gradient_clip_max,
+                 gradient_clip_min, regularization_type, regularization_scale};
            }),
            py::arg("learning_rate") = d.learning_rate, py::kw_only(),
            py::arg("gradient_rescale") = d.gradient_rescale,
@@ -59,9 +58,10 @@ One optimizer may serve many data sources: moments and time step belong to each 
 on a device.)")
       .def_property("learning_rate", &Optimizer::learning_rate, &Optimizer::set_learning_rate,
                     "Length of a step; read at each encode. Must be finite and not negative.")
-      .def_property_readonly("descriptor", &Optimizer::descriptor, "What all optimizers share (a copy).",
-                             py::return_value_policy::copy)
-      .def_property_readonly("operation", &Optimizer::operation, "The operation that updates a parameter.")
+      .def_property_readonly("descriptor", &Optimizer::descriptor,
+                             "What all optimizers share (a copy).", py::return_value_policy::copy)
+      .def_property_readonly("operation", &Optimizer::operation,
+                             "The operation that updates a parameter.")
       .def_property_readonly("moments", &Optimizer::moments,
                              "Names of the moment vectors kept beside each parameter.")
       .def_property_readonly("attributes", &Optimizer::attributes, "Every parameter by name.");
@@ -105,15 +105,16 @@ Args:
 
 Raises:
     InvalidArgumentError: A parameter is out of range.)")
-      .def(py::init<double, double, double, double, std::int64_t>(), py::arg("learning_rate") = 1e-3,
-           py::arg("beta1") = 0.9, py::arg("beta2") = 0.999, py::arg("epsilon") = 1e-8,
-           py::arg("time_step") = 0)
-      .def(py::init<OptimizerDescriptor, double, double, double, std::int64_t>(), py::arg("descriptor"),
-           py::arg("beta1") = 0.9, py::arg("beta2") = 0.999, py::arg("epsilon") = 1e-8,
-           py::arg("time_step") = 0)
+      .def(py::init<double, double, double, double, std::int64_t>(),
+           py::arg("learning_rate") = 1e-3, py::arg("beta1") = 0.9, py::arg("beta2") = 0.999,
+           py::arg("epsilon") = 1e-8, py::arg("time_step") = 0)
+      .def(py::init<OptimizerDescriptor, double, double, double, std::int64_t>(),
+           py::arg("descriptor"), py::arg("beta1") = 0.9, py::arg("beta2") = 0.999,
+           py::arg("epsilon") = 1e-8, py::arg("time_step") = 0)
       .def_property_readonly("beta1", &OptimizerAdam::beta1, "Decay of the first moment.")
       .def_property_readonly("beta2", &OptimizerAdam::beta2, "Decay of the second moment.")
-      .def_property_readonly("epsilon", &OptimizerAdam::epsilon, "Added to the second moment's root.")
+      .def_property_readonly("epsilon", &OptimizerAdam::epsilon,
+                             "Added to the second moment's root.")
       .def_property_readonly("time_step", &OptimizerAdam::time_step,
                              "Updates counted before the first one here.");
 }
@@ -136,8 +137,9 @@ Args:
       .def_readwrite("a", &NeuronDescriptor::a)
       .def_readwrite("b", &NeuronDescriptor::b)
       .def_readwrite("c", &NeuronDescriptor::c)
-      .def("__eq__", [](const NeuronDescriptor& a, const NeuronDescriptor& b) { return a == b; },
-           py::is_operator());
+      .def(
+          "__eq__", [](const NeuronDescriptor& a, const NeuronDescriptor& b) { return a == b; },
+          py::is_operator());
 }
 
 void bind_convolution_descriptor(py::module_& m) {
@@ -160,8 +162,10 @@ Args:
                        std::int64_t outputs, std::int64_t stride_x, std::int64_t stride_y,
                        std::int64_t groups, std::int64_t dilation_x, std::int64_t dilation_y,
                        const std::optional<NeuronDescriptor>& neuron) {
-             return Descriptor{kernel_width, kernel_height, inputs,     outputs,
-                               stride_x,     stride_y,      groups,     dilation_x,
+             return Descriptor{kernel_width, kernel_height,
+                               inputs,       outputs,
+                               stride_x,     stride_y,
+                               groups,       dilation_x,
                                dilation_y,   neuron.value_or(NeuronDescriptor{})};
            }),
            py::arg("kernel_width"), py::arg("kernel_height"), py::arg("input_feature_channels"),
@@ -178,12 +182,17 @@ Args:
       .def_readwrite("dilation_rate_x", &Descriptor::dilation_rate_x)
       .def_readwrite("dilation_rate_y", &Descriptor::dilation_rate_y)
       .def_readwrite("fused_neuron_descriptor", &Descriptor::fused_neuron_descriptor)
-      .def_property_readonly("weight_shape", [](const Descriptor& d) {
-        return std::make_tuple(d.output_feature_channels, d.kernel_height, d.kernel_width,
-                          d.groups > 0 ? d.input_feature_channels / d.groups : std::int64_t{0});
-      }, "Shape of the weights, OHWI.")
-      .def("__eq__", [](const Descriptor& a, const Descriptor& b) { return a == b; },
-           py::is_operator());
+      .def_property_readonly(
+          "weight_shape",
+          [](const Descriptor& d) {
+            return std::make_tuple(
+                d.output_feature_channels, d.kernel_height, d.kernel_width,
+                d.groups > 0 ? d.input_feature_channels / d.groups : std::int64_t{0});
+          },
+          "Shape of the weights, OHWI.")
+      .def(
+          "__eq__", [](const Descriptor& a, const Descriptor& b) { return a == b; },
+          py::is_operator());
 }
 
 std::vector<std::int64_t> shape_of(const DataSource& source, std::string_view parameter) {
@@ -220,20 +229,23 @@ graph on that device that holds the same data source sees the same weights, the 
 encode.)")
       .def_property("label", &DataSource::label, &DataSource::set_label,
                     "Name for errors, plans and archives.")
-      .def_property("optimizer",
-                    [](const DataSource& source) -> py::typing::Optional<Optimizer> {
-                      return py::cast(source.optimizer());
-                    },
-                    [](DataSource& source, std::optional<std::shared_ptr<Optimizer>> optimizer) {
-                      source.set_optimizer(std::move(optimizer).value_or(nullptr));
-                    },
-                    "Updates the weights; None: they are never updated. Moments start at zero.")
+      .def_property(
+          "optimizer",
+          [](const DataSource& source) -> py::typing::Optional<Optimizer> {
+            return py::cast(source.optimizer());
+          },
+          [](DataSource& source, std::optional<std::shared_ptr<Optimizer>> optimizer) {
+            source.set_optimizer(std::move(optimizer).value_or(nullptr));
+          },
+          "Updates the weights; None: they are never updated. Moments start at zero.")
       .def_property("trainable", &DataSource::trainable, &DataSource::set_trainable,
                     "False: frozen; no gradient is computed even where an optimizer is set.")
       .def_property_readonly("is_updated", &DataSource::is_updated,
                              "True where gradients are wanted: trainable and an optimizer is set.")
-      .def_property_readonly("class_name", &DataSource::class_name, "Name of the class in archives.")
-      .def_property_readonly("attributes", &DataSource::attributes, "The descriptor's fields by name.")
+      .def_property_readonly("class_name", &DataSource::class_name,
+                             "Name of the class in archives.")
+      .def_property_readonly("attributes", &DataSource::attributes,
+                             "The descriptor's fields by name.")
       .def_property_readonly(
           "parameters",
           [](const DataSource& source) {
@@ -260,7 +272,8 @@ Raises:
           [](DataSource& source, const std::string& parameter, const ArrayObject& values) {
             source.initial(parameter);  // throws for a name that there is not
             const std::string what = source.label() + ": " + parameter;
-            source.set_initial(parameter, checked_values(values, shape_of(source, parameter), what));
+            source.set_initial(parameter,
+                               checked_values(values, shape_of(source, parameter), what));
           },
           py::arg("parameter"), py::arg("values"),
           R"(Replaces the values that new devices start from (others: `Device.write_parameter`).
@@ -277,27 +290,28 @@ Raises:
       });
 }
 
-std::shared_ptr<ConvolutionDataSource> make_convolution(ConvolutionDescriptor descriptor,
-                                                        const ArrayObject& weights,
-                                                        const std::optional<ArrayObject>& bias_terms,
-                                                        std::string label,
-                                                        std::optional<std::shared_ptr<Optimizer>> optimizer) {
+std::shared_ptr<ConvolutionDataSource> make_convolution(
+    ConvolutionDescriptor descriptor, const ArrayObject& weights,
+    const std::optional<ArrayObject>& bias_terms, std::string label,
+    std::optional<std::shared_ptr<Optimizer>> optimizer) {
   const std::string name = "ConvolutionDataSource \"" + label + "\": ";
   if (descriptor.groups < 1 || descriptor.input_feature_channels % descriptor.groups != 0) {
     // No shape fits: the constructor says what is wrong with the descriptor.
-    return std::make_shared<ConvolutionDataSource>(descriptor, std::vector<float>(), std::nullopt, label);
+    return std::make_shared<ConvolutionDataSource>(descriptor, std::vector<float>(), std::nullopt,
+                                                   label);
   }
-  std::vector<float> values =
-      checked_values(weights,
-                     {descriptor.output_feature_channels, descriptor.kernel_height,
-                      descriptor.kernel_width, descriptor.input_feature_channels / descriptor.groups},
-                     name + "weights");
+  std::vector<float> values = checked_values(
+      weights,
+      {descriptor.output_feature_channels, descriptor.kernel_height, descriptor.kernel_width,
+       descriptor.input_feature_channels / descriptor.groups},
+      name + "weights");
   std::optional<std::vector<float>> bias;
   if (bias_terms) {
     bias = checked_values(*bias_terms, {descriptor.output_feature_channels}, name + "bias_terms");
   }
   return std::make_shared<ConvolutionDataSource>(descriptor, std::move(values), std::move(bias),
-                                                 std::move(label), std::move(optimizer).value_or(nullptr));
+                                                 std::move(label),
+                                                 std::move(optimizer).value_or(nullptr));
 }
 
 void bind_convolution_data_source(py::module_& m) {
@@ -320,9 +334,11 @@ Raises:
            py::arg("optimizer") = py::none())
       .def_property_readonly("descriptor", &ConvolutionDataSource::descriptor,
                              "The convolution's geometry (a copy).", py::return_value_policy::copy)
-      .def_property_readonly("has_bias", &ConvolutionDataSource::has_bias, "Whether there is a bias.")
+      .def_property_readonly("has_bias", &ConvolutionDataSource::has_bias,
+                             "Whether there is a bias.")
       .def_property_readonly(
-          "weights", [](const ConvolutionDataSource& source) { return initial_array(source, "weights"); },
+          "weights",
+          [](const ConvolutionDataSource& source) { return initial_array(source, "weights"); },
           "Initial weights, a new array OHWI.")
       .def_property_readonly(
           "bias_terms",

@@ -62,7 +62,9 @@ void synchronize_at_exit(LiveDevices& live) {
   }
 }
 
-std::string base_name(const std::string& parameter) { return parameter.substr(0, parameter.find('.')); }
+std::string base_name(const std::string& parameter) {
+  return parameter.substr(0, parameter.find('.'));
+}
 
 /// The shape of a parameter or of the optimizer's moment beside it.
 std::vector<std::int64_t> shape_of(const DataSource& source, const std::string& parameter,
@@ -75,7 +77,8 @@ std::vector<std::int64_t> shape_of(const DataSource& source, const std::string& 
   return {static_cast<std::int64_t>(count)};
 }
 
-FloatArray read_parameter(const Device& device, const DataSource& source, const std::string& parameter) {
+FloatArray read_parameter(const Device& device, const DataSource& source,
+                          const std::string& parameter) {
   std::vector<float> values;
   {
     py::gil_scoped_release release;
@@ -101,10 +104,12 @@ void write_parameter(const Device& device, DataSource& source, const std::string
 
 void bind_memory_statistics(py::module_& m) {
   py::class_<MemoryStatistics>(m, "MemoryStatistics", "Bytes held on a device.")
-      .def_readonly("current", &MemoryStatistics::current, "In use: buffers, images, parameters, heaps.")
+      .def_readonly("current", &MemoryStatistics::current,
+                    "In use: buffers, images, parameters, heaps.")
       .def_readonly("peak", &MemoryStatistics::peak, "Highest `current` so far.")
       .def_readonly("heap", &MemoryStatistics::heap, "Part of `current`: the queues' temporaries.")
-      .def_readonly("cached", &MemoryStatistics::cached, "Freed and kept for reuse, beside `current`.")
+      .def_readonly("cached", &MemoryStatistics::cached,
+                    "Freed and kept for reuse, beside `current`.")
       .def("__repr__", [](const MemoryStatistics& s) {
         return py::str("MemoryStatistics(current={}, peak={}, heap={}, cached={})")
             .format(s.current, s.peak, s.heap, s.cached);
@@ -115,8 +120,9 @@ using DeviceClass = py::class_<Device>;
 
 void bind_parameters(DeviceClass& device) {
   device
-      .def("read_parameter", &read_parameter, py::arg("source"), py::arg("parameter"),
-           R"(The latest values of a data source's parameter on this device. Waits for committed work.
+      .def(
+          "read_parameter", &read_parameter, py::arg("source"), py::arg("parameter"),
+          R"(The latest values of a data source's parameter on this device. Waits for committed work.
 
 Args:
     source: The data source.
@@ -127,8 +133,10 @@ Returns:
 
 Raises:
     InvalidArgumentError: There is no such parameter.)")
-      .def("write_parameter", &write_parameter, py::arg("source"), py::arg("parameter"), py::arg("values"),
-           R"(Replaces the values; takes effect for work encoded afterwards. Waits for committed work.
+      .def(
+          "write_parameter", &write_parameter, py::arg("source"), py::arg("parameter"),
+          py::arg("values"),
+          R"(Replaces the values; takes effect for work encoded afterwards. Waits for committed work.
 
 Args:
     source: The data source.
@@ -154,7 +162,8 @@ Args:
 
 Returns:
     The count.)")
-      .def("set_time_step", &Device::set_time_step, py::arg("source"), py::arg("step"), ReleaseGil(),
+      .def("set_time_step", &Device::set_time_step, py::arg("source"), py::arg("step"),
+           ReleaseGil(),
            R"(Sets the count of updates. Waits for committed work.
 
 Args:
@@ -199,8 +208,10 @@ Returns:
       .def("trim", &Device::trim, ReleaseGil(), "Gives cached memory back to the system.")
       .def("synchronize", &Device::synchronize, ReleaseGil(),
            "Waits for all that was committed to any queue of the device.")
-      .def("__eq__", [](const Device& a, const Device& b) { return a == b; }, py::is_operator())
-      .def("__hash__", [](const Device& d) { return reinterpret_cast<std::size_t>(d.state().get()); })
+      .def(
+          "__eq__", [](const Device& a, const Device& b) { return a == b; }, py::is_operator())
+      .def("__hash__",
+           [](const Device& d) { return reinterpret_cast<std::size_t>(d.state().get()); })
       .def("__repr__", [](const Device& d) { return "mpsnn.Device(\"" + d.kind() + "\")"; });
   bind_parameters(device);
 }
@@ -208,7 +219,8 @@ Returns:
 using QueueClass = py::class_<CommandQueue>;
 
 QueueClass declare_queue(py::module_& m) {
-  return {m, "CommandQueue", R"(Runs what is committed, in order, beside the host. Apple: MTLCommandQueue.
+  return {m, "CommandQueue",
+          R"(Runs what is committed, in order, beside the host. Apple: MTLCommandQueue.
 
 The heap of temporaries belongs to the queue: command buffers in flight share it. Destruction waits.
 
@@ -219,8 +231,7 @@ Args:
 }
 
 void bind_queue(QueueClass& queue) {
-  queue
-      .def(py::init<const Device&, std::string>(), py::arg("device"), py::arg("label") = "")
+  queue.def(py::init<const Device&, std::string>(), py::arg("device"), py::arg("label") = "")
       .def_property_readonly("device", &CommandQueue::device, "Where it runs.")
       .def_property_readonly("label", &CommandQueue::label, "Name for errors and timelines.")
       .def("wait_until_idle", &CommandQueue::wait_until_idle, ReleaseGil(),
@@ -234,7 +245,8 @@ using BufferClass = py::class_<CommandBuffer>;
 using Handler = std::function<void(CommandBuffer&)>;
 
 struct HandlerHint {
-  static constexpr auto name = py::detail::const_name("collections.abc.Callable[[CommandBuffer], object]");
+  static constexpr auto name =
+      py::detail::const_name("collections.abc.Callable[[CommandBuffer], object]");
 };
 struct ErrorHint {
   static constexpr auto name = py::detail::const_name("BaseException");
@@ -261,30 +273,34 @@ Raises:
 
 Raises:
     StateError: It was committed before.)")
-      .def("add_scheduled_handler",
-           [](CommandBuffer& buffer, const Hinted<HandlerHint>& function) {
-             buffer.add_scheduled_handler(handler(function));
-           },
-           py::arg("handler"), R"(Calls a function when the piece now being recorded was scheduled.
+      .def(
+          "add_scheduled_handler",
+          [](CommandBuffer& buffer, const Hinted<HandlerHint>& function) {
+            buffer.add_scheduled_handler(handler(function));
+          },
+          py::arg("handler"), R"(Calls a function when the piece now being recorded was scheduled.
 
 Args:
     handler: Called once with the command buffer, from the queue's thread; an exception becomes the
         buffer's error.)")
-      .def("add_completed_handler",
-           [](CommandBuffer& buffer, const Hinted<HandlerHint>& function) {
-             buffer.add_completed_handler(handler(function));
-           },
-           py::arg("handler"), R"(Calls a function when the piece now being recorded was completed.
+      .def(
+          "add_completed_handler",
+          [](CommandBuffer& buffer, const Hinted<HandlerHint>& function) {
+            buffer.add_completed_handler(handler(function));
+          },
+          py::arg("handler"), R"(Calls a function when the piece now being recorded was completed.
 
 Args:
     handler: Called once with the command buffer, from the queue's thread; an exception becomes the
         buffer's error.)")
-      .def("encode_host_function",
-           [](CommandBuffer& buffer, const std::string& label, const Hinted<FunctionHint>& function) {
-             buffer.encode_host_function(label, callback<>(function));
-           },
-           py::arg("label"), py::arg("function"),
-           R"(Records a function of the host that runs in its turn.
+      .def(
+          "encode_host_function",
+          [](CommandBuffer& buffer, const std::string& label,
+             const Hinted<FunctionHint>& function) {
+            buffer.encode_host_function(label, callback<>(function));
+          },
+          py::arg("label"), py::arg("function"),
+          R"(Records a function of the host that runs in its turn.
 
 Args:
     label: Name for errors and timelines.

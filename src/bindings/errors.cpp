@@ -18,7 +18,7 @@ constexpr std::size_t kNoBase = static_cast<std::size_t>(-1);
 /// most derived class first.
 struct ErrorRow {
   const char* name;
-  std::size_t base;  // row of the base class
+  std::size_t base;          // row of the base class
   PyObject* const* builtin;  // the built-in exception that it is as well
   const char* doc;
   bool (*matches)(const Error&);
@@ -34,11 +34,13 @@ bool is([[maybe_unused]] const Error& error) {
 }
 
 const std::array kErrors = {
-    ErrorRow{"Error", kNoBase, &PyExc_Exception,
-             "Base of all errors. The text names the node or argument, what was expected and what came.",
-             is<Error>},
+    ErrorRow{
+        "Error", kNoBase, &PyExc_Exception,
+        "Base of all errors. The text names the node or argument, what was expected and what came.",
+        is<Error>},
     ErrorRow{"InvalidArgumentError", 0, &PyExc_ValueError,
-             "An argument has the right type but a wrong value, size or shape.", is<InvalidArgumentError>},
+             "An argument has the right type but a wrong value, size or shape.",
+             is<InvalidArgumentError>},
     ErrorRow{"ArgumentTypeError", 0, &PyExc_TypeError,
              "An argument has the wrong type or element type.", is<ArgumentTypeError>},
     ErrorRow{"UnsupportedError", 0, &PyExc_NotImplementedError,
@@ -50,14 +52,16 @@ const std::array kErrors = {
     ErrorRow{"DeviceError", 0, &PyExc_RuntimeError,
              "A kernel failed on the device; the text holds its label.", is<DeviceError>},
     ErrorRow{"DeviceLostError", 6, nullptr,
-             "The device itself is gone; its objects cannot be used any more.", is<DeviceLostError>},
-    ErrorRow{"ArchiveError", 0, &PyExc_ValueError, "An archive is truncated, foreign or inconsistent.",
-             is<ArchiveError>},
+             "The device itself is gone; its objects cannot be used any more.",
+             is<DeviceLostError>},
+    ErrorRow{"ArchiveError", 0, &PyExc_ValueError,
+             "An archive is truncated, foreign or inconsistent.", is<ArchiveError>},
     ErrorRow{"FileError", 0, &PyExc_OSError, "A file could not be opened, read or written.",
              is<FileError>},
-    ErrorRow{"InternalError", 0, &PyExc_RuntimeError,
-             "A rule that mpsnn itself must keep was broken: a defect in the library, please report it.",
-             is<InternalError>},
+    ErrorRow{
+        "InternalError", 0, &PyExc_RuntimeError,
+        "A rule that mpsnn itself must keep was broken: a defect in the library, please report it.",
+        is<InternalError>},
 };
 
 using Classes = std::array<py::object, kErrors.size()>;
@@ -73,7 +77,8 @@ py::object make_class(const ErrorRow& row) {
   if (row.base != kNoBase) bases.append(classes()[row.base]);
   if (row.builtin != nullptr) bases.append(py::handle(*row.builtin));
   const std::string name = std::string("mpsnn.") + row.name;
-  PyObject* made = PyErr_NewExceptionWithDoc(name.c_str(), row.doc, py::tuple(bases).ptr(), nullptr);
+  PyObject* made =
+      PyErr_NewExceptionWithDoc(name.c_str(), row.doc, py::tuple(bases).ptr(), nullptr);
   if (made == nullptr) throw py::error_already_set();
   return py::reinterpret_steal<py::object>(made);
 }

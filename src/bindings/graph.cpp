@@ -28,7 +28,8 @@ std::string handle_of(const Graph& graph, py::handle key) {
   if (py::isinstance<py::str>(key)) return key.cast<std::string>();
   py::detail::make_caster<ImageArgument> node;
   if (node.load(key, false)) return py::detail::cast_op<ImageArgument>(node).node().handle();
-  throw ArgumentTypeError(title(graph) + ": sources: expected handles or image nodes as keys, got " +
+  throw ArgumentTypeError(title(graph) +
+                          ": sources: expected handles or image nodes as keys, got " +
                           std::string(py::repr(key)));
 }
 
@@ -46,7 +47,8 @@ Image image_of(const Graph& graph, const std::string& handle, py::handle value) 
 
 void add(const Graph& graph, ImageMap& images, const std::string& handle, py::handle value) {
   if (images.contains(handle)) {
-    throw InvalidArgumentError(title(graph) + ": source \"" + handle + "\": expected one image, got two");
+    throw InvalidArgumentError(title(graph) + ": source \"" + handle +
+                               "\": expected one image, got two");
   }
   images.emplace(handle, image_of(graph, handle, value));
 }
@@ -65,19 +67,23 @@ ImageMap images_of(const Graph& graph, const Hinted<SourcesHint>& sources) {
     return images;
   }
   if (!py::isinstance<py::list>(sources) && !py::isinstance<py::tuple>(sources)) {
-    throw ArgumentTypeError(title(graph) + ": sources: expected a dict or a list, got " + type_name(sources));
+    throw ArgumentTypeError(title(graph) + ": sources: expected a dict or a list, got " +
+                            type_name(sources));
   }
   const auto list = py::reinterpret_borrow<py::sequence>(sources);
   const std::vector<std::string> handles = graph.source_handles();
   if (list.size() != handles.size()) {
-    throw InvalidArgumentError(title(graph) + ": sources: expected " + std::to_string(handles.size()) +
-                               " in the order of source_handles, got " + std::to_string(list.size()));
+    throw InvalidArgumentError(
+        title(graph) + ": sources: expected " + std::to_string(handles.size()) +
+        " in the order of source_handles, got " + std::to_string(list.size()));
   }
-  for (std::size_t i = 0; i < handles.size(); ++i) add(graph, images, handles[i], py::object(list[i]));
+  for (std::size_t i = 0; i < handles.size(); ++i)
+    add(graph, images, handles[i], py::object(list[i]));
   return images;
 }
 
-GraphOutputs encode(const Graph& graph, CommandBuffer& commands, const Hinted<SourcesHint>& sources) {
+GraphOutputs encode(const Graph& graph, CommandBuffer& commands,
+                    const Hinted<SourcesHint>& sources) {
   const ImageMap images = images_of(graph, sources);
   py::gil_scoped_release release;
   return graph.encode(commands, images);
@@ -104,7 +110,8 @@ SizeMap sizes_of(const Graph& graph, const Sizes& sources) {
       sizes[handle] = py::detail::cast_op<ImageSize>(size);
     } else {
       throw ArgumentTypeError(title(graph) + ": source \"" + handle +
-                              "\": expected a size (N, H, W, C), got " + std::string(py::repr(value)));
+                              "\": expected a size (N, H, W, C), got " +
+                              std::string(py::repr(value)));
     }
   }
   return sizes;
@@ -123,27 +130,31 @@ the results that have one and of the exported images.)",
            [](const GraphOutputs& outputs) -> py::typing::Iterator<std::optional<Image>> {
              return py::iter(py::cast(outputs.results));
            })
-      .def("__contains__", [](const GraphOutputs& outputs, const std::string& handle) {
-        return outputs.by_handle.contains(handle);
-      })
-      .def("__getitem__",
-           [](const GraphOutputs& outputs, py::ssize_t index) -> std::optional<Image> {
-             const auto count = static_cast<py::ssize_t>(outputs.results.size());
-             if (index < -count || index >= count) {
-               throw py::index_error("results: expected an index below " + std::to_string(count) +
-                                     ", got " + std::to_string(index));
-             }
-             return outputs.results[static_cast<std::size_t>(index < 0 ? index + count : index)];
-           },
-           py::arg("index"))
-      .def("__getitem__",
-           [](const GraphOutputs& outputs, const std::string& handle) { return outputs[handle]; },
-           py::arg("handle"))
-      .def("__getitem__",
-           [](const GraphOutputs& outputs, const ImageArgument& node) {
-             return outputs[node.node().handle()];
-           },
-           py::arg("node"))
+      .def("__contains__",
+           [](const GraphOutputs& outputs, const std::string& handle) {
+             return outputs.by_handle.contains(handle);
+           })
+      .def(
+          "__getitem__",
+          [](const GraphOutputs& outputs, py::ssize_t index) -> std::optional<Image> {
+            const auto count = static_cast<py::ssize_t>(outputs.results.size());
+            if (index < -count || index >= count) {
+              throw py::index_error("results: expected an index below " + std::to_string(count) +
+                                    ", got " + std::to_string(index));
+            }
+            return outputs.results[static_cast<std::size_t>(index < 0 ? index + count : index)];
+          },
+          py::arg("index"))
+      .def(
+          "__getitem__",
+          [](const GraphOutputs& outputs, const std::string& handle) { return outputs[handle]; },
+          py::arg("handle"))
+      .def(
+          "__getitem__",
+          [](const GraphOutputs& outputs, const ImageArgument& node) {
+            return outputs[node.node().handle()];
+          },
+          py::arg("node"))
       .def("__repr__", [](const GraphOutputs& outputs) {
         return py::str("<mpsnn.GraphOutputs {} by_handle={}>")
             .format(py::cast(outputs.results), py::cast(outputs.by_handle));
@@ -160,7 +171,9 @@ void bind_cost(py::module_& m) {
 using GraphClass = py::class_<Graph>;
 
 void bind_structure(GraphClass& graph) {
-  graph.def_property_readonly("device", &Graph::device, "Where it runs.", py::return_value_policy::copy)
+  graph
+      .def_property_readonly("device", &Graph::device, "Where it runs.",
+                             py::return_value_policy::copy)
       .def_property("label", &Graph::label, &Graph::set_label, "Name for errors and timelines.")
       .def_property_readonly("source_handles", &Graph::source_handles,
                              "Handles of the sources, in the order of a list given to `encode`.")
@@ -171,8 +184,7 @@ void bind_structure(GraphClass& graph) {
       .def_property_readonly("data_sources", &Graph::data_sources,
                              "Every data source, in the order of first use.")
       .def_property_readonly(
-          "nodes",
-          [](const Graph& self) { return wrap(self.nodes()); },
+          "nodes", [](const Graph& self) { return wrap(self.nodes()); },
           "Every filter node, in the order they run.");
 }
 
@@ -200,7 +212,9 @@ void bind_plans(GraphClass& graph) {
   graph
       .def(
           "plan_text",
-          [](const Graph& self, const Sizes& sources) { return self.plan_text(sizes_of(self, sources)); },
+          [](const Graph& self, const Sizes& sources) {
+            return self.plan_text(sizes_of(self, sources));
+          },
           py::arg("sources"), R"(The plan as text: operations, kernels, lifetimes, heap.
 
 Args:
@@ -213,7 +227,9 @@ Raises:
     InvalidArgumentError: As for `encode`.)")
       .def(
           "plan_dot",
-          [](const Graph& self, const Sizes& sources) { return self.plan_dot(sizes_of(self, sources)); },
+          [](const Graph& self, const Sizes& sources) {
+            return self.plan_dot(sizes_of(self, sources));
+          },
           py::arg("sources"), R"(The plan as Graphviz source.
 
 Args:
@@ -226,7 +242,9 @@ Raises:
     InvalidArgumentError: As for `encode`.)")
       .def(
           "cost",
-          [](const Graph& self, const Sizes& sources) { return self.cost(sizes_of(self, sources)); },
+          [](const Graph& self, const Sizes& sources) {
+            return self.cost(sizes_of(self, sources));
+          },
           py::arg("sources"), R"(Heap, FLOPs and operations of one encode.
 
 Args:
@@ -284,7 +302,8 @@ Raises:
                         std::optional<std::vector<bool>> results_are_needed) {
               return Graph(device, nodes_of(result_images), std::move(results_are_needed));
             }),
-            py::arg("device"), py::arg("result_images"), py::arg("results_are_needed") = py::none());
+            py::arg("device"), py::arg("result_images"),
+            py::arg("results_are_needed") = py::none());
   bind_structure(graph);
   bind_encode(graph);
   bind_plans(graph);

@@ -31,7 +31,8 @@ std::vector<py::ssize_t> strides_of(const std::vector<py::ssize_t>& shape, py::s
   return strides;
 }
 
-/// The memory of an image whose work is done; waits without the GIL. Null where the host cannot see it.
+/// The memory of an image whose work is done; waits without the GIL. Null where the host cannot see
+/// it.
 void* finished_data(const Image& image) {
   py::gil_scoped_release release;
   return image.data();
@@ -72,11 +73,16 @@ ImageArray array_protocol(const py::object& self, const py::object& dtype, const
 py::buffer_info buffer(Image& image) {
   void* const data = finished_data(image);
   if (data == nullptr) {
-    throw UnsupportedError("Image \"" + image.label() + "\": its memory is not the host's; use numpy()");
+    throw UnsupportedError("Image \"" + image.label() +
+                           "\": its memory is not the host's; use numpy()");
   }
   const py::dtype dtype = dtype_of(image.format());
   const std::vector<py::ssize_t> shape = shape_of(image);
-  return {data, dtype.itemsize(), std::string(1, dtype.char_()), 4, shape,
+  return {data,
+          dtype.itemsize(),
+          std::string(1, dtype.char_()),
+          4,
+          shape,
           strides_of(shape, dtype.itemsize())};
 }
 
@@ -92,11 +98,12 @@ Image wrap_array(const Device& device, const py::array& array) {
   const std::string what = "Image: array";
   const FloatArray checked = float_array(array, what);
   if (checked.data() != array.data() || !array.writeable()) {
-    throw InvalidArgumentError(what + ": expected a writable array in C order, which can be shared");
+    throw InvalidArgumentError(what +
+                               ": expected a writable array in C order, which can be shared");
   }
   auto owner = std::make_shared<SharedObject>(array);
-  return Image::wrap(device, image_size(array, what), DataType::FLOAT32, const_cast<void*>(array.data()),
-                     std::move(owner));
+  return Image::wrap(device, image_size(array, what), DataType::FLOAT32,
+                     const_cast<void*>(array.data()), std::move(owner));
 }
 
 void write(const Image& image, const ArrayObject& object) {
@@ -115,8 +122,7 @@ void write(const Image& image, const ArrayObject& object) {
 using ImageClass = py::class_<Image>;
 
 void bind_construction(ImageClass& image) {
-  image
-      .def(py::init(&from_array), py::arg("device"), py::arg("array"))
+  image.def(py::init(&from_array), py::arg("device"), py::arg("array"))
       .def(py::init([](const Device& device, const ImageSize& size, DataType format) {
              py::gil_scoped_release release;
              return Image(device, size, format);
@@ -169,7 +175,8 @@ void bind_properties(ImageClass& image) {
 
 void bind_arrays(ImageClass& image) {
   image
-      .def("numpy", &as_array, R"(The image as an array (N, H, W, C). Waits for the work that makes it.
+      .def("numpy", &as_array,
+           R"(The image as an array (N, H, W, C). Waits for the work that makes it.
 
 On the CPU the array is the image's own memory; elsewhere a copy.
 
@@ -195,12 +202,12 @@ Args:
 Raises:
     InvalidArgumentError: The size is another.
     ArgumentTypeError: The array is not of float32.)")
-      .def("__array__", &array_protocol, py::arg("dtype") = py::none(), py::arg("copy") = py::none())
-      .def(
-          "__dlpack__",
-          [](const py::object& self, const py::kwargs& options) -> py::object {
-            return as_array(self).attr("__dlpack__")(**options);
-          })
+      .def("__array__", &array_protocol, py::arg("dtype") = py::none(),
+           py::arg("copy") = py::none())
+      .def("__dlpack__",
+           [](const py::object& self, const py::kwargs& options) -> py::object {
+             return as_array(self).attr("__dlpack__")(**options);
+           })
       .def("__dlpack_device__", [](const py::object& self) -> py::object {
         return as_array(self).attr("__dlpack_device__")();
       });

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The node table as plain data: what the typed classes, stubs and reference pages are generated from.
+// The node table as plain data: what the typed classes, stubs and reference pages are generated
+// from.
 #include "graph/node_table.h"
 
 #include <array>
@@ -88,7 +89,8 @@ Table enum_table() {
   Table list;
   for (const graph::EnumClass& enumeration : graph::enum_classes()) {
     py::dict values;
-    for (const auto& [name, value] : enumeration.enumerators) values[py::str(std::string(name))] = value;
+    for (const auto& [name, value] : enumeration.enumerators)
+      values[py::str(std::string(name))] = value;
     py::dict row;
     row["name"] = enumeration.name;
     row["apple"] = enumeration.apple;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Image and filter nodes. The typed classes (mpsnn.ConvolutionNode …) are Python, generated from the
-// node table; they derive from FilterNode and register themselves by class name.
+// Image and filter nodes. The typed classes (mpsnn.ConvolutionNode …) are Python, generated from
+// the node table; they derive from FilterNode and register themselves by class name.
 #include <optional>
 #include <string>
 #include <vector>
@@ -22,7 +22,8 @@ std::string text_of(py::handle object) { return py::repr(object); }
 
 std::vector<std::int64_t> integers_of(const py::list& items) {
   std::vector<std::int64_t> values;
-  for (const py::handle item : items) values.push_back(py::int_(py::reinterpret_borrow<py::object>(item)));
+  for (const py::handle item : items)
+    values.push_back(py::int_(py::reinterpret_borrow<py::object>(item)));
   return values;
 }
 
@@ -39,7 +40,8 @@ AttributeValue attribute_value(const std::string& name, const py::object& object
   }
   const bool array = py::hasattr(object, "tolist");
   if (!array && !py::isinstance<py::list>(object) && !py::isinstance<py::tuple>(object)) {
-    throw ArgumentTypeError(name + ": expected a number, text or a list of numbers, got " + text_of(object));
+    throw ArgumentTypeError(name + ": expected a number, text or a list of numbers, got " +
+                            text_of(object));
   }
   const py::list items = array ? py::list(object.attr("tolist")()) : py::list(object);
   bool whole = true;
@@ -60,8 +62,9 @@ AttributeMap attributes_of(const Attributes& dict) {
 }
 
 FilterNode make_filter(const std::string& class_name, const std::vector<ImageArgument>& sources,
-                       const Attributes& attributes, std::optional<std::shared_ptr<DataSource>> weights,
-                       const std::string& label, const std::optional<PaddingPolicy>& padding_policy) {
+                       const Attributes& attributes,
+                       std::optional<std::shared_ptr<DataSource>> weights, const std::string& label,
+                       const std::optional<PaddingPolicy>& padding_policy) {
   FilterNode node(class_name, nodes_of(sources), attributes_of(attributes),
                   std::move(weights).value_or(nullptr));
   if (!label.empty()) node.set_label(label);
@@ -81,14 +84,16 @@ struct HandlerHint {  // tools/gen_stubs.py says what it stands for
 /// The handler of training_graph is called while the call runs, on the caller's thread.
 NodeHandler node_handler(const std::optional<Hinted<HandlerHint>>& handler) {
   if (!handler) return nullptr;
-  return [function = *handler](FilterNode& gradient_node, const std::optional<FilterNode>& inference_node,
-                    const std::optional<ImageNode>& inference_source, const ImageNode& gradient_source) {
+  return [function = *handler](
+             FilterNode& gradient_node, const std::optional<FilterNode>& inference_node,
+             const std::optional<ImageNode>& inference_source, const ImageNode& gradient_source) {
     function(wrap(gradient_node), wrap_optional(inference_node), inference_source, gradient_source);
   };
 }
 
-py::typing::List<FilterNode> training_graph(const FilterNode& node, const std::optional<ImageArgument>& source_gradient,
-                        const std::optional<Hinted<HandlerHint>>& handler) {
+py::typing::List<FilterNode> training_graph(const FilterNode& node,
+                                            const std::optional<ImageArgument>& source_gradient,
+                                            const std::optional<Hinted<HandlerHint>>& handler) {
   std::optional<ImageNode> gradient;
   if (source_gradient) gradient = source_gradient->node();
   return wrap(node.training_graph(gradient, node_handler(handler)));
@@ -127,7 +132,9 @@ Returns:
       .def_property_readonly(
           "producer", [](const ImageNode& node) { return wrap_optional(node.producer()); },
           "The filter that makes this image; None for the graph's inputs.")
-      .def("__eq__", [](const ImageNode& a, const ImageNode& b) { return a == b; }, py::is_operator())
+      .def(
+          "__eq__", [](const ImageNode& a, const ImageNode& b) { return a == b; },
+          py::is_operator())
       .def("__hash__", [](const ImageNode& node) { return address(node.record()); })
       .def("__repr__", [](const ImageNode& node) {
         return "mpsnn.ImageNode(" + text_of(py::str(node.handle())) + ")";
@@ -143,8 +150,7 @@ void bind_construction(py::class_<FilterNode>& filter) {
 }
 
 void bind_parameters(py::class_<FilterNode>& filter) {
-  filter
-      .def_property_readonly("class_name", &FilterNode::class_name, "Name of the node's class.")
+  filter.def_property_readonly("class_name", &FilterNode::class_name, "Name of the node's class.")
       .def_property("label", &FilterNode::label, &FilterNode::set_label,
                     "Name for errors, plans and timelines.")
       .def_property_readonly("sources", &FilterNode::sources, "The images that it reads.")
@@ -153,16 +159,21 @@ void bind_parameters(py::class_<FilterNode>& filter) {
                              "Every parameter with its value, defaults included.")
       .def_property_readonly(
           "weights",
-          [](const FilterNode& node) -> py::typing::Optional<DataSource> { return py::cast(node.weights()); },
+          [](const FilterNode& node) -> py::typing::Optional<DataSource> {
+            return py::cast(node.weights());
+          },
           "The data source; None where there is none.")
       .def_property("padding_policy", &FilterNode::padding_policy, &FilterNode::set_padding_policy,
                     "How the result is sized and placed.")
       .def_property("training_style", &FilterNode::training_style, &FilterNode::set_training_style,
                     "When weights are updated from their gradients.")
       .def_property_readonly(
-          "inference_node", [](const FilterNode& node) { return wrap_optional(node.inference_node()); },
+          "inference_node",
+          [](const FilterNode& node) { return wrap_optional(node.inference_node()); },
           "The inference node that a gradient node belongs to; None for others.")
-      .def("__eq__", [](const FilterNode& a, const FilterNode& b) { return a == b; }, py::is_operator())
+      .def(
+          "__eq__", [](const FilterNode& a, const FilterNode& b) { return a == b; },
+          py::is_operator())
       .def("__hash__", [](const FilterNode& node) { return address(node.record()); })
       .def("__repr__", [](const FilterNode& node) {
         return "<mpsnn." + std::string(node.class_name()) + " \"" + node.label() + "\">";

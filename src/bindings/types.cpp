@@ -72,8 +72,9 @@ void bind_enums(py::module_& m) {
       .value("MEAN", ReductionType::MEAN)
       .value("SUM_BY_NON_ZERO_WEIGHTS", ReductionType::SUM_BY_NON_ZERO_WEIGHTS)
       .finalize();
-  py::native_enum<RegularizationType>(m, "RegularizationType", "enum.IntEnum",
-                                      "How an optimizer regularises. Apple: MPSNNRegularizationType.")
+  py::native_enum<RegularizationType>(
+      m, "RegularizationType", "enum.IntEnum",
+      "How an optimizer regularises. Apple: MPSNNRegularizationType.")
       .value("NONE", RegularizationType::NONE)
       .value("L1", RegularizationType::L1)
       .value("L2", RegularizationType::L2)
@@ -85,8 +86,9 @@ void bind_enums(py::module_& m) {
       .value("UPDATE_DEVICE_CPU", TrainingStyle::UPDATE_DEVICE_CPU)
       .value("UPDATE_DEVICE_GPU", TrainingStyle::UPDATE_DEVICE_GPU)
       .finalize();
-  py::native_enum<CommandBufferStatus>(m, "CommandBufferStatus", "enum.IntEnum",
-                                       "Where a command buffer stands. Apple: MTLCommandBufferStatus.")
+  py::native_enum<CommandBufferStatus>(
+      m, "CommandBufferStatus", "enum.IntEnum",
+      "Where a command buffer stands. Apple: MTLCommandBufferStatus.")
       .value("NOT_ENQUEUED", CommandBufferStatus::NOT_ENQUEUED)
       .value("ENQUEUED", CommandBufferStatus::ENQUEUED)
       .value("COMMITTED", CommandBufferStatus::COMMITTED)
@@ -135,9 +137,11 @@ Args:
             return Hinted<MethodHint>(m.attr("PaddingMethod")(policy.method));
           },
           "Bits of `PaddingMethod`.")
-      .def("__eq__", [](const PaddingPolicy& a, const PaddingPolicy& b) { return a == b; },
-           py::is_operator())
-      .def("__hash__", [](const PaddingPolicy& policy) { return std::hash<std::int64_t>()(policy.method); })
+      .def(
+          "__eq__", [](const PaddingPolicy& a, const PaddingPolicy& b) { return a == b; },
+          py::is_operator())
+      .def("__hash__",
+           [](const PaddingPolicy& policy) { return std::hash<std::int64_t>()(policy.method); })
       .def("__repr__", [](const PaddingPolicy& policy) {
         return "PaddingPolicy(" + std::to_string(policy.method) + ")";
       });
@@ -145,7 +149,8 @@ Args:
 
 void bind_loss_descriptor(py::module_& m) {
   const LossDescriptor d;
-  py::class_<LossDescriptor>(m, "LossDescriptor", R"(What a loss computes. Apple: MPSCNNLossDescriptor.
+  py::class_<LossDescriptor>(m, "LossDescriptor",
+                             R"(What a loss computes. Apple: MPSCNNLossDescriptor.
 
 Args:
     loss_type: The loss of one value.
@@ -175,8 +180,9 @@ Args:
       .def_readwrite("epsilon", &LossDescriptor::epsilon)
       .def_readwrite("delta", &LossDescriptor::delta)
       .def_readwrite("reduce_across_batch", &LossDescriptor::reduce_across_batch)
-      .def("__eq__", [](const LossDescriptor& a, const LossDescriptor& b) { return a == b; },
-           py::is_operator())
+      .def(
+          "__eq__", [](const LossDescriptor& a, const LossDescriptor& b) { return a == b; },
+          py::is_operator())
       .def("__repr__", [](const LossDescriptor& descriptor) {
         return py::str("LossDescriptor({!s}, {!s}, weight={})")
             .format(py::cast(descriptor.loss_type), py::cast(descriptor.reduction_type),

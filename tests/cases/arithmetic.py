@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Addition: scales, bias, clamping, broadcasting."""
+"""Addition and subtraction: scales, bias, clamping, broadcasting."""
 
 from __future__ import annotations
 
@@ -24,15 +24,19 @@ PARAMETERS = [
     {"primary_scale": 0.0, "secondary_scale": 1.0},
 ]
 
+NODES = ("AdditionNode", "SubtractionNode")
+
 CASES = (
     [
-        Case("AdditionNode", (size, size))
+        Case(node, (size, size))
+        for node in NODES
         for size in [(1, 1, 1, 1), (1, 1, 7, 3), (3, 5, 4, 5), (2, 8, 8, 16)]
     ]
-    + [Case("AdditionNode", pair) for pair in BROADCAST]
-    + [Case("AdditionNode", (SAME, SAME), parameters) for parameters in PARAMETERS]
+    + [Case(node, pair) for node in NODES for pair in BROADCAST]
+    + [Case(node, (SAME, SAME), parameters) for node in NODES for parameters in PARAMETERS]
     + [
-        Case("AdditionNode", pair, {"primary_scale": 2.0, "secondary_scale": -0.5, "bias": 1.0})
+        Case(node, pair, {"primary_scale": 2.0, "secondary_scale": -0.5, "bias": 1.0})
+        for node in NODES
         for pair in BROADCAST[3:]
     ]
 )

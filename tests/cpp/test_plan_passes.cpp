@@ -206,13 +206,13 @@ TEST_CASE("fusion: a slope below 0 hides the sign, so the gradient keeps the sou
   CHECK_EQ(count(build(0.5), OpId::neuron), 0);
 }
 
-TEST_CASE("layouts: one copy a parameter and layout, made before its first reader") {
+TEST_CASE("layouts: one copy a parameter and layout, kept with the parameter and made before its reader") {
   FakeChooser chooser;
-  chooser.weights_layout = {{OpId::convolution, "blocked"},
-                            {OpId::convolution_data_gradient, "turned"}};
-  const Plan planned = Net().training(false, chooser);
+  chooser.weights_layout = {{OpId::convolution, "blocked"}};
+  Net net;
+  const Plan planned = plan({net.second_conv.result_image()}, true, {image(2, 8, 8, 3)}, chooser);
   CHECK_EQ(labels(planned, OpId::parameter_layout),
-           (Names{"conv0.weights@blocked", "conv1.weights@blocked", "conv1.weights@turned"}));
+           (Names{"conv0.weights@blocked", "conv1.weights@blocked"}));
   const Operation& copy = first(planned, OpId::parameter_layout);
   REQUIRE(copy.inputs.size() == 3 && copy.outputs.size() == 2);
   CHECK_EQ(planned.values[copy.inputs[0]].parameter, std::string("weights"));
@@ -224,6 +224,21 @@ TEST_CASE("layouts: one copy a parameter and layout, made before its first reade
   CHECK(blocked.kind == ValueKind::PARAMETER);
   CHECK_EQ(blocked.desc.layout->name, std::string("blocked"));
   CHECK_EQ(planned.operations[1].inputs[1], copy.outputs[0]);
+}
+
+TEST_CASE("layouts: copies of a parameter that the plan updates are temporaries") {
+  FakeChooser chooser;
+  chooser.weights_layout = {{OpId::convolution, "blocked"},
+                            {OpId::convolution_data_gradient, "turned"}};
+  const Plan planned = Net().training(false, chooser);
+  CHECK_EQ(labels(planned, OpId::parameter_layout),
+           (Names{"conv0.weights@blocked", "conv1.weights@blocked", "conv1.weights@turned"}));
+  for (const Operation& operation : planned.operations) {
+    if (operation.op != OpId::parameter_layout) continue;
+    REQUIRE(operation.inputs.size() == 1 && operation.outputs.size() == 1);
+    CHECK_EQ(planned.values[operation.inputs[0]].parameter, std::string("weights"));
+    CHECK(output(planned, operation).kind == ValueKind::TEMPORARY);
+  }
   CHECK(index_of(planned, OpId::optimizer_adam, "conv1.weights") >
         index_of(planned, OpId::parameter_layout, "conv1.weights@turned"));
 }

@@ -71,7 +71,7 @@ bool same_bits(const std::vector<Values>& a, const std::vector<Values>& b) {
 }
 
 std::vector<std::shared_ptr<Optimizer>> optimizers() {
-  return {std::make_shared<OptimizerAdam>(1e-2), std::make_shared<OptimizerStochasticGradientDescent>(1e-2, 0.9)};
+  return {std::make_shared<OptimizerAdam>(1e-2), std::make_shared<OptimizerStochasticGradientDescent>(2e-4, 0.9)};
 }
 
 }  // namespace

@@ -310,11 +310,13 @@ AT_EXIT = {
         print("handled")
     """,
     "a cycle through a handler": """
-        keep = [commands]
-        commands.encode_host_function("cycle", lambda: keep)
-        commands.add_completed_handler(lambda _: (keep, print("handled", flush=True)))
-        commands.commit()
-        del commands, keep
+        def record(commands, keep):
+            keep.append(commands)
+            commands.encode_host_function("cycle", lambda: keep)
+            commands.add_completed_handler(lambda _: (keep, print("handled", flush=True)))
+            commands.commit()
+        record(commands, [])
+        del commands
     """,
     "an exception on the way out": """
         commands.encode_host_function("slow", lambda: time.sleep(0.2))

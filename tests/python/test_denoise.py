@@ -42,8 +42,13 @@ def pictures(count: int, edge: int = 32, seed: int = 0) -> DataSet:
 
 def options(epochs: int, **changes: object) -> TrainOptions:
     values = dict(
-        epochs=epochs, batch=2, learning_rate=3e-3, refresh_every=0, validate_every=2,
-        checkpoint_every=1, model=SMALL,
+        epochs=epochs,
+        batch=2,
+        learning_rate=3e-3,
+        refresh_every=0,
+        validate_every=2,
+        checkpoint_every=1,
+        model=SMALL,
     )
     return TrainOptions(**{**values, **changes})  # type: ignore[arg-type]
 
@@ -110,9 +115,7 @@ def test_interrupt_in_the_middle_of_an_epoch_resumes_bit_exactly(tmp_path: Path)
     assert trainer.interrupted
     assert trainer.state.epoch == 1
     assert trainer.state.batch > 0
-    rest, _ = train(
-        lambda _: data, None, options(4), archive=archive, resume=True, progress=False
-    )
+    rest, _ = train(lambda _: data, None, options(4), archive=archive, resume=True, progress=False)
     for a, b in zip(weights_of(whole), weights_of(rest), strict=True):
         assert np.array_equal(a, b)
 
@@ -228,7 +231,11 @@ def test_resume_refuses_other_options(tmp_path: Path) -> None:
     train(lambda _: data, None, options(1), archive=archive, progress=False)
     with pytest.raises(mps.InvalidArgumentError, match="batch: expected 2 .* got 4"):
         train(
-            lambda _: data, None, options(2, batch=4), archive=archive, resume=True,
+            lambda _: data,
+            None,
+            options(2, batch=4),
+            archive=archive,
+            resume=True,
             progress=False,
         )
 

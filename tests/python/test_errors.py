@@ -137,7 +137,7 @@ def test_bad_sources(cpu: mps.Device, name: str) -> None:
 
 
 def test_an_image_of_another_device(cpu: mps.Device) -> None:
-    with pytest.raises(mps.InvalidArgumentError, match='"noisy".*"cpu".*"null"'):
+    with pytest.raises(mps.InvalidArgumentError, match=r'"noisy".*"cpu".*"null"'):
         encode(graph_of(cpu), {"noisy": mps.Image(mps.Device("null"), GOOD)})
 
 

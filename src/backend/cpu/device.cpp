@@ -18,6 +18,7 @@
 
 #include "backend/cpu/kernels.h"
 #include "backend/cpu/parallel.h"
+#include "backend/cpu/simd.h"
 #include "backend/host/host_queue.h"
 #include "base/check.h"
 
@@ -51,19 +52,6 @@ std::string processor_name() {
   }
 #endif
   return "CPU";
-}
-
-/// The widest instructions that our own kernels use here (simd.h's clones).
-std::string_view instruction_set() {
-#if defined(__x86_64__)
-  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl")) return "avx512";
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return "avx2";
-  return "sse2";
-#elif defined(__aarch64__)
-  return "neon";
-#else
-  return "scalar";
-#endif
 }
 
 std::size_t physical_memory() {
@@ -117,7 +105,7 @@ class CpuDevice final : public Device {
     const int threads = thread_count();
     info_.kind = "cpu";
     info_.name = str(processor_name(), ", ", threads, threads == 1 ? " thread, " : " threads, ",
-                     instruction_set());
+                     name_of_instructions());
     info_.memory_bytes = physical_memory();
     info_.unified_memory = true;
   }

@@ -15,20 +15,23 @@ constexpr KernelRow kRows[] = {
     ROW(convolution, "few_outputs", convolution_few_outputs),
     ROW(convolution, "narrow_depthwise", convolution_narrow_depthwise),
 #if defined(MPSNN_WITH_ONEDNN)
+    ROW(convolution, "winograd", convolution_winograd),
     ROW(convolution, "onednn", convolution_onednn),
 #endif
     ROW(convolution, "plain", convolution_plain),
     ROW(convolution_data_gradient, "narrow_depthwise", convolution_data_gradient_narrow_depthwise),
 #if defined(MPSNN_WITH_ONEDNN)
+    ROW(convolution_data_gradient, "winograd", convolution_data_gradient_winograd),
     ROW(convolution_data_gradient, "onednn", convolution_data_gradient_onednn),
 #endif
     ROW(convolution_data_gradient, "plain", convolution_data_gradient_plain),
-    ROW(convolution_weights_gradient, "few_outputs", convolution_weights_gradient_few_outputs),
+    ROW(convolution_weights_gradient, "direct", convolution_weights_gradient_direct),
 #if defined(MPSNN_WITH_ONEDNN)
     ROW(convolution_weights_gradient, "onednn", convolution_weights_gradient_onednn),
 #endif
     ROW(convolution_weights_gradient, "plain", convolution_weights_gradient_plain),
 #if defined(MPSNN_WITH_ONEDNN)
+    ROW(parameter_layout, "winograd", parameter_layout_winograd),
     ROW(parameter_layout, "onednn", parameter_layout_onednn),  // each makes the layouts of its own kernels
 #endif
     ROW(parameter_layout, "plain", parameter_layout_plain),

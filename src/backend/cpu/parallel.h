@@ -23,6 +23,13 @@ inline int thread_count() {
 #endif
 }
 
+/// Sets them for the calling thread.
+inline void set_thread_count([[maybe_unused]] int threads) {
+#if defined(MPSNN_WITH_OPENMP)
+  omp_set_num_threads(threads);
+#endif
+}
+
 /// Calls fn(begin, end) for ranges that together are [0, n), none of them empty, at once on several
 /// threads if each gets `grain` items. fn must not throw, and what it computes for an item must not
 /// depend on the range: results are then the same on any number of threads.

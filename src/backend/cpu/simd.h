@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <cstring>
+#include <string_view>
 
 #if defined(__has_feature)
 #if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || __has_feature(memory_sanitizer)
@@ -38,6 +39,11 @@
 #define MPSNN_INLINE inline __attribute__((always_inline))
 
 namespace mpsnn::backend::cpu {
+
+/// Whether a Vec is one register, and there are 32 of them (AVX-512).
+bool has_wide_registers() noexcept;
+/// "avx512", "avx2", "neon" …: what the clones that run here use.
+std::string_view name_of_instructions() noexcept;
 
 /// Sixteen floats: one register of AVX-512, two of AVX2, four of SSE2 and NEON. Never passed by value,
 /// so that no calling convention depends on the processor.

@@ -50,10 +50,7 @@ void lower_addition(Lowering& to) {
   to.add(OpId::addition, {to.source(0), to.source(1)}, {to.result()}, to.node().attributes);
 }
 
-void lower_gradient(Lowering& to) {
-  const bool secondary = is_secondary(to.node());
-  const double scale =
-      get_float(to.node().attributes, secondary ? "secondary_scale" : "primary_scale");
+void lower_scaled(Lowering& to, double scale) {
   if (scale == 1.0 && to.result_can_be(to.source(0))) {
     to.result_is(to.source(0));  // the identity: no operation, no memory
   } else {
@@ -61,10 +58,36 @@ void lower_gradient(Lowering& to) {
   }
 }
 
-FilterNode make_gradient(const GradientQuery& query) {
+double scale_of(const FilterRecord& node) {
+  return get_float(node.attributes, is_secondary(node) ? "secondary_scale" : "primary_scale");
+}
+
+void lower_addition_gradient(Lowering& to) { lower_scaled(to, scale_of(to.node())); }
+
+void lower_subtraction_gradient(Lowering& to) {
+  const double scale = scale_of(to.node());
+  lower_scaled(to, is_secondary(to.node()) ? -scale : scale);
+}
+
+AttributeMap gradient_attributes(const GradientQuery& query) {
   AttributeMap attributes = shared_attributes(query.forward, {"primary_scale", "secondary_scale"});
   attributes["is_secondary_source_filter"] = query.source == 1;
-  return FilterNode("AdditionGradientNode", gradient_then_sources(query), std::move(attributes));
+  return attributes;
+}
+
+FilterNode make_addition_gradient(const GradientQuery& query) {
+  return FilterNode("AdditionGradientNode", gradient_then_sources(query), gradient_attributes(query));
+}
+
+void lower_subtraction(Lowering& to) {
+  AttributeMap attributes = to.node().attributes;
+  attributes["secondary_scale"] = -get_float(attributes, "secondary_scale");
+  to.add(OpId::addition, {to.source(0), to.source(1)}, {to.result()}, attributes);
+}
+
+FilterNode make_subtraction_gradient(const GradientQuery& query) {
+  return FilterNode("SubtractionGradientNode", gradient_then_sources(query),
+                    gradient_attributes(query));
 }
 
 AttributeSpec number(std::string_view name, std::string_view doc, double value) {
@@ -90,6 +113,21 @@ std::vector<SourceSpec> binary_sources() {
       {.name = "secondary_source", .doc = "image of the same size, or 1 where it is broadcast"}};
 }
 
+std::vector<SourceSpec> gradient_sources() {
+  return {{.name = "source_gradient", .doc = "gradient of the forward node's result"},
+          {.name = "primary_source", .doc = "its primary source; only the size is used"},
+          {.name = "secondary_source", .doc = "its secondary source; only the size is used"}};
+}
+
+std::vector<AttributeSpec> gradient_parameters() {
+  return {number("primary_scale", "the forward node's factor of the primary source", 1.0),
+          number("secondary_scale", "the forward node's factor of the secondary source", 1.0),
+          {.name = "is_secondary_source_filter",
+           .type = AttributeType::BOOL,
+           .doc = "the gradient is that of the secondary source",
+           .default_value = false}};
+}
+
 constexpr std::string_view kAdditionDoc =
     R"(result = clamp(primary_scale * primary + secondary_scale * secondary + bias, minimum_value, maximum_value).
 
@@ -97,6 +135,12 @@ constexpr std::string_view kAdditionDoc =
 broadcast. Error at encode where the sizes differ and neither is 1.
 
 **Unlike Apple**: the graph heeds the scales (Apple's graph was measured to ignore primary_scale).)";
+
+constexpr std::string_view kSubtractionDoc =
+    R"(result = clamp(primary_scale * primary - secondary_scale * secondary + bias, minimum_value, maximum_value).
+
+**Result size**: as AdditionNode's; a source whose size is 1 along a dimension is broadcast. Error at encode
+where the sizes differ and neither is 1.)";
 
 }  // namespace
 
@@ -112,7 +156,7 @@ std::vector<NodeClass> arithmetic_nodes() {
        .check = check_bounds,
        .shape = forward_shape,
        .lower = lower_addition,
-       .gradient_of = make_gradient},
+       .gradient_of = make_addition_gradient},
       {.name = "AdditionGradientNode",
        .apple = "MPSNNAdditionGradientNode",
        .family = "arithmetic",
@@ -120,21 +164,34 @@ std::vector<NodeClass> arithmetic_nodes() {
        .doc = "result = scale of that source * source_gradient, summed over the dimensions along "
               "which the "
               "source was broadcast. Bias and clamping are ignored, as Apple does.",
-       .sources = {{.name = "source_gradient", .doc = "gradient of the addition's result"},
-                   {.name = "primary_source",
-                    .doc = "the addition's primary source; only its size is used"},
-                   {.name = "secondary_source",
-                    .doc = "its secondary source; only its size is used"}},
-       .attributes = {number("primary_scale", "the addition's factor of the primary source", 1.0),
-                      number("secondary_scale", "the addition's factor of the secondary source",
-                             1.0),
-                      {.name = "is_secondary_source_filter",
-                       .type = AttributeType::BOOL,
-                       .doc = "the gradient is that of the secondary source",
-                       .default_value = false}},
+       .sources = gradient_sources(),
+       .attributes = gradient_parameters(),
        .gradient = true,
        .shape = gradient_shape,
-       .lower = lower_gradient},
+       .lower = lower_addition_gradient},
+      {.name = "SubtractionNode",
+       .apple = "MPSNNSubtractionNode",
+       .family = "arithmetic",
+       .brief = "The scaled difference of two images",
+       .doc = kSubtractionDoc,
+       .sources = binary_sources(),
+       .attributes = binary_attributes(),
+       .check = check_bounds,
+       .shape = forward_shape,
+       .lower = lower_subtraction,
+       .gradient_of = make_subtraction_gradient},
+      {.name = "SubtractionGradientNode",
+       .apple = "MPSNNSubtractionGradientNode",
+       .family = "arithmetic",
+       .brief = "Gradient of one source of a subtraction",
+       .doc = "result = scale of that source * source_gradient, negated for the secondary source, "
+              "summed over the dimensions along which the source was broadcast. Bias and clamping "
+              "are ignored, as Apple does.",
+       .sources = gradient_sources(),
+       .attributes = gradient_parameters(),
+       .gradient = true,
+       .shape = gradient_shape,
+       .lower = lower_subtraction_gradient},
   };
 }
 

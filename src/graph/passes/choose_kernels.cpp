@@ -1,4 +1,7 @@
 // SPDX-License-Identifier: MIT
+#include <map>
+#include <set>
+#include <string>
 #include <utility>
 
 #include "base/check.h"
@@ -13,6 +16,9 @@ class Chooser {
 
   void run() {
     std::vector<Operation> operations = std::move(draft_.plan.operations);
+    for (const Operation& operation : operations) {
+      if (operation.optimizer != nullptr) updated_.insert(operation.inputs[0]);
+    }
     for (Operation& operation : operations) {
       choose(operation);
       use_layouts(operation);
@@ -51,12 +57,14 @@ class Chooser {
     }
   }
 
-  /// The copy of a parameter in a layout: one a plan, however many operations read it.
+  /// The copy of a parameter in a layout: one a plan, however many operations read it. Where the plan
+  /// updates the parameter, a kept copy would be stale at every run: it is a temporary then.
   ValueId copy_in_layout(ValueId parameter, const std::shared_ptr<const Layout>& layout) {
     const Value original = draft_.plan.values[parameter];
     check_internal(original.kind == ValueKind::PARAMETER,
                    "only parameters are kept in a kernel's layout");
     const std::string name = str(original.parameter, '@', layout->name);
+    if (updated_.contains(parameter)) return fresh_copy(parameter, name, layout);
     const std::size_t values_before = draft_.plan.values.size();
     const ValueId copy = draft_.parameter(original.data_source, name,
                                           {original.desc.type, original.desc.dims, layout});
@@ -65,20 +73,39 @@ class Chooser {
         draft_.parameter(original.data_source, original.parameter + ".version", counter_desc());
     const ValueId copy_version =
         draft_.parameter(original.data_source, name + ".version", counter_desc());
+    add_copying({parameter, version, copy_version}, {copy, copy_version});
+    return copy;
+  }
+
+  ValueId fresh_copy(ValueId parameter, const std::string& name,
+                     const std::shared_ptr<const Layout>& layout) {
+    const auto [known, is_new] = fresh_.try_emplace({parameter, name}, kNoValue);
+    if (!is_new) return known->second;
+    const Value original = draft_.plan.values[parameter];
+    const ValueId copy =
+        draft_.add_value(str(original.name, '@', layout->name),
+                         {original.desc.type, original.desc.dims, layout}, ValueKind::TEMPORARY);
+    known->second = copy;
+    add_copying({parameter}, {copy});
+    return copy;
+  }
+
+  void add_copying(std::vector<ValueId> inputs, std::vector<ValueId> outputs) {
     Operation operation{.op = OpId::parameter_layout,
-                        .label = draft_.plan.values[copy].name,
+                        .label = draft_.plan.values[outputs[0]].name,
                         .node_class = {},
                         .attributes = {},
-                        .inputs = {parameter, version, copy_version},
-                        .outputs = {copy, copy_version},
+                        .inputs = std::move(inputs),
+                        .outputs = std::move(outputs),
                         .kernel = nullptr,
                         .optimizer = nullptr};
     choose(operation);
     done_.push_back(std::move(operation));
-    return copy;
   }
 
   Draft& draft_;
+  std::set<ValueId> updated_;  // parameters that an optimizer of this plan writes
+  std::map<std::pair<ValueId, std::string>, ValueId> fresh_;
   std::vector<Operation> done_;
 };
 

@@ -12,7 +12,7 @@ from cases import Case
 from oracles import Array, Oracle, Parameters
 
 
-def unclamped(case: Case, sources: list[Array], _parameters: Parameters) -> Array:
+def unclamped_sum(case: Case, sources: list[Array], _parameters: Parameters) -> Array:
     """P primary_scale + s secondary_scale + bias."""
     primary, secondary = sources
     a = case.attributes
@@ -20,11 +20,28 @@ def unclamped(case: Case, sources: list[Array], _parameters: Parameters) -> Arra
     return scaled + a.get("bias", 0.0)
 
 
+def unclamped_difference(case: Case, sources: list[Array], _parameters: Parameters) -> Array:
+    """P primary_scale - s secondary_scale + bias."""
+    primary, secondary = sources
+    a = case.attributes
+    scaled = primary * a.get("primary_scale", 1.0) - secondary * a.get("secondary_scale", 1.0)
+    return scaled + a.get("bias", 0.0)
+
+
+def clamped(case: Case, values: Array) -> Array:
+    """Between minimum_value and maximum_value."""
+    a = case.attributes
+    return jnp.clip(values, a.get("minimum_value", -np.inf), a.get("maximum_value", np.inf))
+
+
 def addition(case: Case, sources: list[Array], parameters: Parameters) -> Array:
     """The sum, clamped."""
-    a = case.attributes
-    low, high = a.get("minimum_value", -np.inf), a.get("maximum_value", np.inf)
-    return jnp.clip(unclamped(case, sources, parameters), low, high)
+    return clamped(case, unclamped_sum(case, sources, parameters))
+
+
+def subtraction(case: Case, sources: list[Array], parameters: Parameters) -> Array:
+    """The difference, clamped."""
+    return clamped(case, unclamped_difference(case, sources, parameters))
 
 
 def gradient_terms(_case: Case, shapes: Mapping[str, tuple[int, ...]]) -> int:
@@ -34,5 +51,8 @@ def gradient_terms(_case: Case, shapes: Mapping[str, tuple[int, ...]]) -> int:
 
 # Gradients ignore bias and clamping, as Apple's do.
 ORACLES = {
-    "AdditionNode": Oracle(addition, differentiable=unclamped, gradient_terms=gradient_terms)
+    "AdditionNode": Oracle(addition, differentiable=unclamped_sum, gradient_terms=gradient_terms),
+    "SubtractionNode": Oracle(
+        subtraction, differentiable=unclamped_difference, gradient_terms=gradient_terms
+    ),
 }

@@ -185,8 +185,8 @@ Fit fits_convolution_weights_gradient_onednn(const KernelQuery& query) {
   return fit_of(description, description ? description.diff_weights_desc() : memory::desc());
 }
 
-// The gradient is made in oneDNN's order and put into the plain one, which optimizers share: asked for
-// the plain order itself, oneDNN computes several times slower than the two steps together.
+// The gradient is made in oneDNN's order and put into the plain one, which optimizers share: for the plain
+// order itself oneDNN has only its reference kernel.
 std::shared_ptr<Kernel> prepare_convolution_weights_gradient_onednn(const KernelQuery& query) {
   const ConvolutionCase c = read_convolution(query);
   const auto description = backward_weights(c);

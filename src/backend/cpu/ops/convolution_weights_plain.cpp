@@ -15,13 +15,13 @@
 namespace mpsnn::backend::cpu {
 namespace {
 
-// Outputs whose gradients are made together. Times two registers of inputs: eight accumulators.
+// Outputs whose gradients are made together; times one or two Vecs of inputs: eight accumulators.
 constexpr std::int64_t kOutputs = 4;
 constexpr std::int64_t kParts = 16;
 // Partial gradients up to this many floats (64 KiB) stay in the caches of a core.
 constexpr std::int64_t kMaxPartialWeights = 16 << 10;
-// Above, oneDNN fills its registers.
-constexpr std::int64_t kFewOutputs = 8;
+// Below, a row is over before its sums, which live in registers, have paid for their way to memory.
+constexpr std::int64_t kLongRow = 16;
 
 /// Columns that meet in one kernel column.
 struct Pair {
@@ -33,6 +33,7 @@ struct WeightsGradient {
   AxisTaps y;
   std::vector<std::vector<Pair>> pairs;  // by kernel column
   std::int64_t output_blocks, items;     // item: group, block of outputs, kernel row
+  bool two_vecs = has_wide_registers();  // of inputs; AVX2's registers hold one
   std::int64_t parts;
   ColumnSum bias;
 
@@ -103,9 +104,9 @@ MPSNN_INLINE void add_last_products(const Products& p, std::int64_t lanes) {
 }
 
 template <int Outputs>
-MPSNN_INLINE void add_all_products(Products p, std::int64_t inputs) {
+MPSNN_INLINE void add_all_products(Products p, std::int64_t inputs, bool two_vecs) {
   std::int64_t first = 0;
-  for (; first + 2 * kLanes <= inputs; first += 2 * kLanes, p.source += 2 * kLanes, p.weights += 2 * kLanes) {
+  for (; two_vecs && first + 2 * kLanes <= inputs; first += 2 * kLanes, p.source += 2 * kLanes, p.weights += 2 * kLanes) {
     add_products<Outputs, 2>(p);
   }
   for (; first + kLanes <= inputs; first += kLanes, p.source += kLanes, p.weights += kLanes) {
@@ -114,12 +115,12 @@ MPSNN_INLINE void add_all_products(Products p, std::int64_t inputs) {
   if (first < inputs) add_last_products<Outputs>(p, inputs - first);
 }
 
-MPSNN_SIMD void add_row(const Products& p, std::int64_t outputs, std::int64_t inputs) {
+MPSNN_SIMD void add_row(const Products& p, std::int64_t outputs, std::int64_t inputs, bool two_vecs) {
   switch (outputs) {
-    case 1: return add_all_products<1>(p, inputs);
-    case 2: return add_all_products<2>(p, inputs);
-    case 3: return add_all_products<3>(p, inputs);
-    default: return add_all_products<4>(p, inputs);
+    case 1: return add_all_products<1>(p, inputs, two_vecs);
+    case 2: return add_all_products<2>(p, inputs, two_vecs);
+    case 3: return add_all_products<3>(p, inputs, two_vecs);
+    default: return add_all_products<4>(p, inputs, two_vecs);
   }
 }
 
@@ -147,7 +148,7 @@ void add_item(const WeightsGradient& w, const Item& item, const float* gradient_
              .source = source_row + item.group * inputs, .source_end = source_end, .gradient_stride = c.outputs,
              .source_stride = c.inputs, .weights = weights + output * filter + (item.ky * c.x.kernel + kx) * inputs,
              .filter = filter},
-            item.outputs, inputs);
+            item.outputs, inputs, w.two_vecs);
   }
 }
 
@@ -215,16 +216,25 @@ std::shared_ptr<Kernel> prepare_convolution_weights_gradient_plain(const KernelQ
   }, scratch);
 }
 
-Fit fits_convolution_weights_gradient_few_outputs(const KernelQuery& query) {
+// The cases in which the plain kernel was measured to be as fast as oneDNN or faster (it makes the plain
+// order at once): inputs fill registers, sums stay in them for long rows, and the weights in the caches.
+Fit fits_convolution_weights_gradient_direct(const KernelQuery& query) {
   const Fit fit = fits_convolution_case(query, /*zero_only=*/false);
   if (!fit.yes) return fit;
   const ConvolutionCase c = read_convolution(query);
-  if (c.groups == 1 && c.outputs <= kFewOutputs) return {};
-  return Fit::no(str("expected 1 group and at most ", kFewOutputs, " outputs, got ", c.groups, " and ", c.outputs));
+  constexpr std::int64_t kFewOutputs = 8, kManyOutputs = 32, kMaxTaps = 9, kMaxWeights = 1 << 20;
+  const bool outputs_fit = c.outputs <= kFewOutputs ? c.groups == 1 : c.outputs >= kManyOutputs;
+  if (c.inputs_a_group() % kLanes != 0) return Fit::no(str("expected a multiple of ", kLanes, " inputs a group"));
+  if (!outputs_fit || (c.groups > 1 && c.outputs_a_group() < kOutputs)) {
+    return Fit::no(str("expected at most ", kFewOutputs, " outputs of one group, or ", kManyOutputs, " and more, ",
+                       kOutputs, " or more a group"));
+  }
+  if (c.x.result < kLongRow) return Fit::no(str("expected rows of ", kLongRow, " columns or more"));
+  if (c.taps() <= kMaxTaps && c.weights() <= kMaxWeights) return {};
+  return Fit::no(str("expected at most ", kMaxTaps, " taps and ", kMaxWeights, " weights"));
 }
 
-// The plain kernel is the fast one there: see the file's head.
-std::shared_ptr<Kernel> prepare_convolution_weights_gradient_few_outputs(const KernelQuery& query) {
+std::shared_ptr<Kernel> prepare_convolution_weights_gradient_direct(const KernelQuery& query) {
   return prepare_convolution_weights_gradient_plain(query);
 }
 

@@ -16,23 +16,8 @@
 namespace mpsnn::backend::cpu {
 namespace {
 
-/// parameter, its version, the copy's version -> copy, copy's version.
-enum { PARAMETER = 0, PARAMETER_VERSION = 1, COPY_VERSION = 2, COPY = 0, NEW_COPY_VERSION = 1 };
-
-/// Runs `make` unless the copy is of the parameter's version already.
-class CopyIfStale final : public Kernel {
- public:
-  explicit CopyIfStale(std::shared_ptr<Kernel> make) : make_(std::move(make)) { scratch_bytes = make_->scratch_bytes; }
-  void run(const KernelArgs& args) const override {
-    const std::int64_t version = *args.input<std::int64_t>(PARAMETER_VERSION);
-    if (*args.input<std::int64_t>(COPY_VERSION) == version) return;
-    make_->run(args);
-    *args.output<std::int64_t>(NEW_COPY_VERSION) = version;
-  }
-
- private:
-  std::shared_ptr<Kernel> make_;
-};
+/// parameter, its version?, the copy's version? -> copy, copy's version?
+enum { PARAMETER = 0, COPY = 0 };
 
 template <class Wanted>
 const Wanted* wanted_layout(const KernelQuery& query) {
@@ -69,6 +54,17 @@ void fill_block(const BlockedLayout& layout, std::int64_t group, std::int64_t bl
 }
 
 }  // namespace
+
+void CopyIfStale::run(const KernelArgs& args) const {
+  if (args.inputs.size() < 3) {  // the copy lives in this run only
+    make_->run(args);
+    return;
+  }
+  const std::int64_t version = *args.input<std::int64_t>(1);
+  if (*args.input<std::int64_t>(2) == version) return;
+  make_->run(args);
+  *args.output<std::int64_t>(1) = version;
+}
 
 BlockedLayout::BlockedLayout(const ConvolutionCase& c, bool outputs_are_blocked)
     : groups(c.groups), taps(c.taps()), inputs(c.inputs_a_group()), outputs(c.outputs_a_group()),

@@ -3,6 +3,9 @@
 // that are summed in the same registers, lie together.
 #pragma once
 
+#include <memory>
+#include <utility>
+
 #include "backend/cpu/ops/convolution.h"
 #include "base/kernel.h"
 
@@ -20,6 +23,18 @@ struct BlockedLayout final : Layout {
   std::int64_t blocks() const noexcept;
   /// Floats of one block.
   std::int64_t block_size() const noexcept;
+};
+
+/// Runs `make` unless the copy is of the parameter's version already. Without versions it always does.
+class CopyIfStale final : public Kernel {
+ public:
+  explicit CopyIfStale(std::shared_ptr<Kernel> make) : make_(std::move(make)) {
+    scratch_bytes = make_->scratch_bytes;
+  }
+  void run(const KernelArgs& args) const override;
+
+ private:
+  std::shared_ptr<Kernel> make_;
 };
 
 }  // namespace mpsnn::backend::cpu

@@ -13,6 +13,9 @@
 namespace mpsnn::backend::cpu {
 
 #if defined(MPSNN_WITH_ONEDNN)
+MPSNN_CPU_ROW(convolution_winograd);
+MPSNN_CPU_ROW(convolution_data_gradient_winograd);
+MPSNN_CPU_ROW(parameter_layout_winograd);
 MPSNN_CPU_ROW(convolution_onednn);
 MPSNN_CPU_ROW(convolution_data_gradient_onednn);
 MPSNN_CPU_ROW(convolution_weights_gradient_onednn);
@@ -23,7 +26,7 @@ MPSNN_CPU_ROW(convolution_narrow_depthwise);
 MPSNN_CPU_ROW(convolution_plain);
 MPSNN_CPU_ROW(convolution_data_gradient_narrow_depthwise);
 MPSNN_CPU_ROW(convolution_data_gradient_plain);
-MPSNN_CPU_ROW(convolution_weights_gradient_few_outputs);
+MPSNN_CPU_ROW(convolution_weights_gradient_direct);
 MPSNN_CPU_ROW(convolution_weights_gradient_plain);
 MPSNN_CPU_ROW(parameter_layout_plain);
 MPSNN_CPU_ROW(neuron_plain);
