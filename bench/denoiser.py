@@ -10,10 +10,12 @@ batch 1. PyTorch runs eager, channels-last, float32. Both get 2 threads and a pr
 from __future__ import annotations
 
 import argparse
+import itertools
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+
 from harness import Contestant, PeakMemory, compare, report
 
 WIDTHS = (32, 64, 128)
@@ -36,7 +38,7 @@ def pictures(case: str) -> dict[str, np.ndarray[Any, Any]]:
 
 
 def ours(case: str) -> tuple[Callable[[], object], PeakMemory]:
-    """mpsnn's step."""
+    """Our step."""
     import mpsnn as mps
     from mpsnn.apps.denoise.model import ModelOptions, build_inference, build_net, build_training
 
@@ -95,7 +97,8 @@ def torch_step(case: str) -> tuple[Callable[[], object], PeakMemory]:
         optimizer.zero_grad(set_to_none=True)
         output = net(torch.cat(inputs, 1).contiguous(memory_format=torch.channels_last))
         loss = f.mse_loss(output, clean) + f.mse_loss(
-            f.conv2d(output, edges, padding=2, groups=3), f.conv2d(clean, edges, padding=2, groups=3)
+            f.conv2d(output, edges, padding=2, groups=3),
+            f.conv2d(clean, edges, padding=2, groups=3),
         )
         loss.backward()
         optimizer.step()
@@ -111,7 +114,7 @@ def _torch_net() -> Any:
 
     def stage(channels: list[int]) -> nn.Sequential:
         layers: list[nn.Module] = []
-        for inputs, outputs in zip(channels, channels[1:], strict=False):
+        for inputs, outputs in itertools.pairwise(channels):
             layers += [nn.Conv2d(inputs, outputs, 3, padding=1), nn.ReLU(inplace=True)]
         return nn.Sequential(*layers)
 
@@ -120,7 +123,10 @@ def _torch_net() -> Any:
             super().__init__()
             before = (12, *WIDTHS)
             self.down = nn.ModuleList(
-                [stage([inputs] + [width] * 3) for inputs, width in zip(before, WIDTHS, strict=False)]
+                [
+                    stage([inputs] + [width] * 3)
+                    for inputs, width in zip(before, WIDTHS, strict=False)
+                ]
             )
             self.bottom = stage([WIDTHS[-1]] * 4)
             self.up = nn.ModuleList(
@@ -143,6 +149,7 @@ def _torch_net() -> Any:
 
 
 def main() -> None:
+    """Compares, or measures one contestant."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=4.0)

@@ -41,10 +41,13 @@ class PeakMemory:
         self._before = resident("VmRSS")
 
     def mebibytes(self) -> float:
+        """MiB of the peak so far."""
         return resident("VmHWM") - self._before
 
 
-def report(step: Callable[[], object], memory: PeakMemory, *, seconds: float, warm: int = 3) -> None:
+def report(
+    step: Callable[[], object], memory: PeakMemory, *, seconds: float, warm: int = 3
+) -> None:
     """Runs `step` for about so many seconds and prints the JSON line that `compare` reads."""
     for _ in range(warm):
         step()
@@ -68,9 +71,13 @@ class Contestant:
     memory: list[float] = field(default_factory=list)
 
     def run(self) -> None:
+        """Measures once more, in a process of its own."""
         environment = {**os.environ, "OMP_NUM_THREADS": THREADS, "MKL_NUM_THREADS": THREADS}
         done = subprocess.run(
-            [sys.executable, *self.command], capture_output=True, text=True, env=environment,
+            [sys.executable, *self.command],
+            capture_output=True,
+            text=True,
+            env=environment,
             check=False,
         )
         if done.returncode != 0:

@@ -106,11 +106,12 @@ def check_imports(name: str, text: str) -> Iterator[str]:
     if name == "python/mpsnn/cli.py":
         return
     for node in ast.walk(ast.parse(text)):
-        names: list[str] = []
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             names = [f"{node.module}.{alias.name}" for alias in node.names]
+        else:
+            continue
         for imported in names:
             if imported.startswith("mpsnn.apps"):
                 yield f"{name}:{node.lineno}: the library imports an application: {imported}"

@@ -15,9 +15,9 @@ namespace mpsnn {
 /// Collects objects and writes them as one file. Apple: NSKeyedArchiver.
 class KeyedArchiver {
  public:
-  /// Adds a graph under a key: its nodes, data sources with their latest weights on the graph's device,
-  /// optimizers and moments. Data sources shared by graphs are stored once. Waits for committed work.
-  /// Throws InvalidArgumentError for an empty or repeated key.
+  /// Adds a graph under a key: its nodes, data sources with their latest weights on the graph's
+  /// device, optimizers and moments. Data sources shared by graphs are stored once. Waits for
+  /// committed work. Throws InvalidArgumentError for an empty or repeated key.
   void encode(const std::string& key, const Graph& graph);
   /// Free text beside the objects.
   void set_metadata(const std::string& key, std::string value);

@@ -51,11 +51,12 @@ class Device {
   void synchronize() const;
 
   /// The latest values of a data source's parameter on this device ("weights", "bias",
-  /// "weights.momentum" …), float32; the initial ones if it was never used here. Waits for committed
-  /// work. Throws InvalidArgumentError for an unknown name.
+  /// "weights.momentum" …), float32; the initial ones if it was never used here. Waits for
+  /// committed work. Throws InvalidArgumentError for an unknown name.
   std::vector<float> read_parameter(const DataSource& source, const std::string& parameter) const;
   /// Replaces them; takes effect for work encoded afterwards. Waits for committed work.
-  void write_parameter(DataSource& source, const std::string& parameter, std::span<const float> values) const;
+  void write_parameter(DataSource& source, const std::string& parameter,
+                       std::span<const float> values) const;
   /// Names of the parameters and optimizer moments that the data source has here.
   std::vector<std::string> parameter_names(const DataSource& source) const;
   /// Updates made to the data source here. Adam's t.
@@ -79,7 +80,8 @@ class Image {
   Image(const Device& device, ImageSize size, DataType format, const void* data);
   /// Shares the caller's memory (64-byte aligned is fastest; CPU only: UnsupportedError elsewhere);
   /// `owner` is held for as long as the image or work on it lives.
-  static Image wrap(const Device& device, ImageSize size, DataType format, void* data, std::shared_ptr<void> owner);
+  static Image wrap(const Device& device, ImageSize size, DataType format, void* data,
+                    std::shared_ptr<void> owner);
 
   const ImageSize& size() const;
   DataType format() const;
@@ -101,10 +103,17 @@ class Image {
   std::shared_ptr<runtime::ImageState> state_;
 };
 
-enum class CommandBufferStatus : std::int32_t { NOT_ENQUEUED = 0, ENQUEUED = 1, COMMITTED = 2, SCHEDULED = 3, COMPLETED = 4, ERROR = 5 };
+enum class CommandBufferStatus : std::int32_t {
+  NOT_ENQUEUED = 0,
+  ENQUEUED = 1,
+  COMMITTED = 2,
+  SCHEDULED = 3,
+  COMPLETED = 4,
+  ERROR = 5
+};
 
-/// Runs what is committed, in order, on its own thread or stream. The heap of temporaries belongs to
-/// the queue: buffers in flight share it. Destruction waits. Apple: MTLCommandQueue.
+/// Runs what is committed, in order, on its own thread or stream. The heap of temporaries belongs
+/// to the queue: buffers in flight share it. Destruction waits. Apple: MTLCommandQueue.
 class CommandQueue {
  public:
   explicit CommandQueue(const Device& device, const std::string& label = "");
@@ -130,10 +139,11 @@ class CommandBuffer {
 
   /// Hands everything recorded to the queue and ends recording. Throws StateError the second time.
   void commit();
-  /// Hands over what is recorded so far; recording goes on in the same object, temporaries stay valid.
+  /// Hands over what is recorded so far; recording goes on in the same object, temporaries stay
+  /// valid.
   void commit_and_continue();
-  /// Waits for all that this buffer committed, earlier pieces included; throws the first failure with
-  /// the label of its command. Throws StateError if nothing was committed.
+  /// Waits for all that this buffer committed, earlier pieces included; throws the first failure
+  /// with the label of its command. Throws StateError if nothing was committed.
   void wait_until_completed() const;
   void wait_until_scheduled() const;
   CommandBufferStatus status() const;
@@ -147,7 +157,8 @@ class CommandBuffer {
   void encode_host_function(std::string label, std::function<void()> function);
 
   const std::shared_ptr<runtime::CommandBufferState>& state() const noexcept { return state_; }
-  explicit CommandBuffer(std::shared_ptr<runtime::CommandBufferState> state) : state_(std::move(state)) {}
+  explicit CommandBuffer(std::shared_ptr<runtime::CommandBufferState> state)
+      : state_(std::move(state)) {}
 
  private:
   std::shared_ptr<runtime::CommandBufferState> state_;

@@ -27,9 +27,9 @@ struct GraphOutputs {
 /// from several threads at once, each on its own command buffer. Apple: MPSNNGraph.
 class Graph {
  public:
-  /// `results_are_needed[i]` false: the image itself is not wanted, only the weight updates on the way.
-  /// Throws InvalidArgumentError: no results, a result that no node makes, two sources with one
-  /// handle, a source without one, lengths that differ.
+  /// `results_are_needed[i]` false: the image itself is not wanted, only the weight updates on the
+  /// way. Throws InvalidArgumentError: no results, a result that no node makes, two sources with
+  /// one handle, a source without one, lengths that differ.
   Graph(const Device& device, std::vector<ImageNode> result_images,
         std::optional<std::vector<bool>> results_are_needed = std::nullopt);
 
@@ -46,8 +46,8 @@ class Graph {
   std::vector<std::shared_ptr<DataSource>> data_sources() const;
   std::vector<FilterNode> nodes() const;  // in the order they run
 
-  /// Records the graph on the command buffer. Sources by handle; sizes are checked, nothing runs yet.
-  /// Throws InvalidArgumentError naming the source or node: missing or unknown source, wrong
+  /// Records the graph on the command buffer. Sources by handle; sizes are checked, nothing runs
+  /// yet. Throws InvalidArgumentError naming the source or node: missing or unknown source, wrong
   /// channels, sizes that do not fit; ArgumentTypeError for a wrong element type.
   GraphOutputs encode(CommandBuffer& commands, const std::map<std::string, Image>& sources) const;
 
@@ -58,7 +58,11 @@ class Graph {
   /// The nodes as Graphviz source (no sizes needed).
   std::string dot() const;
   /// Bytes of temporaries and FLOPs of one encode at these sizes.
-  struct Cost { std::size_t heap_bytes = 0; std::uint64_t flops = 0; std::size_t operations = 0; };
+  struct Cost {
+    std::size_t heap_bytes = 0;
+    std::uint64_t flops = 0;
+    std::size_t operations = 0;
+  };
   Cost cost(const std::map<std::string, ImageSize>& sources) const;
 
   struct Impl;

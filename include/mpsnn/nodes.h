@@ -528,9 +528,9 @@ class AdditionNode : public FilterNode {
 
 /// Options of AdditionGradientNode.
 struct AdditionGradientNodeOptions {
-  /// The addition's factor of the primary source.
+  /// The forward node's factor of the primary source.
   double primary_scale = 1.0;
-  /// The addition's factor of the secondary source.
+  /// The forward node's factor of the secondary source.
   double secondary_scale = 1.0;
   /// The gradient is that of the secondary source.
   bool is_secondary_source_filter = false;
@@ -550,6 +550,79 @@ class AdditionGradientNode : public FilterNode {
                        const ImageNode& secondary_source,
                        const AdditionGradientNodeOptions& options = {})
       : FilterNode("AdditionGradientNode", detail::Images{source_gradient, primary_source, secondary_source},
+                   detail::Attributes()
+                       .set("primary_scale", options.primary_scale)
+                       .set("secondary_scale", options.secondary_scale)
+                       .set("is_secondary_source_filter", options.is_secondary_source_filter).map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+};
+
+/// Options of SubtractionNode.
+struct SubtractionNodeOptions {
+  /// Factor of the primary source.
+  double primary_scale = 1.0;
+  /// Factor of the secondary source.
+  double secondary_scale = 1.0;
+  /// Added to each value.
+  double bias = 0.0;
+  /// Smaller results become this.
+  double minimum_value = -detail::kFloatMax;
+  /// Larger results become this.
+  double maximum_value = detail::kFloatMax;
+  /// Name for errors, plans and timelines; empty: a name is made.
+  std::string label = {};
+};
+
+/// The scaled difference of two images.
+///
+/// result = clamp(primary_scale * primary - secondary_scale * secondary + bias, minimum_value,
+/// maximum_value).
+///
+/// **Result size**: as AdditionNode's; a source whose size is 1 along a dimension is broadcast.
+/// Error at encode where the sizes differ and neither is 1.
+///
+/// Apple: MPSNNSubtractionNode.
+class SubtractionNode : public FilterNode {
+ public:
+  SubtractionNode(const ImageNode& primary_source, const ImageNode& secondary_source,
+                  const SubtractionNodeOptions& options = {})
+      : FilterNode("SubtractionNode", detail::Images{primary_source, secondary_source},
+                   detail::Attributes()
+                       .set("primary_scale", options.primary_scale)
+                       .set("secondary_scale", options.secondary_scale)
+                       .set("bias", options.bias)
+                       .set("minimum_value", options.minimum_value)
+                       .set("maximum_value", options.maximum_value).map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+};
+
+/// Options of SubtractionGradientNode.
+struct SubtractionGradientNodeOptions {
+  /// The forward node's factor of the primary source.
+  double primary_scale = 1.0;
+  /// The forward node's factor of the secondary source.
+  double secondary_scale = 1.0;
+  /// The gradient is that of the secondary source.
+  bool is_secondary_source_filter = false;
+  /// Name for errors, plans and timelines; empty: a name is made.
+  std::string label = {};
+};
+
+/// Gradient of one source of a subtraction.
+///
+/// result = scale of that source * source_gradient, negated for the secondary source, summed over
+/// the dimensions along which the source was broadcast. Bias and clamping are ignored, as Apple
+/// does.
+///
+/// Apple: MPSNNSubtractionGradientNode.
+class SubtractionGradientNode : public FilterNode {
+ public:
+  SubtractionGradientNode(const ImageNode& source_gradient, const ImageNode& primary_source,
+                          const ImageNode& secondary_source,
+                          const SubtractionGradientNodeOptions& options = {})
+      : FilterNode("SubtractionGradientNode", detail::Images{source_gradient, primary_source, secondary_source},
                    detail::Attributes()
                        .set("primary_scale", options.primary_scale)
                        .set("secondary_scale", options.secondary_scale)

@@ -36,6 +36,8 @@ __all__ = [
     "NeuronReLUNode",
     "PoolingMaxGradientNode",
     "PoolingMaxNode",
+    "SubtractionGradientNode",
+    "SubtractionNode",
     "UpsamplingBilinearGradientNode",
     "UpsamplingBilinearNode",
     "UpsamplingNearestGradientNode",
@@ -871,11 +873,11 @@ class AdditionGradientNode(FilterNode):
     Apple: MPSNNAdditionGradientNode.
 
     Args:
-        source_gradient: Gradient of the addition's result.
-        primary_source: The addition's primary source; only its size is used.
-        secondary_source: Its secondary source; only its size is used.
-        primary_scale: The addition's factor of the primary source.
-        secondary_scale: The addition's factor of the secondary source.
+        source_gradient: Gradient of the forward node's result.
+        primary_source: Its primary source; only the size is used.
+        secondary_source: Its secondary source; only the size is used.
+        primary_scale: The forward node's factor of the primary source.
+        secondary_scale: The forward node's factor of the secondary source.
         is_secondary_source_filter: The gradient is that of the secondary source.
         label: Name for errors, plans and timelines; empty: a name is made.
 
@@ -910,12 +912,154 @@ class AdditionGradientNode(FilterNode):
 
     @property
     def primary_scale(self) -> float:
-        """The addition's factor of the primary source."""
+        """The forward node's factor of the primary source."""
         return cast("float", self.attributes["primary_scale"])
 
     @property
     def secondary_scale(self) -> float:
-        """The addition's factor of the secondary source."""
+        """The forward node's factor of the secondary source."""
+        return cast("float", self.attributes["secondary_scale"])
+
+    @property
+    def is_secondary_source_filter(self) -> bool:
+        """The gradient is that of the secondary source."""
+        return cast("bool", self.attributes["is_secondary_source_filter"])
+
+
+class SubtractionNode(FilterNode):
+    """The scaled difference of two images.
+
+    result = clamp(primary_scale * primary - secondary_scale * secondary + bias, minimum_value,
+    maximum_value).
+
+    **Result size**: as AdditionNode's; a source whose size is 1 along a dimension is broadcast.
+    Error at encode where the sizes differ and neither is 1.
+
+    Apple: MPSNNSubtractionNode.
+
+    Args:
+        primary_source: Any image.
+        secondary_source: Image of the same size, or 1 where it is broadcast.
+        primary_scale: Factor of the primary source.
+        secondary_scale: Factor of the secondary source.
+        bias: Added to each value.
+        minimum_value: Smaller results become this.
+        maximum_value: Larger results become this.
+        label: Name for errors, plans and timelines; empty: a name is made.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+        UnsupportedError: A value is not supported yet.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        primary_source: ImageNode | FilterNode,
+        secondary_source: ImageNode | FilterNode,
+        primary_scale: float = 1.0,
+        secondary_scale: float = 1.0,
+        bias: float = 0.0,
+        minimum_value: float = -_FLOAT_MAX,
+        maximum_value: float = _FLOAT_MAX,
+        *,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            "SubtractionNode",
+            [primary_source, secondary_source],
+            _given(
+                primary_scale=primary_scale,
+                secondary_scale=secondary_scale,
+                bias=bias,
+                minimum_value=minimum_value,
+                maximum_value=maximum_value,
+            ),
+            label=label,
+        )
+
+    @property
+    def primary_scale(self) -> float:
+        """Factor of the primary source."""
+        return cast("float", self.attributes["primary_scale"])
+
+    @property
+    def secondary_scale(self) -> float:
+        """Factor of the secondary source."""
+        return cast("float", self.attributes["secondary_scale"])
+
+    @property
+    def bias(self) -> float:
+        """Added to each value."""
+        return cast("float", self.attributes["bias"])
+
+    @property
+    def minimum_value(self) -> float:
+        """Smaller results become this."""
+        return cast("float", self.attributes["minimum_value"])
+
+    @property
+    def maximum_value(self) -> float:
+        """Larger results become this."""
+        return cast("float", self.attributes["maximum_value"])
+
+
+class SubtractionGradientNode(FilterNode):
+    """Gradient of one source of a subtraction.
+
+    result = scale of that source * source_gradient, negated for the secondary source, summed over
+    the dimensions along which the source was broadcast. Bias and clamping are ignored, as Apple
+    does.
+
+    Apple: MPSNNSubtractionGradientNode.
+
+    Args:
+        source_gradient: Gradient of the forward node's result.
+        primary_source: Its primary source; only the size is used.
+        secondary_source: Its secondary source; only the size is used.
+        primary_scale: The forward node's factor of the primary source.
+        secondary_scale: The forward node's factor of the secondary source.
+        is_secondary_source_filter: The gradient is that of the secondary source.
+        label: Name for errors, plans and timelines; empty: a name is made.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+        UnsupportedError: A value is not supported yet.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        source_gradient: ImageNode | FilterNode,
+        primary_source: ImageNode | FilterNode,
+        secondary_source: ImageNode | FilterNode,
+        primary_scale: float = 1.0,
+        secondary_scale: float = 1.0,
+        *,
+        is_secondary_source_filter: bool = False,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            "SubtractionGradientNode",
+            [source_gradient, primary_source, secondary_source],
+            _given(
+                primary_scale=primary_scale,
+                secondary_scale=secondary_scale,
+                is_secondary_source_filter=is_secondary_source_filter,
+            ),
+            label=label,
+        )
+
+    @property
+    def primary_scale(self) -> float:
+        """The forward node's factor of the primary source."""
+        return cast("float", self.attributes["primary_scale"])
+
+    @property
+    def secondary_scale(self) -> float:
+        """The forward node's factor of the secondary source."""
         return cast("float", self.attributes["secondary_scale"])
 
     @property
@@ -1232,6 +1376,8 @@ for _class in (
     UpsamplingBilinearGradientNode,
     AdditionNode,
     AdditionGradientNode,
+    SubtractionNode,
+    SubtractionGradientNode,
     ConcatenationNode,
     ConcatenationGradientNode,
     ForwardLossNode,

@@ -19,8 +19,10 @@ std::exception_ptr translate(const std::exception_ptr& failure, std::string_view
     std::rethrow_exception(failure);
   } catch (const Error& error) {
     if (std::string_view(error.what()).find(label) != std::string_view::npos) return failure;
-    if (dynamic_cast<const DeviceLostError*>(&error)) return make<DeviceLostError>(label, error.what());
-    if (dynamic_cast<const OutOfMemoryError*>(&error)) return make<OutOfMemoryError>(label, error.what());
+    if (dynamic_cast<const DeviceLostError*>(&error))
+      return make<DeviceLostError>(label, error.what());
+    if (dynamic_cast<const OutOfMemoryError*>(&error))
+      return make<OutOfMemoryError>(label, error.what());
     return make<DeviceError>(label, error.what());
   } catch (const std::bad_alloc&) {
     return make<OutOfMemoryError>(label, "the host's memory ran out");

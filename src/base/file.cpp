@@ -22,7 +22,8 @@ namespace {
 constexpr std::size_t kWriteLimit = std::size_t{1} << 30;
 
 [[noreturn]] void fail(const std::string& path, std::string_view what, int error) {
-  throw FileError("\"" + path + "\": " + std::string(what) + ": " + std::generic_category().message(error));
+  throw FileError("\"" + path + "\": " + std::string(what) + ": " +
+                  std::generic_category().message(error));
 }
 
 class Descriptor {
@@ -65,7 +66,8 @@ std::string resolve(const std::string& path) {
   const std::filesystem::path target(path);
   const auto status = std::filesystem::status(target, error);
   if (!std::filesystem::exists(status)) return path;
-  if (!std::filesystem::is_regular_file(status)) throw FileError("\"" + path + "\": cannot write: not a regular file");
+  if (!std::filesystem::is_regular_file(status))
+    throw FileError("\"" + path + "\": cannot write: not a regular file");
   const auto real = std::filesystem::canonical(target, error);
   if (error) fail(path, "cannot write", error.value());
   return real.string();
@@ -87,7 +89,8 @@ std::pair<int, std::string> create_beside(const std::filesystem::path& target) {
   std::random_device random;
   for (int attempt = 0; attempt < kAttempts; ++attempt) {
     std::filesystem::path name = target;
-    name.replace_filename("." + target.filename().string() + "." + std::to_string(random()) + ".tmp");
+    name.replace_filename("." + target.filename().string() + "." + std::to_string(random()) +
+                          ".tmp");
     const int file = ::open(name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
     if (file >= 0) return {file, name.string()};
     if (errno != EEXIST) break;
@@ -97,7 +100,7 @@ std::pair<int, std::string> create_beside(const std::filesystem::path& target) {
 
 /// A file that is replaced keeps its mode; a new one has what the process's mask gave it.
 void copy_mode(const std::string& target, int file) {
-  struct stat info {};
+  struct stat info{};
   if (::stat(target.c_str(), &info) != 0) return;
   if (::fchmod(file, info.st_mode & 0777) != 0) fail(target, "cannot set the mode", errno);
 }
@@ -113,7 +116,7 @@ void sync_folder(const std::filesystem::path& folder) {
 MappedFile::MappedFile(const std::string& path) {
   const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   if (file.get() < 0) fail(path, "cannot open", errno);
-  struct stat info {};
+  struct stat info{};
   if (::fstat(file.get(), &info) != 0) fail(path, "cannot read", errno);
   if (!S_ISREG(info.st_mode)) throw FileError("\"" + path + "\": cannot read: not a regular file");
   size_ = static_cast<std::size_t>(info.st_size);
@@ -127,7 +130,8 @@ MappedFile::~MappedFile() {
   if (data_) ::munmap(const_cast<std::byte*>(data_), size_);
 }
 
-void write_file_atomically(const std::string& path, std::span<const std::span<const std::byte>> parts) {
+void write_file_atomically(const std::string& path,
+                           std::span<const std::span<const std::byte>> parts) {
   const std::string target = resolve(path);
   const auto [number, name] = create_beside(target);
   Descriptor file(number);
@@ -136,7 +140,8 @@ void write_file_atomically(const std::string& path, std::span<const std::span<co
   copy_mode(target, file.get());
   if (::fsync(file.get()) != 0) fail(path, "cannot write", errno);
   if (file.close() != 0) fail(path, "cannot write", errno);
-  if (::rename(temporary.path().c_str(), target.c_str()) != 0) fail(path, "cannot rename into place", errno);
+  if (::rename(temporary.path().c_str(), target.c_str()) != 0)
+    fail(path, "cannot rename into place", errno);
   temporary.keep();
   const std::filesystem::path folder = std::filesystem::path(target).parent_path();
   sync_folder(folder.empty() ? "." : folder);

@@ -27,6 +27,7 @@ class MappedFile {
 /// Writes the parts one after another to a temporary file beside `path`, forces it to the disk and
 /// renames it: a reader, or a crash, sees the old contents or the new ones. A symbolic link is
 /// followed. Throws FileError; the temporary file is removed then.
-void write_file_atomically(const std::string& path, std::span<const std::span<const std::byte>> parts);
+void write_file_atomically(const std::string& path,
+                           std::span<const std::span<const std::byte>> parts);
 
 }  // namespace mpsnn::base

@@ -67,9 +67,11 @@ class Parser {
     std::string got = "the end";
     if (at_ < text_.size()) {
       const auto byte = static_cast<unsigned char>(text_[at_]);
-      got = byte >= 0x20 && byte < 0x7F ? std::string("'") + text_[at_] + "'" : "byte " + std::to_string(byte);
+      got = byte >= 0x20 && byte < 0x7F ? std::string("'") + text_[at_] + "'"
+                                        : "byte " + std::to_string(byte);
     }
-    throw ArchiveError("JSON: byte " + std::to_string(at_) + ": expected " + std::string(expected) + ", got " + got);
+    throw ArchiveError("JSON: byte " + std::to_string(at_) + ": expected " + std::string(expected) +
+                       ", got " + got);
   }
 
   char peek() const noexcept { return at_ < text_.size() ? text_[at_] : '\0'; }
@@ -82,7 +84,9 @@ class Parser {
   }
 
   void skip_space() noexcept {
-    while (at_ < text_.size() && std::string_view(" \t\n\r").find(text_[at_]) != std::string_view::npos) ++at_;
+    while (at_ < text_.size() &&
+           std::string_view(" \t\n\r").find(text_[at_]) != std::string_view::npos)
+      ++at_;
   }
 
   Json parse_value(std::size_t depth) {
@@ -91,13 +95,20 @@ class Parser {
     }
     skip_space();
     switch (peek()) {
-      case '{': return parse_object(depth);
-      case '[': return parse_array(depth);
-      case '"': return parse_string();
-      case 't': return parse_word("true", true);
-      case 'f': return parse_word("false", false);
-      case 'n': return parse_word("null", Json());
-      default: return parse_number();
+      case '{':
+        return parse_object(depth);
+      case '[':
+        return parse_array(depth);
+      case '"':
+        return parse_string();
+      case 't':
+        return parse_word("true", true);
+      case 'f':
+        return parse_word("false", false);
+      case 'n':
+        return parse_word("null", Json());
+      default:
+        return parse_number();
     }
   }
 
@@ -133,7 +144,8 @@ class Parser {
       skip_space();
       if (!accept(':')) fail("':'");
       if (object.contains(key)) {
-        throw ArchiveError("JSON: byte " + std::to_string(key_at) + ": key \"" + key + "\" stands twice");
+        throw ArchiveError("JSON: byte " + std::to_string(key_at) + ": key \"" + key +
+                           "\" stands twice");
       }
       Json value = parse_value(depth + 1);
       object.emplace(std::move(key), std::move(value));
@@ -147,7 +159,8 @@ class Parser {
     ++at_;
     std::string out;
     while (!accept('"')) {
-      if (at_ == text_.size() || static_cast<unsigned char>(text_[at_]) < 0x20) fail("a character or '\"'");
+      if (at_ == text_.size() || static_cast<unsigned char>(text_[at_]) < 0x20)
+        fail("a character or '\"'");
       if (accept('\\')) {
         parse_escape(out);
         continue;
@@ -181,8 +194,10 @@ class Parser {
   std::uint32_t parse_hex4() {
     const std::string_view digits = text_.substr(at_, 4);
     std::uint32_t value = 0;
-    const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value, 16);
-    if (digits.size() != 4 || error != std::errc() || end != digits.data() + 4) fail("four hexadecimal digits");
+    const auto [end, error] =
+        std::from_chars(digits.data(), digits.data() + digits.size(), value, 16);
+    if (digits.size() != 4 || error != std::errc() || end != digits.data() + 4)
+      fail("four hexadecimal digits");
     at_ += 4;
     return value;
   }
@@ -250,7 +265,8 @@ void write_string(std::string& out, std::string_view text) {
 }
 
 void write_double(std::string& out, double value) {
-  if (!std::isfinite(value)) throw InvalidArgumentError("JSON: expected a finite number, got infinity or NaN");
+  if (!std::isfinite(value))
+    throw InvalidArgumentError("JSON: expected a finite number, got infinity or NaN");
   std::array<char, 32> text{};
   const auto end = std::to_chars(text.data(), text.data() + text.size(), value).ptr;
   const std::string_view digits(text.data(), static_cast<std::size_t>(end - text.data()));
@@ -292,8 +308,8 @@ void write(std::string& out, const Json& value) {
 }  // namespace
 
 std::string_view Json::type_name() const noexcept {
-  constexpr std::array<std::string_view, 7> kNames = {"null",     "true or false", "an integer", "a number",
-                                                      "a string", "an array",      "an object"};
+  constexpr std::array<std::string_view, 7> kNames = {
+      "null", "true or false", "an integer", "a number", "a string", "an array", "an object"};
   return kNames[value_.index()];
 }
 
@@ -314,12 +330,15 @@ bool is_utf8(std::string_view text) noexcept {
   return true;
 }
 
-void JsonField::fail(const std::string& problem) const { throw ArchiveError(path_ + ": " + problem); }
+void JsonField::fail(const std::string& problem) const {
+  throw ArchiveError(path_ + ": " + problem);
+}
 
 template <class T>
 const T& JsonField::as(std::string_view expected) const {
   const T* found = value_->get_if<T>();
-  if (!found) fail("expected " + std::string(expected) + ", got " + std::string(value_->type_name()));
+  if (!found)
+    fail("expected " + std::string(expected) + ", got " + std::string(value_->type_name()));
   return *found;
 }
 
@@ -345,7 +364,8 @@ std::optional<JsonField> JsonField::find(std::string_view key) const {
 JsonField JsonField::at(std::size_t index) const {
   const auto& items = as<Json::Array>("an array");
   if (index >= items.size()) {
-    fail("expected at least " + std::to_string(index + 1) + " elements, got " + std::to_string(items.size()));
+    fail("expected at least " + std::to_string(index + 1) + " elements, got " +
+         std::to_string(items.size()));
   }
   return {items[index], path_ + "[" + std::to_string(index) + "]"};
 }
@@ -353,8 +373,8 @@ JsonField JsonField::at(std::size_t index) const {
 std::int64_t JsonField::integer(std::int64_t least, std::int64_t most) const {
   const auto value = as<std::int64_t>("an integer");
   if (value < least || value > most) {
-    fail("expected an integer from " + std::to_string(least) + " to " + std::to_string(most) + ", got " +
-         std::to_string(value));
+    fail("expected an integer from " + std::to_string(least) + " to " + std::to_string(most) +
+         ", got " + std::to_string(value));
   }
   return value;
 }
@@ -368,7 +388,8 @@ std::size_t JsonField::index(std::size_t count) const {
 }
 
 double JsonField::number() const {
-  if (const std::int64_t* whole = value_->get_if<std::int64_t>()) return static_cast<double>(*whole);
+  if (const std::int64_t* whole = value_->get_if<std::int64_t>())
+    return static_cast<double>(*whole);
   return as<double>("a number");
 }
 

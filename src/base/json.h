@@ -22,19 +22,21 @@ class Json {
   using Array = std::vector<Json>;
   using Object = std::map<std::string, Json, std::less<>>;
 
-  Json() = default;  // null
-  Json(bool value) : value_(value) {}                      // NOLINT: a value stands for its JSON
-  Json(int value) : value_(std::int64_t{value}) {}         // NOLINT
-  Json(std::int64_t value) : value_(value) {}              // NOLINT
-  Json(double value) : value_(value) {}                    // NOLINT: must be finite
-  Json(std::string value) : value_(std::move(value)) {}    // NOLINT
+  Json() = default;                                      // null
+  Json(bool value) : value_(value) {}                    // NOLINT: a value stands for its JSON
+  Json(int value) : value_(std::int64_t{value}) {}       // NOLINT
+  Json(std::int64_t value) : value_(value) {}            // NOLINT
+  Json(double value) : value_(value) {}                  // NOLINT: must be finite
+  Json(std::string value) : value_(std::move(value)) {}  // NOLINT
   Json(std::string_view value) : value_(std::string(value)) {}  // NOLINT
-  Json(const char* value) : value_(std::string(value)) {}  // NOLINT
-  Json(Array value) : value_(std::move(value)) {}          // NOLINT
-  Json(Object value) : value_(std::move(value)) {}         // NOLINT
+  Json(const char* value) : value_(std::string(value)) {}       // NOLINT
+  Json(Array value) : value_(std::move(value)) {}               // NOLINT
+  Json(Object value) : value_(std::move(value)) {}              // NOLINT
 
   template <class T>
-  const T* get_if() const noexcept { return std::get_if<T>(&value_); }
+  const T* get_if() const noexcept {
+    return std::get_if<T>(&value_);
+  }
   bool is_null() const noexcept { return std::holds_alternative<std::monostate>(value_); }
   /// "an object", "an integer" …: for errors.
   std::string_view type_name() const noexcept;
@@ -48,7 +50,8 @@ class Json {
 /// Arrays and objects may be nested this deep.
 inline constexpr std::size_t kJsonDepthLimit = 64;
 
-/// Reads one value that fills the whole text. Throws ArchiveError with the byte where it went wrong.
+/// Reads one value that fills the whole text. Throws ArchiveError with the byte where it went
+/// wrong.
 Json parse_json(std::string_view text);
 
 /// The text of a value, without spaces; doubles so that they read back the same and as doubles.
@@ -58,8 +61,9 @@ std::string to_string(const Json& value);
 /// true where the bytes are well-formed UTF-8 (no surrogates, no overlong forms).
 bool is_utf8(std::string_view text) noexcept;
 
-/// A value of a document that is being checked, with the path that leads to it. Every accessor throws
-/// ArchiveError `graphs.net.nodes[3].class: expected a string, got an integer` where it does not fit.
+/// A value of a document that is being checked, with the path that leads to it. Every accessor
+/// throws ArchiveError `graphs.net.nodes[3].class: expected a string, got an integer` where it does
+/// not fit.
 class JsonField {
  public:
   JsonField(const Json& value, std::string path) : value_(&value), path_(std::move(path)) {}

@@ -14,7 +14,8 @@
 namespace mpsnn::base {
 namespace {
 
-static_assert(std::endian::native == std::endian::little, "tensors are stored as they lie in memory");
+static_assert(std::endian::native == std::endian::little,
+              "tensors are stored as they lie in memory");
 
 /// The limit of the format's own library.
 constexpr std::size_t kHeaderLimit = 100'000'000;
@@ -45,10 +46,12 @@ std::optional<std::size_t> bytes_of(std::string_view dtype) noexcept {
 std::string text_of(std::size_t number) { return std::to_string(number); }
 
 /// Elements of a shape times bytes of one; none where that does not fit in 64 bits.
-std::optional<std::size_t> bytes_of(std::span<const std::int64_t> shape, std::size_t element) noexcept {
+std::optional<std::size_t> bytes_of(std::span<const std::int64_t> shape,
+                                    std::size_t element) noexcept {
   std::size_t bytes = element;
   for (const std::int64_t extent : shape) {
-    if (__builtin_mul_overflow(bytes, static_cast<std::size_t>(extent), &bytes)) return std::nullopt;
+    if (__builtin_mul_overflow(bytes, static_cast<std::size_t>(extent), &bytes))
+      return std::nullopt;
   }
   return bytes;
 }
@@ -62,7 +65,8 @@ TensorView parse_tensor(const JsonField& entry, std::span<const std::byte> data)
   for (std::size_t i = 0; i < shape.size(); ++i) tensor.shape.push_back(shape.at(i).integer(0));
   if (offsets.size() != 2) offsets.fail("expected 2 numbers, got " + text_of(offsets.size()));
   const auto limit = static_cast<std::int64_t>(data.size());
-  const std::int64_t begin = offsets.at(0).integer(0, limit), end = offsets.at(1).integer(begin, limit);
+  const std::int64_t begin = offsets.at(0).integer(0, limit),
+                     end = offsets.at(1).integer(begin, limit);
   const std::optional<std::size_t> wanted = bytes_of(tensor.shape, *element);
   const auto size = static_cast<std::size_t>(end - begin);
   if (!wanted || *wanted != size) {
@@ -87,13 +91,14 @@ std::uint64_t header_length(std::span<const std::byte> bytes) {
     throw ArchiveError("not a safetensors file: expected a header length and a JSON header");
   }
   if (length > bytes.size() - sizeof length) {
-    throw ArchiveError("truncated: expected a header of " + std::to_string(length) + " bytes, got " +
-                       text_of(bytes.size() - sizeof length));
+    throw ArchiveError("truncated: expected a header of " + std::to_string(length) +
+                       " bytes, got " + text_of(bytes.size() - sizeof length));
   }
   return length;
 }
 
-std::string header_for(const std::vector<TensorToWrite>& tensors, const std::map<std::string, std::string>& metadata) {
+std::string header_for(const std::vector<TensorToWrite>& tensors,
+                       const std::map<std::string, std::string>& metadata) {
   Json::Object header;
   if (!metadata.empty()) {
     Json::Object texts;
@@ -110,7 +115,9 @@ std::string header_for(const std::vector<TensorToWrite>& tensors, const std::map
                                                               {"shape", std::move(shape)},
                                                               {"data_offsets", std::move(offsets)}})
                            .second;
-    if (!added) throw InvalidArgumentError("tensor \"" + tensor.name + "\": expected names that differ, got it twice");
+    if (!added)
+      throw InvalidArgumentError("tensor \"" + tensor.name +
+                                 "\": expected names that differ, got it twice");
     offset = end;
   }
   std::string text = to_string(header);
@@ -121,7 +128,8 @@ std::string header_for(const std::vector<TensorToWrite>& tensors, const std::map
 
 }  // namespace
 
-SafetensorsFile::SafetensorsFile(const std::string& path) : file_(std::make_unique<MappedFile>(path)) {
+SafetensorsFile::SafetensorsFile(const std::string& path)
+    : file_(std::make_unique<MappedFile>(path)) {
   const std::span<const std::byte> bytes = file_->bytes();
   try {
     const std::uint64_t length = header_length(bytes);
@@ -150,7 +158,8 @@ void SafetensorsFile::parse_header(std::string_view header, std::span<const std:
   const std::byte* expected = data.data();
   for (const auto& [range, name] : ranges) {
     if (range.data() != expected) {
-      throw ArchiveError("tensor \"" + std::string(name) + "\": its bytes overlap others or leave a gap");
+      throw ArchiveError("tensor \"" + std::string(name) +
+                         "\": its bytes overlap others or leave a gap");
     }
     expected = range.data() + range.size();
   }
@@ -164,16 +173,19 @@ void write_safetensors(const std::string& path, std::vector<TensorToWrite> tenso
                        const std::map<std::string, std::string>& metadata) {
   for (const TensorToWrite& tensor : tensors) {
     const std::optional<std::size_t> element = bytes_of(tensor.dtype);
-    if (!element || bytes_of(tensor.shape, *element) != tensor.bytes.size() || tensor.name == kMetadataKey) {
-      throw InternalError("tensor \"" + tensor.name + "\": its bytes do not fit its shape and type");
+    if (!element || bytes_of(tensor.shape, *element) != tensor.bytes.size() ||
+        tensor.name == kMetadataKey) {
+      throw InternalError("tensor \"" + tensor.name +
+                          "\": its bytes do not fit its shape and type");
     }
   }
   // The widest first: every tensor then starts at a multiple of its own element size.
-  std::ranges::stable_sort(tensors, std::greater<>(), [](const TensorToWrite& t) { return *bytes_of(t.dtype); });
+  std::ranges::stable_sort(tensors, std::greater<>(),
+                           [](const TensorToWrite& t) { return *bytes_of(t.dtype); });
   const std::string header = header_for(tensors, metadata);
   if (header.size() > kHeaderLimit) {
-    throw InvalidArgumentError("archive: expected a header of at most " + text_of(kHeaderLimit) + " bytes, got " +
-                               text_of(header.size()));
+    throw InvalidArgumentError("archive: expected a header of at most " + text_of(kHeaderLimit) +
+                               " bytes, got " + text_of(header.size()));
   }
   const std::uint64_t length = header.size();
   std::vector<std::span<const std::byte>> parts = {std::as_bytes(std::span(&length, 1)),

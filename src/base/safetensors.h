@@ -31,7 +31,9 @@ class SafetensorsFile {
   /// Throws FileError where the file cannot be read, ArchiveError naming the file and the problem.
   explicit SafetensorsFile(const std::string& path);
 
-  const std::map<std::string, TensorView, std::less<>>& tensors() const noexcept { return tensors_; }
+  const std::map<std::string, TensorView, std::less<>>& tensors() const noexcept {
+    return tensors_;
+  }
   const std::map<std::string, std::string>& metadata() const noexcept { return metadata_; }
 
  private:
@@ -50,8 +52,8 @@ struct TensorToWrite {
   std::span<const std::byte> bytes;
 };
 
-/// Writes a file atomically, tensors in an order that keeps each aligned. Throws InvalidArgumentError
-/// for a name that stands twice or is not UTF-8, FileError.
+/// Writes a file atomically, tensors in an order that keeps each aligned. Throws
+/// InvalidArgumentError for a name that stands twice or is not UTF-8, FileError.
 void write_safetensors(const std::string& path, std::vector<TensorToWrite> tensors,
                        const std::map<std::string, std::string>& metadata);
 

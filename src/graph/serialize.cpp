@@ -136,7 +136,8 @@ class NodeOrder {
         continue;
       }
       FilterRecord* wanted = reference(*top, next++);
-      if (wanted != nullptr && members_.contains(wanted) && !index_.contains(wanted)) stack.push_back(wanted);
+      if (wanted != nullptr && members_.contains(wanted) && !index_.contains(wanted))
+        stack.push_back(wanted);
     }
   }
 
@@ -159,13 +160,16 @@ class NetworkWriter {
       result["needed"] = static_cast<bool>(network_.needed[i]);
       results.emplace_back(std::move(result));
     }
-    return Json::Object{{"sources", std::move(sources)}, {"nodes", std::move(nodes)}, {"results", std::move(results)}};
+    return Json::Object{{"sources", std::move(sources)},
+                        {"nodes", std::move(nodes)},
+                        {"results", std::move(results)}};
   }
 
  private:
   Json::Object reference(const ImageNode& image) const {
     const FilterRecord* producer = image.record()->producer;
-    if (producer != nullptr) return {{"node", static_cast<std::int64_t>(*order_.index_of(producer))}};
+    if (producer != nullptr)
+      return {{"node", static_cast<std::int64_t>(*order_.index_of(producer))}};
     for (std::size_t i = 0; i < network_.sources.size(); ++i) {
       if (network_.sources[i] == image) return {{"source", static_cast<std::int64_t>(i)}};
     }
@@ -181,7 +185,8 @@ class NetworkWriter {
                          {"attributes", to_json(node.attributes)}};
     if (node.weights) json["weights"] = static_cast<std::int64_t>(index_of_(*node.weights));
     if (node.node_class->has_padding) json["padding"] = node.padding.method;
-    if (node.node_class->trainable) json["training_style"] = static_cast<std::int64_t>(node.training_style);
+    if (node.node_class->trainable)
+      json["training_style"] = static_cast<std::int64_t>(node.training_style);
     const auto inference = order_.index_of(node.inference_node.get());
     if (inference) json["inference_node"] = static_cast<std::int64_t>(*inference);
     Json::Object result = image_to_json(result_of(node.shared_from_this()));
@@ -200,7 +205,8 @@ class NetworkReader {
   explicit NetworkReader(const DataSourceAt& data_source_at) : data_source_at_(data_source_at) {}
 
   NetworkRoots read(const JsonField& field) {
-    const JsonField sources = field.at("sources"), nodes = field.at("nodes"), results = field.at("results");
+    const JsonField sources = field.at("sources"), nodes = field.at("nodes"),
+                    results = field.at("results");
     for (std::size_t i = 0; i < sources.size(); ++i) {
       read_image(sources.at(i), sources_.emplace_back());
     }
@@ -222,12 +228,14 @@ class NetworkReader {
   FilterNode read_node(const JsonField& field) {
     std::vector<ImageNode> sources;
     const JsonField references = field.at("sources");
-    for (std::size_t i = 0; i < references.size(); ++i) sources.push_back(image_at(references.at(i)));
+    for (std::size_t i = 0; i < references.size(); ++i)
+      sources.push_back(image_at(references.at(i)));
     std::shared_ptr<DataSource> weights;
     if (const auto index = field.find("weights")) weights = data_source_at_(*index);
     AttributeMap attributes = read_attributes(field.at("attributes"));
     FilterNode node = built(field, [&] {
-      return FilterNode(field.at("class").string(), sources, std::move(attributes), std::move(weights));
+      return FilterNode(field.at("class").string(), sources, std::move(attributes),
+                        std::move(weights));
     });
     node.set_label(field.at("label").string());
     read_options(field, node);
@@ -258,7 +266,9 @@ constexpr std::string_view kConvolution = "ConvolutionDataSource";
 ConvolutionDescriptor read_convolution(const JsonField& field) {
   constexpr std::int64_t kMost = std::numeric_limits<std::int32_t>::max();
   const auto extent = [&](std::string_view name) { return field.at(name).integer(1, kMost); };
-  const auto number = [&](std::string_view name) { return static_cast<float>(read_number(field.at(name))); };
+  const auto number = [&](std::string_view name) {
+    return static_cast<float>(read_number(field.at(name)));
+  };
   ConvolutionDescriptor descriptor;
   descriptor.kernel_width = extent("kernel_width");
   descriptor.kernel_height = extent("kernel_height");
@@ -269,8 +279,9 @@ ConvolutionDescriptor read_convolution(const JsonField& field) {
   descriptor.groups = extent("groups");
   descriptor.dilation_rate_x = extent("dilation_rate_x");
   descriptor.dilation_rate_y = extent("dilation_rate_y");
-  descriptor.fused_neuron_descriptor = {static_cast<NeuronType>(field.at("neuron_type").integer(0, kMost)),
-                                        number("neuron_a"), number("neuron_b"), number("neuron_c")};
+  descriptor.fused_neuron_descriptor = {
+      static_cast<NeuronType>(field.at("neuron_type").integer(0, kMost)), number("neuron_a"),
+      number("neuron_b"), number("neuron_c")};
   return descriptor;
 }
 
@@ -278,13 +289,15 @@ ConvolutionDescriptor read_convolution(const JsonField& field) {
 
 Json to_json(const AttributeMap& attributes) {
   Json::Object json;
-  for (const auto& [name, value] : attributes) json.emplace(name, std::visit(AttributeWriter(), value));
+  for (const auto& [name, value] : attributes)
+    json.emplace(name, std::visit(AttributeWriter(), value));
   return json;
 }
 
 AttributeMap read_attributes(const JsonField& field) {
   AttributeMap attributes;
-  for (const auto& entry : field.object()) attributes.emplace(entry.first, read_attribute(field.at(entry.first)));
+  for (const auto& entry : field.object())
+    attributes.emplace(entry.first, read_attribute(field.at(entry.first)));
   return attributes;
 }
 
@@ -303,21 +316,26 @@ Json::Object to_json(const DataSource& source) {
           {"attributes", to_json(source.attributes())}};
 }
 
-std::shared_ptr<DataSource> read_data_source(const JsonField& field, const ReadParameter& read_parameter,
+std::shared_ptr<DataSource> read_data_source(const JsonField& field,
+                                             const ReadParameter& read_parameter,
                                              std::shared_ptr<Optimizer> optimizer) {
   const JsonField class_name = field.at("class");
   if (class_name.string() != kConvolution) {
-    class_name.fail("expected " + std::string(kConvolution) + ", got \"" + class_name.string() + "\"");
+    class_name.fail("expected " + std::string(kConvolution) + ", got \"" + class_name.string() +
+                    "\"");
   }
   const ConvolutionDescriptor d = read_convolution(field.at("attributes"));
-  // The shapes are compared before anything is computed from the descriptor: its counts may overflow.
-  std::optional<std::vector<float>> weights = read_parameter(
-      {"weights", {d.output_feature_channels, d.kernel_height, d.kernel_width, d.input_feature_channels / d.groups}});
+  // The shapes are compared before anything is computed from the descriptor: its counts may
+  // overflow.
+  std::optional<std::vector<float>> weights =
+      read_parameter({"weights",
+                      {d.output_feature_channels, d.kernel_height, d.kernel_width,
+                       d.input_feature_channels / d.groups}});
   if (!weights) field.fail("expected a tensor of its weights, got none");
   std::optional<std::vector<float>> bias = read_parameter({"bias", {d.output_feature_channels}});
   auto source = built(field, [&] {
-    return std::make_shared<ConvolutionDataSource>(d, std::move(*weights), std::move(bias),
-                                                   field.at("label").string(), std::move(optimizer));
+    return std::make_shared<ConvolutionDataSource>(
+        d, std::move(*weights), std::move(bias), field.at("label").string(), std::move(optimizer));
   });
   source->set_trainable(field.at("trainable").boolean());
   return source;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Graphs and data sources as JSON; docs/archive-format.md describes the text. What is read is checked:
-// whatever does not fit throws ArchiveError with the path of the value in the document.
+// Graphs and data sources as JSON; docs/archive-format.md describes the text. What is read is
+// checked: whatever does not fit throws ArchiveError with the path of the value in the document.
 #pragma once
 
 #include <cstddef>
@@ -32,11 +32,14 @@ struct NetworkRoots {
 };
 NetworkRoots read_network(const base::JsonField& field, const DataSourceAt& data_source_at);
 
-/// Class, label, flags and attributes; the values of the parameters and the optimizer are stored apart.
+/// Class, label, flags and attributes; the values of the parameters and the optimizer are stored
+/// apart.
 base::Json::Object to_json(const DataSource& source);
 /// The values of a parameter, none where there are no such; throws where they have another shape.
-using ReadParameter = std::function<std::optional<std::vector<float>>(const ParameterInfo& parameter)>;
-std::shared_ptr<DataSource> read_data_source(const base::JsonField& field, const ReadParameter& read_parameter,
+using ReadParameter =
+    std::function<std::optional<std::vector<float>>(const ParameterInfo& parameter)>;
+std::shared_ptr<DataSource> read_data_source(const base::JsonField& field,
+                                             const ReadParameter& read_parameter,
                                              std::shared_ptr<Optimizer> optimizer);
 
 }  // namespace mpsnn::graph

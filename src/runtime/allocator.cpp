@@ -53,7 +53,8 @@ struct Allocator::Pool {
   Block take_kept(std::size_t bytes) {
     const std::lock_guard lock(mutex);
     const auto found = kept_by_size.lower_bound(bytes);
-    if (found == kept_by_size.end() || found->first > bytes + std::max(bytes / 4, kWasteAllowed)) return nullptr;
+    if (found == kept_by_size.end() || found->first > bytes + std::max(bytes / 4, kWasteAllowed))
+      return nullptr;
     Block block = std::move(*found->second);
     kept.erase(found->second);
     kept_by_size.erase(found);
@@ -90,7 +91,8 @@ struct Allocator::Pool {
   }
 };
 
-Allocator::Allocator(std::shared_ptr<backend::Device> device) : pool_(std::make_shared<Pool>(std::move(device))) {}
+Allocator::Allocator(std::shared_ptr<backend::Device> device)
+    : pool_(std::make_shared<Pool>(std::move(device))) {}
 
 MemoryHandle Allocator::allocate(std::size_t wanted, MemoryUse use) {
   const std::size_t bytes = round_up(wanted);

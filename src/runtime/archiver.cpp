@@ -32,12 +32,14 @@ struct StoredSource {
 };
 
 template <class T>
-StoredTensor store(std::string name, std::string_view dtype, std::vector<std::int64_t> shape, std::span<const T> values) {
+StoredTensor store(std::string name, std::string_view dtype, std::vector<std::int64_t> shape,
+                   std::span<const T> values) {
   const auto bytes = std::as_bytes(values);
   return {std::move(name), std::string(dtype), std::move(shape), {bytes.begin(), bytes.end()}};
 }
 
-std::vector<StoredTensor> snapshot(const DataSource& source, const std::shared_ptr<runtime::DeviceState>& device) {
+std::vector<StoredTensor> snapshot(const DataSource& source,
+                                   const std::shared_ptr<runtime::DeviceState>& device) {
   const auto state = runtime::ParameterState::of(source, device);
   std::vector<StoredTensor> tensors;
   const auto add = [&](const std::string& name, const ParameterInfo& parameter) {
@@ -67,14 +69,16 @@ struct KeyedArchiver::Impl {
   std::map<std::string, std::string> metadata;
 
   std::size_t index_of(const DataSource& source) const {
-    const auto found = std::ranges::find(sources, &source, [](const StoredSource& one) { return one.source.get(); });
+    const auto found = std::ranges::find(sources, &source,
+                                         [](const StoredSource& one) { return one.source.get(); });
     check_internal(found != sources.end(), "data sources are taken before the nodes that use them");
     return static_cast<std::size_t>(found - sources.begin());
   }
 
   std::int64_t take(const std::shared_ptr<Optimizer>& optimizer) {
     Json json = graph::to_json(optimizer->attributes());
-    const auto found = std::ranges::find(optimizers, optimizer, [](const auto& one) { return one.first; });
+    const auto found =
+        std::ranges::find(optimizers, optimizer, [](const auto& one) { return one.first; });
     const auto index = found - optimizers.begin();
     if (found == optimizers.end()) {
       optimizers.emplace_back(optimizer, std::move(json));
@@ -85,7 +89,8 @@ struct KeyedArchiver::Impl {
   }
 
   /// A data source that was taken before is brought up to date.
-  void take(const std::shared_ptr<DataSource>& source, const std::shared_ptr<runtime::DeviceState>& device) {
+  void take(const std::shared_ptr<DataSource>& source,
+            const std::shared_ptr<runtime::DeviceState>& device) {
     StoredSource stored{source, graph::to_json(*source), snapshot(*source, device)};
     if (source->optimizer()) stored.json["optimizer"] = take(source->optimizer());
     const auto found = std::ranges::find(sources, source, &StoredSource::source);
@@ -96,7 +101,8 @@ struct KeyedArchiver::Impl {
     }
   }
 
-  /// A name for each data source with which the names of all tensors differ: its label, or its index.
+  /// A name for each data source with which the names of all tensors differ: its label, or its
+  /// index.
   std::vector<std::string> names() const {
     std::vector<std::string> names;
     std::set<std::string> taken;
@@ -104,8 +110,11 @@ struct KeyedArchiver::Impl {
       const std::string& label = sources[i].source->label();
       const std::string wanted = label.empty() ? std::to_string(i) : label;
       std::string name = wanted;
-      const auto collides = [&](const StoredTensor& tensor) { return taken.contains(name + "." + tensor.name); };
-      for (int n = 2; std::ranges::any_of(sources[i].tensors, collides); ++n) name = wanted + "#" + std::to_string(n);
+      const auto collides = [&](const StoredTensor& tensor) {
+        return taken.contains(name + "." + tensor.name);
+      };
+      for (int n = 2; std::ranges::any_of(sources[i].tensors, collides); ++n)
+        name = wanted + "#" + std::to_string(n);
       for (const StoredTensor& tensor : sources[i].tensors) taken.insert(name + "." + tensor.name);
       names.push_back(std::move(name));
     }
@@ -132,16 +141,20 @@ KeyedArchiver::KeyedArchiver() : impl_(std::make_shared<Impl>()) {}
 
 void KeyedArchiver::encode(const std::string& key, const Graph& graph) {
   if (key.empty()) throw_expected("KeyedArchiver: encode: key", "a name", "an empty one");
-  if (impl_->graphs.contains(key)) throw_expected("KeyedArchiver: encode: key", "a new one", "\"" + key + "\" again");
+  if (impl_->graphs.contains(key))
+    throw_expected("KeyedArchiver: encode: key", "a new one", "\"" + key + "\" again");
   const Graph::Impl& compiled = *graph.impl();
-  for (const auto& source : compiled.network.data_sources) impl_->take(source, compiled.device.state());
-  Json json = graph::to_json(compiled.network, [this](const DataSource& source) { return impl_->index_of(source); });
+  for (const auto& source : compiled.network.data_sources)
+    impl_->take(source, compiled.device.state());
+  Json json = graph::to_json(compiled.network,
+                             [this](const DataSource& source) { return impl_->index_of(source); });
   impl_->graphs.emplace(key, Json::Object{{"label", compiled.label}, {"network", std::move(json)}});
 }
 
 void KeyedArchiver::set_metadata(const std::string& key, std::string value) {
   if (key.empty() || key == runtime::kArchiveKey) {
-    throw_expected("KeyedArchiver: set_metadata: key", "a name other than \"" + std::string(runtime::kArchiveKey) + "\"",
+    throw_expected("KeyedArchiver: set_metadata: key",
+                   "a name other than \"" + std::string(runtime::kArchiveKey) + "\"",
                    "\"" + key + "\"");
   }
   impl_->metadata[key] = std::move(value);

@@ -17,7 +17,8 @@ std::string list_of(std::span<const TensorDesc> operands) {
 }  // namespace
 
 TableChooser::TableChooser(const backend::Device& device) : kind_(device.info().kind) {
-  for (const backend::KernelRow& row : device.kernels()) rows_[static_cast<std::size_t>(row.op)].push_back(&row);
+  for (const backend::KernelRow& row : device.kernels())
+    rows_[static_cast<std::size_t>(row.op)].push_back(&row);
 }
 
 std::shared_ptr<const Kernel> TableChooser::choose(const KernelQuery& query) const {
@@ -33,9 +34,9 @@ std::shared_ptr<const Kernel> TableChooser::choose(const KernelQuery& query) con
     return kernel;
   }
   if (reasons.empty()) reasons = "\n  there is no kernel for this operation";
-  throw UnsupportedError("node \"" + std::string(query.label) + "\": device \"" + kind_ + "\" has no kernel for " +
-                         std::string(name_of(query.op)) + " of " + list_of(query.inputs) + " -> " +
-                         list_of(query.outputs) + ":" + reasons);
+  throw UnsupportedError("node \"" + std::string(query.label) + "\": device \"" + kind_ +
+                         "\" has no kernel for " + std::string(name_of(query.op)) + " of " +
+                         list_of(query.inputs) + " -> " + list_of(query.outputs) + ":" + reasons);
 }
 
 }  // namespace mpsnn::runtime

@@ -21,13 +21,15 @@ struct Handle {
   std::shared_ptr<runtime::CommandBufferState> buffer;
 };
 
-std::shared_ptr<runtime::CommandBufferState> make_buffer(const CommandQueue& queue, const std::string& label) {
+std::shared_ptr<runtime::CommandBufferState> make_buffer(const CommandQueue& queue,
+                                                         const std::string& label) {
   const auto handle = std::make_shared<Handle>(queue.state(), label);
   return {handle, handle->buffer.get()};
 }
 
 template <class Function>
-void check_callable(const runtime::CommandBufferState& buffer, const Function& function, const char* argument) {
+void check_callable(const runtime::CommandBufferState& buffer, const Function& function,
+                    const char* argument) {
   if (function) return;
   throw InvalidArgumentError("command buffer \"" + buffer.label() + "\": " + argument +
                              ": expected a function, got none");
@@ -35,7 +37,8 @@ void check_callable(const runtime::CommandBufferState& buffer, const Function& f
 
 }  // namespace
 
-CommandBuffer::CommandBuffer(const CommandQueue& queue, const std::string& label) : state_(make_buffer(queue, label)) {}
+CommandBuffer::CommandBuffer(const CommandQueue& queue, const std::string& label)
+    : state_(make_buffer(queue, label)) {}
 
 CommandQueue CommandBuffer::queue() const { return CommandQueue(state_->queue()); }
 const std::string& CommandBuffer::label() const { return state_->label(); }

@@ -26,7 +26,8 @@ std::shared_ptr<QueueState> CommandBufferState::queue() const {
 
 void CommandBufferState::check_recording() const {
   if (recording_.piece) return;
-  throw StateError("command buffer \"" + label_ + "\": expected one that records, got one that was committed");
+  throw StateError("command buffer \"" + label_ +
+                   "\": expected one that records, got one that was committed");
 }
 
 MemoryHandle CommandBufferState::heap(std::size_t bytes) {
@@ -131,11 +132,15 @@ CommandBufferStatus CommandBufferState::status() const {
   if (!last) return CommandBufferStatus::NOT_ENQUEUED;
   switch (last->state()) {
     case PieceState::RECORDING:
-    case PieceState::DROPPED: return CommandBufferStatus::NOT_ENQUEUED;
-    case PieceState::COMMITTED: return CommandBufferStatus::COMMITTED;
-    case PieceState::SCHEDULED: return CommandBufferStatus::SCHEDULED;
+    case PieceState::DROPPED:
+      return CommandBufferStatus::NOT_ENQUEUED;
+    case PieceState::COMMITTED:
+      return CommandBufferStatus::COMMITTED;
+    case PieceState::SCHEDULED:
+      return CommandBufferStatus::SCHEDULED;
     case PieceState::EXECUTED:
-    case PieceState::FINISHED: return CommandBufferStatus::COMPLETED;
+    case PieceState::FINISHED:
+      return CommandBufferStatus::COMPLETED;
   }
   throw InternalError("state of a piece out of range");
 }
@@ -165,8 +170,8 @@ void CommandBufferState::call(const std::vector<Handler>& handlers, const Piece&
     try {
       handler(self);
     } catch (...) {
-      fail(name_failure(std::current_exception(),
-                        "command buffer \"" + piece.label() + "\": " + std::string(kind) + " handler"));
+      fail(name_failure(std::current_exception(), "command buffer \"" + piece.label() +
+                                                      "\": " + std::string(kind) + " handler"));
     }
   }
 }

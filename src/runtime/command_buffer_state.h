@@ -31,7 +31,8 @@ struct HostStep {
 /// One thing recorded.
 struct Item {
   std::variant<PlanSlice, HostStep> work;
-  /// Read when a step's turn comes; 0 skips it. Null: always run. `predicate_memory` keeps it alive.
+  /// Read when a step's turn comes; 0 skips it. Null: always run. `predicate_memory` keeps it
+  /// alive.
   const std::int32_t* predicate = nullptr;
   MemoryHandle predicate_memory = nullptr;
 
@@ -48,8 +49,8 @@ struct Recording {
   std::vector<Handler> scheduled_handlers, completed_handlers;
 };
 
-/// Users hold it together with the queue (see the constructor of CommandBuffer); work in flight holds
-/// it alone, so that the last handle of a queue can wait for its work.
+/// Users hold it together with the queue (see the constructor of CommandBuffer); work in flight
+/// holds it alone, so that the last handle of a queue can wait for its work.
 class CommandBufferState : public std::enable_shared_from_this<CommandBufferState> {
  public:
   CommandBufferState(const std::shared_ptr<QueueState>& queue, std::string label);
@@ -78,10 +79,12 @@ class CommandBufferState : public std::enable_shared_from_this<CommandBufferStat
   void wait(PieceState until) const;
   CommandBufferStatus status() const;
   std::shared_ptr<Failure> failure() const;
-  /// Keeps the first failure; later ones of the same buffer follow from it. Returns the one that is kept.
+  /// Keeps the first failure; later ones of the same buffer follow from it. Returns the one that is
+  /// kept.
   std::shared_ptr<Failure> fail(std::exception_ptr error) noexcept;
   /// Calls handlers on the queue's thread; what one throws becomes the buffer's failure.
-  void call(const std::vector<Handler>& handlers, const Piece& piece, std::string_view kind) noexcept;
+  void call(const std::vector<Handler>& handlers, const Piece& piece,
+            std::string_view kind) noexcept;
 
  private:
   void check_recording() const;

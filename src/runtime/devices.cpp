@@ -87,7 +87,8 @@ std::shared_ptr<runtime::DeviceState> find_device(const std::string& kind) {
     if (auto state = Registry::instance().get(i)) return state;
   }
   std::string there;
-  for (const std::string& one : Device::available()) there += (there.empty() ? "\"" : ", \"") + one + "\"";
+  for (const std::string& one : Device::available())
+    there += (there.empty() ? "\"" : ", \"") + one + "\"";
   throw InvalidArgumentError("Device: kind: expected one of " + there + ", got \"" + kind + "\"");
 }
 
@@ -124,7 +125,9 @@ std::vector<std::string> Device::available() {
 
 std::string Device::kind() const { return state_->kind(); }
 std::string Device::name() const { return state_->backend->info().name; }
-CommandQueue Device::command_queue(const std::string& label) const { return CommandQueue(*this, label); }
+CommandQueue Device::command_queue(const std::string& label) const {
+  return CommandQueue(*this, label);
+}
 MemoryStatistics Device::memory_statistics() const { return state_->allocator.statistics(); }
 
 void Device::trim() const {

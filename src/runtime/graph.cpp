@@ -14,14 +14,17 @@ const Image& GraphOutputs::operator[](const std::string& handle) const {
   if (found != by_handle.end()) return found->second;
   std::string there;
   for (const auto& entry : by_handle) there += (there.empty() ? "\"" : ", \"") + entry.first + "\"";
-  throw_expected("GraphOutputs", there.empty() ? "no handle, since none comes out" : "one of " + there,
+  throw_expected("GraphOutputs",
+                 there.empty() ? "no handle, since none comes out" : "one of " + there,
                  "\"" + handle + "\"");
 }
 
 Graph::Graph(const Device& device, std::vector<ImageNode> result_images,
              std::optional<std::vector<bool>> results_are_needed) {
-  std::vector<bool> needed = results_are_needed.value_or(std::vector<bool>(result_images.size(), true));
-  impl_ = std::make_shared<Impl>(device, graph::collect(std::move(result_images), std::move(needed)));
+  std::vector<bool> needed =
+      results_are_needed.value_or(std::vector<bool>(result_images.size(), true));
+  impl_ =
+      std::make_shared<Impl>(device, graph::collect(std::move(result_images), std::move(needed)));
 }
 
 const Device& Graph::device() const { return impl_->device; }
@@ -42,10 +45,13 @@ std::vector<std::string> Graph::intermediate_handles() const {
 
 std::vector<ImageNode> Graph::result_images() const { return impl_->network.results; }
 std::vector<bool> Graph::results_are_needed() const { return impl_->network.needed; }
-std::vector<std::shared_ptr<DataSource>> Graph::data_sources() const { return impl_->network.data_sources; }
+std::vector<std::shared_ptr<DataSource>> Graph::data_sources() const {
+  return impl_->network.data_sources;
+}
 std::vector<FilterNode> Graph::nodes() const { return impl_->network.nodes; }
 
-GraphOutputs Graph::encode(CommandBuffer& commands, const std::map<std::string, Image>& sources) const {
+GraphOutputs Graph::encode(CommandBuffer& commands,
+                           const std::map<std::string, Image>& sources) const {
   return impl_->encode(commands, sources);
 }
 
@@ -61,7 +67,8 @@ std::string Graph::dot() const { return graph::to_dot(impl_->network); }
 
 Graph::Cost Graph::cost(const std::map<std::string, ImageSize>& sources) const {
   const graph::Plan& plan = impl_->plan_for(sources)->plan();
-  return {.heap_bytes = plan.heap_bytes, .flops = plan.flops(), .operations = plan.operations.size()};
+  return {
+      .heap_bytes = plan.heap_bytes, .flops = plan.flops(), .operations = plan.operations.size()};
 }
 
 }  // namespace mpsnn

@@ -37,7 +37,8 @@ std::string default_label(const graph::Network& network) {
 /// The images that a run makes: one for each distinct value that comes out.
 class OutputImages {
  public:
-  OutputImages(const CompiledPlan& plan, PlanRun& run, const std::shared_ptr<runtime::DeviceState>& device)
+  OutputImages(const CompiledPlan& plan, PlanRun& run,
+               const std::shared_ptr<runtime::DeviceState>& device)
       : plan_(plan), run_(run), device_(device) {}
 
   Image image(ValueId id) {
@@ -48,11 +49,12 @@ class OutputImages {
     const std::uint32_t base = plan_.base_of(id);
     check_internal(base >= plan_.first_allocated_base() && base < plan_.first_parameter_base(),
                    "results have memory of their own");
-    auto state = std::make_shared<ImageState>(ImageState{.device = device_,
-                                                         .size = value.desc.image(),
-                                                         .format = value.desc.type,
-                                                         .memory = run_.allocated[base - plan_.first_allocated_base()],
-                                                         .label = value.name});
+    auto state = std::make_shared<ImageState>(
+        ImageState{.device = device_,
+                   .size = value.desc.image(),
+                   .format = value.desc.type,
+                   .memory = run_.allocated[base - plan_.first_allocated_base()],
+                   .label = value.name});
     made_.emplace_back(id, state);
     run_.results.push_back(state);
     return Image(std::move(state));
@@ -76,7 +78,8 @@ std::shared_ptr<PlanRun> prepare_run(std::shared_ptr<const CompiledPlan> plan,
   run->sources = std::move(sources);
   run->heap = commands.heap(run->plan->plan().heap_bytes);
   for (const ValueId id : run->plan->allocated()) {
-    run->allocated.push_back(commands.device()->allocator.allocate(run->plan->plan().values[id].desc.bytes()));
+    run->allocated.push_back(
+        commands.device()->allocator.allocate(run->plan->plan().values[id].desc.bytes()));
   }
   // In the order of CompiledPlan::Base.
   std::vector<void*> bases = {nullptr, run->heap ? run->heap->device_pointer() : nullptr};
@@ -99,7 +102,8 @@ std::vector<const T*> Graph::Impl::in_order(const std::map<std::string, T>& by_h
   for (const ImageNode& source : network.sources) {
     const auto at = by_handle.find(source.handle());
     if (at == by_handle.end()) {
-      throw_expected(title() + ": sources", "an image for the source \"" + source.handle() + "\"", keys_of(by_handle));
+      throw_expected(title() + ": sources", "an image for the source \"" + source.handle() + "\"",
+                     keys_of(by_handle));
     }
     found.push_back(&at->second);
   }
@@ -108,7 +112,8 @@ std::vector<const T*> Graph::Impl::in_order(const std::map<std::string, T>& by_h
   for (const ImageNode& source : network.sources) known.emplace(source.handle(), true);
   for (const auto& entry : by_handle) {
     if (known.contains(entry.first)) continue;
-    throw_expected(title() + ": sources", "only " + keys_of(known), "an unknown source \"" + entry.first + "\"");
+    throw_expected(title() + ": sources", "only " + keys_of(known),
+                   "an unknown source \"" + entry.first + "\"");
   }
   return found;
 }
@@ -127,13 +132,15 @@ graph::Plan Graph::Impl::make_plan(const runtime::PlanKey& key) const {
   } catch (const InvalidArgumentError& error) {
     std::string sources;
     for (std::size_t i = 0; i < key.sources.size(); ++i) {
-      sources += str(i == 0 ? "" : ", ", '"', network.sources[i].handle(), "\" ", to_string(key.sources[i].image()));
+      sources += str(i == 0 ? "" : ", ", '"', network.sources[i].handle(), "\" ",
+                     to_string(key.sources[i].image()));
     }
     throw InvalidArgumentError(str(error.what(), " (sources: ", sources, ")"));
   }
 }
 
-std::shared_ptr<const CompiledPlan> Graph::Impl::plan_for(const std::map<std::string, ImageSize>& sources) {
+std::shared_ptr<const CompiledPlan> Graph::Impl::plan_for(
+    const std::map<std::string, ImageSize>& sources) {
   std::vector<TensorDesc> descs;
   const std::vector<const ImageSize*> sizes = in_order(sources);
   for (std::size_t i = 0; i < sizes.size(); ++i) {
@@ -144,12 +151,15 @@ std::shared_ptr<const CompiledPlan> Graph::Impl::plan_for(const std::map<std::st
   return plans.plan(wanted, [&] { return make_plan(wanted); });
 }
 
-std::vector<std::shared_ptr<ImageState>> Graph::Impl::check_images(const std::map<std::string, Image>& sources) const {
+std::vector<std::shared_ptr<ImageState>> Graph::Impl::check_images(
+    const std::map<std::string, Image>& sources) const {
   std::vector<std::shared_ptr<ImageState>> images;
   const std::vector<const Image*> given = in_order(sources);
   for (std::size_t i = 0; i < given.size(); ++i) {
     const std::shared_ptr<ImageState>& image = given[i]->state();
-    const auto subject = [&] { return title() + ": source \"" + network.sources[i].handle() + "\""; };
+    const auto subject = [&] {
+      return title() + ": source \"" + network.sources[i].handle() + "\"";
+    };
     if (image->device != device.state()) {
       throw_expected(subject(), "an image on device \"" + device.kind() + "\" as the graph is",
                      "one on device \"" + image->device->kind() + "\"");
@@ -164,23 +174,27 @@ std::vector<std::shared_ptr<ImageState>> Graph::Impl::check_images(const std::ma
   for (const auto& image : images) {
     const auto& maker = image->usage.writer;
     if (!maker || maker->state() != runtime::PieceState::DROPPED) continue;
-    throw StateError(title() + ": " + image->title() + ": expected an image that was made, got one whose command buffer \"" +
+    throw StateError(title() + ": " + image->title() +
+                     ": expected an image that was made, got one whose command buffer \"" +
                      maker->label() + "\" was never committed");
   }
   return images;
 }
 
-GraphOutputs Graph::Impl::encode(CommandBuffer& commands, const std::map<std::string, Image>& sources) {
+GraphOutputs Graph::Impl::encode(CommandBuffer& commands,
+                                 const std::map<std::string, Image>& sources) {
   runtime::CommandBufferState& buffer = *commands.state();
   if (buffer.device() != device.state()) {
-    throw_expected(title() + ": commands", "a command buffer of device \"" + device.kind() + "\" as the graph is",
+    throw_expected(title() + ": commands",
+                   "a command buffer of device \"" + device.kind() + "\" as the graph is",
                    "one of device \"" + buffer.device()->kind() + "\"");
   }
   std::vector<std::shared_ptr<ImageState>> images = check_images(sources);
   std::vector<TensorDesc> descs;
   for (const auto& image : images) descs.push_back(desc_of(image->size, image->format));
   const runtime::PlanKey wanted = key(std::move(descs));
-  auto [plan, binding] = plans.bound_plan(wanted, [&] { return make_plan(wanted); }, device.state());
+  auto [plan, binding] =
+      plans.bound_plan(wanted, [&] { return make_plan(wanted); }, device.state());
 
   const auto run = prepare_run(plan, std::move(binding), std::move(images), buffer);
   OutputImages made(*plan, *run, device.state());

@@ -27,8 +27,11 @@ class WrappedMemory final : public backend::Memory {
 std::shared_ptr<ImageState> make_image(const Device& device, ImageSize size, DataType format) {
   const std::size_t bytes = runtime::checked_bytes(size, format);
   const auto& state = device.state();
-  return std::make_shared<ImageState>(
-      ImageState{.device = state, .size = size, .format = format, .memory = state->allocator.allocate(bytes), .label = {}});
+  return std::make_shared<ImageState>(ImageState{.device = state,
+                                                 .size = size,
+                                                 .format = format,
+                                                 .memory = state->allocator.allocate(bytes),
+                                                 .label = {}});
 }
 
 /// Waits for the work that makes the image.
@@ -40,7 +43,8 @@ void wait_for_maker(const ImageState& image) {
   }
   if (!maker) return;
   if (maker->state() < runtime::PieceState::COMMITTED) {
-    throw StateError(image.title() + ": read: expected an image that was made, got one whose command buffer \"" +
+    throw StateError(image.title() +
+                     ": read: expected an image that was made, got one whose command buffer \"" +
                      maker->label() + "\" was not committed");
   }
   maker->wait(runtime::PieceState::EXECUTED);
@@ -57,10 +61,12 @@ void wait_for_users(const ImageState& image) {
   for (const auto& user : users) user->wait(runtime::PieceState::EXECUTED);
 }
 
-void check_count(const ImageState& image, const char* what, const void* pointer, std::size_t bytes) {
+void check_count(const ImageState& image, const char* what, const void* pointer,
+                 std::size_t bytes) {
   if (pointer != nullptr && bytes == image.bytes()) return;
-  throw InvalidArgumentError(image.title() + ": " + what + ": expected " + std::to_string(image.bytes()) +
-                             " bytes, got " + (pointer ? std::to_string(bytes) : "a null pointer"));
+  throw InvalidArgumentError(image.title() + ": " + what + ": expected " +
+                             std::to_string(image.bytes()) + " bytes, got " +
+                             (pointer ? std::to_string(bytes) : "a null pointer"));
 }
 
 }  // namespace
@@ -69,14 +75,16 @@ std::size_t runtime::checked_bytes(const ImageSize& size, DataType format) {
   auto bytes = static_cast<std::int64_t>(size_of(format));
   for (const std::int64_t extent : {size.n, size.height, size.width, size.channels}) {
     if (extent < 1 || __builtin_mul_overflow(bytes, extent, &bytes)) {
-      throw InvalidArgumentError("Image: size: expected (N, H, W, C), each at least 1, that fits in memory, got " +
-                                 to_string(size));
+      throw InvalidArgumentError(
+          "Image: size: expected (N, H, W, C), each at least 1, that fits in memory, got " +
+          to_string(size));
     }
   }
   return static_cast<std::size_t>(bytes);
 }
 
-Image::Image(const Device& device, ImageSize size, DataType format) : state_(make_image(device, size, format)) {
+Image::Image(const Device& device, ImageSize size, DataType format)
+    : state_(make_image(device, size, format)) {
   runtime::fill_zeros(*state_->device->backend, *state_->memory, state_->bytes());
 }
 
@@ -85,11 +93,14 @@ Image::Image(const Device& device, ImageSize size, DataType format, const void* 
   write(data, state_->bytes());
 }
 
-Image Image::wrap(const Device& device, ImageSize size, DataType format, void* data, std::shared_ptr<void> owner) {
+Image Image::wrap(const Device& device, ImageSize size, DataType format, void* data,
+                  std::shared_ptr<void> owner) {
   const std::size_t bytes = runtime::checked_bytes(size, format);
-  if (data == nullptr) throw InvalidArgumentError("Image: wrap: expected the caller's memory, got a null pointer");
+  if (data == nullptr)
+    throw InvalidArgumentError("Image: wrap: expected the caller's memory, got a null pointer");
   if (!device.state()->backend->info().wraps_host_memory) {
-    throw UnsupportedError("Image: wrap: device \"" + device.kind() + "\" cannot use the caller's memory");
+    throw UnsupportedError("Image: wrap: device \"" + device.kind() +
+                           "\" cannot use the caller's memory");
   }
   return Image(std::make_shared<ImageState>(
       ImageState{.device = device.state(),
@@ -117,7 +128,8 @@ void Image::write(const void* from, std::size_t bytes) const {
   wait_for_users(*state_);
   state_->device->backend->write(*state_->memory, 0, from, bytes);
   const std::lock_guard lock(state_->device->usage_mutex);
-  // The contents are the host's now, unless work that was recorded but not committed will replace them.
+  // The contents are the host's now, unless work that was recorded but not committed will replace
+  // them.
   const auto& writer = state_->usage.writer;
   if (writer && writer->state() != runtime::PieceState::RECORDING) state_->usage.writer = nullptr;
 }

@@ -13,7 +13,8 @@ namespace {
 
 constexpr std::string_view kVersion = ".version", kTimeStep = ".time_step";
 
-const ParameterInfo* find_parameter(const std::vector<ParameterInfo>& parameters, std::string_view name) {
+const ParameterInfo* find_parameter(const std::vector<ParameterInfo>& parameters,
+                                    std::string_view name) {
   const auto found = std::ranges::find(parameters, name, &ParameterInfo::name);
   return found == parameters.end() ? nullptr : &*found;
 }
@@ -27,7 +28,9 @@ std::size_t count_of(const ParameterInfo& parameter) {
 /// "weights.momentum" -> "weights".
 std::string_view parameter_of(std::string_view name) { return name.substr(0, name.find('.')); }
 
-std::string title(const DataSource& source) { return str(source.class_name(), " \"", source.label(), '"'); }
+std::string title(const DataSource& source) {
+  return str(source.class_name(), " \"", source.label(), '"');
+}
 
 /// The time step that the optimizer starts from; none where it has no time step on the device.
 std::optional<std::int64_t> first_time_step(const DataSource& source) {
@@ -45,7 +48,8 @@ std::vector<std::string> parameter_names(const DataSource& source) {
   for (const ParameterInfo& parameter : source.parameters()) {
     names.push_back(parameter.name);
     if (!source.optimizer()) continue;
-    for (const std::string& moment : source.optimizer()->moments()) names.push_back(parameter.name + "." + moment);
+    for (const std::string& moment : source.optimizer()->moments())
+      names.push_back(parameter.name + "." + moment);
   }
   return names;
 }
@@ -80,11 +84,13 @@ std::shared_ptr<ParameterState> ParameterState::find(const DataSource& source,
   return std::static_pointer_cast<ParameterState>(found->second);
 }
 
-MemoryHandle ParameterState::array(const DataSource& source, const std::string& name, std::size_t bytes) {
+MemoryHandle ParameterState::array(const DataSource& source, const std::string& name,
+                                   std::size_t bytes) {
   const std::lock_guard lock(mutex_);
   MemoryHandle& memory = arrays_[name];
   if (!memory) memory = make(source, name, bytes);
-  check_internal(memory->bytes() >= bytes, str("array ", name, " of ", title(source), " keeps its size"));
+  check_internal(memory->bytes() >= bytes,
+                 str("array ", name, " of ", title(source), " keeps its size"));
   return memory;
 }
 
@@ -94,12 +100,14 @@ MemoryHandle ParameterState::find(std::string_view name) const {
   return found == arrays_.end() ? nullptr : found->second;
 }
 
-MemoryHandle ParameterState::make(const DataSource& source, const std::string& name, std::size_t bytes) const {
+MemoryHandle ParameterState::make(const DataSource& source, const std::string& name,
+                                  std::size_t bytes) const {
   MemoryHandle memory = device_->allocator.allocate(bytes);
   const std::vector<ParameterInfo> parameters = source.parameters();
   if (find_parameter(parameters, name)) {
     const std::vector<float>& initial = source.initial(name);
-    check_internal(bytes == initial.size() * sizeof(float), str(name, " of ", title(source), " fits its values"));
+    check_internal(bytes == initial.size() * sizeof(float),
+                   str(name, " of ", title(source), " fits its values"));
     device_->backend->write(*memory, 0, initial.data(), bytes);
     return memory;
   }
@@ -147,9 +155,11 @@ std::vector<float> ParameterState::read(const DataSource& source, const std::str
   return find_parameter(parameters, name) ? source.initial(name) : values;
 }
 
-void ParameterState::write(const DataSource& source, const std::string& name, std::span<const float> values) {
+void ParameterState::write(const DataSource& source, const std::string& name,
+                           std::span<const float> values) {
   const std::size_t count = parameter_count(source, name);
-  if (values.size() != count) throw_expected(title(source) + ": " + name, str(count, " values"), values.size());
+  if (values.size() != count)
+    throw_expected(title(source) + ": " + name, str(count, " values"), values.size());
   const std::vector<ParameterInfo> parameters = source.parameters();
   const bool is_parameter = find_parameter(parameters, name) != nullptr;
   if (!is_parameter) use_optimizer(source);
@@ -172,12 +182,14 @@ std::int64_t ParameterState::read_counter(std::string_view name, std::int64_t ab
   return value;
 }
 
-void ParameterState::write_counter(const DataSource& source, const std::string& name, std::int64_t value) {
+void ParameterState::write_counter(const DataSource& source, const std::string& name,
+                                   std::int64_t value) {
   const MemoryHandle memory = array(source, name, sizeof value);
   device_->backend->write(*memory, 0, &value, sizeof value);
 }
 
-std::int64_t ParameterState::time_step(const DataSource& source, const std::string& parameter) const {
+std::int64_t ParameterState::time_step(const DataSource& source,
+                                       const std::string& parameter) const {
   const std::unique_lock idle = quiesce(false);
   const auto first = first_time_step(source);
   if (first) return read_counter(parameter + std::string(kTimeStep), *first);
@@ -187,10 +199,12 @@ std::int64_t ParameterState::time_step(const DataSource& source, const std::stri
   return version - (found == uncounted_.end() ? 1 : found->second);
 }
 
-void ParameterState::set_time_step(const DataSource& source, const std::string& parameter, std::int64_t step) {
+void ParameterState::set_time_step(const DataSource& source, const std::string& parameter,
+                                   std::int64_t step) {
   use_optimizer(source);
   const std::unique_lock idle = quiesce(true);
-  if (first_time_step(source)) return write_counter(source, parameter + std::string(kTimeStep), step);
+  if (first_time_step(source))
+    return write_counter(source, parameter + std::string(kTimeStep), step);
   const std::int64_t version = read_counter(parameter + std::string(kVersion), 1);
   const std::lock_guard lock(mutex_);
   uncounted_[parameter] = version - step;

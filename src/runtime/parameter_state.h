@@ -25,12 +25,14 @@ class ParameterState {
   explicit ParameterState(std::shared_ptr<DeviceState> device) : device_(std::move(device)) {}
 
   /// The state of a data source on a device, made if there is none.
-  static std::shared_ptr<ParameterState> of(const DataSource& source, const std::shared_ptr<DeviceState>& device);
+  static std::shared_ptr<ParameterState> of(const DataSource& source,
+                                            const std::shared_ptr<DeviceState>& device);
   /// The same, or null.
-  static std::shared_ptr<ParameterState> find(const DataSource& source, const std::shared_ptr<DeviceState>& device);
+  static std::shared_ptr<ParameterState> find(const DataSource& source,
+                                              const std::shared_ptr<DeviceState>& device);
 
-  /// The array's memory. An array that is not there yet is made: parameters from DataSource::initial,
-  /// a parameter's version 1, time steps from the optimizer, all else zero.
+  /// The array's memory. An array that is not there yet is made: parameters from
+  /// DataSource::initial, a parameter's version 1, time steps from the optimizer, all else zero.
   MemoryHandle array(const DataSource& source, const std::string& name, std::size_t bytes);
   /// The array's memory, or null.
   MemoryHandle find(std::string_view name) const;
@@ -41,8 +43,8 @@ class ParameterState {
 
   std::vector<float> read(const DataSource& source, const std::string& name) const;
   void write(const DataSource& source, const std::string& name, std::span<const float> values);
-  /// Updates made, by the time step in device memory where the optimizer has one, by the parameter's
-  /// version elsewhere.
+  /// Updates made, by the time step in device memory where the optimizer has one, by the
+  /// parameter's version elsewhere.
   std::int64_t time_step(const DataSource& source, const std::string& parameter) const;
   void set_time_step(const DataSource& source, const std::string& parameter, std::int64_t step);
 
@@ -59,8 +61,9 @@ class ParameterState {
   const std::shared_ptr<DeviceState> device_;
   mutable std::mutex mutex_;
   std::map<std::string, MemoryHandle, std::less<>> arrays_;
-  std::map<std::string, std::int64_t, std::less<>> uncounted_;  // version minus updates, by parameter
-  std::shared_ptr<const Optimizer> optimizer_;                  // whose moments these are
+  std::map<std::string, std::int64_t, std::less<>>
+      uncounted_;                               // version minus updates, by parameter
+  std::shared_ptr<const Optimizer> optimizer_;  // whose moments these are
   std::atomic<std::uint64_t> generation_ = 0;
 };
 

@@ -10,11 +10,13 @@ namespace mpsnn {
 
 using runtime::ParameterState;
 
-std::vector<float> Device::read_parameter(const DataSource& source, const std::string& parameter) const {
+std::vector<float> Device::read_parameter(const DataSource& source,
+                                          const std::string& parameter) const {
   return ParameterState::of(source, state_)->read(source, parameter);
 }
 
-void Device::write_parameter(DataSource& source, const std::string& parameter, std::span<const float> values) const {
+void Device::write_parameter(DataSource& source, const std::string& parameter,
+                             std::span<const float> values) const {
   ParameterState::of(source, state_)->write(source, parameter, values);
 }
 
@@ -30,7 +32,8 @@ std::int64_t Device::time_step(const DataSource& source) const {
 void Device::set_time_step(DataSource& source, std::int64_t step) const {
   if (step < 0) throw_expected("Device: set_time_step", ">= 0", step);
   const auto state = ParameterState::of(source, state_);
-  for (const ParameterInfo& parameter : source.parameters()) state->set_time_step(source, parameter.name, step);
+  for (const ParameterInfo& parameter : source.parameters())
+    state->set_time_step(source, parameter.name, step);
 }
 
 }  // namespace mpsnn

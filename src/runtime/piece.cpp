@@ -50,11 +50,14 @@ void Piece::wait(PieceState until) const {
   changed_.wait(lock, [&] { return state_ >= until; });
 }
 
-OnQueueThread::OnQueueThread(const void* queue) noexcept : previous_(std::exchange(queue_of_this_thread, queue)) {}
+OnQueueThread::OnQueueThread(const void* queue) noexcept
+    : previous_(std::exchange(queue_of_this_thread, queue)) {}
 OnQueueThread::~OnQueueThread() { queue_of_this_thread = previous_; }
 
 void Usage::add_reader(const std::shared_ptr<Piece>& piece) {
-  std::erase_if(readers, [&](const auto& reader) { return reader->queue() == piece->queue() || !is_in_flight(*reader); });
+  std::erase_if(readers, [&](const auto& reader) {
+    return reader->queue() == piece->queue() || !is_in_flight(*reader);
+  });
   readers.push_back(piece);
 }
 
@@ -65,7 +68,8 @@ void Usage::set_writer(const std::shared_ptr<Piece>& piece) {
 
 void Usage::collect(bool for_writing, std::vector<std::shared_ptr<Piece>>& pieces) const {
   const auto add = [&](const std::shared_ptr<Piece>& piece) {
-    if (is_in_flight(*piece) && std::ranges::find(pieces, piece) == pieces.end()) pieces.push_back(piece);
+    if (is_in_flight(*piece) && std::ranges::find(pieces, piece) == pieces.end())
+      pieces.push_back(piece);
   };
   if (writer) add(writer);
   if (for_writing) std::ranges::for_each(readers, add);

@@ -24,15 +24,16 @@ struct Failure {
   std::atomic<bool> told = false;
 };
 
-/// What is recorded on a command buffer between two commits. EXECUTED: its kernels ran or it failed;
-/// FINISHED: its handlers were called, too.
+/// What is recorded on a command buffer between two commits. EXECUTED: its kernels ran or it
+/// failed; FINISHED: its handlers were called, too.
 enum class PieceState { RECORDING, DROPPED, COMMITTED, SCHEDULED, EXECUTED, FINISHED };
 
 /// Thread-safe.
 class Piece {
  public:
   /// `queue` says which queue the piece belongs to; it is only compared.
-  Piece(std::string buffer_label, const void* queue) : label_(std::move(buffer_label)), queue_(queue) {}
+  Piece(std::string buffer_label, const void* queue)
+      : label_(std::move(buffer_label)), queue_(queue) {}
 
   const std::string& label() const noexcept { return label_; }
   const void* queue() const noexcept { return queue_; }
@@ -42,8 +43,8 @@ class Piece {
   std::shared_ptr<Failure> failure() const;
 
   void advance(PieceState state, std::shared_ptr<Failure> failure = nullptr) noexcept;
-  /// Waits until it is that far. Throws StateError where it was not committed, and on the queue's own
-  /// thread (a handler, a host function) where the wait would never end.
+  /// Waits until it is that far. Throws StateError where it was not committed, and on the queue's
+  /// own thread (a handler, a host function) where the wait would never end.
   void wait(PieceState until) const;
 
  private:
@@ -67,15 +68,16 @@ class OnQueueThread {
   const void* previous_;
 };
 
-/// Which pieces write and read a range of device memory. Work of one queue runs in order; this orders
-/// it against the host and against other queues. Guarded by DeviceState::usage_mutex.
+/// Which pieces write and read a range of device memory. Work of one queue runs in order; this
+/// orders it against the host and against other queues. Guarded by DeviceState::usage_mutex.
 struct Usage {
   std::shared_ptr<Piece> writer;                // the last one; null: the host
   std::vector<std::shared_ptr<Piece>> readers;  // since then, the last of each queue
 
   void add_reader(const std::shared_ptr<Piece>& piece);
   void set_writer(const std::shared_ptr<Piece>& piece);
-  /// Adds the committed pieces, not executed yet, that must end before the memory is read (or written).
+  /// Adds the committed pieces, not executed yet, that must end before the memory is read (or
+  /// written).
   void collect(bool for_writing, std::vector<std::shared_ptr<Piece>>& pieces) const;
 };
 

@@ -7,7 +7,8 @@ namespace mpsnn::runtime {
 
 PlanCache::EntryHandle PlanCache::find(const PlanKey& key) {
   const std::lock_guard lock(mutex_);
-  const auto found = std::ranges::find(entries_, key, [](const EntryHandle& entry) -> const PlanKey& { return entry->key; });
+  const auto found = std::ranges::find(
+      entries_, key, [](const EntryHandle& entry) -> const PlanKey& { return entry->key; });
   if (found == entries_.end()) return nullptr;
   entries_.splice(entries_.begin(), entries_, found);
   return entries_.front();
@@ -32,8 +33,9 @@ std::shared_ptr<const CompiledPlan> PlanCache::plan(const PlanKey& key, const Ma
   return find_or_make(key, make)->plan;
 }
 
-std::pair<std::shared_ptr<const CompiledPlan>, std::shared_ptr<const Binding>> PlanCache::bound_plan(
-    const PlanKey& key, const Maker& make, const std::shared_ptr<DeviceState>& device) {
+std::pair<std::shared_ptr<const CompiledPlan>, std::shared_ptr<const Binding>>
+PlanCache::bound_plan(const PlanKey& key, const Maker& make,
+                      const std::shared_ptr<DeviceState>& device) {
   const EntryHandle entry = find_or_make(key, make);
   std::shared_ptr<const Binding> binding;
   {

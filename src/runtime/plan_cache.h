@@ -20,7 +20,8 @@ inline constexpr std::size_t kPlanCacheSize = 16;
 /// All that a plan depends on beside the nodes.
 struct PlanKey {
   std::vector<TensorDesc> sources;
-  std::vector<std::shared_ptr<Optimizer>> optimizers;  // a data source; null where it is not updated
+  std::vector<std::shared_ptr<Optimizer>>
+      optimizers;  // a data source; null where it is not updated
   friend bool operator==(const PlanKey&, const PlanKey&) = default;
 };
 
@@ -46,8 +47,9 @@ class PlanCache {
   EntryHandle find(const PlanKey& key);
   EntryHandle find_or_make(const PlanKey& key, const Maker& make);
 
-  std::mutex planning_mutex_;  // taken before mutex_; planning may take long, encoding goes on meanwhile
-  mutable std::mutex mutex_;   // guards the list and the bindings
+  std::mutex
+      planning_mutex_;  // taken before mutex_; planning may take long, encoding goes on meanwhile
+  mutable std::mutex mutex_;        // guards the list and the bindings
   std::list<EntryHandle> entries_;  // the one used last first
 };
 

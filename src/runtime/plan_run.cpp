@@ -14,7 +14,9 @@ using graph::ValueId;
 using graph::ValueKind;
 
 CompiledPlan::CompiledPlan(graph::Plan plan)
-    : plan_(std::move(plan)), written_(plan_.data_sources.size()), updated_(plan_.data_sources.size()) {
+    : plan_(std::move(plan)),
+      written_(plan_.data_sources.size()),
+      updated_(plan_.data_sources.size()) {
   place_values();
   for (const graph::Operation& operation : plan_.operations) add_step(operation);
 }
@@ -45,10 +47,14 @@ CompiledPlan::Place CompiledPlan::place_of(ValueId root) {
   };
   const Value& value = plan_.values[root];
   switch (value.kind) {
-    case ValueKind::TEMPORARY: return {kHeapBase, value.offset};
-    case ValueKind::SOURCE: return {kFirstSourceBase + index(plan_.sources), 0};
-    case ValueKind::RESULT: return {first_allocated_base() + index(allocated_), 0};
-    case ValueKind::PARAMETER: return {first_parameter_base() + index(parameters_), 0};
+    case ValueKind::TEMPORARY:
+      return {kHeapBase, value.offset};
+    case ValueKind::SOURCE:
+      return {kFirstSourceBase + index(plan_.sources), 0};
+    case ValueKind::RESULT:
+      return {first_allocated_base() + index(allocated_), 0};
+    case ValueKind::PARAMETER:
+      return {first_parameter_base() + index(parameters_), 0};
   }
   throw InternalError("kind of a value out of range");
 }
@@ -118,10 +124,12 @@ backend::Launch CompiledPlan::launch(std::size_t i, const std::vector<void*>& ta
 }
 
 bool Binding::is_current() const noexcept {
-  return std::ranges::all_of(uses, [](const Use& use) { return use.state->generation() == use.generation; });
+  return std::ranges::all_of(
+      uses, [](const Use& use) { return use.state->generation() == use.generation; });
 }
 
-std::shared_ptr<const Binding> bind(const CompiledPlan& compiled, const std::shared_ptr<DeviceState>& device) {
+std::shared_ptr<const Binding> bind(const CompiledPlan& compiled,
+                                    const std::shared_ptr<DeviceState>& device) {
   const graph::Plan& plan = compiled.plan();
   auto binding = std::make_shared<Binding>();
   for (std::size_t i = 0; i < plan.data_sources.size(); ++i) {
@@ -134,7 +142,8 @@ std::shared_ptr<const Binding> bind(const CompiledPlan& compiled, const std::sha
   for (const ValueId id : compiled.parameters()) {
     const Value& value = plan.values[id];
     ParameterState& state = *binding->uses[value.data_source].state;
-    binding->memory.push_back(state.array(*plan.data_sources[value.data_source], value.parameter, value.desc.bytes()));
+    binding->memory.push_back(
+        state.array(*plan.data_sources[value.data_source], value.parameter, value.desc.bytes()));
   }
   return binding;
 }

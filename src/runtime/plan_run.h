@@ -23,20 +23,28 @@ class CompiledPlan {
     std::uint32_t base = 0;
     std::size_t offset = 0;
   };
-  /// Addresses of a run, in this order: null, the heap, each source, each allocated result, each parameter.
+  /// Addresses of a run, in this order: null, the heap, each source, each allocated result, each
+  /// parameter.
   enum Base : std::uint32_t { kNullBase = 0, kHeapBase = 1, kFirstSourceBase = 2 };
 
   const graph::Plan& plan() const noexcept { return plan_; }
   std::uint32_t first_allocated_base() const noexcept { return kFirstSourceBase + source_count(); }
-  std::uint32_t first_parameter_base() const noexcept { return first_allocated_base() + allocated_count(); }
-  std::uint32_t source_count() const noexcept { return static_cast<std::uint32_t>(plan_.sources.size()); }
-  std::uint32_t allocated_count() const noexcept { return static_cast<std::uint32_t>(allocated_.size()); }
+  std::uint32_t first_parameter_base() const noexcept {
+    return first_allocated_base() + allocated_count();
+  }
+  std::uint32_t source_count() const noexcept {
+    return static_cast<std::uint32_t>(plan_.sources.size());
+  }
+  std::uint32_t allocated_count() const noexcept {
+    return static_cast<std::uint32_t>(allocated_.size());
+  }
 
   /// RESULT values with memory of their own: allocated at each encode.
   const std::vector<graph::ValueId>& allocated() const noexcept { return allocated_; }
   /// PARAMETER values.
   const std::vector<graph::ValueId>& parameters() const noexcept { return parameters_; }
-  /// The base of the memory that a result or exported value lies in: of a source or of `allocated()`.
+  /// The base of the memory that a result or exported value lies in: of a source or of
+  /// `allocated()`.
   std::uint32_t base_of(graph::ValueId value) const noexcept { return places_[value].base; }
   /// true where an operation of the plan changes a parameter of the data source.
   bool writes(std::size_t data_source) const noexcept { return written_[data_source]; }
@@ -48,7 +56,8 @@ class CompiledPlan {
   /// The optimizers' numbers as they are now.
   std::vector<double> scalars() const;
   /// Operation i on a table and scalars made by the above.
-  backend::Launch launch(std::size_t i, const std::vector<void*>& table, const std::vector<double>& scalars) const;
+  backend::Launch launch(std::size_t i, const std::vector<void*>& table,
+                         const std::vector<double>& scalars) const;
 
  private:
   struct Step {
@@ -79,14 +88,15 @@ struct Binding {
     std::uint64_t generation;  // of the state when this was made
     bool writes;
   };
-  std::vector<Use> uses;              // a data source
-  std::vector<MemoryHandle> memory;   // of CompiledPlan::parameters()
+  std::vector<Use> uses;             // a data source
+  std::vector<MemoryHandle> memory;  // of CompiledPlan::parameters()
 
   bool is_current() const noexcept;
 };
 
 /// Finds or makes the states and arrays of a plan's parameters.
-std::shared_ptr<const Binding> bind(const CompiledPlan& plan, const std::shared_ptr<DeviceState>& device);
+std::shared_ptr<const Binding> bind(const CompiledPlan& plan,
+                                    const std::shared_ptr<DeviceState>& device);
 
 /// One encode of a plan. Holds all the memory that its kernels touch.
 struct PlanRun {

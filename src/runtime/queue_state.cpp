@@ -10,7 +10,9 @@ namespace {
 /// Failures that are kept for CommandQueue::wait_until_idle; a buffer keeps its own in any case.
 constexpr std::size_t kFailureLimit = 64;
 
-std::size_t size_of(const std::shared_ptr<Arena>& arena) { return arena->memory ? arena->memory->bytes() : 0; }
+std::size_t size_of(const std::shared_ptr<Arena>& arena) {
+  return arena->memory ? arena->memory->bytes() : 0;
+}
 
 }  // namespace
 

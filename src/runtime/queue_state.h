@@ -19,7 +19,8 @@ struct Arena {
 };
 
 /// The heap of a queue's temporaries. Because a queue runs in order, one arena serves all command
-/// buffers that follow one another; a buffer that begins while another holds the arena gets a second.
+/// buffers that follow one another; a buffer that begins while another holds the arena gets a
+/// second.
 class Arenas {
  public:
   explicit Arenas(Allocator& allocator) : allocator_(allocator) {}

@@ -19,8 +19,8 @@ void check_maker(const ImageState& image, const Piece& reader) {
   const auto& maker = image.usage.writer;
   if (!maker || maker.get() == &reader || maker->state() >= PieceState::COMMITTED) return;
   throw StateError("command buffer \"" + reader.label() + "\": commit: expected " + image.title() +
-                   " to be made by work committed before, got one of command buffer \"" + maker->label() +
-                   "\", which was not committed");
+                   " to be made by work committed before, got one of command buffer \"" +
+                   maker->label() + "\", which was not committed");
 }
 
 void collect(const PlanRun& run, const std::shared_ptr<Piece>& piece, Dependencies& found) {
@@ -28,9 +28,11 @@ void collect(const PlanRun& run, const std::shared_ptr<Piece>& piece, Dependenci
     check_maker(*image, *piece);
     image->usage.collect(false, found.waits);
     const auto& maker = image->usage.writer;
-    if (maker && maker != piece && (!maker->is_executed() || maker->failure())) found.makers.push_back(maker);
+    if (maker && maker != piece && (!maker->is_executed() || maker->failure()))
+      found.makers.push_back(maker);
   }
-  for (const Binding::Use& use : run.binding->uses) use.state->usage.collect(use.writes, found.waits);
+  for (const Binding::Use& use : run.binding->uses)
+    use.state->usage.collect(use.writes, found.waits);
 }
 
 void enter(const PlanRun& run, const std::shared_ptr<Piece>& piece) {
@@ -53,7 +55,8 @@ Dependencies order_piece(const Recording& recording, DeviceState& device) {
     if (const PlanRun* run = run_of(item)) collect(*run, recording.piece, found);
   }
   // A queue runs in order: its own earlier work needs no waiting for.
-  std::erase_if(found.waits, [&](const auto& piece) { return piece->queue() == recording.piece->queue(); });
+  std::erase_if(found.waits,
+                [&](const auto& piece) { return piece->queue() == recording.piece->queue(); });
   recording.piece->advance(PieceState::COMMITTED);
   for (const Item& item : recording.items) {
     if (const PlanRun* run = run_of(item)) enter(*run, recording.piece);

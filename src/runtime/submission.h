@@ -14,12 +14,14 @@ struct Dependencies {
   std::vector<std::shared_ptr<Piece>> makers;  // of source images: where one failed, nothing is run
 };
 
-/// Orders a piece against the work that was committed before it on any queue: finds what it must wait
-/// for and enters it as user of its images and parameters. The caller holds the queue's submit_mutex.
-/// Throws StateError, changing nothing, where a source image's maker was not committed.
+/// Orders a piece against the work that was committed before it on any queue: finds what it must
+/// wait for and enters it as user of its images and parameters. The caller holds the queue's
+/// submit_mutex. Throws StateError, changing nothing, where a source image's maker was not
+/// committed.
 Dependencies order_piece(const Recording& recording, DeviceState& device);
 
-/// A piece in flight. Tracing goes around step() and completed(); the steps themselves need not know.
+/// A piece in flight. Tracing goes around step() and completed(); the steps themselves need not
+/// know.
 class PieceSubmission final : public backend::Submission {
  public:
   PieceSubmission(std::shared_ptr<CommandBufferState> buffer, Recording recording);

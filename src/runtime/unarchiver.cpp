@@ -21,13 +21,16 @@ using base::JsonField;
 /// The document of an archive. Throws ArchiveError where there is none that this library can read.
 Json read_document(const base::SafetensorsFile& file) {
   const auto found = file.metadata().find(std::string(runtime::kArchiveKey));
-  if (found == file.metadata().end()) throw ArchiveError("not an archive of mpsnn: it holds no graphs");
+  if (found == file.metadata().end())
+    throw ArchiveError("not an archive of mpsnn: it holds no graphs");
   Json document = base::parse_json(found->second);
   const JsonField root(document, "archive");
   const JsonField format = root.at("format"), version = root.at("version");
-  if (format.string() != runtime::kArchiveFormat) format.fail("expected \"mpsnn\", got \"" + format.string() + "\"");
+  if (format.string() != runtime::kArchiveFormat)
+    format.fail("expected \"mpsnn\", got \"" + format.string() + "\"");
   if (version.integer(1) > runtime::kArchiveVersion) {
-    version.fail("written by a newer mpsnn: expected at most " + std::to_string(runtime::kArchiveVersion) + ", got " +
+    version.fail("written by a newer mpsnn: expected at most " +
+                 std::to_string(runtime::kArchiveVersion) + ", got " +
                  std::to_string(version.integer()));
   }
   static_cast<void>(root.at("graphs").object());
@@ -76,7 +79,8 @@ struct Archive::Impl {
     const std::lock_guard lock(mutex);
     const JsonField entry = root().at("graphs").at(key);
     const graph::NetworkRoots roots = graph::read_network(
-        entry.at("network"), [this](const JsonField& index) { return source_at(index.index(sources.size())); });
+        entry.at("network"),
+        [this](const JsonField& index) { return source_at(index.index(sources.size())); });
     try {
       Graph graph(device, roots.results, roots.needed);
       graph.set_label(entry.at("label").string());
@@ -107,12 +111,14 @@ struct Archive::Impl {
     return optimizer;
   }
 
-  const base::TensorView* find_tensor(const JsonField& field, const std::string& name, std::string_view dtype,
+  const base::TensorView* find_tensor(const JsonField& field, const std::string& name,
+                                      std::string_view dtype,
                                       const std::vector<std::int64_t>& shape) const {
     const auto found = file.tensors().find(field.at("name").string() + "." + name);
     if (found == file.tensors().end()) return nullptr;
     if (found->second.dtype != dtype || found->second.shape != shape) {
-      field.fail("tensor \"" + found->first + "\": its type or shape is not that of the data source");
+      field.fail("tensor \"" + found->first +
+                 "\": its type or shape is not that of the data source");
     }
     return &found->second;
   }
@@ -130,7 +136,10 @@ struct Archive::Impl {
     std::shared_ptr<Optimizer> optimizer;
     if (const auto index = field.find("optimizer")) optimizer = optimizer_at(*index);
     auto source = graph::read_data_source(
-        field, [&](const ParameterInfo& parameter) { return read_floats(field, parameter.name, parameter.shape); },
+        field,
+        [&](const ParameterInfo& parameter) {
+          return read_floats(field, parameter.name, parameter.shape);
+        },
         std::move(optimizer));
     if (source->optimizer()) restore_optimizer_state(field, *source);
     return source;
@@ -142,14 +151,16 @@ struct Archive::Impl {
     for (const ParameterInfo& parameter : source.parameters()) {
       for (const std::string& moment : source.optimizer()->moments()) {
         const std::string name = parameter.name + "." + moment;
-        if (const auto values = read_floats(field, name, parameter.shape)) state->write(source, name, *values);
+        if (const auto values = read_floats(field, name, parameter.shape))
+          state->write(source, name, *values);
       }
       const std::string name = parameter.name + std::string(runtime::kTimeStepTensor);
       const base::TensorView* tensor = find_tensor(field, name, runtime::kCounterTensor, {});
       if (tensor == nullptr) continue;
       std::int64_t step = 0;
       std::memcpy(&step, tensor->bytes.data(), sizeof step);
-      if (step < 0) field.fail("tensor \"" + name + "\": expected >= 0, got " + std::to_string(step));
+      if (step < 0)
+        field.fail("tensor \"" + name + "\": expected >= 0, got " + std::to_string(step));
       state->set_time_step(source, parameter.name, step);
     }
   }
@@ -169,8 +180,8 @@ Graph Archive::decode_graph(const std::string& key) const {
     if (one == key) return with_path(impl_->path, [&] { return impl_->decode(key); });
     there += (there.empty() ? "\"" : ", \"") + one + "\"";
   }
-  throw_expected("Archive \"" + impl_->path + "\": decode_graph: key", there.empty() ? "none, it is empty" : "one of " + there,
-                 "\"" + key + "\"");
+  throw_expected("Archive \"" + impl_->path + "\": decode_graph: key",
+                 there.empty() ? "none, it is empty" : "one of " + there, "\"" + key + "\"");
 }
 
 Archive KeyedUnarchiver::open(const std::string& path) const {

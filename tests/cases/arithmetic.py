@@ -26,17 +26,15 @@ PARAMETERS = [
 
 NODES = ("AdditionNode", "SubtractionNode")
 
-CASES = (
-    [
-        Case(node, (size, size))
-        for node in NODES
-        for size in [(1, 1, 1, 1), (1, 1, 7, 3), (3, 5, 4, 5), (2, 8, 8, 16)]
+ALL = {"primary_scale": 2.0, "secondary_scale": -0.5, "bias": 1.0}
+
+CASES = [
+    Case(node, pair, parameters)
+    for node in ("AdditionNode", "SubtractionNode")
+    for pair, parameters in [
+        *(((size, size), {}) for size in [(1, 1, 1, 1), (1, 1, 7, 3), (3, 5, 4, 5), (2, 8, 8, 16)]),
+        *((pair, {}) for pair in BROADCAST),
+        *(((SAME, SAME), parameters) for parameters in PARAMETERS),
+        *((pair, ALL) for pair in BROADCAST[3:]),
     ]
-    + [Case(node, pair) for node in NODES for pair in BROADCAST]
-    + [Case(node, (SAME, SAME), parameters) for node in NODES for parameters in PARAMETERS]
-    + [
-        Case(node, pair, {"primary_scale": 2.0, "secondary_scale": -0.5, "bias": 1.0})
-        for node in NODES
-        for pair in BROADCAST[3:]
-    ]
-)
+]

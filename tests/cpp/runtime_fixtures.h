@@ -64,22 +64,26 @@ class Gate {
   bool open_ = false;
 };
 
-inline std::shared_ptr<ConvolutionDataSource> convolution_weights(std::int64_t in, std::int64_t out, std::string label,
-                                                                  std::shared_ptr<Optimizer> optimizer = nullptr) {
+inline std::shared_ptr<ConvolutionDataSource> convolution_weights(
+    std::int64_t in, std::int64_t out, std::string label,
+    std::shared_ptr<Optimizer> optimizer = nullptr) {
   ConvolutionDescriptor descriptor;
   descriptor.input_feature_channels = in;
   descriptor.output_feature_channels = out;
   std::vector<float> weights(static_cast<std::size_t>(descriptor.weight_count()));
-  for (std::size_t i = 0; i < weights.size(); ++i) weights[i] = 0.01F * static_cast<float>(i % 17) - 0.08F;
-  return std::make_shared<ConvolutionDataSource>(descriptor, std::move(weights),
-                                                 std::vector<float>(static_cast<std::size_t>(out), 0.5F),
-                                                 std::move(label), std::move(optimizer));
+  for (std::size_t i = 0; i < weights.size(); ++i)
+    weights[i] = 0.01F * static_cast<float>(i % 17) - 0.08F;
+  return std::make_shared<ConvolutionDataSource>(
+      descriptor, std::move(weights), std::vector<float>(static_cast<std::size_t>(out), 0.5F),
+      std::move(label), std::move(optimizer));
 }
 
-/// Two convolutions with a ReLU between: "in" (N, H, W, 3) to an image of 2 channels. One temporary.
+/// Two convolutions with a ReLU between: "in" (N, H, W, 3) to an image of 2 channels. One
+/// temporary.
 struct SmallNet {
   explicit SmallNet(std::shared_ptr<Optimizer> optimizer = nullptr)
-      : first(convolution_weights(3, 4, "first", optimizer)), second(convolution_weights(4, 2, "second", optimizer)) {}
+      : first(convolution_weights(3, 4, "first", optimizer)),
+        second(convolution_weights(4, 2, "second", optimizer)) {}
 
   FilterNode last() const {
     const ConvolutionNode one(source, first);
@@ -108,13 +112,16 @@ struct SmallNet {
   std::shared_ptr<ConvolutionDataSource> first, second;
 };
 
-inline Image input(const Device& device, std::int64_t size = 8) { return Image(device, {1, size, size, 3}); }
+inline Image input(const Device& device, std::int64_t size = 8) {
+  return Image(device, {1, size, size, 3});
+}
 inline std::map<std::string, Image> batch(const Device& device, std::int64_t size = 8) {
   return {{"in", input(device, size)}, {"target", Image(device, {1, size, size, 2})}};
 }
 
 /// Runs a training graph once, to the end.
-inline void train_once(const Graph& graph, const CommandQueue& queue, const std::map<std::string, Image>& sources) {
+inline void train_once(const Graph& graph, const CommandQueue& queue,
+                       const std::map<std::string, Image>& sources) {
   CommandBuffer commands(queue);
   graph.encode(commands, sources);
   commands.commit();

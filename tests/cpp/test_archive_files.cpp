@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Files: safetensors read and written, atomic writes, hostile headers.
-#include <csignal>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <csignal>
 
 #include "archive_fixtures.h"
 #include "base/file.h"
@@ -17,7 +17,9 @@ using base::TensorToWrite;
 
 namespace {
 
-std::span<const std::byte> bytes_of(const std::string& text) { return std::as_bytes(std::span(text)); }
+std::span<const std::byte> bytes_of(const std::string& text) {
+  return std::as_bytes(std::span(text));
+}
 
 void write_text(const std::string& path, const std::string& text) {
   const std::span<const std::byte> part = bytes_of(text);
@@ -51,7 +53,7 @@ TEST_CASE("files: written as a whole, replaced, mapped") {
   ::chmod(path.c_str(), 0640);
   write_text(path, "newer");
   CHECK_EQ(read_bytes(path), "newer");
-  struct stat info {};
+  struct stat info{};
   REQUIRE(::stat(path.c_str(), &info) == 0);
   CHECK_EQ(info.st_mode & 0777U, 0640U);
   CHECK_EQ(base::MappedFile(path).bytes().size(), 5U);
@@ -87,7 +89,8 @@ TEST_CASE("files: no space left keeps the old file and leaves nothing beside it"
   write_text(folder / "file", "old");
   {
     const FileSizeLimit limit(1000);
-    CHECK_THROWS_CONTAINS(write_text(folder / "file", std::string(5000, 'x')), FileError, "cannot write");
+    CHECK_THROWS_CONTAINS(write_text(folder / "file", std::string(5000, 'x')), FileError,
+                          "cannot write");
   }
   CHECK_EQ(read_bytes(folder / "file"), "old");
   CHECK_EQ(folder.file_count(), 1U);
@@ -117,18 +120,23 @@ TEST_CASE("safetensors: what is written is read") {
 TEST_CASE("safetensors: wrong tensors are not written") {
   const Folder folder;
   const std::string floats(8, 'f');
-  const auto write = [&](std::vector<TensorToWrite> tensors) { base::write_safetensors(folder / "x", tensors, {}); };
+  const auto write = [&](std::vector<TensorToWrite> tensors) {
+    base::write_safetensors(folder / "x", tensors, {});
+  };
   CHECK_THROWS_AS(write({{"a", "F32", {3}, bytes_of(floats)}}), InternalError);
   CHECK_THROWS_AS(write({{"a", "F7", {2}, bytes_of(floats)}}), InternalError);
-  CHECK_THROWS_CONTAINS(write({{"a", "F32", {2}, bytes_of(floats)}, {"a", "F32", {2}, bytes_of(floats)}}),
-                        InvalidArgumentError, "\"a\"");
+  CHECK_THROWS_CONTAINS(
+      write({{"a", "F32", {2}, bytes_of(floats)}, {"a", "F32", {2}, bytes_of(floats)}}),
+      InvalidArgumentError, "\"a\"");
   CHECK_THROWS_AS(write({{"\xff", "F32", {2}, bytes_of(floats)}}), InvalidArgumentError);
   CHECK_EQ(folder.file_count(), 0U);
 }
 
 TEST_CASE("safetensors: hostile files") {
-  const auto tensor = [](const std::string& dtype, const std::string& shape, const std::string& offsets) {
-    return R"({"a":{"dtype":")" + dtype + R"(","shape":)" + shape + R"(,"data_offsets":)" + offsets + "}}";
+  const auto tensor = [](const std::string& dtype, const std::string& shape,
+                         const std::string& offsets) {
+    return R"({"a":{"dtype":")" + dtype + R"(","shape":)" + shape + R"(,"data_offsets":)" +
+           offsets + "}}";
   };
   const auto two = [](const std::string& first, const std::string& second) {
     return R"({"a":{"dtype":"U8","shape":[4],"data_offsets":)" + first +
@@ -158,15 +166,18 @@ TEST_CASE("safetensors: hostile files") {
       {safetensors(tensor("F32", "1", "[0,4]"), four), "shape: expected an array"},
       {safetensors(tensor("F32", "[1.0]", "[0,4]"), four), "expected an integer"},
       {safetensors(tensor("F32", "[-1]", "[0,4]"), four), "got -1"},
-      {safetensors(tensor("F32", "[2]", "[0,4]"), four), "expected 8 bytes for its shape and type, got 4"},
+      {safetensors(tensor("F32", "[2]", "[0,4]"), four),
+       "expected 8 bytes for its shape and type, got 4"},
       {safetensors(tensor("F32", "[4611686018427387904,4]", "[0,0]")), "impossible"},
-      {safetensors(tensor("F32", "[9223372036854775807,9223372036854775807]", "[0,4]"), four), "impossible"},
+      {safetensors(tensor("F32", "[9223372036854775807,9223372036854775807]", "[0,4]"), four),
+       "impossible"},
       {safetensors(tensor("F32", "[1]", "[0]"), four), "expected 2 numbers"},
       {safetensors(tensor("F32", "[1]", "[0,4,4]"), four), "expected 2 numbers"},
       {safetensors(tensor("F32", "[1]", "[4,0]"), four), "data_offsets[1]"},
       {safetensors(tensor("F32", "[1]", "[-4,0]"), four), "data_offsets[0]"},
       {safetensors(tensor("F32", "[1]", "[0,4]")), "data_offsets[1]"},
-      {safetensors(tensor("F32", "[1]", "[9223372036854775800,9223372036854775804]"), four), "data_offsets[0]"},
+      {safetensors(tensor("F32", "[1]", "[9223372036854775800,9223372036854775804]"), four),
+       "data_offsets[0]"},
       {safetensors(tensor("F32", "[1]", "[0,4]"), eight), "expected 4 bytes of tensors, got 8"},
       {safetensors(tensor("F32", "[1]", "[4,8]"), eight), "overlap others or leave a gap"},
       {safetensors("{\"a\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]},"

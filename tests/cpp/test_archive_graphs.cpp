@@ -142,7 +142,8 @@ TEST_CASE("archive: graphs of one archive share what was shared") {
   CHECK_EQ(archive.keys(), (Names{"inference", "training"}));
   CHECK_EQ(archive.metadata().size(), 1U);
   CHECK_EQ(archive.metadata().at("note"), "trained on a train");
-  const Graph inference = archive.decode_graph("inference"), training = archive.decode_graph("training");
+  const Graph inference = archive.decode_graph("inference"),
+              training = archive.decode_graph("training");
   CHECK(inference.data_sources() == training.data_sources());
   CHECK(archive.decode_graph("training").data_sources() == training.data_sources());
   CHECK_EQ(inference.data_sources()[0]->initial("bias"), pattern(4, 9.0F));
@@ -156,7 +157,8 @@ TEST_CASE("archive: tensors have the labels' names, unique where labels repeat")
   const auto sgd = std::make_shared<OptimizerStochasticGradientDescent>(0.1);
   ImageNode image("in");
   for (const char* label : {"conv", "conv", "", "conv.weights"}) {
-    image = ConvolutionNode(image, convolution_weights(3, 3, label, *label != '\0' ? sgd : nullptr)).result_image();
+    image = ConvolutionNode(image, convolution_weights(3, 3, label, *label != '\0' ? sgd : nullptr))
+                .result_image();
   }
   const Graph graph(rig.device, {image});
   const std::vector<std::shared_ptr<DataSource>> sources = graph.data_sources();
@@ -168,10 +170,11 @@ TEST_CASE("archive: tensors have the labels' names, unique where labels repeat")
   const base::SafetensorsFile file(folder / "net");
   Names names;
   for (const auto& entry : file.tensors()) names.push_back(entry.first);
-  CHECK_EQ(names, (Names{"2.bias", "2.weights", "conv#2.bias", "conv#2.bias.time_step", "conv#2.weights",
-                         "conv#2.weights.time_step", "conv.bias", "conv.bias.time_step", "conv.weights",
-                         "conv.weights.bias", "conv.weights.bias.time_step", "conv.weights.time_step",
-                         "conv.weights.weights", "conv.weights.weights.time_step"}));
+  CHECK_EQ(names,
+           (Names{"2.bias", "2.weights", "conv#2.bias", "conv#2.bias.time_step", "conv#2.weights",
+                  "conv#2.weights.time_step", "conv.bias", "conv.bias.time_step", "conv.weights",
+                  "conv.weights.bias", "conv.weights.bias.time_step", "conv.weights.time_step",
+                  "conv.weights.weights", "conv.weights.weights.time_step"}));
   const Graph restored = load(rig.device, folder / "net");
   for (std::size_t i = 0; i < sources.size(); ++i) {
     CHECK_EQ(restored.data_sources()[i]->initial("bias"), pattern(3, static_cast<float>(i)));

@@ -56,7 +56,8 @@ class Spoiler {
 
   void read_text(const std::string& document) const {
     if (without_.empty()) {
-      Json header = header_;  // the same tensors; written without fsync, since this runs thousands of times
+      Json header =
+          header_;  // the same tensors; written without fsync, since this runs thousands of times
       descend(header, {"__metadata__", "mpsnn"}) = document;
       write_bytes(folder_ / "spoilt", safetensors(to_string(header), data_));
     } else {
@@ -81,8 +82,8 @@ class Spoiler {
       if (const std::string* key = step.get_if<std::string>()) {
         at = &(*const_cast<Json::Object*>(at->get_if<Json::Object>()))[*key];
       } else {
-        at = &const_cast<Json::Array*>(at->get_if<Json::Array>())->at(
-            static_cast<std::size_t>(*step.get_if<std::int64_t>()));
+        at = &const_cast<Json::Array*>(at->get_if<Json::Array>())
+                  ->at(static_cast<std::size_t>(*step.get_if<std::int64_t>()));
       }
     }
     return *at;
@@ -172,12 +173,16 @@ TEST_CASE("hostile: values of the document") {
       {in_network({"nodes", 0, "attributes"}), Json::Object{{"surprise", 1}}, "surprise"},
       {in_network({"nodes", 0, "attributes"}), Json::Object{{"edge_mode", "x"}}, "edge_mode"},
       {in_network({"nodes", 0, "attributes"}), Json::Object{{"edge_mode", Json::Object{}}}, "f64s"},
-      {in_network({"nodes", 0, "attributes"}), Json::Object{{"edge_mode", Json::Object{{"f64", "many"}}}}, "many"},
+      {in_network({"nodes", 0, "attributes"}),
+       Json::Object{{"edge_mode", Json::Object{{"f64", "many"}}}}, "many"},
       {in_network({"nodes", 0, "sources"}), Json::Array{}, "sources"},
-      {in_network({"nodes", 0, "sources", 0}), Json::Object{{"source", 9}}, "an index below 2, got 9"},
+      {in_network({"nodes", 0, "sources", 0}), Json::Object{{"source", 9}},
+       "an index below 2, got 9"},
       {in_network({"nodes", 0, "sources", 0}), Json::Object{{"source", -1}}, "got -1"},
-      {in_network({"nodes", 0, "sources", 0}), Json::Object{{"node", 0}}, "an index below 0, got 0"},
-      {in_network({"nodes", 1, "sources", 0}), Json::Object{{"node", 2}}, "an index below 1, got 2"},
+      {in_network({"nodes", 0, "sources", 0}), Json::Object{{"node", 0}},
+       "an index below 0, got 0"},
+      {in_network({"nodes", 1, "sources", 0}), Json::Object{{"node", 2}},
+       "an index below 1, got 2"},
       {in_network({"nodes", 0, "sources", 0}), Json::Object{}, "expected a key \"node\""},
       {in_network({"nodes", 0, "result"}), Json::Object{{"format", "float7"}}, "float7"},
       {in_network({"nodes", 0, "result"}), Json::Object{{"export", true}}, "handle"},
@@ -185,7 +190,8 @@ TEST_CASE("hostile: values of the document") {
       {in_network({"results", 0}), Json::Object{{"source", 0}, {"needed", true}}, "result_images"},
       {in_network({"results", 0, "needed"}), 1, "expected true or false"},
       {in_network({"results", 0, "node"}), 1000, "an index below"},
-      {in_network({"results", 0, "node"}), std::numeric_limits<std::int64_t>::min(), "an index below"},
+      {in_network({"results", 0, "node"}), std::numeric_limits<std::int64_t>::min(),
+       "an index below"},
   };
   for (const Row& row : rows) {
     const auto spoil = [&](Json& value) { value = row.value; };
@@ -196,14 +202,17 @@ TEST_CASE("hostile: values of the document") {
 
 TEST_CASE("hostile: an inference link forward or to itself") {
   const Spoiler spoiler;
-  const JsonField nodes = JsonField(spoiler.document(), "d").at("graphs").at("net").at("network").at("nodes");
+  const JsonField nodes =
+      JsonField(spoiler.document(), "d").at("graphs").at("net").at("network").at("nodes");
   for (std::size_t i = 0; i < nodes.size(); ++i) {
     for (const std::size_t target : {i, nodes.size() - 1}) {
       const auto link = [&](Json& node) {
-        const_cast<Json::Object&>(*node.get_if<Json::Object>())["inference_node"] = static_cast<std::int64_t>(target);
+        const_cast<Json::Object&>(*node.get_if<Json::Object>())["inference_node"] =
+            static_cast<std::int64_t>(target);
       };
       const std::vector<Json> path = in_network({"nodes", static_cast<std::int64_t>(i)});
-      CHECK_THROWS_CONTAINS(spoiler.read_spoilt(path, link), ArchiveError, "inference_node: expected an index below");
+      CHECK_THROWS_CONTAINS(spoiler.read_spoilt(path, link), ArchiveError,
+                            "inference_node: expected an index below");
     }
   }
 }
@@ -211,7 +220,8 @@ TEST_CASE("hostile: an inference link forward or to itself") {
 TEST_CASE("hostile: every key left out, every value of another type") {
   const Spoiler spoiler;
   // Walks the document; whatever happens to a value must end in an error of ours or in a graph.
-  const Json replacements[] = {Json(), true, -1, 1e300, "", Json::Array{}, Json::Object{}, std::int64_t{1} << 62};
+  const Json replacements[] = {
+      Json(), true, -1, 1e300, "", Json::Array{}, Json::Object{}, std::int64_t{1} << 62};
   std::size_t refused = 0, accepted = 0;
   const auto attempt = [&](const std::vector<Json>& path, const std::function<void(Json&)>& spoil) {
     try {
@@ -223,11 +233,14 @@ TEST_CASE("hostile: every key left out, every value of another type") {
       ++refused;
     }
   };
-  const std::function<void(const Json&, std::vector<Json>)> walk = [&](const Json& value, std::vector<Json> path) {
+  const std::function<void(const Json&, std::vector<Json>)> walk = [&](const Json& value,
+                                                                       std::vector<Json> path) {
     for (const Json& replacement : replacements) attempt(path, [&](Json& at) { at = replacement; });
     if (const auto* object = value.get_if<Json::Object>()) {
       for (const auto& entry : *object) {
-        attempt(path, [&](Json& at) { const_cast<Json::Object*>(at.get_if<Json::Object>())->erase(entry.first); });
+        attempt(path, [&](Json& at) {
+          const_cast<Json::Object*>(at.get_if<Json::Object>())->erase(entry.first);
+        });
         path.emplace_back(entry.first);
         walk(entry.second, path);
         path.pop_back();
@@ -253,8 +266,8 @@ TEST_CASE("hostile: a document that is no document") {
   CHECK_THROWS_AS(spoiler.read_text(std::string(200'000, '[')), ArchiveError);
   const Rig rig;
   write_bytes(spoiler.folder() / "foreign", safetensors("{}"));
-  CHECK_THROWS_CONTAINS(KeyedUnarchiver(rig.device).open(spoiler.folder() / "foreign"), ArchiveError,
-                        "foreign\": not an archive of mpsnn");
+  CHECK_THROWS_CONTAINS(KeyedUnarchiver(rig.device).open(spoiler.folder() / "foreign"),
+                        ArchiveError, "foreign\": not an archive of mpsnn");
 }
 
 TEST_CASE("hostile: tensors that are missing or of another type or shape") {
@@ -262,11 +275,13 @@ TEST_CASE("hostile: tensors that are missing or of another type or shape") {
   spoiler.leave_out("first.weights.momentum");  // optimizers' state may be missing
   spoiler.read_spoilt({}, [](Json&) {});
   spoiler.leave_out("first.weights");
-  CHECK_THROWS_CONTAINS(spoiler.read_spoilt({}, [](Json&) {}), ArchiveError, "tensor of its weights");
+  CHECK_THROWS_CONTAINS(spoiler.read_spoilt({}, [](Json&) {}), ArchiveError,
+                        "tensor of its weights");
   spoiler.leave_out("");
   // "second" has other shapes than "first".
   const auto rename = [](Json& name) { name = "second"; };
-  CHECK_THROWS_CONTAINS(spoiler.read_spoilt({"data_sources", 0, "name"}, rename), ArchiveError, "second.weights");
+  CHECK_THROWS_CONTAINS(spoiler.read_spoilt({"data_sources", 0, "name"}, rename), ArchiveError,
+                        "second.weights");
 }
 
 TEST_CASE("hostile: a file cut off at every length") {
@@ -277,7 +292,8 @@ TEST_CASE("hostile: a file cut off at every length") {
   std::uint64_t header = 0;
   std::memcpy(&header, good.data(), sizeof header);
   std::size_t cuts = 0;
-  for (std::size_t length = 0; length < good.size(); length += length < header + 16 ? 1 : 37, ++cuts) {
+  for (std::size_t length = 0; length < good.size();
+       length += length < header + 16 ? 1 : 37, ++cuts) {
     write_bytes(folder / "cut", good.substr(0, length));
     CHECK_THROWS_AS(open_and_decode(rig.device, folder / "cut"), ArchiveError);
   }
@@ -297,7 +313,8 @@ TEST_CASE("hostile: random bytes changed") {
     std::string bytes = good;
     const std::size_t range = round % 4 == 0 ? good.size() : 8 + header;
     for (std::size_t change = 0; change <= random() % 4; ++change) {
-      bytes[random() % range] = round % 2 == 0 ? static_cast<char>(random()) : "0123456789{}[]\",:.-e"[random() % 20];
+      bytes[random() % range] =
+          round % 2 == 0 ? static_cast<char>(random()) : "0123456789{}[]\",:.-e"[random() % 20];
     }
     write_bytes(folder / "changed", bytes);
     try {

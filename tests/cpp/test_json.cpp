@@ -98,7 +98,9 @@ TEST_CASE("json: what is not JSON is refused with its place") {
 }
 
 TEST_CASE("json: nesting is limited") {
-  const auto nested = [](std::size_t depth) { return std::string(depth, '[') + std::string(depth, ']'); };
+  const auto nested = [](std::size_t depth) {
+    return std::string(depth, '[') + std::string(depth, ']');
+  };
   parse_json(nested(kJsonDepthLimit));
   CHECK_THROWS_CONTAINS(parse_json(nested(kJsonDepthLimit + 2)), ArchiveError, "nested");
   CHECK_THROWS_AS(parse_json(std::string(1'000'000, '[')), ArchiveError);
@@ -118,13 +120,19 @@ TEST_CASE("json: fields name their path") {
   CHECK(!root.at("a").at(0).find("n").has_value());
   CHECK_EQ(root.at("a").at(0).at("b").index(2), 1U);
   CHECK_THROWS_CONTAINS(root.at("z"), ArchiveError, "archive: expected a key \"z\", got none");
-  CHECK_THROWS_CONTAINS(root.at("a").at(2), ArchiveError, "archive.a: expected at least 3 elements, got 2");
-  CHECK_THROWS_CONTAINS(root.at("a").at(1).integer(), ArchiveError, "archive.a[1]: expected an integer, got a string");
-  CHECK_THROWS_CONTAINS(root.at("a").at(0).at("b").index(1), ArchiveError, "an index below 1, got 1");
-  CHECK_THROWS_CONTAINS(root.at("a").at(0).at("b").integer(2, 3), ArchiveError, "from 2 to 3, got 1");
+  CHECK_THROWS_CONTAINS(root.at("a").at(2), ArchiveError,
+                        "archive.a: expected at least 3 elements, got 2");
+  CHECK_THROWS_CONTAINS(root.at("a").at(1).integer(), ArchiveError,
+                        "archive.a[1]: expected an integer, got a string");
+  CHECK_THROWS_CONTAINS(root.at("a").at(0).at("b").index(1), ArchiveError,
+                        "an index below 1, got 1");
+  CHECK_THROWS_CONTAINS(root.at("a").at(0).at("b").integer(2, 3), ArchiveError,
+                        "from 2 to 3, got 1");
   CHECK_THROWS_CONTAINS(root.at("d").integer(), ArchiveError, "expected an integer, got a number");
-  CHECK_THROWS_CONTAINS(root.at("d").at("x"), ArchiveError, "archive.d: expected an object, got a number");
+  CHECK_THROWS_CONTAINS(root.at("d").at("x"), ArchiveError,
+                        "archive.d: expected an object, got a number");
   CHECK_THROWS_CONTAINS(root.at("d").boolean(), ArchiveError, "expected true or false");
-  CHECK_THROWS_CONTAINS(root.at("t").number(), ArchiveError, "expected a number, got true or false");
+  CHECK_THROWS_CONTAINS(root.at("t").number(), ArchiveError,
+                        "expected a number, got true or false");
   CHECK_THROWS_CONTAINS(root.size(), ArchiveError, "expected an array, got an object");
 }

@@ -206,7 +206,9 @@ TEST_CASE("fusion: a slope below 0 hides the sign, so the gradient keeps the sou
   CHECK_EQ(count(build(0.5), OpId::neuron), 0);
 }
 
-TEST_CASE("layouts: one copy a parameter and layout, kept with the parameter and made before its reader") {
+TEST_CASE(
+    "layouts: one copy a parameter and layout, kept with the parameter and made before its "
+    "reader") {
   FakeChooser chooser;
   chooser.weights_layout = {{OpId::convolution, "blocked"}};
   Net net;

@@ -123,13 +123,16 @@ TEST_CASE("handlers: stay with their piece, are called once, scheduled before co
   Journal journal;
   CommandBuffer commands(queue);
   for (const std::string piece : {"0", "1"}) {
-    commands.add_scheduled_handler([&journal, piece](CommandBuffer&) { journal.add("scheduled" + piece); });
-    commands.add_completed_handler([&journal, piece](CommandBuffer&) { journal.add("completed" + piece); });
+    commands.add_scheduled_handler(
+        [&journal, piece](CommandBuffer&) { journal.add("scheduled" + piece); });
+    commands.add_completed_handler(
+        [&journal, piece](CommandBuffer&) { journal.add("completed" + piece); });
     journal.record(commands, "run" + piece);
     commands.commit_and_continue();
   }
   commands.wait_until_completed();
-  CHECK_EQ(journal.lines, (Lines{"scheduled0", "run0", "completed0", "scheduled1", "run1", "completed1"}));
+  CHECK_EQ(journal.lines,
+           (Lines{"scheduled0", "run0", "completed0", "scheduled1", "run1", "completed1"}));
 }
 
 TEST_CASE("handlers: see the state of their buffer and may wait for it") {
@@ -257,10 +260,12 @@ TEST_CASE("failures: kinds of errors are kept, others are translated") {
     commands.wait_until_completed();
   };
   CHECK_THROWS_CONTAINS(run([] { throw std::bad_alloc(); }), OutOfMemoryError, "the step");
-  CHECK_THROWS_CONTAINS(run([] { throw DeviceLostError("unplugged"); }), DeviceLostError, "the step");
+  CHECK_THROWS_CONTAINS(run([] { throw DeviceLostError("unplugged"); }), DeviceLostError,
+                        "the step");
   CHECK_THROWS_CONTAINS(run([] { throw OutOfMemoryError("full"); }), OutOfMemoryError, "the step");
   CHECK_THROWS_CONTAINS(run([] { throw InvalidArgumentError("bad"); }), DeviceError, "the step");
-  CHECK_THROWS_CONTAINS(run([] { throw InvalidArgumentError("the step: bad"); }), InvalidArgumentError, "bad");
+  CHECK_THROWS_CONTAINS(run([] { throw InvalidArgumentError("the step: bad"); }),
+                        InvalidArgumentError, "bad");
   CHECK_THROWS_CONTAINS(run([] { throw 1; }), DeviceError, "the step");
 }
 
@@ -306,7 +311,8 @@ TEST_CASE("lifetimes: destroying a queue waits for work in flight") {
   {
     CommandQueue queue(rig.device);
     CommandBuffer commands(queue);
-    commands.encode_host_function("slow", [] { std::this_thread::sleep_for(std::chrono::milliseconds(20)); });
+    commands.encode_host_function(
+        "slow", [] { std::this_thread::sleep_for(std::chrono::milliseconds(20)); });
     journal.record(commands, "done");
     commands.add_completed_handler([&](CommandBuffer&) { journal.add("handler"); });
     commands.commit();
@@ -354,7 +360,8 @@ TEST_CASE("lifetimes: a handler may keep its buffer, whose queue is then gone") 
   {
     CommandQueue queue(rig.device);
     CommandBuffer commands(queue, "step");
-    commands.add_completed_handler([&](CommandBuffer& self) { kept = std::make_unique<CommandBuffer>(self); });
+    commands.add_completed_handler(
+        [&](CommandBuffer& self) { kept = std::make_unique<CommandBuffer>(self); });
     commands.commit();
   }
   REQUIRE(kept != nullptr);

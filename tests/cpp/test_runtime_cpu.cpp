@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The runtime on the CPU: numbers come out, weights follow, archives continue a training bit by bit.
+// The runtime on the CPU: numbers come out, weights follow, archives continue a training bit by
+// bit.
 #include <cmath>
 #include <cstring>
 
@@ -24,12 +25,14 @@ Device cpu() {
 
 Values wave(std::size_t count, double step) {
   Values values(count);
-  for (std::size_t i = 0; i < count; ++i) values[i] = static_cast<float>(std::sin(step * static_cast<double>(i)));
+  for (std::size_t i = 0; i < count; ++i)
+    values[i] = static_cast<float>(std::sin(step * static_cast<double>(i)));
   return values;
 }
 
 std::map<std::string, Image> waves(const Device& device, int seed) {
-  const Values in = wave(2 * 8 * 8 * 3, 0.1 + 0.01 * seed), target = wave(2 * 8 * 8 * 2, 0.3 - 0.01 * seed);
+  const Values in = wave(2 * 8 * 8 * 3, 0.1 + 0.01 * seed),
+               target = wave(2 * 8 * 8 * 2, 0.3 - 0.01 * seed);
   return {{"in", Image(device, {2, 8, 8, 3}, DataType::FLOAT32, in.data())},
           {"target", Image(device, {2, 8, 8, 2}, DataType::FLOAT32, target.data())}};
 }
@@ -65,13 +68,16 @@ std::vector<Values> state_of(const Graph& graph) {
 bool same_bits(const std::vector<Values>& a, const std::vector<Values>& b) {
   if (a.size() != b.size()) return false;
   for (std::size_t i = 0; i < a.size(); ++i) {
-    if (a[i].size() != b[i].size() || std::memcmp(a[i].data(), b[i].data(), a[i].size() * sizeof(float)) != 0) return false;
+    if (a[i].size() != b[i].size() ||
+        std::memcmp(a[i].data(), b[i].data(), a[i].size() * sizeof(float)) != 0)
+      return false;
   }
   return true;
 }
 
 std::vector<std::shared_ptr<Optimizer>> optimizers() {
-  return {std::make_shared<OptimizerAdam>(1e-2), std::make_shared<OptimizerStochasticGradientDescent>(2e-4, 0.9)};
+  return {std::make_shared<OptimizerAdam>(1e-2),
+          std::make_shared<OptimizerStochasticGradientDescent>(2e-4, 0.9)};
 }
 
 }  // namespace
@@ -163,7 +169,8 @@ TEST_CASE("cpu: an archived training continues bit by bit") {
     KeyedArchiver archiver;
     archiver.encode("training", training);
     archiver.write(folder / "checkpoint");
-    const Graph resumed = KeyedUnarchiver(device).open(folder / "checkpoint").decode_graph("training");
+    const Graph resumed =
+        KeyedUnarchiver(device).open(folder / "checkpoint").decode_graph("training");
     CHECK(same_bits(state_of(training), state_of(resumed)));
     for (int i = 5; i < 10; ++i) CHECK_EQ(step(training, queue, i), step(resumed, queue, i));
     CHECK(same_bits(state_of(training), state_of(resumed)));
@@ -184,5 +191,6 @@ TEST_CASE("cpu: a graph trained on one device infers on another") {
   archiver.write(folder / "net");
   const Graph moved = KeyedUnarchiver(rig.device).open(folder / "net").decode_graph("net");
   CHECK(moved.device() == rig.device);
-  CHECK_EQ(rig.device.read_parameter(*moved.data_sources()[0], "weights"), device.read_parameter(*net.first, "weights"));
+  CHECK_EQ(rig.device.read_parameter(*moved.data_sources()[0], "weights"),
+           device.read_parameter(*net.first, "weights"));
 }

@@ -63,7 +63,8 @@ TEST_CASE("graph: results, handles and exported images come out") {
   CHECK_EQ(outputs["out"].state(), outputs.results[0]->state());
   CHECK_EQ(outputs["hidden"].state(), outputs.results[2]->state());
   CHECK_EQ(outputs["hidden"].size(), (ImageSize{1, 8, 8, 4}));
-  CHECK_THROWS_CONTAINS(outputs["nothing"], InvalidArgumentError, "one of \"hidden\", \"out\", got \"nothing\"");
+  CHECK_THROWS_CONTAINS(outputs["nothing"], InvalidArgumentError,
+                        "one of \"hidden\", \"out\", got \"nothing\"");
   queue.wait_until_idle();
 }
 
@@ -71,8 +72,9 @@ TEST_CASE("graph: bad results") {
   const Rig rig;
   CHECK_THROWS_AS(Graph(rig.device, {}), InvalidArgumentError);
   CHECK_THROWS_CONTAINS(Graph(rig.device, {ImageNode("in")}), InvalidArgumentError, "\"in\"");
-  CHECK_THROWS_AS(Graph(rig.device, {SmallNet().last().result_image()}, std::vector<bool>{true, true}),
-                  InvalidArgumentError);
+  CHECK_THROWS_AS(
+      Graph(rig.device, {SmallNet().last().result_image()}, std::vector<bool>{true, true}),
+      InvalidArgumentError);
 }
 
 TEST_CASE("graph: bad sources name the graph, the source and both sides") {
@@ -82,16 +84,21 @@ TEST_CASE("graph: bad sources name the graph, the source and both sides") {
   graph.set_label("net");
   CommandBuffer commands(queue), elsewhere(foreign);
   const Image image = input(rig.device);
-  CHECK_THROWS_CONTAINS(graph.encode(commands, {}), InvalidArgumentError,
-                        "Graph \"net\": sources: expected an image for the source \"in\", got none");
-  CHECK_THROWS_CONTAINS(graph.encode(commands, {{"im", image}}), InvalidArgumentError, "\"in\", got \"im\"");
-  CHECK_THROWS_CONTAINS(graph.encode(commands, {{"in", image}, {"extra", image}}), InvalidArgumentError,
+  CHECK_THROWS_CONTAINS(
+      graph.encode(commands, {}), InvalidArgumentError,
+      "Graph \"net\": sources: expected an image for the source \"in\", got none");
+  CHECK_THROWS_CONTAINS(graph.encode(commands, {{"im", image}}), InvalidArgumentError,
+                        "\"in\", got \"im\"");
+  CHECK_THROWS_CONTAINS(graph.encode(commands, {{"in", image}, {"extra", image}}),
+                        InvalidArgumentError,
                         "expected only \"in\", got an unknown source \"extra\"");
   CHECK_THROWS_CONTAINS(graph.encode(commands, {{"in", input(other.device)}}), InvalidArgumentError,
                         "source \"in\": expected an image on device");
-  CHECK_THROWS_CONTAINS(graph.encode(elsewhere, {{"in", image}}), InvalidArgumentError, "commands: expected");
-  CHECK_THROWS_CONTAINS(graph.encode(commands, {{"in", Image(rig.device, {1, 8, 8, 3}, DataType::FLOAT16)}}),
-                        ArgumentTypeError, "source \"in\": expected float32, got float16");
+  CHECK_THROWS_CONTAINS(graph.encode(elsewhere, {{"in", image}}), InvalidArgumentError,
+                        "commands: expected");
+  CHECK_THROWS_CONTAINS(
+      graph.encode(commands, {{"in", Image(rig.device, {1, 8, 8, 3}, DataType::FLOAT16)}}),
+      ArgumentTypeError, "source \"in\": expected float32, got float16");
   const Image channels(rig.device, {1, 8, 8, 5});
   CHECK_THROWS_CONTAINS(graph.encode(commands, {{"in", channels}}), InvalidArgumentError,
                         "\"first\": source: expected 3 feature channels, got 5");
@@ -115,7 +122,8 @@ TEST_CASE("graph: a case that no kernel takes names node, operation and each row
   CommandBuffer commands(queue);
   const Graph graph = SmallNet().graph(rig.device);
   const auto encode = [&] { graph.encode(commands, {{"in", input(rig.device)}}); };
-  CHECK_THROWS_CONTAINS(encode(), UnsupportedError, "node \"first\": device \"null\" has no kernel for convolution of");
+  CHECK_THROWS_CONTAINS(encode(), UnsupportedError,
+                        "node \"first\": device \"null\" has no kernel for convolution of");
   CHECK_THROWS_CONTAINS(encode(), UnsupportedError, "convolution/first: only on Sundays");
   CHECK_THROWS_CONTAINS(encode(), UnsupportedError, "convolution/last: only on Sundays");
   CHECK_THROWS_CONTAINS(encode(), UnsupportedError, "float32 (1, 8, 8, 3)");
@@ -123,7 +131,8 @@ TEST_CASE("graph: a case that no kernel takes names node, operation and each row
 
 TEST_CASE("graph: the first row that fits is chosen") {
   backend::null_device::Options options;
-  options.rows.insert(options.rows.begin(), {OpId::convolution, "convolution/never", &refuse, &prepare_nothing});
+  options.rows.insert(options.rows.begin(),
+                      {OpId::convolution, "convolution/never", &refuse, &prepare_nothing});
   const Rig rig(options);
   const std::string text = SmallNet().graph(rig.device).plan_text({{"in", {1, 8, 8, 3}}});
   CHECK(text.find("convolution/null") != std::string::npos);
@@ -156,7 +165,8 @@ TEST_CASE("graph: kernels get scratch, absent operands as null, and layout copie
 TEST_CASE("graph: optional operands that are absent are null") {
   const Rig rig;
   const CommandQueue queue(rig.device);
-  const auto weights = std::make_shared<ConvolutionDataSource>(ConvolutionDescriptor{}, std::vector<float>(9));
+  const auto weights =
+      std::make_shared<ConvolutionDataSource>(ConvolutionDescriptor{}, std::vector<float>(9));
   const Graph graph(rig.device, {ConvolutionNode(ImageNode("in"), weights).result_image()});
   CommandBuffer commands(queue);
   graph.encode(commands, {{"in", Image(rig.device, {1, 4, 4, 1})}});
@@ -203,7 +213,8 @@ TEST_CASE("plans: a failed one is not kept, a dropped one may still be running")
   Gate gate;
   CommandBuffer commands(queue);
   commands.encode_host_function("gate", [&] { gate.pass(); });
-  for (std::int64_t size = 1; size <= 3 * static_cast<std::int64_t>(runtime::kPlanCacheSize); ++size) {
+  for (std::int64_t size = 1; size <= 3 * static_cast<std::int64_t>(runtime::kPlanCacheSize);
+       ++size) {
     graph.encode(commands, {{"in", input(rig.device, size)}});
   }
   commands.commit();

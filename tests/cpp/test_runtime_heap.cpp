@@ -157,12 +157,14 @@ TEST_CASE("allocator: the cache is bounded, the oldest goes first") {
     for (std::size_t i = 0; i < 6; ++i) blocks.push_back(allocator.allocate(bytes));
   }
   CHECK_EQ(allocator.statistics().cached, runtime::kCacheLimit);
-  allocator.allocate(2 * runtime::kCacheLimit).reset();  // alone too large: nothing else is kept for it
+  allocator.allocate(2 * runtime::kCacheLimit)
+      .reset();  // alone too large: nothing else is kept for it
   CHECK(allocator.statistics().cached <= runtime::kCacheLimit);
 }
 
 TEST_CASE("allocator: memory outlives it, and running out gives the cache back first") {
-  const auto null = std::make_shared<NullDevice>(backend::null_device::Options{.memory_bytes = 1 << 20});
+  const auto null =
+      std::make_shared<NullDevice>(backend::null_device::Options{.memory_bytes = 1 << 20});
   runtime::MemoryHandle survivor;
   {
     runtime::Allocator allocator(null);

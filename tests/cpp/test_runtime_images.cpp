@@ -66,14 +66,16 @@ TEST_CASE("images: wrapped memory is shared and its owner kept") {
   const Rig rig;
   auto owner = std::make_shared<std::vector<float>>(4, 2.0F);
   {
-    const Image image = Image::wrap(rig.device, {1, 1, 1, 4}, DataType::FLOAT32, owner->data(), owner);
+    const Image image =
+        Image::wrap(rig.device, {1, 1, 1, 4}, DataType::FLOAT32, owner->data(), owner);
     CHECK_EQ(owner.use_count(), 2);
     (*owner)[1] = 5.0F;
     CHECK_EQ(read(image)[1], 5.0F);
     CHECK_EQ(image.data(), static_cast<void*>(owner->data()));
   }
   CHECK_EQ(owner.use_count(), 1);
-  CHECK_THROWS_AS(Image::wrap(rig.device, {1, 1, 1, 4}, DataType::FLOAT32, nullptr, nullptr), InvalidArgumentError);
+  CHECK_THROWS_AS(Image::wrap(rig.device, {1, 1, 1, 4}, DataType::FLOAT32, nullptr, nullptr),
+                  InvalidArgumentError);
 }
 
 TEST_CASE("images: bad sizes and counts") {
@@ -88,7 +90,8 @@ TEST_CASE("images: bad sizes and counts") {
   CHECK_THROWS_CONTAINS(image.read(values, 12), InvalidArgumentError, "expected 16 bytes, got 12");
   CHECK_THROWS_AS(image.write(values, 20), InvalidArgumentError);
   CHECK_THROWS_AS(image.read(nullptr, 16), InvalidArgumentError);
-  CHECK_THROWS_AS(Image(rig.device, {1, 1, 1, 4}, DataType::FLOAT32, nullptr), InvalidArgumentError);
+  CHECK_THROWS_AS(Image(rig.device, {1, 1, 1, 4}, DataType::FLOAT32, nullptr),
+                  InvalidArgumentError);
 }
 
 TEST_CASE("images: a result waits for the work that makes it") {
@@ -115,7 +118,8 @@ TEST_CASE("images: a result whose work was dropped or failed") {
   dropped.reset();
   CHECK_THROWS_AS(read(never), StateError);
   CommandBuffer user(queue);
-  CHECK_THROWS_CONTAINS(graph.encode(user, {{"in", never}}), StateError, "\"dropped\" was never committed");
+  CHECK_THROWS_CONTAINS(graph.encode(user, {{"in", never}}), StateError,
+                        "\"dropped\" was never committed");
 
   rig.null->fail_command(1, std::make_exception_ptr(std::runtime_error("broken kernel")));
   CommandBuffer failing(queue, "failing");
@@ -143,7 +147,8 @@ TEST_CASE("images: the n-th command fails, the rest of its buffer is not run") {
     commands.commit_and_continue();
     const Image second = encode(graph, commands, input(rig.device));
     commands.commit();
-    CHECK_THROWS_CONTAINS(commands.wait_until_completed(), DeviceError, n % 2 == 0 ? "\"first\"" : "\"second\"");
+    CHECK_THROWS_CONTAINS(commands.wait_until_completed(), DeviceError,
+                          n % 2 == 0 ? "\"first\"" : "\"second\"");
     CHECK_THROWS_AS(read(second), DeviceError);
     CHECK_EQ(rig.labels().size(), n);
   }
@@ -158,7 +163,8 @@ TEST_CASE("images: sources live until the work that reads them is done") {
   CommandBuffer commands(queue);
   commands.encode_host_function("gate", [&] { gate.pass(); });
   {
-    const Image source = Image::wrap(rig.device, {1, 8, 8, 3}, DataType::FLOAT32, owner->data(), owner);
+    const Image source =
+        Image::wrap(rig.device, {1, 8, 8, 3}, DataType::FLOAT32, owner->data(), owner);
     encode(graph, commands, source);
   }
   commands.commit();
@@ -182,7 +188,9 @@ TEST_CASE("images: a write waits for committed work that reads") {
   CHECK_EQ(rig.labels().size(), 2U);
 }
 
-TEST_CASE("images: one made by a buffer that is committed later is refused at commit, which can be repeated") {
+TEST_CASE(
+    "images: one made by a buffer that is committed later is refused at commit, which can be "
+    "repeated") {
   const Rig rig;
   const CommandQueue queue(rig.device);
   const ImageNode node("in");

@@ -30,7 +30,8 @@ TEST_CASE("parameters: a device starts from the data source's values") {
   CHECK_EQ(rig.device.memory_statistics().current, 0U);  // reading alone takes no memory
   CHECK_EQ(rig.device.parameter_names(*source), (Names{"weights", "bias"}));
   CHECK_THROWS_CONTAINS(rig.device.read_parameter(*source, "weight"), InvalidArgumentError,
-                        "ConvolutionDataSource \"enc\": parameter: expected one of \"weights\", \"bias\", got \"weight\"");
+                        "ConvolutionDataSource \"enc\": parameter: expected one of \"weights\", "
+                        "\"bias\", got \"weight\"");
   CHECK_THROWS_AS(rig.device.read_parameter(*source, "weights.momentum"), InvalidArgumentError);
 }
 
@@ -41,8 +42,8 @@ TEST_CASE("parameters: written values are the device's own, seen by every graph 
   one.device.write_parameter(*source, "bias", ones);
   CHECK_EQ(one.device.read_parameter(*source, "bias"), ones);
   CHECK_EQ(two.device.read_parameter(*source, "bias"), source->initial("bias"));
-  CHECK_THROWS_CONTAINS(one.device.write_parameter(*source, "bias", Values(3)), InvalidArgumentError,
-                        "bias: expected 4 values, got 3");
+  CHECK_THROWS_CONTAINS(one.device.write_parameter(*source, "bias", Values(3)),
+                        InvalidArgumentError, "bias: expected 4 values, got 3");
   CHECK_THROWS_AS(one.device.write_parameter(*source, "gamma", ones), InvalidArgumentError);
 }
 

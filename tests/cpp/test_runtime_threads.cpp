@@ -59,7 +59,8 @@ TEST_CASE("threads: parameters are read and written while others train") {
     const CommandQueue queue(rig.device);
     for (int i = 0; i < 50; ++i) {
       if (thread == 0) {
-        rig.device.write_parameter(*net.first, "weights", rig.device.read_parameter(*net.first, "weights"));
+        rig.device.write_parameter(*net.first, "weights",
+                                   rig.device.read_parameter(*net.first, "weights"));
         rig.device.time_step(*net.second);
       } else if (thread == 1 && i % 10 == 0) {
         rig.device.trim();
@@ -80,7 +81,8 @@ TEST_CASE("threads: any thread may wait for, look at and drop a buffer") {
   const Graph graph = SmallNet().graph(rig.device);
   for (int i = 0; i < 50; ++i) {
     auto commands = std::make_shared<CommandBuffer>(queue, "shared");
-    if (i % 2 == 1) commands->encode_host_function("breaks", [] { throw std::runtime_error("broke"); });
+    if (i % 2 == 1)
+      commands->encode_host_function("breaks", [] { throw std::runtime_error("broke"); });
     graph.encode(*commands, {{"in", input(rig.device)}});
     commands->commit();
     std::atomic<int> failures = 0;

@@ -12,11 +12,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import mpsnn as mps
 import numpy as np
 import pytest
+
+import mpsnn as mps
 from mpsnn.apps.denoise import Denoiser, ModelOptions, TrainOptions, build_training, train
-from mpsnn.apps.denoise.dataset import DataSet
+from mpsnn.apps.denoise.dataset import Batch, DataSet
 from mpsnn.apps.denoise.metrics import psnr
 from mpsnn.apps.denoise.model import build_net
 
@@ -41,15 +42,15 @@ def pictures(count: int, edge: int = 32, seed: int = 0) -> DataSet:
 
 
 def options(epochs: int, **changes: object) -> TrainOptions:
-    values = dict(
-        epochs=epochs,
-        batch=2,
-        learning_rate=3e-3,
-        refresh_every=0,
-        validate_every=2,
-        checkpoint_every=1,
-        model=SMALL,
-    )
+    values = {
+        "epochs": epochs,
+        "batch": 2,
+        "learning_rate": 3e-3,
+        "refresh_every": 0,
+        "validate_every": 2,
+        "checkpoint_every": 1,
+        "model": SMALL,
+    }
     return TrainOptions(**{**values, **changes})  # type: ignore[arg-type]
 
 
@@ -64,7 +65,7 @@ def weights_of(denoiser: Denoiser) -> list[np.ndarray]:
 
 def test_training_removes_noise() -> None:
     data, unseen = pictures(8), pictures(2, seed=1)
-    denoiser, trainer = train(lambda _: data, unseen, options(25), progress=False)
+    _denoiser, trainer = train(lambda _: data, unseen, options(25), progress=False)
     losses = [record.loss for record in trainer.state.history]
     assert losses[-1] < 0.25 * losses[0]
     before = np.mean([psnr(unseen.noisy[i], unseen.clean[i]) for i in range(2)])
@@ -103,7 +104,7 @@ def test_interrupt_in_the_middle_of_an_epoch_resumes_bit_exactly(tmp_path: Path)
     steps = 0
 
     class Interrupting(DataSet):
-        def __getitem__(self, index: int):  # type: ignore[no-untyped-def]
+        def __getitem__(self, index: int) -> Batch:
             nonlocal steps
             steps += 1
             if steps == 8 + 5:  # in the second epoch, third step
@@ -163,7 +164,7 @@ def test_training_graph_computes_no_gradient_of_the_inputs() -> None:
     device = mps.Device("cpu")
     net = build_net(SMALL, mps.OptimizerAdam(1e-3))
     graph = build_training(device, net, 2, (16, 16))
-    sizes = {name: (2, 16, 16, 4) for name in net.sources} | {"clean": (2, 16, 16, 3)}
+    sizes = dict.fromkeys(net.sources, (2, 16, 16, 4)) | {"clean": (2, 16, 16, 3)}
     text = graph.plan_text(sizes)
     assert text.count("convolution_weights_gradient") == len(net.weights)
     # All data gradients but the first layer's, and one through the fixed edge filter.
@@ -221,7 +222,7 @@ def test_bad_archives_are_refused(make: Callable[[Path], Path], tmp_path: Path) 
 
 
 def test_missing_archive(tmp_path: Path) -> None:
-    with pytest.raises(mps.FileError, match="nothing.safetensors"):
+    with pytest.raises(mps.FileError, match=r"nothing\.safetensors"):
         Denoiser.load(tmp_path / "nothing.safetensors")
 
 
@@ -229,7 +230,7 @@ def test_resume_refuses_other_options(tmp_path: Path) -> None:
     data = pictures(4)
     archive = tmp_path / "net.safetensors"
     train(lambda _: data, None, options(1), archive=archive, progress=False)
-    with pytest.raises(mps.InvalidArgumentError, match="batch: expected 2 .* got 4"):
+    with pytest.raises(mps.InvalidArgumentError, match=r"batch: expected 2 .* got 4"):
         train(
             lambda _: data,
             None,

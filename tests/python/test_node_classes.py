@@ -217,15 +217,23 @@ def test_gradients_through_a_fused_neuron(cpu: mps.Device, neuron: dict[str, flo
         convolution.result_image.handle = "inner"
         relu = mps.NeuronReLUNode(convolution, **neuron)
         last = relu.training_graph(g)[0]
-        graph = mps.Graph(cpu, [last.result_image, relu.result_image])
+        wanted = [relu.result_image, last.result_image]
+        graph = mps.Graph(cpu, wanted)
         plan = graph.plan_text({"x": (1, 4, 6, 2), "g": (1, 4, 6, 2)})
         assert ("[neuron/" in plan) == export
-        commands = mps.CommandBuffer(cpu.command_queue())
-        outputs = graph.encode(commands, {"x": array, "g": values(1, 4, 6, 2, seed=2)})
-        commands.commit()
-        results.append([np.array(image) for image in outputs])
-    np.testing.assert_array_equal(*results)
-    assert np.any(results[0][0])
+        results.append(both(graph, array))
+        # The gradient first: it then reads the neuron's source, and nothing is fused.
+        results.append(both(mps.Graph(cpu, wanted[::-1]), array)[::-1])
+    for other in results[1:]:
+        np.testing.assert_array_equal(other, results[0])
+    assert np.any(results[0][1])
+
+
+def both(graph: mps.Graph, array: np.ndarray) -> list[np.ndarray]:
+    commands = mps.CommandBuffer(graph.device.command_queue())
+    outputs = graph.encode(commands, {"x": array, "g": values(1, 4, 6, 2, seed=2)})
+    commands.commit()
+    return [np.array(image) for image in outputs]
 
 
 def test_plans_costs_and_drawings(cpu: mps.Device) -> None:

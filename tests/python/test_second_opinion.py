@@ -51,7 +51,8 @@ def agree(case: Case, inputs: list[Doubles], leaves: list[Any], result: Any) -> 
         np.testing.assert_allclose(leaf.grad.numpy(), array, rtol=0, atol=1e-11)
 
 
-CONVOLUTIONS = [c for c in convolution.CASES if c.attributes.get("edge_mode", ZERO) == ZERO]
+# Every third case: the oracle compiles anew for each.
+CONVOLUTIONS = [c for c in convolution.CASES if c.attributes.get("edge_mode", ZERO) == ZERO][::3]
 
 
 @pytest.mark.parametrize("case", CONVOLUTIONS, ids=lambda case: case.id)

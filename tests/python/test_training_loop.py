@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import mpsnn as mps
 import numpy as np
 import pytest
+
+import mpsnn as mps
 from mpsnn.training import EpochRecord, StepSchedule, Trainer, TrainerState
 
 SHAPE = (2, 4, 4, 1)

@@ -38,8 +38,8 @@ void name_this_thread(const std::string& label) {
 /// The value may have been written by the host or by an earlier step of this or another queue.
 bool is_skipped(const Launch& launch) {
   if (launch.predicate == nullptr) return false;
-  return std::atomic_ref<std::int32_t>(const_cast<std::int32_t&>(*launch.predicate)).load(std::memory_order_acquire) ==
-         0;
+  return std::atomic_ref<std::int32_t>(const_cast<std::int32_t&>(*launch.predicate))
+             .load(std::memory_order_acquire) == 0;
 }
 
 void run_launch(Launch& launch, void* context) {

@@ -27,7 +27,8 @@ struct State {
 
   void record(Command command) {
     const std::lock_guard lock(mutex);
-    if (fault && fault->after-- == 0) std::rethrow_exception(std::exchange(fault, std::nullopt)->error);
+    if (fault && fault->after-- == 0)
+      std::rethrow_exception(std::exchange(fault, std::nullopt)->error);
     commands.push_back(std::move(command));
     if (commands.size() > command_limit) commands.pop_front();
   }
@@ -63,7 +64,9 @@ class NullKernel final : public Kernel {
   std::string label_;
 };
 
-std::shared_ptr<Kernel> prepare(const KernelQuery& query) { return std::make_shared<NullKernel>(query); }
+std::shared_ptr<Kernel> prepare(const KernelQuery& query) {
+  return std::make_shared<NullKernel>(query);
+}
 
 Fit fits_always(const KernelQuery&) { return {}; }
 
@@ -93,8 +96,9 @@ class Reservation {
       : state_(std::move(state)), bytes_(bytes) {
     const std::lock_guard lock(state_->mutex);
     if (bytes > limit - state_->allocated) {
-      throw OutOfMemoryError("device \"null\": no memory for " + std::to_string(bytes) + " bytes, " +
-                             std::to_string(state_->allocated) + " of " + std::to_string(limit) + " are in use");
+      throw OutOfMemoryError("device \"null\": no memory for " + std::to_string(bytes) +
+                             " bytes, " + std::to_string(state_->allocated) + " of " +
+                             std::to_string(limit) + " are in use");
     }
     state_->allocated += bytes;
   }
@@ -115,8 +119,10 @@ class Reservation {
 class NullMemory final : public Memory {
  public:
   NullMemory(std::shared_ptr<State> state, std::size_t bytes, std::size_t limit)
-      : reservation_(std::move(state), bytes, limit), block_(std::calloc(1, bytes + kAlignment), &std::free) {
-    if (!block_) throw OutOfMemoryError("device \"null\": no memory for " + std::to_string(bytes) + " bytes");
+      : reservation_(std::move(state), bytes, limit),
+        block_(std::calloc(1, bytes + kAlignment), &std::free) {
+    if (!block_)
+      throw OutOfMemoryError("device \"null\": no memory for " + std::to_string(bytes) + " bytes");
     std::size_t space = bytes + kAlignment;
     start_ = block_.get();
     std::align(kAlignment, bytes, start_, space);
@@ -157,7 +163,10 @@ std::vector<KernelRow> plain_rows() { return rows_with(&prepare); }
 std::vector<KernelRow> layout_rows() { return rows_with(&prepare_with_layout); }
 
 NullDevice::NullDevice(Options options)
-    : info_{.kind = "null", .name = "null device", .memory_bytes = options.memory_bytes, .unified_memory = true},
+    : info_{.kind = "null",
+            .name = "null device",
+            .memory_bytes = options.memory_bytes,
+            .unified_memory = true},
       options_(std::move(options)),
       state_(std::make_shared<State>()) {
   state_->command_limit = options_.command_limit;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// A device that computes nothing: every operation has a kernel that only records that it ran. Shapes,
-// plans, lifetimes, ordering and errors can be tested with it on any machine. Its memory is real and
-// starts as zeros, so that results can be read.
+// A device that computes nothing: every operation has a kernel that only records that it ran.
+// Shapes, plans, lifetimes, ordering and errors can be tested with it on any machine. Its memory is
+// real and starts as zeros, so that results can be read.
 #pragma once
 
 #include <cstddef>

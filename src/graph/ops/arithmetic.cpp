@@ -76,7 +76,8 @@ AttributeMap gradient_attributes(const GradientQuery& query) {
 }
 
 FilterNode make_addition_gradient(const GradientQuery& query) {
-  return FilterNode("AdditionGradientNode", gradient_then_sources(query), gradient_attributes(query));
+  return FilterNode("AdditionGradientNode", gradient_then_sources(query),
+                    gradient_attributes(query));
 }
 
 void lower_subtraction(Lowering& to) {

@@ -57,8 +57,8 @@ class Chooser {
     }
   }
 
-  /// The copy of a parameter in a layout: one a plan, however many operations read it. Where the plan
-  /// updates the parameter, a kept copy would be stale at every run: it is a temporary then.
+  /// The copy of a parameter in a layout: one a plan, however many operations read it. Where the
+  /// plan updates the parameter, a kept copy would be stale at every run: it is a temporary then.
   ValueId copy_in_layout(ValueId parameter, const std::shared_ptr<const Layout>& layout) {
     const Value original = draft_.plan.values[parameter];
     check_internal(original.kind == ValueKind::PARAMETER,

@@ -49,7 +49,7 @@ class Denoiser:
             ArchiveError: It is damaged, or not a denoiser's.
         """
         archive = mps.KeyedUnarchiver(device or mps.Device()).open(str(path))
-        if OPTIONS_KEY not in archive.metadata or GRAPH_KEY not in archive.keys():
+        if OPTIONS_KEY not in archive.metadata or GRAPH_KEY not in set(archive.keys()):
             raise mps.ArchiveError(
                 f"{path}: expected a denoiser's archive with the key '{GRAPH_KEY}', "
                 f"got keys {sorted(archive.keys())}"

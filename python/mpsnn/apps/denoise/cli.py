@@ -7,8 +7,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
-
+from typing import TYPE_CHECKING
 
 import mpsnn as mps
 from mpsnn.apps.denoise import dataset, metrics, pictures
@@ -19,11 +18,14 @@ from mpsnn.apps.denoise.render import render_set
 from mpsnn.apps.denoise.train import DataFactory, TrainOptions, train
 from mpsnn.training import EpochRecord, Trainer
 
+if TYPE_CHECKING:
+    Commands = argparse._SubParsersAction[argparse.ArgumentParser]
+
 # Seeds from here on are never trained on.
 UNSEEN = 1_000_000
 
 
-def add_parser(commands: Any) -> None:
+def add_parser(commands: Commands) -> None:
     """Adds `denoise` to the commands of `mpsnn`.
 
     Args:
@@ -39,7 +41,7 @@ def add_parser(commands: Any) -> None:
     _add_demo(actions)
 
 
-def _add_render(actions: Any) -> None:
+def _add_render(actions: Commands) -> None:
     parser = actions.add_parser("render", help="render pictures to train on, and keep them")
     parser.add_argument("folder", type=Path, help="where the pictures are kept")
     parser.add_argument("--count", type=int, default=100, help="scenes (default %(default)s)")
@@ -51,10 +53,16 @@ def _add_render(actions: Any) -> None:
 def _add_render_options(
     parser: argparse.ArgumentParser, size: int = 128, clean_samples: int = 256
 ) -> None:
-    parser.add_argument("--size", type=int, default=size, help="edge in pixels (default %(default)s)")
-    parser.add_argument("--samples", type=int, default=4, help="a pixel, noisy (default %(default)s)")
     parser.add_argument(
-        "--clean-samples", type=int, default=clean_samples,
+        "--size", type=int, default=size, help="edge in pixels (default %(default)s)"
+    )
+    parser.add_argument(
+        "--samples", type=int, default=4, help="a pixel, noisy (default %(default)s)"
+    )
+    parser.add_argument(
+        "--clean-samples",
+        type=int,
+        default=clean_samples,
         help="a pixel, clean (default %(default)s)",
     )
 
@@ -63,32 +71,51 @@ def _add_model_options(parser: argparse.ArgumentParser, options: TrainOptions) -
     model = options.model
     add = parser.add_argument
     add("--widths", type=_widths, default=model.widths, help="channels of the stages, as 32,64,128")
-    add("--convolutions", type=int, default=model.convolutions, help="a stage (default %(default)s)")
+    add(
+        "--convolutions", type=int, default=model.convolutions, help="a stage (default %(default)s)"
+    )
     add("--epochs", type=int, default=options.epochs, help="in all (default %(default)s)")
     add("--batch", type=int, default=options.batch, help="images a step (default %(default)s)")
     add("--learning-rate", type=float, default=options.learning_rate, help="(default %(default)s)")
     add("--halve-every", type=int, default=options.halve_every, help="epochs (default %(default)s)")
-    add("--refresh-every", type=int, default=options.refresh_every, help="epochs until the training "
-        "pictures are new ones (default %(default)s; 0: never)")
+    add(
+        "--refresh-every",
+        type=int,
+        default=options.refresh_every,
+        help="epochs until the training pictures are new ones (default %(default)s; 0: never)",
+    )
     add("--validate-every", type=int, default=options.validate_every, help="(default %(default)s)")
     add("--crop", type=int, default=options.crop and options.crop[0], help="edge of random cutouts")
-    add("--mirror", action=argparse.BooleanOptionalAction, default=options.mirror,
-        help="mirror half of the pictures (normals in camera space)")
+    add(
+        "--mirror",
+        action=argparse.BooleanOptionalAction,
+        default=options.mirror,
+        help="mirror half of the pictures (normals in camera space)",
+    )
     add("--repeats", type=int, default=options.repeats, help="cutouts of a picture an epoch")
     add("--edge-weight", type=float, default=options.edge_weight, help="(default %(default)s)")
     add("--seed", type=int, default=options.seed, help="of weights and order (default %(default)s)")
     add("--checkpoint-every", type=int, default=options.checkpoint_every, help="epochs")
 
 
-def _add_train(actions: Any) -> None:
+def _add_train(actions: Commands) -> None:
     parser = actions.add_parser("train", help="train a net and write it to an archive")
     parser.add_argument("archive", type=Path, help="the archive to write (.safetensors)")
-    parser.add_argument("--folder", type=Path, help="pictures of one's own, EXR or NPY: "
-                        "<name>.{noisy,clean,albedo,normals}.{exr,npy}")
+    parser.add_argument(
+        "--folder",
+        type=Path,
+        help="pictures of one's own, EXR or NPY: <name>.{noisy,clean,albedo,normals}.{exr,npy}",
+    )
     parser.add_argument("--validation-folder", type=Path, help="the same, never trained on")
-    parser.add_argument("--renders", type=Path, default=Path("renders"),
-                        help="cache of rendered pictures, where no folder is given")
-    parser.add_argument("--count", type=int, default=100, help="scenes to render (default %(default)s)")
+    parser.add_argument(
+        "--renders",
+        type=Path,
+        default=Path("renders"),
+        help="cache of rendered pictures, where no folder is given",
+    )
+    parser.add_argument(
+        "--count", type=int, default=100, help="scenes to render (default %(default)s)"
+    )
     parser.add_argument("--validation-count", type=int, default=4, help="(default %(default)s)")
     parser.add_argument("--resume", action="store_true", help="go on from the archive")
     parser.add_argument("--device", default="", help="device kind (default: the best here)")
@@ -98,21 +125,28 @@ def _add_train(actions: Any) -> None:
     parser.set_defaults(run=_train)
 
 
-def _add_apply(actions: Any) -> None:
+def _add_apply(actions: Commands) -> None:
     parser = actions.add_parser("apply", help="denoise pictures with a trained net")
     parser.add_argument("archive", type=Path, help="what `train` wrote")
-    parser.add_argument("--folder", type=Path, help="pictures as for `train`; clean ones are compared")
+    parser.add_argument(
+        "--folder", type=Path, help="pictures as for `train`; clean ones are compared"
+    )
     parser.add_argument("--scene", type=int, default=UNSEEN, help="or: seed of a scene to render")
     parser.add_argument("--renders", type=Path, default=Path("renders"), help="cache for the scene")
-    parser.add_argument("--out", type=Path, default=Path("denoised.png"), help="(default %(default)s)")
+    parser.add_argument(
+        "--out", type=Path, default=Path("denoised.png"), help="(default %(default)s)"
+    )
     parser.add_argument("--device", default="", help="device kind (default: the best here)")
-    parser.add_argument("--pad", action="store_true",
-                        help="mirror the edges where the net's poolings cannot divide the size")
+    parser.add_argument(
+        "--pad",
+        action="store_true",
+        help="mirror the edges where the net's poolings cannot divide the size",
+    )
     _add_render_options(parser, size=256)
     parser.set_defaults(run=_apply)
 
 
-def _add_demo(actions: Any) -> None:
+def _add_demo(actions: Commands) -> None:
     parser = actions.add_parser("demo", help="all of it, small: render, train, restore, apply")
     parser.add_argument("--out", type=Path, default=Path("demo"), help="(default %(default)s)")
     parser.add_argument("--device", default="", help="device kind (default: the best here)")
@@ -121,8 +155,15 @@ def _add_demo(actions: Any) -> None:
     _add_model_options(
         parser,
         TrainOptions(
-            epochs=DEMO_EPOCHS, batch=2, crop=(64, 64), mirror=True, repeats=2, learning_rate=2e-3,
-            halve_every=DEMO_EPOCHS // 4, refresh_every=0, validate_every=25,
+            epochs=DEMO_EPOCHS,
+            batch=2,
+            crop=(64, 64),
+            mirror=True,
+            repeats=2,
+            learning_rate=2e-3,
+            halve_every=DEMO_EPOCHS // 4,
+            refresh_every=0,
+            validate_every=25,
             model=ModelOptions(widths=(16, 32, 64), convolutions=3),
         ),
     )
@@ -159,7 +200,11 @@ def _train_options(arguments: argparse.Namespace) -> TrainOptions:
 
 def _rendered(arguments: argparse.Namespace, count: int, first_seed: int, folder: Path) -> DataSet:
     return render_set(
-        folder, count, (arguments.size, arguments.size), first_seed, arguments.samples,
+        folder,
+        count,
+        (arguments.size, arguments.size),
+        first_seed,
+        arguments.samples,
         arguments.clean_samples,
     )
 
@@ -173,9 +218,11 @@ def _train(arguments: argparse.Namespace) -> None:
     data: DataFactory
     if arguments.folder is not None:
         own = dataset.load_folder(arguments.folder)
-        data = lambda refresh: own  # noqa: E731
+        data = lambda _: own  # noqa: E731
         validation = (
-            dataset.load_folder(arguments.validation_folder) if arguments.validation_folder else None
+            dataset.load_folder(arguments.validation_folder)
+            if arguments.validation_folder
+            else None
         )
     else:
         data = lambda refresh: _rendered(  # noqa: E731
@@ -183,8 +230,13 @@ def _train(arguments: argparse.Namespace) -> None:
         )
         validation = _rendered(arguments, arguments.validation_count, UNSEEN, arguments.renders)
     _, trainer = train(
-        data, validation, _train_options(arguments), archive=arguments.archive,
-        resume=arguments.resume, device=mps.Device(arguments.device), on_epoch=_announce,
+        data,
+        validation,
+        _train_options(arguments),
+        archive=arguments.archive,
+        resume=arguments.resume,
+        device=mps.Device(arguments.device),
+        on_epoch=_announce,
     )
     if arguments.curve is not None and trainer.state.history:
         _draw_curve(arguments.curve, trainer)
@@ -211,7 +263,9 @@ def _draw_curve(path: Path, trainer: Trainer) -> None:
         path,
         [record.epoch + 1 for record in history],
         [record.loss for record in history],
-        ([r.epoch + 1 for r in checked], [r.measures["psnr"] for r in checked]) if checked else None,
+        ([r.epoch + 1 for r in checked], [r.measures["psnr"] for r in checked])
+        if checked
+        else None,
     )
 
 
@@ -254,8 +308,12 @@ def _demo(arguments: argparse.Namespace) -> None:
     validation = _rendered(arguments, 2, UNSEEN, renders)
     print(f"2. train on {device.name}")
     _, trainer = train(
-        lambda refresh: training, validation, _train_options(arguments), archive=archive,
-        device=device, on_epoch=_announce,
+        lambda _: training,
+        validation,
+        _train_options(arguments),
+        archive=archive,
+        device=device,
+        on_epoch=_announce,
     )
     if trainer.state.history:
         _draw_curve(out / "loss.png", trainer)
@@ -264,7 +322,11 @@ def _demo(arguments: argparse.Namespace) -> None:
         sys.exit(130)
     print(f"3. restore {archive} and denoise a scene never trained on")
     unseen = render_set(
-        renders, 1, (2 * arguments.size, 2 * arguments.size), UNSEEN + 100, arguments.samples,
+        renders,
+        1,
+        (2 * arguments.size, 2 * arguments.size),
+        UNSEEN + 100,
+        arguments.samples,
         2 * arguments.clean_samples,
     )
     _denoise_and_show(Denoiser.load(archive, device), unseen, out / "denoised.png")

@@ -8,6 +8,7 @@ of upsamplings that adds the encoder's results back in lead to a last convolutio
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -107,11 +108,9 @@ class _Builder:
         self.weights.append(source)
         return mps.ConvolutionNode(image, source).result_image
 
-    def stage(
-        self, image: mps.ImageNode, channels: Sequence[int], label: str
-    ) -> mps.ImageNode:
+    def stage(self, image: mps.ImageNode, channels: Sequence[int], label: str) -> mps.ImageNode:
         """Convolution and ReLU for each pair of neighbours in `channels`."""
-        for index, (inputs, outputs) in enumerate(zip(channels, channels[1:], strict=False)):
+        for index, (inputs, outputs) in enumerate(itertools.pairwise(channels)):
             image = self.convolution(image, inputs, outputs, f"{label}.{index}")
             image = mps.NeuronReLUNode(image, label=f"{label}.{index}.relu").result_image
         return image

@@ -21,8 +21,8 @@ from mpsnn.apps.denoise.model import (
     build_net,
     build_training,
 )
-from mpsnn.training import EpochRecord, StepSchedule, Trainer
 from mpsnn.training import Batch as SourceBatch
+from mpsnn.training import EpochRecord, StepSchedule, Trainer
 
 RUN_KEY = "run"
 
@@ -196,7 +196,6 @@ def _open_checkpoint(path: Path, device: mps.Device, options: TrainOptions) -> m
         for name in sorted(before.keys() | now.keys()):
             if before.get(name) != now.get(name):
                 raise mps.InvalidArgumentError(
-                    f"resume: {name}: expected {before.get(name)} as in {path}, "
-                    f"got {now.get(name)}"
+                    f"resume: {name}: expected {before.get(name)} as in {path}, got {now.get(name)}"
                 )
     return stored

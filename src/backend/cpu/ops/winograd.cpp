@@ -28,7 +28,8 @@ using Tag = dnnl::memory::format_tag;
 
 constexpr std::int64_t kLeastChannels = 32;  // below, the transforms cost more than they save
 constexpr std::int64_t kLeastTiles = 64;
-constexpr std::size_t kBlockBytes = 512 * 1024;  // of a block's transformed tiles: half of a core's L2
+constexpr std::size_t kBlockBytes =
+    512 * 1024;  // of a block's transformed tiles: half of a core's L2
 
 dnnl::memory::desc matrices(const dnnl::memory::dims& dims, Tag order = Tag::abc) {
   return {dims, dnnl::memory::data_type::f32, order};
@@ -36,8 +37,10 @@ dnnl::memory::desc matrices(const dnnl::memory::dims& dims, Tag order = Tag::abc
 
 /// Transformed weights, packed as oneDNN's matrix multiplication wants its right side.
 struct WinogradLayout final : Layout {
-  WinogradLayout(dnnl::memory::desc packed, bool turned) : desc(std::move(packed)), mirrored(turned) {
-    name = str(mirrored ? "winograd2x2.mirrored." : "winograd2x2.", onednn::WeightsLayout(desc).name);
+  WinogradLayout(dnnl::memory::desc packed, bool turned)
+      : desc(std::move(packed)), mirrored(turned) {
+    name =
+        str(mirrored ? "winograd2x2.mirrored." : "winograd2x2.", onednn::WeightsLayout(desc).name);
     bytes = desc.get_size();
   }
   dnnl::memory::desc desc;
@@ -59,29 +62,35 @@ class OneThread {
 
 std::int64_t tiles_a_block(std::int64_t inputs, std::int64_t outputs) {
   const auto a_tile = static_cast<std::int64_t>(sizeof(float)) * kPositions * (inputs + outputs);
-  return std::clamp<std::int64_t>(static_cast<std::int64_t>(kBlockBytes) / a_tile / 16 * 16, 16, 128);
+  return std::clamp<std::int64_t>(static_cast<std::int64_t>(kBlockBytes) / a_tile / 16 * 16, 16,
+                                  128);
 }
 
 class WinogradKernel final : public Kernel {
  public:
   WinogradKernel(const TileGrid& grid, std::int64_t images, const Epilogue& epilogue, bool mirrored)
-      : grid_(grid), epilogue_(epilogue), tiles_(images * grid.rows() * grid.columns()),
-        block_(tiles_a_block(grid.channels, grid.outputs)), workers_(thread_count()) {
+      : grid_(grid),
+        epilogue_(epilogue),
+        tiles_(images * grid.rows() * grid.columns()),
+        block_(tiles_a_block(grid.channels, grid.outputs)),
+        workers_(thread_count()) {
     const dnnl::memory::dims left{kPositions, block_, grid.channels};
     const dnnl::memory::dims right{kPositions, grid.channels, grid.outputs};
     const dnnl::memory::dims result{kPositions, block_, grid.outputs};
     const OneThread guard;
-    const dnnl::matmul::primitive_desc chosen(onednn::engine(), matrices(left), matrices(right, Tag::any),
-                                              matrices(result), onednn::make_attributes());
+    const dnnl::matmul::primitive_desc chosen(onednn::engine(), matrices(left),
+                                              matrices(right, Tag::any), matrices(result),
+                                              onednn::make_attributes());
     products_at_ = onednn::aligned(chosen.src_desc().get_size());
     const std::size_t rest_at = products_at_ + onednn::aligned(chosen.dst_desc().get_size());
     worker_bytes_ = rest_at + onednn::aligned(chosen.scratchpad_desc().get_size());
     using From = onednn::Operand::From;
-    multiply_.emplace(dnnl::matmul(chosen), std::vector<onednn::Operand>{
-                                                {DNNL_ARG_SRC, chosen.src_desc(), From::SCRATCH, 0},
-                                                {DNNL_ARG_WEIGHTS, chosen.weights_desc(), From::INPUT, 1},
-                                                {DNNL_ARG_DST, chosen.dst_desc(), From::SCRATCH, products_at_},
-                                                {DNNL_ARG_SCRATCHPAD, chosen.scratchpad_desc(), From::SCRATCH, rest_at}});
+    multiply_.emplace(dnnl::matmul(chosen),
+                      std::vector<onednn::Operand>{
+                          {DNNL_ARG_SRC, chosen.src_desc(), From::SCRATCH, 0},
+                          {DNNL_ARG_WEIGHTS, chosen.weights_desc(), From::INPUT, 1},
+                          {DNNL_ARG_DST, chosen.dst_desc(), From::SCRATCH, products_at_},
+                          {DNNL_ARG_SCRATCHPAD, chosen.scratchpad_desc(), From::SCRATCH, rest_at}});
     input_layouts = {nullptr, std::make_shared<WinogradLayout>(chosen.weights_desc(), mirrored)};
     scratch_bytes = static_cast<std::size_t>(workers_) * worker_bytes_;
   }
@@ -106,7 +115,8 @@ class WinogradKernel final : public Kernel {
   /// A worker's share of the blocks, in its part of the scratch memory.
   void work(const KernelArgs& args, std::int64_t worker) const {
     KernelArgs mine = args;
-    mine.scratch = static_cast<char*>(args.scratch) + static_cast<std::size_t>(worker) * worker_bytes_;
+    mine.scratch =
+        static_cast<char*>(args.scratch) + static_cast<std::size_t>(worker) * worker_bytes_;
     auto* values = static_cast<float*>(mine.scratch);
     const auto* products =
         reinterpret_cast<const float*>(static_cast<const char*>(mine.scratch) + products_at_);
@@ -135,20 +145,22 @@ class WinogradLayoutKernel final : public Kernel {
     const dnnl::memory::desc plain = matrices(layout.desc.get_dims());
     rows_ = plain.get_dims()[1];
     columns_ = plain.get_dims()[2];
-    const dnnl::reorder::primitive_desc chosen(onednn::engine(), plain, onednn::engine(), layout.desc,
-                                               onednn::make_attributes());
+    const dnnl::reorder::primitive_desc chosen(onednn::engine(), plain, onednn::engine(),
+                                               layout.desc, onednn::make_attributes());
     const std::size_t rest_at = onednn::aligned(plain.get_size());
     using From = onednn::Operand::From;
-    pack_.emplace(dnnl::reorder(chosen), std::vector<onednn::Operand>{
-                                             {DNNL_ARG_FROM, plain, From::SCRATCH, 0},
-                                             {DNNL_ARG_TO, layout.desc, From::OUTPUT, 0},
-                                             {DNNL_ARG_SCRATCHPAD, chosen.scratchpad_desc(), From::SCRATCH, rest_at}});
+    pack_.emplace(dnnl::reorder(chosen),
+                  std::vector<onednn::Operand>{
+                      {DNNL_ARG_FROM, plain, From::SCRATCH, 0},
+                      {DNNL_ARG_TO, layout.desc, From::OUTPUT, 0},
+                      {DNNL_ARG_SCRATCHPAD, chosen.scratchpad_desc(), From::SCRATCH, rest_at}});
     scratch_bytes = rest_at + chosen.scratchpad_desc().get_size();
   }
 
   void run(const KernelArgs& args) const override {
     auto* values = static_cast<float*>(args.scratch);
-    const std::int64_t outputs = mirrored_ ? rows_ : columns_, inputs = mirrored_ ? columns_ : rows_;
+    const std::int64_t outputs = mirrored_ ? rows_ : columns_,
+                       inputs = mirrored_ ? columns_ : rows_;
     parallel_for(rows_, grain_for(columns_ * 100), [&](std::int64_t begin, std::int64_t end) {
       transform_weights(args.input<float>(0), outputs, inputs, mirrored_, begin, end, values);
     });
@@ -164,7 +176,8 @@ class WinogradLayoutKernel final : public Kernel {
 Fit fits_geometry(const KernelQuery& query, const TensorDesc& source, const TensorDesc& result) {
   const AttributeMap& a = query.attributes;
   if (source.type != DataType::FLOAT32) return Fit::no("takes float32 only");
-  if (get_int(a, "kernel_height") != 3 || get_int(a, "kernel_width") != 3) return Fit::no("takes 3 x 3 only");
+  if (get_int(a, "kernel_height") != 3 || get_int(a, "kernel_width") != 3)
+    return Fit::no("takes 3 x 3 only");
   for (const char* name : {"stride_y", "stride_x", "dilation_y", "dilation_x", "groups"}) {
     if (get_int(a, name) != 1) return Fit::no(str("takes no ", name, " but 1"));
   }
@@ -182,7 +195,8 @@ Fit fits_geometry(const KernelQuery& query, const TensorDesc& source, const Tens
   return {};
 }
 
-TileGrid grid_of(const TensorDesc& source, const TensorDesc& result, std::int64_t pad_top, std::int64_t pad_left) {
+TileGrid grid_of(const TensorDesc& source, const TensorDesc& result, std::int64_t pad_top,
+                 std::int64_t pad_left) {
   const ImageSize in = source.image(), out = result.image();
   return {in.height, in.width, in.channels, out.height, out.width, out.channels, pad_top, pad_left};
 }
@@ -213,8 +227,8 @@ std::shared_ptr<Kernel> prepare_convolution_data_gradient_winograd(const KernelQ
   // The gradient of the source is a convolution of the gradient with the weights turned by half a
   // turn; what was padded by p is now padded by 2 - p.
   const AttributeMap& a = query.attributes;
-  const TileGrid grid =
-      grid_of(query.inputs[0], query.outputs[0], 2 - get_int(a, "pad_top"), 2 - get_int(a, "pad_left"));
+  const TileGrid grid = grid_of(query.inputs[0], query.outputs[0], 2 - get_int(a, "pad_top"),
+                                2 - get_int(a, "pad_left"));
   return std::make_shared<WinogradKernel>(grid, query.outputs[0].image().n, Epilogue{}, true);
 }
 

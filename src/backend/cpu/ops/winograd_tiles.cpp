@@ -33,8 +33,8 @@ MPSNN_INLINE TilePlace place_of(const TileGrid& grid, std::int64_t tile) {
 }
 
 // The 4 x 4 pixels from (top, left) on; those outside of the image are zero.
-MPSNN_INLINE void load_tile(const TileGrid& grid, const float* picture, std::int64_t top, std::int64_t left,
-                            std::int64_t channel, Vec* tile) {
+MPSNN_INLINE void load_tile(const TileGrid& grid, const float* picture, std::int64_t top,
+                            std::int64_t left, std::int64_t channel, Vec* tile) {
   const std::int64_t h = grid.source_height, w = grid.source_width, c = grid.channels;
   if (top >= 0 && left >= 0 && top + 4 <= h && left + 4 <= w) {
     const float* corner = picture + (top * w + left) * c + channel;
@@ -75,8 +75,10 @@ MPSNN_SIMD void transform_source(const TileGrid& grid, const float* source, std:
     for (std::int64_t c = 0; c < channels; c += kLanes) {
       Vec tile[16], half[16];
       load_tile(grid, picture, place.row - grid.pad_top, place.column - grid.pad_left, c, tile);
-      for (int j = 0; j < 4; ++j) spread(tile[j], tile[4 + j], tile[8 + j], tile[12 + j], half + j, 4);
-      for (int i = 0; i < 16; i += 4) spread(half[i], half[i + 1], half[i + 2], half[i + 3], tile + i, 1);
+      for (int j = 0; j < 4; ++j)
+        spread(tile[j], tile[4 + j], tile[8 + j], tile[12 + j], half + j, 4);
+      for (int i = 0; i < 16; i += 4)
+        spread(half[i], half[i + 1], half[i + 2], half[i + 3], tile + i, 1);
       for (int p = 0; p < 16; ++p) store(values + (p * stride + t) * channels + c, tile[p]);
     }
   }
@@ -108,7 +110,8 @@ MPSNN_SIMD void transform_result(const TileGrid& grid, const float* products, st
 }
 
 MPSNN_SIMD void transform_weights(const float* weights, std::int64_t outputs, std::int64_t inputs,
-                                  bool mirrored, std::int64_t first, std::int64_t last, float* values) {
+                                  bool mirrored, std::int64_t first, std::int64_t last,
+                                  float* values) {
   // Rows are what is summed over: inputs, or outputs where mirrored.
   const std::int64_t rows = mirrored ? outputs : inputs, columns = mirrored ? inputs : outputs;
   for (std::int64_t row = first; row < last; ++row) {

@@ -29,15 +29,16 @@ struct Epilogue {
 };
 
 /// Source pixels of tiles [first, first + count) -> values[16][stride][channels].
-void transform_source(const TileGrid& grid, const float* source, std::int64_t first, std::int64_t count,
-                      std::int64_t stride, float* values);
+void transform_source(const TileGrid& grid, const float* source, std::int64_t first,
+                      std::int64_t count, std::int64_t stride, float* values);
 /// products[16][stride][outputs] of tiles [first, first + count) -> pixels of the result.
-void transform_result(const TileGrid& grid, const float* products, std::int64_t first, std::int64_t count,
-                      std::int64_t stride, const Epilogue& epilogue, float* result);
+void transform_result(const TileGrid& grid, const float* products, std::int64_t first,
+                      std::int64_t count, std::int64_t stride, const Epilogue& epilogue,
+                      float* result);
 /// Weights OHWI -> values[16][inputs][outputs]; `mirrored`: turned by half a turn with inputs and
 /// outputs swapped, values[16][outputs][inputs], for the gradient of the source. Computes the rows
 /// [first, last) of each matrix.
-void transform_weights(const float* weights, std::int64_t outputs, std::int64_t inputs, bool mirrored,
-                       std::int64_t first, std::int64_t last, float* values);
+void transform_weights(const float* weights, std::int64_t outputs, std::int64_t inputs,
+                       bool mirrored, std::int64_t first, std::int64_t last, float* values);
 
 }  // namespace mpsnn::backend::cpu
