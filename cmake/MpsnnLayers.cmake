@@ -11,6 +11,15 @@ target_include_directories(mpsnn_headers INTERFACE "${CMAKE_CURRENT_SOURCE_DIR}/
                            "${CMAKE_CURRENT_BINARY_DIR}/include" "${CMAKE_CURRENT_SOURCE_DIR}/src")
 target_link_libraries(mpsnn_headers INTERFACE mpsnn_options)
 
+# Headers that most files include, with those named, precompiled for a target of many files. Files still
+# include what they use: CI builds without it.
+function(mpsnn_precompile target)
+  if(MPSNN_PCH)
+    target_precompile_headers(${target} PRIVATE <algorithm> <cstdint> <functional> <map> <memory> <mutex>
+                              <optional> <span> <string> <string_view> <variant> <vector> ${ARGN})
+  endif()
+endfunction()
+
 # mpsnn_layer(<name> [SOURCES <folder of src/>] [NEEDS <layers>])
 # makes the object library mpsnn_<name> of all .cpp files below src/<folder>. With the tests, the layer
 # is also linked alone against what it names: a call against the arrows is an undefined symbol.
@@ -25,6 +34,10 @@ function(mpsnn_layer name)
   endif()
   add_library(mpsnn_${name} OBJECT ${sources})
   target_link_libraries(mpsnn_${name} PRIVATE mpsnn_headers)
+  list(LENGTH sources count)
+  if(count GREATER 10)
+    mpsnn_precompile(mpsnn_${name})
+  endif()
 
   if(MPSNN_TESTS AND CMAKE_SYSTEM_NAME STREQUAL "Linux" AND NOT MPSNN_SANITIZE)
     list(TRANSFORM layer_NEEDS PREPEND "mpsnn_closed_" OUTPUT_VARIABLE needed)

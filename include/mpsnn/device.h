@@ -47,7 +47,8 @@ class Device {
   MemoryStatistics memory_statistics() const;
   /// Gives cached memory back to the system.
   void trim() const;
-  /// Waits for all that was committed to any queue of the device.
+  /// Waits for all that was committed to any queue of the device; throws the first failure that no
+  /// one was told yet.
   void synchronize() const;
 
   /// The latest values of a data source's parameter on this device ("weights", "bias",
@@ -133,11 +134,15 @@ class CommandQueue {
 class CommandBuffer {
  public:
   explicit CommandBuffer(const CommandQueue& queue, const std::string& label = "");
+  /// In a handler: throws StateError where the last handle of the queue is being destroyed.
   CommandQueue queue() const;
   const std::string& label() const;
   void set_label(std::string label);
 
-  /// Hands everything recorded to the queue and ends recording. Throws StateError the second time.
+  /// Hands everything recorded to the queue and ends recording. Images and weights that work of
+  /// other queues uses are waited for on the device. Throws StateError the second time; and where a
+  /// source image is made by a command buffer that was not committed yet: nothing is handed over
+  /// then.
   void commit();
   /// Hands over what is recorded so far; recording goes on in the same object, temporaries stay
   /// valid.

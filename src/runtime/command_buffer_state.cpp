@@ -98,7 +98,7 @@ void CommandBufferState::commit(bool go_on) {
   recording_lock.unlock();
   if (!failure) return;
   work->completed(failure);
-  std::rethrow_exception(failure);
+  this->failure()->rethrow();  // an earlier failure of this buffer, if there was one
 }
 
 void CommandBufferState::abandon() noexcept {

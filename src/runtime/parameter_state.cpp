@@ -75,15 +75,6 @@ std::shared_ptr<ParameterState> ParameterState::of(const DataSource& source,
   return std::static_pointer_cast<ParameterState>(state);
 }
 
-std::shared_ptr<ParameterState> ParameterState::find(const DataSource& source,
-                                                     const std::shared_ptr<DeviceState>& device) {
-  DataSource::DeviceStates& states = source.device_states();
-  const std::lock_guard lock(states.mutex);
-  const auto found = states.by_device.find(device.get());
-  if (found == states.by_device.end()) return nullptr;
-  return std::static_pointer_cast<ParameterState>(found->second);
-}
-
 MemoryHandle ParameterState::array(const DataSource& source, const std::string& name,
                                    std::size_t bytes) {
   const std::lock_guard lock(mutex_);

@@ -27,9 +27,6 @@ class ParameterState {
   /// The state of a data source on a device, made if there is none.
   static std::shared_ptr<ParameterState> of(const DataSource& source,
                                             const std::shared_ptr<DeviceState>& device);
-  /// The same, or null.
-  static std::shared_ptr<ParameterState> find(const DataSource& source,
-                                              const std::shared_ptr<DeviceState>& device);
 
   /// The array's memory. An array that is not there yet is made: parameters from
   /// DataSource::initial, a parameter's version 1, time steps from the optimizer, all else zero.

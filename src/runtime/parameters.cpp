@@ -1,8 +1,5 @@
 // SPDX-License-Identifier: MIT
 // The part of the public Device that reads and writes parameters.
-#include <algorithm>
-#include <optional>
-
 #include "base/check.h"
 #include "runtime/parameter_state.h"
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Runs one kernel row of the CPU backend on guarded memory: outputs and scratch start as NaN, bytes
-// around every operand must stay as they were, inputs too, and a second run must give the same bits.
+// around every operand must stay as they were, inputs too, and a second run must give the same
+// bits.
 #pragma once
 
 #include <cstdint>
@@ -29,7 +30,8 @@ struct Tensor {
   std::vector<std::byte> data;
 
   Tensor() = default;  // absent
-  Tensor(Dims dims, const std::vector<float>& values) : desc{DataType::FLOAT32, std::move(dims), nullptr} {
+  Tensor(Dims dims, const std::vector<float>& values)
+      : desc{DataType::FLOAT32, std::move(dims), nullptr} {
     REQUIRE(desc.count() == static_cast<std::int64_t>(values.size()));
     data.resize(values.size() * sizeof(float));
     if (!values.empty()) std::memcpy(data.data(), values.data(), data.size());
@@ -54,7 +56,9 @@ struct Tensor {
   }
 };
 
-inline TensorDesc desc_of(Dims dims, DataType type = DataType::FLOAT32) { return {type, std::move(dims), nullptr}; }
+inline TensorDesc desc_of(Dims dims, DataType type = DataType::FLOAT32) {
+  return {type, std::move(dims), nullptr};
+}
 
 /// Values for an operand; the same seed gives the same ones on every machine.
 class Values {
@@ -62,12 +66,14 @@ class Values {
   explicit Values(std::uint32_t seed = 1) : engine_(seed) {}
   /// Whole numbers in [-3, 3]: their sums of products are exact in float32.
   Tensor integers(Dims dims) {
-    return make(std::move(dims), [&] { return static_cast<float>(static_cast<int>(engine_() % 7) - 3); });
+    return make(std::move(dims),
+                [&] { return static_cast<float>(static_cast<int>(engine_() % 7) - 3); });
   }
   /// Numbers in (-1, 1) of 24 bits.
   Tensor reals(Dims dims) {
     return make(std::move(dims), [&] {
-      return static_cast<float>(static_cast<std::int32_t>(engine_() >> 7) - (1 << 24)) / static_cast<float>(1 << 24);
+      return static_cast<float>(static_cast<std::int32_t>(engine_() >> 7) - (1 << 24)) /
+             static_cast<float>(1 << 24);
     });
   }
 
@@ -84,7 +90,8 @@ class Values {
 /// Aligned bytes with a guard on both sides.
 class GuardedBytes {
  public:
-  GuardedBytes(std::size_t bytes, unsigned char fill) : bytes_(bytes), memory_(bytes + 2 * kGuard + 128) {
+  GuardedBytes(std::size_t bytes, unsigned char fill)
+      : bytes_(bytes), memory_(bytes + 2 * kGuard + 128) {
     void* start = memory_.data();
     std::size_t space = memory_.size();
     first_ = static_cast<std::byte*>(std::align(128, bytes + 2 * kGuard, start, space));
@@ -171,17 +178,24 @@ inline std::vector<Tensor> run_once(const Kernel& kernel, const Case& c) {
   const auto add = [&](const TensorDesc& desc, const std::byte* data) {
     const bool absent = desc.dims.empty();
     memory.push_back(std::make_unique<GuardedBytes>(absent ? 0 : desc.bytes(), kNanByte));
-    if (data != nullptr && desc.bytes() != 0) std::memcpy(memory.back()->data(), data, desc.bytes());
+    if (data != nullptr && desc.bytes() != 0)
+      std::memcpy(memory.back()->data(), data, desc.bytes());
     table.push_back(absent ? nullptr : memory.back()->data());
     return static_cast<std::uint32_t>(table.size() - 1);
   };
-  for (const Tensor& input : c.inputs) inputs.push_back(add(input.desc, input.desc.dims.empty() ? nullptr : input.data.data()));
+  for (const Tensor& input : c.inputs)
+    inputs.push_back(add(input.desc, input.desc.dims.empty() ? nullptr : input.data.data()));
   for (std::size_t i = 0; i < c.outputs.size(); ++i) {
     const auto shared = c.in_place.find(i);
-    outputs.push_back(shared != c.in_place.end() ? inputs[shared->second] : add(c.outputs[i], nullptr));
+    outputs.push_back(shared != c.in_place.end() ? inputs[shared->second]
+                                                 : add(c.outputs[i], nullptr));
   }
   GuardedBytes scratch(kernel.scratch_bytes, kNanByte);
-  kernel.run({.table = table.data(), .inputs = inputs, .outputs = outputs, .scratch = scratch.data(), .scalars = c.scalars});
+  kernel.run({.table = table.data(),
+              .inputs = inputs,
+              .outputs = outputs,
+              .scratch = scratch.data(),
+              .scalars = c.scalars});
 
   CHECK(scratch.guards_hold());
   for (const auto& bytes : memory) CHECK(bytes->guards_hold());
@@ -228,11 +242,12 @@ inline std::vector<Tensor> run_case(std::string_view row, Case c) {
   return first;
 }
 
-/// A reference result: values in double, and for each the sum of the absolute values of its terms, which
-/// bounds what rounding can do.
+/// A reference result: values in double, and for each the sum of the absolute values of its terms,
+/// which bounds what rounding can do.
 struct Reference {
   std::vector<double> values, magnitudes;
-  explicit Reference(std::int64_t count) : values(static_cast<std::size_t>(count)), magnitudes(values.size()) {}
+  explicit Reference(std::int64_t count)
+      : values(static_cast<std::size_t>(count)), magnitudes(values.size()) {}
   void add(std::int64_t at, double term) {
     values[static_cast<std::size_t>(at)] += term;
     magnitudes[static_cast<std::size_t>(at)] += std::abs(term);
@@ -240,21 +255,22 @@ struct Reference {
 };
 
 /// Values equal the reference exactly (`terms` 0), or up to the rounding of sums of `terms` terms.
-inline void check_values(const std::string& what, const std::vector<float>& got, const Reference& expected,
-                         double terms) {
+inline void check_values(const std::string& what, const std::vector<float>& got,
+                         const Reference& expected, double terms) {
   CHECK_EQ(got.size(), expected.values.size());
   constexpr double kEpsilon = std::numeric_limits<float>::epsilon();
   std::size_t wrong = 0, first = 0;
   for (std::size_t i = 0; i < got.size(); ++i) {
-    const double allowed = terms == 0 ? 0 : (2 + std::sqrt(terms)) * kEpsilon * expected.magnitudes[i];
+    const double allowed =
+        terms == 0 ? 0 : (2 + std::sqrt(terms)) * kEpsilon * expected.magnitudes[i];
     const bool good = static_cast<double>(got[i]) == expected.values[i] ||
                       std::abs(static_cast<double>(got[i]) - expected.values[i]) <= allowed;
     if (!good && wrong++ == 0) first = i;
   }
   if (wrong != 0) {
     testing::report_failure(__FILE__, __LINE__,
-                            str(what, ": ", wrong, " of ", got.size(), " values differ, first [", first, "]: ", got[first],
-                                ", expected ", expected.values[first]));
+                            str(what, ": ", wrong, " of ", got.size(), " values differ, first [",
+                                first, "]: ", got[first], ", expected ", expected.values[first]));
   }
 }
 

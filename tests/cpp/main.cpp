@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Runs the cases of one test program: all, or those whose name contains the first argument; `--list`
-// names them. Ends with "N passed, N failed"; fails when a check failed or when no case ran.
+// Runs the cases of one test program: all, or those whose name contains the first argument;
+// `--list` names them. Ends with "N passed, N failed"; fails when a check failed or when no case
+// ran.
 #include <cstdio>
 #include <cstring>
 #include <exception>
@@ -89,9 +90,15 @@ int main(int argc, char** argv) {
   for (const auto& test : testing::cases()) {
     if (test.name.find(filter) == std::string::npos) continue;
     switch (testing::run(test)) {
-      case testing::Outcome::PASSED: ++passed; break;
-      case testing::Outcome::FAILED: ++failed; break;
-      case testing::Outcome::SKIPPED: ++skipped; break;
+      case testing::Outcome::PASSED:
+        ++passed;
+        break;
+      case testing::Outcome::FAILED:
+        ++failed;
+        break;
+      case testing::Outcome::SKIPPED:
+        ++skipped;
+        break;
     }
   }
   if (passed + failed + skipped == 0) std::printf("no case's name contains \"%s\"\n", filter);

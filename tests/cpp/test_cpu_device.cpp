@@ -23,7 +23,8 @@ TEST_CASE("cpu device: tells what it is") {
 
 TEST_CASE("cpu device: memory is aligned, holds what is written, and may be empty") {
   const auto device = backend::cpu::make_device();
-  for (const std::size_t bytes : {std::size_t{0}, std::size_t{1}, std::size_t{1000}, std::size_t{5} << 20}) {
+  for (const std::size_t bytes :
+       {std::size_t{0}, std::size_t{1}, std::size_t{1000}, std::size_t{5} << 20}) {
     const auto memory = device->allocate(bytes);
     CHECK_EQ(memory->bytes(), bytes);
     CHECK(memory->device_pointer() != nullptr);
@@ -41,7 +42,8 @@ TEST_CASE("cpu device: memory is aligned, holds what is written, and may be empt
 
 TEST_CASE("cpu device: too much memory is an error that names the bytes") {
   const auto device = backend::cpu::make_device();
-  CHECK_THROWS_CONTAINS(device->allocate(std::size_t{1} << 60), OutOfMemoryError, "1152921504606846976 bytes");
+  CHECK_THROWS_CONTAINS(device->allocate(std::size_t{1} << 60), OutOfMemoryError,
+                        "1152921504606846976 bytes");
   CHECK_THROWS_CONTAINS(device->allocate(SIZE_MAX), OutOfMemoryError, "bytes");
   CHECK_THROWS_CONTAINS(device->allocate(SIZE_MAX - 127), OutOfMemoryError, "bytes");
 }
@@ -62,20 +64,35 @@ TEST_CASE("cpu kernels: every operation has a row; names are those of the operat
     CHECK(row.name.starts_with(str(name_of(row.op), "/")));
   }
   for (std::size_t op = 0; op < kOpCount; ++op) {
-    if (!CHECK(!rows_of(static_cast<OpId>(op)).empty())) std::printf("no row for operation %zu\n", op);
+    if (!CHECK(!rows_of(static_cast<OpId>(op)).empty()))
+      std::printf("no row for operation %zu\n", op);
   }
 }
 
 /// A small convolution; `change` makes it one that is refused.
-Case convolution_with(const std::map<std::string, AttributeValue>& change, Dims weights = {4, 3, 3, 4}) {
+Case convolution_with(const std::map<std::string, AttributeValue>& change,
+                      Dims weights = {4, 3, 3, 4}) {
   const auto one = std::int64_t{1}, three = std::int64_t{3};
   Values values(31);
-  Case c = {.op = OpId::convolution, .inputs = {values.integers({1, 6, 6, 4}), values.integers(std::move(weights))},
+  Case c = {.op = OpId::convolution,
+            .inputs = {values.integers({1, 6, 6, 4}), values.integers(std::move(weights))},
             .outputs = {desc_of({1, 6, 6, 4})},
-            .attributes = {{"kernel_height", three}, {"kernel_width", three}, {"stride_y", one}, {"stride_x", one},
-                           {"dilation_y", one}, {"dilation_x", one}, {"groups", one}, {"pad_top", one},
-                           {"pad_left", one}, {"edge_mode", std::int64_t{0}}, {"neuron_type", std::int64_t{0}},
-                           {"neuron_a", 0.0}, {"neuron_b", 0.0}, {"neuron_c", 0.0}}, .in_place = {}, .scalars = {}};
+            .attributes = {{"kernel_height", three},
+                           {"kernel_width", three},
+                           {"stride_y", one},
+                           {"stride_x", one},
+                           {"dilation_y", one},
+                           {"dilation_x", one},
+                           {"groups", one},
+                           {"pad_top", one},
+                           {"pad_left", one},
+                           {"edge_mode", std::int64_t{0}},
+                           {"neuron_type", std::int64_t{0}},
+                           {"neuron_a", 0.0},
+                           {"neuron_b", 0.0},
+                           {"neuron_c", 0.0}},
+            .in_place = {},
+            .scalars = {}};
   for (const auto& [name, value] : change) c.attributes[name] = value;
   return c;
 }
@@ -93,8 +110,10 @@ void check_refused(const Case& c, std::string_view part) {
 }
 
 TEST_CASE("cpu kernels: what is not supported is refused with the reason") {
-  check_refused(convolution_with({{"edge_mode", std::int64_t{2}}}), "edge_mode: expected ZERO or CLAMP, got mode 2");
-  check_refused(convolution_with({{"neuron_type", std::int64_t{3}}}), "neuron_type: expected NONE, RELU or RELUN");
+  check_refused(convolution_with({{"edge_mode", std::int64_t{2}}}),
+                "edge_mode: expected ZERO or CLAMP, got mode 2");
+  check_refused(convolution_with({{"neuron_type", std::int64_t{3}}}),
+                "neuron_type: expected NONE, RELU or RELUN");
   for (std::size_t op = 0; op < kOpCount; ++op) {
     Case half = convolution_with({});
     half.op = static_cast<OpId>(op);
@@ -110,10 +129,17 @@ TEST_CASE("cpu kernels: what is not supported is refused with the reason") {
 TEST_CASE("cpu kernels: losses, neurons, pooling and slopes that are not supported are refused") {
   const Dims dims = {2, 4, 4, 3};
   Values values(32);
-  const AttributeMap base = {{"loss_type", std::int64_t{6}}, {"reduction_type", std::int64_t{1}}, {"weight", 1.0},
-                             {"reduce_across_batch", false}, {"is_labels_gradient", false}};
-  Case c = {.op = OpId::loss, .inputs = {values.reals(dims), values.reals(dims)}, .outputs = {desc_of({2, 1, 1, 1})},
-            .attributes = base, .in_place = {}, .scalars = {}};
+  const AttributeMap base = {{"loss_type", std::int64_t{6}},
+                             {"reduction_type", std::int64_t{1}},
+                             {"weight", 1.0},
+                             {"reduce_across_batch", false},
+                             {"is_labels_gradient", false}};
+  Case c = {.op = OpId::loss,
+            .inputs = {values.reals(dims), values.reals(dims)},
+            .outputs = {desc_of({2, 1, 1, 1})},
+            .attributes = base,
+            .in_place = {},
+            .scalars = {}};
   check_refused(c, "loss_type: expected MEAN_ABSOLUTE_ERROR or MEAN_SQUARED_ERROR, got type 6");
   c.attributes["loss_type"] = std::int64_t{1};
   c.attributes["reduction_type"] = std::int64_t{3};
@@ -121,13 +147,24 @@ TEST_CASE("cpu kernels: losses, neurons, pooling and slopes that are not support
   c.attributes["reduction_type"] = std::int64_t{1};
   c.inputs[1] = values.reals({2, 4, 4, 1});
   check_refused(c, "input 1: expected the predictions' size");
-  Case gradient = {.op = OpId::loss_gradient, .inputs = {values.reals({1, 1, 1, 1}), values.reals(dims), values.reals(dims)},
-                   .outputs = {desc_of(dims)}, .attributes = c.attributes, .in_place = {}, .scalars = {}};
+  Case gradient = {.op = OpId::loss_gradient,
+                   .inputs = {values.reals({1, 1, 1, 1}), values.reals(dims), values.reals(dims)},
+                   .outputs = {desc_of(dims)},
+                   .attributes = c.attributes,
+                   .in_place = {},
+                   .scalars = {}};
   check_refused(gradient, "gradient: expected");
 
-  Case neuron = {.op = OpId::neuron, .inputs = {values.reals(dims)}, .outputs = {desc_of(dims)},
-                 .attributes = {{"neuron_type", std::int64_t{5}}, {"neuron_a", 0.0}, {"neuron_b", 0.0}, {"neuron_c", 0.0},
-                                {"neuron_parameters", std::vector<double>{}}}, .in_place = {}, .scalars = {}};
+  Case neuron = {.op = OpId::neuron,
+                 .inputs = {values.reals(dims)},
+                 .outputs = {desc_of(dims)},
+                 .attributes = {{"neuron_type", std::int64_t{5}},
+                                {"neuron_a", 0.0},
+                                {"neuron_b", 0.0},
+                                {"neuron_c", 0.0},
+                                {"neuron_parameters", std::vector<double>{}}},
+                 .in_place = {},
+                 .scalars = {}};
   check_refused(neuron, "neuron_type");
   neuron.attributes["neuron_type"] = std::int64_t{10};
   check_refused(neuron, "expected 3 slopes, one a channel, got 0");
@@ -137,11 +174,19 @@ TEST_CASE("cpu kernels: losses, neurons, pooling and slopes that are not support
   neuron.attributes["neuron_parameters"] = std::vector<double>{0.5, -0.5, 1};
   check_refused(neuron, "from_result");
 
-  Case add = {.op = OpId::addition, .inputs = {values.reals(dims), values.reals({2, 4, 2, 3})}, .outputs = {desc_of(dims)},
-              .attributes = {}, .in_place = {}, .scalars = {}};
+  Case add = {.op = OpId::addition,
+              .inputs = {values.reals(dims), values.reals({2, 4, 2, 3})},
+              .outputs = {desc_of(dims)},
+              .attributes = {},
+              .in_place = {},
+              .scalars = {}};
   check_refused(add, "(2, 4, 2, 3)");
-  const Case pooling = {.op = OpId::pooling_max, .inputs = {values.reals(dims)}, .outputs = {desc_of(dims)},
-                        .attributes = {{"edge_mode", std::int64_t{4}}}, .in_place = {}, .scalars = {}};
+  const Case pooling = {.op = OpId::pooling_max,
+                        .inputs = {values.reals(dims)},
+                        .outputs = {desc_of(dims)},
+                        .attributes = {{"edge_mode", std::int64_t{4}}},
+                        .in_place = {},
+                        .scalars = {}};
   check_refused(pooling, "edge_mode");
 }
 
@@ -157,7 +202,8 @@ TEST_CASE("cpu kernels: one prepared kernel runs on several threads at once") {
     const std::shared_ptr<Kernel> kernel = prepare(row, c);
     Case ready = c;
     for (std::size_t i = 0; i < kernel->input_layouts.size(); ++i) {
-      if (kernel->input_layouts[i]) ready.inputs[i] = in_layout(c.inputs[i], kernel->input_layouts[i]);
+      if (kernel->input_layouts[i])
+        ready.inputs[i] = in_layout(c.inputs[i], kernel->input_layouts[i]);
     }
     const std::vector<float> expected = run_once(*kernel, ready)[0].floats();
     std::vector<std::jthread> threads;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// neuron, pooling, upsampling, addition, concatenation, slice and fill against plain loops in double.
+// pooling, upsampling, concatenation, slice and fill of the CPU backend against plain loops in
+// double.
 #include <algorithm>
 #include <array>
 
@@ -11,106 +12,8 @@ using namespace cpu_tests;
 
 Reference zeros(const Dims& dims) { return Reference(desc_of(dims).count()); }
 
-// ---- neuron ----------------------------------------------------------------------------------------
-
-AttributeMap neuron_attributes(NeuronType type, double a, double b, std::vector<double> slopes = {}) {
-  return {{"neuron_type", static_cast<std::int64_t>(type)}, {"neuron_a", a}, {"neuron_b", b}, {"neuron_c", 0.0},
-          {"neuron_parameters", std::move(slopes)}};
-}
-
-double neuron(NeuronType type, double a, double b, double x) {
-  const double y = x >= 0 ? x : a * x;
-  return type == NeuronType::RELUN ? std::min(y, b) : y;
-}
-
-double slope(NeuronType type, double a, double b, double x) {
-  if (type == NeuronType::RELUN && (x >= 0 ? x : a * x) >= b) return 0;
-  return x > 0 ? 1 : a;
-}
-
-struct NeuronShape {
-  NeuronType type;
-  double a, b;
-  Dims dims;
-};
-
-const std::vector<NeuronShape>& neuron_shapes() {
-  static const std::vector<NeuronShape> list = {
-      {NeuronType::RELU, 0, 0, {2, 5, 7, 3}},      {NeuronType::RELU, 0.25, 0, {1, 1, 1, 1}},
-      {NeuronType::RELU, 0.125, 0, {3, 64, 65, 5}}, {NeuronType::RELUN, 0, 2, {1, 9, 9, 17}},
-      {NeuronType::RELUN, 0.5, 1, {2, 3, 4, 8}},   {NeuronType::RELUN, 1, 2, {1, 8, 8, 4}},
-      {NeuronType::RELUN, -1, 2, {1, 6, 7, 5}},    {NeuronType::PRELU, 0, 0, {2, 6, 5, 4}},
-      {NeuronType::PRELU, 0, 0, {1, 40, 50, 33}},  {NeuronType::RELU, -0.5, 0, {1, 4, 4, 4}},
-      {NeuronType::RELUN, 0.5, -1, {1, 5, 5, 4}},
-  };
-  return list;
-}
-
-std::vector<double> slopes_for(const NeuronShape& s) {
-  std::vector<double> slopes;
-  if (s.type == NeuronType::PRELU) {
-    for (std::int64_t c = 0; c < s.dims[3]; ++c) slopes.push_back(static_cast<double>(c % 4) * 0.25);
-  }
-  return slopes;
-}
-
-TEST_CASE("cpu neuron: formula, also in place") {
-  for (const NeuronShape& s : neuron_shapes()) {
-    const std::vector<double> slopes = slopes_for(s);
-    Case c = {.op = OpId::neuron, .inputs = {Values(3).integers(s.dims)}, .outputs = {desc_of(s.dims)},
-              .attributes = neuron_attributes(s.type, s.a, s.b, slopes), .in_place = {}, .scalars = {}};
-    const std::vector<float> x = c.inputs[0].floats();
-    Reference expected = zeros(s.dims);
-    for (std::size_t i = 0; i < x.size(); ++i) {
-      const double a = slopes.empty() ? s.a : slopes[i % slopes.size()];
-      expected.values[i] = neuron(s.type, a, s.b, static_cast<double>(x[i]));
-    }
-    check_values("neuron", run_case("neuron/plain", c)[0].floats(), expected, 0);
-    c.in_place = {{0, 0}};
-    check_values("neuron in place", run_case("neuron/plain", c)[0].floats(), expected, 0);
-  }
-}
-
-TEST_CASE("cpu neuron_gradient: from the source and from the result, also in place") {
-  for (const NeuronShape& s : neuron_shapes()) {
-    for (const bool from_result : {false, true}) {
-      if (from_result && s.a < 0) continue;
-      const std::vector<double> slopes = slopes_for(s);
-      Values values(4);
-      const std::vector<float> x = values.integers(s.dims).floats();
-      const Tensor gradient = values.integers(s.dims);
-      const std::vector<float> g = gradient.floats();
-      Reference expected = zeros(s.dims);
-      std::vector<float> operand = x;
-      for (std::size_t i = 0; i < x.size(); ++i) {
-        const double a = slopes.empty() ? s.a : slopes[i % slopes.size()], value = static_cast<double>(x[i]);
-        expected.values[i] = static_cast<double>(g[i]) * slope(s.type, a, s.b, value);
-        if (from_result) operand[i] = static_cast<float>(neuron(s.type, a, s.b, value));
-      }
-      Case c = {.op = OpId::neuron_gradient, .inputs = {gradient, Tensor(s.dims, operand)},
-                .outputs = {desc_of(s.dims)}, .attributes = neuron_attributes(s.type, s.a, s.b, slopes), .in_place = {}, .scalars = {}};
-      c.attributes["from_result"] = from_result;
-      for (const std::size_t shared : {2U, 0U, 1U}) {
-        c.in_place.clear();
-        if (shared < 2) c.in_place[0] = shared;
-        check_values(str("neuron_gradient ", from_result), run_case("neuron_gradient/plain", c)[0].floats(), expected, 0);
-      }
-    }
-  }
-}
-
-TEST_CASE("cpu neuron: NaN stays NaN, infinities keep their sign or become zero") {
-  const float inf = std::numeric_limits<float>::infinity(), nan = std::numeric_limits<float>::quiet_NaN();
-  const Case c = {.op = OpId::neuron, .inputs = {Tensor({1, 1, 1, 4}, {nan, inf, -inf, -0.0F})},
-                  .outputs = {desc_of({1, 1, 1, 4})}, .attributes = neuron_attributes(NeuronType::RELU, 0, 0), .in_place = {}, .scalars = {}};
-  const std::vector<float> y = run_case("neuron/plain", c)[0].floats();
-  CHECK(std::isnan(y[0]));
-  CHECK_EQ(y[1], inf);
-  CHECK_EQ(y[2], 0.0F);
-  CHECK_EQ(y[3], 0.0F);
-}
-
-// ---- pooling ---------------------------------------------------------------------------------------
+// ---- pooling
+// ---------------------------------------------------------------------------------------
 
 struct PoolingShape {
   std::int64_t n, h, w, channels, kh, kw, stride_y, stride_x, pad_top, pad_left, out_h, out_w;
@@ -118,25 +21,31 @@ struct PoolingShape {
   Dims source() const { return {n, h, w, channels}; }
   Dims result() const { return {n, out_h, out_w, channels}; }
   AttributeMap attributes() const {
-    return {{"kernel_height", kh}, {"kernel_width", kw}, {"stride_y", stride_y}, {"stride_x", stride_x},
-            {"pad_top", pad_top}, {"pad_left", pad_left},
-            {"edge_mode", static_cast<std::int64_t>(zero ? ImageEdgeMode::ZERO : ImageEdgeMode::CLAMP)}};
+    return {{"kernel_height", kh},
+            {"kernel_width", kw},
+            {"stride_y", stride_y},
+            {"stride_x", stride_x},
+            {"pad_top", pad_top},
+            {"pad_left", pad_left},
+            {"edge_mode",
+             static_cast<std::int64_t>(zero ? ImageEdgeMode::ZERO : ImageEdgeMode::CLAMP)}};
   }
 };
 
 const std::vector<PoolingShape>& pooling_shapes() {
   static const std::vector<PoolingShape> list = {
-      {2, 8, 6, 32, 2, 2, 2, 2, 0, 0, 4, 3, false},  {1, 128, 64, 5, 2, 2, 2, 2, 0, 0, 64, 32, true},
-      {1, 7, 9, 3, 2, 2, 2, 2, 0, 0, 4, 5, false},   {1, 7, 9, 3, 2, 2, 2, 2, 0, 0, 4, 5, true},
-      {2, 6, 6, 70, 3, 3, 1, 1, 1, 1, 6, 6, false},  {2, 6, 6, 70, 3, 3, 1, 1, 1, 1, 6, 6, true},
-      {1, 9, 8, 4, 3, 2, 2, 3, 1, 0, 5, 3, false},   {1, 5, 5, 8, 2, 2, 2, 2, 1, 1, 3, 3, true},
-      {1, 4, 4, 1, 1, 1, 2, 2, 0, 0, 2, 2, false},   {1, 4, 4, 2, 2, 2, 2, 2, -1, -1, 1, 1, false},
-      {1, 3, 3, 2, 2, 2, 2, 2, 3, 4, 5, 5, true},    {1, 3, 3, 2, 2, 2, 2, 2, 3, 4, 5, 5, false},
+      {2, 8, 6, 32, 2, 2, 2, 2, 0, 0, 4, 3, false}, {1, 128, 64, 5, 2, 2, 2, 2, 0, 0, 64, 32, true},
+      {1, 7, 9, 3, 2, 2, 2, 2, 0, 0, 4, 5, false},  {1, 7, 9, 3, 2, 2, 2, 2, 0, 0, 4, 5, true},
+      {2, 6, 6, 70, 3, 3, 1, 1, 1, 1, 6, 6, false}, {2, 6, 6, 70, 3, 3, 1, 1, 1, 1, 6, 6, true},
+      {1, 9, 8, 4, 3, 2, 2, 3, 1, 0, 5, 3, false},  {1, 5, 5, 8, 2, 2, 2, 2, 1, 1, 3, 3, true},
+      {1, 4, 4, 1, 1, 1, 2, 2, 0, 0, 2, 2, false},  {1, 4, 4, 2, 2, 2, 2, 2, -1, -1, 1, 1, false},
+      {1, 3, 3, 2, 2, 2, 2, 2, 3, 4, 5, 5, true},   {1, 3, 3, 2, 2, 2, 2, 2, 3, 4, 5, 5, false},
   };
   return list;
 }
 
-/// Calls fn(result index, source index or -1 for a zero outside) for every position of every window.
+/// Calls fn(result index, source index or -1 for a zero outside) for every position of every
+/// window.
 template <class Fn>
 void for_each_position(const PoolingShape& s, Fn&& fn) {
   for (std::int64_t n = 0; n < s.n; ++n)
@@ -144,7 +53,8 @@ void for_each_position(const PoolingShape& s, Fn&& fn) {
       for (std::int64_t ox = 0; ox < s.out_w; ++ox)
         for (std::int64_t ky = 0; ky < s.kh; ++ky)
           for (std::int64_t kx = 0; kx < s.kw; ++kx) {
-            const std::int64_t y = oy * s.stride_y - s.pad_top + ky, x = ox * s.stride_x - s.pad_left + kx;
+            const std::int64_t y = oy * s.stride_y - s.pad_top + ky,
+                               x = ox * s.stride_x - s.pad_left + kx;
             const bool inside = y >= 0 && y < s.h && x >= 0 && x < s.w;
             if (!inside && !s.zero) continue;
             for (std::int64_t c = 0; c < s.channels; ++c) {
@@ -154,7 +64,8 @@ void for_each_position(const PoolingShape& s, Fn&& fn) {
           }
 }
 
-/// Maxima and, for each, the first position in row order that holds it (-1: outside, or no position).
+/// Maxima and, for each, the first position in row order that holds it (-1: outside, or no
+/// position).
 struct Maxima {
   std::vector<double> value;
   std::vector<std::int64_t> place;
@@ -177,8 +88,12 @@ TEST_CASE("cpu pooling_max and its gradient: windows, edges, the first of equal 
   bool fast_tested = false;
   for (const PoolingShape& s : pooling_shapes()) {
     Values values(5);
-    const Case forward = {.op = OpId::pooling_max, .inputs = {values.integers(s.source())},
-                          .outputs = {desc_of(s.result())}, .attributes = s.attributes(), .in_place = {}, .scalars = {}};
+    const Case forward = {.op = OpId::pooling_max,
+                          .inputs = {values.integers(s.source())},
+                          .outputs = {desc_of(s.result())},
+                          .attributes = s.attributes(),
+                          .in_place = {},
+                          .scalars = {}};
     const Maxima m = maxima(s, forward.inputs[0].floats());
     Reference expected = zeros(s.result());
     expected.values = m.value;
@@ -187,7 +102,10 @@ TEST_CASE("cpu pooling_max and its gradient: windows, edges, the first of equal 
 
     const Case backward = {.op = OpId::pooling_max_gradient,
                            .inputs = {values.integers(s.result()), forward.inputs[0], result},
-                           .outputs = {desc_of(s.source())}, .attributes = s.attributes(), .in_place = {}, .scalars = {}};
+                           .outputs = {desc_of(s.source())},
+                           .attributes = s.attributes(),
+                           .in_place = {},
+                           .scalars = {}};
     const std::vector<float> g = backward.inputs[0].floats();
     Reference gradient = zeros(s.source());
     for (std::size_t i = 0; i < g.size(); ++i) {
@@ -208,15 +126,21 @@ TEST_CASE("cpu pooling_max: NaN is not hidden") {
     for (std::size_t at = 0; at < 4; ++at) {
       std::vector<float> x = {1, 2, 3, 4};
       x[at] = nan;
-      const PoolingShape s = {1, 2, 2, 1, 2, 2, 2, 2, result[1] - 1, result[1] - 1, result[1], result[2], false};
-      const Case c = {.op = OpId::pooling_max, .inputs = {Tensor(s.source(), x)}, .outputs = {desc_of(s.result())},
-                      .attributes = s.attributes(), .in_place = {}, .scalars = {}};
+      const PoolingShape s = {
+          1, 2, 2, 1, 2, 2, 2, 2, result[1] - 1, result[1] - 1, result[1], result[2], false};
+      const Case c = {.op = OpId::pooling_max,
+                      .inputs = {Tensor(s.source(), x)},
+                      .outputs = {desc_of(s.result())},
+                      .attributes = s.attributes(),
+                      .in_place = {},
+                      .scalars = {}};
       CHECK(std::isnan(run_case("pooling_max/plain", c)[0].floats()[result[1] == 1 ? 0 : at]));
     }
   }
 }
 
-// ---- upsampling ------------------------------------------------------------------------------------
+// ---- upsampling
+// ------------------------------------------------------------------------------------
 
 struct UpsamplingShape {
   Dims source;
@@ -225,8 +149,9 @@ struct UpsamplingShape {
 };
 
 const std::vector<UpsamplingShape>& upsampling_shapes() {
-  static const std::vector<UpsamplingShape> list = {{{2, 5, 7, 32}, 2, 2}, {{1, 1, 1, 3}, 2, 2}, {{1, 4, 3, 5}, 3, 4},
-                                                    {{3, 1, 6, 1}, 1, 2},  {{1, 3, 2, 4}, 1, 1}, {{1, 33, 17, 8}, 2, 5}};
+  static const std::vector<UpsamplingShape> list = {{{2, 5, 7, 32}, 2, 2}, {{1, 1, 1, 3}, 2, 2},
+                                                    {{1, 4, 3, 5}, 3, 4},  {{3, 1, 6, 1}, 1, 2},
+                                                    {{1, 3, 2, 4}, 1, 1},  {{1, 33, 17, 8}, 2, 5}};
   return list;
 }
 
@@ -239,8 +164,9 @@ Sample sample(std::int64_t p, std::int64_t source, std::int64_t scale, bool bili
   if (!bilinear) return {p / scale, p / scale, 0};
   const std::int64_t result = source * scale;
   const double at = !align ? static_cast<double>(p) / static_cast<double>(scale)
-                    : result == 1 ? 0
-                                  : static_cast<double>(p * (source - 1)) / static_cast<double>(result - 1);
+                    : result == 1
+                        ? 0
+                        : static_cast<double>(p * (source - 1)) / static_cast<double>(result - 1);
   const auto low = static_cast<std::int64_t>(at);
   return {std::min(low, source - 1), std::min(low + 1, source - 1), at - static_cast<double>(low)};
 }
@@ -254,8 +180,10 @@ void for_each_weight(const UpsamplingShape& s, bool bilinear, bool align, Fn&& f
       for (std::int64_t x = 0; x < result[2]; ++x) {
         const Sample v = sample(y, s.source[1], s.scale_y, bilinear, align);
         const Sample h = sample(x, s.source[2], s.scale_x, bilinear, align);
-        for (const auto& [sy, wy] : {std::pair(v.low, 1 - v.fraction), std::pair(v.high, v.fraction)})
-          for (const auto& [sx, wx] : {std::pair(h.low, 1 - h.fraction), std::pair(h.high, h.fraction)})
+        for (const auto& [sy, wy] :
+             {std::pair(v.low, 1 - v.fraction), std::pair(v.high, v.fraction)})
+          for (const auto& [sx, wx] :
+               {std::pair(h.low, 1 - h.fraction), std::pair(h.high, h.fraction)})
             for (std::int64_t c = 0; c < result[3]; ++c) {
               fn(((n * result[1] + y) * result[2] + x) * result[3] + c,
                  ((n * s.source[1] + sy) * s.source[2] + sx) * s.source[3] + c, wy * wx);
@@ -277,141 +205,61 @@ TEST_CASE("cpu upsampling and gradients: nearest, bilinear, aligned corners") {
       Values values(6);
       AttributeMap attributes = {{"scale_y", s.scale_y}, {"scale_x", s.scale_x}};
       if (kind.bilinear) attributes["align_corners"] = kind.align;
-      const Case forward = {.op = kind.forward, .inputs = {values.reals(s.source)}, .outputs = {desc_of(s.result())},
-                            .attributes = attributes, .in_place = {}, .scalars = {}};
-      const Case backward = {.op = kind.backward, .inputs = {values.reals(s.result())}, .outputs = {desc_of(s.source)},
-                             .attributes = attributes, .in_place = {}, .scalars = {}};
+      const Case forward = {.op = kind.forward,
+                            .inputs = {values.reals(s.source)},
+                            .outputs = {desc_of(s.result())},
+                            .attributes = attributes,
+                            .in_place = {},
+                            .scalars = {}};
+      const Case backward = {.op = kind.backward,
+                             .inputs = {values.reals(s.result())},
+                             .outputs = {desc_of(s.source)},
+                             .attributes = attributes,
+                             .in_place = {},
+                             .scalars = {}};
       const std::vector<float> x = forward.inputs[0].floats(), g = backward.inputs[0].floats();
       Reference result = zeros(s.result()), gradient = zeros(s.source);
-      for_each_weight(s, kind.bilinear, kind.align, [&](std::int64_t r, std::int64_t at, double weight) {
-        result.add(r, weight * static_cast<double>(x[at]));
-        gradient.add(at, weight * static_cast<double>(g[r]));
-      });
+      for_each_weight(s, kind.bilinear, kind.align,
+                      [&](std::int64_t r, std::int64_t at, double weight) {
+                        result.add(r, weight * static_cast<double>(x[at]));
+                        gradient.add(at, weight * static_cast<double>(g[r]));
+                      });
       const double terms = static_cast<double>(4 * s.scale_y * s.scale_x);
-      check_values("upsampling", run_case(chosen_row(forward), forward)[0].floats(), result, kind.bilinear ? 4 : 0);
-      check_values("upsampling gradient", run_case(chosen_row(backward), backward)[0].floats(), gradient, terms);
+      check_values("upsampling", run_case(chosen_row(forward), forward)[0].floats(), result,
+                   kind.bilinear ? 4 : 0);
+      check_values("upsampling gradient", run_case(chosen_row(backward), backward)[0].floats(),
+                   gradient, terms);
     }
   }
 }
 
 TEST_CASE("cpu upsampling_bilinear: twice red, green is red, halfway, green, green") {
-  const Case c = {.op = OpId::upsampling_bilinear, .inputs = {Tensor({1, 1, 2, 1}, {1, 0})},
+  const Case c = {.op = OpId::upsampling_bilinear,
+                  .inputs = {Tensor({1, 1, 2, 1}, {1, 0})},
                   .outputs = {desc_of({1, 1, 4, 1})},
-                  .attributes = {{"scale_y", std::int64_t{1}}, {"scale_x", std::int64_t{2}}, {"align_corners", false}}, .in_place = {}, .scalars = {}};
-  CHECK_EQ(run_case("upsampling_bilinear/plain", c)[0].floats(), std::vector<float>({1, 0.5, 0, 0}));
+                  .attributes = {{"scale_y", std::int64_t{1}},
+                                 {"scale_x", std::int64_t{2}},
+                                 {"align_corners", false}},
+                  .in_place = {},
+                  .scalars = {}};
+  CHECK_EQ(run_case("upsampling_bilinear/plain", c)[0].floats(),
+           std::vector<float>({1, 0.5, 0, 0}));
 }
 
-// ---- addition --------------------------------------------------------------------------------------
-
-AttributeMap addition_attributes(double p, double s, double bias, double low, double high) {
-  return {{"primary_scale", p}, {"secondary_scale", s}, {"bias", bias}, {"minimum_value", low}, {"maximum_value", high}};
-}
-
-constexpr double kLargest = std::numeric_limits<float>::max();
-
-std::int64_t broadcast_index(std::int64_t index, const Dims& result, const Dims& operand) {
-  std::int64_t at = 0, step = 1;
-  for (std::size_t i = result.size(); i-- > 0;) {
-    if (operand[i] != 1) at += index % result[i] * step;
-    index /= result[i];
-    step *= operand[i];
-  }
-  return at;
-}
-
-TEST_CASE("cpu addition: every broadcast of either operand, scales, bias, clamping") {
-  const Dims full = {3, 4, 5, 6};
-  for (int mask = 0; mask < 256; ++mask) {
-    Dims p = full, s = full, result = full;
-    for (std::size_t i = 0; i < 4; ++i) {
-      if ((mask >> i & 1) != 0) p[i] = 1;
-      if ((mask >> (4 + i) & 1) != 0) s[i] = 1;
-      result[i] = std::max(p[i], s[i]);
-    }
-    Values values(7);
-    const bool clamps = mask % 3 == 0;
-    const Case c = {.op = OpId::addition, .inputs = {values.integers(p), values.integers(s)}, .outputs = {desc_of(result)},
-                    .attributes = addition_attributes(2, -0.5, 1, clamps ? -3 : -kLargest, clamps ? 4 : kLargest), .in_place = {}, .scalars = {}};
-    const std::vector<float> x = c.inputs[0].floats(), y = c.inputs[1].floats();
-    Reference expected = zeros(result);
-    for (std::int64_t i = 0; i < desc_of(result).count(); ++i) {
-      const double sum = 2 * static_cast<double>(x[broadcast_index(i, result, p)]) -
-                         0.5 * static_cast<double>(y[broadcast_index(i, result, s)]) + 1;
-      expected.values[i] = clamps ? std::clamp(sum, -3.0, 4.0) : sum;
-    }
-    check_values(str("addition ", mask), run_case("addition/plain", c)[0].floats(), expected, 0);
-  }
-}
-
-TEST_CASE("cpu addition: in place on either operand; arrays of any rank") {
-  for (const Dims& dims : {Dims{2, 3, 5, 7}, Dims{4097}, Dims{64, 3, 3, 17}, Dims{3, 5}}) {
-    Values values(8);
-    Case c = {.op = OpId::addition, .inputs = {values.integers(dims), values.integers(dims)}, .outputs = {desc_of(dims)},
-              .attributes = addition_attributes(1, 1, 0, -kLargest, kLargest), .in_place = {}, .scalars = {}};
-    const std::vector<float> x = c.inputs[0].floats(), y = c.inputs[1].floats();
-    Reference expected = zeros(dims);
-    for (std::size_t i = 0; i < x.size(); ++i) expected.values[i] = static_cast<double>(x[i] + y[i]);
-    for (const std::size_t shared : {0U, 1U}) {
-      c.in_place = {{0, shared}};
-      check_values("addition in place", run_case("addition/plain", c)[0].floats(), expected, 0);
-    }
-  }
-  const Dims dims = {2, 3, 4, 5}, row = {1, 1, 1, 5};
-  Values values(9);
-  Case c = {.op = OpId::addition, .inputs = {values.integers(row), values.integers(dims)}, .outputs = {desc_of(dims)},
-            .attributes = addition_attributes(1, 1, 0, -1, 1), .in_place = {{0, 1}}, .scalars = {}};
-  const std::vector<float> x = c.inputs[0].floats(), y = c.inputs[1].floats();
-  Reference expected = zeros(dims);
-  for (std::size_t i = 0; i < y.size(); ++i) expected.values[i] = std::clamp(static_cast<double>(x[i % 5] + y[i]), -1.0, 1.0);
-  check_values("broadcast in place", run_case("addition/plain", c)[0].floats(), expected, 0);
-}
-
-TEST_CASE("cpu addition: without limits infinities and NaN pass, with limits NaN does") {
-  const float inf = std::numeric_limits<float>::infinity(), nan = std::numeric_limits<float>::quiet_NaN();
-  Case c = {.op = OpId::addition, .inputs = {Tensor({3}, {inf, -inf, nan}), Tensor({3}, {1, 1, 1})}, .outputs = {desc_of({3})},
-            .attributes = addition_attributes(1, 1, 0, -kLargest, kLargest), .in_place = {}, .scalars = {}};
-  const std::vector<float> open = run_case("addition/plain", c)[0].floats();
-  CHECK_EQ(open[0], inf);
-  CHECK_EQ(open[1], -inf);
-  CHECK(std::isnan(open[2]));
-  c.attributes = addition_attributes(1, 1, 0, -2, 2);
-  const std::vector<float> limited = run_case("addition/plain", c)[0].floats();
-  CHECK_EQ(limited[0], 2.0F);
-  CHECK_EQ(limited[1], -2.0F);
-  CHECK(std::isnan(limited[2]));
-}
-
-TEST_CASE("cpu addition_gradient: sums over every set of broadcast dimensions") {
-  for (const Dims& full : {Dims{3, 4, 5, 6}, Dims{2, 33, 9, 70}}) {
-    for (int mask = 0; mask < 16; ++mask) {
-      Dims result = full;
-      for (std::size_t i = 0; i < 4; ++i) {
-        if ((mask >> i & 1) != 0) result[i] = 1;
-      }
-      Values values(10);
-      for (const bool exact : {true, false}) {
-        const Case c = {.op = OpId::addition_gradient, .inputs = {exact ? values.integers(full) : values.reals(full)},
-                        .outputs = {desc_of(result)}, .attributes = {{"scale", -2.0}}, .in_place = {}, .scalars = {}};
-        const std::vector<float> g = c.inputs[0].floats();
-        Reference expected = zeros(result);
-        for (std::size_t i = 0; i < g.size(); ++i) {
-          expected.add(broadcast_index(static_cast<std::int64_t>(i), full, result), -2 * static_cast<double>(g[i]));
-        }
-        // Sums are made in double: only the last rounding is float's.
-        check_values(str("addition_gradient ", mask), run_case("addition_gradient/plain", c)[0].floats(), expected,
-                     exact ? 0 : 1);
-      }
-    }
-  }
-}
-
-// ---- channels --------------------------------------------------------------------------------------
+// ---- channels
+// --------------------------------------------------------------------------------------
 
 TEST_CASE("cpu concatenation and slice are inverse") {
-  for (const Dims& channels : {Dims{3}, Dims{3, 3, 3, 3}, Dims{1, 2, 4, 5}, Dims{32, 17}, Dims{64, 64}}) {
+  for (const Dims& channels :
+       {Dims{3}, Dims{3, 3, 3, 3}, Dims{1, 2, 4, 5}, Dims{32, 17}, Dims{64, 64}}) {
     const std::int64_t n = 2, h = 19, w = 23;
     Values values(14);
-    Case c = {.op = OpId::concatenation, .inputs = {}, .outputs = {}, .attributes = {}, .in_place = {}, .scalars = {}};
+    Case c = {.op = OpId::concatenation,
+              .inputs = {},
+              .outputs = {},
+              .attributes = {},
+              .in_place = {},
+              .scalars = {}};
     std::int64_t total = 0;
     for (const std::int64_t count : channels) {
       c.inputs.push_back(values.integers({n, h, w, count}));
@@ -429,8 +277,12 @@ TEST_CASE("cpu concatenation and slice are inverse") {
           wrong += all[p * total + offset + k] != source[p * channels[i] + k] ? 1U : 0U;
         }
       CHECK_EQ(wrong, 0U);
-      const Case slice = {.op = OpId::slice, .inputs = {joined}, .outputs = {c.inputs[i].desc},
-                          .attributes = {{"channel_offset", offset}}, .in_place = {}, .scalars = {}};
+      const Case slice = {.op = OpId::slice,
+                          .inputs = {joined},
+                          .outputs = {c.inputs[i].desc},
+                          .attributes = {{"channel_offset", offset}},
+                          .in_place = {},
+                          .scalars = {}};
       CHECK(run_case("slice/plain", slice)[0].data == c.inputs[i].data);
       offset += channels[i];
     }
@@ -439,7 +291,12 @@ TEST_CASE("cpu concatenation and slice are inverse") {
 
 TEST_CASE("cpu fill: one value everywhere") {
   for (const Dims& dims : {Dims{1, 1, 1, 1}, Dims{3, 77, 55, 5}}) {
-    const Case c = {.op = OpId::fill, .inputs = {}, .outputs = {desc_of(dims)}, .attributes = {{"value", 1.5}}, .in_place = {}, .scalars = {}};
+    const Case c = {.op = OpId::fill,
+                    .inputs = {},
+                    .outputs = {desc_of(dims)},
+                    .attributes = {{"value", 1.5}},
+                    .in_place = {},
+                    .scalars = {}};
     const std::vector<float> values = run_case("fill/plain", c)[0].floats();
     CHECK(std::all_of(values.begin(), values.end(), [](float v) { return v == 1.5F; }));
   }

@@ -28,6 +28,34 @@ struct Journal {
 
 using Lines = std::vector<std::string>;
 
+/// A null device that was lost: its queues take no work.
+class LostDevice final : public backend::Device {
+ public:
+  const backend::DeviceInfo& info() const noexcept override { return null_.info(); }
+  std::unique_ptr<backend::Memory> allocate(std::size_t bytes) override {
+    return null_.allocate(bytes);
+  }
+  void write(backend::Memory& to, std::size_t offset, const void* from,
+             std::size_t bytes) override {
+    null_.write(to, offset, from, bytes);
+  }
+  void read(const backend::Memory& from, std::size_t offset, void* to, std::size_t bytes) override {
+    null_.read(from, offset, to, bytes);
+  }
+  std::unique_ptr<backend::Queue> make_queue(const std::string&) override {
+    struct LostQueue final : backend::Queue {
+      void submit(std::shared_ptr<backend::Submission>) override {
+        throw DeviceLostError("unplugged");
+      }
+    };
+    return std::make_unique<LostQueue>();
+  }
+  std::span<const backend::KernelRow> kernels() const noexcept override { return null_.kernels(); }
+
+ private:
+  NullDevice null_;
+};
+
 }  // namespace
 
 TEST_CASE("commands: nothing runs before commit, then all in order") {
@@ -267,6 +295,29 @@ TEST_CASE("failures: kinds of errors are kept, others are translated") {
   CHECK_THROWS_CONTAINS(run([] { throw InvalidArgumentError("the step: bad"); }),
                         InvalidArgumentError, "bad");
   CHECK_THROWS_CONTAINS(run([] { throw 1; }), DeviceError, "the step");
+}
+
+TEST_CASE("failures: a queue that takes no work") {
+  const Device device(std::make_shared<runtime::DeviceState>(std::make_shared<LostDevice>()));
+  const CommandQueue queue(device);
+  CommandBuffer commands(queue, "step");
+  std::atomic<int> calls = 0;
+  commands.add_completed_handler([&](CommandBuffer&) { ++calls; });
+  CHECK_THROWS_CONTAINS(commands.commit_and_continue(), DeviceLostError, "unplugged");
+  CHECK_EQ(calls.load(), 1);
+  CHECK_EQ(commands.status(), CommandBufferStatus::ERROR);
+  CHECK_THROWS_AS(commands.wait_until_completed(), DeviceLostError);
+  CHECK_THROWS_AS(commands.commit(), DeviceLostError);
+  queue.wait_until_idle();  // told already
+}
+
+TEST_CASE("failures: a host function that waits for its own buffer is refused, not a deadlock") {
+  const Rig rig;
+  const CommandQueue queue(rig.device);
+  CommandBuffer commands(queue, "step");
+  commands.encode_host_function("waits", [&] { queue.wait_until_idle(); });
+  commands.commit();
+  CHECK_THROWS_CONTAINS(commands.wait_until_completed(), DeviceError, "its own queue");
 }
 
 TEST_CASE("lifetimes: a buffer dropped before commit runs nothing") {

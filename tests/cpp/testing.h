@@ -27,15 +27,19 @@ struct Case {
 /// not take it for one of its own.
 struct EndCase {};
 
-std::vector<Case>& cases();                   // all that registered, in order of definition per file
+std::vector<Case>& cases();  // all that registered, in order of definition per file
 bool add_case(std::string name, void (*body)());
 void report_failure(const char* file, int line, const std::string& text);
-[[noreturn]] void skip(const std::string& reason);  // this machine cannot run the case; listed at the end
+[[noreturn]] void skip(
+    const std::string& reason);  // this machine cannot run the case; listed at the end
 
 template <class T>
 concept Printable = requires(std::ostream& out, const T& value) { out << value; };
 template <class T>
-concept Range = requires(const T& value) { value.begin(); value.end(); };
+concept Range = requires(const T& value) {
+  value.begin();
+  value.end();
+};
 
 /// Text of a value for failure messages: streamed where it can be, element by element for ranges.
 template <class T>
@@ -84,15 +88,18 @@ bool are_equal(const A& a, const B& b) {
 template <class A, class B>
 bool check_equal(const char* file, int line, const char* text, const A& a, const B& b) {
   if (are_equal(a, b)) return true;
-  report_failure(file, line, std::string(text) + "\n    left:  " + to_text(a) + "\n    right: " + to_text(b));
+  report_failure(file, line,
+                 std::string(text) + "\n    left:  " + to_text(a) + "\n    right: " + to_text(b));
   return false;
 }
 
 /// NaN is near nothing; equal infinities are near.
-inline bool check_near(const char* file, int line, const char* text, double a, double b, double tolerance) {
+inline bool check_near(const char* file, int line, const char* text, double a, double b,
+                       double tolerance) {
   if (a == b || std::abs(a - b) <= tolerance) return true;
-  report_failure(file, line, std::string(text) + "\n    left:  " + to_text(a) + "\n    right: " + to_text(b) +
-                                 "\n    apart: " + to_text(std::abs(a - b)));
+  report_failure(file, line,
+                 std::string(text) + "\n    left:  " + to_text(a) + "\n    right: " + to_text(b) +
+                     "\n    apart: " + to_text(std::abs(a - b)));
   return false;
 }
 
@@ -103,7 +110,8 @@ inline bool check_true(const char* file, int line, const char* text, bool passed
 
 /// Runs `body`, which must throw an `Expected` whose text contains `part`.
 template <class Expected, class Body>
-bool check_throws(const char* file, int line, const char* text, std::string_view part, Body&& body) {
+bool check_throws(const char* file, int line, const char* text, std::string_view part,
+                  Body&& body) {
   std::string got = "nothing was thrown";
   try {
     std::forward<Body>(body)();
@@ -131,22 +139,25 @@ bool check_throws(const char* file, int line, const char* text, std::string_view
 #define MPSNN_JOIN(a, b) MPSNN_JOIN_(a, b)
 /// TEST_CASE("planner: temporaries share the heap") { … }
 #define TEST_CASE(name) MPSNN_TEST_CASE(name, MPSNN_JOIN(test_case_, __LINE__))
-#define MPSNN_TEST_CASE(name, id)                                                              \
-  static void id();                                                                            \
-  [[maybe_unused]] static const bool MPSNN_JOIN(id, _added) = ::testing::add_case(name, &id);  \
+#define MPSNN_TEST_CASE(name, id)                                                             \
+  static void id();                                                                           \
+  [[maybe_unused]] static const bool MPSNN_JOIN(id, _added) = ::testing::add_case(name, &id); \
   static void id()
 
-#define CHECK(...) \
-  ::testing::check_true(__FILE__, __LINE__, "CHECK(" #__VA_ARGS__ ")", static_cast<bool>(__VA_ARGS__))
-#define REQUIRE(...) \
-  do {               \
+#define CHECK(...)                                                     \
+  ::testing::check_true(__FILE__, __LINE__, "CHECK(" #__VA_ARGS__ ")", \
+                        static_cast<bool>(__VA_ARGS__))
+#define REQUIRE(...)                                     \
+  do {                                                   \
     if (!CHECK(__VA_ARGS__)) throw ::testing::EndCase{}; \
   } while (false)
-#define CHECK_EQ(a, b) ::testing::check_equal(__FILE__, __LINE__, "CHECK_EQ(" #a ", " #b ")", (a), (b))
-#define CHECK_NEAR(a, b, tolerance)                                                                         \
-  ::testing::check_near(__FILE__, __LINE__, "CHECK_NEAR(" #a ", " #b ", " #tolerance ")", static_cast<double>(a), \
-                        static_cast<double>(b), static_cast<double>(tolerance))
-#define CHECK_THROWS_CONTAINS(expression, Type, part)                                                    \
-  ::testing::check_throws<Type>(__FILE__, __LINE__, "CHECK_THROWS(" #expression ", " #Type ")", (part), \
-                                [&] { static_cast<void>(expression); })
+#define CHECK_EQ(a, b) \
+  ::testing::check_equal(__FILE__, __LINE__, "CHECK_EQ(" #a ", " #b ")", (a), (b))
+#define CHECK_NEAR(a, b, tolerance)                                                       \
+  ::testing::check_near(__FILE__, __LINE__, "CHECK_NEAR(" #a ", " #b ", " #tolerance ")", \
+                        static_cast<double>(a), static_cast<double>(b),                   \
+                        static_cast<double>(tolerance))
+#define CHECK_THROWS_CONTAINS(expression, Type, part)                                           \
+  ::testing::check_throws<Type>(__FILE__, __LINE__, "CHECK_THROWS(" #expression ", " #Type ")", \
+                                (part), [&] { static_cast<void>(expression); })
 #define CHECK_THROWS_AS(expression, Type) CHECK_THROWS_CONTAINS(expression, Type, "")

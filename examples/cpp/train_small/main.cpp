@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Trains a small convolution net: it learns to blur. Prints the falling loss and fails where it does
-// not fall. Built out of tree, with nothing but find_package(mpsnn).
+// Trains a small convolution net: it learns to blur. Prints the falling loss and fails where it
+// does not fall. Built out of tree, with nothing but find_package(mpsnn).
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
@@ -75,8 +75,8 @@ int train() {
   mpsnn::ConvolutionNode first(sharp, make_weights(1, 8, "first", generator));
   mpsnn::NeuronReLUNode relu(first);
   mpsnn::ConvolutionNode second(relu, make_weights(8, 1, "second", generator));
-  // A mean's gradient is not divided by the number of values: the weight does that. It scales the loss
-  // itself too, which the printing below takes out again.
+  // A mean's gradient is not divided by the number of values: the weight does that. It scales the
+  // loss itself too, which the printing below takes out again.
   const mpsnn::LossDescriptor descriptor{.loss_type = mpsnn::LossType::MEAN_SQUARED_ERROR,
                                          .reduction_type = mpsnn::ReductionType::MEAN,
                                          .weight = 1.0 / static_cast<double>(kSize.count())};

@@ -25,7 +25,7 @@
 namespace mpsnn::backend::cpu {
 namespace {
 
-constexpr std::size_t kAlignment = 128;              // two cache lines: what adjacent-line prefetch takes
+constexpr std::size_t kAlignment = 128;  // two cache lines: what adjacent-line prefetch takes
 constexpr std::size_t kHugePage = std::size_t{2} << 20;
 constexpr std::size_t kHugeFrom = std::size_t{4} << 20;  // below, half a huge page could be wasted
 
@@ -61,7 +61,8 @@ std::size_t physical_memory() {
   return sysctlbyname("hw.memsize", &bytes, &size, nullptr, 0) == 0 ? bytes : 0;
 #elif defined(_SC_PHYS_PAGES)
   const long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
-  return pages > 0 && page > 0 ? static_cast<std::size_t>(pages) * static_cast<std::size_t>(page) : 0;
+  return pages > 0 && page > 0 ? static_cast<std::size_t>(pages) * static_cast<std::size_t>(page)
+                               : 0;
 #else
   return 0;
 #endif
@@ -76,11 +77,13 @@ class HostMemory final : public Memory {
   explicit HostMemory(std::size_t bytes) : bytes_(bytes) {
     const std::size_t alignment = bytes >= kHugeFrom ? kHugePage : kAlignment;
     if (bytes <= std::numeric_limits<std::size_t>::max() - alignment) {
-      const std::size_t rounded = (std::max<std::size_t>(bytes, 1) + alignment - 1) / alignment * alignment;
+      const std::size_t rounded =
+          (std::max<std::size_t>(bytes, 1) + alignment - 1) / alignment * alignment;
       memory_.reset(std::aligned_alloc(alignment, rounded));
 #if defined(__linux__) && defined(MADV_HUGEPAGE)
       // Advice only: a kernel without huge pages refuses it and the memory is as good.
-      if (memory_ && alignment == kHugePage) static_cast<void>(madvise(memory_.get(), rounded, MADV_HUGEPAGE));
+      if (memory_ && alignment == kHugePage)
+        static_cast<void>(madvise(memory_.get(), rounded, MADV_HUGEPAGE));
 #endif
     }
     if (!memory_) throw OutOfMemoryError(str("the host has no ", bytes, " bytes of memory left"));
@@ -95,8 +98,9 @@ class HostMemory final : public Memory {
 };
 
 void check_range(const Memory& memory, std::size_t offset, std::size_t bytes) {
-  check_internal(offset <= memory.bytes() && bytes <= memory.bytes() - offset,
-                 str("a copy of ", bytes, " bytes at ", offset, " stays inside of ", memory.bytes()));
+  check_internal(
+      offset <= memory.bytes() && bytes <= memory.bytes() - offset,
+      str("a copy of ", bytes, " bytes at ", offset, " stays inside of ", memory.bytes()));
 }
 
 class CpuDevice final : public Device {
@@ -110,16 +114,21 @@ class CpuDevice final : public Device {
     info_.unified_memory = true;
   }
   const DeviceInfo& info() const noexcept override { return info_; }
-  std::unique_ptr<Memory> allocate(std::size_t bytes) override { return std::make_unique<HostMemory>(bytes); }
+  std::unique_ptr<Memory> allocate(std::size_t bytes) override {
+    return std::make_unique<HostMemory>(bytes);
+  }
   void write(Memory& to, std::size_t offset, const void* from, std::size_t bytes) override {
     check_range(to, offset, bytes);
     if (bytes != 0) std::memcpy(static_cast<std::byte*>(to.host_pointer()) + offset, from, bytes);
   }
   void read(const Memory& from, std::size_t offset, void* to, std::size_t bytes) override {
     check_range(from, offset, bytes);
-    if (bytes != 0) std::memcpy(to, static_cast<const std::byte*>(from.host_pointer()) + offset, bytes);
+    if (bytes != 0)
+      std::memcpy(to, static_cast<const std::byte*>(from.host_pointer()) + offset, bytes);
   }
-  std::unique_ptr<Queue> make_queue(const std::string& label) override { return host::make_queue(label); }
+  std::unique_ptr<Queue> make_queue(const std::string& label) override {
+    return host::make_queue(label);
+  }
   std::span<const KernelRow> kernels() const noexcept override { return kernel_rows(); }
 
  private:

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Which kernel runs: the first row of an operation that fits the case. A row's reason for a no is told to
-// the user where none fits.
+// Which kernel runs: the first row of an operation that fits the case. A row's reason for a no is
+// told to the user where none fits.
 #include "backend/cpu/kernels.h"
 
 #include "backend/cpu/ops/rows.h"
@@ -8,7 +8,8 @@
 namespace mpsnn::backend::cpu {
 namespace {
 
-#define ROW(op, variant, functions) {OpId::op, #op "/" variant, fits_##functions, prepare_##functions}
+#define ROW(op, variant, functions) \
+  {OpId::op, #op "/" variant, fits_##functions, prepare_##functions}
 
 constexpr KernelRow kRows[] = {
     // oneDNN fills registers with output channels; these two do not need many.
@@ -32,7 +33,8 @@ constexpr KernelRow kRows[] = {
     ROW(convolution_weights_gradient, "plain", convolution_weights_gradient_plain),
 #if defined(MPSNN_WITH_ONEDNN)
     ROW(parameter_layout, "winograd", parameter_layout_winograd),
-    ROW(parameter_layout, "onednn", parameter_layout_onednn),  // each makes the layouts of its own kernels
+    ROW(parameter_layout, "onednn",
+        parameter_layout_onednn),  // each makes the layouts of its own kernels
 #endif
     ROW(parameter_layout, "plain", parameter_layout_plain),
     ROW(neuron, "plain", neuron_plain),
@@ -51,7 +53,8 @@ constexpr KernelRow kRows[] = {
     ROW(loss, "plain", loss_plain),
     ROW(loss_gradient, "plain", loss_gradient_plain),
     ROW(fill, "plain", fill_plain),
-    ROW(optimizer_stochastic_gradient_descent, "plain", optimizer_stochastic_gradient_descent_plain),
+    ROW(optimizer_stochastic_gradient_descent, "plain",
+        optimizer_stochastic_gradient_descent_plain),
     ROW(optimizer_adam, "plain", optimizer_adam_plain),
 };
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// How inner loops are vectorised: a leaf function marked MPSNN_SIMD is compiled several times, and the
-// loader takes the one for the processor. Leaves hold plain loops or Vec arithmetic and no OpenMP and
-// no lambdas, which the compiler would not clone with them.
+// How inner loops are vectorised: a leaf function marked MPSNN_SIMD is compiled several times, and
+// the loader takes the one for the processor. Leaves hold plain loops or Vec arithmetic and no
+// OpenMP and no lambdas, which the compiler would not clone with them.
 #pragma once
 
 #include <cstdint>
@@ -9,7 +9,8 @@
 #include <string_view>
 
 #if defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || __has_feature(memory_sanitizer)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || \
+    __has_feature(memory_sanitizer)
 #define MPSNN_SANITIZED
 #endif
 #endif
@@ -45,8 +46,8 @@ bool has_wide_registers() noexcept;
 /// "avx512", "avx2", "neon" …: what the clones that run here use.
 std::string_view name_of_instructions() noexcept;
 
-/// Sixteen floats: one register of AVX-512, two of AVX2, four of SSE2 and NEON. Never passed by value,
-/// so that no calling convention depends on the processor.
+/// Sixteen floats: one register of AVX-512, two of AVX2, four of SSE2 and NEON. Never passed by
+/// value, so that no calling convention depends on the processor.
 inline constexpr std::int64_t kLanes = 16;
 typedef float Vec __attribute__((vector_size(64)));
 /// Eight floats, for kernels that hold many accumulators and would spill with sixteen on AVX2.
@@ -55,10 +56,14 @@ typedef float HalfVec __attribute__((vector_size(32)));
 typedef std::int32_t HalfMask __attribute__((vector_size(32)));
 
 template <class V>
-MPSNN_INLINE void load(V& to, const float* from) { std::memcpy(&to, from, sizeof(V)); }
+MPSNN_INLINE void load(V& to, const float* from) {
+  std::memcpy(&to, from, sizeof(V));
+}
 
 template <class V>
-MPSNN_INLINE void store(float* to, const V& from) { std::memcpy(to, &from, sizeof(V)); }
+MPSNN_INLINE void store(float* to, const V& from) {
+  std::memcpy(to, &from, sizeof(V));
+}
 
 /// Lanes from `count` on are zero; reads nothing beyond them.
 template <class V>
@@ -75,7 +80,8 @@ MPSNN_INLINE void store_first(float* to, const V& from, std::int64_t count) {
 /// All bits set in the lanes below `count`.
 template <class Mask>
 MPSNN_INLINE void mask_first(Mask& mask, std::int64_t count) {
-  for (std::int64_t lane = 0; lane < std::int64_t(sizeof(Mask) / 4); ++lane) mask[lane] = lane < count ? -1 : 0;
+  for (std::int64_t lane = 0; lane < std::int64_t(sizeof(Mask) / 4); ++lane)
+    mask[lane] = lane < count ? -1 : 0;
 }
 
 /// The first `count` lanes; what the others hold is not said. Reads nothing from `end` on.
@@ -90,7 +96,8 @@ MPSNN_INLINE void load_at_least(V& to, const float* from, const float* end, std:
 
 /// The lanes of `mask`, others zero whatever stands there (NaN, too). Reads nothing from `end` on.
 template <class V, class Mask>
-MPSNN_INLINE void load_masked(V& to, const float* from, const float* end, const Mask& mask, std::int64_t count) {
+MPSNN_INLINE void load_masked(V& to, const float* from, const float* end, const Mask& mask,
+                              std::int64_t count) {
   load_at_least(to, from, end, count);
   to = (V)((Mask)to & mask);  // NOLINT: the casts reinterpret the bits
 }

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from cases import Case
 
-from oracles import Array, Oracle, Parameters
+from oracles import Array, Oracle, Parameters, absolute
 
 
 def unclamped_sum(case: Case, sources: list[Array], _parameters: Parameters) -> Array:
@@ -44,6 +44,11 @@ def subtraction(case: Case, sources: list[Array], parameters: Parameters) -> Arr
     return clamped(case, unclamped_difference(case, sources, parameters))
 
 
+def of_absolutes(case: Case, sources: list[Array], parameters: Parameters) -> Array:
+    """All parts' absolute values added up: no part cancels another's rounding."""
+    return unclamped_sum(absolute(case), [jnp.abs(source) for source in sources], parameters)
+
+
 def gradient_terms(_case: Case, shapes: Mapping[str, tuple[int, ...]]) -> int:
     """All values that a broadcast one went into."""
     return int(np.prod(shapes["result"]))
@@ -53,6 +58,9 @@ def gradient_terms(_case: Case, shapes: Mapping[str, tuple[int, ...]]) -> int:
 ORACLES = {
     "AdditionNode": Oracle(addition, differentiable=unclamped_sum, gradient_terms=gradient_terms),
     "SubtractionNode": Oracle(
-        subtraction, differentiable=unclamped_difference, gradient_terms=gradient_terms
+        subtraction,
+        differentiable=unclamped_difference,
+        magnitude=of_absolutes,
+        gradient_terms=gradient_terms,
     ),
 }

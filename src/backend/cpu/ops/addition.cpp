@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: MIT
-// addition (either operand broadcast, in place on either) and addition_gradient (summed over what was
-// broadcast).
+// addition (either operand broadcast, in place on either) and addition_gradient (summed over what
+// was broadcast).
 #include <algorithm>
 #include <array>
 #include <limits>
 
 #include "backend/cpu/ops/kernel_tools.h"
-#include "backend/cpu/parallel.h"
 #include "backend/cpu/ops/reduction.h"
 #include "backend/cpu/ops/rows.h"
+#include "backend/cpu/parallel.h"
 #include "backend/cpu/simd.h"
 #include "base/attributes.h"
 #include "base/check.h"
@@ -23,7 +23,8 @@ struct Formula {
 
 Formula read_formula(const AttributeMap& attributes) {
   constexpr double kLargest = std::numeric_limits<float>::max();
-  const double minimum = get_float(attributes, "minimum_value"), maximum = get_float(attributes, "maximum_value");
+  const double minimum = get_float(attributes, "minimum_value"),
+               maximum = get_float(attributes, "maximum_value");
   return {.primary_scale = static_cast<float>(get_float(attributes, "primary_scale")),
           .secondary_scale = static_cast<float>(get_float(attributes, "secondary_scale")),
           .bias = static_cast<float>(get_float(attributes, "bias")),
@@ -39,12 +40,15 @@ struct Steps {
 };
 
 // Three loops, since a step that the compiler does not know keeps it from vectorising.
-MPSNN_SIMD void add_both(const Formula& f, const float* p, const float* s, float* out, std::int64_t count) {
+MPSNN_SIMD void add_both(const Formula& f, const float* p, const float* s, float* out,
+                         std::int64_t count) {
   MPSNN_IVDEP
-  for (std::int64_t i = 0; i < count; ++i) out[i] = p[i] * f.primary_scale + s[i] * f.secondary_scale + f.bias;
+  for (std::int64_t i = 0; i < count; ++i)
+    out[i] = p[i] * f.primary_scale + s[i] * f.secondary_scale + f.bias;
 }
 
-MPSNN_SIMD void add_constant(float constant, const float* x, float scale, float* out, std::int64_t count) {
+MPSNN_SIMD void add_constant(float constant, const float* x, float scale, float* out,
+                             std::int64_t count) {
   MPSNN_IVDEP
   for (std::int64_t i = 0; i < count; ++i) out[i] = x[i] * scale + constant;
 }
@@ -57,7 +61,8 @@ MPSNN_SIMD void clamp_all(const Formula& f, float* out, std::int64_t count) {
   }
 }
 
-void add_run(const Formula& f, const float* p, const float* s, Steps steps, float* out, std::int64_t count) {
+void add_run(const Formula& f, const float* p, const float* s, Steps steps, float* out,
+             std::int64_t count) {
   // In pieces that stay in the first-level cache until they are clamped.
   constexpr std::int64_t kPiece = 4096;
   for (std::int64_t at = 0; at < count; at += kPiece) {
@@ -93,12 +98,15 @@ struct Broadcast {
   Strides primary, secondary;
   /// A row is one run where both operands step through columns as through channels.
   bool rows_are_runs() const noexcept {
-    const auto steady = [&](const Strides& s) { return s[2] == s[3] * size.channels || size.width == 1; };
+    const auto steady = [&](const Strides& s) {
+      return s[2] == s[3] * size.channels || size.width == 1;
+    };
     return steady(primary) && steady(secondary);
   }
 };
 
-void add_row(const Formula& f, const Broadcast& b, std::int64_t row, const float* p, const float* s, float* out) {
+void add_row(const Formula& f, const Broadcast& b, std::int64_t row, const float* p, const float* s,
+             float* out) {
   const std::int64_t n = row / b.size.height, y = row % b.size.height;
   p += n * b.primary[0] + y * b.primary[1];
   s += n * b.secondary[0] + y * b.secondary[1];
@@ -106,22 +114,26 @@ void add_row(const Formula& f, const Broadcast& b, std::int64_t row, const float
   const Steps steps = {b.primary[3], b.secondary[3]};
   if (b.rows_are_runs()) return add_run(f, p, s, steps, out, b.size.width * b.size.channels);
   for (std::int64_t x = 0; x < b.size.width; ++x) {
-    add_run(f, p + x * b.primary[2], s + x * b.secondary[2], steps, out + x * b.size.channels, b.size.channels);
+    add_run(f, p + x * b.primary[2], s + x * b.secondary[2], steps, out + x * b.size.channels,
+            b.size.channels);
   }
 }
 
 Fit fits_operand(const TensorDesc& operand, const TensorDesc& result) {
   if (operand.dims.size() == 4 && result.dims.size() == 4) {
     bool fits = true;
-    for (std::size_t i = 0; i < 4; ++i) fits = fits && (operand.dims[i] == result.dims[i] || operand.dims[i] == 1);
+    for (std::size_t i = 0; i < 4; ++i)
+      fits = fits && (operand.dims[i] == result.dims[i] || operand.dims[i] == 1);
     if (fits) return {};
   }
-  return Fit::no(str("expected images that equal the result's size or are 1 where they do not, got ",
-                     to_string(operand), " for ", to_string(result)));
+  return Fit::no(
+      str("expected images that equal the result's size or are 1 where they do not, got ",
+          to_string(operand), " for ", to_string(result)));
 }
 
-/// A gradient of `from` summed over the reduced dimensions. What is kept of images and rows is computed
-/// apart; where that is little, the rows that are summed are split into parts that are added at the end.
+/// A gradient of `from` summed over the reduced dimensions. What is kept of images and rows is
+/// computed apart; where that is little, the rows that are summed are split into parts that are
+/// added at the end.
 struct Reduction {
   ImageSize from;
   std::array<bool, 4> reduced;
@@ -166,7 +178,8 @@ MPSNN_SIMD void add_to_doubles(const float* x, double* sums, std::int64_t count)
 }
 
 /// sums[x] += the sum of pixel x. Eight partial sums: one chain of additions would be waited for.
-MPSNN_SIMD void add_pixel_sums(const float* row, std::int64_t pixels, std::int64_t channels, double* sums) {
+MPSNN_SIMD void add_pixel_sums(const float* row, std::int64_t pixels, std::int64_t channels,
+                               double* sums) {
   for (std::int64_t x = 0; x < pixels; ++x, row += channels) {
     double parts[8] = {};
     std::int64_t c = 0;
@@ -174,7 +187,8 @@ MPSNN_SIMD void add_pixel_sums(const float* row, std::int64_t pixels, std::int64
       for (std::int64_t i = 0; i < 8; ++i) parts[i] += static_cast<double>(row[c + i]);
     }
     for (; c < channels; ++c) parts[c % 8] += static_cast<double>(row[c]);
-    sums[x] += ((parts[0] + parts[4]) + (parts[1] + parts[5])) + ((parts[2] + parts[6]) + (parts[3] + parts[7]));
+    sums[x] += ((parts[0] + parts[4]) + (parts[1] + parts[5])) +
+               ((parts[2] + parts[6]) + (parts[3] + parts[7]));
   }
 }
 
@@ -198,7 +212,8 @@ void run_reduction(const Reduction& r, const float* gradient, float* out, double
       const std::int64_t place = i / r.parts, part = i % r.parts;
       double* const own = sums + i * size;
       std::fill_n(own, size, 0.0);
-      for (std::int64_t k = r.summed() * part / r.parts; k < r.summed() * (part + 1) / r.parts; ++k) {
+      for (std::int64_t k = r.summed() * part / r.parts; k < r.summed() * (part + 1) / r.parts;
+           ++k) {
         add_reduced(r, gradient + r.row_at(place, k) * r.row_size(), own);
       }
     }
@@ -227,7 +242,8 @@ std::shared_ptr<Kernel> prepare_equal_addition(const Formula& formula, std::int6
 Fit fits_addition_plain(const KernelQuery& query) {
   const Fit plain = all_plain_float32(query);
   const TensorDesc& result = query.outputs[0];
-  if (!plain.yes || (query.inputs[0].dims == result.dims && query.inputs[1].dims == result.dims)) return plain;
+  if (!plain.yes || (query.inputs[0].dims == result.dims && query.inputs[1].dims == result.dims))
+    return plain;
   const Fit primary = fits_operand(query.inputs[0], result);
   return primary.yes ? fits_operand(query.inputs[1], result) : primary;
 }
@@ -238,14 +254,17 @@ std::shared_ptr<Kernel> prepare_addition_plain(const KernelQuery& query) {
   if (query.inputs[0].dims == result.dims && query.inputs[1].dims == result.dims) {
     return prepare_equal_addition(formula, result.count());
   }
-  const Broadcast broadcast = {result.image(), strides_of(query.inputs[0], result), strides_of(query.inputs[1], result)};
+  const Broadcast broadcast = {result.image(), strides_of(query.inputs[0], result),
+                               strides_of(query.inputs[1], result)};
   return make_kernel([formula, b = broadcast](const KernelArgs& args) {
     const std::int64_t row_bytes = b.size.width * b.size.channels * 12;
-    parallel_for(b.size.n * b.size.height, grain_for(row_bytes), [&](std::int64_t begin, std::int64_t end) {
-      for (std::int64_t row = begin; row < end; ++row) {
-        add_row(formula, b, row, args.input<float>(0), args.input<float>(1), args.output<float>(0));
-      }
-    });
+    parallel_for(b.size.n * b.size.height, grain_for(row_bytes),
+                 [&](std::int64_t begin, std::int64_t end) {
+                   for (std::int64_t row = begin; row < end; ++row) {
+                     add_row(formula, b, row, args.input<float>(0), args.input<float>(1),
+                             args.output<float>(0));
+                   }
+                 });
   });
 }
 
@@ -265,9 +284,12 @@ std::shared_ptr<Kernel> prepare_addition_gradient_plain(const KernelQuery& query
     });
   }
   const Reduction reduction(query.inputs[0], query.outputs[0], scale);
-  return make_kernel([r = reduction](const KernelArgs& args) {
-    run_reduction(r, args.input<float>(0), args.output<float>(0), static_cast<double*>(args.scratch));
-  }, reduction.scratch_bytes());
+  return make_kernel(
+      [r = reduction](const KernelArgs& args) {
+        run_reduction(r, args.input<float>(0), args.output<float>(0),
+                      static_cast<double*>(args.scratch));
+      },
+      reduction.scratch_bytes());
 }
 
 }  // namespace mpsnn::backend::cpu

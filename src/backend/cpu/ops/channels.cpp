@@ -4,8 +4,8 @@
 #include <vector>
 
 #include "backend/cpu/ops/kernel_tools.h"
-#include "backend/cpu/parallel.h"
 #include "backend/cpu/ops/rows.h"
+#include "backend/cpu/parallel.h"
 #include "backend/cpu/simd.h"
 #include "base/attributes.h"
 #include "base/check.h"
@@ -19,23 +19,28 @@ struct ChannelRange {
 };
 
 template <std::int64_t Count>
-MPSNN_INLINE void copy_fixed(const float* from, std::int64_t from_step, float* to, std::int64_t to_step,
-                             std::int64_t pixels) {
+MPSNN_INLINE void copy_fixed(const float* from, std::int64_t from_step, float* to,
+                             std::int64_t to_step, std::int64_t pixels) {
   for (std::int64_t p = 0; p < pixels; ++p) {
     std::memcpy(to + p * to_step, from + p * from_step, Count * sizeof(float));
   }
 }
 
-/// `count` channels of each pixel. Narrow images (RGB, normals) are the common ones, and a call of memcpy
-/// a pixel would take longer than the copy.
-MPSNN_SIMD void copy_channels(const float* from, std::int64_t from_step, float* to, std::int64_t to_step,
-                              std::int64_t count, std::int64_t pixels) {
+/// `count` channels of each pixel. Narrow images (RGB, normals) are the common ones, and a call of
+/// memcpy a pixel would take longer than the copy.
+MPSNN_SIMD void copy_channels(const float* from, std::int64_t from_step, float* to,
+                              std::int64_t to_step, std::int64_t count, std::int64_t pixels) {
   switch (count) {
-    case 1: return copy_fixed<1>(from, from_step, to, to_step, pixels);
-    case 2: return copy_fixed<2>(from, from_step, to, to_step, pixels);
-    case 3: return copy_fixed<3>(from, from_step, to, to_step, pixels);
-    case 4: return copy_fixed<4>(from, from_step, to, to_step, pixels);
-    default: break;
+    case 1:
+      return copy_fixed<1>(from, from_step, to, to_step, pixels);
+    case 2:
+      return copy_fixed<2>(from, from_step, to, to_step, pixels);
+    case 3:
+      return copy_fixed<3>(from, from_step, to, to_step, pixels);
+    case 4:
+      return copy_fixed<4>(from, from_step, to, to_step, pixels);
+    default:
+      break;
   }
   for (std::int64_t p = 0; p < pixels; ++p, from += from_step, to += to_step) {
     std::int64_t c = 0;
@@ -71,7 +76,8 @@ std::shared_ptr<Kernel> prepare_concatenation_plain(const KernelQuery& query) {
         const std::int64_t count = std::min(kPiece, end - at);
         for (std::size_t i = 0; i < sources.size(); ++i) {
           copy_channels(args.input<float>(i) + at * sources[i].channels, sources[i].channels,
-                        args.output<float>(0) + at * channels + sources[i].offset, channels, sources[i].channels, count);
+                        args.output<float>(0) + at * channels + sources[i].offset, channels,
+                        sources[i].channels, count);
         }
       }
     });
@@ -83,7 +89,8 @@ Fit fits_slice_plain(const KernelQuery& query) { return all_plain_float32(query)
 std::shared_ptr<Kernel> prepare_slice_plain(const KernelQuery& query) {
   const std::int64_t pixels = pixels_of(query.outputs[0]), count = query.outputs[0].dims[3];
   const ChannelRange from = {query.inputs[0].dims[3], get_int(query.attributes, "channel_offset")};
-  check_internal(pixels_of(query.inputs[0]) == pixels && from.offset >= 0 && from.offset + count <= from.channels,
+  check_internal(pixels_of(query.inputs[0]) == pixels && from.offset >= 0 &&
+                     from.offset + count <= from.channels,
                  "a slice lies inside of its source");
   return make_kernel([pixels, count, from](const KernelArgs& args) {
     parallel_for(pixels, grain_for(count * 8), [&](std::int64_t begin, std::int64_t end) {

@@ -19,10 +19,14 @@ struct Operands {
 
 Operands operands_of(const KernelQuery& query) {
   switch (query.op) {
-    case OpId::convolution: return {query.inputs[0], query.inputs[1], query.outputs[0]};
-    case OpId::convolution_data_gradient: return {query.outputs[0], query.inputs[1], query.inputs[0]};
-    case OpId::convolution_weights_gradient: return {query.inputs[1], query.outputs[0], query.inputs[0]};
-    default: throw InternalError(str(name_of(query.op), " is no convolution"));
+    case OpId::convolution:
+      return {query.inputs[0], query.inputs[1], query.outputs[0]};
+    case OpId::convolution_data_gradient:
+      return {query.outputs[0], query.inputs[1], query.inputs[0]};
+    case OpId::convolution_weights_gradient:
+      return {query.inputs[1], query.outputs[0], query.inputs[0]};
+    default:
+      throw InternalError(str(name_of(query.op), " is no convolution"));
   }
 }
 
@@ -30,7 +34,8 @@ void check_case(const ConvolutionCase& c, const Operands& operands) {
   const std::vector<std::int64_t> weights = {c.outputs, c.y.kernel, c.x.kernel, c.inputs_a_group()};
   check_internal(c.groups >= 1 && c.inputs % c.groups == 0 && c.outputs % c.groups == 0,
                  "a convolution's channels are multiples of its groups");
-  check_internal(operands.weights.dims == weights, "a convolution's weights are OHWI and fit its channels");
+  check_internal(operands.weights.dims == weights,
+                 "a convolution's weights are OHWI and fit its channels");
   check_internal(operands.source.image().n == operands.result.image().n,
                  "a convolution keeps the number of images");
   check_internal(c.y.stride >= 1 && c.x.stride >= 1 && c.y.dilation >= 1 && c.x.dilation >= 1,
@@ -48,12 +53,21 @@ ConvolutionCase read_convolution(const KernelQuery& query) {
   c.groups = get_int(attributes, "groups");
   c.inputs = source.channels;
   c.outputs = result.channels;
-  c.y = {source.height, result.height, get_int(attributes, "kernel_height"), get_int(attributes, "stride_y"),
-         get_int(attributes, "dilation_y"), get_int(attributes, "pad_top")};
-  c.x = {source.width, result.width, get_int(attributes, "kernel_width"), get_int(attributes, "stride_x"),
-         get_int(attributes, "dilation_x"), get_int(attributes, "pad_left")};
+  c.y = {source.height,
+         result.height,
+         get_int(attributes, "kernel_height"),
+         get_int(attributes, "stride_y"),
+         get_int(attributes, "dilation_y"),
+         get_int(attributes, "pad_top")};
+  c.x = {source.width,
+         result.width,
+         get_int(attributes, "kernel_width"),
+         get_int(attributes, "stride_x"),
+         get_int(attributes, "dilation_x"),
+         get_int(attributes, "pad_left")};
   c.edge_mode = static_cast<ImageEdgeMode>(get_int(attributes, "edge_mode"));
-  c.bias = query.op == OpId::convolution_weights_gradient ? has_output(query, 1) : has_input(query, 2);
+  c.bias =
+      query.op == OpId::convolution_weights_gradient ? has_output(query, 1) : has_input(query, 2);
   if (query.op == OpId::convolution) {
     c.neuron = {static_cast<NeuronType>(get_int(attributes, "neuron_type")),
                 static_cast<float>(get_float(attributes, "neuron_a")),
@@ -75,7 +89,8 @@ Fit fits_convolution_case(const KernelQuery& query, bool zero_only) {
   }
   const NeuronType type = c.neuron.type;
   if (type != NeuronType::NONE && type != NeuronType::RELU && type != NeuronType::RELUN) {
-    return Fit::no(str("neuron_type: expected NONE, RELU or RELUN to fuse, got type ", static_cast<int>(type)));
+    return Fit::no(str("neuron_type: expected NONE, RELU or RELUN to fuse, got type ",
+                       static_cast<int>(type)));
   }
   return {};
 }
@@ -98,7 +113,8 @@ AxisTaps inverse(const AxisTaps& taps, std::int64_t sources) {
     for (const Tap& tap : taps[p]) result[tap.at].push_back({tap.k, static_cast<std::int64_t>(p)});
   }
   for (std::vector<Tap>& list : result) {
-    std::stable_sort(list.begin(), list.end(), [](const Tap& a, const Tap& b) { return a.k < b.k; });
+    std::stable_sort(list.begin(), list.end(),
+                     [](const Tap& a, const Tap& b) { return a.k < b.k; });
   }
   return result;
 }
@@ -120,7 +136,8 @@ std::vector<Tile> make_tiles(const AxisTaps& taps, std::size_t size) {
         tile.positions.push_back(positions[std::min(first + i, positions.size() - 1)]);
       }
       for (std::size_t tap = 0; tap < k.size(); ++tap) {
-        for (const std::int64_t position : tile.positions) tile.at.push_back(taps[position][tap].at);
+        for (const std::int64_t position : tile.positions)
+          tile.at.push_back(taps[position][tap].at);
       }
       tiles.push_back(std::move(tile));
     }

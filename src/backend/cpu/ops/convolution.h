@@ -55,13 +55,13 @@ AxisTaps taps_of(const ConvolutionAxis& axis, ImageEdgeMode edge_mode);
 /// The other way: which result positions read each source position, and through which k.
 AxisTaps inverse(const AxisTaps& taps, std::int64_t sources);
 
-/// Positions of a row that are computed together: their taps have the same k, and so the same weights,
-/// in step.
+/// Positions of a row that are computed together: their taps have the same k, and so the same
+/// weights, in step.
 struct Tile {
-  std::int64_t count = 0;             // positions that are stored; up to the tile's size, the last is repeated
+  std::int64_t count = 0;  // positions that are stored; up to the tile's size, the last is repeated
   std::vector<std::int64_t> positions;
-  std::vector<std::int64_t> k;        // kernel positions, in order
-  std::vector<std::int64_t> at;       // [tap][position]: what each reads
+  std::vector<std::int64_t> k;   // kernel positions, in order
+  std::vector<std::int64_t> at;  // [tap][position]: what each reads
 };
 
 /// Tiles of `size` positions that together are all of `taps`.

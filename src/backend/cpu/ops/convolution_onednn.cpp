@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT
-// convolution, convolution_data_gradient, convolution_weights_gradient and parameter_layout by oneDNN.
-// Images are channels-last; the weights' order is oneDNN's choice.
+// convolution, convolution_data_gradient, convolution_weights_gradient and parameter_layout by
+// oneDNN. Images are channels-last; the weights' order is oneDNN's choice.
 #if defined(MPSNN_WITH_ONEDNN)
+
+#include <algorithm>
 
 #include "backend/cpu/ops/convolution.h"
 #include "backend/cpu/ops/onednn.h"
@@ -44,6 +46,13 @@ memory::desc plain_weights(const ConvolutionCase& c) {
   return {weights_dims(c), kFloat, memory::dims{c.outputs_a_group() * filter, filter, 1, row, in}};
 }
 
+/// oneDNN takes a padding at the end down to -stride, exclusive; source positions that no window
+/// reads may count as read up to a stride.
+std::int64_t pad_after(const ConvolutionAxis& axis) {
+  const std::int64_t exact = axis.pad_after();
+  return exact < 0 ? std::min<std::int64_t>(exact + axis.stride - 1, 0) : exact;
+}
+
 Description describe(const ConvolutionCase& c) {
   Description d;
   d.source = image_desc(c.images, c.inputs, c.y.source, c.x.source);
@@ -53,7 +62,7 @@ Description describe(const ConvolutionCase& c) {
   d.strides = {c.y.stride, c.x.stride};
   d.dilations = {c.y.dilation - 1, c.x.dilation - 1};  // oneDNN counts the gaps
   d.pad_before = {c.y.pad, c.x.pad};
-  d.pad_after = {c.y.pad_after(), c.x.pad_after()};
+  d.pad_after = {pad_after(c.y), pad_after(c.x)};
   return d;
 }
 
@@ -76,24 +85,41 @@ constexpr auto kDirect = dnnl::algorithm::convolution_direct;
 
 Forward::primitive_desc forward(const ConvolutionCase& c, const dnnl::primitive_attr& attributes) {
   const Description d = describe(c);
-  return {onednn::engine(), dnnl::prop_kind::forward_training, kDirect, d.source, d.weights, d.bias, d.result,
-          d.strides, d.dilations, d.pad_before, d.pad_after, attributes, kAllowEmpty};
+  return {onednn::engine(), dnnl::prop_kind::forward_training,
+          kDirect,          d.source,
+          d.weights,        d.bias,
+          d.result,         d.strides,
+          d.dilations,      d.pad_before,
+          d.pad_after,      attributes,
+          kAllowEmpty};
 }
 
 BackwardData::primitive_desc backward_data(const ConvolutionCase& c) {
   const Description d = describe(c);
   const Forward::primitive_desc hint = forward(c, onednn::make_attributes());
   if (!hint) return {};
-  return {onednn::engine(), kDirect, d.source, d.weights, d.result, d.strides, d.dilations, d.pad_before,
-          d.pad_after, hint, onednn::make_attributes(), kAllowEmpty};
+  return {onednn::engine(),
+          kDirect,
+          d.source,
+          d.weights,
+          d.result,
+          d.strides,
+          d.dilations,
+          d.pad_before,
+          d.pad_after,
+          hint,
+          onednn::make_attributes(),
+          kAllowEmpty};
 }
 
 BackwardWeights::primitive_desc backward_weights(const ConvolutionCase& c) {
   const Description d = describe(c);
   const Forward::primitive_desc hint = forward(c, onednn::make_attributes());
   if (!hint) return {};
-  return {onednn::engine(), kDirect, d.source, d.weights, d.bias, d.result, d.strides, d.dilations,
-          d.pad_before, d.pad_after, hint, onednn::make_attributes(), kAllowEmpty};
+  return {onednn::engine(), kDirect,     d.source,  d.weights,
+          d.bias,           d.result,    d.strides, d.dilations,
+          d.pad_before,     d.pad_after, hint,      onednn::make_attributes(),
+          kAllowEmpty};
 }
 
 /// What oneDNN cannot do is refused; what it only does with its reference loops, the plain row does
@@ -114,14 +140,17 @@ Fit fits_geometry(const KernelQuery& query) {
   const Fit fit = fits_convolution_case(query, /*zero_only=*/true);
   if (!fit.yes) return fit;
   const ConvolutionCase c = read_convolution(query);
-  if (c.y.pad < 0 || c.x.pad < 0) return Fit::no("oneDNN takes no negative padding at the top or left");
+  if (c.y.pad < 0 || c.x.pad < 0)
+    return Fit::no("oneDNN takes no negative padding at the top or left");
   if (c.neuron.type == NeuronType::RELUN && (c.neuron.a != 0 || c.neuron.b < 0)) {
     return Fit::no("oneDNN fuses RELUN only with a = 0 and b >= 0");
   }
   return {};
 }
 
-Operand scratchpad(const memory::desc& desc) { return {DNNL_ARG_SCRATCHPAD, desc, From::SCRATCH, 0}; }
+Operand scratchpad(const memory::desc& desc) {
+  return {DNNL_ARG_SCRATCHPAD, desc, From::SCRATCH, 0};
+}
 
 std::shared_ptr<Kernel> finish(std::vector<Step> steps, std::size_t scratch_bytes) {
   auto kernel = std::make_shared<StepsKernel>(std::move(steps));
@@ -153,7 +182,8 @@ std::shared_ptr<Kernel> prepare_convolution_onednn(const KernelQuery& query) {
                                    {DNNL_ARG_DST, description.dst_desc(), From::OUTPUT, 0},
                                    scratchpad(description.scratchpad_desc())};
   if (c.bias) operands.push_back({DNNL_ARG_BIAS, description.bias_desc(), From::INPUT, 2});
-  auto kernel = finish({Step(Forward(description), std::move(operands))}, description.scratchpad_desc().get_size());
+  auto kernel = finish({Step(Forward(description), std::move(operands))},
+                       description.scratchpad_desc().get_size());
   kernel->input_layouts = {nullptr, layout_for(description.weights_desc(), c)};
   return kernel;
 }
@@ -168,12 +198,13 @@ Fit fits_convolution_data_gradient_onednn(const KernelQuery& query) {
 std::shared_ptr<Kernel> prepare_convolution_data_gradient_onednn(const KernelQuery& query) {
   const ConvolutionCase c = read_convolution(query);
   const auto description = backward_data(c);
-  std::vector<Operand> operands = {{DNNL_ARG_DIFF_DST, description.diff_dst_desc(), From::INPUT, 0},
-                                   {DNNL_ARG_WEIGHTS, description.weights_desc(), From::INPUT, 1},
-                                   {DNNL_ARG_DIFF_SRC, description.diff_src_desc(), From::OUTPUT, 0},
-                                   scratchpad(description.scratchpad_desc())};
-  auto kernel =
-      finish({Step(BackwardData(description), std::move(operands))}, description.scratchpad_desc().get_size());
+  std::vector<Operand> operands = {
+      {DNNL_ARG_DIFF_DST, description.diff_dst_desc(), From::INPUT, 0},
+      {DNNL_ARG_WEIGHTS, description.weights_desc(), From::INPUT, 1},
+      {DNNL_ARG_DIFF_SRC, description.diff_src_desc(), From::OUTPUT, 0},
+      scratchpad(description.scratchpad_desc())};
+  auto kernel = finish({Step(BackwardData(description), std::move(operands))},
+                       description.scratchpad_desc().get_size());
   kernel->input_layouts = {nullptr, layout_for(description.weights_desc(), c)};
   return kernel;
 }
@@ -185,21 +216,23 @@ Fit fits_convolution_weights_gradient_onednn(const KernelQuery& query) {
   return fit_of(description, description ? description.diff_weights_desc() : memory::desc());
 }
 
-// The gradient is made in oneDNN's order and put into the plain one, which optimizers share: for the plain
-// order itself oneDNN has only its reference kernel.
+// The gradient is made in oneDNN's order and put into the plain one, which optimizers share: for
+// the plain order itself oneDNN has only its reference kernel.
 std::shared_ptr<Kernel> prepare_convolution_weights_gradient_onednn(const KernelQuery& query) {
   const ConvolutionCase c = read_convolution(query);
   const auto description = backward_weights(c);
   const memory::desc plain = plain_weights(c), chosen = description.diff_weights_desc();
   const bool reorders = chosen != plain;
   const std::size_t chosen_at = onednn::aligned(description.scratchpad_desc().get_size());
-  const Operand gradient = reorders ? Operand{DNNL_ARG_DIFF_WEIGHTS, chosen, From::SCRATCH, chosen_at}
-                                    : Operand{DNNL_ARG_DIFF_WEIGHTS, chosen, From::OUTPUT, 0};
+  const Operand gradient = reorders
+                               ? Operand{DNNL_ARG_DIFF_WEIGHTS, chosen, From::SCRATCH, chosen_at}
+                               : Operand{DNNL_ARG_DIFF_WEIGHTS, chosen, From::OUTPUT, 0};
   std::vector<Operand> operands = {{DNNL_ARG_DIFF_DST, description.diff_dst_desc(), From::INPUT, 0},
                                    {DNNL_ARG_SRC, description.src_desc(), From::INPUT, 1},
                                    gradient,
                                    scratchpad(description.scratchpad_desc())};
-  if (c.bias) operands.push_back({DNNL_ARG_DIFF_BIAS, description.diff_bias_desc(), From::OUTPUT, 1});
+  if (c.bias)
+    operands.push_back({DNNL_ARG_DIFF_BIAS, description.diff_bias_desc(), From::OUTPUT, 1});
   std::vector<Step> steps = {Step(BackwardWeights(description), std::move(operands))};
   if (!reorders) return finish(std::move(steps), chosen_at);
 
@@ -209,7 +242,8 @@ std::shared_ptr<Kernel> prepare_convolution_weights_gradient_onednn(const Kernel
   steps.emplace_back(dnnl::reorder(reorder),
                      std::vector<Operand>{{DNNL_ARG_FROM, chosen, From::SCRATCH, chosen_at},
                                           {DNNL_ARG_TO, plain, From::OUTPUT, 0},
-                                          {DNNL_ARG_SCRATCHPAD, reorder.scratchpad_desc(), From::SCRATCH, reorder_at}});
+                                          {DNNL_ARG_SCRATCHPAD, reorder.scratchpad_desc(),
+                                           From::SCRATCH, reorder_at}});
   return finish(std::move(steps), reorder_at + reorder.scratchpad_desc().get_size());
 }
 

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: MIT
 // convolution and convolution_data_gradient without oneDNN: any kernel, stride, dilation, groups,
-// padding and edge mode. Both gather: a pixel of the destination is a sum over taps, each a pixel of
-// the other image times a matrix of the weights. Which pixels, is settled ahead in lists; so the
+// padding and edge mode. Both gather: a pixel of the destination is a sum over taps, each a pixel
+// of the other image times a matrix of the weights. Which pixels, is settled ahead in lists; so the
 // gradient is the same loop with the lists inverted and the weights' channels exchanged.
 #include <algorithm>
 
 #include "backend/cpu/ops/convolution.h"
-#include "backend/cpu/parallel.h"
 #include "backend/cpu/ops/parameter_layout.h"
 #include "backend/cpu/ops/rows.h"
+#include "backend/cpu/parallel.h"
 #include "backend/cpu/simd.h"
 
 namespace mpsnn::backend::cpu {
@@ -18,9 +18,9 @@ namespace {
 // and source values.
 constexpr std::size_t kTile = 6;
 struct Gather {
-  std::int64_t images, rows, columns;             // of the destination
+  std::int64_t images, rows, columns;  // of the destination
   std::int64_t source_rows, source_columns, source_channels;
-  std::int64_t groups, blocked, summed, blocks;   // channels of one group: destination's, source's
+  std::int64_t groups, blocked, summed, blocks;  // channels of one group: destination's, source's
   std::int64_t kernel_columns, block_size;
   AxisTaps y;
   std::vector<Tile> tiles;
@@ -53,17 +53,19 @@ Gather make_gather(const ConvolutionCase& c, const BlockedLayout& layout) {
   return g;
 }
 
-/// One block of channels of one tile. `image`: the source image at the group's first channel; `row`: the
-/// destination row at the block's first channel.
-MPSNN_SIMD void gather_tile(const Gather& g, const std::vector<Tap>& y_taps, const Tile& tile, const float* image,
-                            const float* weights, float* row, std::int64_t lanes) {
+/// One block of channels of one tile. `image`: the source image at the group's first channel;
+/// `row`: the destination row at the block's first channel.
+MPSNN_SIMD void gather_tile(const Gather& g, const std::vector<Tap>& y_taps, const Tile& tile,
+                            const float* image, const float* weights, float* row,
+                            std::int64_t lanes) {
   Vec sum[kTile] = {};
   for (const Tap& tap : y_taps) {
     const float* source_row = image + tap.at * g.source_columns * g.source_channels;
     for (std::size_t j = 0; j < tile.k.size(); ++j) {
       const float* w = weights + (tap.k * g.kernel_columns + tile.k[j]) * g.summed * kLanes;
       const float* source[kTile];
-      for (std::size_t i = 0; i < kTile; ++i) source[i] = source_row + tile.at[j * kTile + i] * g.source_channels;
+      for (std::size_t i = 0; i < kTile; ++i)
+        source[i] = source_row + tile.at[j * kTile + i] * g.source_channels;
       for (std::int64_t s = 0; s < g.summed; ++s) {
         Vec factors;
         load(factors, w + s * kLanes);
@@ -81,8 +83,8 @@ MPSNN_SIMD void gather_tile(const Gather& g, const std::vector<Tap>& y_taps, con
   }
 }
 
-void gather_row(const Gather& g, std::int64_t index, const float* source, const float* weights, const float* bias,
-                float* destination) {
+void gather_row(const Gather& g, std::int64_t index, const float* source, const float* weights,
+                const float* bias, float* destination) {
   const std::int64_t image = index / g.rows, y = index % g.rows;
   const float* source_image = source + image * g.source_rows * g.source_columns * g.source_channels;
   float* row = destination + index * g.columns * g.channels();
@@ -113,7 +115,9 @@ std::shared_ptr<Kernel> prepare_gather(Gather gather, std::shared_ptr<const Bloc
 
 }  // namespace
 
-Fit fits_convolution_plain(const KernelQuery& query) { return fits_convolution_case(query, /*zero_only=*/false); }
+Fit fits_convolution_plain(const KernelQuery& query) {
+  return fits_convolution_case(query, /*zero_only=*/false);
+}
 
 std::shared_ptr<Kernel> prepare_convolution_plain(const KernelQuery& query) {
   const ConvolutionCase c = read_convolution(query);

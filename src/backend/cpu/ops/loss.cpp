@@ -3,9 +3,9 @@
 #include <algorithm>
 
 #include "backend/cpu/ops/kernel_tools.h"
-#include "backend/cpu/parallel.h"
 #include "backend/cpu/ops/reduction.h"
 #include "backend/cpu/ops/rows.h"
+#include "backend/cpu/parallel.h"
 #include "backend/cpu/simd.h"
 #include "base/attributes.h"
 #include "base/check.h"
@@ -24,7 +24,8 @@ struct Loss {
   std::int64_t images, image_size;
 
   explicit Loss(const KernelQuery& query, std::size_t predictions)
-      : squared(static_cast<LossType>(get_int(query.attributes, "loss_type")) == LossType::MEAN_SQUARED_ERROR),
+      : squared(static_cast<LossType>(get_int(query.attributes, "loss_type")) ==
+                LossType::MEAN_SQUARED_ERROR),
         reduction(static_cast<ReductionType>(get_int(query.attributes, "reduction_type"))),
         weight(static_cast<float>(get_float(query.attributes, "weight"))),
         across_batch(get_bool(query.attributes, "reduce_across_batch")),
@@ -43,7 +44,8 @@ struct Elements {
   const float* weights;  // may be null
 
   Elements(const Loss& loss, const KernelArgs& args, std::size_t first, std::int64_t at)
-      : predictions(args.input<float>(first) + at), labels(args.input<float>(first + 1) + at),
+      : predictions(args.input<float>(first) + at),
+        labels(args.input<float>(first + 1) + at),
         weights(loss.weighted ? args.input<float>(first + 2) + at : nullptr) {}
 };
 
@@ -52,7 +54,8 @@ MPSNN_SIMD void multiply(const float* a, const float* b, float* out, std::int64_
   for (std::int64_t i = 0; i < count; ++i) out[i] = a[i] * b[i];
 }
 
-MPSNN_SIMD void losses(bool squared, const Elements& e, float weight, float* out, std::int64_t count) {
+MPSNN_SIMD void losses(bool squared, const Elements& e, float weight, float* out,
+                       std::int64_t count) {
   if (squared) {
     MPSNN_IVDEP
     for (std::int64_t i = 0; i < count; ++i) {
@@ -70,7 +73,8 @@ MPSNN_SIMD void losses(bool squared, const Elements& e, float weight, float* out
 }
 
 /// Derivatives with respect to the predictions, times `factor`.
-MPSNN_SIMD void derivatives(bool squared, const Elements& e, float factor, float* out, std::int64_t count) {
+MPSNN_SIMD void derivatives(bool squared, const Elements& e, float factor, float* out,
+                            std::int64_t count) {
   if (squared) {
     MPSNN_IVDEP
     for (std::int64_t i = 0; i < count; ++i) out[i] = 2 * (e.predictions[i] - e.labels[i]) * factor;
@@ -89,17 +93,20 @@ MPSNN_SIMD void derivatives(bool squared, const Elements& e, float factor, float
 template <class Fn>
 void for_each_piece(const Loss& loss, Fn&& fn) {
   const std::int64_t pieces = loss.pieces();
-  parallel_for(loss.images * pieces, grain_for(kPiece * 8), [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t i = begin; i < end; ++i) {
-      const std::int64_t image = i / pieces, within = i % pieces * kPiece;
-      fn(image, i, image * loss.image_size + within, std::min(kPiece, loss.image_size - within));
-    }
-  });
+  parallel_for(loss.images * pieces, grain_for(kPiece * 8),
+               [&](std::int64_t begin, std::int64_t end) {
+                 for (std::int64_t i = begin; i < end; ++i) {
+                   const std::int64_t image = i / pieces, within = i % pieces * kPiece;
+                   fn(image, i, image * loss.image_size + within,
+                      std::min(kPiece, loss.image_size - within));
+                 }
+               });
 }
 
 void run_unreduced(const Loss& loss, const KernelArgs& args) {
   for_each_piece(loss, [&](std::int64_t, std::int64_t, std::int64_t at, std::int64_t count) {
-    losses(loss.squared, Elements(loss, args, 0, at), loss.weight, args.output<float>(0) + at, count);
+    losses(loss.squared, Elements(loss, args, 0, at), loss.weight, args.output<float>(0) + at,
+           count);
   });
 }
 
@@ -122,7 +129,8 @@ void run_reduced(const Loss& loss, const KernelArgs& args) {
   if (loss.across_batch) args.output<float>(0)[0] = static_cast<float>(total * scale);
 }
 
-/// gradient, predictions, labels, weights?: the incoming gradient is of each element or one an image.
+/// gradient, predictions, labels, weights?: the incoming gradient is of each element or one an
+/// image.
 void run_gradient(const Loss& loss, float sign, bool gradient_a_element, const KernelArgs& args) {
   const float* const gradient = args.input<float>(0);
   for_each_piece(loss, [&](std::int64_t image, std::int64_t, std::int64_t at, std::int64_t count) {
@@ -148,7 +156,8 @@ Fit fits_loss_case(const KernelQuery& query, std::size_t predictions) {
   }
   for (std::size_t i = predictions + 1; i < query.inputs.size(); ++i) {
     if (!query.inputs[i].dims.empty() && query.inputs[i].dims != query.inputs[predictions].dims) {
-      return Fit::no(str("input ", i, ": expected the predictions' size, got ", to_string(query.inputs[i])));
+      return Fit::no(
+          str("input ", i, ": expected the predictions' size, got ", to_string(query.inputs[i])));
     }
   }
   return {};
@@ -160,14 +169,18 @@ Fit fits_loss_plain(const KernelQuery& query) {
   const Fit fit = fits_loss_case(query, 0);
   if (!fit.yes) return fit;
   const auto reduction = static_cast<ReductionType>(get_int(query.attributes, "reduction_type"));
-  if (reduction == ReductionType::NONE || reduction == ReductionType::SUM || reduction == ReductionType::MEAN) return {};
-  return Fit::no(str("reduction_type: expected NONE, SUM or MEAN, got type ", static_cast<int>(reduction)));
+  if (reduction == ReductionType::NONE || reduction == ReductionType::SUM ||
+      reduction == ReductionType::MEAN)
+    return {};
+  return Fit::no(
+      str("reduction_type: expected NONE, SUM or MEAN, got type ", static_cast<int>(reduction)));
 }
 
 std::shared_ptr<Kernel> prepare_loss_plain(const KernelQuery& query) {
   const Loss loss(query, 0);
   if (loss.reduction == ReductionType::NONE) {
-    check_internal(query.outputs[0].dims == query.inputs[0].dims, "a loss that is not reduced has the predictions' size");
+    check_internal(query.outputs[0].dims == query.inputs[0].dims,
+                   "a loss that is not reduced has the predictions' size");
     return make_kernel([loss](const KernelArgs& args) { run_unreduced(loss, args); });
   }
   check_internal(query.outputs[0].count() == loss.images, "a reduced loss has one value an image");
@@ -188,7 +201,9 @@ std::shared_ptr<Kernel> prepare_loss_gradient_plain(const KernelQuery& query) {
   const Loss loss(query, 1);
   const bool an_element = query.inputs[0].dims == query.inputs[1].dims;
   const float sign = get_bool(query.attributes, "is_labels_gradient") ? -1.0F : 1.0F;
-  return make_kernel([loss, an_element, sign](const KernelArgs& args) { run_gradient(loss, sign, an_element, args); });
+  return make_kernel([loss, an_element, sign](const KernelArgs& args) {
+    run_gradient(loss, sign, an_element, args);
+  });
 }
 
 }  // namespace mpsnn::backend::cpu

@@ -6,8 +6,8 @@
 #include <vector>
 
 #include "backend/cpu/ops/kernel_tools.h"
-#include "backend/cpu/parallel.h"
 #include "backend/cpu/ops/rows.h"
+#include "backend/cpu/parallel.h"
 #include "backend/cpu/simd.h"
 #include "base/attributes.h"
 #include "base/check.h"
@@ -42,14 +42,16 @@ MPSNN_SIMD void relun(const float* x, float* y, std::int64_t count, float a, flo
   }
 }
 
-MPSNN_SIMD void prelu(const float* x, float* y, std::int64_t pixels, std::int64_t channels, const float* a) {
+MPSNN_SIMD void prelu(const float* x, float* y, std::int64_t pixels, std::int64_t channels,
+                      const float* a) {
   for (std::int64_t p = 0; p < pixels; ++p, x += channels, y += channels) {
     MPSNN_IVDEP
     for (std::int64_t c = 0; c < channels; ++c) y[c] = x[c] < 0 ? a[c] * x[c] : x[c];
   }
 }
 
-MPSNN_SIMD void add_bias(const float* bias, float* row, std::int64_t pixels, std::int64_t channels) {
+MPSNN_SIMD void add_bias(const float* bias, float* row, std::int64_t pixels,
+                         std::int64_t channels) {
   for (std::int64_t p = 0; p < pixels; ++p, row += channels) {
     MPSNN_IVDEP
     for (std::int64_t c = 0; c < channels; ++c) row[c] += bias[c];
@@ -62,14 +64,15 @@ MPSNN_SIMD void relu_zero_gradient(const float* g, const float* x, float* out, s
   for (std::int64_t i = 0; i < count; ++i) out[i] = x[i] > 0 ? g[i] : 0;
 }
 
-MPSNN_SIMD void relu_gradient(const float* g, const float* x, float* out, std::int64_t count, float a) {
+MPSNN_SIMD void relu_gradient(const float* g, const float* x, float* out, std::int64_t count,
+                              float a) {
   MPSNN_IVDEP
   for (std::int64_t i = 0; i < count; ++i) out[i] = x[i] > 0 ? g[i] : a * g[i];
 }
 
 // slope: a where x is the source, 1 where it is the result, which was scaled already.
-MPSNN_SIMD void relun_gradient(const float* g, const float* x, float* out, std::int64_t count, float a,
-                               float b, float slope) {
+MPSNN_SIMD void relun_gradient(const float* g, const float* x, float* out, std::int64_t count,
+                               float a, float b, float slope) {
   MPSNN_IVDEP
   for (std::int64_t i = 0; i < count; ++i) {
     const float unclamped = x[i] < 0 ? slope * x[i] : x[i];
@@ -86,8 +89,8 @@ MPSNN_SIMD void prelu_gradient(const float* g, const float* x, float* out, std::
   }
 }
 
-void apply_neuron_gradient(const Neuron& neuron, bool from_result, const float* g, const float* x, float* out,
-                           std::int64_t count) {
+void apply_neuron_gradient(const Neuron& neuron, bool from_result, const float* g, const float* x,
+                           float* out, std::int64_t count) {
   if (neuron.type == NeuronType::RELUN) {
     relun_gradient(g, x, out, count, neuron.a, neuron.b, from_result ? 1.0F : neuron.a);
   } else if (neuron.a == 0) {
@@ -115,19 +118,22 @@ Fit fits_neuron_case(const KernelQuery& query) {
   const Neuron neuron = read_neuron(query.attributes);
   if (neuron.type == NeuronType::RELU || neuron.type == NeuronType::RELUN) return {};
   if (neuron.type != NeuronType::PRELU) {
-    return Fit::no(str("neuron_type: expected RELU, RELUN or PRELU, got type ", static_cast<int>(neuron.type)));
+    return Fit::no(str("neuron_type: expected RELU, RELUN or PRELU, got type ",
+                       static_cast<int>(neuron.type)));
   }
   const auto slopes = get_floats(query.attributes, "neuron_parameters").size();
   const auto channels = static_cast<std::size_t>(query.outputs[0].dims.back());
   if (slopes == channels) return {};
-  return Fit::no(str("neuron_parameters: expected ", channels, " slopes, one a channel, got ", slopes));
+  return Fit::no(
+      str("neuron_parameters: expected ", channels, " slopes, one a channel, got ", slopes));
 }
 
 // Elements of a range of pixels; the unit of work of both kernels.
 struct Extent {
   std::int64_t pixels, channels;
   explicit Extent(const TensorDesc& desc)
-      : pixels(desc.count() / std::max<std::int64_t>(desc.dims.back(), 1)), channels(desc.dims.back()) {}
+      : pixels(desc.count() / std::max<std::int64_t>(desc.dims.back(), 1)),
+        channels(desc.dims.back()) {}
 };
 
 }  // namespace
@@ -158,15 +164,18 @@ std::shared_ptr<Kernel> prepare_neuron_plain(const KernelQuery& query) {
   const Extent extent(query.outputs[0]);
   if (neuron.type == NeuronType::PRELU) {
     return make_kernel([extent, slopes = read_slopes(query.attributes)](const KernelArgs& args) {
-      parallel_for(extent.pixels, grain_for(extent.channels * 8), [&](std::int64_t begin, std::int64_t end) {
-        const std::int64_t at = begin * extent.channels;
-        prelu(args.input<float>(0) + at, args.output<float>(0) + at, end - begin, extent.channels, slopes.data());
-      });
+      parallel_for(extent.pixels, grain_for(extent.channels * 8),
+                   [&](std::int64_t begin, std::int64_t end) {
+                     const std::int64_t at = begin * extent.channels;
+                     prelu(args.input<float>(0) + at, args.output<float>(0) + at, end - begin,
+                           extent.channels, slopes.data());
+                   });
     });
   }
   return make_kernel([neuron, count = extent.pixels * extent.channels](const KernelArgs& args) {
     parallel_for(count, grain_for(8), [&](std::int64_t begin, std::int64_t end) {
-      apply_neuron(neuron, args.input<float>(0) + begin, args.output<float>(0) + begin, end - begin);
+      apply_neuron(neuron, args.input<float>(0) + begin, args.output<float>(0) + begin,
+                   end - begin);
     });
   });
 }
@@ -178,7 +187,9 @@ Fit fits_neuron_gradient_plain(const KernelQuery& query) {
   const bool falls = read_neuron(query.attributes).a < 0 ||
                      std::any_of(slopes.begin(), slopes.end(), [](float a) { return a < 0; });
   if (!falls) return {};
-  return Fit::no("from_result: a neuron with a negative slope cannot be undone, its gradient needs the source");
+  return Fit::no(
+      "from_result: a neuron with a negative slope cannot be undone, its gradient needs the "
+      "source");
 }
 
 std::shared_ptr<Kernel> prepare_neuron_gradient_plain(const KernelQuery& query) {
@@ -186,20 +197,24 @@ std::shared_ptr<Kernel> prepare_neuron_gradient_plain(const KernelQuery& query) 
   const Extent extent(query.outputs[0]);
   if (neuron.type == NeuronType::PRELU) {
     return make_kernel([extent, slopes = read_slopes(query.attributes)](const KernelArgs& args) {
-      parallel_for(extent.pixels, grain_for(extent.channels * 12), [&](std::int64_t begin, std::int64_t end) {
-        const std::int64_t at = begin * extent.channels;
-        prelu_gradient(args.input<float>(0) + at, args.input<float>(1) + at, args.output<float>(0) + at,
-                       end - begin, extent.channels, slopes.data());
-      });
+      parallel_for(extent.pixels, grain_for(extent.channels * 12),
+                   [&](std::int64_t begin, std::int64_t end) {
+                     const std::int64_t at = begin * extent.channels;
+                     prelu_gradient(args.input<float>(0) + at, args.input<float>(1) + at,
+                                    args.output<float>(0) + at, end - begin, extent.channels,
+                                    slopes.data());
+                   });
     });
   }
   const bool from_result = get_bool(query.attributes, "from_result");
-  return make_kernel([neuron, from_result, count = extent.pixels * extent.channels](const KernelArgs& args) {
-    parallel_for(count, grain_for(12), [&](std::int64_t begin, std::int64_t end) {
-      apply_neuron_gradient(neuron, from_result, args.input<float>(0) + begin, args.input<float>(1) + begin,
-                            args.output<float>(0) + begin, end - begin);
-    });
-  });
+  return make_kernel(
+      [neuron, from_result, count = extent.pixels * extent.channels](const KernelArgs& args) {
+        parallel_for(count, grain_for(12), [&](std::int64_t begin, std::int64_t end) {
+          apply_neuron_gradient(neuron, from_result, args.input<float>(0) + begin,
+                                args.input<float>(1) + begin, args.output<float>(0) + begin,
+                                end - begin);
+        });
+      });
 }
 
 }  // namespace mpsnn::backend::cpu

@@ -16,7 +16,8 @@ struct Neuron {
 /// y[i] = f(x[i]); y may be x.
 void apply_neuron(const Neuron& neuron, const float* x, float* y, std::int64_t count);
 
-/// row[i] = f(row[i] + bias[i % channels]) for the pixels of a convolution's result; bias may be null.
+/// row[i] = f(row[i] + bias[i % channels]) for the pixels of a convolution's result; bias may be
+/// null.
 void add_bias_and_neuron(const Neuron& neuron, const float* bias, float* row, std::int64_t pixels,
                          std::int64_t channels);
 

@@ -15,7 +15,8 @@ namespace {
 std::uint32_t hash_of(const std::vector<dnnl::memory::dims>& lists) {
   std::uint64_t hash = 0xcbf29ce484222325;
   for (const auto& list : lists) {
-    for (const std::int64_t value : list) hash = (hash ^ static_cast<std::uint64_t>(value)) * 0x100000001b3;
+    for (const std::int64_t value : list)
+      hash = (hash ^ static_cast<std::uint64_t>(value)) * 0x100000001b3;
     hash = (hash ^ list.size()) * 0x100000001b3;
   }
   return static_cast<std::uint32_t>(hash ^ (hash >> 32));
@@ -24,16 +25,20 @@ std::uint32_t hash_of(const std::vector<dnnl::memory::dims>& lists) {
 /// oneDNN's own way to write an order: dimensions from the slowest to the fastest, capital where
 /// blocked, then the blocks ("Acdb16a").
 std::string tag_of(const dnnl::memory::desc& desc) {
-  const auto strides = desc.get_strides(), blocks = desc.get_inner_blks(), indices = desc.get_inner_idxs();
+  const auto strides = desc.get_strides(), blocks = desc.get_inner_blks(),
+             indices = desc.get_inner_idxs();
   std::vector<std::size_t> order(strides.size());
   for (std::size_t i = 0; i < order.size(); ++i) order[i] = i;
-  std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return strides[a] > strides[b]; });
+  std::stable_sort(order.begin(), order.end(),
+                   [&](std::size_t a, std::size_t b) { return strides[a] > strides[b]; });
   std::string tag;
   for (const std::size_t dim : order) {
-    const bool blocked = std::find(indices.begin(), indices.end(), static_cast<std::int64_t>(dim)) != indices.end();
+    const bool blocked =
+        std::find(indices.begin(), indices.end(), static_cast<std::int64_t>(dim)) != indices.end();
     tag += static_cast<char>((blocked ? 'A' : 'a') + dim);
   }
-  for (std::size_t i = 0; i < blocks.size(); ++i) tag += str(blocks[i], static_cast<char>('a' + indices[i]));
+  for (std::size_t i = 0; i < blocks.size(); ++i)
+    tag += str(blocks[i], static_cast<char>('a' + indices[i]));
   return tag;
 }
 
@@ -49,7 +54,8 @@ std::string name_of_order(const dnnl::memory::desc& desc) {
 
 void check_status(dnnl_status_t status, std::string_view what) {
   if (status == dnnl_success) return;
-  if (status == dnnl_out_of_memory) throw OutOfMemoryError(str(what, ": oneDNN has no memory left"));
+  if (status == dnnl_out_of_memory)
+    throw OutOfMemoryError(str(what, ": oneDNN has no memory left"));
   throw DeviceError(str(what, ": oneDNN failed with status ", static_cast<int>(status)));
 }
 
@@ -61,9 +67,12 @@ dnnl_stream_t stream() {
 
 void* address_of(const Operand& operand, const KernelArgs& args) {
   switch (operand.from) {
-    case Operand::From::INPUT: return args.table[args.inputs[operand.at]];
-    case Operand::From::OUTPUT: return args.table[args.outputs[operand.at]];
-    case Operand::From::SCRATCH: return static_cast<std::byte*>(args.scratch) + operand.at;
+    case Operand::From::INPUT:
+      return args.table[args.inputs[operand.at]];
+    case Operand::From::OUTPUT:
+      return args.table[args.outputs[operand.at]];
+    case Operand::From::SCRATCH:
+      return static_cast<std::byte*>(args.scratch) + operand.at;
   }
   return nullptr;
 }
@@ -91,8 +100,8 @@ WeightsLayout::WeightsLayout(dnnl::memory::desc order) : desc(std::move(order)) 
   bytes = desc.get_size();
 }
 
-/// oneDNN's objects for the operands' memory, pointed at the operands of one run. Made anew they would
-/// take longer than a small convolution.
+/// oneDNN's objects for the operands' memory, pointed at the operands of one run. Made anew they
+/// would take longer than a small convolution.
 class Step::Views {
  public:
   explicit Views(const std::vector<Operand>& operands) {
@@ -135,17 +144,21 @@ struct Step::Pool {
 };
 
 Step::Step(dnnl::primitive primitive, std::vector<Operand> operands)
-    : primitive_(std::move(primitive)), operands_(std::move(operands)), pool_(std::make_shared<Pool>()) {
+    : primitive_(std::move(primitive)),
+      operands_(std::move(operands)),
+      pool_(std::make_shared<Pool>()) {
   pool_->give_back(std::make_unique<Views>(operands_));
 }
 
 // By the C interface: the C++ one would fill a hash map in each run.
 void Step::run(const KernelArgs& args, std::string_view row) const {
   std::unique_ptr<Views> views = pool_->take(operands_);
-  for (std::size_t i = 0; i < operands_.size(); ++i) views->point(i, address_of(operands_[i], args), row);
+  for (std::size_t i = 0; i < operands_.size(); ++i)
+    views->point(i, address_of(operands_[i], args), row);
   const auto& arguments = views->arguments();
-  check_status(dnnl_primitive_execute(primitive_.get(), stream(), static_cast<int>(arguments.size()),
-                                      arguments.data()), row);
+  check_status(dnnl_primitive_execute(primitive_.get(), stream(),
+                                      static_cast<int>(arguments.size()), arguments.data()),
+               row);
   check_status(dnnl_stream_wait(stream()), row);
   pool_->give_back(std::move(views));
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// oneDNN as the kernels use it: one engine, primitives prepared once and run from any thread, and the
-// layouts that it chooses for weights.
+// oneDNN as the kernels use it: one engine, primitives prepared once and run from any thread, and
+// the layouts that it chooses for weights.
 #pragma once
 
 #include <cstddef>
@@ -30,10 +30,10 @@ struct WeightsLayout final : Layout {
 /// Where a primitive's argument is found when it runs.
 struct Operand {
   enum class From { INPUT, OUTPUT, SCRATCH };
-  int argument = 0;         // DNNL_ARG_SRC …
+  int argument = 0;  // DNNL_ARG_SRC …
   dnnl::memory::desc desc;
   From from = From::INPUT;
-  std::size_t at = 0;       // index of the operand, or bytes from the start of the scratch memory
+  std::size_t at = 0;  // index of the operand, or bytes from the start of the scratch memory
 };
 
 /// A primitive with its operands. May run on several threads at once.

@@ -1,18 +1,20 @@
 // SPDX-License-Identifier: MIT
-// optimizer_stochastic_gradient_descent, optimizer_adam. The parameter's version counts updates; copies of
-// it in other layouts are known to be stale by it.
+// optimizer_stochastic_gradient_descent, optimizer_adam. The parameter's version counts updates;
+// copies of it in other layouts are known to be stale by it.
 #include <cmath>
 
 #include "backend/cpu/ops/kernel_tools.h"
-#include "backend/cpu/parallel.h"
 #include "backend/cpu/ops/rows.h"
+#include "backend/cpu/parallel.h"
 #include "backend/cpu/simd.h"
 #include "base/attributes.h"
 #include "base/check.h"
-#include "mpsnn/data_source.h"
 
 namespace mpsnn::backend::cpu {
 namespace {
+
+// RegularizationType, as the optimizers' attributes hold it; its header is above this layer.
+constexpr std::int64_t kL1 = 1, kL2 = 2;
 
 /// How a gradient is treated before it is used: clipped, rescaled, regularised, in this order.
 struct Treatment {
@@ -25,14 +27,15 @@ struct Treatment {
         minimum(static_cast<float>(get_float(attributes, "gradient_clip_min"))),
         maximum(static_cast<float>(get_float(attributes, "gradient_clip_max"))),
         rescale(static_cast<float>(get_float(attributes, "gradient_rescale"))) {
-    const auto type = static_cast<RegularizationType>(get_int(attributes, "regularization_type"));
+    const std::int64_t type = get_int(attributes, "regularization_type");
     const auto scale = static_cast<float>(get_float(attributes, "regularization_scale"));
-    if (type == RegularizationType::L1) l1 = scale;
-    if (type == RegularizationType::L2) l2 = scale;
+    if (type == kL1) l1 = scale;
+    if (type == kL2) l2 = scale;
   }
 };
 
-MPSNN_SIMD void treat(const Treatment& t, const float* gradient, const float* value, float* out, std::int64_t count) {
+MPSNN_SIMD void treat(const Treatment& t, const float* gradient, const float* value, float* out,
+                      std::int64_t count) {
   if (t.clips) {
     MPSNN_IVDEP
     for (std::int64_t i = 0; i < count; ++i) {
@@ -61,18 +64,22 @@ constexpr std::int64_t kPiece = 1024;
 
 /// Calls fn(first element, elements, treated gradient) for all pieces, on all threads.
 template <class Fn>
-void for_each_piece(const Treatment& treatment, const KernelArgs& args, std::int64_t count, Fn&& fn) {
-  parallel_for((count + kPiece - 1) / kPiece, grain_for(kPiece * 20), [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t piece = begin; piece < end; ++piece) {
-      float gradient[kPiece];
-      const std::int64_t at = piece * kPiece, elements = std::min(kPiece, count - at);
-      treat(treatment, args.input<float>(1) + at, args.input<float>(0) + at, gradient, elements);
-      fn(at, elements, gradient);
-    }
-  });
+void for_each_piece(const Treatment& treatment, const KernelArgs& args, std::int64_t count,
+                    Fn&& fn) {
+  parallel_for((count + kPiece - 1) / kPiece, grain_for(kPiece * 20),
+               [&](std::int64_t begin, std::int64_t end) {
+                 for (std::int64_t piece = begin; piece < end; ++piece) {
+                   float gradient[kPiece];
+                   const std::int64_t at = piece * kPiece, elements = std::min(kPiece, count - at);
+                   treat(treatment, args.input<float>(1) + at, args.input<float>(0) + at, gradient,
+                         elements);
+                   fn(at, elements, gradient);
+                 }
+               });
 }
 
-MPSNN_SIMD void descend(const float* g, float rate, const float* value, float* new_value, std::int64_t count) {
+MPSNN_SIMD void descend(const float* g, float rate, const float* value, float* new_value,
+                        std::int64_t count) {
   MPSNN_IVDEP
   for (std::int64_t i = 0; i < count; ++i) new_value[i] = value[i] - rate * g[i];
 }
@@ -82,9 +89,9 @@ struct Momentum {
   bool nesterov;
 };
 
-MPSNN_SIMD void descend_with_momentum(const Momentum& m, const float* g, float rate, const float* value,
-                                      float* new_value, const float* momentum, float* new_momentum,
-                                      std::int64_t count) {
+MPSNN_SIMD void descend_with_momentum(const Momentum& m, const float* g, float rate,
+                                      const float* value, float* new_value, const float* momentum,
+                                      float* new_momentum, std::int64_t count) {
   if (m.nesterov) {
     MPSNN_IVDEP
     for (std::int64_t i = 0; i < count; ++i) {
@@ -108,7 +115,8 @@ struct Adam {
   /// Learning rate with both moments' bias taken out, for the update that makes the step `t`.
   float rate(double learning_rate, std::int64_t t) const {
     const auto steps = static_cast<double>(t);
-    return static_cast<float>(learning_rate * std::sqrt(1 - std::pow(beta2, steps)) / (1 - std::pow(beta1, steps)));
+    return static_cast<float>(learning_rate * std::sqrt(1 - std::pow(beta2, steps)) /
+                              (1 - std::pow(beta1, steps)));
   }
 };
 
@@ -118,7 +126,8 @@ struct AdamArrays {
   float *new_value, *new_momentum, *new_velocity;
 };
 
-MPSNN_SIMD void adam(const Adam& a, const float* g, float rate, const AdamArrays& arrays, std::int64_t count) {
+MPSNN_SIMD void adam(const Adam& a, const float* g, float rate, const AdamArrays& arrays,
+                     std::int64_t count) {
   const auto beta1 = static_cast<float>(a.beta1), beta2 = static_cast<float>(a.beta2);
   const auto rest1 = static_cast<float>(1 - a.beta1), rest2 = static_cast<float>(1 - a.beta2);
   MPSNN_IVDEP
@@ -138,7 +147,8 @@ Fit fits_update(const KernelQuery& query, std::span<const std::size_t> arrays) {
     if (operand.type != DataType::FLOAT32 || operand.layout) {
       return Fit::no(str("input ", i, ": expected plain float32, got ", to_string(operand)));
     }
-    check_internal(operand.count() == query.inputs[0].count(), "an optimizer's arrays have the parameter's size");
+    check_internal(operand.count() == query.inputs[0].count(),
+                   "an optimizer's arrays have the parameter's size");
   }
   return {};
 }
@@ -151,28 +161,31 @@ Fit fits_optimizer_stochastic_gradient_descent_plain(const KernelQuery& query) {
   return fits_update(query, kArrays);
 }
 
-std::shared_ptr<Kernel> prepare_optimizer_stochastic_gradient_descent_plain(const KernelQuery& query) {
+std::shared_ptr<Kernel> prepare_optimizer_stochastic_gradient_descent_plain(
+    const KernelQuery& query) {
   const Treatment treatment(query.attributes);
   const Momentum momentum = {static_cast<float>(get_float(query.attributes, "momentum_scale")),
                              get_bool(query.attributes, "use_nesterov_momentum")};
   const bool keeps_momentum = has_input(query, 3);
   return make_kernel([=, count = query.inputs[0].count()](const KernelArgs& args) {
     const auto rate = static_cast<float>(args.scalars[0]);
-    for_each_piece(treatment, args, count, [&](std::int64_t at, std::int64_t elements, const float* gradient) {
-      const float* value = args.input<float>(0) + at;
-      float* new_value = args.output<float>(0) + at;
-      if (keeps_momentum) {
-        descend_with_momentum(momentum, gradient, rate, value, new_value, args.input<float>(3) + at,
-                              args.output<float>(2) + at, elements);
-      } else {
-        descend(gradient, rate, value, new_value, elements);
-      }
-    });
+    for_each_piece(
+        treatment, args, count, [&](std::int64_t at, std::int64_t elements, const float* gradient) {
+          const float* value = args.input<float>(0) + at;
+          float* new_value = args.output<float>(0) + at;
+          if (keeps_momentum) {
+            descend_with_momentum(momentum, gradient, rate, value, new_value,
+                                  args.input<float>(3) + at, args.output<float>(2) + at, elements);
+          } else {
+            descend(gradient, rate, value, new_value, elements);
+          }
+        });
     *args.output<std::int64_t>(1) = *args.input<std::int64_t>(2) + 1;
   });
 }
 
-// value, gradient, version, time step, momentum, velocity -> value, version, time step, momentum, velocity
+// value, gradient, version, time step, momentum, velocity -> value, version, time step, momentum,
+// velocity
 Fit fits_optimizer_adam_plain(const KernelQuery& query) {
   constexpr std::size_t kArrays[] = {0, 1, 4, 5};
   return fits_update(query, kArrays);
@@ -185,12 +198,13 @@ std::shared_ptr<Kernel> prepare_optimizer_adam_plain(const KernelQuery& query) {
   return make_kernel([=, count = query.inputs[0].count()](const KernelArgs& args) {
     const std::int64_t step = *args.input<std::int64_t>(3) + 1;
     const float rate = rule.rate(args.scalars[0], step);
-    for_each_piece(treatment, args, count, [&](std::int64_t at, std::int64_t elements, const float* gradient) {
-      adam(rule, gradient, rate,
-           {args.input<float>(0) + at, args.input<float>(4) + at, args.input<float>(5) + at, args.output<float>(0) + at,
-            args.output<float>(3) + at, args.output<float>(4) + at},
-           elements);
-    });
+    for_each_piece(
+        treatment, args, count, [&](std::int64_t at, std::int64_t elements, const float* gradient) {
+          adam(rule, gradient, rate,
+               {args.input<float>(0) + at, args.input<float>(4) + at, args.input<float>(5) + at,
+                args.output<float>(0) + at, args.output<float>(3) + at, args.output<float>(4) + at},
+               elements);
+        });
     *args.output<std::int64_t>(1) = *args.input<std::int64_t>(2) + 1;
     *args.output<std::int64_t>(2) = step;
   });

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT
-// parameter_layout: copies of weights in the order that a convolution kernel wants. Made anew only when
-// the parameter's version has moved on since the last copy.
+// parameter_layout: copies of weights in the order that a convolution kernel wants. Made anew only
+// when the parameter's version has moved on since the last copy.
 #include "backend/cpu/ops/parameter_layout.h"
 
 #include <algorithm>
 
-#include "backend/cpu/parallel.h"
 #include "backend/cpu/ops/rows.h"
+#include "backend/cpu/parallel.h"
 #include "backend/cpu/simd.h"
 #include "base/check.h"
 #if defined(MPSNN_WITH_ONEDNN)
@@ -39,7 +39,8 @@ struct BlockSource {
 };
 
 /// Block `block` of `group`: to[tap][summed][lane].
-void fill_block(const BlockedLayout& layout, std::int64_t group, std::int64_t block, const float* ohwi, float* to) {
+void fill_block(const BlockedLayout& layout, std::int64_t group, std::int64_t block,
+                const float* ohwi, float* to) {
   const std::int64_t output_stride = layout.taps * layout.inputs;
   const BlockSource from = layout.blocks_are_outputs ? BlockSource{layout.inputs, 1, output_stride}
                                                      : BlockSource{layout.inputs, output_stride, 1};
@@ -48,7 +49,8 @@ void fill_block(const BlockedLayout& layout, std::int64_t group, std::int64_t bl
   for (std::int64_t tap = 0; tap < layout.taps; ++tap) {
     for (std::int64_t s = 0; s < layout.summed(); ++s, to += kLanes) {
       const float* value = first + tap * from.tap + s * from.summed;
-      for (std::int64_t lane = 0; lane < kLanes; ++lane) to[lane] = lane < lanes ? value[lane * from.lane] : 0;
+      for (std::int64_t lane = 0; lane < kLanes; ++lane)
+        to[lane] = lane < lanes ? value[lane * from.lane] : 0;
     }
   }
 }
@@ -67,9 +69,13 @@ void CopyIfStale::run(const KernelArgs& args) const {
 }
 
 BlockedLayout::BlockedLayout(const ConvolutionCase& c, bool outputs_are_blocked)
-    : groups(c.groups), taps(c.taps()), inputs(c.inputs_a_group()), outputs(c.outputs_a_group()),
+    : groups(c.groups),
+      taps(c.taps()),
+      inputs(c.inputs_a_group()),
+      outputs(c.outputs_a_group()),
       blocks_are_outputs(outputs_are_blocked) {
-  name = str("blocked16.", blocks_are_outputs ? "outputs" : "inputs", groups == 1 ? "" : str(".groups", groups));
+  name = str("blocked16.", blocks_are_outputs ? "outputs" : "inputs",
+             groups == 1 ? "" : str(".groups", groups));
   bytes = static_cast<std::size_t>(groups * blocks() * block_size()) * sizeof(float);
 }
 
@@ -77,18 +83,22 @@ std::int64_t BlockedLayout::blocks() const noexcept { return (blocked() + kLanes
 std::int64_t BlockedLayout::block_size() const noexcept { return taps * summed() * kLanes; }
 
 Fit fits_parameter_layout_plain(const KernelQuery& query) {
-  return fits_parameter(query, wanted_layout<BlockedLayout>(query) != nullptr, "the plain convolution kernels");
+  return fits_parameter(query, wanted_layout<BlockedLayout>(query) != nullptr,
+                        "the plain convolution kernels");
 }
 
 std::shared_ptr<Kernel> prepare_parameter_layout_plain(const KernelQuery& query) {
-  return std::make_shared<CopyIfStale>(make_kernel([layout = *wanted_layout<BlockedLayout>(query)](const KernelArgs& args) {
-    const std::int64_t size = layout.block_size(), blocks = layout.blocks();
-    parallel_for(layout.groups * blocks, grain_for(size * 8), [&](std::int64_t begin, std::int64_t end) {
-      for (std::int64_t i = begin; i < end; ++i) {
-        fill_block(layout, i / blocks, i % blocks, args.input<float>(PARAMETER), args.output<float>(COPY) + i * size);
-      }
-    });
-  }));
+  return std::make_shared<CopyIfStale>(
+      make_kernel([layout = *wanted_layout<BlockedLayout>(query)](const KernelArgs& args) {
+        const std::int64_t size = layout.block_size(), blocks = layout.blocks();
+        parallel_for(layout.groups * blocks, grain_for(size * 8),
+                     [&](std::int64_t begin, std::int64_t end) {
+                       for (std::int64_t i = begin; i < end; ++i) {
+                         fill_block(layout, i / blocks, i % blocks, args.input<float>(PARAMETER),
+                                    args.output<float>(COPY) + i * size);
+                       }
+                     });
+      }));
 }
 
 #if defined(MPSNN_WITH_ONEDNN)
@@ -116,10 +126,11 @@ std::shared_ptr<Kernel> prepare_parameter_layout_onednn(const KernelQuery& query
   const dnnl::reorder::primitive_desc reorder(onednn::engine(), from, onednn::engine(), to,
                                               onednn::make_attributes());
   std::vector<onednn::Step> steps;
-  steps.emplace_back(dnnl::reorder(reorder), std::vector<onednn::Operand>{
-                                                 {DNNL_ARG_FROM, from, From::INPUT, PARAMETER},
-                                                 {DNNL_ARG_TO, to, From::OUTPUT, COPY},
-                                                 {DNNL_ARG_SCRATCHPAD, reorder.scratchpad_desc(), From::SCRATCH, 0}});
+  steps.emplace_back(dnnl::reorder(reorder),
+                     std::vector<onednn::Operand>{
+                         {DNNL_ARG_FROM, from, From::INPUT, PARAMETER},
+                         {DNNL_ARG_TO, to, From::OUTPUT, COPY},
+                         {DNNL_ARG_SCRATCHPAD, reorder.scratchpad_desc(), From::SCRATCH, 0}});
   auto kernel = std::make_shared<onednn::StepsKernel>(std::move(steps));
   kernel->scratch_bytes = reorder.scratchpad_desc().get_size();
   kernel->row = "parameter_layout/onednn";  // the runtime names the outer kernel only

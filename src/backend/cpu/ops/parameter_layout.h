@@ -25,7 +25,8 @@ struct BlockedLayout final : Layout {
   std::int64_t block_size() const noexcept;
 };
 
-/// Runs `make` unless the copy is of the parameter's version already. Without versions it always does.
+/// Runs `make` unless the copy is of the parameter's version already. Without versions it always
+/// does.
 class CopyIfStale final : public Kernel {
  public:
   explicit CopyIfStale(std::shared_ptr<Kernel> make) : make_(std::move(make)) {

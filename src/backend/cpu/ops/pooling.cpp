@@ -4,8 +4,8 @@
 #include <limits>
 
 #include "backend/cpu/ops/kernel_tools.h"
-#include "backend/cpu/parallel.h"
 #include "backend/cpu/ops/rows.h"
+#include "backend/cpu/parallel.h"
 #include "backend/cpu/simd.h"
 #include "base/attributes.h"
 #include "base/check.h"
@@ -53,7 +53,8 @@ MPSNN_INLINE float larger(float a, float b) { return (b > a) | (b != b) ? b : a;
 
 MPSNN_SIMD void max_2x2(const float* top, const float* bottom, float* out, std::int64_t columns,
                         std::int64_t channels) {
-  for (std::int64_t x = 0; x < columns; ++x, top += 2 * channels, bottom += 2 * channels, out += channels) {
+  for (std::int64_t x = 0; x < columns;
+       ++x, top += 2 * channels, bottom += 2 * channels, out += channels) {
     MPSNN_IVDEP
     for (std::int64_t c = 0; c < channels; ++c) {
       const float a = top[c], b = top[channels + c], d = bottom[c], e = bottom[channels + c];
@@ -65,10 +66,11 @@ MPSNN_SIMD void max_2x2(const float* top, const float* bottom, float* out, std::
   }
 }
 
-MPSNN_SIMD void max_window(const float* image, std::int64_t row_size, std::int64_t channels, const Window& window,
-                           bool with_zero, float* out) {
+MPSNN_SIMD void max_window(const float* image, std::int64_t row_size, std::int64_t channels,
+                           const Window& window, bool with_zero, float* out) {
   const float* first = image + window.top * row_size + window.left * channels;
-  for (std::int64_t c = 0; c < channels; ++c) out[c] = with_zero ? larger(first[c], 0.0F) : first[c];
+  for (std::int64_t c = 0; c < channels; ++c)
+    out[c] = with_zero ? larger(first[c], 0.0F) : first[c];
   for (std::int64_t y = window.top; y < window.bottom; ++y) {
     for (std::int64_t x = window.left; x < window.right; ++x) {
       const float* pixel = image + y * row_size + x * channels;
@@ -80,7 +82,9 @@ MPSNN_SIMD void max_window(const float* image, std::int64_t row_size, std::int64
 
 void pool_row(const Pooling& p, std::int64_t y, const float* image, float* out) {
   const std::int64_t row_size = p.x.source * p.channels;
-  if (p.is_2x2()) return max_2x2(image + 2 * y * row_size, image + (2 * y + 1) * row_size, out, p.x.result, p.channels);
+  if (p.is_2x2())
+    return max_2x2(image + 2 * y * row_size, image + (2 * y + 1) * row_size, out, p.x.result,
+                   p.channels);
   for (std::int64_t x = 0; x < p.x.result; ++x, out += p.channels) {
     const Window window(p, y, x);
     if (window.empty()) {
@@ -91,14 +95,16 @@ void pool_row(const Pooling& p, std::int64_t y, const float* image, float* out) 
   }
 }
 
-MPSNN_SIMD void gradient_2x2(const float* gradient, const float* result, const float* top, const float* bottom,
-                             float* out_top, float* out_bottom, std::int64_t columns, std::int64_t channels) {
+MPSNN_SIMD void gradient_2x2(const float* gradient, const float* result, const float* top,
+                             const float* bottom, float* out_top, float* out_bottom,
+                             std::int64_t columns, std::int64_t channels) {
   for (std::int64_t x = 0; x < columns; ++x) {
     const float *right = top + channels, *low = bottom, *low_right = bottom + channels;
     MPSNN_IVDEP
     for (std::int64_t c = 0; c < channels; ++c) {
       // !(value < maximum) is true for the maximum and for NaN. The first one takes all.
-      const bool at0 = !(top[c] < result[c]), at1 = !(right[c] < result[c]), at2 = !(low[c] < result[c]);
+      const bool at0 = !(top[c] < result[c]), at1 = !(right[c] < result[c]),
+                 at2 = !(low[c] < result[c]);
       const float g = gradient[c];
       const float after0 = at0 ? 0 : g, after1 = at1 ? 0 : after0, after2 = at2 ? 0 : after1;
       out_top[c] = at0 ? g : 0;
@@ -107,12 +113,14 @@ MPSNN_SIMD void gradient_2x2(const float* gradient, const float* result, const f
       out_bottom[channels + c] = !(low_right[c] < result[c]) ? after2 : 0;
     }
     gradient += channels, result += channels;
-    top += 2 * channels, bottom += 2 * channels, out_top += 2 * channels, out_bottom += 2 * channels;
+    top += 2 * channels, bottom += 2 * channels, out_top += 2 * channels,
+        out_bottom += 2 * channels;
   }
 }
 
 /// What is left of a window's gradient goes to `pixel` where it holds the maximum.
-MPSNN_SIMD void give_to(const float* pixel, const float* result, float* left, float* out, std::int64_t channels) {
+MPSNN_SIMD void give_to(const float* pixel, const float* result, float* left, float* out,
+                        std::int64_t channels) {
   MPSNN_IVDEP
   for (std::int64_t c = 0; c < channels; ++c) {
     const bool here = !(pixel[c] < result[c]);
@@ -123,8 +131,9 @@ MPSNN_SIMD void give_to(const float* pixel, const float* result, float* left, fl
 
 /// One window, for channels [first, first + count). Positions outside of the image are zeros where
 /// edges are; they may hold the maximum and then swallow the gradient.
-void scatter_window(const Pooling& p, std::int64_t row, std::int64_t column, const float* image, const float* gradient,
-                    const float* result, float* out, std::int64_t first, std::int64_t count) {
+void scatter_window(const Pooling& p, std::int64_t row, std::int64_t column, const float* image,
+                    const float* gradient, const float* result, float* out, std::int64_t first,
+                    std::int64_t count) {
   float left[kChannelChunk];
   const float zeros[kChannelChunk] = {};
   float swallowed[kChannelChunk] = {};
@@ -143,10 +152,11 @@ void scatter_window(const Pooling& p, std::int64_t row, std::int64_t column, con
 }
 
 /// Windows may overlap: one thread takes all of them, in row order, for some channels of one image.
-void scatter_image(const Pooling& p, const float* image, const float* gradient, const float* result, float* out,
-                   std::int64_t first) {
+void scatter_image(const Pooling& p, const float* image, const float* gradient, const float* result,
+                   float* out, std::int64_t first) {
   const std::int64_t count = std::min(kChannelChunk, p.channels - first);
-  for (std::int64_t i = 0; i < p.y.source * p.x.source; ++i) std::fill_n(out + i * p.channels + first, count, 0.0F);
+  for (std::int64_t i = 0; i < p.y.source * p.x.source; ++i)
+    std::fill_n(out + i * p.channels + first, count, 0.0F);
   for (std::int64_t y = 0; y < p.y.result; ++y) {
     for (std::int64_t x = 0; x < p.x.result; ++x, gradient += p.channels, result += p.channels) {
       scatter_window(p, y, x, image, gradient, result, out, first, count);
@@ -154,16 +164,18 @@ void scatter_image(const Pooling& p, const float* image, const float* gradient, 
   }
 }
 
-Pooling read_pooling(const AttributeMap& attributes, const ImageSize& source, const ImageSize& result) {
+Pooling read_pooling(const AttributeMap& attributes, const ImageSize& source,
+                     const ImageSize& result) {
   check_internal(source.n == result.n && source.channels == result.channels,
                  "pooling keeps the numbers of images and channels");
   return {.images = source.n,
           .channels = source.channels,
-          .y = {source.height, result.height, get_int(attributes, "kernel_height"), get_int(attributes, "stride_y"),
-                get_int(attributes, "pad_top")},
-          .x = {source.width, result.width, get_int(attributes, "kernel_width"), get_int(attributes, "stride_x"),
-                get_int(attributes, "pad_left")},
-          .zero_edges = get_int(attributes, "edge_mode") == static_cast<std::int64_t>(ImageEdgeMode::ZERO)};
+          .y = {source.height, result.height, get_int(attributes, "kernel_height"),
+                get_int(attributes, "stride_y"), get_int(attributes, "pad_top")},
+          .x = {source.width, result.width, get_int(attributes, "kernel_width"),
+                get_int(attributes, "stride_x"), get_int(attributes, "pad_left")},
+          .zero_edges =
+              get_int(attributes, "edge_mode") == static_cast<std::int64_t>(ImageEdgeMode::ZERO)};
 }
 
 Fit fits_pooling(const KernelQuery& query) {
@@ -184,15 +196,18 @@ Pooling read_gradient(const KernelQuery& query) {
 Fit fits_pooling_max_plain(const KernelQuery& query) { return fits_pooling(query); }
 
 std::shared_ptr<Kernel> prepare_pooling_max_plain(const KernelQuery& query) {
-  const Pooling pooling = read_pooling(query.attributes, query.inputs[0].image(), query.outputs[0].image());
+  const Pooling pooling =
+      read_pooling(query.attributes, query.inputs[0].image(), query.outputs[0].image());
   return make_kernel([p = pooling](const KernelArgs& args) {
-    const std::int64_t image_size = p.y.source * p.x.source * p.channels, row_size = p.x.result * p.channels;
-    parallel_for(p.images * p.y.result, grain_for(row_size * 20), [&](std::int64_t begin, std::int64_t end) {
-      for (std::int64_t i = begin; i < end; ++i) {
-        pool_row(p, i % p.y.result, args.input<float>(0) + i / p.y.result * image_size,
-                 args.output<float>(0) + i * row_size);
-      }
-    });
+    const std::int64_t image_size = p.y.source * p.x.source * p.channels,
+                       row_size = p.x.result * p.channels;
+    parallel_for(p.images * p.y.result, grain_for(row_size * 20),
+                 [&](std::int64_t begin, std::int64_t end) {
+                   for (std::int64_t i = begin; i < end; ++i) {
+                     pool_row(p, i % p.y.result, args.input<float>(0) + i / p.y.result * image_size,
+                              args.output<float>(0) + i * row_size);
+                   }
+                 });
   });
 }
 
@@ -205,14 +220,17 @@ Fit fits_pooling_max_gradient_2x2(const KernelQuery& query) {
 std::shared_ptr<Kernel> prepare_pooling_max_gradient_2x2(const KernelQuery& query) {
   return make_kernel([p = read_gradient(query)](const KernelArgs& args) {
     const std::int64_t source_row = p.x.source * p.channels, result_row = p.x.result * p.channels;
-    parallel_for(p.images * p.y.result, grain_for(result_row * 40), [&](std::int64_t begin, std::int64_t end) {
-      for (std::int64_t i = begin; i < end; ++i) {  // the rows of all images follow one another
-        const float* source = args.input<float>(1) + 2 * i * source_row;
-        float* out = args.output<float>(0) + 2 * i * source_row;
-        gradient_2x2(args.input<float>(0) + i * result_row, args.input<float>(2) + i * result_row, source,
-                     source + source_row, out, out + source_row, p.x.result, p.channels);
-      }
-    });
+    parallel_for(
+        p.images * p.y.result, grain_for(result_row * 40),
+        [&](std::int64_t begin, std::int64_t end) {
+          for (std::int64_t i = begin; i < end; ++i) {  // the rows of all images follow one another
+            const float* source = args.input<float>(1) + 2 * i * source_row;
+            float* out = args.output<float>(0) + 2 * i * source_row;
+            gradient_2x2(args.input<float>(0) + i * result_row,
+                         args.input<float>(2) + i * result_row, source, source + source_row, out,
+                         out + source_row, p.x.result, p.channels);
+          }
+        });
   });
 }
 
@@ -226,9 +244,10 @@ std::shared_ptr<Kernel> prepare_pooling_max_gradient_plain(const KernelQuery& qu
     parallel_for(p.images * chunks, 1, [&](std::int64_t begin, std::int64_t end) {
       for (std::int64_t i = begin; i < end; ++i) {
         const std::int64_t image = i / chunks;
-        scatter_image(p, args.input<float>(1) + image * source_size, args.input<float>(0) + image * result_size,
-                      args.input<float>(2) + image * result_size, args.output<float>(0) + image * source_size,
-                      i % chunks * kChannelChunk);
+        scatter_image(p, args.input<float>(1) + image * source_size,
+                      args.input<float>(0) + image * result_size,
+                      args.input<float>(2) + image * result_size,
+                      args.output<float>(0) + image * source_size, i % chunks * kChannelChunk);
       }
     });
   });

@@ -23,7 +23,9 @@ MPSNN_SIMD void add_rows(const float* rows, std::int64_t count, std::int64_t wid
 }  // namespace
 
 ColumnSum::ColumnSum(std::int64_t rows, std::int64_t columns)
-    : rows_(rows), columns_(columns), fold_(std::max<std::int64_t>(1, kMinWidth / std::max<std::int64_t>(columns, 1))),
+    : rows_(rows),
+      columns_(columns),
+      fold_(std::max<std::int64_t>(1, kMinWidth / std::max<std::int64_t>(columns, 1))),
       blocks_(std::clamp<std::int64_t>(rows / fold_, 1, kBlocks)) {}
 
 std::size_t ColumnSum::scratch_bytes() const noexcept {
@@ -33,16 +35,18 @@ std::size_t ColumnSum::scratch_bytes() const noexcept {
 void ColumnSum::run(const float* matrix, float scale, float* out, void* scratch) const {
   double* const sums = static_cast<double*>(scratch);
   const std::int64_t width = fold_ * columns_;
-  parallel_for(blocks_, grain_for(rows_ / blocks_ * columns_ * 4), [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t block = begin; block < end; ++block) {
-      const std::int64_t first = rows_ * block / blocks_, count = rows_ * (block + 1) / blocks_ - first;
-      const float* rows = matrix + first * columns_;
-      double* const own = sums + block * width;
-      std::fill_n(own, width, 0.0);
-      add_rows(rows, count / fold_, width, own);
-      add_rows(rows + count / fold_ * width, 1, count % fold_ * columns_, own);
-    }
-  });
+  parallel_for(blocks_, grain_for(rows_ / blocks_ * columns_ * 4),
+               [&](std::int64_t begin, std::int64_t end) {
+                 for (std::int64_t block = begin; block < end; ++block) {
+                   const std::int64_t first = rows_ * block / blocks_,
+                                      count = rows_ * (block + 1) / blocks_ - first;
+                   const float* rows = matrix + first * columns_;
+                   double* const own = sums + block * width;
+                   std::fill_n(own, width, 0.0);
+                   add_rows(rows, count / fold_, width, own);
+                   add_rows(rows + count / fold_ * width, 1, count % fold_ * columns_, own);
+                 }
+               });
   for (std::int64_t c = 0; c < columns_; ++c) {
     double total = 0;
     for (std::int64_t i = 0; i < blocks_ * fold_; ++i) total += sums[i * columns_ + c];

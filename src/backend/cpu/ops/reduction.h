@@ -17,7 +17,7 @@ class ColumnSum {
 
  private:
   std::int64_t rows_ = 0, columns_ = 0;
-  std::int64_t fold_ = 1;    // rows that are added side by side, so that narrow ones fill a register
+  std::int64_t fold_ = 1;  // rows that are added side by side, so that narrow ones fill a register
   std::int64_t blocks_ = 1;  // parts that are summed at once
 };
 

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: MIT
-// The two functions of each kernel row; kernels.cpp sets them in order, ops/<family>.cpp defines them.
+// The two functions of each kernel row; kernels.cpp sets them in order, ops/<family>.cpp defines
+// them.
 #pragma once
 
 #include <memory>
 
 #include "backend/backend.h"
 
-#define MPSNN_CPU_ROW(name)          \
+#define MPSNN_CPU_ROW(name)            \
   Fit fits_##name(const KernelQuery&); \
   std::shared_ptr<Kernel> prepare_##name(const KernelQuery&)
 
