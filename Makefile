@@ -86,9 +86,10 @@ format: $(STAMPS)/lint
 	ruff check --fix $(PYTHON_FILES)
 	clang-format -i $(CXX_FILES)
 
-# PyTorch is the peer to measure against, its CPU build: the default one for Linux brings gigabytes.
+# PyTorch is the peer to measure against. PEER_ARGS may name an index with its CPU builds: the default
+# ones for Linux bring gigabytes.
 $(STAMPS)/peers: $(STAMPS)/venv
-	$(PIP) install numpy torch --extra-index-url https://download.pytorch.org/whl/cpu $(PEER_ARGS)
+	$(PIP) install numpy torch==2.13.0 $(PEER_ARGS)
 	@touch $@
 
 bench: build $(STAMPS)/peers
