@@ -38,8 +38,8 @@ class OutOfMemoryError : public Error {
   using Error::Error;
 };
 
-/// An object is not in the state that the call needs (not committed, already committed, not loaded).
-/// Python: also a `RuntimeError`.
+/// An object is not in the state that the call needs (not committed, already committed, not
+/// loaded). Python: also a `RuntimeError`.
 class StateError : public Error {
  public:
   using Error::Error;

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""`python -m mpsnn` is the command `mpsnn`."""
+"""`python -m mpsnn`: the command."""
 
 import sys
 
 from mpsnn.cli import main
 
-if __name__ == "__main__":
-    sys.exit(main())
+sys.exit(main())

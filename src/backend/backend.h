@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // All that a backend implements, and all that the runtime sees of it: a device, its memory, its
-// queues and a table of kernels. A new backend is one folder, one line in src/runtime/devices.cpp and
-// one CMake option.
+// queues and a table of kernels. A new backend is one folder, one line in src/runtime/devices.cpp
+// and one CMake option.
 #pragma once
 
 #include <cstddef>
@@ -18,10 +18,10 @@
 namespace mpsnn::backend {
 
 struct DeviceInfo {
-  std::string kind;         // "cpu", "null", "cuda", "metal"
-  std::string name;         // "AMD EPYC, 2 threads, avx512"
+  std::string kind;  // "cpu", "null", "cuda", "metal"
+  std::string name;  // "AMD EPYC, 2 threads, avx512"
   std::size_t memory_bytes = 0;
-  bool unified_memory = true;  // host_pointer() works on every allocation
+  bool unified_memory = true;     // host_pointer() works on every allocation
   bool wraps_host_memory = true;  // kernels take any host pointer, the caller's own memory too
 };
 
@@ -32,9 +32,10 @@ struct Fit {
   static Fit no(std::string why) { return {false, std::move(why)}; }
 };
 
-/// One kernel: which operation, whether it fits a case, and how to prepare it. Rows of one operation
-/// stand in order of preference, the plain one last. `prepare` settles layouts and scratch bytes
-/// (fields of Kernel); it may throw Error where `fits` said yes only for want of memory.
+/// One kernel: which operation, whether it fits a case, and how to prepare it. Rows of one
+/// operation stand in order of preference, the plain one last. `prepare` settles layouts and
+/// scratch bytes (fields of Kernel); it may throw Error where `fits` said yes only for want of
+/// memory.
 struct KernelRow {
   OpId op;
   std::string_view name;  // "convolution/onednn": shown in plans, errors, traces and bench
@@ -42,8 +43,8 @@ struct KernelRow {
   std::shared_ptr<Kernel> (*prepare)(const KernelQuery&);
 };
 
-/// Device memory; freed by the destructor. Freed only after all work that uses it has completed (the
-/// runtime sees to that).
+/// Device memory; freed by the destructor. Freed only after all work that uses it has completed
+/// (the runtime sees to that).
 class Memory {
  public:
   virtual ~Memory() = default;
@@ -56,17 +57,19 @@ class Memory {
 
 /// A step of a submission: one prepared kernel with its operands, or a host function.
 struct Launch {
-  const Kernel* kernel = nullptr;          // null: call `host` instead
+  const Kernel* kernel = nullptr;  // null: call `host` instead
   std::function<void()> host;
-  std::string_view label;                  // for errors and traces
+  std::string_view label;  // for errors and traces
   KernelArgs args;
-  /// Device memory holding a 32-bit integer, read when the step's turn comes; 0 skips the step. Null: run.
+  /// Device memory holding a 32-bit integer, read when the step's turn comes; 0 skips the step.
+  /// Null: run.
   const std::int32_t* predicate = nullptr;
 };
 
-/// A piece of work handed over as a whole, run in order. The queue calls `scheduled` before the first
-/// step, `started`/`finished` around steps where tracing is on, and `completed` once at the end, with
-/// the first failure, if any (later steps were then not run). It holds the object until then.
+/// A piece of work handed over as a whole, run in order. The queue calls `scheduled` before the
+/// first step, `started`/`finished` around steps where tracing is on, and `completed` once at the
+/// end, with the first failure, if any (later steps were then not run). It holds the object until
+/// then.
 class Submission {
  public:
   virtual ~Submission() = default;
@@ -75,8 +78,8 @@ class Submission {
   virtual Launch step(std::size_t i) = 0;
   virtual void scheduled() noexcept = 0;
   virtual void completed(std::exception_ptr failure) noexcept = 0;
-  /// Asked before the first step: an error means that an earlier piece of the same buffer failed, and
-  /// nothing of this one is run.
+  /// Asked before the first step: an error means that an earlier piece of the same buffer failed,
+  /// and nothing of this one is run.
   virtual std::exception_ptr refused() const noexcept = 0;
 };
 
@@ -95,13 +98,15 @@ class Device {
   virtual const DeviceInfo& info() const noexcept = 0;
   /// 128-byte aligned at least. Throws OutOfMemoryError with the bytes asked for.
   virtual std::unique_ptr<Memory> allocate(std::size_t bytes) = 0;
-  /// Host to device and back, outside of any queue; the caller has waited for work that uses the range.
+  /// Host to device and back, outside of any queue; the caller has waited for work that uses the
+  /// range.
   virtual void write(Memory& to, std::size_t offset, const void* from, std::size_t bytes) = 0;
   virtual void read(const Memory& from, std::size_t offset, void* to, std::size_t bytes) = 0;
   virtual std::unique_ptr<Queue> make_queue(const std::string& label) = 0;
   virtual std::span<const KernelRow> kernels() const noexcept = 0;
   /// A backend that takes whole graphs (Metal) returns true and lowers `graph` (src/graph/plan.h,
-  /// passed on untouched) to one kernel whose operands are the plan's external values, in their order.
+  /// passed on untouched) to one kernel whose operands are the plan's external values, in their
+  /// order.
   virtual bool takes_graphs() const noexcept { return false; }
 };
 

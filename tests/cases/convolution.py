@@ -127,6 +127,11 @@ WIDE = [
     case((1, 9, 8, 16), 24, (2, 2), stride=(3, 3), padding=VALID),
     case((1, 12, 12, 3), 3, (5, 5), groups=3, bias=False),
     case((2, 6, 5, 12), 12, (3, 3), groups=12),
+    case((1, 16, 16, 32), 32),
+    case((2, 17, 15, 32), 48, bias=False),
+    case((1, 20, 18, 48), 32, padding=VALID),
+    case((1, 15, 16, 32), 32, padding=FULL | TOP_LEFT),
+    case((1, 17, 18, 32), 32, padding=SAME | BOTTOM_RIGHT),
 ]
 # A window that never meets the image: offsets may lie wholly outside.
 OUTSIDE = [case((1, 2, 2, 2), 3, (5, 5), padding=FULL, dilation=(2, 2))]

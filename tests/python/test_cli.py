@@ -62,6 +62,12 @@ def test_errors_are_told_in_one_line(
     assert not captured.out
 
 
+def test_the_package_runs_as_the_command() -> None:
+    command = [sys.executable, "-m", "mpsnn", "--version"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, f"mpsnn {mps.__version__}\n")
+
+
 def test_applications_are_imported_only_where_they_are_wanted() -> None:
     script = (
         "import sys; from mpsnn import cli; cli.main(['devices']);"

@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: MIT
+"""A neuron fused into the convolution before it computes what the two compute apart."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from case_nets import GRADIENT, Floats, build, parameters_of, values
+from cases import Case, convolution
+
+import mpsnn as mps
+
+NEURONS: dict[str, Callable[[mps.FilterNode], mps.FilterNode]] = {
+    "relu": mps.NeuronReLUNode,
+    "leaky": lambda source: mps.NeuronReLUNode(source, 0.25),
+    "relu6": lambda source: mps.NeuronReLUNNode(source, 0.0, 6.0),
+    "relun": lambda source: mps.NeuronReLUNNode(source, 0.25, 2.0),
+}
+CASES = convolution.WIDE + convolution.PADDINGS[::4] + convolution.EDGES[::3] + convolution.GROUPS
+
+
+def run(device: mps.Device, case: Case, neuron: str, *, apart: bool) -> tuple[str, list[Floats]]:
+    """The plan, and all that a training step makes: result, gradient, new weights and bias."""
+    parameters = parameters_of(case, integers=True)
+    net = build(case, parameters)
+    # An image that is handed out must be there: the convolution then stands alone.
+    net.node.result_image.handle = "between"
+    net.node.result_image.export_from_graph = apart
+    last = NEURONS[neuron](net.node)
+    ends = last.training_graph(mps.ImageNode(GRADIENT))
+    graph = mps.Graph(device, [last.result_image, *(node.result_image for node in ends)])
+    image = values(case, case.sources[0], "source0", integers=True)
+    forward = mps.Graph(device, [last.result_image])
+    queue = device.command_queue()
+    commands = mps.CommandBuffer(queue)
+    shape = forward.encode(commands, {"source0": image})[0]
+    assert shape is not None
+    gradient = values(case, shape.size, GRADIENT, integers=True)
+    outputs = graph.encode(commands, {"source0": image, GRADIENT: gradient})
+    commands.commit()
+    results = [np.array(shape), *(np.array(output) for output in outputs)]
+    assert net.weights is not None
+    results += [device.read_parameter(net.weights, name) for name in parameters]
+    return graph.plan_text({"source0": image.shape, GRADIENT: gradient.shape}), results
+
+
+@pytest.mark.parametrize("neuron", NEURONS)
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
+def test_fused_is_as_apart(device: mps.Device, case: Case, neuron: str) -> None:
+    plan, fused = run(device, case, neuron, apart=False)
+    assert "[neuron/" not in plan
+    plan, apart = run(device, case, neuron, apart=True)
+    assert "[neuron/" in plan
+    for name, got, expected in zip(
+        ("result", "result in training", "gradient", "weights", "bias"), fused, apart, strict=False
+    ):
+        np.testing.assert_array_equal(got, expected, err_msg=name)
+
+
+def test_every_convolution_kernel_is_reached_fused_and_alone(cpu: mps.Device) -> None:
+    """Whatever the planner may choose for a convolution, some case here or in the table meets it."""
+    reached = {True: set(), False: set()}
+    for case in CASES:
+        for apart in (True, False):
+            plan, _ = run(cpu, case, "relu", apart=apart)
+            reached[apart] |= set(re.findall(r"\[(convolution[a-z_]*/[a-z_0-9]+)\]", plan))
+    assert reached[True] == reached[False]
+    assert len(reached[True]) > 3
