@@ -61,7 +61,7 @@ def test_fused_is_as_apart(device: mps.Device, case: Case, neuron: str) -> None:
 
 
 def test_every_convolution_kernel_is_reached_fused_and_alone(cpu: mps.Device) -> None:
-    """Whatever the planner may choose for a convolution, some case here or in the table meets it."""
+    """Whatever the planner may choose for a convolution, some case meets it."""
     reached = {True: set(), False: set()}
     for case in CASES:
         for apart in (True, False):
