@@ -51,13 +51,13 @@ def _add_render(actions: Commands) -> None:
 
 
 def _add_render_options(
-    parser: argparse.ArgumentParser, size: int = 128, clean_samples: int = 256
+    parser: argparse.ArgumentParser, size: int = 128, samples: int = 4, clean_samples: int = 256
 ) -> None:
     parser.add_argument(
         "--size", type=int, default=size, help="edge in pixels (default %(default)s)"
     )
     parser.add_argument(
-        "--samples", type=int, default=4, help="a pixel, noisy (default %(default)s)"
+        "--samples", type=int, default=samples, help="a pixel, noisy (default %(default)s)"
     )
     parser.add_argument(
         "--clean-samples",
@@ -151,7 +151,7 @@ def _add_demo(actions: Commands) -> None:
     parser.add_argument("--out", type=Path, default=Path("demo"), help="(default %(default)s)")
     parser.add_argument("--device", default="", help="device kind (default: the best here)")
     parser.add_argument("--count", type=int, default=24, help="scenes (default %(default)s)")
-    _add_render_options(parser, size=96, clean_samples=128)
+    _add_render_options(parser, size=96, samples=3, clean_samples=128)
     _add_model_options(
         parser,
         TrainOptions(
@@ -170,7 +170,7 @@ def _add_demo(actions: Commands) -> None:
     parser.set_defaults(run=_demo)
 
 
-DEMO_EPOCHS = 300
+DEMO_EPOCHS = 220
 
 
 def _widths(text: str) -> tuple[int, ...]:

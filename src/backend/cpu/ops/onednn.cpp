@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: MIT
+#if defined(MPSNN_WITH_ONEDNN)
+
 #include "backend/cpu/ops/onednn.h"
 
 #include <algorithm>
@@ -168,3 +170,5 @@ void StepsKernel::run(const KernelArgs& args) const {
 }
 
 }  // namespace mpsnn::backend::cpu::onednn
+
+#endif  // MPSNN_WITH_ONEDNN
