@@ -151,7 +151,7 @@ def _add_demo(actions: Commands) -> None:
     parser.add_argument("--out", type=Path, default=Path("demo"), help="(default %(default)s)")
     parser.add_argument("--device", default="", help="device kind (default: the best here)")
     parser.add_argument("--count", type=int, default=24, help="scenes (default %(default)s)")
-    _add_render_options(parser, size=96, samples=3, clean_samples=128)
+    _add_render_options(parser, size=96, clean_samples=128)
     _add_model_options(
         parser,
         TrainOptions(
