@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import enum
 import importlib
 import inspect
 import re
@@ -211,43 +212,99 @@ def apple_names(core: ModuleType, table: Table) -> str:
 
 def python(core: ModuleType) -> str:
     """docs/reference/python.md: the classes that are no nodes, from their docstrings."""
+    classes = {
+        name: member
+        for name, member in vars(core).items()
+        if inspect.isclass(member) and not name.startswith("_")
+    }
+    errors = {name: c for name, c in classes.items() if issubclass(c, BaseException)}
+    enums = {name: c for name, c in classes.items() if issubclass(c, enum.Enum)}
+    others = {name: c for name, c in classes.items() if name not in {**errors, **enums}}
     parts = [
         NOTE,
         "# Python API",
         "",
         "Every class of `mpsnn` but the nodes, which are on [a page of their own](nodes.md). The",
         "C++ API in `include/mpsnn` has the same classes and members.",
+        "",
+        ", ".join(f"[{name}](#{name.lower()})" for name in others),
     ]
-    for name, member in vars(core).items():
-        if name.startswith("_") or not inspect.isclass(member):
-            continue
-        parts += ["", f"## {name}", ""]
-        stub = gen_stubs.class_stub(name, member)
-        parts += ["```python no-run", *strip_docs(stub[1:]), "```", ""]
-        parts += markdown(gen_stubs.class_doc(member))
-        for key, value in vars(member).items():
-            parts += member_docs(key, value)
+    for name, cls in others.items():
+        parts += class_section(name, cls)
+    parts += ["", "## Enumerations", "", "| name | | members |", "|---|---|---|"]
+    for name, cls in enums.items():
+        members = ", ".join(f"`{key}` {value.value}" for key, value in cls.__members__.items())
+        parts.append(f"| `{name}` | {gen_stubs.class_doc(cls)} | {members} |")
+    parts += ["", "## Errors", "", "| name | is also | |", "|---|---|---|"]
+    for name, cls in errors.items():
+        bases = ", ".join(f"`{base.__name__}`" for base in cls.__bases__)
+        parts.append(f"| `{name}` | {bases} | {gen_stubs.class_doc(cls)} |")
     return "\n".join(parts) + "\n"
 
 
-def strip_docs(lines: list[str]) -> list[str]:
-    """A stub without its docstrings."""
-    text = re.sub(r'\n +"""(?:.|\n)*?"""(?=\n|$)', "", "\n" + "\n".join(lines))
-    return re.sub(r":(?=\n +(?:@|def |\w+ = )|$)(?<!\):)", ":", text).strip("\n").split("\n")
+def class_section(name: str, cls: type) -> list[str]:
+    """One class: constructors, documentation, properties, methods."""
+    parts = ["", f"## {name}", ""]
+    constructors = vars(cls).get("__init__")
+    made = gen_stubs.split_overloads(getattr(constructors, "__doc__", "") or "")
+    for text in made:
+        if text.startswith("__init__(self: mpsnn"):
+            parts += [code(name, text), ""]
+    parts += markdown(gen_stubs.class_doc(cls))
+    every = {key: m for key, m in vars(cls).items() if isinstance(m, property)}
+    properties = {key: m for key, m in every.items() if m.__doc__}
+    if len(properties) < len(every):
+        parts += ["", "Each argument is also a property that may be set."]
+    if properties:
+        parts += ["", "| property | type | |", "|---|---|---|"]
+    for key, member in properties.items():
+        getter, _ = gen_stubs.signature((member.fget.__doc__ if member.fget else "") or "")
+        kind = plain(getter.rpartition(" -> ")[2]).replace("|", "\\|")
+        note = " May be set." if member.fset is not None else ""
+        parts.append(f"| `{key}` | `{kind}` | {(member.__doc__ or '').strip()}{note} |")
+    for key, member in vars(cls).items():
+        parts += method_section(key, member)
+    return parts
 
 
-def member_docs(name: str, member: object) -> list[str]:
-    """The documentation of a property or method that has one."""
-    if name.startswith("_"):
-        return []
-    if isinstance(member, property):
-        return ["", f"**`{name}`** {member.__doc__}"] if member.__doc__ else []
+def method_section(name: str, member: object) -> list[str]:
+    """A method with its documentation; nothing for what has none."""
     function = member.__func__ if isinstance(member, staticmethod) else member
-    doc = function.__doc__ or ""
-    if not doc.startswith(name):
+    doc = getattr(function, "__doc__", None) or ""
+    if name.startswith("_") or not doc.startswith(name):
         return []
     _, text = gen_stubs.signature(doc)
-    return ["", f"**`{name}()`**", "", *markdown(text)] if text else []
+    if not text:
+        return []
+    static = " (static)" if isinstance(member, staticmethod) else ""
+    return ["", f"{code(name, doc)}{static}", "", *markdown(text)]
+
+
+def code(name: str, doc: str) -> str:
+    """A signature as code, without the instance."""
+    text, _ = gen_stubs.signature(doc)
+    text = re.sub(r"^\(self: \w+(?:, )?", "(", text).removesuffix(" -> None")
+    return f"**`{name}{plain(text)}`**"
+
+
+def plain(types: str) -> str:
+    """Types in short: what a number is made of matters to checkers only."""
+    for long, short in SHORT_TYPES.items():
+        types = types.replace(long, short)
+    return types
+
+
+SHORT_TYPES = {
+    "typing.SupportsInt | typing.SupportsIndex": "int",
+    "typing.SupportsFloat | typing.SupportsIndex": "float",
+    "collections.abc.": "",
+    "typing.": "",
+    "npt.": "",
+    "np.": "",
+    "_Sources": "sources",
+    "_Sizes": "sizes",
+    "_NodeHandler": "handler",
+}
 
 
 def markdown(doc: str) -> list[str]:

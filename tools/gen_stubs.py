@@ -154,6 +154,7 @@ def signature(doc: str) -> tuple[str, str]:
     first, _, rest = doc.partition("\n")
     text = first[first.index("(") :]
     text = re.sub(r"\bmpsnn\._core\.", "", text)
+    text = re.sub(r" = <(\w+\.\w+): [^>]*>", r" = \1", text)
     text = re.sub(r" = <[^>]*>", " = ...", text)
     text = text.replace("numpy.typing.", "npt.").replace("numpy.", "np.")
     text = re.sub(r"typing\.Optional\[([\w.]+)\]", r"\1 | None", text)

@@ -195,7 +195,7 @@ class LossDescriptor:
     def __init__(
         self,
         loss_type: LossType,
-        reduction_type: ReductionType = ...,
+        reduction_type: ReductionType = ReductionType.MEAN,
         weight: typing.SupportsFloat | typing.SupportsIndex = 1.0,
         label_smoothing: typing.SupportsFloat | typing.SupportsIndex = 0.0,
         number_of_classes: typing.SupportsInt | typing.SupportsIndex = 1,
@@ -268,7 +268,7 @@ class OptimizerDescriptor:
         apply_gradient_clipping: bool = False,
         gradient_clip_max: typing.SupportsFloat | typing.SupportsIndex = 0.0,
         gradient_clip_min: typing.SupportsFloat | typing.SupportsIndex = 0.0,
-        regularization_type: RegularizationType = ...,
+        regularization_type: RegularizationType = RegularizationType.NONE,
         regularization_scale: typing.SupportsFloat | typing.SupportsIndex = 0.0,
     ) -> None: ...
     @property
@@ -427,7 +427,7 @@ class NeuronDescriptor:
 
     def __init__(
         self,
-        type: NeuronType = ...,
+        type: NeuronType = NeuronType.NONE,
         a: typing.SupportsFloat | typing.SupportsIndex = 0.0,
         b: typing.SupportsFloat | typing.SupportsIndex = 0.0,
         c: typing.SupportsFloat | typing.SupportsIndex = 0.0,
@@ -984,7 +984,7 @@ class Image:
         device: Device,
         *,
         size: tuple[int, int, int, int],
-        format: DataType = ...,
+        format: DataType = DataType.FLOAT32,
     ) -> None: ...
     @staticmethod
     def wrap(device: Device, array: np.ndarray) -> Image:

@@ -177,6 +177,21 @@ NODES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
         mps.ArgumentTypeError,
         "a: expected a number",
     ),
+    "beyond 64 bits": (
+        lambda: mps.PoolingMaxNode(x, 1 << 70),
+        mps.InvalidArgumentError,
+        "kernel_width: expected an integer of 64 bits",
+    ),
+    "a list with text in it": (
+        lambda: mps.NeuronPReLUNode(x, [0.5, "1"]),  # type: ignore[list-item]
+        mps.ArgumentTypeError,
+        "a: expected a number, got '1'",
+    ),
+    "a flag that is none": (
+        lambda: mps.UpsamplingBilinearNode(x, 2, align_corners="no"),  # type: ignore[arg-type]
+        mps.InvalidArgumentError,
+        'align_corners: expected a bool, got "no"',
+    ),
     "below its range": (
         lambda: mps.PoolingMaxNode(x, 0),
         mps.InvalidArgumentError,

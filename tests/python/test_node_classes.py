@@ -68,6 +68,8 @@ def test_numpy_numbers_are_numbers() -> None:
     relu = mps.NeuronReLUNode(x, np.float32(0.5))  # type: ignore[arg-type]
     assert relu.a == 0.5
     assert mps.NeuronReLUNode(x, 1).a == 1.0
+    flag = np.bool_(True)  # noqa: FBT003 (numpy's own flag is what is tested)
+    assert mps.UpsamplingBilinearNode(x, 2, align_corners=flag).align_corners is True  # type: ignore[arg-type]
 
 
 def test_a_filter_stands_for_its_result() -> None:
