@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "runtime/submission.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "base/failure.h"
@@ -90,7 +91,15 @@ PieceSubmission::PieceSubmission(std::shared_ptr<CommandBufferState> buffer, Rec
 backend::Launch PieceSubmission::wait_step(std::size_t i) const {
   backend::Launch launch;
   launch.label = recording_.piece->label();
-  launch.host = [piece = dependencies_.waits[i]] { piece->wait(PieceState::EXECUTED); };
+  // A maker that fails only now was not seen by refused().
+  const auto& piece = dependencies_.waits[i];
+  const bool is_maker =
+      std::ranges::find(dependencies_.makers, piece) != dependencies_.makers.end();
+  launch.host = [piece, is_maker] {
+    piece->wait(PieceState::EXECUTED);
+    const auto failure = is_maker ? piece->failure() : nullptr;
+    if (failure) std::rethrow_exception(failure->error);
+  };
   return launch;
 }
 
