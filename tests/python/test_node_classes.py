@@ -68,7 +68,7 @@ def test_numpy_numbers_are_numbers() -> None:
     relu = mps.NeuronReLUNode(x, np.float32(0.5))  # type: ignore[arg-type]
     assert relu.a == 0.5
     assert mps.NeuronReLUNode(x, 1).a == 1.0
-    flag = np.bool_(True)  # noqa: FBT003 (numpy's own flag is what is tested)
+    flag = np.bool_(True)
     assert mps.UpsamplingBilinearNode(x, 2, align_corners=flag).align_corners is True  # type: ignore[arg-type]
 
 
