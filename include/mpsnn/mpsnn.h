@@ -9,5 +9,6 @@
 #include "mpsnn/graph.h"
 #include "mpsnn/node.h"
 #include "mpsnn/nodes.h"
+#include "mpsnn/normalization_data_source.h"
 #include "mpsnn/types.h"
 #include "mpsnn/version.h"
