@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
-import random
+import itertools
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import mpsnn as mps
@@ -16,6 +17,8 @@ from mpsnn.timeline import layout, plot
 
 @dataclass(frozen=True)
 class Span:
+    """What a capture collects, as far as the picture reads it."""
+
     kind: str
     start_ns: int
     end_ns: int
@@ -80,15 +83,14 @@ def test_pieces_stand_above_kernels_and_skipped_ones_aside() -> None:
 
 
 def test_rows_never_overlap() -> None:
-    generator = random.Random(1)
+    generator = np.random.default_rng(1)
     spans = []
-    for _ in range(300):
-        start = generator.randrange(1000)
-        spans.append(kernel("k", start, start + generator.randrange(100)))
+    for start, length in generator.integers(0, [1000, 100], (300, 2)).tolist():
+        spans.append(kernel("k", start, start + length))
     (lane,) = layout(spans).lanes
     assert sum(len(row) for row in lane.rows) == 300
     for row in lane.rows:
-        for before, after in zip(row, row[1:], strict=False):
+        for before, after in itertools.pairwise(row):
             assert before.end_ns <= after.start_ns
 
 
@@ -115,8 +117,7 @@ def test_the_costliest_operations_get_the_colours() -> None:
 
 def test_order_of_the_spans_does_not_matter() -> None:
     spans = step()
-    mixed = spans.copy()
-    random.Random(2).shuffle(mixed)
+    mixed = [spans[index] for index in np.random.default_rng(2).permutation(len(spans))]
     assert layout(mixed) == layout(spans)
 
 
