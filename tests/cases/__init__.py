@@ -38,6 +38,7 @@ class Case:
         convolution: Geometry of the data source, for classes that take one.
         padding: Bits of the padding method; None: the class's default.
         exact: Whether small integers go in and out without rounding.
+        exact_gradients: Whether small integers come back as gradients without rounding, too.
         differentiable: False for classes without a gradient.
     """
 
@@ -47,6 +48,7 @@ class Case:
     convolution: Convolution | None = None
     padding: int | None = None
     exact: bool = True
+    exact_gradients: bool = True
     differentiable: bool = True
 
     def __hash__(self) -> int:
@@ -79,6 +81,7 @@ SAME = 16
 FULL = 32
 TOP_LEFT, BOTTOM_RIGHT = 1, 2
 REMAINDER_TOP_RIGHT, REMAINDER_BOTTOM_LEFT, REMAINDER_BOTTOM_RIGHT = 4, 8, 12
+EXCLUDE_EDGES = 1 << 15
 
 # Edge modes (ImageEdgeMode), loss types (LossType) and reductions (ReductionType).
 ZERO, CLAMP = 0, 1
