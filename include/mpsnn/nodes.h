@@ -407,6 +407,296 @@ class PoolingMaxGradientNode : public FilterNode {
   }
 };
 
+/// Options of PoolingAverageNode.
+struct PoolingAverageNodeOptions {
+  /// Columns of the window. Required.
+  std::optional<std::int64_t> kernel_width = std::nullopt;
+  /// Rows of the window. Default: kernel_width.
+  std::optional<std::int64_t> kernel_height = std::nullopt;
+  /// Columns from window to window. Default: kernel_width.
+  std::optional<std::int64_t> stride_in_pixels_x = std::nullopt;
+  /// Rows from window to window. Default: kernel_height.
+  std::optional<std::int64_t> stride_in_pixels_y = std::nullopt;
+  /// CLAMP: divided by positions in image and border; ZERO: by the window's area.
+  ImageEdgeMode edge_mode = ImageEdgeMode::CLAMP;
+  /// Columns of zeros on each side that count with CLAMP.
+  std::int64_t zero_pad_size_x = 0;
+  /// Rows of zeros on each side that count with CLAMP.
+  std::int64_t zero_pad_size_y = 0;
+  /// How the result is sized and placed.
+  std::optional<PaddingPolicy> padding_policy = std::nullopt;
+  /// Name for errors, plans and timelines; empty: a name is made.
+  std::string label = {};
+};
+
+/// The mean of each window.
+///
+/// result[n, y, x, c] = the sum of source[n, y * stride - pad + i, x * stride - pad + j, c] over
+/// the positions of the window that lie in the image, divided by
+/// - edge mode ZERO: kernel_height * kernel_width, always;
+/// - edge mode CLAMP, the default: the positions that lie in the image, or in a border of
+///   zero_pad_size_y rows and zero_pad_size_x columns of zeros around it. A window wholly outside
+///   gives 0.
+///
+/// With the padding method's EXCLUDE_EDGES the border is the padding itself (as many rows on each
+/// side as the policy puts before the image) and what lies beyond does not count: Caffe's average.
+/// edge_mode and zero_pad_size are then not used.
+///
+/// **Global average pooling**: kernel_width and kernel_height of the image's size,
+/// SIZE_VALID_ONLY.
+///
+/// **Result size** by the padding policy, as ConvolutionNode's; the default, SIZE_SAME, gives
+/// ceil(n / stride).
+///
+/// Apple: MPSCNNPoolingAverageNode.
+class PoolingAverageNode : public FilterNode {
+ public:
+  PoolingAverageNode(const ImageNode& source, const PoolingAverageNodeOptions& options)
+      : FilterNode("PoolingAverageNode", detail::Images{source},
+                   detail::Attributes()
+                       .set("kernel_width", options.kernel_width)
+                       .set("kernel_height", options.kernel_height)
+                       .set("stride_in_pixels_x", options.stride_in_pixels_x)
+                       .set("stride_in_pixels_y", options.stride_in_pixels_y)
+                       .set("edge_mode", options.edge_mode)
+                       .set("zero_pad_size_x", options.zero_pad_size_x)
+                       .set("zero_pad_size_y", options.zero_pad_size_y).map()) {
+    if (!options.label.empty()) set_label(options.label);
+    if (options.padding_policy) set_padding_policy(*options.padding_policy);
+  }
+
+  PoolingAverageNode(const ImageNode& source, std::int64_t kernel_width)
+      : PoolingAverageNode(source, PoolingAverageNodeOptions{.kernel_width = kernel_width}) {}
+};
+
+/// Options of PoolingAverageGradientNode.
+struct PoolingAverageGradientNodeOptions {
+  /// Columns of the window. Required.
+  std::optional<std::int64_t> kernel_width = std::nullopt;
+  /// Rows of the window. Default: kernel_width.
+  std::optional<std::int64_t> kernel_height = std::nullopt;
+  /// Columns from window to window. Default: kernel_width.
+  std::optional<std::int64_t> stride_in_pixels_x = std::nullopt;
+  /// Rows from window to window. Default: kernel_height.
+  std::optional<std::int64_t> stride_in_pixels_y = std::nullopt;
+  /// CLAMP: divided by positions in image and border; ZERO: by the window's area.
+  ImageEdgeMode edge_mode = ImageEdgeMode::CLAMP;
+  /// Columns of zeros on each side that count with CLAMP.
+  std::int64_t zero_pad_size_x = 0;
+  /// Rows of zeros on each side that count with CLAMP.
+  std::int64_t zero_pad_size_y = 0;
+  /// How the result is sized and placed.
+  std::optional<PaddingPolicy> padding_policy = std::nullopt;
+  /// Name for errors, plans and timelines; empty: a name is made.
+  std::string label = {};
+};
+
+/// Gradient of an average pooling's source.
+///
+/// Each position of a window gets the window's gradient, divided by what the forward node divided
+/// by. Overlapping windows add up. The result has the source's size.
+///
+/// Apple: MPSCNNPoolingAverageGradientNode.
+class PoolingAverageGradientNode : public FilterNode {
+ public:
+  PoolingAverageGradientNode(const ImageNode& source_gradient, const ImageNode& source_image,
+                             const PoolingAverageGradientNodeOptions& options)
+      : FilterNode("PoolingAverageGradientNode", detail::Images{source_gradient, source_image},
+                   detail::Attributes()
+                       .set("kernel_width", options.kernel_width)
+                       .set("kernel_height", options.kernel_height)
+                       .set("stride_in_pixels_x", options.stride_in_pixels_x)
+                       .set("stride_in_pixels_y", options.stride_in_pixels_y)
+                       .set("edge_mode", options.edge_mode)
+                       .set("zero_pad_size_x", options.zero_pad_size_x)
+                       .set("zero_pad_size_y", options.zero_pad_size_y).map()) {
+    if (!options.label.empty()) set_label(options.label);
+    if (options.padding_policy) set_padding_policy(*options.padding_policy);
+  }
+};
+
+/// Options of PoolingL2NormNode.
+struct PoolingL2NormNodeOptions {
+  /// Columns of the window. Required.
+  std::optional<std::int64_t> kernel_width = std::nullopt;
+  /// Rows of the window. Default: kernel_width.
+  std::optional<std::int64_t> kernel_height = std::nullopt;
+  /// Columns from window to window. Default: kernel_width.
+  std::optional<std::int64_t> stride_in_pixels_x = std::nullopt;
+  /// Rows from window to window. Default: kernel_height.
+  std::optional<std::int64_t> stride_in_pixels_y = std::nullopt;
+  /// How the result is sized and placed.
+  std::optional<PaddingPolicy> padding_policy = std::nullopt;
+  /// Name for errors, plans and timelines; empty: a name is made.
+  std::string label = {};
+};
+
+/// The Euclidean norm of each window.
+///
+/// result[n, y, x, c] = sqrt(sum of source[n, y * stride - pad + i, x * stride - pad + j, c] ^ 2
+/// over the window). Positions outside of the image add nothing; Apple's edge modes do not differ
+/// here.
+///
+/// **Result size** by the padding policy, as ConvolutionNode's; the default, SIZE_SAME, gives
+/// ceil(n / stride).
+///
+/// Apple: MPSCNNPoolingL2NormNode.
+class PoolingL2NormNode : public FilterNode {
+ public:
+  PoolingL2NormNode(const ImageNode& source, const PoolingL2NormNodeOptions& options)
+      : FilterNode("PoolingL2NormNode", detail::Images{source},
+                   detail::Attributes()
+                       .set("kernel_width", options.kernel_width)
+                       .set("kernel_height", options.kernel_height)
+                       .set("stride_in_pixels_x", options.stride_in_pixels_x)
+                       .set("stride_in_pixels_y", options.stride_in_pixels_y).map()) {
+    if (!options.label.empty()) set_label(options.label);
+    if (options.padding_policy) set_padding_policy(*options.padding_policy);
+  }
+
+  PoolingL2NormNode(const ImageNode& source, std::int64_t kernel_width)
+      : PoolingL2NormNode(source, PoolingL2NormNodeOptions{.kernel_width = kernel_width}) {}
+};
+
+/// Options of PoolingL2NormGradientNode.
+struct PoolingL2NormGradientNodeOptions {
+  /// Columns of the window. Required.
+  std::optional<std::int64_t> kernel_width = std::nullopt;
+  /// Rows of the window. Default: kernel_width.
+  std::optional<std::int64_t> kernel_height = std::nullopt;
+  /// Columns from window to window. Default: kernel_width.
+  std::optional<std::int64_t> stride_in_pixels_x = std::nullopt;
+  /// Rows from window to window. Default: kernel_height.
+  std::optional<std::int64_t> stride_in_pixels_y = std::nullopt;
+  /// How the result is sized and placed.
+  std::optional<PaddingPolicy> padding_policy = std::nullopt;
+  /// Name for errors, plans and timelines; empty: a name is made.
+  std::string label = {};
+};
+
+/// Gradient of an L2-norm pooling's source.
+///
+/// Each position of a window gets the window's gradient times source / norm, and 0 where the norm
+/// is 0. Overlapping windows add up. The result has the source's size.
+///
+/// Apple: MPSCNNPoolingL2NormGradientNode.
+class PoolingL2NormGradientNode : public FilterNode {
+ public:
+  PoolingL2NormGradientNode(const ImageNode& source_gradient, const ImageNode& source_image,
+                            const ImageNode& result_image,
+                            const PoolingL2NormGradientNodeOptions& options)
+      : FilterNode("PoolingL2NormGradientNode", detail::Images{source_gradient, source_image, result_image},
+                   detail::Attributes()
+                       .set("kernel_width", options.kernel_width)
+                       .set("kernel_height", options.kernel_height)
+                       .set("stride_in_pixels_x", options.stride_in_pixels_x)
+                       .set("stride_in_pixels_y", options.stride_in_pixels_y).map()) {
+    if (!options.label.empty()) set_label(options.label);
+    if (options.padding_policy) set_padding_policy(*options.padding_policy);
+  }
+};
+
+/// Options of DilatedPoolingMaxNode.
+struct DilatedPoolingMaxNodeOptions {
+  /// Columns of the window. Required.
+  std::optional<std::int64_t> kernel_width = std::nullopt;
+  /// Rows of the window. Default: kernel_width.
+  std::optional<std::int64_t> kernel_height = std::nullopt;
+  /// Columns from window to window. Default: kernel_width.
+  std::optional<std::int64_t> stride_in_pixels_x = std::nullopt;
+  /// Rows from window to window. Default: kernel_height.
+  std::optional<std::int64_t> stride_in_pixels_y = std::nullopt;
+  /// Columns from one position of the window to the next. Default: kernel_width.
+  std::optional<std::int64_t> dilation_rate_x = std::nullopt;
+  /// Rows from one position of the window to the next. Default: kernel_height.
+  std::optional<std::int64_t> dilation_rate_y = std::nullopt;
+  /// CLAMP: the window shrinks to the image; ZERO: zeros outside take part.
+  ImageEdgeMode edge_mode = ImageEdgeMode::CLAMP;
+  /// How the result is sized and placed.
+  std::optional<PaddingPolicy> padding_policy = std::nullopt;
+  /// Name for errors, plans and timelines; empty: a name is made.
+  std::string label = {};
+};
+
+/// The largest value of each window with gaps.
+///
+/// PoolingMaxNode with gaps in its windows: result[n, y, x, c] = the largest source[n, y * stride
+/// - pad + i * dilation_rate_y, x * stride - pad + j * dilation_rate_x, c] over i < kernel_height,
+/// j < kernel_width. Edge modes as PoolingMaxNode's. The padding policy sees windows of (kernel -
+/// 1) * dilation + 1 rows or columns.
+///
+/// As with Apple's filterSize:, everything that is not given follows from the width:
+/// `DilatedPoolingMaxNode(source, 2)` has windows of 2 x 2, strides of 2 and dilation rates of 2.
+///
+/// Apple: MPSCNNDilatedPoolingMaxNode.
+class DilatedPoolingMaxNode : public FilterNode {
+ public:
+  DilatedPoolingMaxNode(const ImageNode& source, const DilatedPoolingMaxNodeOptions& options)
+      : FilterNode("DilatedPoolingMaxNode", detail::Images{source},
+                   detail::Attributes()
+                       .set("kernel_width", options.kernel_width)
+                       .set("kernel_height", options.kernel_height)
+                       .set("stride_in_pixels_x", options.stride_in_pixels_x)
+                       .set("stride_in_pixels_y", options.stride_in_pixels_y)
+                       .set("dilation_rate_x", options.dilation_rate_x)
+                       .set("dilation_rate_y", options.dilation_rate_y)
+                       .set("edge_mode", options.edge_mode).map()) {
+    if (!options.label.empty()) set_label(options.label);
+    if (options.padding_policy) set_padding_policy(*options.padding_policy);
+  }
+
+  DilatedPoolingMaxNode(const ImageNode& source, std::int64_t kernel_width)
+      : DilatedPoolingMaxNode(source,
+                              DilatedPoolingMaxNodeOptions{.kernel_width = kernel_width}) {}
+};
+
+/// Options of DilatedPoolingMaxGradientNode.
+struct DilatedPoolingMaxGradientNodeOptions {
+  /// Columns of the window. Required.
+  std::optional<std::int64_t> kernel_width = std::nullopt;
+  /// Rows of the window. Default: kernel_width.
+  std::optional<std::int64_t> kernel_height = std::nullopt;
+  /// Columns from window to window. Default: kernel_width.
+  std::optional<std::int64_t> stride_in_pixels_x = std::nullopt;
+  /// Rows from window to window. Default: kernel_height.
+  std::optional<std::int64_t> stride_in_pixels_y = std::nullopt;
+  /// Columns from one position of the window to the next. Default: kernel_width.
+  std::optional<std::int64_t> dilation_rate_x = std::nullopt;
+  /// Rows from one position of the window to the next. Default: kernel_height.
+  std::optional<std::int64_t> dilation_rate_y = std::nullopt;
+  /// CLAMP: the window shrinks to the image; ZERO: zeros outside take part.
+  ImageEdgeMode edge_mode = ImageEdgeMode::CLAMP;
+  /// How the result is sized and placed.
+  std::optional<PaddingPolicy> padding_policy = std::nullopt;
+  /// Name for errors, plans and timelines; empty: a name is made.
+  std::string label = {};
+};
+
+/// Gradient of a dilated max pooling's source.
+///
+/// Each gradient goes to the position of its window's largest value; of equal ones to the first in
+/// row order. Overlapping windows add up. The result has the source's size.
+///
+/// Apple: MPSCNNDilatedPoolingMaxGradientNode.
+class DilatedPoolingMaxGradientNode : public FilterNode {
+ public:
+  DilatedPoolingMaxGradientNode(const ImageNode& source_gradient, const ImageNode& source_image,
+                                const ImageNode& result_image,
+                                const DilatedPoolingMaxGradientNodeOptions& options)
+      : FilterNode("DilatedPoolingMaxGradientNode", detail::Images{source_gradient, source_image, result_image},
+                   detail::Attributes()
+                       .set("kernel_width", options.kernel_width)
+                       .set("kernel_height", options.kernel_height)
+                       .set("stride_in_pixels_x", options.stride_in_pixels_x)
+                       .set("stride_in_pixels_y", options.stride_in_pixels_y)
+                       .set("dilation_rate_x", options.dilation_rate_x)
+                       .set("dilation_rate_y", options.dilation_rate_y)
+                       .set("edge_mode", options.edge_mode).map()) {
+    if (!options.label.empty()) set_label(options.label);
+    if (options.padding_policy) set_padding_policy(*options.padding_policy);
+  }
+};
+
 /// Options of UpsamplingNearestNode.
 struct UpsamplingNearestNodeOptions {
   /// Factor of the width. Required.

@@ -31,6 +31,8 @@ __all__ = [
     "ConcatenationNode",
     "ConvolutionGradientNode",
     "ConvolutionNode",
+    "DilatedPoolingMaxGradientNode",
+    "DilatedPoolingMaxNode",
     "ForwardLossNode",
     "FullyConnectedGradientNode",
     "FullyConnectedNode",
@@ -42,6 +44,10 @@ __all__ = [
     "NeuronPReLUNode",
     "NeuronReLUNNode",
     "NeuronReLUNode",
+    "PoolingAverageGradientNode",
+    "PoolingAverageNode",
+    "PoolingL2NormGradientNode",
+    "PoolingL2NormNode",
     "PoolingMaxGradientNode",
     "PoolingMaxNode",
     "SoftMaxGradientNode",
@@ -641,6 +647,553 @@ class PoolingMaxGradientNode(FilterNode):
     def stride_in_pixels_y(self) -> int:
         """Rows from window to window."""
         return cast("int", self.attributes["stride_in_pixels_y"])
+
+    @property
+    def edge_mode(self) -> ImageEdgeMode:
+        """CLAMP: the window shrinks to the image; ZERO: zeros outside take part."""
+        return ImageEdgeMode(cast("int", self.attributes["edge_mode"]))
+
+
+class PoolingAverageNode(FilterNode):
+    """The mean of each window.
+
+    result[n, y, x, c] = the sum of source[n, y * stride - pad + i, x * stride - pad + j, c] over
+    the positions of the window that lie in the image, divided by
+    - edge mode ZERO: kernel_height * kernel_width, always;
+    - edge mode CLAMP, the default: the positions that lie in the image, or in a border of
+      zero_pad_size_y rows and zero_pad_size_x columns of zeros around it. A window wholly outside
+      gives 0.
+
+    With the padding method's EXCLUDE_EDGES the border is the padding itself (as many rows on each
+    side as the policy puts before the image) and what lies beyond does not count: Caffe's
+    average. edge_mode and zero_pad_size are then not used.
+
+    **Global average pooling**: kernel_width and kernel_height of the image's size,
+    SIZE_VALID_ONLY.
+
+    **Result size** by the padding policy, as ConvolutionNode's; the default, SIZE_SAME, gives
+    ceil(n / stride).
+
+    Apple: MPSCNNPoolingAverageNode.
+
+    Args:
+        source: Any image.
+        kernel_width: Columns of the window.
+        kernel_height: Rows of the window. None: as `kernel_width`.
+        stride_in_pixels_x: Columns from window to window. None: as `kernel_width`.
+        stride_in_pixels_y: Rows from window to window. None: as `kernel_height`.
+        edge_mode: CLAMP: divided by positions in image and border; ZERO: by the window's area.
+        zero_pad_size_x: Columns of zeros on each side that count with CLAMP.
+        zero_pad_size_y: Rows of zeros on each side that count with CLAMP.
+        label: Name for errors, plans and timelines; empty: a name is made.
+        padding_policy: How the result is sized and placed; None: the default.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+        UnsupportedError: A value is not supported yet.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        source: ImageNode | FilterNode,
+        kernel_width: int,
+        kernel_height: int | None = None,
+        stride_in_pixels_x: int | None = None,
+        stride_in_pixels_y: int | None = None,
+        edge_mode: ImageEdgeMode = ImageEdgeMode.CLAMP,
+        zero_pad_size_x: int = 0,
+        zero_pad_size_y: int = 0,
+        *,
+        label: str = "",
+        padding_policy: PaddingPolicy | None = None,
+    ) -> None:
+        super().__init__(
+            "PoolingAverageNode",
+            [source],
+            _given(
+                kernel_width=kernel_width,
+                kernel_height=kernel_height,
+                stride_in_pixels_x=stride_in_pixels_x,
+                stride_in_pixels_y=stride_in_pixels_y,
+                edge_mode=edge_mode,
+                zero_pad_size_x=zero_pad_size_x,
+                zero_pad_size_y=zero_pad_size_y,
+            ),
+            label=label,
+            padding_policy=padding_policy,
+        )
+
+    @property
+    def kernel_width(self) -> int:
+        """Columns of the window."""
+        return cast("int", self.attributes["kernel_width"])
+
+    @property
+    def kernel_height(self) -> int:
+        """Rows of the window."""
+        return cast("int", self.attributes["kernel_height"])
+
+    @property
+    def stride_in_pixels_x(self) -> int:
+        """Columns from window to window."""
+        return cast("int", self.attributes["stride_in_pixels_x"])
+
+    @property
+    def stride_in_pixels_y(self) -> int:
+        """Rows from window to window."""
+        return cast("int", self.attributes["stride_in_pixels_y"])
+
+    @property
+    def edge_mode(self) -> ImageEdgeMode:
+        """CLAMP: divided by positions in image and border; ZERO: by the window's area."""
+        return ImageEdgeMode(cast("int", self.attributes["edge_mode"]))
+
+    @property
+    def zero_pad_size_x(self) -> int:
+        """Columns of zeros on each side that count with CLAMP."""
+        return cast("int", self.attributes["zero_pad_size_x"])
+
+    @property
+    def zero_pad_size_y(self) -> int:
+        """Rows of zeros on each side that count with CLAMP."""
+        return cast("int", self.attributes["zero_pad_size_y"])
+
+
+class PoolingAverageGradientNode(FilterNode):
+    """Gradient of an average pooling's source.
+
+    Each position of a window gets the window's gradient, divided by what the forward node divided
+    by. Overlapping windows add up. The result has the source's size.
+
+    Apple: MPSCNNPoolingAverageGradientNode.
+
+    Args:
+        source_gradient: Gradient of the pooling's result.
+        source_image: The pooling's source; only its size is used.
+        kernel_width: Columns of the window.
+        kernel_height: Rows of the window. None: as `kernel_width`.
+        stride_in_pixels_x: Columns from window to window. None: as `kernel_width`.
+        stride_in_pixels_y: Rows from window to window. None: as `kernel_height`.
+        edge_mode: CLAMP: divided by positions in image and border; ZERO: by the window's area.
+        zero_pad_size_x: Columns of zeros on each side that count with CLAMP.
+        zero_pad_size_y: Rows of zeros on each side that count with CLAMP.
+        label: Name for errors, plans and timelines; empty: a name is made.
+        padding_policy: How the result is sized and placed; None: the default.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+        UnsupportedError: A value is not supported yet.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        source_gradient: ImageNode | FilterNode,
+        source_image: ImageNode | FilterNode,
+        kernel_width: int,
+        kernel_height: int | None = None,
+        stride_in_pixels_x: int | None = None,
+        stride_in_pixels_y: int | None = None,
+        edge_mode: ImageEdgeMode = ImageEdgeMode.CLAMP,
+        zero_pad_size_x: int = 0,
+        zero_pad_size_y: int = 0,
+        *,
+        label: str = "",
+        padding_policy: PaddingPolicy | None = None,
+    ) -> None:
+        super().__init__(
+            "PoolingAverageGradientNode",
+            [source_gradient, source_image],
+            _given(
+                kernel_width=kernel_width,
+                kernel_height=kernel_height,
+                stride_in_pixels_x=stride_in_pixels_x,
+                stride_in_pixels_y=stride_in_pixels_y,
+                edge_mode=edge_mode,
+                zero_pad_size_x=zero_pad_size_x,
+                zero_pad_size_y=zero_pad_size_y,
+            ),
+            label=label,
+            padding_policy=padding_policy,
+        )
+
+    @property
+    def kernel_width(self) -> int:
+        """Columns of the window."""
+        return cast("int", self.attributes["kernel_width"])
+
+    @property
+    def kernel_height(self) -> int:
+        """Rows of the window."""
+        return cast("int", self.attributes["kernel_height"])
+
+    @property
+    def stride_in_pixels_x(self) -> int:
+        """Columns from window to window."""
+        return cast("int", self.attributes["stride_in_pixels_x"])
+
+    @property
+    def stride_in_pixels_y(self) -> int:
+        """Rows from window to window."""
+        return cast("int", self.attributes["stride_in_pixels_y"])
+
+    @property
+    def edge_mode(self) -> ImageEdgeMode:
+        """CLAMP: divided by positions in image and border; ZERO: by the window's area."""
+        return ImageEdgeMode(cast("int", self.attributes["edge_mode"]))
+
+    @property
+    def zero_pad_size_x(self) -> int:
+        """Columns of zeros on each side that count with CLAMP."""
+        return cast("int", self.attributes["zero_pad_size_x"])
+
+    @property
+    def zero_pad_size_y(self) -> int:
+        """Rows of zeros on each side that count with CLAMP."""
+        return cast("int", self.attributes["zero_pad_size_y"])
+
+
+class PoolingL2NormNode(FilterNode):
+    """The Euclidean norm of each window.
+
+    result[n, y, x, c] = sqrt(sum of source[n, y * stride - pad + i, x * stride - pad + j, c] ^ 2
+    over the window). Positions outside of the image add nothing; Apple's edge modes do not differ
+    here.
+
+    **Result size** by the padding policy, as ConvolutionNode's; the default, SIZE_SAME, gives
+    ceil(n / stride).
+
+    Apple: MPSCNNPoolingL2NormNode.
+
+    Args:
+        source: Any image.
+        kernel_width: Columns of the window.
+        kernel_height: Rows of the window. None: as `kernel_width`.
+        stride_in_pixels_x: Columns from window to window. None: as `kernel_width`.
+        stride_in_pixels_y: Rows from window to window. None: as `kernel_height`.
+        label: Name for errors, plans and timelines; empty: a name is made.
+        padding_policy: How the result is sized and placed; None: the default.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+        UnsupportedError: A value is not supported yet.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        source: ImageNode | FilterNode,
+        kernel_width: int,
+        kernel_height: int | None = None,
+        stride_in_pixels_x: int | None = None,
+        stride_in_pixels_y: int | None = None,
+        *,
+        label: str = "",
+        padding_policy: PaddingPolicy | None = None,
+    ) -> None:
+        super().__init__(
+            "PoolingL2NormNode",
+            [source],
+            _given(
+                kernel_width=kernel_width,
+                kernel_height=kernel_height,
+                stride_in_pixels_x=stride_in_pixels_x,
+                stride_in_pixels_y=stride_in_pixels_y,
+            ),
+            label=label,
+            padding_policy=padding_policy,
+        )
+
+    @property
+    def kernel_width(self) -> int:
+        """Columns of the window."""
+        return cast("int", self.attributes["kernel_width"])
+
+    @property
+    def kernel_height(self) -> int:
+        """Rows of the window."""
+        return cast("int", self.attributes["kernel_height"])
+
+    @property
+    def stride_in_pixels_x(self) -> int:
+        """Columns from window to window."""
+        return cast("int", self.attributes["stride_in_pixels_x"])
+
+    @property
+    def stride_in_pixels_y(self) -> int:
+        """Rows from window to window."""
+        return cast("int", self.attributes["stride_in_pixels_y"])
+
+
+class PoolingL2NormGradientNode(FilterNode):
+    """Gradient of an L2-norm pooling's source.
+
+    Each position of a window gets the window's gradient times source / norm, and 0 where the norm
+    is 0. Overlapping windows add up. The result has the source's size.
+
+    Apple: MPSCNNPoolingL2NormGradientNode.
+
+    Args:
+        source_gradient: Gradient of the pooling's result.
+        source_image: The pooling's source.
+        result_image: The pooling's result.
+        kernel_width: Columns of the window.
+        kernel_height: Rows of the window. None: as `kernel_width`.
+        stride_in_pixels_x: Columns from window to window. None: as `kernel_width`.
+        stride_in_pixels_y: Rows from window to window. None: as `kernel_height`.
+        label: Name for errors, plans and timelines; empty: a name is made.
+        padding_policy: How the result is sized and placed; None: the default.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+        UnsupportedError: A value is not supported yet.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        source_gradient: ImageNode | FilterNode,
+        source_image: ImageNode | FilterNode,
+        result_image: ImageNode | FilterNode,
+        kernel_width: int,
+        kernel_height: int | None = None,
+        stride_in_pixels_x: int | None = None,
+        stride_in_pixels_y: int | None = None,
+        *,
+        label: str = "",
+        padding_policy: PaddingPolicy | None = None,
+    ) -> None:
+        super().__init__(
+            "PoolingL2NormGradientNode",
+            [source_gradient, source_image, result_image],
+            _given(
+                kernel_width=kernel_width,
+                kernel_height=kernel_height,
+                stride_in_pixels_x=stride_in_pixels_x,
+                stride_in_pixels_y=stride_in_pixels_y,
+            ),
+            label=label,
+            padding_policy=padding_policy,
+        )
+
+    @property
+    def kernel_width(self) -> int:
+        """Columns of the window."""
+        return cast("int", self.attributes["kernel_width"])
+
+    @property
+    def kernel_height(self) -> int:
+        """Rows of the window."""
+        return cast("int", self.attributes["kernel_height"])
+
+    @property
+    def stride_in_pixels_x(self) -> int:
+        """Columns from window to window."""
+        return cast("int", self.attributes["stride_in_pixels_x"])
+
+    @property
+    def stride_in_pixels_y(self) -> int:
+        """Rows from window to window."""
+        return cast("int", self.attributes["stride_in_pixels_y"])
+
+
+class DilatedPoolingMaxNode(FilterNode):
+    """The largest value of each window with gaps.
+
+    PoolingMaxNode with gaps in its windows: result[n, y, x, c] = the largest source[n, y * stride
+    - pad + i * dilation_rate_y, x * stride - pad + j * dilation_rate_x, c] over i <
+    kernel_height, j < kernel_width. Edge modes as PoolingMaxNode's. The padding policy sees
+    windows of (kernel - 1) * dilation + 1 rows or columns.
+
+    As with Apple's filterSize:, everything that is not given follows from the width:
+    `DilatedPoolingMaxNode(source, 2)` has windows of 2 x 2, strides of 2 and dilation rates of 2.
+
+    Apple: MPSCNNDilatedPoolingMaxNode.
+
+    Args:
+        source: Any image.
+        kernel_width: Columns of the window.
+        kernel_height: Rows of the window. None: as `kernel_width`.
+        stride_in_pixels_x: Columns from window to window. None: as `kernel_width`.
+        stride_in_pixels_y: Rows from window to window. None: as `kernel_height`.
+        dilation_rate_x: Columns from one position of the window to the next. None: as
+            `kernel_width`.
+        dilation_rate_y: Rows from one position of the window to the next. None: as
+            `kernel_height`.
+        edge_mode: CLAMP: the window shrinks to the image; ZERO: zeros outside take part.
+        label: Name for errors, plans and timelines; empty: a name is made.
+        padding_policy: How the result is sized and placed; None: the default.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+        UnsupportedError: A value is not supported yet.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        source: ImageNode | FilterNode,
+        kernel_width: int,
+        kernel_height: int | None = None,
+        stride_in_pixels_x: int | None = None,
+        stride_in_pixels_y: int | None = None,
+        dilation_rate_x: int | None = None,
+        dilation_rate_y: int | None = None,
+        edge_mode: ImageEdgeMode = ImageEdgeMode.CLAMP,
+        *,
+        label: str = "",
+        padding_policy: PaddingPolicy | None = None,
+    ) -> None:
+        super().__init__(
+            "DilatedPoolingMaxNode",
+            [source],
+            _given(
+                kernel_width=kernel_width,
+                kernel_height=kernel_height,
+                stride_in_pixels_x=stride_in_pixels_x,
+                stride_in_pixels_y=stride_in_pixels_y,
+                dilation_rate_x=dilation_rate_x,
+                dilation_rate_y=dilation_rate_y,
+                edge_mode=edge_mode,
+            ),
+            label=label,
+            padding_policy=padding_policy,
+        )
+
+    @property
+    def kernel_width(self) -> int:
+        """Columns of the window."""
+        return cast("int", self.attributes["kernel_width"])
+
+    @property
+    def kernel_height(self) -> int:
+        """Rows of the window."""
+        return cast("int", self.attributes["kernel_height"])
+
+    @property
+    def stride_in_pixels_x(self) -> int:
+        """Columns from window to window."""
+        return cast("int", self.attributes["stride_in_pixels_x"])
+
+    @property
+    def stride_in_pixels_y(self) -> int:
+        """Rows from window to window."""
+        return cast("int", self.attributes["stride_in_pixels_y"])
+
+    @property
+    def dilation_rate_x(self) -> int:
+        """Columns from one position of the window to the next."""
+        return cast("int", self.attributes["dilation_rate_x"])
+
+    @property
+    def dilation_rate_y(self) -> int:
+        """Rows from one position of the window to the next."""
+        return cast("int", self.attributes["dilation_rate_y"])
+
+    @property
+    def edge_mode(self) -> ImageEdgeMode:
+        """CLAMP: the window shrinks to the image; ZERO: zeros outside take part."""
+        return ImageEdgeMode(cast("int", self.attributes["edge_mode"]))
+
+
+class DilatedPoolingMaxGradientNode(FilterNode):
+    """Gradient of a dilated max pooling's source.
+
+    Each gradient goes to the position of its window's largest value; of equal ones to the first
+    in row order. Overlapping windows add up. The result has the source's size.
+
+    Apple: MPSCNNDilatedPoolingMaxGradientNode.
+
+    Args:
+        source_gradient: Gradient of the pooling's result.
+        source_image: The pooling's source.
+        result_image: The pooling's result.
+        kernel_width: Columns of the window.
+        kernel_height: Rows of the window. None: as `kernel_width`.
+        stride_in_pixels_x: Columns from window to window. None: as `kernel_width`.
+        stride_in_pixels_y: Rows from window to window. None: as `kernel_height`.
+        dilation_rate_x: Columns from one position of the window to the next. None: as
+            `kernel_width`.
+        dilation_rate_y: Rows from one position of the window to the next. None: as
+            `kernel_height`.
+        edge_mode: CLAMP: the window shrinks to the image; ZERO: zeros outside take part.
+        label: Name for errors, plans and timelines; empty: a name is made.
+        padding_policy: How the result is sized and placed; None: the default.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+        UnsupportedError: A value is not supported yet.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        source_gradient: ImageNode | FilterNode,
+        source_image: ImageNode | FilterNode,
+        result_image: ImageNode | FilterNode,
+        kernel_width: int,
+        kernel_height: int | None = None,
+        stride_in_pixels_x: int | None = None,
+        stride_in_pixels_y: int | None = None,
+        dilation_rate_x: int | None = None,
+        dilation_rate_y: int | None = None,
+        edge_mode: ImageEdgeMode = ImageEdgeMode.CLAMP,
+        *,
+        label: str = "",
+        padding_policy: PaddingPolicy | None = None,
+    ) -> None:
+        super().__init__(
+            "DilatedPoolingMaxGradientNode",
+            [source_gradient, source_image, result_image],
+            _given(
+                kernel_width=kernel_width,
+                kernel_height=kernel_height,
+                stride_in_pixels_x=stride_in_pixels_x,
+                stride_in_pixels_y=stride_in_pixels_y,
+                dilation_rate_x=dilation_rate_x,
+                dilation_rate_y=dilation_rate_y,
+                edge_mode=edge_mode,
+            ),
+            label=label,
+            padding_policy=padding_policy,
+        )
+
+    @property
+    def kernel_width(self) -> int:
+        """Columns of the window."""
+        return cast("int", self.attributes["kernel_width"])
+
+    @property
+    def kernel_height(self) -> int:
+        """Rows of the window."""
+        return cast("int", self.attributes["kernel_height"])
+
+    @property
+    def stride_in_pixels_x(self) -> int:
+        """Columns from window to window."""
+        return cast("int", self.attributes["stride_in_pixels_x"])
+
+    @property
+    def stride_in_pixels_y(self) -> int:
+        """Rows from window to window."""
+        return cast("int", self.attributes["stride_in_pixels_y"])
+
+    @property
+    def dilation_rate_x(self) -> int:
+        """Columns from one position of the window to the next."""
+        return cast("int", self.attributes["dilation_rate_x"])
+
+    @property
+    def dilation_rate_y(self) -> int:
+        """Rows from one position of the window to the next."""
+        return cast("int", self.attributes["dilation_rate_y"])
 
     @property
     def edge_mode(self) -> ImageEdgeMode:
@@ -1733,6 +2286,12 @@ for _class in (
     NeuronGradientNode,
     PoolingMaxNode,
     PoolingMaxGradientNode,
+    PoolingAverageNode,
+    PoolingAverageGradientNode,
+    PoolingL2NormNode,
+    PoolingL2NormGradientNode,
+    DilatedPoolingMaxNode,
+    DilatedPoolingMaxGradientNode,
     UpsamplingNearestNode,
     UpsamplingNearestGradientNode,
     UpsamplingBilinearNode,

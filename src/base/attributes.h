@@ -18,10 +18,19 @@
 //     from_result       bool, neuron_gradient only: operand 1 is the neuron's result, not its
 //     source
 //   pooling_max, pooling_max_gradient
-//     kernel_height kernel_width stride_y stride_x pad_top pad_left edge_mode, as above;
+//     kernel_height kernel_width stride_y stride_x dilation_y dilation_x pad_top pad_left
+//     edge_mode, as above;
 //     edge_mode CLAMP: the window shrinks to the image; ZERO: zeros take part. A window that lies
 //     wholly outside gives 0 and takes no gradient. The first of equal maxima, in row order, gets
 //     the gradient; a zero from outside of the image that is the maximum swallows it.
+//   pooling_average, pooling_average_gradient
+//     kernel_height kernel_width stride_y stride_x dilation_y dilation_x (both 1) pad_top pad_left
+//     edge_mode         ZERO: divided by the window's area; CLAMP: by the positions that lie in the
+//                       image or in the border of zeros around it
+//     zero_pad_y zero_pad_x  int, >= 0: that border's rows and columns on each side
+//   pooling_l2_norm, pooling_l2_norm_gradient
+//     the window as pooling_average's; outside of the image are zeros. The gradient of a norm that
+//     is 0 is 0.
 //   upsampling_nearest, upsampling_bilinear and their gradients
 //     scale_y scale_x   int, >= 1
 //     align_corners     bool, bilinear only

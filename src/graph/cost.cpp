@@ -37,10 +37,15 @@ std::uint64_t flops_of(const Plan& plan, const Operation& operation) {
     case OpId::neuron_gradient:
       return 2 * written;
     case OpId::pooling_max:
+    case OpId::pooling_average:
+    case OpId::pooling_l2_norm:
       return written * static_cast<std::uint64_t>(get_int(operation.attributes, "kernel_height") *
                                                   get_int(operation.attributes, "kernel_width"));
     case OpId::pooling_max_gradient:
       return read;
+    case OpId::pooling_average_gradient:
+    case OpId::pooling_l2_norm_gradient:
+      return 4 * written;
     case OpId::upsampling_nearest:
       return 0;
     case OpId::upsampling_nearest_gradient:
