@@ -7,8 +7,8 @@
 
 #include "bindings/bindings.h"
 #include "bindings/casters.h"
+#include "mpsnn/command_buffer.h"
 #include "mpsnn/data_source.h"
-#include "mpsnn/device.h"
 #include "mpsnn/loss.h"
 #include "mpsnn/types.h"
 
