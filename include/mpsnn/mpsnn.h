@@ -14,5 +14,6 @@
 #include "mpsnn/null_device.h"
 #include "mpsnn/pipeline.h"
 #include "mpsnn/trace.h"
+#include "mpsnn/normalization_data_source.h"
 #include "mpsnn/types.h"
 #include "mpsnn/version.h"

@@ -14,6 +14,7 @@
 #include "mpsnn/data_source.h"
 #include "mpsnn/loss.h"
 #include "mpsnn/node.h"
+#include "mpsnn/normalization_data_source.h"
 #include "mpsnn/types.h"
 
 /// The node classes. Each adds constructors to FilterNode and nothing else: a copy as FilterNode
@@ -148,6 +149,56 @@ class ConvolutionGradientNode : public FilterNode {
                        .set("edge_mode", options.edge_mode).map(), std::move(weights)) {
     if (!options.label.empty()) set_label(options.label);
     if (options.padding_policy) set_padding_policy(*options.padding_policy);
+  }
+};
+
+/// Options of FullyConnectedNode.
+struct FullyConnectedNodeOptions {
+  /// Name for errors, plans and timelines; empty: a name is made.
+  std::string label = {};
+};
+
+/// Connects every value of an image with every feature channel of the result.
+///
+/// result[n, 0, 0, o] = bias[o] + sum over y, x, c of weights[o, y, x, c] * source[n, y, x, c]: a
+/// convolution whose window is the whole source. The source has the descriptor's kernel_height,
+/// kernel_width and input_feature_channels; the result is (N, 1, 1, output_feature_channels).
+/// Strides, dilation and groups of the descriptor must be 1; its fused neuron (NONE, RELU or
+/// RELUN) is applied to the result.
+///
+/// **Training**: as ConvolutionNode's.
+///
+/// Apple: MPSCNNFullyConnectedNode.
+class FullyConnectedNode : public FilterNode {
+ public:
+  FullyConnectedNode(const ImageNode& source, std::shared_ptr<ConvolutionDataSource> weights,
+                     const FullyConnectedNodeOptions& options = {})
+      : FilterNode("FullyConnectedNode", detail::Images{source},
+                   detail::Attributes().map(), std::move(weights)) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+};
+
+/// Options of FullyConnectedGradientNode.
+struct FullyConnectedGradientNodeOptions {
+  /// Name for errors, plans and timelines; empty: a name is made.
+  std::string label = {};
+};
+
+/// Gradients of a fully connected layer's source, weights and bias.
+///
+/// Result: the gradient of the forward node's source image, of that image's size. Weights and bias
+/// are updated as by ConvolutionGradientNode.
+///
+/// Apple: MPSCNNFullyConnectedGradientNode.
+class FullyConnectedGradientNode : public FilterNode {
+ public:
+  FullyConnectedGradientNode(const ImageNode& source_gradient, const ImageNode& source_image,
+                             std::shared_ptr<ConvolutionDataSource> weights,
+                             const FullyConnectedGradientNodeOptions& options = {})
+      : FilterNode("FullyConnectedGradientNode", detail::Images{source_gradient, source_image},
+                   detail::Attributes().map(), std::move(weights)) {
+    if (!options.label.empty()) set_label(options.label);
   }
 };
 
@@ -350,6 +401,296 @@ class PoolingMaxGradientNode : public FilterNode {
                        .set("kernel_height", options.kernel_height)
                        .set("stride_in_pixels_x", options.stride_in_pixels_x)
                        .set("stride_in_pixels_y", options.stride_in_pixels_y)
+                       .set("edge_mode", options.edge_mode).map()) {
+    if (!options.label.empty()) set_label(options.label);
+    if (options.padding_policy) set_padding_policy(*options.padding_policy);
+  }
+};
+
+/// Options of PoolingAverageNode.
+struct PoolingAverageNodeOptions {
+  /// Columns of the window. Required.
+  std::optional<std::int64_t> kernel_width = std::nullopt;
+  /// Rows of the window. Default: kernel_width.
+  std::optional<std::int64_t> kernel_height = std::nullopt;
+  /// Columns from window to window. Default: kernel_width.
+  std::optional<std::int64_t> stride_in_pixels_x = std::nullopt;
+  /// Rows from window to window. Default: kernel_height.
+  std::optional<std::int64_t> stride_in_pixels_y = std::nullopt;
+  /// CLAMP: divided by positions in image and border; ZERO: by the window's area.
+  ImageEdgeMode edge_mode = ImageEdgeMode::CLAMP;
+  /// Columns of zeros on each side that count with CLAMP.
+  std::int64_t zero_pad_size_x = 0;
+  /// Rows of zeros on each side that count with CLAMP.
+  std::int64_t zero_pad_size_y = 0;
+  /// How the result is sized and placed.
+  std::optional<PaddingPolicy> padding_policy = std::nullopt;
+  /// Name for errors, plans and timelines; empty: a name is made.
+  std::string label = {};
+};
+
+/// The mean of each window.
+///
+/// result[n, y, x, c] = the sum of source[n, y * stride - pad + i, x * stride - pad + j, c] over
+/// the positions of the window that lie in the image, divided by
+/// - edge mode ZERO: kernel_height * kernel_width, always;
+/// - edge mode CLAMP, the default: the positions that lie in the image, or in a border of
+///   zero_pad_size_y rows and zero_pad_size_x columns of zeros around it. A window wholly outside
+///   gives 0.
+///
+/// With the padding method's EXCLUDE_EDGES the border is the padding itself (as many rows on each
+/// side as the policy puts before the image) and what lies beyond does not count: Caffe's average.
+/// edge_mode and zero_pad_size are then not used.
+///
+/// **Global average pooling**: kernel_width and kernel_height of the image's size,
+/// SIZE_VALID_ONLY.
+///
+/// **Result size** by the padding policy, as ConvolutionNode's; the default, SIZE_SAME, gives
+/// ceil(n / stride).
+///
+/// Apple: MPSCNNPoolingAverageNode.
+class PoolingAverageNode : public FilterNode {
+ public:
+  PoolingAverageNode(const ImageNode& source, const PoolingAverageNodeOptions& options)
+      : FilterNode("PoolingAverageNode", detail::Images{source},
+                   detail::Attributes()
+                       .set("kernel_width", options.kernel_width)
+                       .set("kernel_height", options.kernel_height)
+                       .set("stride_in_pixels_x", options.stride_in_pixels_x)
+                       .set("stride_in_pixels_y", options.stride_in_pixels_y)
+                       .set("edge_mode", options.edge_mode)
+                       .set("zero_pad_size_x", options.zero_pad_size_x)
+                       .set("zero_pad_size_y", options.zero_pad_size_y).map()) {
+    if (!options.label.empty()) set_label(options.label);
+    if (options.padding_policy) set_padding_policy(*options.padding_policy);
+  }
+
+  PoolingAverageNode(const ImageNode& source, std::int64_t kernel_width)
+      : PoolingAverageNode(source, PoolingAverageNodeOptions{.kernel_width = kernel_width}) {}
+};
+
+/// Options of PoolingAverageGradientNode.
+struct PoolingAverageGradientNodeOptions {
+  /// Columns of the window. Required.
+  std::optional<std::int64_t> kernel_width = std::nullopt;
+  /// Rows of the window. Default: kernel_width.
+  std::optional<std::int64_t> kernel_height = std::nullopt;
+  /// Columns from window to window. Default: kernel_width.
+  std::optional<std::int64_t> stride_in_pixels_x = std::nullopt;
+  /// Rows from window to window. Default: kernel_height.
+  std::optional<std::int64_t> stride_in_pixels_y = std::nullopt;
+  /// CLAMP: divided by positions in image and border; ZERO: by the window's area.
+  ImageEdgeMode edge_mode = ImageEdgeMode::CLAMP;
+  /// Columns of zeros on each side that count with CLAMP.
+  std::int64_t zero_pad_size_x = 0;
+  /// Rows of zeros on each side that count with CLAMP.
+  std::int64_t zero_pad_size_y = 0;
+  /// How the result is sized and placed.
+  std::optional<PaddingPolicy> padding_policy = std::nullopt;
+  /// Name for errors, plans and timelines; empty: a name is made.
+  std::string label = {};
+};
+
+/// Gradient of an average pooling's source.
+///
+/// Each position of a window gets the window's gradient, divided by what the forward node divided
+/// by. Overlapping windows add up. The result has the source's size.
+///
+/// Apple: MPSCNNPoolingAverageGradientNode.
+class PoolingAverageGradientNode : public FilterNode {
+ public:
+  PoolingAverageGradientNode(const ImageNode& source_gradient, const ImageNode& source_image,
+                             const PoolingAverageGradientNodeOptions& options)
+      : FilterNode("PoolingAverageGradientNode", detail::Images{source_gradient, source_image},
+                   detail::Attributes()
+                       .set("kernel_width", options.kernel_width)
+                       .set("kernel_height", options.kernel_height)
+                       .set("stride_in_pixels_x", options.stride_in_pixels_x)
+                       .set("stride_in_pixels_y", options.stride_in_pixels_y)
+                       .set("edge_mode", options.edge_mode)
+                       .set("zero_pad_size_x", options.zero_pad_size_x)
+                       .set("zero_pad_size_y", options.zero_pad_size_y).map()) {
+    if (!options.label.empty()) set_label(options.label);
+    if (options.padding_policy) set_padding_policy(*options.padding_policy);
+  }
+};
+
+/// Options of PoolingL2NormNode.
+struct PoolingL2NormNodeOptions {
+  /// Columns of the window. Required.
+  std::optional<std::int64_t> kernel_width = std::nullopt;
+  /// Rows of the window. Default: kernel_width.
+  std::optional<std::int64_t> kernel_height = std::nullopt;
+  /// Columns from window to window. Default: kernel_width.
+  std::optional<std::int64_t> stride_in_pixels_x = std::nullopt;
+  /// Rows from window to window. Default: kernel_height.
+  std::optional<std::int64_t> stride_in_pixels_y = std::nullopt;
+  /// How the result is sized and placed.
+  std::optional<PaddingPolicy> padding_policy = std::nullopt;
+  /// Name for errors, plans and timelines; empty: a name is made.
+  std::string label = {};
+};
+
+/// The Euclidean norm of each window.
+///
+/// result[n, y, x, c] = sqrt(sum of source[n, y * stride - pad + i, x * stride - pad + j, c] ^ 2
+/// over the window). Positions outside of the image add nothing; Apple's edge modes do not differ
+/// here.
+///
+/// **Result size** by the padding policy, as ConvolutionNode's; the default, SIZE_SAME, gives
+/// ceil(n / stride).
+///
+/// Apple: MPSCNNPoolingL2NormNode.
+class PoolingL2NormNode : public FilterNode {
+ public:
+  PoolingL2NormNode(const ImageNode& source, const PoolingL2NormNodeOptions& options)
+      : FilterNode("PoolingL2NormNode", detail::Images{source},
+                   detail::Attributes()
+                       .set("kernel_width", options.kernel_width)
+                       .set("kernel_height", options.kernel_height)
+                       .set("stride_in_pixels_x", options.stride_in_pixels_x)
+                       .set("stride_in_pixels_y", options.stride_in_pixels_y).map()) {
+    if (!options.label.empty()) set_label(options.label);
+    if (options.padding_policy) set_padding_policy(*options.padding_policy);
+  }
+
+  PoolingL2NormNode(const ImageNode& source, std::int64_t kernel_width)
+      : PoolingL2NormNode(source, PoolingL2NormNodeOptions{.kernel_width = kernel_width}) {}
+};
+
+/// Options of PoolingL2NormGradientNode.
+struct PoolingL2NormGradientNodeOptions {
+  /// Columns of the window. Required.
+  std::optional<std::int64_t> kernel_width = std::nullopt;
+  /// Rows of the window. Default: kernel_width.
+  std::optional<std::int64_t> kernel_height = std::nullopt;
+  /// Columns from window to window. Default: kernel_width.
+  std::optional<std::int64_t> stride_in_pixels_x = std::nullopt;
+  /// Rows from window to window. Default: kernel_height.
+  std::optional<std::int64_t> stride_in_pixels_y = std::nullopt;
+  /// How the result is sized and placed.
+  std::optional<PaddingPolicy> padding_policy = std::nullopt;
+  /// Name for errors, plans and timelines; empty: a name is made.
+  std::string label = {};
+};
+
+/// Gradient of an L2-norm pooling's source.
+///
+/// Each position of a window gets the window's gradient times source / norm, and 0 where the norm
+/// is 0. Overlapping windows add up. The result has the source's size.
+///
+/// Apple: MPSCNNPoolingL2NormGradientNode.
+class PoolingL2NormGradientNode : public FilterNode {
+ public:
+  PoolingL2NormGradientNode(const ImageNode& source_gradient, const ImageNode& source_image,
+                            const ImageNode& result_image,
+                            const PoolingL2NormGradientNodeOptions& options)
+      : FilterNode("PoolingL2NormGradientNode", detail::Images{source_gradient, source_image, result_image},
+                   detail::Attributes()
+                       .set("kernel_width", options.kernel_width)
+                       .set("kernel_height", options.kernel_height)
+                       .set("stride_in_pixels_x", options.stride_in_pixels_x)
+                       .set("stride_in_pixels_y", options.stride_in_pixels_y).map()) {
+    if (!options.label.empty()) set_label(options.label);
+    if (options.padding_policy) set_padding_policy(*options.padding_policy);
+  }
+};
+
+/// Options of DilatedPoolingMaxNode.
+struct DilatedPoolingMaxNodeOptions {
+  /// Columns of the window. Required.
+  std::optional<std::int64_t> kernel_width = std::nullopt;
+  /// Rows of the window. Default: kernel_width.
+  std::optional<std::int64_t> kernel_height = std::nullopt;
+  /// Columns from window to window. Default: kernel_width.
+  std::optional<std::int64_t> stride_in_pixels_x = std::nullopt;
+  /// Rows from window to window. Default: kernel_height.
+  std::optional<std::int64_t> stride_in_pixels_y = std::nullopt;
+  /// Columns from one position of the window to the next. Default: kernel_width.
+  std::optional<std::int64_t> dilation_rate_x = std::nullopt;
+  /// Rows from one position of the window to the next. Default: kernel_height.
+  std::optional<std::int64_t> dilation_rate_y = std::nullopt;
+  /// CLAMP: the window shrinks to the image; ZERO: zeros outside take part.
+  ImageEdgeMode edge_mode = ImageEdgeMode::CLAMP;
+  /// How the result is sized and placed.
+  std::optional<PaddingPolicy> padding_policy = std::nullopt;
+  /// Name for errors, plans and timelines; empty: a name is made.
+  std::string label = {};
+};
+
+/// The largest value of each window with gaps.
+///
+/// PoolingMaxNode with gaps in its windows: result[n, y, x, c] = the largest source[n, y * stride
+/// - pad + i * dilation_rate_y, x * stride - pad + j * dilation_rate_x, c] over i < kernel_height,
+/// j < kernel_width. Edge modes as PoolingMaxNode's. The padding policy sees windows of (kernel -
+/// 1) * dilation + 1 rows or columns.
+///
+/// As with Apple's filterSize:, everything that is not given follows from the width:
+/// `DilatedPoolingMaxNode(source, 2)` has windows of 2 x 2, strides of 2 and dilation rates of 2.
+///
+/// Apple: MPSCNNDilatedPoolingMaxNode.
+class DilatedPoolingMaxNode : public FilterNode {
+ public:
+  DilatedPoolingMaxNode(const ImageNode& source, const DilatedPoolingMaxNodeOptions& options)
+      : FilterNode("DilatedPoolingMaxNode", detail::Images{source},
+                   detail::Attributes()
+                       .set("kernel_width", options.kernel_width)
+                       .set("kernel_height", options.kernel_height)
+                       .set("stride_in_pixels_x", options.stride_in_pixels_x)
+                       .set("stride_in_pixels_y", options.stride_in_pixels_y)
+                       .set("dilation_rate_x", options.dilation_rate_x)
+                       .set("dilation_rate_y", options.dilation_rate_y)
+                       .set("edge_mode", options.edge_mode).map()) {
+    if (!options.label.empty()) set_label(options.label);
+    if (options.padding_policy) set_padding_policy(*options.padding_policy);
+  }
+
+  DilatedPoolingMaxNode(const ImageNode& source, std::int64_t kernel_width)
+      : DilatedPoolingMaxNode(source,
+                              DilatedPoolingMaxNodeOptions{.kernel_width = kernel_width}) {}
+};
+
+/// Options of DilatedPoolingMaxGradientNode.
+struct DilatedPoolingMaxGradientNodeOptions {
+  /// Columns of the window. Required.
+  std::optional<std::int64_t> kernel_width = std::nullopt;
+  /// Rows of the window. Default: kernel_width.
+  std::optional<std::int64_t> kernel_height = std::nullopt;
+  /// Columns from window to window. Default: kernel_width.
+  std::optional<std::int64_t> stride_in_pixels_x = std::nullopt;
+  /// Rows from window to window. Default: kernel_height.
+  std::optional<std::int64_t> stride_in_pixels_y = std::nullopt;
+  /// Columns from one position of the window to the next. Default: kernel_width.
+  std::optional<std::int64_t> dilation_rate_x = std::nullopt;
+  /// Rows from one position of the window to the next. Default: kernel_height.
+  std::optional<std::int64_t> dilation_rate_y = std::nullopt;
+  /// CLAMP: the window shrinks to the image; ZERO: zeros outside take part.
+  ImageEdgeMode edge_mode = ImageEdgeMode::CLAMP;
+  /// How the result is sized and placed.
+  std::optional<PaddingPolicy> padding_policy = std::nullopt;
+  /// Name for errors, plans and timelines; empty: a name is made.
+  std::string label = {};
+};
+
+/// Gradient of a dilated max pooling's source.
+///
+/// Each gradient goes to the position of its window's largest value; of equal ones to the first in
+/// row order. Overlapping windows add up. The result has the source's size.
+///
+/// Apple: MPSCNNDilatedPoolingMaxGradientNode.
+class DilatedPoolingMaxGradientNode : public FilterNode {
+ public:
+  DilatedPoolingMaxGradientNode(const ImageNode& source_gradient, const ImageNode& source_image,
+                                const ImageNode& result_image,
+                                const DilatedPoolingMaxGradientNodeOptions& options)
+      : FilterNode("DilatedPoolingMaxGradientNode", detail::Images{source_gradient, source_image, result_image},
+                   detail::Attributes()
+                       .set("kernel_width", options.kernel_width)
+                       .set("kernel_height", options.kernel_height)
+                       .set("stride_in_pixels_x", options.stride_in_pixels_x)
+                       .set("stride_in_pixels_y", options.stride_in_pixels_y)
+                       .set("dilation_rate_x", options.dilation_rate_x)
+                       .set("dilation_rate_y", options.dilation_rate_y)
                        .set("edge_mode", options.edge_mode).map()) {
     if (!options.label.empty()) set_label(options.label);
     if (options.padding_policy) set_padding_policy(*options.padding_policy);
@@ -682,6 +1023,164 @@ class ConcatenationGradientNode : public FilterNode {
   }
 };
 
+/// Options of BatchNormalizationNode.
+struct BatchNormalizationNodeOptions {
+  /// Which statistics are used.
+  BatchNormalizationFlags flags = BatchNormalizationFlags::DEFAULT;
+  /// Name for errors, plans and timelines; empty: a name is made.
+  std::string label = {};
+};
+
+/// Normalises each feature channel over the batch, with a trainable scale and shift.
+///
+/// result = gamma[c] * (source - mean[c]) / sqrt(variance[c] + epsilon) + beta[c] for each feature
+/// channel c; of the source's size. The variance is that of the population: divided by N * H * W.
+///
+/// **Which statistics**: by default those of the batch where the graph holds the node's gradient
+/// node (Apple: where its state is consumed), the data source's stored ones elsewhere.
+/// CALCULATE_STATISTICS_ALWAYS and CALCULATE_STATISTICS_NEVER say otherwise; a gradient through
+/// stored statistics takes them as constants.
+///
+/// **Training**: the gradient node computes the gradients of source, gamma and beta; their
+/// optimizer runs right after. Where the statistics of the batch are used, the data source is
+/// trainable and the training style is not UPDATE_DEVICE_NONE, the running statistics move on at
+/// the end of the run, on the device, with or without an optimizer: mean = momentum * mean + (1 -
+/// momentum) * mean of the batch, the variance alike.
+///
+/// epsilon is the data source's; Apple's default is FLT_MIN. A following ReLU or ReLUN is fused.
+///
+/// Apple: MPSCNNBatchNormalizationNode.
+class BatchNormalizationNode : public FilterNode {
+ public:
+  BatchNormalizationNode(const ImageNode& source,
+                         std::shared_ptr<BatchNormalizationDataSource> weights,
+                         const BatchNormalizationNodeOptions& options = {})
+      : FilterNode("BatchNormalizationNode", detail::Images{source},
+                   detail::Attributes()
+                       .set("flags", options.flags).map(), std::move(weights)) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+};
+
+/// Options of BatchNormalizationGradientNode.
+struct BatchNormalizationGradientNodeOptions {
+  /// Which statistics are used.
+  BatchNormalizationFlags flags = BatchNormalizationFlags::DEFAULT;
+  /// Name for errors, plans and timelines; empty: a name is made.
+  std::string label = {};
+};
+
+/// Gradients of a batch normalisation's source, scale and shift.
+///
+/// With g the source_gradient, x^ the normalised source and means over the batch's N * H * W
+/// values of a channel: result = gamma / sqrt(variance + epsilon) * (g - mean(g) - x^ * mean(g *
+/// x^)); through stored statistics gamma / sqrt(variance + epsilon) * g. gamma's gradient is the
+/// sum of g * x^, beta's that of g.
+///
+/// A gradient node belongs to the forward nodes that have its data source and its source_image,
+/// and shares their statistics.
+///
+/// Apple: MPSCNNBatchNormalizationGradientNode.
+class BatchNormalizationGradientNode : public FilterNode {
+ public:
+  BatchNormalizationGradientNode(const ImageNode& source_gradient, const ImageNode& source_image,
+                                 std::shared_ptr<BatchNormalizationDataSource> weights,
+                                 const BatchNormalizationGradientNodeOptions& options = {})
+      : FilterNode("BatchNormalizationGradientNode", detail::Images{source_gradient, source_image},
+                   detail::Attributes()
+                       .set("flags", options.flags).map(), std::move(weights)) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+};
+
+/// Options of SoftMaxNode.
+struct SoftMaxNodeOptions {
+  /// Name for errors, plans and timelines; empty: a name is made.
+  std::string label = {};
+};
+
+/// Softmax over the feature channels of each pixel.
+///
+/// result[c] = exp(source[c]) / sum over k of exp(source[k]), of the source's size. The largest
+/// channel is subtracted first, so that nothing overflows. One channel gives 1.
+///
+/// Apple: MPSCNNSoftMaxNode.
+class SoftMaxNode : public FilterNode {
+ public:
+  explicit SoftMaxNode(const ImageNode& source, const SoftMaxNodeOptions& options = {})
+      : FilterNode("SoftMaxNode", detail::Images{source},
+                   detail::Attributes().map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+};
+
+/// Options of SoftMaxGradientNode.
+struct SoftMaxGradientNodeOptions {
+  /// Name for errors, plans and timelines; empty: a name is made.
+  std::string label = {};
+};
+
+/// Gradient of a softmax's source.
+///
+/// With s the softmax's result and g the source_gradient: result[c] = s[c] * (g[c] - sum over k of
+/// g[k] * s[k]).
+///
+/// Apple: MPSCNNSoftMaxGradientNode.
+class SoftMaxGradientNode : public FilterNode {
+ public:
+  SoftMaxGradientNode(const ImageNode& source_gradient, const ImageNode& source_image,
+                      const ImageNode& result_image,
+                      const SoftMaxGradientNodeOptions& options = {})
+      : FilterNode("SoftMaxGradientNode", detail::Images{source_gradient, source_image, result_image},
+                   detail::Attributes().map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+};
+
+/// Options of LogSoftMaxNode.
+struct LogSoftMaxNodeOptions {
+  /// Name for errors, plans and timelines; empty: a name is made.
+  std::string label = {};
+};
+
+/// Logarithm of the softmax over the feature channels.
+///
+/// result[c] = source[c] - ln(sum over k of exp(source[k])), of the source's size; computed
+/// without overflow.
+///
+/// Apple: MPSCNNLogSoftMaxNode.
+class LogSoftMaxNode : public FilterNode {
+ public:
+  explicit LogSoftMaxNode(const ImageNode& source, const LogSoftMaxNodeOptions& options = {})
+      : FilterNode("LogSoftMaxNode", detail::Images{source},
+                   detail::Attributes().map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+};
+
+/// Options of LogSoftMaxGradientNode.
+struct LogSoftMaxGradientNodeOptions {
+  /// Name for errors, plans and timelines; empty: a name is made.
+  std::string label = {};
+};
+
+/// Gradient of a logarithmic softmax's source.
+///
+/// With y the forward node's result and g the source_gradient: result[c] = g[c] - exp(y[c]) * sum
+/// over k of g[k].
+///
+/// Apple: MPSCNNLogSoftMaxGradientNode.
+class LogSoftMaxGradientNode : public FilterNode {
+ public:
+  LogSoftMaxGradientNode(const ImageNode& source_gradient, const ImageNode& source_image,
+                         const ImageNode& result_image,
+                         const LogSoftMaxGradientNodeOptions& options = {})
+      : FilterNode("LogSoftMaxGradientNode", detail::Images{source_gradient, source_image, result_image},
+                   detail::Attributes().map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+};
+
 /// Options of ForwardLossNode.
 struct ForwardLossNodeOptions {
   /// Factor of each element's loss, of the predictions' size.
@@ -696,12 +1195,36 @@ struct ForwardLossNodeOptions {
 /// element's loss is weight * w * f(y, t):
 ///
 /// - MEAN_ABSOLUTE_ERROR f = |y - t|, derivative sign(y - t), 0 where they are equal;
-/// - MEAN_SQUARED_ERROR f = (y - t)^2, derivative 2 * (y - t).
+/// - MEAN_SQUARED_ERROR f = (y - t)^2, derivative 2 * (y - t);
+/// - SOFT_MAX_CROSS_ENTROPY f = -s * ln softmax(y) over the feature channels, derivative
+///   softmax(y) - s, with s = t * (1 - label_smoothing) + label_smoothing / number_of_classes;
+/// - SIGMOID_CROSS_ENTROPY f = max(y, 0) - y * s + ln(1 + exp(-|y|)), derivative sigmoid(y) - s,
+///   with s = t * (1 - label_smoothing) + label_smoothing / 2;
+/// - CATEGORICAL_CROSS_ENTROPY f = -t * ln y, derivative -t / y;
+/// - HINGE f = max(1 - (2 t - 1) * y, 0) for labels 0 and 1, derivative 1 - 2 t where f is above
+///   0, else 0;
+/// - HUBER f = d^2 / 2 for |d| <= delta, else delta * (|d| - delta / 2), with d = y - t;
+///   derivative d, limited to -delta and delta;
+/// - COSINE_DISTANCE weight * (1 - sum of y * t over the image), derivative -t; with reduction SUM
+///   and without a weights image only;
+/// - LOG f = -t * ln(y + epsilon) - (1 - t) * ln(1 - y + epsilon);
+/// - KULLBACK_LEIBLER_DIVERGENCE f = t * (ln t - y), y being logarithms of probabilities;
+///   derivative -t.
 ///
-/// Other loss types are refused with UnsupportedError.
+/// What has the factor t is 0 where t is 0, whatever y is.
 ///
-/// **Result size**: with reduction NONE that of the predictions; with SUM and MEAN (the default)
-/// one value an image, (N, 1, 1, 1). MEAN divides by H * W * C.
+/// **Result size**: with reduction NONE that of the predictions; else one value an image, (N, 1,
+/// 1, 1). MEAN (the default) divides by H * W * C, for the softmax cross entropy by H * W.
+/// SUM_BY_NON_ZERO_WEIGHTS divides by how many weights are not zero (for the softmax cross
+/// entropy: that over C), and is 0 where all are; without a weights image it is MEAN.
+/// reduce_across_batch sums over the images too, and the divisors count all of them: the result
+/// stands in image 0, zeros in the others.
+///
+/// **Where Apple's headers contradict themselves**: the hinge's printed value has t where its
+/// printed derivative has 2 t - 1: the latter is taken. Huber's inner branch is printed with y for
+/// y - t and its outer derivative without the sign; the Kullback-Leibler derivative is printed as
+/// -t / y. Here every derivative is that of the value. The softmax cross entropy's derivative is
+/// Apple's, which is the true one where the labels of a pixel add up to 1 and have one weight.
 ///
 /// **The gradient ignores the reduction**, as Apple's does: MEAN does not divide it. For the
 /// gradient of the mean over a batch set weight = 1 / (N * H * W * C).
@@ -733,9 +1256,9 @@ struct LossGradientNodeOptions {
 
 /// Gradient of a loss's predictions or labels.
 ///
-/// result = source_gradient * weight * w * f'(y, t), for labels with the opposite sign; of the
-/// predictions' size. source_gradient has the loss's size, or one value an image that is
-/// broadcast.
+/// result = source_gradient * weight * w * f'(y, t), of the predictions' size; for labels f is
+/// differentiated with respect to t. source_gradient has the loss's size, or one value an image
+/// that is broadcast.
 ///
 /// Apple: MPSNNLossGradientNode.
 class LossGradientNode : public FilterNode {

@@ -135,6 +135,16 @@ class RegularizationType(enum.IntEnum):
     L1 = 1
     L2 = 2
 
+class BatchNormalizationFlags(enum.IntEnum):
+    """Which statistics a batch normalisation uses. Apple: MPSCNNBatchNormalizationFlags.
+
+    DEFAULT: those of the batch where the graph holds its gradient node, the stored ones elsewhere.
+    """
+
+    DEFAULT = 0
+    CALCULATE_STATISTICS_ALWAYS = 1
+    CALCULATE_STATISTICS_NEVER = 2
+
 class TrainingStyle(enum.IntEnum):
     """When weights are updated from their gradients. Apple: MPSNNTrainingStyle."""
 
@@ -578,7 +588,7 @@ class DataSource:
         """The descriptor's fields by name."""
     @property
     def parameters(self) -> dict[str, tuple[int, ...]]:
-        """Shapes of the trainable arrays by name."""
+        """Shapes of its arrays by name."""
     def initial(self, parameter: str) -> npt.NDArray[np.float32]:
         """The values that a device starts from; `Device.read_parameter` has the latest ones.
 
@@ -639,6 +649,58 @@ class ConvolutionDataSource(DataSource):
     @property
     def bias_terms(self) -> npt.NDArray[np.float32] | None:
         """Initial bias, a new array (out), or None."""
+
+class NormalizationDataSource(DataSource):
+    """Base of the normalisations' data sources: a scale gamma and a shift beta for each channel."""
+
+    @property
+    def number_of_feature_channels(self) -> int:
+        """Feature channels of the images that are normalised."""
+    @property
+    def epsilon(self) -> float:
+        """Added to the variance, inside of the root."""
+
+class BatchNormalizationDataSource(NormalizationDataSource):
+    """Parameters of a batch normalisation. Apple: MPSCNNBatchNormalizationDataSource.
+
+    gamma and beta are updated by the optimizer; the running mean and variance move on where a graph
+    trains: average = momentum · average + (1 - momentum) · of the batch, the variance being the batch's
+    own (divided by the count). `Device.read_parameter` reads all four.
+
+    Args:
+        number_of_feature_channels: Feature channels of the images that are normalised.
+        gamma: Scale, float32 array (channels); None: 1.
+        beta: Shift, float32 array (channels); None: 0.
+        mean: Running mean, float32 array (channels); None: 0.
+        variance: Running variance, float32 array (channels); None: 1.
+        epsilon: Added to the variance, inside of the root. The default is Apple's, the smallest normal
+            float32; most nets are trained with 1e-5 or 1e-3.
+        momentum: Share of the running statistics that one step keeps (PyTorch names the rest: its 0.1
+            is 0.9 here).
+        label: Name for errors, plans and archives.
+        optimizer: Updates gamma and beta where the node is trained; None: they stay.
+
+    Raises:
+        InvalidArgumentError: A number is out of range, or an array has another shape.
+        ArgumentTypeError: An array is not of float32.
+    """
+
+    def __init__(
+        self,
+        number_of_feature_channels: typing.SupportsInt | typing.SupportsIndex,
+        *,
+        gamma: npt.ArrayLike | None = None,
+        beta: npt.ArrayLike | None = None,
+        mean: npt.ArrayLike | None = None,
+        variance: npt.ArrayLike | None = None,
+        epsilon: typing.SupportsFloat | typing.SupportsIndex = 1.1754943508222875e-38,
+        momentum: typing.SupportsFloat | typing.SupportsIndex = 0.9,
+        label: str = "",
+        optimizer: Optimizer | None = None,
+    ) -> None: ...
+    @property
+    def momentum(self) -> float:
+        """Share of the running statistics that one step keeps."""
 
 class FilterNode:
     """One filter of a graph. Apple: MPSNNFilterNode.

@@ -9,6 +9,8 @@ from typing import cast
 
 from mpsnn import _core
 from mpsnn._core import (
+    BatchNormalizationDataSource,
+    BatchNormalizationFlags,
     ConvolutionDataSource,
     FilterNode,
     ImageEdgeMode,
@@ -23,19 +25,33 @@ from mpsnn._core import (
 __all__ = [
     "AdditionGradientNode",
     "AdditionNode",
+    "BatchNormalizationGradientNode",
+    "BatchNormalizationNode",
     "ConcatenationGradientNode",
     "ConcatenationNode",
     "ConvolutionGradientNode",
     "ConvolutionNode",
+    "DilatedPoolingMaxGradientNode",
+    "DilatedPoolingMaxNode",
     "ForwardLossNode",
+    "FullyConnectedGradientNode",
+    "FullyConnectedNode",
     "InitialGradientNode",
+    "LogSoftMaxGradientNode",
+    "LogSoftMaxNode",
     "LossGradientNode",
     "NeuronGradientNode",
     "NeuronPReLUNode",
     "NeuronReLUNNode",
     "NeuronReLUNode",
+    "PoolingAverageGradientNode",
+    "PoolingAverageNode",
+    "PoolingL2NormGradientNode",
+    "PoolingL2NormNode",
     "PoolingMaxGradientNode",
     "PoolingMaxNode",
+    "SoftMaxGradientNode",
+    "SoftMaxNode",
     "SubtractionGradientNode",
     "SubtractionNode",
     "UpsamplingBilinearGradientNode",
@@ -180,6 +196,85 @@ class ConvolutionGradientNode(FilterNode):
     def edge_mode(self) -> ImageEdgeMode:
         """What is read outside of the source."""
         return ImageEdgeMode(cast("int", self.attributes["edge_mode"]))
+
+
+class FullyConnectedNode(FilterNode):
+    """Connects every value of an image with every feature channel of the result.
+
+    result[n, 0, 0, o] = bias[o] + sum over y, x, c of weights[o, y, x, c] * source[n, y, x, c]: a
+    convolution whose window is the whole source. The source has the descriptor's kernel_height,
+    kernel_width and input_feature_channels; the result is (N, 1, 1, output_feature_channels).
+    Strides, dilation and groups of the descriptor must be 1; its fused neuron (NONE, RELU or
+    RELUN) is applied to the result.
+
+    **Training**: as ConvolutionNode's.
+
+    Apple: MPSCNNFullyConnectedNode.
+
+    Args:
+        source: Image of the size of the weights' window.
+        weights: The data source.
+        label: Name for errors, plans and timelines; empty: a name is made.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+        UnsupportedError: A value is not supported yet.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        source: ImageNode | FilterNode,
+        weights: ConvolutionDataSource,
+        *,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            "FullyConnectedNode",
+            [source],
+            {},
+            weights,
+            label=label,
+        )
+
+
+class FullyConnectedGradientNode(FilterNode):
+    """Gradients of a fully connected layer's source, weights and bias.
+
+    Result: the gradient of the forward node's source image, of that image's size. Weights and
+    bias are updated as by ConvolutionGradientNode.
+
+    Apple: MPSCNNFullyConnectedGradientNode.
+
+    Args:
+        source_gradient: Gradient of the layer's result.
+        source_image: The layer's source.
+        weights: The data source.
+        label: Name for errors, plans and timelines; empty: a name is made.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+        UnsupportedError: A value is not supported yet.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        source_gradient: ImageNode | FilterNode,
+        source_image: ImageNode | FilterNode,
+        weights: ConvolutionDataSource,
+        *,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            "FullyConnectedGradientNode",
+            [source_gradient, source_image],
+            {},
+            weights,
+            label=label,
+        )
 
 
 class NeuronReLUNode(FilterNode):
@@ -552,6 +647,553 @@ class PoolingMaxGradientNode(FilterNode):
     def stride_in_pixels_y(self) -> int:
         """Rows from window to window."""
         return cast("int", self.attributes["stride_in_pixels_y"])
+
+    @property
+    def edge_mode(self) -> ImageEdgeMode:
+        """CLAMP: the window shrinks to the image; ZERO: zeros outside take part."""
+        return ImageEdgeMode(cast("int", self.attributes["edge_mode"]))
+
+
+class PoolingAverageNode(FilterNode):
+    """The mean of each window.
+
+    result[n, y, x, c] = the sum of source[n, y * stride - pad + i, x * stride - pad + j, c] over
+    the positions of the window that lie in the image, divided by
+    - edge mode ZERO: kernel_height * kernel_width, always;
+    - edge mode CLAMP, the default: the positions that lie in the image, or in a border of
+      zero_pad_size_y rows and zero_pad_size_x columns of zeros around it. A window wholly outside
+      gives 0.
+
+    With the padding method's EXCLUDE_EDGES the border is the padding itself (as many rows on each
+    side as the policy puts before the image) and what lies beyond does not count: Caffe's
+    average. edge_mode and zero_pad_size are then not used.
+
+    **Global average pooling**: kernel_width and kernel_height of the image's size,
+    SIZE_VALID_ONLY.
+
+    **Result size** by the padding policy, as ConvolutionNode's; the default, SIZE_SAME, gives
+    ceil(n / stride).
+
+    Apple: MPSCNNPoolingAverageNode.
+
+    Args:
+        source: Any image.
+        kernel_width: Columns of the window.
+        kernel_height: Rows of the window. None: as `kernel_width`.
+        stride_in_pixels_x: Columns from window to window. None: as `kernel_width`.
+        stride_in_pixels_y: Rows from window to window. None: as `kernel_height`.
+        edge_mode: CLAMP: divided by positions in image and border; ZERO: by the window's area.
+        zero_pad_size_x: Columns of zeros on each side that count with CLAMP.
+        zero_pad_size_y: Rows of zeros on each side that count with CLAMP.
+        label: Name for errors, plans and timelines; empty: a name is made.
+        padding_policy: How the result is sized and placed; None: the default.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+        UnsupportedError: A value is not supported yet.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        source: ImageNode | FilterNode,
+        kernel_width: int,
+        kernel_height: int | None = None,
+        stride_in_pixels_x: int | None = None,
+        stride_in_pixels_y: int | None = None,
+        edge_mode: ImageEdgeMode = ImageEdgeMode.CLAMP,
+        zero_pad_size_x: int = 0,
+        zero_pad_size_y: int = 0,
+        *,
+        label: str = "",
+        padding_policy: PaddingPolicy | None = None,
+    ) -> None:
+        super().__init__(
+            "PoolingAverageNode",
+            [source],
+            _given(
+                kernel_width=kernel_width,
+                kernel_height=kernel_height,
+                stride_in_pixels_x=stride_in_pixels_x,
+                stride_in_pixels_y=stride_in_pixels_y,
+                edge_mode=edge_mode,
+                zero_pad_size_x=zero_pad_size_x,
+                zero_pad_size_y=zero_pad_size_y,
+            ),
+            label=label,
+            padding_policy=padding_policy,
+        )
+
+    @property
+    def kernel_width(self) -> int:
+        """Columns of the window."""
+        return cast("int", self.attributes["kernel_width"])
+
+    @property
+    def kernel_height(self) -> int:
+        """Rows of the window."""
+        return cast("int", self.attributes["kernel_height"])
+
+    @property
+    def stride_in_pixels_x(self) -> int:
+        """Columns from window to window."""
+        return cast("int", self.attributes["stride_in_pixels_x"])
+
+    @property
+    def stride_in_pixels_y(self) -> int:
+        """Rows from window to window."""
+        return cast("int", self.attributes["stride_in_pixels_y"])
+
+    @property
+    def edge_mode(self) -> ImageEdgeMode:
+        """CLAMP: divided by positions in image and border; ZERO: by the window's area."""
+        return ImageEdgeMode(cast("int", self.attributes["edge_mode"]))
+
+    @property
+    def zero_pad_size_x(self) -> int:
+        """Columns of zeros on each side that count with CLAMP."""
+        return cast("int", self.attributes["zero_pad_size_x"])
+
+    @property
+    def zero_pad_size_y(self) -> int:
+        """Rows of zeros on each side that count with CLAMP."""
+        return cast("int", self.attributes["zero_pad_size_y"])
+
+
+class PoolingAverageGradientNode(FilterNode):
+    """Gradient of an average pooling's source.
+
+    Each position of a window gets the window's gradient, divided by what the forward node divided
+    by. Overlapping windows add up. The result has the source's size.
+
+    Apple: MPSCNNPoolingAverageGradientNode.
+
+    Args:
+        source_gradient: Gradient of the pooling's result.
+        source_image: The pooling's source; only its size is used.
+        kernel_width: Columns of the window.
+        kernel_height: Rows of the window. None: as `kernel_width`.
+        stride_in_pixels_x: Columns from window to window. None: as `kernel_width`.
+        stride_in_pixels_y: Rows from window to window. None: as `kernel_height`.
+        edge_mode: CLAMP: divided by positions in image and border; ZERO: by the window's area.
+        zero_pad_size_x: Columns of zeros on each side that count with CLAMP.
+        zero_pad_size_y: Rows of zeros on each side that count with CLAMP.
+        label: Name for errors, plans and timelines; empty: a name is made.
+        padding_policy: How the result is sized and placed; None: the default.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+        UnsupportedError: A value is not supported yet.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        source_gradient: ImageNode | FilterNode,
+        source_image: ImageNode | FilterNode,
+        kernel_width: int,
+        kernel_height: int | None = None,
+        stride_in_pixels_x: int | None = None,
+        stride_in_pixels_y: int | None = None,
+        edge_mode: ImageEdgeMode = ImageEdgeMode.CLAMP,
+        zero_pad_size_x: int = 0,
+        zero_pad_size_y: int = 0,
+        *,
+        label: str = "",
+        padding_policy: PaddingPolicy | None = None,
+    ) -> None:
+        super().__init__(
+            "PoolingAverageGradientNode",
+            [source_gradient, source_image],
+            _given(
+                kernel_width=kernel_width,
+                kernel_height=kernel_height,
+                stride_in_pixels_x=stride_in_pixels_x,
+                stride_in_pixels_y=stride_in_pixels_y,
+                edge_mode=edge_mode,
+                zero_pad_size_x=zero_pad_size_x,
+                zero_pad_size_y=zero_pad_size_y,
+            ),
+            label=label,
+            padding_policy=padding_policy,
+        )
+
+    @property
+    def kernel_width(self) -> int:
+        """Columns of the window."""
+        return cast("int", self.attributes["kernel_width"])
+
+    @property
+    def kernel_height(self) -> int:
+        """Rows of the window."""
+        return cast("int", self.attributes["kernel_height"])
+
+    @property
+    def stride_in_pixels_x(self) -> int:
+        """Columns from window to window."""
+        return cast("int", self.attributes["stride_in_pixels_x"])
+
+    @property
+    def stride_in_pixels_y(self) -> int:
+        """Rows from window to window."""
+        return cast("int", self.attributes["stride_in_pixels_y"])
+
+    @property
+    def edge_mode(self) -> ImageEdgeMode:
+        """CLAMP: divided by positions in image and border; ZERO: by the window's area."""
+        return ImageEdgeMode(cast("int", self.attributes["edge_mode"]))
+
+    @property
+    def zero_pad_size_x(self) -> int:
+        """Columns of zeros on each side that count with CLAMP."""
+        return cast("int", self.attributes["zero_pad_size_x"])
+
+    @property
+    def zero_pad_size_y(self) -> int:
+        """Rows of zeros on each side that count with CLAMP."""
+        return cast("int", self.attributes["zero_pad_size_y"])
+
+
+class PoolingL2NormNode(FilterNode):
+    """The Euclidean norm of each window.
+
+    result[n, y, x, c] = sqrt(sum of source[n, y * stride - pad + i, x * stride - pad + j, c] ^ 2
+    over the window). Positions outside of the image add nothing; Apple's edge modes do not differ
+    here.
+
+    **Result size** by the padding policy, as ConvolutionNode's; the default, SIZE_SAME, gives
+    ceil(n / stride).
+
+    Apple: MPSCNNPoolingL2NormNode.
+
+    Args:
+        source: Any image.
+        kernel_width: Columns of the window.
+        kernel_height: Rows of the window. None: as `kernel_width`.
+        stride_in_pixels_x: Columns from window to window. None: as `kernel_width`.
+        stride_in_pixels_y: Rows from window to window. None: as `kernel_height`.
+        label: Name for errors, plans and timelines; empty: a name is made.
+        padding_policy: How the result is sized and placed; None: the default.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+        UnsupportedError: A value is not supported yet.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        source: ImageNode | FilterNode,
+        kernel_width: int,
+        kernel_height: int | None = None,
+        stride_in_pixels_x: int | None = None,
+        stride_in_pixels_y: int | None = None,
+        *,
+        label: str = "",
+        padding_policy: PaddingPolicy | None = None,
+    ) -> None:
+        super().__init__(
+            "PoolingL2NormNode",
+            [source],
+            _given(
+                kernel_width=kernel_width,
+                kernel_height=kernel_height,
+                stride_in_pixels_x=stride_in_pixels_x,
+                stride_in_pixels_y=stride_in_pixels_y,
+            ),
+            label=label,
+            padding_policy=padding_policy,
+        )
+
+    @property
+    def kernel_width(self) -> int:
+        """Columns of the window."""
+        return cast("int", self.attributes["kernel_width"])
+
+    @property
+    def kernel_height(self) -> int:
+        """Rows of the window."""
+        return cast("int", self.attributes["kernel_height"])
+
+    @property
+    def stride_in_pixels_x(self) -> int:
+        """Columns from window to window."""
+        return cast("int", self.attributes["stride_in_pixels_x"])
+
+    @property
+    def stride_in_pixels_y(self) -> int:
+        """Rows from window to window."""
+        return cast("int", self.attributes["stride_in_pixels_y"])
+
+
+class PoolingL2NormGradientNode(FilterNode):
+    """Gradient of an L2-norm pooling's source.
+
+    Each position of a window gets the window's gradient times source / norm, and 0 where the norm
+    is 0. Overlapping windows add up. The result has the source's size.
+
+    Apple: MPSCNNPoolingL2NormGradientNode.
+
+    Args:
+        source_gradient: Gradient of the pooling's result.
+        source_image: The pooling's source.
+        result_image: The pooling's result.
+        kernel_width: Columns of the window.
+        kernel_height: Rows of the window. None: as `kernel_width`.
+        stride_in_pixels_x: Columns from window to window. None: as `kernel_width`.
+        stride_in_pixels_y: Rows from window to window. None: as `kernel_height`.
+        label: Name for errors, plans and timelines; empty: a name is made.
+        padding_policy: How the result is sized and placed; None: the default.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+        UnsupportedError: A value is not supported yet.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        source_gradient: ImageNode | FilterNode,
+        source_image: ImageNode | FilterNode,
+        result_image: ImageNode | FilterNode,
+        kernel_width: int,
+        kernel_height: int | None = None,
+        stride_in_pixels_x: int | None = None,
+        stride_in_pixels_y: int | None = None,
+        *,
+        label: str = "",
+        padding_policy: PaddingPolicy | None = None,
+    ) -> None:
+        super().__init__(
+            "PoolingL2NormGradientNode",
+            [source_gradient, source_image, result_image],
+            _given(
+                kernel_width=kernel_width,
+                kernel_height=kernel_height,
+                stride_in_pixels_x=stride_in_pixels_x,
+                stride_in_pixels_y=stride_in_pixels_y,
+            ),
+            label=label,
+            padding_policy=padding_policy,
+        )
+
+    @property
+    def kernel_width(self) -> int:
+        """Columns of the window."""
+        return cast("int", self.attributes["kernel_width"])
+
+    @property
+    def kernel_height(self) -> int:
+        """Rows of the window."""
+        return cast("int", self.attributes["kernel_height"])
+
+    @property
+    def stride_in_pixels_x(self) -> int:
+        """Columns from window to window."""
+        return cast("int", self.attributes["stride_in_pixels_x"])
+
+    @property
+    def stride_in_pixels_y(self) -> int:
+        """Rows from window to window."""
+        return cast("int", self.attributes["stride_in_pixels_y"])
+
+
+class DilatedPoolingMaxNode(FilterNode):
+    """The largest value of each window with gaps.
+
+    PoolingMaxNode with gaps in its windows: result[n, y, x, c] = the largest source[n, y * stride
+    - pad + i * dilation_rate_y, x * stride - pad + j * dilation_rate_x, c] over i <
+    kernel_height, j < kernel_width. Edge modes as PoolingMaxNode's. The padding policy sees
+    windows of (kernel - 1) * dilation + 1 rows or columns.
+
+    As with Apple's filterSize:, everything that is not given follows from the width:
+    `DilatedPoolingMaxNode(source, 2)` has windows of 2 x 2, strides of 2 and dilation rates of 2.
+
+    Apple: MPSCNNDilatedPoolingMaxNode.
+
+    Args:
+        source: Any image.
+        kernel_width: Columns of the window.
+        kernel_height: Rows of the window. None: as `kernel_width`.
+        stride_in_pixels_x: Columns from window to window. None: as `kernel_width`.
+        stride_in_pixels_y: Rows from window to window. None: as `kernel_height`.
+        dilation_rate_x: Columns from one position of the window to the next. None: as
+            `kernel_width`.
+        dilation_rate_y: Rows from one position of the window to the next. None: as
+            `kernel_height`.
+        edge_mode: CLAMP: the window shrinks to the image; ZERO: zeros outside take part.
+        label: Name for errors, plans and timelines; empty: a name is made.
+        padding_policy: How the result is sized and placed; None: the default.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+        UnsupportedError: A value is not supported yet.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        source: ImageNode | FilterNode,
+        kernel_width: int,
+        kernel_height: int | None = None,
+        stride_in_pixels_x: int | None = None,
+        stride_in_pixels_y: int | None = None,
+        dilation_rate_x: int | None = None,
+        dilation_rate_y: int | None = None,
+        edge_mode: ImageEdgeMode = ImageEdgeMode.CLAMP,
+        *,
+        label: str = "",
+        padding_policy: PaddingPolicy | None = None,
+    ) -> None:
+        super().__init__(
+            "DilatedPoolingMaxNode",
+            [source],
+            _given(
+                kernel_width=kernel_width,
+                kernel_height=kernel_height,
+                stride_in_pixels_x=stride_in_pixels_x,
+                stride_in_pixels_y=stride_in_pixels_y,
+                dilation_rate_x=dilation_rate_x,
+                dilation_rate_y=dilation_rate_y,
+                edge_mode=edge_mode,
+            ),
+            label=label,
+            padding_policy=padding_policy,
+        )
+
+    @property
+    def kernel_width(self) -> int:
+        """Columns of the window."""
+        return cast("int", self.attributes["kernel_width"])
+
+    @property
+    def kernel_height(self) -> int:
+        """Rows of the window."""
+        return cast("int", self.attributes["kernel_height"])
+
+    @property
+    def stride_in_pixels_x(self) -> int:
+        """Columns from window to window."""
+        return cast("int", self.attributes["stride_in_pixels_x"])
+
+    @property
+    def stride_in_pixels_y(self) -> int:
+        """Rows from window to window."""
+        return cast("int", self.attributes["stride_in_pixels_y"])
+
+    @property
+    def dilation_rate_x(self) -> int:
+        """Columns from one position of the window to the next."""
+        return cast("int", self.attributes["dilation_rate_x"])
+
+    @property
+    def dilation_rate_y(self) -> int:
+        """Rows from one position of the window to the next."""
+        return cast("int", self.attributes["dilation_rate_y"])
+
+    @property
+    def edge_mode(self) -> ImageEdgeMode:
+        """CLAMP: the window shrinks to the image; ZERO: zeros outside take part."""
+        return ImageEdgeMode(cast("int", self.attributes["edge_mode"]))
+
+
+class DilatedPoolingMaxGradientNode(FilterNode):
+    """Gradient of a dilated max pooling's source.
+
+    Each gradient goes to the position of its window's largest value; of equal ones to the first
+    in row order. Overlapping windows add up. The result has the source's size.
+
+    Apple: MPSCNNDilatedPoolingMaxGradientNode.
+
+    Args:
+        source_gradient: Gradient of the pooling's result.
+        source_image: The pooling's source.
+        result_image: The pooling's result.
+        kernel_width: Columns of the window.
+        kernel_height: Rows of the window. None: as `kernel_width`.
+        stride_in_pixels_x: Columns from window to window. None: as `kernel_width`.
+        stride_in_pixels_y: Rows from window to window. None: as `kernel_height`.
+        dilation_rate_x: Columns from one position of the window to the next. None: as
+            `kernel_width`.
+        dilation_rate_y: Rows from one position of the window to the next. None: as
+            `kernel_height`.
+        edge_mode: CLAMP: the window shrinks to the image; ZERO: zeros outside take part.
+        label: Name for errors, plans and timelines; empty: a name is made.
+        padding_policy: How the result is sized and placed; None: the default.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+        UnsupportedError: A value is not supported yet.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        source_gradient: ImageNode | FilterNode,
+        source_image: ImageNode | FilterNode,
+        result_image: ImageNode | FilterNode,
+        kernel_width: int,
+        kernel_height: int | None = None,
+        stride_in_pixels_x: int | None = None,
+        stride_in_pixels_y: int | None = None,
+        dilation_rate_x: int | None = None,
+        dilation_rate_y: int | None = None,
+        edge_mode: ImageEdgeMode = ImageEdgeMode.CLAMP,
+        *,
+        label: str = "",
+        padding_policy: PaddingPolicy | None = None,
+    ) -> None:
+        super().__init__(
+            "DilatedPoolingMaxGradientNode",
+            [source_gradient, source_image, result_image],
+            _given(
+                kernel_width=kernel_width,
+                kernel_height=kernel_height,
+                stride_in_pixels_x=stride_in_pixels_x,
+                stride_in_pixels_y=stride_in_pixels_y,
+                dilation_rate_x=dilation_rate_x,
+                dilation_rate_y=dilation_rate_y,
+                edge_mode=edge_mode,
+            ),
+            label=label,
+            padding_policy=padding_policy,
+        )
+
+    @property
+    def kernel_width(self) -> int:
+        """Columns of the window."""
+        return cast("int", self.attributes["kernel_width"])
+
+    @property
+    def kernel_height(self) -> int:
+        """Rows of the window."""
+        return cast("int", self.attributes["kernel_height"])
+
+    @property
+    def stride_in_pixels_x(self) -> int:
+        """Columns from window to window."""
+        return cast("int", self.attributes["stride_in_pixels_x"])
+
+    @property
+    def stride_in_pixels_y(self) -> int:
+        """Rows from window to window."""
+        return cast("int", self.attributes["stride_in_pixels_y"])
+
+    @property
+    def dilation_rate_x(self) -> int:
+        """Columns from one position of the window to the next."""
+        return cast("int", self.attributes["dilation_rate_x"])
+
+    @property
+    def dilation_rate_y(self) -> int:
+        """Rows from one position of the window to the next."""
+        return cast("int", self.attributes["dilation_rate_y"])
 
     @property
     def edge_mode(self) -> ImageEdgeMode:
@@ -1146,6 +1788,253 @@ class ConcatenationGradientNode(FilterNode):
         return cast("int", self.attributes["source_index"])
 
 
+class BatchNormalizationNode(FilterNode):
+    """Normalises each feature channel over the batch, with a trainable scale and shift.
+
+    result = gamma[c] * (source - mean[c]) / sqrt(variance[c] + epsilon) + beta[c] for each
+    feature channel c; of the source's size. The variance is that of the population: divided by N
+    * H * W.
+
+    **Which statistics**: by default those of the batch where the graph holds the node's gradient
+    node (Apple: where its state is consumed), the data source's stored ones elsewhere.
+    CALCULATE_STATISTICS_ALWAYS and CALCULATE_STATISTICS_NEVER say otherwise; a gradient through
+    stored statistics takes them as constants.
+
+    **Training**: the gradient node computes the gradients of source, gamma and beta; their
+    optimizer runs right after. Where the statistics of the batch are used, the data source is
+    trainable and the training style is not UPDATE_DEVICE_NONE, the running statistics move on at
+    the end of the run, on the device, with or without an optimizer: mean = momentum * mean + (1 -
+    momentum) * mean of the batch, the variance alike.
+
+    epsilon is the data source's; Apple's default is FLT_MIN. A following ReLU or ReLUN is fused.
+
+    Apple: MPSCNNBatchNormalizationNode.
+
+    Args:
+        source: Image with the data source's feature channels.
+        weights: The data source.
+        flags: Which statistics are used.
+        label: Name for errors, plans and timelines; empty: a name is made.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+        UnsupportedError: A value is not supported yet.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        source: ImageNode | FilterNode,
+        weights: BatchNormalizationDataSource,
+        flags: BatchNormalizationFlags = BatchNormalizationFlags.DEFAULT,
+        *,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            "BatchNormalizationNode",
+            [source],
+            _given(flags=flags),
+            weights,
+            label=label,
+        )
+
+    @property
+    def flags(self) -> BatchNormalizationFlags:
+        """Which statistics are used."""
+        return BatchNormalizationFlags(cast("int", self.attributes["flags"]))
+
+
+class BatchNormalizationGradientNode(FilterNode):
+    """Gradients of a batch normalisation's source, scale and shift.
+
+    With g the source_gradient, x^ the normalised source and means over the batch's N * H * W
+    values of a channel: result = gamma / sqrt(variance + epsilon) * (g - mean(g) - x^ * mean(g *
+    x^)); through stored statistics gamma / sqrt(variance + epsilon) * g. gamma's gradient is the
+    sum of g * x^, beta's that of g.
+
+    A gradient node belongs to the forward nodes that have its data source and its source_image,
+    and shares their statistics.
+
+    Apple: MPSCNNBatchNormalizationGradientNode.
+
+    Args:
+        source_gradient: Gradient of the normalisation's result.
+        source_image: The normalisation's source.
+        weights: The data source.
+        flags: Which statistics are used.
+        label: Name for errors, plans and timelines; empty: a name is made.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+        UnsupportedError: A value is not supported yet.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        source_gradient: ImageNode | FilterNode,
+        source_image: ImageNode | FilterNode,
+        weights: BatchNormalizationDataSource,
+        flags: BatchNormalizationFlags = BatchNormalizationFlags.DEFAULT,
+        *,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            "BatchNormalizationGradientNode",
+            [source_gradient, source_image],
+            _given(flags=flags),
+            weights,
+            label=label,
+        )
+
+    @property
+    def flags(self) -> BatchNormalizationFlags:
+        """Which statistics are used."""
+        return BatchNormalizationFlags(cast("int", self.attributes["flags"]))
+
+
+class SoftMaxNode(FilterNode):
+    """Softmax over the feature channels of each pixel.
+
+    result[c] = exp(source[c]) / sum over k of exp(source[k]), of the source's size. The largest
+    channel is subtracted first, so that nothing overflows. One channel gives 1.
+
+    Apple: MPSCNNSoftMaxNode.
+
+    Args:
+        source: Any image.
+        label: Name for errors, plans and timelines; empty: a name is made.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+        UnsupportedError: A value is not supported yet.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        source: ImageNode | FilterNode,
+        *,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            "SoftMaxNode",
+            [source],
+            {},
+            label=label,
+        )
+
+
+class SoftMaxGradientNode(FilterNode):
+    """Gradient of a softmax's source.
+
+    With s the softmax's result and g the source_gradient: result[c] = s[c] * (g[c] - sum over k
+    of g[k] * s[k]).
+
+    Apple: MPSCNNSoftMaxGradientNode.
+
+    Args:
+        source_gradient: Gradient of the forward node's result.
+        source_image: The forward node's source.
+        result_image: The forward node's result.
+        label: Name for errors, plans and timelines; empty: a name is made.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+        UnsupportedError: A value is not supported yet.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        source_gradient: ImageNode | FilterNode,
+        source_image: ImageNode | FilterNode,
+        result_image: ImageNode | FilterNode,
+        *,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            "SoftMaxGradientNode",
+            [source_gradient, source_image, result_image],
+            {},
+            label=label,
+        )
+
+
+class LogSoftMaxNode(FilterNode):
+    """Logarithm of the softmax over the feature channels.
+
+    result[c] = source[c] - ln(sum over k of exp(source[k])), of the source's size; computed
+    without overflow.
+
+    Apple: MPSCNNLogSoftMaxNode.
+
+    Args:
+        source: Any image.
+        label: Name for errors, plans and timelines; empty: a name is made.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+        UnsupportedError: A value is not supported yet.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        source: ImageNode | FilterNode,
+        *,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            "LogSoftMaxNode",
+            [source],
+            {},
+            label=label,
+        )
+
+
+class LogSoftMaxGradientNode(FilterNode):
+    """Gradient of a logarithmic softmax's source.
+
+    With y the forward node's result and g the source_gradient: result[c] = g[c] - exp(y[c]) * sum
+    over k of g[k].
+
+    Apple: MPSCNNLogSoftMaxGradientNode.
+
+    Args:
+        source_gradient: Gradient of the forward node's result.
+        source_image: The forward node's source.
+        result_image: The forward node's result.
+        label: Name for errors, plans and timelines; empty: a name is made.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+        UnsupportedError: A value is not supported yet.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        source_gradient: ImageNode | FilterNode,
+        source_image: ImageNode | FilterNode,
+        result_image: ImageNode | FilterNode,
+        *,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            "LogSoftMaxGradientNode",
+            [source_gradient, source_image, result_image],
+            {},
+            label=label,
+        )
+
+
 class ForwardLossNode(FilterNode):
     """Compares predictions with labels.
 
@@ -1153,12 +2042,37 @@ class ForwardLossNode(FilterNode):
     element's loss is weight * w * f(y, t):
 
     - MEAN_ABSOLUTE_ERROR f = |y - t|, derivative sign(y - t), 0 where they are equal;
-    - MEAN_SQUARED_ERROR f = (y - t)^2, derivative 2 * (y - t).
+    - MEAN_SQUARED_ERROR f = (y - t)^2, derivative 2 * (y - t);
+    - SOFT_MAX_CROSS_ENTROPY f = -s * ln softmax(y) over the feature channels, derivative
+      softmax(y) - s, with s = t * (1 - label_smoothing) + label_smoothing / number_of_classes;
+    - SIGMOID_CROSS_ENTROPY f = max(y, 0) - y * s + ln(1 + exp(-|y|)), derivative sigmoid(y) - s,
+      with s = t * (1 - label_smoothing) + label_smoothing / 2;
+    - CATEGORICAL_CROSS_ENTROPY f = -t * ln y, derivative -t / y;
+    - HINGE f = max(1 - (2 t - 1) * y, 0) for labels 0 and 1, derivative 1 - 2 t where f is above
+      0, else 0;
+    - HUBER f = d^2 / 2 for |d| <= delta, else delta * (|d| - delta / 2), with d = y - t;
+      derivative d, limited to -delta and delta;
+    - COSINE_DISTANCE weight * (1 - sum of y * t over the image), derivative -t; with reduction
+      SUM and without a weights image only;
+    - LOG f = -t * ln(y + epsilon) - (1 - t) * ln(1 - y + epsilon);
+    - KULLBACK_LEIBLER_DIVERGENCE f = t * (ln t - y), y being logarithms of probabilities;
+      derivative -t.
 
-    Other loss types are refused with UnsupportedError.
+    What has the factor t is 0 where t is 0, whatever y is.
 
-    **Result size**: with reduction NONE that of the predictions; with SUM and MEAN (the default)
-    one value an image, (N, 1, 1, 1). MEAN divides by H * W * C.
+    **Result size**: with reduction NONE that of the predictions; else one value an image, (N, 1,
+    1, 1). MEAN (the default) divides by H * W * C, for the softmax cross entropy by H * W.
+    SUM_BY_NON_ZERO_WEIGHTS divides by how many weights are not zero (for the softmax cross
+    entropy: that over C), and is 0 where all are; without a weights image it is MEAN.
+    reduce_across_batch sums over the images too, and the divisors count all of them: the result
+    stands in image 0, zeros in the others.
+
+    **Where Apple's headers contradict themselves**: the hinge's printed value has t where its
+    printed derivative has 2 t - 1: the latter is taken. Huber's inner branch is printed with y
+    for y - t and its outer derivative without the sign; the Kullback-Leibler derivative is
+    printed as -t / y. Here every derivative is that of the value. The softmax cross entropy's
+    derivative is Apple's, which is the true one where the labels of a pixel add up to 1 and have
+    one weight.
 
     **The gradient ignores the reduction**, as Apple's does: MEAN does not divide it. For the
     gradient of the mean over a batch set weight = 1 / (N * H * W * C).
@@ -1215,7 +2129,7 @@ class ForwardLossNode(FilterNode):
 
     @property
     def label_smoothing(self) -> float:
-        """For cross entropies."""
+        """Share of the labels that is spread evenly, for softmax and sigmoid cross entropies."""
         return cast("float", self.attributes["label_smoothing"])
 
     @property
@@ -1230,7 +2144,7 @@ class ForwardLossNode(FilterNode):
 
     @property
     def number_of_classes(self) -> int:
-        """For label smoothing."""
+        """Classes that label smoothing spreads over, for the softmax cross entropy."""
         return cast("int", self.attributes["number_of_classes"])
 
     @property
@@ -1242,9 +2156,9 @@ class ForwardLossNode(FilterNode):
 class LossGradientNode(FilterNode):
     """Gradient of a loss's predictions or labels.
 
-    result = source_gradient * weight * w * f'(y, t), for labels with the opposite sign; of the
-    predictions' size. source_gradient has the loss's size, or one value an image that is
-    broadcast.
+    result = source_gradient * weight * w * f'(y, t), of the predictions' size; for labels f is
+    differentiated with respect to t. source_gradient has the loss's size, or one value an image
+    that is broadcast.
 
     Apple: MPSNNLossGradientNode.
 
@@ -1299,7 +2213,7 @@ class LossGradientNode(FilterNode):
 
     @property
     def label_smoothing(self) -> float:
-        """For cross entropies."""
+        """Share of the labels that is spread evenly, for softmax and sigmoid cross entropies."""
         return cast("float", self.attributes["label_smoothing"])
 
     @property
@@ -1314,7 +2228,7 @@ class LossGradientNode(FilterNode):
 
     @property
     def number_of_classes(self) -> int:
-        """For label smoothing."""
+        """Classes that label smoothing spreads over, for the softmax cross entropy."""
         return cast("int", self.attributes["number_of_classes"])
 
     @property
@@ -1364,12 +2278,20 @@ class InitialGradientNode(FilterNode):
 for _class in (
     ConvolutionNode,
     ConvolutionGradientNode,
+    FullyConnectedNode,
+    FullyConnectedGradientNode,
     NeuronReLUNode,
     NeuronReLUNNode,
     NeuronPReLUNode,
     NeuronGradientNode,
     PoolingMaxNode,
     PoolingMaxGradientNode,
+    PoolingAverageNode,
+    PoolingAverageGradientNode,
+    PoolingL2NormNode,
+    PoolingL2NormGradientNode,
+    DilatedPoolingMaxNode,
+    DilatedPoolingMaxGradientNode,
     UpsamplingNearestNode,
     UpsamplingNearestGradientNode,
     UpsamplingBilinearNode,
@@ -1380,6 +2302,12 @@ for _class in (
     SubtractionGradientNode,
     ConcatenationNode,
     ConcatenationGradientNode,
+    BatchNormalizationNode,
+    BatchNormalizationGradientNode,
+    SoftMaxNode,
+    SoftMaxGradientNode,
+    LogSoftMaxNode,
+    LogSoftMaxGradientNode,
     ForwardLossNode,
     LossGradientNode,
     InitialGradientNode,

@@ -18,10 +18,19 @@
 //     from_result       bool, neuron_gradient only: operand 1 is the neuron's result, not its
 //     source
 //   pooling_max, pooling_max_gradient
-//     kernel_height kernel_width stride_y stride_x pad_top pad_left edge_mode, as above;
+//     kernel_height kernel_width stride_y stride_x dilation_y dilation_x pad_top pad_left
+//     edge_mode, as above;
 //     edge_mode CLAMP: the window shrinks to the image; ZERO: zeros take part. A window that lies
 //     wholly outside gives 0 and takes no gradient. The first of equal maxima, in row order, gets
 //     the gradient; a zero from outside of the image that is the maximum swallows it.
+//   pooling_average, pooling_average_gradient
+//     kernel_height kernel_width stride_y stride_x dilation_y dilation_x (both 1) pad_top pad_left
+//     edge_mode         ZERO: divided by the window's area; CLAMP: by the positions that lie in the
+//                       image or in the border of zeros around it
+//     zero_pad_y zero_pad_x  int, >= 0: that border's rows and columns on each side
+//   pooling_l2_norm, pooling_l2_norm_gradient
+//     the window as pooling_average's; outside of the image are zeros. The gradient of a norm that
+//     is 0 is 0.
 //   upsampling_nearest, upsampling_bilinear and their gradients
 //     scale_y scale_x   int, >= 1
 //     align_corners     bool, bilinear only
@@ -32,6 +41,15 @@
 //     scale             float: the result is scale * gradient, summed over broadcast dimensions
 //   slice
 //     channel_offset    int: first channel read; the result's channels say how many
+//   normalization, normalization_sums, normalization_gradient
+//     epsilon           float, added to the variance
+//     Statistics have dims (C) or, one set an image, (N, channels or groups). Channel c belongs to
+//     group c / (C / groups).
+//   normalization only: neuron_type neuron_a neuron_b neuron_c, as a convolution's
+//   moving_average
+//     momentum          float: average = momentum * average + (1 - momentum) * value
+//   softmax, softmax_gradient
+//     logarithm         bool: the logarithm of the softmax
 //   loss, loss_gradient
 //     loss_type reduction_type number_of_classes   int
 //     weight label_smoothing epsilon delta         float
@@ -42,7 +60,7 @@
 //   fill
 //     value             float
 //   optimizer_…         the optimizer's attributes(); learning_rate is taken from scalars[0]
-//   instead concatenation, parameter_layout: none
+//   concatenation, parameter_layout, normalization_statistics: none
 #pragma once
 
 #include <cstdint>

@@ -79,6 +79,15 @@ void bind_enums(py::module_& m) {
       .value("L1", RegularizationType::L1)
       .value("L2", RegularizationType::L2)
       .finalize();
+  py::native_enum<BatchNormalizationFlags>(
+      m, "BatchNormalizationFlags", "enum.IntEnum",
+      R"(Which statistics a batch normalisation uses. Apple: MPSCNNBatchNormalizationFlags.
+
+DEFAULT: those of the batch where the graph holds its gradient node, the stored ones elsewhere.)")
+      .value("DEFAULT", BatchNormalizationFlags::DEFAULT)
+      .value("CALCULATE_STATISTICS_ALWAYS", BatchNormalizationFlags::CALCULATE_STATISTICS_ALWAYS)
+      .value("CALCULATE_STATISTICS_NEVER", BatchNormalizationFlags::CALCULATE_STATISTICS_NEVER)
+      .finalize();
   py::native_enum<TrainingStyle>(
       m, "TrainingStyle", "enum.IntEnum",
       "When weights are updated from their gradients. Apple: MPSNNTrainingStyle.")

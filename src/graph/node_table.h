@@ -138,6 +138,9 @@ std::vector<NodeClass> pooling_nodes();
 std::vector<NodeClass> upsampling_nodes();
 std::vector<NodeClass> arithmetic_nodes();
 std::vector<NodeClass> concatenation_nodes();
+std::vector<NodeClass> fully_connected_nodes();
+std::vector<NodeClass> normalization_nodes();
+std::vector<NodeClass> softmax_nodes();
 std::vector<NodeClass> loss_nodes();
 std::vector<NodeClass> initial_gradient_nodes();
 

@@ -119,9 +119,10 @@ std::vector<const T*> Graph::Impl::in_order(const std::map<std::string, T>& by_h
 }
 
 runtime::PlanKey Graph::Impl::key(std::vector<TensorDesc> sources) const {
-  runtime::PlanKey key{std::move(sources), {}};
+  runtime::PlanKey key{std::move(sources), {}, {}};
   for (const auto& source : network.data_sources) {
     key.optimizers.push_back(source->is_updated() ? source->optimizer() : nullptr);
+    key.trainable.push_back(source->trainable());
   }
   return key;
 }

@@ -22,6 +22,8 @@ struct PlanKey {
   std::vector<TensorDesc> sources;
   std::vector<std::shared_ptr<Optimizer>>
       optimizers;  // a data source; null where it is not updated
+  std::vector<bool> trainable =
+      {};  // a data source: running statistics move on without an optimizer
   friend bool operator==(const PlanKey&, const PlanKey&) = default;
 };
 

@@ -136,6 +136,36 @@ WIDE = [
 # A window that never meets the image: offsets may lie wholly outside.
 OUTSIDE = [case((1, 2, 2, 2), 3, (5, 5), padding=FULL, dilation=(2, 2))]
 
+
+# The window is the whole source.
+FULLY_CONNECTED = [
+    Case(
+        "FullyConnectedNode",
+        (size,),
+        convolution=Convolution(size[1:3], size[3], outputs, bias=bias),
+        padding=None,
+    )
+    for size, outputs, bias in [
+        ((1, 1, 1, 1), 1, True),
+        ((3, 1, 1, 10), 7, True),
+        ((2, 1, 1, 64), 10, False),
+        ((2, 4, 3, 5), 6, True),
+        ((5, 2, 7, 3), 16, False),
+        ((1, 6, 6, 8), 33, True),
+        ((4, 1, 1, 130), 100, True),
+    ]
+]
+
 CASES = (
-    CHANNELS + KERNELS + IMAGES + STRIDES + DILATIONS + GROUPS + PADDINGS + EDGES + WIDE + OUTSIDE
+    CHANNELS
+    + KERNELS
+    + IMAGES
+    + STRIDES
+    + DILATIONS
+    + GROUPS
+    + PADDINGS
+    + EDGES
+    + WIDE
+    + OUTSIDE
+    + FULLY_CONNECTED
 )

@@ -167,8 +167,9 @@ TEST_CASE("node: enumerators that are not there, and those that are not supporte
   const auto with_loss = [&](std::int64_t type) {
     return node("ForwardLossNode", {source, source}, {{"loss_type", type}});
   };
-  CHECK_THROWS_CONTAINS(with_loss(value(LossType::HUBER)), UnsupportedError,
-                        "loss_type: expected MEAN_ABSOLUTE_ERROR or MEAN_SQUARED_ERROR, got HUBER");
+  CHECK_THROWS_CONTAINS(node("ConvolutionNode", {source},
+                             {{"edge_mode", value(ImageEdgeMode::CONSTANT)}}, weights(1, 1, "w")),
+                        UnsupportedError, "edge_mode: expected ZERO or CLAMP, got CONSTANT");
   CHECK_THROWS_CONTAINS(with_loss(77), InvalidArgumentError, "a value of LossType, got 77");
   CHECK_THROWS_AS(
       node("PoolingMaxNode", {source},
@@ -192,7 +193,7 @@ TEST_CASE("node: padding policy and training style") {
   CHECK_EQ(filter.padding_policy().method, 0);
   CHECK_THROWS_AS(filter.set_padding_policy({3}), InvalidArgumentError);
   CHECK_THROWS_AS(filter.set_padding_policy({1 << 14}), InvalidArgumentError);
-  CHECK_THROWS_AS(filter.set_padding_policy({PaddingMethod::EXCLUDE_EDGES}), UnsupportedError);
+  CHECK_THROWS_AS(filter.set_padding_policy({PaddingMethod::EXCLUDE_EDGES}), InvalidArgumentError);
   FilterNode neuron = relu(source);
   CHECK_THROWS_CONTAINS(neuron.set_padding_policy({}), InvalidArgumentError,
                         "NeuronReLU1\": padding_policy");

@@ -150,6 +150,7 @@ def by_hand() -> list[tuple[mps.FilterNode, mps.FilterNode]]:
     source = weights()
     clamp = mps.ImageEdgeMode.CLAMP
     pool = mps.PoolingMaxNode(x, 2)
+    norm, gaps = mps.PoolingL2NormNode(x, 2, 3, 1), mps.DilatedPoolingMaxNode(x, 2)
     up = mps.UpsamplingBilinearNode(x, 2, align_corners=True)
     return [
         (mps.ConvolutionNode(x, source, clamp), mps.ConvolutionGradientNode(g, x, source, clamp)),
@@ -159,6 +160,12 @@ def by_hand() -> list[tuple[mps.FilterNode, mps.FilterNode]]:
             mps.NeuronGradientNode(g, x, mps.NeuronType.PRELU, parameters=[0.5, 0.25]),
         ),
         (pool, mps.PoolingMaxGradientNode(g, x, pool, 2)),
+        (
+            mps.PoolingAverageNode(x, 2, zero_pad_size_x=1),
+            mps.PoolingAverageGradientNode(g, x, 2, zero_pad_size_x=1),
+        ),
+        (norm, mps.PoolingL2NormGradientNode(g, x, norm, 2, 3, 1)),
+        (gaps, mps.DilatedPoolingMaxGradientNode(g, x, gaps, 2)),
         (mps.UpsamplingNearestNode(x, 3), mps.UpsamplingNearestGradientNode(g, x, 3)),
         (up, mps.UpsamplingBilinearGradientNode(g, x, 2, align_corners=True)),
         (
