@@ -18,6 +18,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mpsnn._core import Error
+
+
+class ContestantError(Error, RuntimeError):
+    """A contestant's process failed; the text ends in the end of what it wrote to stderr."""
+
 
 def resident(key: str) -> float:
     """MiB of `VmRSS` (now) or `VmHWM` (highest so far) of this process; NaN where unknown."""
@@ -34,10 +40,14 @@ class PeakMemory:
     """Peak resident memory over what the process held when this was made, in MiB."""
 
     def __init__(self) -> None:
+        self.forget()
+        self._before = resident("VmRSS")
+
+    def forget(self) -> None:
+        """Forgets the peak so far; what the process held at first stays the base."""
         clear = Path("/proc/self/clear_refs")
         if clear.exists():
             clear.write_text("5", encoding="ascii")  # resets VmHWM
-        self._before = resident("VmRSS")
 
     def mebibytes(self) -> float:
         """MiB of the peak so far; NaN where the system does not tell."""
@@ -63,14 +73,14 @@ def run_contestant(name: str, arguments: Sequence[str], threads: int) -> dict[st
         The last line that it printed, read as JSON.
 
     Raises:
-        RuntimeError: It failed; the text ends in the end of what it wrote to stderr.
+        ContestantError: It failed; the text ends in the end of what it wrote to stderr.
     """
     text = str(threads)
     environment = {**os.environ, "OMP_NUM_THREADS": text, "MKL_NUM_THREADS": text}
     command = [sys.executable, *arguments]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     if done.returncode != 0:
-        raise RuntimeError(f"{name} failed (status {done.returncode}):\n{done.stderr[-2000:]}")
+        raise ContestantError(f"{name} failed (status {done.returncode}):\n{done.stderr[-2000:]}")
     return dict(json.loads(done.stdout.strip().splitlines()[-1]))
 
 

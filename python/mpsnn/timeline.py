@@ -35,11 +35,11 @@ CHARACTER_INCHES = 0.062
 
 
 class Span(Protocol):
-    """One thing that took time.
+    """One thing that took time: what is read of `mpsnn.Span`.
 
     Attributes:
-        kind: What took time. Waits and handlers stand on the host and on queues.
-        lane: Which thread or queue: "host 1", "cpu: queue".
+        kind: What took time.
+        lane: Which thread or queue: "host 1", "cpu: training".
         name: What was at work: a node's label.
         start_ns: Begin in nanoseconds since the capture began.
         end_ns: End, likewise.
@@ -116,7 +116,7 @@ class Layout:
 
 def operation(span: Span) -> str:
     """What a bar of a queue is coloured by: the kernel's operation, without its engine."""
-    return HOST_FUNCTION if span.kind == SpanKind.HOST_FUNCTION else span.kernel.partition("/")[0]
+    return HOST_FUNCTION if span.kind is SpanKind.HOST_FUNCTION else span.kernel.partition("/")[0]
 
 
 def layout(spans: Iterable[Span]) -> Layout:
@@ -129,7 +129,7 @@ def layout(spans: Iterable[Span]) -> Layout:
         The layout; the same spans in another order give the same one.
 
     Raises:
-        InvalidArgumentError: There are no spans, or one ends before it begins.
+        InvalidArgumentError: There are no spans, or a span ends before it begins.
     """
     ordered = sorted(spans, key=lambda s: (s.start_ns, -s.end_ns, s.lane, s.kind, s.name))
     if not ordered:
@@ -158,8 +158,8 @@ def _check(span: Span) -> None:
 
 
 def _lane(name: str, spans: Sequence[Span]) -> Lane:
-    pieces = [span for span in spans if span.kind == SpanKind.PIECE]
-    bars = [span for span in spans if span.kind != SpanKind.PIECE and not span.skipped]
+    pieces = [span for span in spans if span.kind is SpanKind.PIECE]
+    bars = [span for span in spans if span.kind is not SpanKind.PIECE and not span.skipped]
     return Lane(
         name,
         host=all(span.kind in HOST_KINDS for span in spans),
@@ -312,7 +312,7 @@ class _Drawing:
             ha="center",
             va="center",
             fontsize=6.5,
-            color="white" if dark or span.kind == SpanKind.HANDLER else "black",
+            color="white" if dark or span.kind is SpanKind.HANDLER else "black",
             clip_on=True,
         )
 

@@ -29,8 +29,8 @@ class Span:
     skipped: bool = False
 
 
-def host(kind: SpanKind, start: int, end: int, lane: str = "host: main") -> Span:
-    return Span(kind, start, end, lane, kind.name.lower())
+def host(kind: str, start: int, end: int, lane: str = "host: main") -> Span:
+    return Span(SpanKind[kind.upper()], start, end, lane, kind)
 
 
 def kernel(name: str, start: int, end: int, *, lane: str = "cpu: queue", off: bool = False) -> Span:
@@ -42,10 +42,10 @@ def kernel(name: str, start: int, end: int, *, lane: str = "cpu: queue", off: bo
 def step() -> list[Span]:
     """One step: two pieces, a gap of 100 between them, a kernel skipped."""
     return [
-        host(SpanKind.ENCODE, 0, 1000),
-        host(SpanKind.COMMIT, 400, 410),
-        host(SpanKind.COMMIT, 1000, 1010),
-        host(SpanKind.WAIT, 1010, 3000),
+        host("encode", 0, 1000),
+        host("commit", 400, 410),
+        host("commit", 1000, 1010),
+        host("wait", 1010, 3000),
         Span(SpanKind.PIECE, 500, 1500),
         Span(SpanKind.PIECE, 1600, 2900),
         kernel("convolution", 500, 1200),
@@ -57,11 +57,7 @@ def step() -> list[Span]:
 
 
 def test_lanes_host_first_then_queues() -> None:
-    spans = [
-        kernel("neuron", 0, 5, lane="cpu: b"),
-        *step(),
-        host(SpanKind.ENCODE, 1, 2, "host: worker"),
-    ]
+    spans = [kernel("neuron", 0, 5, lane="cpu: b"), *step(), host("encode", 1, 2, "host: worker")]
     plan = layout(spans)
     assert [(lane.name, lane.host) for lane in plan.lanes] == [
         ("host: main", True),
@@ -73,17 +69,17 @@ def test_lanes_host_first_then_queues() -> None:
 
 def test_nested_spans_get_a_row_below() -> None:
     main = layout(step()).lanes[0]
-    assert [[span.kind for span in row] for row in main.rows] == [
-        [SpanKind.ENCODE, SpanKind.COMMIT, SpanKind.WAIT],
-        [SpanKind.COMMIT],
+    assert [[span.kind.name.lower() for span in row] for row in main.rows] == [
+        ["encode", "commit", "wait"],
+        ["commit"],
     ]
 
 
 def test_pieces_stand_above_kernels_and_skipped_ones_aside() -> None:
     queue = layout(step()).lanes[1]
-    assert [[span.kind for span in row] for row in queue.rows] == [
-        [SpanKind.PIECE, SpanKind.PIECE],
-        [SpanKind.KERNEL, SpanKind.KERNEL, SpanKind.HOST_FUNCTION, SpanKind.KERNEL],
+    assert [[span.kind.name.lower() for span in row] for row in queue.rows] == [
+        ["piece", "piece"],
+        ["kernel", "kernel", "host_function", "kernel"],
     ]
     assert [span.kernel for span in queue.skipped] == ["pooling/plain"]
 
@@ -109,7 +105,7 @@ def test_busy_share_counts_work_once() -> None:
 
 
 def test_skipped_kernels_are_no_work() -> None:
-    plan = layout([host(SpanKind.ENCODE, 0, 10), kernel("neuron", 2, 6, off=True)])
+    plan = layout([host("encode", 0, 10), kernel("neuron", 2, 6, off=True)])
     assert plan.busy_ns == 0
     assert not plan.colours
 
@@ -146,15 +142,15 @@ def many(count: int) -> list[Span]:
         start = 1000 * index
         spans.append(kernel(f"op{index % 11}", start, start + 900))
         if index % 50 == 0:
-            spans.append(host(SpanKind.ENCODE, start, start + 20_000))
-            spans.append(host(SpanKind.COMMIT, start + 20_000, start + 20_100))
+            spans.append(host("encode", start, start + 20_000))
+            spans.append(host("commit", start + 20_000, start + 20_100))
     return spans
 
 
 @pytest.mark.parametrize(
     "spans",
     [
-        [host(SpanKind.ENCODE, 7, 7)],
+        [host("encode", 7, 7)],
         [kernel("neuron", 0, 10)],
         step(),
         many(5000),
@@ -175,3 +171,27 @@ def test_what_the_picture_says(tmp_path: Path) -> None:
     text = picture.read_text(encoding="utf-8")
     for word in ("3 µs, the device is busy 77%", "host: main", "cpu: queue", "skipped", "wait"):
         assert word in text, word
+
+
+def test_a_capture_is_drawn(cpu: mps.Device, tmp_path: Path) -> None:
+    source = mps.ConvolutionDataSource(
+        mps.ConvolutionDescriptor(3, 3, 4, 4), np.ones((4, 3, 3, 4), np.float32), label="blur"
+    )
+    graph = mps.Graph(cpu, [mps.ConvolutionNode(mps.ImageNode("image"), source).result_image])
+    off = mps.Predicate(cpu)
+    off.value = 0
+    with mps.capture() as trace:
+        commands = mps.CommandBuffer(cpu.command_queue("drawn"), "first")
+        graph.encode(commands, {"image": np.ones((1, 8, 8, 4), np.float32)})
+        commands.predicate = off
+        graph.encode(commands, {"image": np.ones((1, 8, 8, 4), np.float32)})
+        commands.commit()
+        commands.wait_until_completed()
+    plan = layout(trace.spans)
+    assert [lane.host for lane in plan.lanes] == [True, False]
+    assert plan.lanes[1].name == "cpu: drawn"
+    assert [span.name for span in plan.lanes[1].skipped] == ["blur"]
+    assert list(plan.colours) == ["convolution"]
+    assert 0 < plan.busy_ns <= plan.total_ns
+    trace.plot(tmp_path / "timeline.png")
+    assert (tmp_path / "timeline.png").read_bytes().startswith(b"\x89PNG")
