@@ -17,7 +17,12 @@ inline std::vector<std::size_t> in_place_operands(OpId op) {
     case OpId::neuron_gradient:
       return {0};
     case OpId::addition:
+    case OpId::multiplication:
+    case OpId::division:
+    case OpId::comparison:
       return {0, 1};
+    case OpId::multiplication_gradient:
+      return {0};
     default:
       return {};
   }

@@ -19,6 +19,7 @@ std::vector<NodeClass> assemble() {
   append(table, pooling_nodes());
   append(table, upsampling_nodes());
   append(table, arithmetic_nodes());
+  append(table, reduction_nodes());
   append(table, concatenation_nodes());
   append(table, loss_nodes());
   append(table, initial_gradient_nodes());

@@ -161,12 +161,28 @@ def _shapes(
 
 def oracle_of(node: str) -> Oracle:
     """The oracle of a node class."""
-    from oracles import arithmetic, concatenation, convolution, loss, neuron, pooling, upsampling
+    from oracles import (
+        arithmetic,
+        concatenation,
+        convolution,
+        loss,
+        neuron,
+        pooling,
+        reduction,
+        upsampling,
+    )
 
-    tables = [
-        module.ORACLES
-        for module in (arithmetic, concatenation, convolution, loss, neuron, pooling, upsampling)
-    ]
+    modules = (
+        arithmetic,
+        concatenation,
+        convolution,
+        loss,
+        neuron,
+        pooling,
+        reduction,
+        upsampling,
+    )
+    tables = [module.ORACLES for module in modules]
     return next(table[node] for table in tables if node in table)
 
 
