@@ -82,7 +82,7 @@ def class_stub(name: str, cls: type) -> list[str]:
             for key, value in vars(cls).items()
             if not key.startswith("_")
         ]
-        return [*lines, *indented(attributes)]
+        return [*lines, "", *indented(attributes)] if attributes else lines
     body: list[str] = []
     if issubclass(cls, enum.Enum):
         body = [f"{key} = {int(value.value)}" for key, value in cls.__members__.items()]
@@ -120,7 +120,7 @@ def property_stub(name: str, member: property) -> list[str]:
     getter, _ = signature((member.fget.__doc__ if member.fget else "") or "")
     result = getter.rpartition(" -> ")[2]
     lines = ["@property", f"def {name}(self) -> {result}:"]
-    lines += [f"    {line}" for line in quoted(inspect.cleandoc(member.__doc__ or name))]
+    lines += [f"    {line}".rstrip() for line in quoted(inspect.cleandoc(member.__doc__ or name))]
     if member.fset is not None:
         setter, _ = signature(member.fset.__doc__ or "")
         kind = re.sub(r"^.*arg0?1?: (.*)\) -> None$", r"\1", setter.partition(", ")[2])
