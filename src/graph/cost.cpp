@@ -63,9 +63,17 @@ std::uint64_t flops_of(const Plan& plan, const Operation& operation) {
     case OpId::multiplication:
     case OpId::division:
       return 3 * written;
+    case OpId::channel_affine:
+      return 3 * written;
     case OpId::comparison:
     case OpId::broadcast:
       return written;
+    case OpId::padding_gradient:
+      return read;
+    case OpId::resampling:
+      return 7 * written;
+    case OpId::resampling_gradient:
+      return 8 * read;
     case OpId::extremum:
       return read;
     case OpId::extremum_gradient:
@@ -78,6 +86,10 @@ std::uint64_t flops_of(const Plan& plan, const Operation& operation) {
       return 4 * written;
     case OpId::optimizer_adam:
       return 12 * written;
+    case OpId::padding:
+    case OpId::reshape:
+    case OpId::sub_pixel:
+    case OpId::transposed_weights:
     case OpId::concatenation:
     case OpId::slice:
     case OpId::fill:

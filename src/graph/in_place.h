@@ -21,6 +21,8 @@ inline std::vector<std::size_t> in_place_operands(OpId op) {
     case OpId::division:
     case OpId::comparison:
       return {0, 1};
+    case OpId::reshape:
+    case OpId::channel_affine:
     case OpId::multiplication_gradient:
       return {0};
     default:

@@ -25,6 +25,7 @@ class Convolution:
     dilation: tuple[int, int] = (1, 1)  # y, x
     groups: int = 1
     bias: bool = True
+    sub_pixel: int = 1
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,7 @@ class Case:
             parts += [f"s{c.stride[0]}x{c.stride[1]}"] * (c.stride != (1, 1))
             parts += [f"d{c.dilation[0]}x{c.dilation[1]}"] * (c.dilation != (1, 1))
             parts += [f"g{c.groups}"] * (c.groups != 1) + ["nobias"] * (not c.bias)
+            parts += [f"r{c.sub_pixel}"] * (c.sub_pixel != 1)
         parts += [f"p{self.padding}"] * (self.padding is not None)
         parts += [f"{name}={_text(value)}" for name, value in self.attributes.items()]
         return self.node.removesuffix("Node") + "-" + "-".join(parts)
@@ -74,7 +76,8 @@ class Case:
 
 def _text(value: object) -> str:
     if isinstance(value, list):
-        return f"[{len(value)}]"
+        # Short lists as they are: cases may differ in them alone.
+        return str(value).replace(" ", "") if len(value) <= 4 else f"[{len(value)}]"
     return getattr(value, "name", str(value))
 
 

@@ -68,6 +68,7 @@ def data_source(case: Case, parameters: dict[str, Floats]) -> mps.ConvolutionDat
         dilation_rate_y=c.dilation[0],
         groups=c.groups,
     )
+    descriptor.sub_pixel_scale_factor = c.sub_pixel
     step = mps.OptimizerStochasticGradientDescent(1.0)
     return mps.ConvolutionDataSource(
         descriptor, parameters["weights"], parameters.get("bias"), "weights", step

@@ -167,8 +167,10 @@ def oracle_of(node: str) -> Oracle:
         convolution,
         loss,
         neuron,
+        padding,
         pooling,
         reduction,
+        resize,
         upsampling,
     )
 
@@ -178,8 +180,10 @@ def oracle_of(node: str) -> Oracle:
         convolution,
         loss,
         neuron,
+        padding,
         pooling,
         reduction,
+        resize,
         upsampling,
     )
     tables = [module.ORACLES for module in modules]
