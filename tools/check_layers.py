@@ -30,7 +30,10 @@ FOLDERS = ("include", "src", "python", "tests", "tools", "bench", "examples", "c
 CODE = (".h", ".in", ".cpp", ".def", ".py", ".pyi", ".cmake", ".txt")
 
 # Headers that each folder's files may include, as prefixes; the longest matching folder counts.
-GRAPH_API = [f"mpsnn/{name}.h" for name in ("types", "error", "data_source", "node", "nodes")]
+GRAPH_API = [
+    f"mpsnn/{name}.h"
+    for name in ("types", "error", "data_source", "normalization_data_source", "node", "nodes")
+]
 LEAF_API = ["mpsnn/types.h", "mpsnn/error.h"]
 BACKEND = ["base/", "backend/backend.h", "backend/host/", *LEAF_API]
 ARROWS: dict[str, list[str]] = {
@@ -42,6 +45,7 @@ ARROWS: dict[str, list[str]] = {
     "src/backend/cpu": [*BACKEND, "backend/cpu/"],
     "src/backend/null": [*BACKEND, "backend/null/"],
     "src/runtime": ["runtime/", "graph/", "base/", "backend/backend.h", "mpsnn/"],
+    "src/runtime/null_device.cpp": ["runtime/", "backend/null/", "mpsnn/"],
     "src/bindings": ["bindings/", "mpsnn/", "graph/node_table.h"],
     "tests/cpp": ["", "mpsnn/"],
     "examples": ["mpsnn/"],

@@ -24,6 +24,7 @@ HEADER = """\
 #include "mpsnn/data_source.h"
 #include "mpsnn/loss.h"
 #include "mpsnn/node.h"
+#include "mpsnn/normalization_data_source.h"
 #include "mpsnn/types.h"
 
 /// The node classes. Each adds constructors to FilterNode and nothing else: a copy as FilterNode

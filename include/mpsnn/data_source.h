@@ -150,10 +150,12 @@ class OptimizerAdam final : public Optimizer {
 /// InvalidArgumentError.
 std::shared_ptr<Optimizer> make_optimizer(const AttributeMap& attributes);
 
-/// One trainable array of a data source.
+/// One array of a data source.
 struct ParameterInfo {
   std::string name;                 // "weights", "bias"
   std::vector<std::int64_t> shape;  // OHWI for weights, (O) for bias
+  /// false: no optimizer updates it (running statistics of a normalisation).
+  bool trained = true;
 };
 
 /// Base of all data sources.

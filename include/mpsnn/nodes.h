@@ -14,6 +14,7 @@
 #include "mpsnn/data_source.h"
 #include "mpsnn/loss.h"
 #include "mpsnn/node.h"
+#include "mpsnn/normalization_data_source.h"
 #include "mpsnn/types.h"
 
 /// The node classes. Each adds constructors to FilterNode and nothing else: a copy as FilterNode
@@ -334,6 +335,56 @@ class BinaryFullyConnectedNode : public FilterNode {
                        .set("output_scale_terms", options.output_scale_terms)
                        .set("input_bias_terms", options.input_bias_terms)
                        .set("input_scale_terms", options.input_scale_terms).map(), std::move(weights)) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+};
+
+/// Options of FullyConnectedNode.
+struct FullyConnectedNodeOptions {
+  /// Name for errors, plans and timelines; empty: a name is made.
+  std::string label = {};
+};
+
+/// Connects every value of an image with every feature channel of the result.
+///
+/// result[n, 0, 0, o] = bias[o] + sum over y, x, c of weights[o, y, x, c] * source[n, y, x, c]: a
+/// convolution whose window is the whole source. The source has the descriptor's kernel_height,
+/// kernel_width and input_feature_channels; the result is (N, 1, 1, output_feature_channels).
+/// Strides, dilation and groups of the descriptor must be 1; its fused neuron (any but PRELU) is
+/// applied to the result.
+///
+/// **Training**: as ConvolutionNode's.
+///
+/// Apple: MPSCNNFullyConnectedNode.
+class FullyConnectedNode : public FilterNode {
+ public:
+  FullyConnectedNode(const ImageNode& source, std::shared_ptr<ConvolutionDataSource> weights,
+                     const FullyConnectedNodeOptions& options = {})
+      : FilterNode("FullyConnectedNode", detail::Images{source},
+                   detail::Attributes().map(), std::move(weights)) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+};
+
+/// Options of FullyConnectedGradientNode.
+struct FullyConnectedGradientNodeOptions {
+  /// Name for errors, plans and timelines; empty: a name is made.
+  std::string label = {};
+};
+
+/// Gradients of a fully connected layer's source, weights and bias.
+///
+/// Result: the gradient of the forward node's source image, of that image's size. Weights and bias
+/// are updated as by ConvolutionGradientNode.
+///
+/// Apple: MPSCNNFullyConnectedGradientNode.
+class FullyConnectedGradientNode : public FilterNode {
+ public:
+  FullyConnectedGradientNode(const ImageNode& source_gradient, const ImageNode& source_image,
+                             std::shared_ptr<ConvolutionDataSource> weights,
+                             const FullyConnectedGradientNodeOptions& options = {})
+      : FilterNode("FullyConnectedGradientNode", detail::Images{source_gradient, source_image},
+                   detail::Attributes().map(), std::move(weights)) {
     if (!options.label.empty()) set_label(options.label);
   }
 };
@@ -2788,6 +2839,164 @@ class ConcatenationGradientNode : public FilterNode {
   }
 };
 
+/// Options of BatchNormalizationNode.
+struct BatchNormalizationNodeOptions {
+  /// Which statistics are used.
+  BatchNormalizationFlags flags = BatchNormalizationFlags::DEFAULT;
+  /// Name for errors, plans and timelines; empty: a name is made.
+  std::string label = {};
+};
+
+/// Normalises each feature channel over the batch, with a trainable scale and shift.
+///
+/// result = gamma[c] * (source - mean[c]) / sqrt(variance[c] + epsilon) + beta[c] for each feature
+/// channel c; of the source's size. The variance is that of the population: divided by N * H * W.
+///
+/// **Which statistics**: by default those of the batch where the graph holds the node's gradient
+/// node (Apple: where its state is consumed), the data source's stored ones elsewhere.
+/// CALCULATE_STATISTICS_ALWAYS and CALCULATE_STATISTICS_NEVER say otherwise; a gradient through
+/// stored statistics takes them as constants.
+///
+/// **Training**: the gradient node computes the gradients of source, gamma and beta; their
+/// optimizer runs right after. Where the statistics of the batch are used, the data source is
+/// trainable and the training style is not UPDATE_DEVICE_NONE, the running statistics move on at
+/// the end of the run, on the device, with or without an optimizer: mean = momentum * mean + (1 -
+/// momentum) * mean of the batch, the variance alike.
+///
+/// epsilon is the data source's; Apple's default is FLT_MIN. A following ReLU or ReLUN is fused.
+///
+/// Apple: MPSCNNBatchNormalizationNode.
+class BatchNormalizationNode : public FilterNode {
+ public:
+  BatchNormalizationNode(const ImageNode& source,
+                         std::shared_ptr<BatchNormalizationDataSource> weights,
+                         const BatchNormalizationNodeOptions& options = {})
+      : FilterNode("BatchNormalizationNode", detail::Images{source},
+                   detail::Attributes()
+                       .set("flags", options.flags).map(), std::move(weights)) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+};
+
+/// Options of BatchNormalizationGradientNode.
+struct BatchNormalizationGradientNodeOptions {
+  /// Which statistics are used.
+  BatchNormalizationFlags flags = BatchNormalizationFlags::DEFAULT;
+  /// Name for errors, plans and timelines; empty: a name is made.
+  std::string label = {};
+};
+
+/// Gradients of a batch normalisation's source, scale and shift.
+///
+/// With g the source_gradient, x^ the normalised source and means over the batch's N * H * W
+/// values of a channel: result = gamma / sqrt(variance + epsilon) * (g - mean(g) - x^ * mean(g *
+/// x^)); through stored statistics gamma / sqrt(variance + epsilon) * g. gamma's gradient is the
+/// sum of g * x^, beta's that of g.
+///
+/// A gradient node belongs to the forward nodes that have its data source and its source_image,
+/// and shares their statistics.
+///
+/// Apple: MPSCNNBatchNormalizationGradientNode.
+class BatchNormalizationGradientNode : public FilterNode {
+ public:
+  BatchNormalizationGradientNode(const ImageNode& source_gradient, const ImageNode& source_image,
+                                 std::shared_ptr<BatchNormalizationDataSource> weights,
+                                 const BatchNormalizationGradientNodeOptions& options = {})
+      : FilterNode("BatchNormalizationGradientNode", detail::Images{source_gradient, source_image},
+                   detail::Attributes()
+                       .set("flags", options.flags).map(), std::move(weights)) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+};
+
+/// Options of SoftMaxNode.
+struct SoftMaxNodeOptions {
+  /// Name for errors, plans and timelines; empty: a name is made.
+  std::string label = {};
+};
+
+/// Softmax over the feature channels of each pixel.
+///
+/// result[c] = exp(source[c]) / sum over k of exp(source[k]), of the source's size. The largest
+/// channel is subtracted first, so that nothing overflows. One channel gives 1.
+///
+/// Apple: MPSCNNSoftMaxNode.
+class SoftMaxNode : public FilterNode {
+ public:
+  explicit SoftMaxNode(const ImageNode& source, const SoftMaxNodeOptions& options = {})
+      : FilterNode("SoftMaxNode", detail::Images{source},
+                   detail::Attributes().map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+};
+
+/// Options of SoftMaxGradientNode.
+struct SoftMaxGradientNodeOptions {
+  /// Name for errors, plans and timelines; empty: a name is made.
+  std::string label = {};
+};
+
+/// Gradient of a softmax's source.
+///
+/// With s the softmax's result and g the source_gradient: result[c] = s[c] * (g[c] - sum over k of
+/// g[k] * s[k]).
+///
+/// Apple: MPSCNNSoftMaxGradientNode.
+class SoftMaxGradientNode : public FilterNode {
+ public:
+  SoftMaxGradientNode(const ImageNode& source_gradient, const ImageNode& source_image,
+                      const ImageNode& result_image,
+                      const SoftMaxGradientNodeOptions& options = {})
+      : FilterNode("SoftMaxGradientNode", detail::Images{source_gradient, source_image, result_image},
+                   detail::Attributes().map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+};
+
+/// Options of LogSoftMaxNode.
+struct LogSoftMaxNodeOptions {
+  /// Name for errors, plans and timelines; empty: a name is made.
+  std::string label = {};
+};
+
+/// Logarithm of the softmax over the feature channels.
+///
+/// result[c] = source[c] - ln(sum over k of exp(source[k])), of the source's size; computed
+/// without overflow.
+///
+/// Apple: MPSCNNLogSoftMaxNode.
+class LogSoftMaxNode : public FilterNode {
+ public:
+  explicit LogSoftMaxNode(const ImageNode& source, const LogSoftMaxNodeOptions& options = {})
+      : FilterNode("LogSoftMaxNode", detail::Images{source},
+                   detail::Attributes().map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+};
+
+/// Options of LogSoftMaxGradientNode.
+struct LogSoftMaxGradientNodeOptions {
+  /// Name for errors, plans and timelines; empty: a name is made.
+  std::string label = {};
+};
+
+/// Gradient of a logarithmic softmax's source.
+///
+/// With y the forward node's result and g the source_gradient: result[c] = g[c] - exp(y[c]) * sum
+/// over k of g[k].
+///
+/// Apple: MPSCNNLogSoftMaxGradientNode.
+class LogSoftMaxGradientNode : public FilterNode {
+ public:
+  LogSoftMaxGradientNode(const ImageNode& source_gradient, const ImageNode& source_image,
+                         const ImageNode& result_image,
+                         const LogSoftMaxGradientNodeOptions& options = {})
+      : FilterNode("LogSoftMaxGradientNode", detail::Images{source_gradient, source_image, result_image},
+                   detail::Attributes().map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+};
+
 /// Options of ForwardLossNode.
 struct ForwardLossNodeOptions {
   /// Factor of each element's loss, of the predictions' size.
@@ -2802,12 +3011,36 @@ struct ForwardLossNodeOptions {
 /// element's loss is weight * w * f(y, t):
 ///
 /// - MEAN_ABSOLUTE_ERROR f = |y - t|, derivative sign(y - t), 0 where they are equal;
-/// - MEAN_SQUARED_ERROR f = (y - t)^2, derivative 2 * (y - t).
+/// - MEAN_SQUARED_ERROR f = (y - t)^2, derivative 2 * (y - t);
+/// - SOFT_MAX_CROSS_ENTROPY f = -s * ln softmax(y) over the feature channels, derivative
+///   softmax(y) - s, with s = t * (1 - label_smoothing) + label_smoothing / number_of_classes;
+/// - SIGMOID_CROSS_ENTROPY f = max(y, 0) - y * s + ln(1 + exp(-|y|)), derivative sigmoid(y) - s,
+///   with s = t * (1 - label_smoothing) + label_smoothing / 2;
+/// - CATEGORICAL_CROSS_ENTROPY f = -t * ln y, derivative -t / y;
+/// - HINGE f = max(1 - (2 t - 1) * y, 0) for labels 0 and 1, derivative 1 - 2 t where f is above
+///   0, else 0;
+/// - HUBER f = d^2 / 2 for |d| <= delta, else delta * (|d| - delta / 2), with d = y - t;
+///   derivative d, limited to -delta and delta;
+/// - COSINE_DISTANCE weight * (1 - sum of y * t over the image), derivative -t; with reduction SUM
+///   and without a weights image only;
+/// - LOG f = -t * ln(y + epsilon) - (1 - t) * ln(1 - y + epsilon);
+/// - KULLBACK_LEIBLER_DIVERGENCE f = t * (ln t - y), y being logarithms of probabilities;
+///   derivative -t.
 ///
-/// Other loss types are refused with UnsupportedError.
+/// What has the factor t is 0 where t is 0, whatever y is.
 ///
-/// **Result size**: with reduction NONE that of the predictions; with SUM and MEAN (the default)
-/// one value an image, (N, 1, 1, 1). MEAN divides by H * W * C.
+/// **Result size**: with reduction NONE that of the predictions; else one value an image, (N, 1,
+/// 1, 1). MEAN (the default) divides by H * W * C, for the softmax cross entropy by H * W.
+/// SUM_BY_NON_ZERO_WEIGHTS divides by how many weights are not zero (for the softmax cross
+/// entropy: that over C), and is 0 where all are; without a weights image it is MEAN.
+/// reduce_across_batch sums over the images too, and the divisors count all of them: the result
+/// stands in image 0, zeros in the others.
+///
+/// **Where Apple's headers contradict themselves**: the hinge's printed value has t where its
+/// printed derivative has 2 t - 1: the latter is taken. Huber's inner branch is printed with y for
+/// y - t and its outer derivative without the sign; the Kullback-Leibler derivative is printed as
+/// -t / y. Here every derivative is that of the value. The softmax cross entropy's derivative is
+/// Apple's, which is the true one where the labels of a pixel add up to 1 and have one weight.
 ///
 /// **The gradient ignores the reduction**, as Apple's does: MEAN does not divide it. For the
 /// gradient of the mean over a batch set weight = 1 / (N * H * W * C).
@@ -2839,9 +3072,9 @@ struct LossGradientNodeOptions {
 
 /// Gradient of a loss's predictions or labels.
 ///
-/// result = source_gradient * weight * w * f'(y, t), for labels with the opposite sign; of the
-/// predictions' size. source_gradient has the loss's size, or one value an image that is
-/// broadcast.
+/// result = source_gradient * weight * w * f'(y, t), of the predictions' size; for labels f is
+/// differentiated with respect to t. source_gradient has the loss's size, or one value an image
+/// that is broadcast.
 ///
 /// Apple: MPSNNLossGradientNode.
 class LossGradientNode : public FilterNode {

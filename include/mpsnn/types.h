@@ -116,6 +116,14 @@ enum class TrainingStyle : std::int32_t {
   UPDATE_DEVICE_GPU = 2
 };
 
+/// Which statistics a batch normalisation uses. DEFAULT: those of the batch where the graph holds
+/// its gradient node, the stored ones elsewhere. Apple: MPSCNNBatchNormalizationFlags.
+enum class BatchNormalizationFlags : std::int32_t {
+  DEFAULT = 0,
+  CALCULATE_STATISTICS_ALWAYS = 1,
+  CALCULATE_STATISTICS_NEVER = 2
+};
+
 /// Value of a node's parameter. Enumerations are held as integers, their meaning is in the class's
 /// table.
 using AttributeValue = std::variant<bool, std::int64_t, double, std::string,

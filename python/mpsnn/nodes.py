@@ -9,6 +9,8 @@ from typing import cast
 
 from mpsnn import _core
 from mpsnn._core import (
+    BatchNormalizationDataSource,
+    BatchNormalizationFlags,
     BinaryConvolutionType,
     ComparisonType,
     ConvolutionDataSource,
@@ -25,6 +27,8 @@ from mpsnn._core import (
 __all__ = [
     "AdditionGradientNode",
     "AdditionNode",
+    "BatchNormalizationGradientNode",
+    "BatchNormalizationNode",
     "BilinearScaleGradientNode",
     "BilinearScaleNode",
     "BinaryConvolutionNode",
@@ -43,9 +47,13 @@ __all__ = [
     "DivisionGradientNode",
     "DivisionNode",
     "ForwardLossNode",
+    "FullyConnectedGradientNode",
+    "FullyConnectedNode",
     "InitialGradientNode",
     "LanczosScaleGradientNode",
     "LanczosScaleNode",
+    "LogSoftMaxGradientNode",
+    "LogSoftMaxNode",
     "LossGradientNode",
     "MultiplicationGradientNode",
     "MultiplicationNode",
@@ -103,6 +111,8 @@ __all__ = [
     "ReductionSpatialMeanNode",
     "ReshapeGradientNode",
     "ReshapeNode",
+    "SoftMaxGradientNode",
+    "SoftMaxNode",
     "SubtractionGradientNode",
     "SubtractionNode",
     "UpsamplingBilinearGradientNode",
@@ -569,6 +579,85 @@ class BinaryFullyConnectedNode(FilterNode):
     def input_scale_terms(self) -> list[float]:
         """Factor of each source channel, before its bias; empty: 1."""
         return cast("list[float]", self.attributes["input_scale_terms"])
+
+
+class FullyConnectedNode(FilterNode):
+    """Connects every value of an image with every feature channel of the result.
+
+    result[n, 0, 0, o] = bias[o] + sum over y, x, c of weights[o, y, x, c] * source[n, y, x, c]: a
+    convolution whose window is the whole source. The source has the descriptor's kernel_height,
+    kernel_width and input_feature_channels; the result is (N, 1, 1, output_feature_channels).
+    Strides, dilation and groups of the descriptor must be 1; its fused neuron (any but PRELU) is
+    applied to the result.
+
+    **Training**: as ConvolutionNode's.
+
+    Apple: MPSCNNFullyConnectedNode.
+
+    Args:
+        source: Image of the size of the weights' window.
+        weights: The data source.
+        label: Name for errors, plans and timelines; empty: a name is made.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+        UnsupportedError: A value is not supported yet.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        source: ImageNode | FilterNode,
+        weights: ConvolutionDataSource,
+        *,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            "FullyConnectedNode",
+            [source],
+            {},
+            weights,
+            label=label,
+        )
+
+
+class FullyConnectedGradientNode(FilterNode):
+    """Gradients of a fully connected layer's source, weights and bias.
+
+    Result: the gradient of the forward node's source image, of that image's size. Weights and
+    bias are updated as by ConvolutionGradientNode.
+
+    Apple: MPSCNNFullyConnectedGradientNode.
+
+    Args:
+        source_gradient: Gradient of the layer's result.
+        source_image: The layer's source.
+        weights: The data source.
+        label: Name for errors, plans and timelines; empty: a name is made.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+        UnsupportedError: A value is not supported yet.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        source_gradient: ImageNode | FilterNode,
+        source_image: ImageNode | FilterNode,
+        weights: ConvolutionDataSource,
+        *,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            "FullyConnectedGradientNode",
+            [source_gradient, source_image],
+            {},
+            weights,
+            label=label,
+        )
 
 
 class NeuronReLUNode(FilterNode):
@@ -4936,6 +5025,253 @@ class ConcatenationGradientNode(FilterNode):
         return cast("int", self.attributes["source_index"])
 
 
+class BatchNormalizationNode(FilterNode):
+    """Normalises each feature channel over the batch, with a trainable scale and shift.
+
+    result = gamma[c] * (source - mean[c]) / sqrt(variance[c] + epsilon) + beta[c] for each
+    feature channel c; of the source's size. The variance is that of the population: divided by N
+    * H * W.
+
+    **Which statistics**: by default those of the batch where the graph holds the node's gradient
+    node (Apple: where its state is consumed), the data source's stored ones elsewhere.
+    CALCULATE_STATISTICS_ALWAYS and CALCULATE_STATISTICS_NEVER say otherwise; a gradient through
+    stored statistics takes them as constants.
+
+    **Training**: the gradient node computes the gradients of source, gamma and beta; their
+    optimizer runs right after. Where the statistics of the batch are used, the data source is
+    trainable and the training style is not UPDATE_DEVICE_NONE, the running statistics move on at
+    the end of the run, on the device, with or without an optimizer: mean = momentum * mean + (1 -
+    momentum) * mean of the batch, the variance alike.
+
+    epsilon is the data source's; Apple's default is FLT_MIN. A following ReLU or ReLUN is fused.
+
+    Apple: MPSCNNBatchNormalizationNode.
+
+    Args:
+        source: Image with the data source's feature channels.
+        weights: The data source.
+        flags: Which statistics are used.
+        label: Name for errors, plans and timelines; empty: a name is made.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+        UnsupportedError: A value is not supported yet.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        source: ImageNode | FilterNode,
+        weights: BatchNormalizationDataSource,
+        flags: BatchNormalizationFlags = BatchNormalizationFlags.DEFAULT,
+        *,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            "BatchNormalizationNode",
+            [source],
+            _given(flags=flags),
+            weights,
+            label=label,
+        )
+
+    @property
+    def flags(self) -> BatchNormalizationFlags:
+        """Which statistics are used."""
+        return BatchNormalizationFlags(cast("int", self.attributes["flags"]))
+
+
+class BatchNormalizationGradientNode(FilterNode):
+    """Gradients of a batch normalisation's source, scale and shift.
+
+    With g the source_gradient, x^ the normalised source and means over the batch's N * H * W
+    values of a channel: result = gamma / sqrt(variance + epsilon) * (g - mean(g) - x^ * mean(g *
+    x^)); through stored statistics gamma / sqrt(variance + epsilon) * g. gamma's gradient is the
+    sum of g * x^, beta's that of g.
+
+    A gradient node belongs to the forward nodes that have its data source and its source_image,
+    and shares their statistics.
+
+    Apple: MPSCNNBatchNormalizationGradientNode.
+
+    Args:
+        source_gradient: Gradient of the normalisation's result.
+        source_image: The normalisation's source.
+        weights: The data source.
+        flags: Which statistics are used.
+        label: Name for errors, plans and timelines; empty: a name is made.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+        UnsupportedError: A value is not supported yet.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        source_gradient: ImageNode | FilterNode,
+        source_image: ImageNode | FilterNode,
+        weights: BatchNormalizationDataSource,
+        flags: BatchNormalizationFlags = BatchNormalizationFlags.DEFAULT,
+        *,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            "BatchNormalizationGradientNode",
+            [source_gradient, source_image],
+            _given(flags=flags),
+            weights,
+            label=label,
+        )
+
+    @property
+    def flags(self) -> BatchNormalizationFlags:
+        """Which statistics are used."""
+        return BatchNormalizationFlags(cast("int", self.attributes["flags"]))
+
+
+class SoftMaxNode(FilterNode):
+    """Softmax over the feature channels of each pixel.
+
+    result[c] = exp(source[c]) / sum over k of exp(source[k]), of the source's size. The largest
+    channel is subtracted first, so that nothing overflows. One channel gives 1.
+
+    Apple: MPSCNNSoftMaxNode.
+
+    Args:
+        source: Any image.
+        label: Name for errors, plans and timelines; empty: a name is made.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+        UnsupportedError: A value is not supported yet.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        source: ImageNode | FilterNode,
+        *,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            "SoftMaxNode",
+            [source],
+            {},
+            label=label,
+        )
+
+
+class SoftMaxGradientNode(FilterNode):
+    """Gradient of a softmax's source.
+
+    With s the softmax's result and g the source_gradient: result[c] = s[c] * (g[c] - sum over k
+    of g[k] * s[k]).
+
+    Apple: MPSCNNSoftMaxGradientNode.
+
+    Args:
+        source_gradient: Gradient of the forward node's result.
+        source_image: The forward node's source.
+        result_image: The forward node's result.
+        label: Name for errors, plans and timelines; empty: a name is made.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+        UnsupportedError: A value is not supported yet.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        source_gradient: ImageNode | FilterNode,
+        source_image: ImageNode | FilterNode,
+        result_image: ImageNode | FilterNode,
+        *,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            "SoftMaxGradientNode",
+            [source_gradient, source_image, result_image],
+            {},
+            label=label,
+        )
+
+
+class LogSoftMaxNode(FilterNode):
+    """Logarithm of the softmax over the feature channels.
+
+    result[c] = source[c] - ln(sum over k of exp(source[k])), of the source's size; computed
+    without overflow.
+
+    Apple: MPSCNNLogSoftMaxNode.
+
+    Args:
+        source: Any image.
+        label: Name for errors, plans and timelines; empty: a name is made.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+        UnsupportedError: A value is not supported yet.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        source: ImageNode | FilterNode,
+        *,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            "LogSoftMaxNode",
+            [source],
+            {},
+            label=label,
+        )
+
+
+class LogSoftMaxGradientNode(FilterNode):
+    """Gradient of a logarithmic softmax's source.
+
+    With y the forward node's result and g the source_gradient: result[c] = g[c] - exp(y[c]) * sum
+    over k of g[k].
+
+    Apple: MPSCNNLogSoftMaxGradientNode.
+
+    Args:
+        source_gradient: Gradient of the forward node's result.
+        source_image: The forward node's source.
+        result_image: The forward node's result.
+        label: Name for errors, plans and timelines; empty: a name is made.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+        UnsupportedError: A value is not supported yet.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        source_gradient: ImageNode | FilterNode,
+        source_image: ImageNode | FilterNode,
+        result_image: ImageNode | FilterNode,
+        *,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            "LogSoftMaxGradientNode",
+            [source_gradient, source_image, result_image],
+            {},
+            label=label,
+        )
+
+
 class ForwardLossNode(FilterNode):
     """Compares predictions with labels.
 
@@ -4943,12 +5279,37 @@ class ForwardLossNode(FilterNode):
     element's loss is weight * w * f(y, t):
 
     - MEAN_ABSOLUTE_ERROR f = |y - t|, derivative sign(y - t), 0 where they are equal;
-    - MEAN_SQUARED_ERROR f = (y - t)^2, derivative 2 * (y - t).
+    - MEAN_SQUARED_ERROR f = (y - t)^2, derivative 2 * (y - t);
+    - SOFT_MAX_CROSS_ENTROPY f = -s * ln softmax(y) over the feature channels, derivative
+      softmax(y) - s, with s = t * (1 - label_smoothing) + label_smoothing / number_of_classes;
+    - SIGMOID_CROSS_ENTROPY f = max(y, 0) - y * s + ln(1 + exp(-|y|)), derivative sigmoid(y) - s,
+      with s = t * (1 - label_smoothing) + label_smoothing / 2;
+    - CATEGORICAL_CROSS_ENTROPY f = -t * ln y, derivative -t / y;
+    - HINGE f = max(1 - (2 t - 1) * y, 0) for labels 0 and 1, derivative 1 - 2 t where f is above
+      0, else 0;
+    - HUBER f = d^2 / 2 for |d| <= delta, else delta * (|d| - delta / 2), with d = y - t;
+      derivative d, limited to -delta and delta;
+    - COSINE_DISTANCE weight * (1 - sum of y * t over the image), derivative -t; with reduction
+      SUM and without a weights image only;
+    - LOG f = -t * ln(y + epsilon) - (1 - t) * ln(1 - y + epsilon);
+    - KULLBACK_LEIBLER_DIVERGENCE f = t * (ln t - y), y being logarithms of probabilities;
+      derivative -t.
 
-    Other loss types are refused with UnsupportedError.
+    What has the factor t is 0 where t is 0, whatever y is.
 
-    **Result size**: with reduction NONE that of the predictions; with SUM and MEAN (the default)
-    one value an image, (N, 1, 1, 1). MEAN divides by H * W * C.
+    **Result size**: with reduction NONE that of the predictions; else one value an image, (N, 1,
+    1, 1). MEAN (the default) divides by H * W * C, for the softmax cross entropy by H * W.
+    SUM_BY_NON_ZERO_WEIGHTS divides by how many weights are not zero (for the softmax cross
+    entropy: that over C), and is 0 where all are; without a weights image it is MEAN.
+    reduce_across_batch sums over the images too, and the divisors count all of them: the result
+    stands in image 0, zeros in the others.
+
+    **Where Apple's headers contradict themselves**: the hinge's printed value has t where its
+    printed derivative has 2 t - 1: the latter is taken. Huber's inner branch is printed with y
+    for y - t and its outer derivative without the sign; the Kullback-Leibler derivative is
+    printed as -t / y. Here every derivative is that of the value. The softmax cross entropy's
+    derivative is Apple's, which is the true one where the labels of a pixel add up to 1 and have
+    one weight.
 
     **The gradient ignores the reduction**, as Apple's does: MEAN does not divide it. For the
     gradient of the mean over a batch set weight = 1 / (N * H * W * C).
@@ -5005,7 +5366,7 @@ class ForwardLossNode(FilterNode):
 
     @property
     def label_smoothing(self) -> float:
-        """For cross entropies."""
+        """Share of the labels that is spread evenly, for softmax and sigmoid cross entropies."""
         return cast("float", self.attributes["label_smoothing"])
 
     @property
@@ -5020,7 +5381,7 @@ class ForwardLossNode(FilterNode):
 
     @property
     def number_of_classes(self) -> int:
-        """For label smoothing."""
+        """Classes that label smoothing spreads over, for the softmax cross entropy."""
         return cast("int", self.attributes["number_of_classes"])
 
     @property
@@ -5032,9 +5393,9 @@ class ForwardLossNode(FilterNode):
 class LossGradientNode(FilterNode):
     """Gradient of a loss's predictions or labels.
 
-    result = source_gradient * weight * w * f'(y, t), for labels with the opposite sign; of the
-    predictions' size. source_gradient has the loss's size, or one value an image that is
-    broadcast.
+    result = source_gradient * weight * w * f'(y, t), of the predictions' size; for labels f is
+    differentiated with respect to t. source_gradient has the loss's size, or one value an image
+    that is broadcast.
 
     Apple: MPSNNLossGradientNode.
 
@@ -5089,7 +5450,7 @@ class LossGradientNode(FilterNode):
 
     @property
     def label_smoothing(self) -> float:
-        """For cross entropies."""
+        """Share of the labels that is spread evenly, for softmax and sigmoid cross entropies."""
         return cast("float", self.attributes["label_smoothing"])
 
     @property
@@ -5104,7 +5465,7 @@ class LossGradientNode(FilterNode):
 
     @property
     def number_of_classes(self) -> int:
-        """For label smoothing."""
+        """Classes that label smoothing spreads over, for the softmax cross entropy."""
         return cast("int", self.attributes["number_of_classes"])
 
     @property
@@ -5158,6 +5519,8 @@ for _class in (
     ConvolutionTransposeGradientNode,
     BinaryConvolutionNode,
     BinaryFullyConnectedNode,
+    FullyConnectedNode,
+    FullyConnectedGradientNode,
     NeuronReLUNode,
     NeuronReLUNNode,
     NeuronPReLUNode,
@@ -5235,6 +5598,12 @@ for _class in (
     LanczosScaleGradientNode,
     ConcatenationNode,
     ConcatenationGradientNode,
+    BatchNormalizationNode,
+    BatchNormalizationGradientNode,
+    SoftMaxNode,
+    SoftMaxGradientNode,
+    LogSoftMaxNode,
+    LogSoftMaxGradientNode,
     ForwardLossNode,
     LossGradientNode,
     InitialGradientNode,

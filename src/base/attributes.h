@@ -72,6 +72,15 @@
 //                       4 x > 0 ? 1 : 0
 //   slice
 //     channel_offset    int: first channel read; the result's channels say how many
+//   normalization, normalization_sums, normalization_gradient
+//     epsilon           float, added to the variance
+//     Statistics have dims (C) or, one set an image, (N, channels or groups). Channel c belongs to
+//     group c / (C / groups).
+//   normalization only: neuron_type neuron_a neuron_b neuron_c, as a convolution's
+//   moving_average
+//     momentum          float: average = momentum * average + (1 - momentum) * value
+//   softmax, softmax_gradient
+//     logarithm         bool: the logarithm of the softmax
 //   loss, loss_gradient
 //     loss_type reduction_type number_of_classes   int
 //     weight label_smoothing epsilon delta         float
@@ -82,7 +91,7 @@
 //   fill
 //     value             float
 //   optimizer_…         the optimizer's attributes(); learning_rate is taken from scalars[0]
-//   instead concatenation, parameter_layout: none
+//   concatenation, parameter_layout, normalization_statistics: none
 #pragma once
 
 #include <cstdint>

@@ -307,7 +307,7 @@ encode.)")
             }
             return shapes;
           },
-          "Shapes of the trainable arrays by name.")
+          "Shapes of its arrays by name.")
       .def("initial", &initial_array, py::arg("parameter"),
            R"(The values that a device starts from; `Device.read_parameter` has the latest ones.
 

@@ -7,8 +7,8 @@
 
 #include "bindings/bindings.h"
 #include "bindings/casters.h"
+#include "mpsnn/command_buffer.h"
 #include "mpsnn/data_source.h"
-#include "mpsnn/device.h"
 #include "mpsnn/loss.h"
 #include "mpsnn/types.h"
 
@@ -94,6 +94,15 @@ void bind_enums(py::module_& m) {
       .value("NONE", RegularizationType::NONE)
       .value("L1", RegularizationType::L1)
       .value("L2", RegularizationType::L2)
+      .finalize();
+  py::native_enum<BatchNormalizationFlags>(
+      m, "BatchNormalizationFlags", "enum.IntEnum",
+      R"(Which statistics a batch normalisation uses. Apple: MPSCNNBatchNormalizationFlags.
+
+DEFAULT: those of the batch where the graph holds its gradient node, the stored ones elsewhere.)")
+      .value("DEFAULT", BatchNormalizationFlags::DEFAULT)
+      .value("CALCULATE_STATISTICS_ALWAYS", BatchNormalizationFlags::CALCULATE_STATISTICS_ALWAYS)
+      .value("CALCULATE_STATISTICS_NEVER", BatchNormalizationFlags::CALCULATE_STATISTICS_NEVER)
       .finalize();
   py::native_enum<TrainingStyle>(
       m, "TrainingStyle", "enum.IntEnum",

@@ -2,7 +2,10 @@
 // A plan in the making: what the passes of make_plan hand on to one another.
 #pragma once
 
+#include <map>
+#include <set>
 #include <string_view>
+#include <tuple>
 #include <unordered_map>
 #include <vector>
 
@@ -19,6 +22,13 @@ struct ParameterGradient {
   ValueId gradient;
 };
 
+/// A running statistic that moves towards a value of this run, after everything that reads it.
+struct MovingAverage {
+  std::string label, node_class;
+  ValueId average, value;
+  double momentum;
+};
+
 struct Draft {
   Draft(const Network& of, const KernelChooser& with) : network(of), chooser(with) {}
 
@@ -29,6 +39,11 @@ struct Draft {
   std::unordered_map<const ImageRecord*, ValueId> images;     // by lower
   std::unordered_map<const DataSource*, std::uint32_t> data_sources;
   std::vector<ParameterGradient> gradients;  // in the order of the nodes
+  std::vector<MovingAverage> averages;
+  /// Images with data sources for which the network holds a gradient node.
+  std::set<std::pair<const ImageRecord*, const DataSource*>> differentiated;
+  /// Values that a node and its gradient node share, by image, data source and name.
+  std::map<std::tuple<const ImageRecord*, const DataSource*, std::string>, ValueId> shared;
 
   ValueId add_value(std::string name, TensorDesc desc, ValueKind kind);
   /// The value of a parameter, its version, moments or layout copies; made at the first call.

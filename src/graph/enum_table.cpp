@@ -82,6 +82,15 @@ EnumClass training_style() {
            MPSNN_ENUMERATOR(T, UPDATE_DEVICE_GPU)}};
 }
 
+EnumClass batch_normalization_flags() {
+  using T = BatchNormalizationFlags;
+  return {"BatchNormalizationFlags",
+          "MPSCNNBatchNormalizationFlags",
+          "Which statistics a batch normalisation uses",
+          {MPSNN_ENUMERATOR(T, DEFAULT), MPSNN_ENUMERATOR(T, CALCULATE_STATISTICS_ALWAYS),
+           MPSNN_ENUMERATOR(T, CALCULATE_STATISTICS_NEVER)}};
+}
+
 EnumClass regularization_type() {
   using T = RegularizationType;
   return {"RegularizationType",
@@ -110,9 +119,9 @@ EnumClass padding_method() {
 
 std::span<const EnumClass> enum_classes() {
   static const std::vector<EnumClass> table = {
-      neuron_type(),   image_edge_mode(), comparison_type(), binary_convolution_type(),
-      loss_type(),     reduction_type(),  training_style(),  regularization_type(),
-      padding_method()};
+      neuron_type(),         image_edge_mode(), comparison_type(), binary_convolution_type(),
+      loss_type(),           reduction_type(),  training_style(),  batch_normalization_flags(),
+      regularization_type(), padding_method()};
   return table;
 }
 

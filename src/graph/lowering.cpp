@@ -61,6 +61,26 @@ ValueId Lowering::parameter_gradient(std::string_view name) {
   return kNoValue;
 }
 
+ValueId Lowering::temporary(std::string_view name, TensorDesc desc) {
+  return draft_.add_value(str(node_.label, '.', name), std::move(desc), ValueKind::TEMPORARY);
+}
+
+ValueId& Lowering::shared(std::size_t i, std::string_view name) {
+  const auto key =
+      std::tuple(node_.sources.at(i).record().get(), node_.weights.get(), std::string(name));
+  return draft_.shared.try_emplace(key, kNoValue).first->second;
+}
+
+bool Lowering::is_differentiated(std::size_t i) const {
+  return draft_.differentiated.contains({node_.sources.at(i).record().get(), node_.weights.get()});
+}
+
+void Lowering::move_average(std::string_view parameter, ValueId value, double momentum) {
+  const ValueId average = this->parameter(parameter);
+  draft_.averages.push_back({draft_.plan.values[average].name, std::string(node_.node_class->name),
+                             average, value, momentum});
+}
+
 bool Lowering::weights_are_updated() const noexcept {
   return node_.weights != nullptr && node_.weights->is_updated() &&
          node_.training_style == TrainingStyle::UPDATE_DEVICE_GPU;

@@ -40,6 +40,16 @@ class Lowering {
   /// and lets the data source's optimizer run. kNoValue where the data source has no such
   /// parameter.
   ValueId parameter_gradient(std::string_view name);
+  /// A value between two operations of the node.
+  ValueId temporary(std::string_view name, TensorDesc desc);
+  /// A value that nodes with the same source image i and the same data source share (a
+  /// normalisation and its gradient: the statistics); kNoValue until one of them has set it.
+  ValueId& shared(std::size_t i, std::string_view name);
+  /// true where the network holds a gradient node with the node's data source and its source image
+  /// i.
+  bool is_differentiated(std::size_t i) const;
+  /// Lets a parameter move on at the end of the run: momentum * parameter + (1 - momentum) * value.
+  void move_average(std::string_view parameter, ValueId value, double momentum);
   /// true where gradients of the node's weights are wanted: the data source is updated and the
   /// node's training style asks for it.
   bool weights_are_updated() const noexcept;

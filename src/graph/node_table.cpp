@@ -17,6 +17,7 @@ std::vector<NodeClass> assemble() {
   append(table, convolution_nodes());
   append(table, convolution_transpose_nodes());
   append(table, binary_convolution_nodes());
+  append(table, fully_connected_nodes());
   append(table, neuron_nodes());
   append(table, pooling_nodes());
   append(table, upsampling_nodes());
@@ -25,6 +26,8 @@ std::vector<NodeClass> assemble() {
   append(table, padding_nodes());
   append(table, resize_nodes());
   append(table, concatenation_nodes());
+  append(table, normalization_nodes());
+  append(table, softmax_nodes());
   append(table, loss_nodes());
   append(table, initial_gradient_nodes());
   return table;

@@ -143,6 +143,9 @@ std::vector<NodeClass> reduction_nodes();
 std::vector<NodeClass> padding_nodes();
 std::vector<NodeClass> resize_nodes();
 std::vector<NodeClass> concatenation_nodes();
+std::vector<NodeClass> fully_connected_nodes();
+std::vector<NodeClass> normalization_nodes();
+std::vector<NodeClass> softmax_nodes();
 std::vector<NodeClass> loss_nodes();
 std::vector<NodeClass> initial_gradient_nodes();
 

@@ -8,6 +8,7 @@
 
 #include "graph/node_records.h"
 #include "graph/node_table.h"
+#include "graph/serialize_tools.h"
 
 namespace mpsnn::graph {
 namespace {
@@ -17,20 +18,6 @@ using base::JsonField;
 
 /// JSON has no infinities; and a list needs its type where it is empty.
 constexpr std::string_view kNumber = "f64", kNumbers = "f64s", kIntegers = "i64s";
-
-/// Runs `make`; what it refuses is the archive's fault.
-template <class Make>
-auto built(const JsonField& field, const Make& make) {
-  try {
-    return make();
-  } catch (const InvalidArgumentError& error) {
-    field.fail(error.what());
-  } catch (const ArgumentTypeError& error) {
-    field.fail(error.what());
-  } catch (const UnsupportedError& error) {
-    field.fail(error.what());
-  }
-}
 
 Json number_to_json(double value) {
   if (std::isnan(value)) return "nan";
@@ -261,33 +248,6 @@ class NetworkReader {
   std::vector<FilterNode> nodes_;
 };
 
-constexpr std::string_view kConvolution = "ConvolutionDataSource";
-
-ConvolutionDescriptor read_convolution(const JsonField& field) {
-  constexpr std::int64_t kMost = std::numeric_limits<std::int32_t>::max();
-  const auto extent = [&](std::string_view name) { return field.at(name).integer(1, kMost); };
-  const auto number = [&](std::string_view name) {
-    return static_cast<float>(read_number(field.at(name)));
-  };
-  ConvolutionDescriptor descriptor;
-  descriptor.kernel_width = extent("kernel_width");
-  descriptor.kernel_height = extent("kernel_height");
-  descriptor.input_feature_channels = extent("input_feature_channels");
-  descriptor.output_feature_channels = extent("output_feature_channels");
-  descriptor.stride_in_pixels_x = extent("stride_in_pixels_x");
-  descriptor.stride_in_pixels_y = extent("stride_in_pixels_y");
-  descriptor.groups = extent("groups");
-  descriptor.dilation_rate_x = extent("dilation_rate_x");
-  descriptor.dilation_rate_y = extent("dilation_rate_y");
-  // Absent in archives that are older than the field.
-  if (const auto factor = field.find("sub_pixel_scale_factor"))
-    descriptor.sub_pixel_scale_factor = factor->integer(1, kMost);
-  descriptor.fused_neuron_descriptor = {
-      static_cast<NeuronType>(field.at("neuron_type").integer(0, kMost)), number("neuron_a"),
-      number("neuron_b"), number("neuron_c")};
-  return descriptor;
-}
-
 }  // namespace
 
 Json to_json(const AttributeMap& attributes) {
@@ -310,38 +270,6 @@ Json to_json(const Network& network, const IndexOfDataSource& index_of) {
 
 NetworkRoots read_network(const JsonField& field, const DataSourceAt& data_source_at) {
   return NetworkReader(data_source_at).read(field);
-}
-
-Json::Object to_json(const DataSource& source) {
-  return {{"class", source.class_name()},
-          {"label", source.label()},
-          {"trainable", source.trainable()},
-          {"attributes", to_json(source.attributes())}};
-}
-
-std::shared_ptr<DataSource> read_data_source(const JsonField& field,
-                                             const ReadParameter& read_parameter,
-                                             std::shared_ptr<Optimizer> optimizer) {
-  const JsonField class_name = field.at("class");
-  if (class_name.string() != kConvolution) {
-    class_name.fail("expected " + std::string(kConvolution) + ", got \"" + class_name.string() +
-                    "\"");
-  }
-  const ConvolutionDescriptor d = read_convolution(field.at("attributes"));
-  // The shapes are compared before anything is computed from the descriptor: its counts may
-  // overflow.
-  std::optional<std::vector<float>> weights =
-      read_parameter({"weights",
-                      {d.output_feature_channels, d.kernel_height, d.kernel_width,
-                       d.input_feature_channels / d.groups}});
-  if (!weights) field.fail("expected a tensor of its weights, got none");
-  std::optional<std::vector<float>> bias = read_parameter({"bias", {d.output_feature_channels}});
-  auto source = built(field, [&] {
-    return std::make_shared<ConvolutionDataSource>(
-        d, std::move(*weights), std::move(bias), field.at("label").string(), std::move(optimizer));
-  });
-  source->set_trainable(field.at("trainable").boolean());
-  return source;
 }
 
 }  // namespace mpsnn::graph

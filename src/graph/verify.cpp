@@ -110,10 +110,12 @@ class Verifier {
         if (id == kNoValue || plan_.values[id].kind != ValueKind::PARAMETER) continue;
         const Value& value = plan_.values[id];
         const std::string master = value.parameter.substr(0, value.parameter.find('@'));
-        require(!updated.contains({value.data_source, master}),
+        // Averages of one data source follow one another.
+        const bool moves_on = operation.op == OpId::moving_average;
+        require(moves_on || !updated.contains({value.data_source, master}),
                 "a parameter is updated after its readers", at(i, id));
       }
-      if (operation.optimizer == nullptr) continue;
+      if (operation.optimizer == nullptr && operation.op != OpId::moving_average) continue;
       const Value& value = plan_.values[operation.inputs.at(0)];
       updated.insert({value.data_source, value.parameter});
     }

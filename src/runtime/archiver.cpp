@@ -48,7 +48,7 @@ std::vector<StoredTensor> snapshot(const DataSource& source,
   };
   for (const ParameterInfo& parameter : source.parameters()) {
     add(parameter.name, parameter);
-    if (!source.optimizer()) continue;
+    if (!source.optimizer() || !parameter.trained) continue;
     for (const std::string& moment : source.optimizer()->moments()) {
       const std::string name = parameter.name + "." + moment;
       if (state->find(name)) add(name, parameter);  // not made yet: zeros, as after reading

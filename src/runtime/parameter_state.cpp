@@ -47,7 +47,7 @@ std::vector<std::string> parameter_names(const DataSource& source) {
   std::vector<std::string> names;
   for (const ParameterInfo& parameter : source.parameters()) {
     names.push_back(parameter.name);
-    if (!source.optimizer()) continue;
+    if (!source.optimizer() || !parameter.trained) continue;
     for (const std::string& moment : source.optimizer()->moments())
       names.push_back(parameter.name + "." + moment);
   }

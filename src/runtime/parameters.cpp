@@ -29,8 +29,9 @@ std::int64_t Device::time_step(const DataSource& source) const {
 void Device::set_time_step(DataSource& source, std::int64_t step) const {
   if (step < 0) throw_expected("Device: set_time_step", ">= 0", step);
   const auto state = ParameterState::of(source, state_);
-  for (const ParameterInfo& parameter : source.parameters())
-    state->set_time_step(source, parameter.name, step);
+  for (const ParameterInfo& parameter : source.parameters()) {
+    if (parameter.trained) state->set_time_step(source, parameter.name, step);
+  }
 }
 
 }  // namespace mpsnn

@@ -149,6 +149,7 @@ struct Archive::Impl {
   void restore_optimizer_state(const JsonField& field, DataSource& source) {
     const auto state = runtime::ParameterState::of(source, device.state());
     for (const ParameterInfo& parameter : source.parameters()) {
+      if (!parameter.trained) continue;
       for (const std::string& moment : source.optimizer()->moments()) {
         const std::string name = parameter.name + "." + moment;
         if (const auto values = read_floats(field, name, parameter.shape))

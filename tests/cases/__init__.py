@@ -29,6 +29,14 @@ class Convolution:
 
 
 @dataclass(frozen=True)
+class Normalization:
+    """Options of a normalisation's data source; its channels are those of the source."""
+
+    epsilon: float | None = None  # None: the data source's default
+    momentum: float = 0.9
+
+
+@dataclass(frozen=True)
 class Case:
     """One node.
 
@@ -37,11 +45,11 @@ class Case:
         sources: Size (N, H, W, C) of each source image.
         attributes: Arguments of the node's constructor that are no images.
         convolution: Geometry of the data source, for classes that take one.
+        normalization: Options of the data source of a normalisation.
+        ranges: For each source, in which range its values are (RANGES); "any" for those left out.
         padding: Bits of the padding method; None: the class's default.
         exact: Whether small integers go in and out without rounding.
         exact_gradients: Whether small integers come back as gradients without rounding, too.
-        domain: Where the sources' values lie: "" anywhere, "nonzero" away from 0, "positive" above
-            it.
         differentiable: False for classes without a gradient.
     """
 
@@ -52,8 +60,9 @@ class Case:
     padding: int | None = None
     exact: bool = True
     exact_gradients: bool = True
-    domain: str = ""
     differentiable: bool = True
+    normalization: Normalization | None = None
+    ranges: tuple[str, ...] = ()
 
     def __hash__(self) -> int:
         return hash(repr(self))
@@ -69,6 +78,8 @@ class Case:
             parts += [f"d{c.dilation[0]}x{c.dilation[1]}"] * (c.dilation != (1, 1))
             parts += [f"g{c.groups}"] * (c.groups != 1) + ["nobias"] * (not c.bias)
             parts += [f"r{c.sub_pixel}"] * (c.sub_pixel != 1)
+        if self.normalization is not None and self.normalization.epsilon is not None:
+            parts.append(f"e{self.normalization.epsilon}")
         parts += [f"p{self.padding}"] * (self.padding is not None)
         parts += [f"{name}={_text(value)}" for name, value in self.attributes.items()]
         return self.node.removesuffix("Node") + "-" + "-".join(parts)
@@ -89,7 +100,12 @@ TOP_LEFT, BOTTOM_RIGHT = 1, 2
 REMAINDER_TOP_RIGHT, REMAINDER_BOTTOM_LEFT, REMAINDER_BOTTOM_RIGHT = 4, 8, 12
 EXCLUDE_EDGES = 1 << 15
 
+# Ranges of a source's values: any number; between 0.1 and 0.9; 0 or 1; not negative, with sum 1
+# over the channels; at most 0; from 1 on; from 1 on or from -1 down.
+RANGES = ("any", "probability", "binary", "distribution", "negative", "positive", "nonzero")
+
 # Edge modes (ImageEdgeMode), loss types (LossType) and reductions (ReductionType).
 ZERO, CLAMP = 0, 1
-ABSOLUTE, SQUARED = 0, 1
-NONE, SUM, MEAN = 0, 1, 2
+ABSOLUTE, SQUARED, SOFT_MAX, SIGMOID, CATEGORICAL = 0, 1, 2, 3, 4
+HINGE, HUBER, COSINE, LOG, DIVERGENCE = 5, 6, 7, 8, 9
+NONE, SUM, MEAN, NON_ZERO = 0, 1, 2, 3

@@ -253,6 +253,24 @@ BINARY = (
     ]
 )
 
+FULLY_CONNECTED = [
+    Case(
+        "FullyConnectedNode",
+        (size,),
+        convolution=Convolution(size[1:3], size[3], outputs, bias=bias),
+        padding=None,
+    )
+    for size, outputs, bias in [
+        ((1, 1, 1, 1), 1, True),
+        ((3, 1, 1, 10), 7, True),
+        ((2, 1, 1, 64), 10, False),
+        ((2, 4, 3, 5), 6, True),
+        ((5, 2, 7, 3), 16, False),
+        ((1, 6, 6, 8), 33, True),
+        ((4, 1, 1, 130), 100, True),
+    ]
+]
+
 CASES = (
     CHANNELS
     + KERNELS
@@ -264,6 +282,7 @@ CASES = (
     + EDGES
     + WIDE
     + OUTSIDE
+    + FULLY_CONNECTED
     + SUB_PIXEL
     + TRANSPOSE
     + BINARY

@@ -346,4 +346,52 @@ TEST_CASE("cpu addition_gradient: sums over every set of broadcast dimensions") 
   }
 }
 
+// ---- multiplication, division, comparison
+
+double combined(OpId op, double p, double s) {
+  if (op == OpId::multiplication) return 2 * p * s + 1;
+  if (op == OpId::division) return 4 * p / (0.5 * s) + 1;
+  return p < s ? 1 : 0;
+}
+
+TEST_CASE("cpu multiplication, division, comparison: every broadcast, in place on either") {
+  const Dims full = {2, 3, 4, 5};
+  for (const OpId op : {OpId::multiplication, OpId::division, OpId::comparison}) {
+    for (int mask = 0; mask < 256; ++mask) {
+      Dims p = full, s = full, result = full;
+      for (std::size_t i = 0; i < 4; ++i) {
+        if ((mask >> i & 1) != 0) p[i] = 1;
+        if ((mask >> (4 + i) & 1) != 0) s[i] = 1;
+        result[i] = std::max(p[i], s[i]);
+      }
+      Values values(9);
+      std::vector<float> y = values.integers(s).floats();
+      for (float& value : y) value = value == 0 ? 4 : std::exp2(value);  // exact quotients
+      const bool divides = op == OpId::division;
+      Case c = {.op = op,
+                .inputs = {values.integers(p), Tensor(s, y)},
+                .outputs = {desc_of(result)},
+                .attributes =
+                    addition_attributes(divides ? 4 : 2, divides ? 0.5 : 1, 1, -kLargest, kLargest),
+                .in_place = {},
+                .scalars = {}};
+      c.attributes["comparison_type"] = std::int64_t{2};
+      c.attributes["threshold"] = 0.0;
+      const std::vector<float> x = c.inputs[0].floats();
+      Reference expected = zeros(result);
+      for (std::int64_t i = 0; i < desc_of(result).count(); ++i) {
+        expected.values[i] = combined(op, static_cast<double>(x[broadcast_index(i, result, p)]),
+                                      static_cast<double>(y[broadcast_index(i, result, s)]));
+      }
+      const std::string row = rows_of(op).front();
+      check_values(str(row, " ", mask), run_case(row, c)[0].floats(), expected, 0);
+      for (const std::size_t shared : {0U, 1U}) {
+        if (c.inputs[shared].desc.dims != result) continue;
+        c.in_place = {{0, shared}};
+        check_values(str(row, " in place ", mask), run_case(row, c)[0].floats(), expected, 0);
+      }
+    }
+  }
+}
+
 }  // namespace

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,7 +24,11 @@ class Net:
 
     node: mps.FilterNode
     sources: list[mps.ImageNode]
-    weights: mps.ConvolutionDataSource | None
+    weights: mps.DataSource | None
+
+
+# Parameters that no optimizer updates.
+RUNNING = ("mean", "variance")
 
 
 def values(case: Case, shape: tuple[int, ...], name: str, *, integers: bool) -> Floats:
@@ -31,17 +36,41 @@ def values(case: Case, shape: tuple[int, ...], name: str, *, integers: bool) -> 
     seed = zlib.crc32(f"{case.id} {name}".encode())
     generator = np.random.Generator(np.random.Philox(seed))
     if integers:
-        drawn = generator.integers(-3, 4, shape).astype(np.float32)
-    else:
-        drawn = generator.standard_normal(shape, dtype=np.float32)
-    if not case.domain or not name.startswith("source"):
-        return drawn
-    away = np.abs(drawn) + np.float32(1 if integers else 0.5)
-    return away if case.domain == "positive" else np.copysign(away, drawn)
+        return generator.integers(-3, 4, shape).astype(np.float32)
+    return generator.standard_normal(shape, dtype=np.float32)
+
+
+def source_arrays(case: Case, *, integers: bool) -> dict[str, Floats]:
+    """Values for the sources, each in its range."""
+    arrays = {}
+    for i, size in enumerate(case.sources):
+        name = f"source{i}"
+        array = values(case, size, name, integers=integers)
+        kind = case.ranges[i] if i < len(case.ranges) else "any"
+        arrays[name] = in_range(array, kind)
+    return arrays
+
+
+def in_range(array: Floats, kind: str) -> Floats:
+    """The values brought into a range of `cases.RANGES`."""
+    if kind == "distribution":
+        exponentials = np.exp(array)
+        return (exponentials / exponentials.sum(axis=3, keepdims=True)).astype(np.float32)
+    ranges: dict[str, Callable[[Floats], Floats]] = {
+        "any": lambda x: x,
+        "binary": lambda x: x > 0,
+        "negative": lambda x: -np.abs(x),
+        "positive": lambda x: np.abs(x) + 1,
+        "nonzero": lambda x: np.copysign(np.abs(x) + 1, x),
+        "probability": lambda x: 0.1 + 0.8 / (1 + np.exp(-x)),
+    }
+    return ranges[kind](array).astype(np.float32)
 
 
 def parameters_of(case: Case, *, integers: bool) -> dict[str, Floats]:
     """First values of the data source's parameters."""
+    if case.normalization is not None:
+        return normalization_parameters(case, integers=integers)
     c = case.convolution
     if c is None:
         return {}
@@ -52,8 +81,40 @@ def parameters_of(case: Case, *, integers: bool) -> dict[str, Floats]:
     return arrays
 
 
-def data_source(case: Case, parameters: dict[str, Floats]) -> mps.ConvolutionDataSource | None:
+def normalization_parameters(case: Case, *, integers: bool) -> dict[str, Floats]:
+    """Gamma and beta, and what a batch normalisation keeps besides."""
+    shape = (case.sources[0][3],)
+    names = ["gamma", "beta"]
+    if case.node.startswith("Batch"):
+        names += RUNNING
+    arrays = {name: values(case, shape, name, integers=integers) for name in names}
+    if "variance" in arrays:
+        arrays["variance"] = np.abs(arrays["variance"]) + np.float32(0.5)
+    return arrays
+
+
+def normalization_source(case: Case, parameters: dict[str, Floats]) -> mps.DataSource:
+    """The data source of a normalisation."""
+    options = case.normalization
+    assert options is not None
+    epsilon = {} if options.epsilon is None else {"epsilon": options.epsilon}
+    return mps.BatchNormalizationDataSource(
+        case.sources[0][3],
+        gamma=parameters["gamma"],
+        beta=parameters["beta"],
+        mean=parameters["mean"],
+        variance=parameters["variance"],
+        momentum=options.momentum,
+        label="weights",
+        optimizer=mps.OptimizerStochasticGradientDescent(1.0),
+        **epsilon,
+    )
+
+
+def data_source(case: Case, parameters: dict[str, Floats]) -> mps.DataSource | None:
     """The data source; a step of its optimizer takes the gradient off the weights."""
+    if case.normalization is not None:
+        return normalization_source(case, parameters)
     c = case.convolution
     if c is None:
         return None

@@ -207,11 +207,6 @@ NODES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
         mps.UnsupportedError,
         r"ConvolutionNode.*edge_mode: expected ZERO or CLAMP, got MIRROR",
     ),
-    "unsupported loss": (
-        lambda: mps.ForwardLossNode(x, y, mps.LossDescriptor(mps.LossType.HINGE)),
-        mps.UnsupportedError,
-        "ForwardLossNode.*loss_type.*HINGE",
-    ),
     "not a node": (lambda: mps.NeuronReLUNode("x"), TypeError, "ImageNode"),  # type: ignore[arg-type]
     "no weights": (
         lambda: mps.FilterNode("ConvolutionNode", [x]),

@@ -34,14 +34,10 @@ def test_every_parameter_is_given_a_value_away_from_its_default() -> None:
     for case in all_cases():
         for name, value in case.attributes.items():
             given.setdefault(case.node, {}).setdefault(name, set()).add(repr(value))
-    # What only losses use that are not there yet.
-    idle = {"label_smoothing", "number_of_classes", "epsilon", "delta", "reduce_across_batch"}
     for row in _core.node_table():
         if row["gradient"]:
             continue
         for attribute in row["attributes"]:
-            if attribute["name"] in idle:
-                continue
             values = given.get(row["name"], {}).get(attribute["name"], set())
             others = values - {repr(attribute["default"])}
             assert others, f"{row['name']}: {attribute['name']} has only its default in the cases"

@@ -3,10 +3,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
-from cases import Case
-from cases.loss import CASES
-from node_tests import check_forward, check_gradients
+from case_nets import source_arrays, values
+from cases import NONE, SOFT_MAX, SUM, Case
+from cases.loss import CASES, LOSSES, case
+from node_tests import check_forward, check_gradients, encode
+from oracles import pull_back
+from oracles.loss import loss, undivided
 
 import mpsnn as mps
 
@@ -23,3 +27,131 @@ def test_forward(device: mps.Device, case: Case, *, integers: bool) -> None:
 @pytest.mark.parametrize("case", [c for c in CASES if c.differentiable], ids=lambda case: case.id)
 def test_gradients(device: mps.Device, case: Case, *, integers: bool) -> None:
     check_gradients(device, case, integers=integers)
+
+
+@pytest.mark.parametrize("loss_type", list(mps.LossType), ids=lambda kind: kind.name)
+@pytest.mark.parametrize("weighted", [False, True])
+def test_gradients_of_labels(
+    device: mps.Device, loss_type: mps.LossType, *, weighted: bool
+) -> None:
+    if weighted and loss_type == mps.LossType.COSINE_DISTANCE:
+        pytest.skip("a cosine distance has no weights image")
+    options = {"label_smoothing": 0.25, "number_of_classes": 4, "delta": 0.5, "weight": 0.75}
+    tested = case(
+        (2, 3, 4, 5), loss_type=int(loss_type), reduction_type=SUM, weighted=weighted, **options
+    )
+    arrays = source_arrays(tested, integers=False)
+    gradient = values(tested, (2, 1, 1, 1), "gradient", integers=False)
+    images = [mps.ImageNode(name) for name in ("gradient", *arrays)]
+    descriptor = mps.LossDescriptor(loss_type, mps.ReductionType.SUM, **options)  # type: ignore[arg-type]
+    node = mps.LossGradientNode(
+        *images[:3],
+        descriptor,
+        weights=images[3] if weighted else None,
+        is_labels_gradient=True,
+    )
+    got = encode(device, mps.Graph(device, [node.result_image]), {**arrays, "gradient": gradient})[
+        0
+    ]
+    doubles = [array.astype(np.float64) for array in arrays.values()]
+    expected = np.asarray(pull_back(loss, tested, doubles, {}, gradient.astype(np.float64))[0][1])
+    np.testing.assert_allclose(np.asarray(got), expected, rtol=2e-6, atol=2e-6)
+
+
+SOFT_MAX_CASES = [
+    tested
+    for tested in LOSSES
+    if tested.attributes["loss_type"] == SOFT_MAX
+    and tested.attributes["reduction_type"] != NONE
+    and len(tested.sources) == 2
+    and tested.attributes.get("number_of_classes", 1) in (1, tested.sources[0][3])
+]
+
+
+@pytest.mark.parametrize("tested", SOFT_MAX_CASES, ids=lambda tested: tested.id)
+def test_softmax_derivative_is_true_where_labels_add_up_to_one(tested: Case) -> None:
+    attributes = {**tested.attributes, "reduction_type": SUM}
+    attributes.pop("reduce_across_batch", None)
+    summed = Case(tested.node, tested.sources, attributes, ranges=tested.ranges)
+    doubles = [a.astype(np.float64) for a in source_arrays(tested, integers=False).values()]
+    ones = np.ones((tested.sources[0][0], 1, 1, 1))
+    true, apple = (pull_back(f, summed, doubles, {}, ones)[0][0] for f in (loss, undivided))
+    np.testing.assert_allclose(true, apple, rtol=1e-6, atol=1e-7)
+
+
+def one_value(
+    device: mps.Device, loss_type: mps.LossType, y: float, t: float
+) -> tuple[float, float]:
+    """A loss of one value, and its derivative."""
+    images = [mps.ImageNode(name) for name in "yt"]
+    node = mps.ForwardLossNode(
+        *images, mps.LossDescriptor(loss_type, mps.ReductionType.SUM, delta=1.0)
+    )
+    last = mps.InitialGradientNode(node).training_graph()[0]
+    graph = mps.Graph(device, [node.result_image, last.result_image])
+    arrays = {
+        name: np.full((1, 1, 1, 1), value, np.float32) for name, value in (("y", y), ("t", t))
+    }
+    value, slope = (np.asarray(image).item() for image in encode(device, graph, arrays))
+    return value, slope
+
+
+@pytest.mark.parametrize(
+    ("name", "y", "t", "value", "slope"),
+    [
+        # Where Apple's headers contradict themselves, and where formulas have no limit.
+        ("HINGE", -0.2, 0.9, 1.16, -0.8),
+        ("HINGE", 2.0, 1.0, 0.0, 0.0),
+        ("HINGE", 0.5, 0.0, 1.5, 1.0),
+        ("HUBER", 0.5, 1.0, 0.125, -0.5),
+        ("HUBER", -2.0, 1.0, 2.5, -1.0),
+        ("HUBER", 3.0, 1.0, 1.5, 1.0),
+        ("KULLBACK_LEIBLER_DIVERGENCE", -1.0, 0.5, 0.5 * (np.log(0.5) + 1), -0.5),
+        ("KULLBACK_LEIBLER_DIVERGENCE", -1.0, 0.0, 0.0, 0.0),
+        ("CATEGORICAL_CROSS_ENTROPY", 0.0, 0.0, 0.0, 0.0),
+        ("CATEGORICAL_CROSS_ENTROPY", 0.0, 1.0, np.inf, -np.inf),
+        ("MEAN_ABSOLUTE_ERROR", 1.0, 1.0, 0.0, 0.0),
+        ("COSINE_DISTANCE", 0.5, 1.0, 0.5, -1.0),
+        ("SIGMOID_CROSS_ENTROPY", 100.0, 0.0, 100.0, 1.0),
+        ("SIGMOID_CROSS_ENTROPY", -100.0, 0.0, 0.0, 0.0),
+        ("LOG", 1.0, 1.0, -np.log(1 + 1e-7), -1.0),
+        ("MEAN_SQUARED_ERROR", np.nan, 1.0, np.nan, np.nan),
+        ("SOFT_MAX_CROSS_ENTROPY", np.nan, 1.0, np.nan, np.nan),
+    ],
+)
+def test_known_values(
+    device: mps.Device, name: str, y: float, t: float, value: float, slope: float
+) -> None:
+    got = one_value(device, mps.LossType[name], y, t)
+    np.testing.assert_allclose(got, (value, slope), rtol=1e-6, atol=1e-7)
+
+
+def test_apple_values_of_the_forward_loss(device: mps.Device) -> None:
+    """Sums and means over an image of three values: 3 · 200, 200; squared 40000; weight halves."""
+    images = [mps.ImageNode(name) for name in "yt"]
+    arrays = {
+        "y": np.full((1, 1, 1, 3), 800, np.float32),
+        "t": np.full((1, 1, 1, 3), 1000, np.float32),
+    }
+    for kind, reduction, weight, expected in [
+        ("MEAN_ABSOLUTE_ERROR", "SUM", 1.0, 600.0),
+        ("MEAN_ABSOLUTE_ERROR", "MEAN", 1.0, 200.0),
+        ("MEAN_SQUARED_ERROR", "MEAN", 1.0, 40000.0),
+        ("MEAN_SQUARED_ERROR", "MEAN", 0.5, 20000.0),
+    ]:
+        descriptor = mps.LossDescriptor(
+            mps.LossType[kind], mps.ReductionType[reduction], weight=weight
+        )
+        node = mps.ForwardLossNode(*images, descriptor)
+        got = encode(device, mps.Graph(device, [node.result_image]), arrays)[0]
+        assert np.asarray(got).item() == expected
+
+
+def test_a_cosine_distance_is_of_the_whole_image() -> None:
+    x, y, w = (mps.ImageNode(name) for name in "xyw")
+    mean = mps.LossDescriptor(mps.LossType.COSINE_DISTANCE, mps.ReductionType.MEAN)
+    with pytest.raises(mps.InvalidArgumentError, match="reduction_type: expected SUM"):
+        mps.ForwardLossNode(x, y, mean)
+    total = mps.LossDescriptor(mps.LossType.COSINE_DISTANCE, mps.ReductionType.SUM)
+    with pytest.raises(mps.InvalidArgumentError, match="weights: expected none"):
+        mps.ForwardLossNode(x, y, total, weights=w)

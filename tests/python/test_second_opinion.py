@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from case_nets import parameters_of, values
-from cases import CLAMP, ZERO, Case, convolution, pooling
+from cases import CLAMP, ZERO, Case, convolution, normalization, pooling
 from numpy.typing import NDArray
 from oracles import Doubles, oracle_of, window_positions
 from oracles.convolution import geometry
@@ -38,7 +38,7 @@ def tensors(arrays: list[Doubles]) -> list[Any]:
 def agree(case: Case, inputs: list[Doubles], leaves: list[Any], result: Any) -> None:  # noqa: ANN401
     """PyTorch's result and gradients against the oracle's, both in float64."""
     result = result.permute(0, 2, 3, 1)
-    names = ["weights", "bias"][: len(inputs) - 1]
+    names = (["gamma", "beta"] if case.normalization else ["weights", "bias"])[: len(inputs) - 1]
     parameters = dict(zip(names, inputs[1:], strict=True))
     oracle = oracle_of(case.node)
     expected, _ = oracle.result(case, inputs[:1], parameters)
@@ -52,7 +52,11 @@ def agree(case: Case, inputs: list[Doubles], leaves: list[Any], result: Any) -> 
 
 
 # Every third case: the oracle compiles anew for each.
-CONVOLUTIONS = [c for c in convolution.CASES if c.attributes.get("edge_mode", ZERO) == ZERO][::3]
+CONVOLUTIONS = [
+    c
+    for c in convolution.CASES
+    if c.node == "ConvolutionNode" and c.attributes.get("edge_mode", ZERO) == ZERO
+][::3]
 
 
 @pytest.mark.parametrize("case", CONVOLUTIONS, ids=lambda case: case.id)
@@ -93,3 +97,31 @@ def test_pooling_max(case: Case) -> None:
     leaves = tensors(inputs)
     border = padded(leaves[0], case, kernel, stride, (1, 1), -np.inf)
     agree(case, inputs, leaves, torch.nn.functional.max_pool2d(border, kernel, stride))
+
+
+# Sizes with more than one value a channel: PyTorch refuses others in training.
+BATCHES = [
+    case
+    for case in normalization.CASES
+    if case.node == "BatchNormalizationNode"
+    and case.attributes.get("flags") == normalization.ALWAYS
+]
+
+
+@pytest.mark.parametrize("case", BATCHES, ids=lambda case: case.id)
+def test_batch_normalization(case: Case) -> None:
+    assert case.normalization is not None
+    arrays = parameters_of(case, integers=False)
+    image = values(case, case.sources[0], "source0", integers=False)
+    inputs = [a.astype(np.float64) for a in (image, arrays["gamma"], arrays["beta"])]
+    leaves = tensors(inputs)
+    result = torch.nn.functional.batch_norm(
+        leaves[0].permute(0, 3, 1, 2),
+        None,
+        None,
+        leaves[1],
+        leaves[2],
+        training=True,
+        eps=case.normalization.epsilon,
+    )
+    agree(case, inputs, leaves, result)

@@ -35,6 +35,19 @@ ImageSize gradient_shape(const ShapeQuery& query) {
   return query.sources[1];
 }
 
+/// A cosine distance is of a whole image, and so is its weight.
+void check(const FilterRecord& node) {
+  const auto type = static_cast<LossType>(get_int(node.attributes, "loss_type"));
+  if (type != LossType::COSINE_DISTANCE) return;
+  const std::int64_t reduction = get_int(node.attributes, "reduction_type");
+  if (reduction != static_cast<std::int64_t>(ReductionType::SUM)) {
+    fail(node, "reduction_type", "SUM for a cosine distance",
+         enumerator_name("ReductionType", reduction));
+  }
+  const std::size_t most = node.node_class->gradient ? 3 : 2;
+  if (node.sources.size() > most) fail(node, "weights", "none for a cosine distance", "an image");
+}
+
 template <OpId op>
 void lower(Lowering& to) {
   std::vector<ValueId> sources;
@@ -60,28 +73,28 @@ AttributeSpec number(std::string_view name, std::string_view doc, double value, 
 }
 
 std::vector<AttributeSpec> loss_attributes() {
-  const auto value_of = [](auto enumerator) { return static_cast<std::int64_t>(enumerator); };
   return {
       {.name = "loss_type",
        .type = AttributeType::ENUM,
        .doc = "the formula",
-       .enum_name = "LossType",
-       .supported = {value_of(LossType::MEAN_ABSOLUTE_ERROR),
-                     value_of(LossType::MEAN_SQUARED_ERROR)}},
+       .enum_name = "LossType"},
       {.name = "reduction_type",
        .type = AttributeType::ENUM,
        .doc = "how the loss of an image becomes one value; never changes a gradient",
-       .default_value = value_of(ReductionType::MEAN),
-       .enum_name = "ReductionType",
-       .supported = {value_of(ReductionType::NONE), value_of(ReductionType::SUM),
-                     value_of(ReductionType::MEAN)}},
+       .default_value = static_cast<std::int64_t>(ReductionType::MEAN),
+       .enum_name = "ReductionType"},
       number("weight", "factor of the loss and its gradient", 1.0, -kFloatMax),
-      number("label_smoothing", "for cross entropies", 0.0, 0.0),
+      {.name = "label_smoothing",
+       .type = AttributeType::FLOAT,
+       .doc = "share of the labels that is spread evenly, for softmax and sigmoid cross entropies",
+       .default_value = 0.0,
+       .minimum = 0,
+       .maximum = 1},
       number("epsilon", "for LOG", 1e-7, 0.0),
       number("delta", "for HUBER", 1.0, 0.0),
       {.name = "number_of_classes",
        .type = AttributeType::INT,
-       .doc = "for label smoothing",
+       .doc = "classes that label smoothing spreads over, for the softmax cross entropy",
        .default_value = std::int64_t{1},
        .minimum = 1},
       {.name = "reduce_across_batch",
@@ -105,12 +118,33 @@ constexpr std::string_view kForwardDoc =
 weight * w * f(y, t):
 
 - MEAN_ABSOLUTE_ERROR f = |y - t|, derivative sign(y - t), 0 where they are equal;
-- MEAN_SQUARED_ERROR f = (y - t)^2, derivative 2 * (y - t).
+- MEAN_SQUARED_ERROR f = (y - t)^2, derivative 2 * (y - t);
+- SOFT_MAX_CROSS_ENTROPY f = -s * ln softmax(y) over the feature channels, derivative softmax(y) - s, with
+  s = t * (1 - label_smoothing) + label_smoothing / number_of_classes;
+- SIGMOID_CROSS_ENTROPY f = max(y, 0) - y * s + ln(1 + exp(-|y|)), derivative sigmoid(y) - s, with
+  s = t * (1 - label_smoothing) + label_smoothing / 2;
+- CATEGORICAL_CROSS_ENTROPY f = -t * ln y, derivative -t / y;
+- HINGE f = max(1 - (2 t - 1) * y, 0) for labels 0 and 1, derivative 1 - 2 t where f is above 0, else 0;
+- HUBER f = d^2 / 2 for |d| <= delta, else delta * (|d| - delta / 2), with d = y - t; derivative d, limited to
+  -delta and delta;
+- COSINE_DISTANCE weight * (1 - sum of y * t over the image), derivative -t; with reduction SUM and without a
+  weights image only;
+- LOG f = -t * ln(y + epsilon) - (1 - t) * ln(1 - y + epsilon);
+- KULLBACK_LEIBLER_DIVERGENCE f = t * (ln t - y), y being logarithms of probabilities; derivative -t.
 
-Other loss types are refused with UnsupportedError.
+What has the factor t is 0 where t is 0, whatever y is.
 
-**Result size**: with reduction NONE that of the predictions; with SUM and MEAN (the default) one value an
-image, (N, 1, 1, 1). MEAN divides by H * W * C.
+**Result size**: with reduction NONE that of the predictions; else one value an image, (N, 1, 1, 1). MEAN (the
+default) divides by H * W * C, for the softmax cross entropy by H * W. SUM_BY_NON_ZERO_WEIGHTS divides by how
+many weights are not zero (for the softmax cross entropy: that over C), and is 0 where all are; without a
+weights image it is MEAN. reduce_across_batch sums over the images too, and the divisors count all of them: the
+result stands in image 0, zeros in the others.
+
+**Where Apple's headers contradict themselves**: the hinge's printed value has t where its printed derivative has
+2 t - 1: the latter is taken. Huber's inner branch is printed with y for y - t and its outer derivative without
+the sign; the Kullback-Leibler derivative is printed as -t / y. Here every derivative is that of the value. The
+softmax cross entropy's derivative is Apple's, which is the true one where the labels of a pixel add up to 1
+and have one weight.
 
 **The gradient ignores the reduction**, as Apple's does: MEAN does not divide it. For the gradient of the mean
 over a batch set weight = 1 / (N * H * W * C).
@@ -119,7 +153,8 @@ The training graph computes the gradient of the predictions; that of the labels 
 back to weights that are updated; the weights image has none.)";
 
 constexpr std::string_view kGradientDoc =
-    R"(result = source_gradient * weight * w * f'(y, t), for labels with the opposite sign; of the predictions' size.
+    R"(result = source_gradient * weight * w * f'(y, t), of the predictions' size; for labels f is differentiated with
+respect to t.
 source_gradient has the loss's size, or one value an image that is broadcast.)";
 
 }  // namespace
@@ -141,6 +176,7 @@ std::vector<NodeClass> loss_nodes() {
                     .derivative = Derivative::IF_TRAINED},
                    weights},
        .attributes = loss_attributes(),
+       .check = check,
        .shape = forward_shape,
        .lower = lower<OpId::loss>,
        .gradient_of = make_gradient},
@@ -155,6 +191,7 @@ std::vector<NodeClass> loss_nodes() {
                    weights},
        .attributes = gradient_attributes(),
        .gradient = true,
+       .check = check,
        .shape = gradient_shape,
        .lower = lower<OpId::loss_gradient>},
   };

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+#include <algorithm>
 #include <limits>
 #include <map>
 #include <utility>
@@ -74,6 +75,17 @@ void add_update(Draft& draft, std::uint32_t owner, const std::string& name,
                                    .optimizer = optimizer});
 }
 
+void add_average(Draft& draft, const MovingAverage& of) {
+  draft.plan.operations.push_back({.op = OpId::moving_average,
+                                   .label = of.label,
+                                   .node_class = of.node_class,
+                                   .attributes = {{"momentum", of.momentum}},
+                                   .inputs = {of.average, of.value},
+                                   .outputs = {of.average},
+                                   .kernel = nullptr,
+                                   .optimizer = nullptr});
+}
+
 }  // namespace
 
 void add_updates(Draft& draft) {
@@ -87,6 +99,11 @@ void add_updates(Draft& draft) {
     parts.push_back(each.gradient);
   }
   for (const auto& key : parameters) add_update(draft, key.first, key.second, gradients.at(key));
+  // In the order in which their values are made: that of the inference nodes.
+  std::stable_sort(
+      draft.averages.begin(), draft.averages.end(),
+      [](const MovingAverage& a, const MovingAverage& b) { return a.value < b.value; });
+  for (const MovingAverage& each : draft.averages) add_average(draft, each);
 }
 
 }  // namespace mpsnn::graph

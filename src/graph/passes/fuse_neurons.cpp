@@ -68,16 +68,23 @@ void read_results(Plan& plan) {
   }
 }
 
-bool can_fuse(const Plan& plan, const Operation& convolution, const Operation& neuron) {
-  const Value& between = plan.values[convolution.outputs[0]];
-  return type_of(convolution) == NeuronType::NONE && type_of(neuron) != NeuronType::PRELU &&
+/// Convolutions take any neuron with one set of parameters, normalisations the ReLU family.
+bool takes_neuron(OpId op, NeuronType type) {
+  const bool is_relu = type == NeuronType::RELU || type == NeuronType::RELUN;
+  return (op == OpId::convolution && type != NeuronType::PRELU) ||
+         (op == OpId::normalization && is_relu);
+}
+
+bool can_fuse(const Plan& plan, const Operation& before, const Operation& neuron) {
+  const Value& between = plan.values[before.outputs[0]];
+  return type_of(before) == NeuronType::NONE && takes_neuron(before.op, type_of(neuron)) &&
          between.kind == ValueKind::TEMPORARY &&
          between.desc == plan.values[neuron.outputs[0]].desc;
 }
 
 void fuse(Plan& plan) {
   std::vector<std::size_t> readers(plan.values.size(), 0);
-  std::unordered_map<ValueId, std::size_t> convolutions;  // by result
+  std::unordered_map<ValueId, std::size_t> takers;  // by result
   std::vector<bool> fused(plan.operations.size(), false);
   for (const Operation& operation : plan.operations) {
     for (const ValueId input : operation.inputs) {
@@ -86,16 +93,16 @@ void fuse(Plan& plan) {
   }
   for (std::size_t i = 0; i < plan.operations.size(); ++i) {
     Operation& operation = plan.operations[i];
-    if (operation.op == OpId::convolution) convolutions[operation.outputs[0]] = i;
+    if (takes_neuron(operation.op, NeuronType::RELU)) takers[operation.outputs[0]] = i;
     if (operation.op != OpId::neuron || readers[operation.inputs[0]] != 1) continue;
-    const auto found = convolutions.find(operation.inputs[0]);
-    if (found == convolutions.end()) continue;
-    Operation& convolution = plan.operations[found->second];
-    if (!can_fuse(plan, convolution, operation)) continue;
+    const auto found = takers.find(operation.inputs[0]);
+    if (found == takers.end()) continue;
+    Operation& before = plan.operations[found->second];
+    if (!can_fuse(plan, before, operation)) continue;
     for (const char* name : {"neuron_type", "neuron_a", "neuron_b", "neuron_c"}) {
-      convolution.attributes[name] = operation.attributes.at(name);
+      before.attributes[name] = operation.attributes.at(name);
     }
-    convolution.outputs[0] = operation.outputs[0];
+    before.outputs[0] = operation.outputs[0];
     fused[i] = true;
   }
   std::size_t i = 0;

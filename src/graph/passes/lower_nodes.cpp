@@ -20,6 +20,11 @@ void lower_nodes(Draft& draft) {
   }
   for (const FilterNode& node : network.nodes) {
     const FilterRecord& record = *node.record();
+    if (!record.node_class->gradient || !record.weights || record.sources.size() < 2) continue;
+    draft.differentiated.emplace(record.sources[1].record().get(), record.weights.get());
+  }
+  for (const FilterNode& node : network.nodes) {
+    const FilterRecord& record = *node.record();
     Lowering to(draft, record);
     record.node_class->lower(to);
     check_internal(draft.images.contains(&record.result),

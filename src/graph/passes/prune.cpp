@@ -16,7 +16,7 @@ void prune(Draft& draft) {
   for (auto operation = plan.operations.rbegin(); operation != plan.operations.rend();
        ++operation) {
     const auto is_wanted = [&wanted](ValueId id) { return id != kNoValue && wanted[id]; };
-    const bool updates = operation->optimizer != nullptr;
+    const bool updates = operation->optimizer != nullptr || operation->op == OpId::moving_average;
     if (!updates && std::none_of(operation->outputs.begin(), operation->outputs.end(), is_wanted))
       continue;
     for (const ValueId input : operation->inputs) {

@@ -25,6 +25,7 @@ Parameters = Mapping[str, Array]
 Named = dict[str, Doubles]
 Formula = Callable[[Case, list[Array], Parameters], Array]
 Terms = Callable[[Case, Mapping[str, tuple[int, ...]]], int]
+Sizes = Callable[[Case, list[Doubles], Mapping[str, Doubles], Doubles], tuple[float, float]]
 
 # Half the distance from 1 to the next float32: the largest relative error of one rounding.
 UNIT = 2.0**-24
@@ -50,6 +51,8 @@ class Oracle:
         gradient_terms: Summands of one value of a source's gradient.
         parameter_terms: Summands of one value of a parameter's gradient.
         bounded_by_result: Errors are bounded by the largest value instead: formulas with branches.
+        gradient_sizes: How large the summands of the gradients of sources and of parameters are,
+            where neither of the above tells: formulas whose terms cancel.
     """
 
     forward: Formula
@@ -59,6 +62,7 @@ class Oracle:
     gradient_terms: Terms = always_one
     parameter_terms: Terms = always_one
     bounded_by_result: bool = False
+    gradient_sizes: Sizes | None = None
 
     def result(
         self, case: Case, sources: list[Doubles], parameters: Mapping[str, Doubles]
@@ -86,7 +90,11 @@ class Oracle:
         """Gradients of sources and parameters, and the errors that float32 may make in them."""
         formula = self.differentiable or self.forward
         by_source, by_name = pull_back(formula, case, sources, dict(parameters), gradient)
-        if self.bounded_by_result:
+        if self.gradient_sizes is not None:
+            size, named_size = self.gradient_sizes(case, sources, parameters, gradient)
+            sizes = [np.full(g.shape, size) for g in by_source]
+            named_sizes = {k: np.full(g.shape, named_size) for k, g in by_name.items()}
+        elif self.bounded_by_result:
             sizes = [np.full(g.shape, np.abs(g).max()) for g in by_source]
             named_sizes = {k: np.full(g.shape, np.abs(g).max()) for k, g in by_name.items()}
         else:
@@ -167,10 +175,12 @@ def oracle_of(node: str) -> Oracle:
         convolution,
         loss,
         neuron,
+        normalization,
         padding,
         pooling,
         reduction,
         resize,
+        softmax,
         upsampling,
     )
 
@@ -180,10 +190,12 @@ def oracle_of(node: str) -> Oracle:
         convolution,
         loss,
         neuron,
+        normalization,
         padding,
         pooling,
         reduction,
         resize,
+        softmax,
         upsampling,
     )
     tables = [module.ORACLES for module in modules]

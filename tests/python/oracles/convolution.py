@@ -145,7 +145,24 @@ def parameter_terms(_case: Case, shapes: Mapping[str, tuple[int, ...]]) -> int:
     return n * y * x
 
 
+def fully_connected(case: Case, sources: list[Array], parameters: Parameters) -> Array:
+    """result[n,o] = bias[o] + Σ weights[o,y,x,c] · source[n,y,x,c]."""
+    result = jnp.einsum("nyxc,oyxc->no", sources[0], parameters["weights"])[:, None, None, :]
+    return result + parameters["bias"] if geometry(case).bias else result
+
+
+def connected_gradient_terms(case: Case, _shapes: Mapping[str, tuple[int, ...]]) -> int:
+    """Every feature channel of the result."""
+    return geometry(case).outputs
+
+
 ORACLES = {
+    "FullyConnectedNode": Oracle(
+        fully_connected,
+        terms=terms,
+        gradient_terms=connected_gradient_terms,
+        parameter_terms=parameter_terms,
+    ),
     "ConvolutionNode": Oracle(
         forward,
         terms=terms,

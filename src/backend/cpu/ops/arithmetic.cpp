@@ -183,7 +183,7 @@ std::shared_ptr<Kernel> make_gradient(const KernelQuery& query, const Function& 
               [](float*, std::int64_t) {});
     });
   }
-  const ReducedSum sum(gradient, result, 1.0);
+  const ReducedSum sum(gradient, result, 1.0, /*computes_rows=*/true);
   return make_kernel(
       [f, b, operand, sum](const KernelArgs& args) {
         const auto row_of = [&](std::int64_t row, float* work) {
@@ -217,7 +217,7 @@ std::shared_ptr<Kernel> make_denominator_gradient(const KernelQuery& query, floa
                    });
     });
   }
-  const ReducedSum sum(gradient, result, 1.0);
+  const ReducedSum sum(gradient, result, 1.0, /*computes_rows=*/true);
   return make_kernel(
       [fill_row, sum](const KernelArgs& args) {
         const auto row_of = [&](std::int64_t row, float* work) {

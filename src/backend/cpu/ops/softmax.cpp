@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: MIT
+// softmax, softmax_gradient: over the channels of each pixel.
+#include "backend/cpu/ops/softmax.h"
+
+#include "backend/cpu/ops/kernel_tools.h"
+#include "backend/cpu/ops/rows.h"
+#include "backend/cpu/parallel.h"
+#include "base/attributes.h"
+
+namespace mpsnn::backend::cpu {
+namespace {
+
+MPSNN_SIMD void softmax(const float* x, float* y, std::int64_t pixels, std::int64_t channels) {
+  for (std::int64_t p = 0; p < pixels; ++p, x += channels, y += channels) {
+    const float most = largest(x, channels);
+    MPSNN_IVDEP
+    for (std::int64_t c = 0; c < channels; ++c) y[c] = exp_of(x[c] - most);
+    const float scale = 1 / lane_sum(y, channels);
+    MPSNN_IVDEP
+    for (std::int64_t c = 0; c < channels; ++c) y[c] *= scale;
+  }
+}
+
+MPSNN_SIMD void log_softmax(const float* x, float* y, std::int64_t pixels, std::int64_t channels) {
+  for (std::int64_t p = 0; p < pixels; ++p, x += channels, y += channels) {
+    const float most = largest(x, channels), rest = log_of(exponential_sum(x, most, channels));
+    MPSNN_IVDEP
+    for (std::int64_t c = 0; c < channels; ++c) y[c] = (x[c] - most) - rest;
+  }
+}
+
+MPSNN_SIMD void softmax_gradient(const float* g, const float* y, float* out, std::int64_t pixels,
+                                 std::int64_t channels) {
+  for (std::int64_t p = 0; p < pixels; ++p, g += channels, y += channels, out += channels) {
+    const float sum = lane_product_sum(g, y, channels);
+    MPSNN_IVDEP
+    for (std::int64_t c = 0; c < channels; ++c) out[c] = y[c] * (g[c] - sum);
+  }
+}
+
+MPSNN_SIMD void log_softmax_gradient(const float* g, const float* y, float* out,
+                                     std::int64_t pixels, std::int64_t channels) {
+  for (std::int64_t p = 0; p < pixels; ++p, g += channels, y += channels, out += channels) {
+    const float sum = lane_sum(g, channels);
+    MPSNN_IVDEP
+    for (std::int64_t c = 0; c < channels; ++c) out[c] = g[c] - exp_of(y[c]) * sum;
+  }
+}
+
+struct Extent {
+  std::int64_t pixels, channels;
+  explicit Extent(const TensorDesc& image)
+      : pixels(image.count() / image.dims.back()), channels(image.dims.back()) {}
+};
+
+}  // namespace
+
+Fit fits_softmax_plain(const KernelQuery& query) { return all_plain_float32(query); }
+
+std::shared_ptr<Kernel> prepare_softmax_plain(const KernelQuery& query) {
+  const Extent extent(query.inputs[0]);
+  const auto run = get_bool(query.attributes, "logarithm") ? log_softmax : softmax;
+  return make_kernel([extent, run](const KernelArgs& args) {
+    parallel_for(
+        extent.pixels, grain_for(extent.channels * 16), [&](std::int64_t begin, std::int64_t end) {
+          const std::int64_t at = begin * extent.channels;
+          run(args.input<float>(0) + at, args.output<float>(0) + at, end - begin, extent.channels);
+        });
+  });
+}
+
+Fit fits_softmax_gradient_plain(const KernelQuery& query) { return all_plain_float32(query); }
+
+std::shared_ptr<Kernel> prepare_softmax_gradient_plain(const KernelQuery& query) {
+  const Extent extent(query.inputs[1]);
+  const auto run =
+      get_bool(query.attributes, "logarithm") ? log_softmax_gradient : softmax_gradient;
+  return make_kernel([extent, run](const KernelArgs& args) {
+    parallel_for(extent.pixels, grain_for(extent.channels * 16),
+                 [&](std::int64_t begin, std::int64_t end) {
+                   const std::int64_t at = begin * extent.channels;
+                   run(args.input<float>(0) + at, args.input<float>(1) + at,
+                       args.output<float>(0) + at, end - begin, extent.channels);
+                 });
+  });
+}
+
+}  // namespace mpsnn::backend::cpu

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: MIT
+// Data sources of the normalisation nodes.
+#include "mpsnn/normalization_data_source.h"
+
+#include <pybind11/stl.h>
+
+#include "bindings/arrays.h"
+#include "bindings/bindings.h"
+#include "bindings/casters.h"
+
+namespace mpsnn::bindings {
+namespace {
+
+using OptionalArray = std::optional<ArrayObject>;
+
+/// Values of a vector of the data source, none where there is no array.
+std::optional<std::vector<float>> vector_of(const std::string& title, const char* name,
+                                            std::int64_t channels, const OptionalArray& object) {
+  if (!object) return std::nullopt;
+  const FloatArray array = float_array(*object, title + name);
+  if (channels >= 1 && (array.ndim() != 1 || array.shape(0) != channels)) {
+    throw InvalidArgumentError(title + name + ": expected shape (" + std::to_string(channels) +
+                               ",), got " + shape_text(array));
+  }
+  return values_of(array);
+}
+
+std::shared_ptr<BatchNormalizationDataSource> make_batch(
+    std::int64_t channels, const OptionalArray& gamma, const OptionalArray& beta,
+    const OptionalArray& mean, const OptionalArray& variance, double epsilon, double momentum,
+    std::string label, std::optional<std::shared_ptr<Optimizer>> optimizer) {
+  const std::string title = "BatchNormalizationDataSource \"" + label + "\": ";
+  NormalizationValues values = {.gamma = vector_of(title, "gamma", channels, gamma),
+                                .beta = vector_of(title, "beta", channels, beta),
+                                .mean = vector_of(title, "mean", channels, mean),
+                                .variance = vector_of(title, "variance", channels, variance)};
+  return std::make_shared<BatchNormalizationDataSource>(channels, std::move(values), epsilon,
+                                                        momentum, std::move(label),
+                                                        std::move(optimizer).value_or(nullptr));
+}
+
+}  // namespace
+
+void bind_normalization_data_sources(py::module_& m) {
+  py::class_<NormalizationDataSource, DataSource, std::shared_ptr<NormalizationDataSource>>(
+      m, "NormalizationDataSource",
+      "Base of the normalisations' data sources: a scale gamma and a shift beta for each channel.")
+      .def_property_readonly("number_of_feature_channels",
+                             &NormalizationDataSource::number_of_feature_channels,
+                             "Feature channels of the images that are normalised.")
+      .def_property_readonly("epsilon", &NormalizationDataSource::epsilon,
+                             "Added to the variance, inside of the root.");
+  py::class_<BatchNormalizationDataSource, NormalizationDataSource,
+             std::shared_ptr<BatchNormalizationDataSource>>(
+      m, "BatchNormalizationDataSource",
+      R"(Parameters of a batch normalisation. Apple: MPSCNNBatchNormalizationDataSource.
+
+gamma and beta are updated by the optimizer; the running mean and variance move on where a graph
+trains: average = momentum · average + (1 - momentum) · of the batch, the variance being the batch's
+own (divided by the count). `Device.read_parameter` reads all four.
+
+Args:
+    number_of_feature_channels: Feature channels of the images that are normalised.
+    gamma: Scale, float32 array (channels); None: 1.
+    beta: Shift, float32 array (channels); None: 0.
+    mean: Running mean, float32 array (channels); None: 0.
+    variance: Running variance, float32 array (channels); None: 1.
+    epsilon: Added to the variance, inside of the root. The default is Apple's, the smallest normal
+        float32; most nets are trained with 1e-5 or 1e-3.
+    momentum: Share of the running statistics that one step keeps (PyTorch names the rest: its 0.1
+        is 0.9 here).
+    label: Name for errors, plans and archives.
+    optimizer: Updates gamma and beta where the node is trained; None: they stay.
+
+Raises:
+    InvalidArgumentError: A number is out of range, or an array has another shape.
+    ArgumentTypeError: An array is not of float32.)")
+      .def(py::init(&make_batch), py::arg("number_of_feature_channels"), py::kw_only(),
+           py::arg("gamma") = py::none(), py::arg("beta") = py::none(),
+           py::arg("mean") = py::none(), py::arg("variance") = py::none(),
+           py::arg("epsilon") = kDefaultNormalizationEpsilon, py::arg("momentum") = 0.9,
+           py::arg("label") = "", py::arg("optimizer") = py::none())
+      .def_property_readonly("momentum", &BatchNormalizationDataSource::momentum,
+                             "Share of the running statistics that one step keeps.");
+}
+
+}  // namespace mpsnn::bindings

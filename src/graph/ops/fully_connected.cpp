@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: MIT
+// Fully connected layers: convolutions whose window is the whole source. Operations: convolution,
+// convolution_data_gradient, convolution_weights_gradient.
+#include "base/check.h"
+#include "graph/lowering.h"
+#include "graph/node_table.h"
+#include "graph/ops/neuron.h"
+#include "graph/ops/shapes.h"
+
+namespace mpsnn::graph {
+namespace {
+
+const ConvolutionDescriptor& descriptor_of(const FilterRecord& node) {
+  const auto* weights = dynamic_cast<const ConvolutionDataSource*>(node.weights.get());
+  check_internal(weights != nullptr, "a fully connected layer has a ConvolutionDataSource");
+  return weights->descriptor();
+}
+
+void check_one(const FilterRecord& node, std::string_view field, std::int64_t value) {
+  if (value != 1) fail(node, str("weights.", field), 1, value);
+}
+
+void check(const FilterRecord& node) {
+  const ConvolutionDescriptor& d = descriptor_of(node);
+  check_one(node, "groups", d.groups);
+  check_one(node, "stride_in_pixels_x", d.stride_in_pixels_x);
+  check_one(node, "stride_in_pixels_y", d.stride_in_pixels_y);
+  check_one(node, "dilation_rate_x", d.dilation_rate_x);
+  check_one(node, "dilation_rate_y", d.dilation_rate_y);
+  check_one(node, "sub_pixel_scale_factor", d.sub_pixel_scale_factor);
+  check_fused_neuron(node, d.fused_neuron_descriptor);
+}
+
+ImageSize result_size(const FilterRecord& node, std::string_view argument,
+                      const ImageSize& source) {
+  const ConvolutionDescriptor& d = descriptor_of(node);
+  const ImageSize expected = {source.n, d.kernel_height, d.kernel_width, d.input_feature_channels};
+  if (source != expected) {
+    fail(node, argument, str("the size of the weights' window, ", to_string(expected)),
+         to_string(source));
+  }
+  return {source.n, 1, 1, d.output_feature_channels};
+}
+
+ImageSize forward_shape(const ShapeQuery& query) {
+  return result_size(query.node, "source", query.sources[0]);
+}
+
+ImageSize gradient_shape(const ShapeQuery& query) {
+  expect_size(query, 0, "source_gradient",
+              result_size(query.node, "source_image", query.sources[1]));
+  return query.sources[1];
+}
+
+AttributeMap resolved(const FilterRecord& node) {
+  const ConvolutionDescriptor& d = descriptor_of(node);
+  constexpr std::int64_t kOne = 1, kZero = 0;
+  return {{"kernel_height", d.kernel_height},
+          {"kernel_width", d.kernel_width},
+          {"stride_y", kOne},
+          {"stride_x", kOne},
+          {"dilation_y", kOne},
+          {"dilation_x", kOne},
+          {"groups", kOne},
+          {"pad_top", kZero},
+          {"pad_left", kZero},
+          {"edge_mode", static_cast<std::int64_t>(ImageEdgeMode::ZERO)}};
+}
+
+void lower_forward(Lowering& to) {
+  const NeuronDescriptor& neuron = descriptor_of(to.node()).fused_neuron_descriptor;
+  AttributeMap attributes = resolved(to.node());
+  attributes["neuron_type"] = static_cast<std::int64_t>(neuron.type);
+  attributes["neuron_a"] = static_cast<double>(neuron.a);
+  attributes["neuron_b"] = static_cast<double>(neuron.b);
+  attributes["neuron_c"] = static_cast<double>(neuron.c);
+  to.add(OpId::convolution, {to.source(0), to.parameter("weights"), to.parameter("bias")},
+         {to.result()}, std::move(attributes));
+}
+
+void lower_gradient(Lowering& to) {
+  const AttributeMap attributes = resolved(to.node());
+  const ValueId gradient = to.source(0);
+  if (to.weights_are_updated()) {
+    const ValueId weights = to.parameter_gradient("weights"), bias = to.parameter_gradient("bias");
+    to.add(OpId::convolution_weights_gradient, {gradient, to.source(1)}, {weights, bias},
+           attributes);
+  }
+  to.add(OpId::convolution_data_gradient, {gradient, to.parameter("weights")}, {to.result()},
+         attributes);
+}
+
+FilterNode make_gradient(const GradientQuery& query) {
+  const FilterRecord& forward = *query.forward.record();
+  check_trained_without_neuron(forward, descriptor_of(forward).fused_neuron_descriptor);
+  return FilterNode("FullyConnectedGradientNode", gradient_then_sources(query), {},
+                    forward.weights);
+}
+
+constexpr std::string_view kForwardDoc =
+    R"(result[n, 0, 0, o] = bias[o] + sum over y, x, c of weights[o, y, x, c] * source[n, y, x, c]: a convolution
+whose window is the whole source. The source has the descriptor's kernel_height, kernel_width and
+input_feature_channels; the result is (N, 1, 1, output_feature_channels). Strides, dilation and groups of the
+descriptor must be 1; its fused neuron (any but PRELU) is applied to the result.
+
+**Training**: as ConvolutionNode's.)";
+
+}  // namespace
+
+std::vector<NodeClass> fully_connected_nodes() {
+  return {
+      {.name = "FullyConnectedNode",
+       .apple = "MPSCNNFullyConnectedNode",
+       .family = "convolution",
+       .brief = "Connects every value of an image with every feature channel of the result",
+       .doc = kForwardDoc,
+       .sources = {{.name = "source", .doc = "image of the size of the weights' window"}},
+       .attributes = {},
+       .weights = "ConvolutionDataSource",
+       .trainable = true,
+       .check = check,
+       .shape = forward_shape,
+       .lower = lower_forward,
+       .gradient_of = make_gradient},
+      {.name = "FullyConnectedGradientNode",
+       .apple = "MPSCNNFullyConnectedGradientNode",
+       .family = "convolution",
+       .brief = "Gradients of a fully connected layer's source, weights and bias",
+       .doc = "Result: the gradient of the forward node's source image, of that image's size. "
+              "Weights and bias are updated as by ConvolutionGradientNode.",
+       .sources = {{.name = "source_gradient", .doc = "gradient of the layer's result"},
+                   {.name = "source_image", .doc = "the layer's source"}},
+       .attributes = {},
+       .weights = "ConvolutionDataSource",
+       .trainable = true,
+       .gradient = true,
+       .check = check,
+       .shape = gradient_shape,
+       .lower = lower_gradient},
+  };
+}
+
+}  // namespace mpsnn::graph

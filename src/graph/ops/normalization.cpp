@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: MIT
+// Normalisation by statistics of the image itself. Operations:
+//   normalization_statistics  source -> mean, variance
+//   normalization             source, mean, variance, gamma, beta -> result
+//   normalization_sums        gradient, source, mean, variance, gamma? -> sum of gradient * x^, sum
+//                             of gradient, gamma gradient?, beta gradient?
+//   normalization_gradient    gradient, source, mean, variance, gamma, sums?, sums? -> source
+//                             gradient
+//   moving_average            average, value -> average
+// where x^ = (x - mean) / sqrt(variance + epsilon).
+#include "base/attributes.h"
+#include "base/check.h"
+#include "graph/lowering.h"
+#include "graph/node_table.h"
+#include "graph/ops/shapes.h"
+#include "mpsnn/normalization_data_source.h"
+
+namespace mpsnn::graph {
+namespace {
+
+const NormalizationDataSource& values_of(const FilterRecord& node) {
+  const auto* values = dynamic_cast<const NormalizationDataSource*>(node.weights.get());
+  check_internal(values != nullptr, "a normalisation has a NormalizationDataSource");
+  return *values;
+}
+
+void check_channels(const FilterRecord& node, std::string_view argument, const ImageSize& source) {
+  const std::int64_t channels = values_of(node).number_of_feature_channels();
+  if (source.channels != channels)
+    fail(node, argument, str(channels, " feature channels"), source.channels);
+}
+
+ImageSize forward_shape(const ShapeQuery& query) {
+  check_channels(query.node, "source", query.sources[0]);
+  return query.sources[0];
+}
+
+ImageSize gradient_shape(const ShapeQuery& query) {
+  check_channels(query.node, "source_image", query.sources[1]);
+  expect_size(query, 0, "source_gradient", query.sources[1]);
+  return query.sources[1];
+}
+
+struct Statistics {
+  ValueId mean, variance;
+};
+
+/// Statistics of source i, computed once for all nodes that share them.
+Statistics computed_statistics(Lowering& to, std::size_t i, const std::vector<std::int64_t>& dims) {
+  ValueId& mean = to.shared(i, "mean");
+  ValueId& variance = to.shared(i, "variance");
+  if (mean == kNoValue) {
+    const TensorDesc desc = {DataType::FLOAT32, dims, nullptr};
+    mean = to.temporary("mean", desc);
+    variance = to.temporary("variance", desc);
+    to.add(OpId::normalization_statistics, {to.source(i)}, {mean, variance}, {});
+  }
+  return {mean, variance};
+}
+
+bool computes_statistics(const Lowering& to, std::size_t i) {
+  switch (static_cast<BatchNormalizationFlags>(get_int(to.node().attributes, "flags"))) {
+    case BatchNormalizationFlags::CALCULATE_STATISTICS_ALWAYS:
+      return true;
+    case BatchNormalizationFlags::CALCULATE_STATISTICS_NEVER:
+      return false;
+    case BatchNormalizationFlags::DEFAULT:
+      return to.is_differentiated(i);
+  }
+  throw InternalError("flags of a batch normalisation out of range");
+}
+
+Statistics batch_statistics(Lowering& to, std::size_t i) {
+  if (!computes_statistics(to, i)) return {to.parameter("mean"), to.parameter("variance")};
+  return computed_statistics(to, i, {to.source_size(i).channels});
+}
+
+AttributeMap epsilon_of(const Lowering& to) {
+  return {{"epsilon", values_of(to.node()).epsilon()}};
+}
+
+void add_forward(Lowering& to, const Statistics& statistics) {
+  AttributeMap attributes = epsilon_of(to);
+  attributes["neuron_type"] = static_cast<std::int64_t>(NeuronType::NONE);
+  for (const char* name : {"neuron_a", "neuron_b", "neuron_c"}) attributes[name] = 0.0;
+  to.add(OpId::normalization,
+         {to.source(0), statistics.mean, statistics.variance, to.parameter("gamma"),
+          to.parameter("beta")},
+         {to.result()}, std::move(attributes));
+}
+
+void lower_batch(Lowering& to) { add_forward(to, batch_statistics(to, 0)); }
+
+/// Running statistics follow those of the batch; once, however many gradient nodes share them.
+void move_averages(Lowering& to, const Statistics& batch) {
+  const auto& values = dynamic_cast<const BatchNormalizationDataSource&>(*to.node().weights);
+  ValueId& moved = to.shared(1, "moved");
+  if (!values.trainable() || to.node().training_style != TrainingStyle::UPDATE_DEVICE_GPU ||
+      moved != kNoValue)
+    return;
+  moved = batch.mean;
+  to.move_average("mean", batch.mean, values.momentum());
+  to.move_average("variance", batch.variance, values.momentum());
+}
+
+void lower_batch_gradient(Lowering& to) {
+  const bool fresh = computes_statistics(to, 1);
+  const Statistics statistics = batch_statistics(to, 1);
+  const ValueId gradient = to.source(0), source = to.source(1);
+  ValueId projection = kNoValue, total = kNoValue;  // sums of gradient * x^ and of gradient
+  if (to.weights_are_updated()) {
+    projection = to.parameter_gradient("gamma");
+    total = to.parameter_gradient("beta");
+  } else if (fresh) {
+    const TensorDesc desc = {DataType::FLOAT32, {to.source_size(1).channels}, nullptr};
+    projection = to.temporary("projection", desc);
+    total = to.temporary("total", desc);
+  }
+  if (projection != kNoValue) {
+    to.add(OpId::normalization_sums, {gradient, source, statistics.mean, statistics.variance},
+           {projection, total}, epsilon_of(to));
+  }
+  // Stored statistics are constants: they have no gradient.
+  to.add(OpId::normalization_gradient,
+         {gradient, source, statistics.mean, statistics.variance, to.parameter("gamma"),
+          fresh ? projection : kNoValue, fresh ? total : kNoValue},
+         {to.result()}, epsilon_of(to));
+  if (fresh) move_averages(to, statistics);
+}
+
+FilterNode make_batch_gradient(const GradientQuery& query) {
+  return FilterNode("BatchNormalizationGradientNode", gradient_then_sources(query),
+                    query.forward.attributes(), query.forward.weights());
+}
+
+AttributeSpec flags() {
+  return {.name = "flags",
+          .type = AttributeType::ENUM,
+          .doc = "which statistics are used",
+          .default_value = static_cast<std::int64_t>(BatchNormalizationFlags::DEFAULT),
+          .enum_name = "BatchNormalizationFlags"};
+}
+
+constexpr std::string_view kBatchDoc =
+    R"(result = gamma[c] * (source - mean[c]) / sqrt(variance[c] + epsilon) + beta[c] for each feature channel c; of the
+source's size. The variance is that of the population: divided by N * H * W.
+
+**Which statistics**: by default those of the batch where the graph holds the node's gradient node (Apple: where
+its state is consumed), the data source's stored ones elsewhere. CALCULATE_STATISTICS_ALWAYS and
+CALCULATE_STATISTICS_NEVER say otherwise; a gradient through stored statistics takes them as constants.
+
+**Training**: the gradient node computes the gradients of source, gamma and beta; their optimizer runs right after.
+Where the statistics of the batch are used, the data source is trainable and the training style is not
+UPDATE_DEVICE_NONE, the running statistics move on at the end of the run, on the device, with or without an
+optimizer: mean = momentum * mean + (1 - momentum) * mean of the batch, the variance alike.
+
+epsilon is the data source's; Apple's default is FLT_MIN. A following ReLU or ReLUN is fused.)";
+
+constexpr std::string_view kBatchGradientDoc =
+    R"(With g the source_gradient, x^ the normalised source and means over the batch's N * H * W values of a channel:
+result = gamma / sqrt(variance + epsilon) * (g - mean(g) - x^ * mean(g * x^)); through stored statistics
+gamma / sqrt(variance + epsilon) * g. gamma's gradient is the sum of g * x^, beta's that of g.
+
+A gradient node belongs to the forward nodes that have its data source and its source_image, and shares their
+statistics.)";
+
+}  // namespace
+
+std::vector<NodeClass> normalization_nodes() {
+  return {
+      {.name = "BatchNormalizationNode",
+       .apple = "MPSCNNBatchNormalizationNode",
+       .family = "normalization",
+       .brief = "Normalises each feature channel over the batch, with a trainable scale and shift",
+       .doc = kBatchDoc,
+       .sources = {{.name = "source", .doc = "image with the data source's feature channels"}},
+       .attributes = {flags()},
+       .weights = "BatchNormalizationDataSource",
+       .trainable = true,
+       .shape = forward_shape,
+       .lower = lower_batch,
+       .gradient_of = make_batch_gradient},
+      {.name = "BatchNormalizationGradientNode",
+       .apple = "MPSCNNBatchNormalizationGradientNode",
+       .family = "normalization",
+       .brief = "Gradients of a batch normalisation's source, scale and shift",
+       .doc = kBatchGradientDoc,
+       .sources = {{.name = "source_gradient", .doc = "gradient of the normalisation's result"},
+                   {.name = "source_image", .doc = "the normalisation's source"}},
+       .attributes = {flags()},
+       .weights = "BatchNormalizationDataSource",
+       .trainable = true,
+       .gradient = true,
+       .shape = gradient_shape,
+       .lower = lower_batch_gradient},
+  };
+}
+
+}  // namespace mpsnn::graph
