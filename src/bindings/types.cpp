@@ -68,6 +68,9 @@ void bind_enums(py::module_& m) {
       .value("XNOR", BinaryConvolutionType::XNOR)
       .value("AND", BinaryConvolutionType::AND)
       .finalize();
+}
+
+void bind_loss_and_training_enums(py::module_& m) {
   py::native_enum<LossType>(m, "LossType", "enum.IntEnum", "Loss kinds. Apple: MPSCNNLossType.")
       .value("MEAN_ABSOLUTE_ERROR", LossType::MEAN_ABSOLUTE_ERROR)
       .value("MEAN_SQUARED_ERROR", LossType::MEAN_SQUARED_ERROR)
@@ -219,6 +222,7 @@ Args:
 
 void bind_types(py::module_& m) {
   bind_enums(m);
+  bind_loss_and_training_enums(m);
   bind_padding_method(m);
   bind_padding_policy(m);
   bind_loss_descriptor(m);

@@ -27,8 +27,10 @@ TEST_CASE("node table: every row is complete and every name is there once") {
   std::set<std::string_view> names, apple_names;
   for (const graph::NodeClass& row : graph::node_classes()) {
     CHECK(names.insert(row.name).second);
-    CHECK(apple_names.insert(row.apple).second);
-    CHECK(row.name.ends_with("Node") && row.apple.ends_with(row.name));
+    CHECK(row.name.ends_with("Node"));
+    // Nodes of our own have no name there.
+    CHECK(row.apple.empty() || apple_names.insert(row.apple).second);
+    CHECK(row.apple.empty() || row.apple.ends_with(row.name));
     CHECK(!row.family.empty() && !row.brief.empty() && !row.doc.empty() && !row.sources.empty());
     CHECK(!row.brief.ends_with('.'));
     CHECK(row.shape != nullptr && row.lower != nullptr);

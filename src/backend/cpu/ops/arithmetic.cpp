@@ -272,6 +272,8 @@ std::shared_ptr<Kernel> prepare_division_gradient_plain(const KernelQuery& query
 }
 
 Fit fits_comparison_plain(const KernelQuery& query) {
+  const Fit plain = all_plain_float32(query);
+  if (!plain.yes) return plain;
   const auto type = get_int(query.attributes, "comparison_type");
   if (type < 0 || type > static_cast<std::int64_t>(ComparisonType::GREATER_OR_EQUAL))
     return Fit::no(str("comparison_type: expected 0 to 5, got ", type));

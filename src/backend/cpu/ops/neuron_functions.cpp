@@ -113,25 +113,30 @@ struct ELU {
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
-/// u^c as C's pow gives it.
+constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+
+/// u^c as C's pow gives it. What depends on c alone is held as numbers: flags would keep the loop
+/// from being vectorised.
 struct Exponent {
   double c;
-  float at_zero, at_infinity;
-  bool is_integer, is_odd;
+  float at_zero, at_infinity, at_nan;
+  float of_negative;      // factor of what is computed for |u|: NaN unless c is a whole number
+  std::int32_t odd_sign;  // the sign's bit where c is odd
+
   explicit Exponent(double exponent)
       : c(exponent),
         at_zero(exponent > 0 ? 0.0F : (exponent < 0 ? kInfinity : 1.0F)),
         at_infinity(exponent > 0 ? kInfinity : (exponent < 0 ? 0.0F : 1.0F)),
-        is_integer(exponent == std::floor(exponent)),
-        is_odd(is_integer && std::fmod(exponent, 2.0) != 0) {}
+        at_nan(exponent == 0 ? 1.0F : kNan),
+        of_negative(exponent == std::floor(exponent) ? 1.0F : kNan),
+        odd_sign(std::abs(std::fmod(exponent, 2.0)) == 1 ? std::int32_t(0x80000000) : 0) {}
   MPSNN_INLINE float of(float u) const {
-    const float finite = power_of_absolute(u, c);
-    const float of_sign = u < 0 && !is_integer ? std::numeric_limits<float>::quiet_NaN() : finite;
-    const float size = absolute_of(u);
+    const float finite = power_of_absolute(u, c), size = absolute_of(u);
+    const float of_sign = u < 0 ? finite * of_negative : finite;
     const float of_zero = size == 0 ? at_zero : of_sign;
     const float of_infinity = size == kInfinity ? at_infinity : of_zero;
-    const float of_number = u == u || c == 0 ? of_infinity : u;
-    return is_odd ? with_sign(of_number, u) : of_number;
+    const float of_number = u == u ? of_infinity : at_nan;
+    return as_float(as_int(of_number) | (as_int(u) & odd_sign));
   }
 };
 
@@ -331,11 +336,9 @@ bool tells_derivative(const Neuron& neuron) {
     case NeuronType::SOFT_PLUS:
       return neuron.a != 0;
     case NeuronType::ELU:
-      return neuron.a >= 0;
     case NeuronType::RELU:
-      return neuron.a >= 0;
     case NeuronType::RELUN:
-      return neuron.a >= 0 && neuron.b > 0;
+      return neuron.a >= 0;
     default:
       return false;
   }

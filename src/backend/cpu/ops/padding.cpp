@@ -138,10 +138,12 @@ void gather_row(const Padding& p, const float* gradient, float* sums) {
 }
 
 Fit fits_padding(const KernelQuery& query) {
+  const Fit plain = all_plain_float32(query);
+  if (!plain.yes) return plain;
   const std::int64_t mode = get_int(query.attributes, "edge_mode");
   if (mode < 0 || mode > static_cast<std::int64_t>(ImageEdgeMode::CONSTANT))
     return Fit::no(str("edge_mode: expected 0 to 4, got ", mode));
-  return all_plain_float32(query);
+  return {};
 }
 
 }  // namespace
@@ -196,10 +198,10 @@ std::shared_ptr<Kernel> prepare_padding_gradient_plain(const KernelQuery& query)
 }
 
 Fit fits_reshape_plain(const KernelQuery& query) {
-  if (query.inputs[0].count() != query.outputs[0].count())
-    return Fit::no(str("expected as many values as ", to_string(query.inputs[0]), ", got ",
-                       to_string(query.outputs[0])));
-  return all_plain_float32(query);
+  const Fit plain = all_plain_float32(query);
+  if (!plain.yes || query.inputs[0].count() == query.outputs[0].count()) return plain;
+  return Fit::no(str("expected as many values as ", to_string(query.inputs[0]), ", got ",
+                     to_string(query.outputs[0])));
 }
 
 std::shared_ptr<Kernel> prepare_reshape_plain(const KernelQuery& query) {

@@ -57,10 +57,11 @@ Resampling taps_for(std::int64_t filter, std::int64_t source, std::int64_t resul
 }
 
 Fit fits_resampling(const KernelQuery& query) {
+  const Fit plain = all_plain_float32(query);
+  if (!plain.yes) return plain;
   const std::int64_t filter = get_int(query.attributes, "filter");
-  if (filter != kBilinear && filter != kLanczos)
-    return Fit::no(str("filter: expected 0 or 1, got ", filter));
-  return all_plain_float32(query);
+  if (filter == kBilinear || filter == kLanczos) return {};
+  return Fit::no(str("filter: expected 0 or 1, got ", filter));
 }
 
 std::shared_ptr<Kernel> prepare(const KernelQuery& query, bool is_gradient) {
