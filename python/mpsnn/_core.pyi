@@ -106,6 +106,16 @@ class ImageEdgeMode(enum.IntEnum):
     MIRROR_WITH_EDGE = 3
     CONSTANT = 4
 
+class ComparisonType(enum.IntEnum):
+    """How two values are compared. Apple: MPSNNComparisonType."""
+
+    EQUAL = 0
+    NOT_EQUAL = 1
+    LESS = 2
+    LESS_OR_EQUAL = 3
+    GREATER = 4
+    GREATER_OR_EQUAL = 5
+
 class LossType(enum.IntEnum):
     """Loss kinds. Apple: MPSCNNLossType."""
 

@@ -9,10 +9,10 @@
 //     edge_mode         int, ImageEdgeMode: ZERO or CLAMP (a position outside reads the nearest
 //     pixel)
 //   convolution only: the fused neuron
-//     neuron_type       int, NeuronType: NONE, RELU or RELUN
+//     neuron_type       int, NeuronType: any but PRELU
 //     neuron_a neuron_b neuron_c  float
 //   neuron, neuron_gradient
-//     neuron_type       int, NeuronType: RELU, RELUN or PRELU
+//     neuron_type       int, NeuronType: any but NONE
 //     neuron_a neuron_b neuron_c  float
 //     neuron_parameters floats, one a feature channel for PRELU, empty otherwise
 //     from_result       bool, neuron_gradient only: operand 1 is the neuron's result, not its
@@ -39,6 +39,19 @@
 //     Operands are images, or arrays of any rank with equal dims (gradients of one parameter).
 //   addition_gradient
 //     scale             float: the result is scale * gradient, summed over broadcast dimensions
+//   multiplication, division: as addition
+//   multiplication_gradient, division_gradient
+//     scale             float: primary_scale * secondary_scale, or primary_scale / secondary_scale
+//     is_secondary      bool, division_gradient only: the gradient is the secondary source's
+//   comparison
+//     comparison_type   int, ComparisonType
+//     threshold         float: EQUAL and NOT_EQUAL take values as equal up to this difference
+//   broadcast
+//     scale             float
+//   extremum, extremum_gradient
+//     axis              int: 1 along the rows' direction (y), 2 along the columns' (x), 3 channels
+//     takes_maximum     bool: the largest value, else the smallest; NaN is both
+//     takes_index       bool, extremum only: the index of the first such value along the axis
 //   slice
 //     channel_offset    int: first channel read; the result's channels say how many
 //   normalization, normalization_sums, normalization_gradient

@@ -57,6 +57,8 @@ std::uint64_t flops_of(const Plan& plan, const Operation& operation) {
     case OpId::addition:
       return 3 * written;
     case OpId::addition_gradient:
+    case OpId::multiplication_gradient:
+    case OpId::division_gradient:
       return 2 * read;
     case OpId::normalization_statistics:
       return 3 * read;
@@ -72,6 +74,16 @@ std::uint64_t flops_of(const Plan& plan, const Operation& operation) {
       return 12 * written;  // an exponential is about 8
     case OpId::softmax_gradient:
       return 4 * written;
+    case OpId::multiplication:
+    case OpId::division:
+      return 3 * written;
+    case OpId::comparison:
+    case OpId::broadcast:
+      return written;
+    case OpId::extremum:
+      return read;
+    case OpId::extremum_gradient:
+      return 2 * written;
     case OpId::loss:
       return 4 * read;
     case OpId::loss_gradient:

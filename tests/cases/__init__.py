@@ -49,6 +49,8 @@ class Case:
         padding: Bits of the padding method; None: the class's default.
         exact: Whether small integers go in and out without rounding.
         exact_gradients: Whether small integers come back as gradients without rounding, too.
+        domain: Where the sources' values lie: "" anywhere, "nonzero" away from 0, "positive" above
+            it.
         differentiable: False for classes without a gradient.
     """
 
@@ -59,6 +61,7 @@ class Case:
     padding: int | None = None
     exact: bool = True
     exact_gradients: bool = True
+    domain: str = ""
     differentiable: bool = True
     normalization: Normalization | None = None
     ranges: tuple[str, ...] = ()

@@ -151,6 +151,7 @@ def by_hand() -> list[tuple[mps.FilterNode, mps.FilterNode]]:
     clamp = mps.ImageEdgeMode.CLAMP
     pool = mps.PoolingMaxNode(x, 2)
     norm, gaps = mps.PoolingL2NormNode(x, 2, 3, 1), mps.DilatedPoolingMaxNode(x, 2)
+    maximum = mps.ReductionColumnMaxNode(x)
     up = mps.UpsamplingBilinearNode(x, 2, align_corners=True)
     return [
         (mps.ConvolutionNode(x, source, clamp), mps.ConvolutionGradientNode(g, x, source, clamp)),
@@ -172,6 +173,13 @@ def by_hand() -> list[tuple[mps.FilterNode, mps.FilterNode]]:
             mps.AdditionNode(x, y, secondary_scale=3.0),
             mps.AdditionGradientNode(g, x, y, secondary_scale=3.0, is_secondary_source_filter=True),
         ),
+        (
+            mps.MultiplicationNode(x, y, 2.0),
+            mps.MultiplicationGradientNode(g, x, y, 2.0, is_secondary_source_filter=True),
+        ),
+        (mps.ReductionRowSumNode(x), mps.ReductionRowSumGradientNode(g, x)),
+        (maximum, mps.ReductionColumnMaxGradientNode(g, x, maximum)),
+        (mps.NeuronTanHNode(x, 2.0), mps.NeuronGradientNode(g, x, mps.NeuronType.TANH, 2.0, 1.0)),
         (mps.ConcatenationNode([x, y]), mps.ConcatenationGradientNode(g, [x, y], 1)),
         (
             mps.ForwardLossNode(x, y, LOSS),
