@@ -5,6 +5,7 @@
 #include "mpsnn/archive.h"
 #include "mpsnn/data_source.h"
 #include "mpsnn/device.h"
+#include "mpsnn/dropout_state.h"
 #include "mpsnn/error.h"
 #include "mpsnn/graph.h"
 #include "mpsnn/node.h"

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "mpsnn/data_source.h"
+#include "mpsnn/dropout_state.h"
 #include "mpsnn/loss.h"
 #include "mpsnn/node.h"
 #include "mpsnn/normalization_data_source.h"
@@ -799,6 +800,488 @@ class BatchNormalizationGradientNode : public FilterNode {
       : FilterNode("BatchNormalizationGradientNode", detail::Images{source_gradient, source_image},
                    detail::Attributes()
                        .set("flags", options.flags).map(), std::move(weights)) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+};
+
+/// Options of InstanceNormalizationNode.
+struct InstanceNormalizationNodeOptions {
+  /// Name for errors, plans and timelines; empty: a name is made.
+  std::string label = {};
+};
+
+/// Normalises each feature channel of each image, with a trainable scale and shift.
+///
+/// result = gamma[c] * (source - mean[n, c]) / sqrt(variance[n, c] + epsilon) + beta[c], of the
+/// source's size; mean and variance are those of the channel's H * W values (divided by the
+/// count), in inference and training alike. epsilon is the data source's; Apple's default is
+/// FLT_MIN. A following ReLU or ReLUN is fused.
+///
+/// Apple: MPSCNNInstanceNormalizationNode.
+class InstanceNormalizationNode : public FilterNode {
+ public:
+  InstanceNormalizationNode(const ImageNode& source,
+                            std::shared_ptr<InstanceNormalizationDataSource> weights,
+                            const InstanceNormalizationNodeOptions& options = {})
+      : FilterNode("InstanceNormalizationNode", detail::Images{source},
+                   detail::Attributes().map(), std::move(weights)) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+};
+
+/// Options of InstanceNormalizationGradientNode.
+struct InstanceNormalizationGradientNodeOptions {
+  /// Name for errors, plans and timelines; empty: a name is made.
+  std::string label = {};
+};
+
+/// Gradients of an instance normalisation's source, scale and shift.
+///
+/// With g the source_gradient, x^ the normalised source and means over the values that share a
+/// mean: result = (gamma * g - mean(gamma * g) - x^ * mean(gamma * g * x^)) / sqrt(variance +
+/// epsilon). gamma's gradient is the sum of g * x^ over all images and pixels, beta's that of g;
+/// their optimizer runs right after.
+///
+/// Apple: MPSCNNInstanceNormalizationGradientNode.
+class InstanceNormalizationGradientNode : public FilterNode {
+ public:
+  InstanceNormalizationGradientNode(const ImageNode& source_gradient,
+                                    const ImageNode& source_image,
+                                    std::shared_ptr<InstanceNormalizationDataSource> weights,
+                                    const InstanceNormalizationGradientNodeOptions& options = {})
+      : FilterNode("InstanceNormalizationGradientNode", detail::Images{source_gradient, source_image},
+                   detail::Attributes().map(), std::move(weights)) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+};
+
+/// Options of GroupNormalizationNode.
+struct GroupNormalizationNodeOptions {
+  /// Name for errors, plans and timelines; empty: a name is made.
+  std::string label = {};
+};
+
+/// Normalises groups of feature channels of each image, with a trainable scale and shift.
+///
+/// result = gamma[c] * (source - mean[n, k]) / sqrt(variance[n, k] + epsilon) + beta[c], of the
+/// source's size, where channel c belongs to group k = c / (channels / number_of_groups); mean and
+/// variance are those of the group's H * W * channels / number_of_groups values (divided by the
+/// count). One group is layer normalisation over the whole image. epsilon is the data source's;
+/// Apple's default is FLT_MIN. A following ReLU or ReLUN is fused.
+///
+/// Apple: MPSCNNGroupNormalizationNode.
+class GroupNormalizationNode : public FilterNode {
+ public:
+  GroupNormalizationNode(const ImageNode& source,
+                         std::shared_ptr<GroupNormalizationDataSource> weights,
+                         const GroupNormalizationNodeOptions& options = {})
+      : FilterNode("GroupNormalizationNode", detail::Images{source},
+                   detail::Attributes().map(), std::move(weights)) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+};
+
+/// Options of GroupNormalizationGradientNode.
+struct GroupNormalizationGradientNodeOptions {
+  /// Name for errors, plans and timelines; empty: a name is made.
+  std::string label = {};
+};
+
+/// Gradients of a group normalisation's source, scale and shift.
+///
+/// With g the source_gradient, x^ the normalised source and means over the values that share a
+/// mean: result = (gamma * g - mean(gamma * g) - x^ * mean(gamma * g * x^)) / sqrt(variance +
+/// epsilon). gamma's gradient is the sum of g * x^ over all images and pixels, beta's that of g;
+/// their optimizer runs right after.
+///
+/// Apple: MPSCNNGroupNormalizationGradientNode.
+class GroupNormalizationGradientNode : public FilterNode {
+ public:
+  GroupNormalizationGradientNode(const ImageNode& source_gradient, const ImageNode& source_image,
+                                 std::shared_ptr<GroupNormalizationDataSource> weights,
+                                 const GroupNormalizationGradientNodeOptions& options = {})
+      : FilterNode("GroupNormalizationGradientNode", detail::Images{source_gradient, source_image},
+                   detail::Attributes().map(), std::move(weights)) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+};
+
+/// Options of SpatialNormalizationNode.
+struct SpatialNormalizationNodeOptions {
+  /// Columns of the window.
+  std::int64_t kernel_width = 3;
+  /// Rows of the window. Default: kernel_width.
+  std::optional<std::int64_t> kernel_height = std::nullopt;
+  /// Scale of the mean square.
+  double alpha = 1.0;
+  /// Exponent.
+  double beta = 5.0;
+  /// Added to the denominator's base.
+  double delta = 1.0;
+  /// Name for errors, plans and timelines; empty: a name is made.
+  std::string label = {};
+};
+
+/// Divides each value by a power of the mean square of the pixels around it.
+///
+/// result = source / (delta + alpha / (kernel_width * kernel_height) * S)^beta, of the source's
+/// size, where S is the sum of the squares of the channel's values in the window. The window of
+/// pixel p goes from p - kernel / 2 to p + (kernel - 1) / 2, with zeros outside of the image; the
+/// divisor is always its whole area. A denominator of zero is the caller's to avoid.
+///
+/// Apple: MPSCNNSpatialNormalizationNode.
+class SpatialNormalizationNode : public FilterNode {
+ public:
+  explicit SpatialNormalizationNode(const ImageNode& source,
+                                    const SpatialNormalizationNodeOptions& options = {})
+      : FilterNode("SpatialNormalizationNode", detail::Images{source},
+                   detail::Attributes()
+                       .set("kernel_width", options.kernel_width)
+                       .set("kernel_height", options.kernel_height)
+                       .set("alpha", options.alpha)
+                       .set("beta", options.beta)
+                       .set("delta", options.delta).map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+};
+
+/// Options of SpatialNormalizationGradientNode.
+struct SpatialNormalizationGradientNodeOptions {
+  /// Columns of the window.
+  std::int64_t kernel_width = 3;
+  /// Rows of the window. Default: kernel_width.
+  std::optional<std::int64_t> kernel_height = std::nullopt;
+  /// Scale of the mean square.
+  double alpha = 1.0;
+  /// Exponent.
+  double beta = 5.0;
+  /// Added to the denominator's base.
+  double delta = 1.0;
+  /// Name for errors, plans and timelines; empty: a name is made.
+  std::string label = {};
+};
+
+/// Gradient of a spatial normalisation's source.
+///
+/// The derivative of the forward node's formula, of the source's size.
+///
+/// Apple: MPSCNNSpatialNormalizationGradientNode.
+class SpatialNormalizationGradientNode : public FilterNode {
+ public:
+  SpatialNormalizationGradientNode(const ImageNode& source_gradient, const ImageNode& source_image,
+                                   const SpatialNormalizationGradientNodeOptions& options = {})
+      : FilterNode("SpatialNormalizationGradientNode", detail::Images{source_gradient, source_image},
+                   detail::Attributes()
+                       .set("kernel_width", options.kernel_width)
+                       .set("kernel_height", options.kernel_height)
+                       .set("alpha", options.alpha)
+                       .set("beta", options.beta)
+                       .set("delta", options.delta).map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+};
+
+/// Options of LocalContrastNormalizationNode.
+struct LocalContrastNormalizationNodeOptions {
+  /// Columns of the window.
+  std::int64_t kernel_width = 3;
+  /// Rows of the window. Default: kernel_width.
+  std::optional<std::int64_t> kernel_height = std::nullopt;
+  /// Scale of the variance.
+  double alpha = 1.0;
+  /// Exponent.
+  double beta = 0.5;
+  /// Added to the denominator's base.
+  double delta = 0.0009765625;
+  /// Share of the mean that is subtracted.
+  double p0 = 1.0;
+  /// Added to the result.
+  double pm = 0.0;
+  /// Scale of the result.
+  double ps = 1.0;
+  /// Name for errors, plans and timelines; empty: a name is made.
+  std::string label = {};
+};
+
+/// Subtracts the mean of the pixels around each value and divides by a power of their variance.
+///
+/// result = pm + ps * (source - p0 * M) / (delta + alpha * V)^beta, of the source's size, where M
+/// and V are mean and variance of the channel's values in the window. The window of pixel p goes
+/// from p - kernel / 2 to p + (kernel - 1) / 2; zeros outside of the image take part, the divisor
+/// is always its whole area.
+///
+/// alpha is 1 by default as Apple's node has it; one of its headers says 0, which is the bare
+/// kernel's.
+///
+/// Apple: MPSCNNLocalContrastNormalizationNode.
+class LocalContrastNormalizationNode : public FilterNode {
+ public:
+  explicit LocalContrastNormalizationNode(const ImageNode& source,
+                                          const LocalContrastNormalizationNodeOptions& options = {})
+      : FilterNode("LocalContrastNormalizationNode", detail::Images{source},
+                   detail::Attributes()
+                       .set("kernel_width", options.kernel_width)
+                       .set("kernel_height", options.kernel_height)
+                       .set("alpha", options.alpha)
+                       .set("beta", options.beta)
+                       .set("delta", options.delta)
+                       .set("p0", options.p0)
+                       .set("pm", options.pm)
+                       .set("ps", options.ps).map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+};
+
+/// Options of LocalContrastNormalizationGradientNode.
+struct LocalContrastNormalizationGradientNodeOptions {
+  /// Columns of the window.
+  std::int64_t kernel_width = 3;
+  /// Rows of the window. Default: kernel_width.
+  std::optional<std::int64_t> kernel_height = std::nullopt;
+  /// Scale of the variance.
+  double alpha = 1.0;
+  /// Exponent.
+  double beta = 0.5;
+  /// Added to the denominator's base.
+  double delta = 0.0009765625;
+  /// Share of the mean that is subtracted.
+  double p0 = 1.0;
+  /// Added to the result.
+  double pm = 0.0;
+  /// Scale of the result.
+  double ps = 1.0;
+  /// Name for errors, plans and timelines; empty: a name is made.
+  std::string label = {};
+};
+
+/// Gradient of a local contrast normalisation's source.
+///
+/// The derivative of the forward node's formula, of the source's size.
+///
+/// Apple: MPSCNNLocalContrastNormalizationGradientNode.
+class LocalContrastNormalizationGradientNode : public FilterNode {
+ public:
+  LocalContrastNormalizationGradientNode(const ImageNode& source_gradient,
+                                         const ImageNode& source_image,
+                                         const LocalContrastNormalizationGradientNodeOptions& options = {})
+      : FilterNode("LocalContrastNormalizationGradientNode", detail::Images{source_gradient, source_image},
+                   detail::Attributes()
+                       .set("kernel_width", options.kernel_width)
+                       .set("kernel_height", options.kernel_height)
+                       .set("alpha", options.alpha)
+                       .set("beta", options.beta)
+                       .set("delta", options.delta)
+                       .set("p0", options.p0)
+                       .set("pm", options.pm)
+                       .set("ps", options.ps).map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+};
+
+/// Options of CrossChannelNormalizationNode.
+struct CrossChannelNormalizationNodeOptions {
+  /// Feature channels of the window.
+  std::int64_t kernel_size = 5;
+  /// Scale of the mean square.
+  double alpha = 1.0;
+  /// Exponent.
+  double beta = 5.0;
+  /// Added to the denominator's base.
+  double delta = 1.0;
+  /// Name for errors, plans and timelines; empty: a name is made.
+  std::string label = {};
+};
+
+/// Divides each value by a power of the mean square of the feature channels around it.
+///
+/// result = source / (delta + alpha / kernel_size * S)^beta, of the source's size, where S is the
+/// sum of the squares of the pixel's channels from c - kernel_size / 2 to c + (kernel_size - 1) /
+/// 2, those that there are; the divisor is kernel_size even where the window is cut.
+///
+/// Apple: MPSCNNCrossChannelNormalizationNode.
+class CrossChannelNormalizationNode : public FilterNode {
+ public:
+  explicit CrossChannelNormalizationNode(const ImageNode& source,
+                                         const CrossChannelNormalizationNodeOptions& options = {})
+      : FilterNode("CrossChannelNormalizationNode", detail::Images{source},
+                   detail::Attributes()
+                       .set("kernel_size", options.kernel_size)
+                       .set("alpha", options.alpha)
+                       .set("beta", options.beta)
+                       .set("delta", options.delta).map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+};
+
+/// Options of CrossChannelNormalizationGradientNode.
+struct CrossChannelNormalizationGradientNodeOptions {
+  /// Feature channels of the window.
+  std::int64_t kernel_size = 5;
+  /// Scale of the mean square.
+  double alpha = 1.0;
+  /// Exponent.
+  double beta = 5.0;
+  /// Added to the denominator's base.
+  double delta = 1.0;
+  /// Name for errors, plans and timelines; empty: a name is made.
+  std::string label = {};
+};
+
+/// Gradient of a cross-channel normalisation's source.
+///
+/// The derivative of the forward node's formula, of the source's size.
+///
+/// Apple: MPSCNNCrossChannelNormalizationGradientNode.
+class CrossChannelNormalizationGradientNode : public FilterNode {
+ public:
+  CrossChannelNormalizationGradientNode(const ImageNode& source_gradient,
+                                        const ImageNode& source_image,
+                                        const CrossChannelNormalizationGradientNodeOptions& options = {})
+      : FilterNode("CrossChannelNormalizationGradientNode", detail::Images{source_gradient, source_image},
+                   detail::Attributes()
+                       .set("kernel_size", options.kernel_size)
+                       .set("alpha", options.alpha)
+                       .set("beta", options.beta)
+                       .set("delta", options.delta).map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+};
+
+/// Options of GramMatrixCalculationNode.
+struct GramMatrixCalculationNodeOptions {
+  /// Factor of the matrix; style transfer takes 1 / (H * W).
+  double alpha = 1.0;
+  /// Name for errors, plans and timelines; empty: a name is made.
+  std::string label = {};
+};
+
+/// Sums of the products of all pairs of feature channels.
+///
+/// result[n, 0, f, c] = alpha * sum over y, x of source[n, y, x, f] * source[n, y, x, c]: one row,
+/// C columns and C feature channels, symmetric in f and c.
+///
+/// Apple: MPSNNGramMatrixCalculationNode.
+class GramMatrixCalculationNode : public FilterNode {
+ public:
+  explicit GramMatrixCalculationNode(const ImageNode& source,
+                                     const GramMatrixCalculationNodeOptions& options = {})
+      : FilterNode("GramMatrixCalculationNode", detail::Images{source},
+                   detail::Attributes()
+                       .set("alpha", options.alpha).map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+};
+
+/// Options of GramMatrixCalculationGradientNode.
+struct GramMatrixCalculationGradientNodeOptions {
+  /// Factor of the matrix; style transfer takes 1 / (H * W).
+  double alpha = 1.0;
+  /// Name for errors, plans and timelines; empty: a name is made.
+  std::string label = {};
+};
+
+/// Gradient of a Gram matrix's source.
+///
+/// With g the source_gradient: result[n, y, x, c] = alpha * sum over f of (g[n, 0, f, c] + g[n, 0,
+/// c, f]) * source_image[n, y, x, f]. alpha must be the forward node's.
+///
+/// Apple: MPSNNGramMatrixCalculationGradientNode.
+class GramMatrixCalculationGradientNode : public FilterNode {
+ public:
+  GramMatrixCalculationGradientNode(const ImageNode& source_gradient,
+                                    const ImageNode& source_image,
+                                    const GramMatrixCalculationGradientNodeOptions& options = {})
+      : FilterNode("GramMatrixCalculationGradientNode", detail::Images{source_gradient, source_image},
+                   detail::Attributes()
+                       .set("alpha", options.alpha).map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+};
+
+/// Options of DropoutNode.
+struct DropoutNodeOptions {
+  /// Share of the values that is kept, above 0 and below 1. Required.
+  std::optional<double> keep_probability = std::nullopt;
+  /// Key of the random numbers.
+  std::int64_t seed = 0;
+  /// 0: all columns share their mask.
+  std::int64_t mask_stride_in_pixels_x = 1;
+  /// 0: all rows share their mask.
+  std::int64_t mask_stride_in_pixels_y = 1;
+  /// 0: all channels share their mask.
+  std::int64_t mask_stride_in_feature_channels = 1;
+  /// The data source; null: one of the node's own.
+  std::shared_ptr<DropoutState> weights = nullptr;
+  /// Name for errors, plans and timelines; empty: a name is made.
+  std::string label = {};
+};
+
+/// Sets random values to zero and scales the others up.
+///
+/// result = source / keep_probability where the mask keeps a value, 0 elsewhere; of the source's
+/// size. It does so in every graph: a graph for inference is built without it.
+///
+/// **The mask** is a function of the seed, of how often the state has been used on the device, and
+/// of the position; Apple's generator is not public. Word i % 4 of block i / 4 of Philox4x32-10
+/// with key (seed mod 2^32, seed / 2^32) and counter (step mod 2^32, step / 2^32, block / 2^32,
+/// block mod 2^32) belongs to value i of the mask, which is dense in the order (N, H, W, C) with
+/// the extents of shared dimensions left out; the value is kept where (word >> 9) * 2^-23 <
+/// keep_probability. Images of a batch never share a mask. Each run of a graph makes the next
+/// mask, on the device; forward and gradient node of one run use the same. The count is kept in a
+/// DropoutState, which the node makes for itself where none is given, and stands in archives.
+///
+/// Apple: MPSCNNDropoutNode.
+class DropoutNode : public FilterNode {
+ public:
+  DropoutNode(const ImageNode& source, const DropoutNodeOptions& options)
+      : FilterNode("DropoutNode", detail::Images{source},
+                   detail::Attributes()
+                       .set("keep_probability", options.keep_probability)
+                       .set("seed", options.seed)
+                       .set("mask_stride_in_pixels_x", options.mask_stride_in_pixels_x)
+                       .set("mask_stride_in_pixels_y", options.mask_stride_in_pixels_y)
+                       .set("mask_stride_in_feature_channels", options.mask_stride_in_feature_channels).map(), options.weights) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+
+  DropoutNode(const ImageNode& source, double keep_probability)
+      : DropoutNode(source, DropoutNodeOptions{.keep_probability = keep_probability}) {}
+};
+
+/// Options of DropoutGradientNode.
+struct DropoutGradientNodeOptions {
+  /// Share of the values that is kept, above 0 and below 1. Required.
+  std::optional<double> keep_probability = std::nullopt;
+  /// Key of the random numbers.
+  std::int64_t seed = 0;
+  /// 0: all columns share their mask.
+  std::int64_t mask_stride_in_pixels_x = 1;
+  /// 0: all rows share their mask.
+  std::int64_t mask_stride_in_pixels_y = 1;
+  /// 0: all channels share their mask.
+  std::int64_t mask_stride_in_feature_channels = 1;
+  /// Name for errors, plans and timelines; empty: a name is made.
+  std::string label = {};
+};
+
+/// Gradient of a dropout's source.
+///
+/// result = source_gradient / keep_probability where the forward node's mask kept a value, 0
+/// elsewhere. The data source must be the forward node's, and so must the parameters.
+///
+/// Apple: MPSCNNDropoutGradientNode.
+class DropoutGradientNode : public FilterNode {
+ public:
+  DropoutGradientNode(const ImageNode& source_gradient, const ImageNode& source_image,
+                      std::shared_ptr<DropoutState> weights,
+                      const DropoutGradientNodeOptions& options)
+      : FilterNode("DropoutGradientNode", detail::Images{source_gradient, source_image},
+                   detail::Attributes()
+                       .set("keep_probability", options.keep_probability)
+                       .set("seed", options.seed)
+                       .set("mask_stride_in_pixels_x", options.mask_stride_in_pixels_x)
+                       .set("mask_stride_in_pixels_y", options.mask_stride_in_pixels_y)
+                       .set("mask_stride_in_feature_channels", options.mask_stride_in_feature_channels).map(), std::move(weights)) {
     if (!options.label.empty()) set_label(options.label);
   }
 };

@@ -381,7 +381,8 @@ class OptimizerStochasticGradientDescent(Optimizer):
 class OptimizerAdam(Optimizer):
     """t += 1; m = β1 · m + (1 - β1) · g; u = β2 · u + (1 - β2) · g²; v -= lr_t · m / (√u + ε)
 
-    with lr_t = lr · √(1 - β2^t) / (1 - β1^t). Apple: MPSNNOptimizerAdam.
+    with lr_t = lr · √(1 - β2^t) / (1 - β1^t). AMSGrad keeps û = max(û, u) and divides by √û + ε. Apple:
+    MPSNNOptimizerAdam, with maximum velocities for AMSGrad.
 
     Args:
         learning_rate: Length of a step; or an `OptimizerDescriptor`.
@@ -389,6 +390,7 @@ class OptimizerAdam(Optimizer):
         beta2: Decay of the second moment.
         epsilon: Added to the root of the second moment.
         time_step: Updates counted before the first one here.
+        use_amsgrad: Divide by the root of the largest second moment so far.
 
     Raises:
         InvalidArgumentError: A parameter is out of range.
@@ -402,6 +404,8 @@ class OptimizerAdam(Optimizer):
         beta2: typing.SupportsFloat | typing.SupportsIndex = 0.999,
         epsilon: typing.SupportsFloat | typing.SupportsIndex = 1e-08,
         time_step: typing.SupportsInt | typing.SupportsIndex = 0,
+        *,
+        use_amsgrad: bool = False,
     ) -> None: ...
     @typing.overload
     def __init__(
@@ -411,7 +415,12 @@ class OptimizerAdam(Optimizer):
         beta2: typing.SupportsFloat | typing.SupportsIndex = 0.999,
         epsilon: typing.SupportsFloat | typing.SupportsIndex = 1e-08,
         time_step: typing.SupportsInt | typing.SupportsIndex = 0,
+        *,
+        use_amsgrad: bool = False,
     ) -> None: ...
+    @property
+    def use_amsgrad(self) -> bool:
+        """Whether the largest second moment is kept."""
     @property
     def beta1(self) -> float:
         """Decay of the first moment."""
@@ -424,6 +433,39 @@ class OptimizerAdam(Optimizer):
     @property
     def time_step(self) -> int:
         """Updates counted before the first one here."""
+
+class OptimizerRMSProp(Optimizer):
+    """s = decay · s + (1 - decay) · g²; v -= lr · g / (√s + ε). Apple: MPSNNOptimizerRMSProp.
+
+    Args:
+        learning_rate: Length of a step; or an `OptimizerDescriptor`.
+        decay: Share of the squares' average that one step keeps.
+        epsilon: Added to its root.
+
+    Raises:
+        InvalidArgumentError: A parameter is out of range.
+    """
+
+    @typing.overload
+    def __init__(
+        self,
+        learning_rate: typing.SupportsFloat | typing.SupportsIndex = 0.001,
+        decay: typing.SupportsFloat | typing.SupportsIndex = 0.9,
+        epsilon: typing.SupportsFloat | typing.SupportsIndex = 1e-08,
+    ) -> None: ...
+    @typing.overload
+    def __init__(
+        self,
+        descriptor: OptimizerDescriptor,
+        decay: typing.SupportsFloat | typing.SupportsIndex = 0.9,
+        epsilon: typing.SupportsFloat | typing.SupportsIndex = 1e-08,
+    ) -> None: ...
+    @property
+    def decay(self) -> float:
+        """Share of the squares' average that one step keeps."""
+    @property
+    def epsilon(self) -> float:
+        """Added to the root of the squares' average."""
 
 class NeuronDescriptor:
     """A neuron with its parameters. Apple: MPSNNNeuronDescriptor.
@@ -696,6 +738,80 @@ class BatchNormalizationDataSource(NormalizationDataSource):
     @property
     def momentum(self) -> float:
         """Share of the running statistics that one step keeps."""
+
+class InstanceNormalizationDataSource(NormalizationDataSource):
+    """Parameters of an instance normalisation. Apple: MPSCNNInstanceNormalizationDataSource.
+
+    Args:
+        number_of_feature_channels: Feature channels of the images that are normalised.
+        gamma: Scale, float32 array (channels); None: 1.
+        beta: Shift, float32 array (channels); None: 0.
+        epsilon: Added to the variance, inside of the root. The default is Apple's, the smallest normal
+            float32.
+        label: Name for errors, plans and archives.
+        optimizer: Updates gamma and beta where the node is trained; None: they stay.
+
+    Raises:
+        InvalidArgumentError: A number is out of range, or an array has another shape.
+        ArgumentTypeError: An array is not of float32.
+    """
+
+    def __init__(
+        self,
+        number_of_feature_channels: typing.SupportsInt | typing.SupportsIndex,
+        *,
+        gamma: npt.ArrayLike | None = None,
+        beta: npt.ArrayLike | None = None,
+        epsilon: typing.SupportsFloat | typing.SupportsIndex = 1.1754943508222875e-38,
+        label: str = "",
+        optimizer: Optimizer | None = None,
+    ) -> None: ...
+
+class GroupNormalizationDataSource(NormalizationDataSource):
+    """Parameters of a group normalisation. Apple: MPSCNNGroupNormalizationDataSource.
+
+    Args:
+        number_of_feature_channels: Feature channels of the images that are normalised.
+        number_of_groups: Groups of neighbouring channels that share their statistics; a divisor of the
+            channels.
+        gamma: Scale, float32 array (channels); None: 1.
+        beta: Shift, float32 array (channels); None: 0.
+        epsilon: Added to the variance, inside of the root. The default is Apple's, the smallest normal
+            float32.
+        label: Name for errors, plans and archives.
+        optimizer: Updates gamma and beta where the node is trained; None: they stay.
+
+    Raises:
+        InvalidArgumentError: A number is out of range, or an array has another shape.
+        ArgumentTypeError: An array is not of float32.
+    """
+
+    def __init__(
+        self,
+        number_of_feature_channels: typing.SupportsInt | typing.SupportsIndex,
+        number_of_groups: typing.SupportsInt | typing.SupportsIndex,
+        *,
+        gamma: npt.ArrayLike | None = None,
+        beta: npt.ArrayLike | None = None,
+        epsilon: typing.SupportsFloat | typing.SupportsIndex = 1.1754943508222875e-38,
+        label: str = "",
+        optimizer: Optimizer | None = None,
+    ) -> None: ...
+    @property
+    def number_of_groups(self) -> int:
+        """Groups of channels that share their statistics."""
+
+class DropoutState(DataSource):
+    """How many masks a dropout has made on each device; each run makes the next one.
+
+    Every DropoutNode has one of its own unless it is given another's, whose masks it then shares.
+    `Device.read_parameter(state, "steps")` gives the count as (count % 2²⁰, count // 2²⁰).
+
+    Args:
+        label: Name for errors, plans and archives.
+    """
+
+    def __init__(self, label: str = "") -> None: ...
 
 class FilterNode:
     """One filter of a graph. Apple: MPSNNFilterNode.

@@ -12,9 +12,12 @@ from mpsnn._core import (
     BatchNormalizationDataSource,
     BatchNormalizationFlags,
     ConvolutionDataSource,
+    DropoutState,
     FilterNode,
+    GroupNormalizationDataSource,
     ImageEdgeMode,
     ImageNode,
+    InstanceNormalizationDataSource,
     LossDescriptor,
     LossType,
     NeuronType,
@@ -31,10 +34,22 @@ __all__ = [
     "ConcatenationNode",
     "ConvolutionGradientNode",
     "ConvolutionNode",
+    "CrossChannelNormalizationGradientNode",
+    "CrossChannelNormalizationNode",
+    "DropoutGradientNode",
+    "DropoutNode",
     "ForwardLossNode",
     "FullyConnectedGradientNode",
     "FullyConnectedNode",
+    "GramMatrixCalculationGradientNode",
+    "GramMatrixCalculationNode",
+    "GroupNormalizationGradientNode",
+    "GroupNormalizationNode",
     "InitialGradientNode",
+    "InstanceNormalizationGradientNode",
+    "InstanceNormalizationNode",
+    "LocalContrastNormalizationGradientNode",
+    "LocalContrastNormalizationNode",
     "LogSoftMaxGradientNode",
     "LogSoftMaxNode",
     "LossGradientNode",
@@ -46,6 +61,8 @@ __all__ = [
     "PoolingMaxNode",
     "SoftMaxGradientNode",
     "SoftMaxNode",
+    "SpatialNormalizationGradientNode",
+    "SpatialNormalizationNode",
     "SubtractionGradientNode",
     "SubtractionNode",
     "UpsamplingBilinearGradientNode",
@@ -1342,6 +1359,888 @@ class BatchNormalizationGradientNode(FilterNode):
         return BatchNormalizationFlags(cast("int", self.attributes["flags"]))
 
 
+class InstanceNormalizationNode(FilterNode):
+    """Normalises each feature channel of each image, with a trainable scale and shift.
+
+    result = gamma[c] * (source - mean[n, c]) / sqrt(variance[n, c] + epsilon) + beta[c], of the
+    source's size; mean and variance are those of the channel's H * W values (divided by the
+    count), in inference and training alike. epsilon is the data source's; Apple's default is
+    FLT_MIN. A following ReLU or ReLUN is fused.
+
+    Apple: MPSCNNInstanceNormalizationNode.
+
+    Args:
+        source: Image with the data source's feature channels.
+        weights: The data source.
+        label: Name for errors, plans and timelines; empty: a name is made.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+        UnsupportedError: A value is not supported yet.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        source: ImageNode | FilterNode,
+        weights: InstanceNormalizationDataSource,
+        *,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            "InstanceNormalizationNode",
+            [source],
+            {},
+            weights,
+            label=label,
+        )
+
+
+class InstanceNormalizationGradientNode(FilterNode):
+    """Gradients of an instance normalisation's source, scale and shift.
+
+    With g the source_gradient, x^ the normalised source and means over the values that share a
+    mean: result = (gamma * g - mean(gamma * g) - x^ * mean(gamma * g * x^)) / sqrt(variance +
+    epsilon). gamma's gradient is the sum of g * x^ over all images and pixels, beta's that of g;
+    their optimizer runs right after.
+
+    Apple: MPSCNNInstanceNormalizationGradientNode.
+
+    Args:
+        source_gradient: Gradient of the normalisation's result.
+        source_image: The normalisation's source.
+        weights: The data source.
+        label: Name for errors, plans and timelines; empty: a name is made.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+        UnsupportedError: A value is not supported yet.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        source_gradient: ImageNode | FilterNode,
+        source_image: ImageNode | FilterNode,
+        weights: InstanceNormalizationDataSource,
+        *,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            "InstanceNormalizationGradientNode",
+            [source_gradient, source_image],
+            {},
+            weights,
+            label=label,
+        )
+
+
+class GroupNormalizationNode(FilterNode):
+    """Normalises groups of feature channels of each image, with a trainable scale and shift.
+
+    result = gamma[c] * (source - mean[n, k]) / sqrt(variance[n, k] + epsilon) + beta[c], of the
+    source's size, where channel c belongs to group k = c / (channels / number_of_groups); mean
+    and variance are those of the group's H * W * channels / number_of_groups values (divided by
+    the count). One group is layer normalisation over the whole image. epsilon is the data
+    source's; Apple's default is FLT_MIN. A following ReLU or ReLUN is fused.
+
+    Apple: MPSCNNGroupNormalizationNode.
+
+    Args:
+        source: Image with the data source's feature channels.
+        weights: The data source.
+        label: Name for errors, plans and timelines; empty: a name is made.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+        UnsupportedError: A value is not supported yet.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        source: ImageNode | FilterNode,
+        weights: GroupNormalizationDataSource,
+        *,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            "GroupNormalizationNode",
+            [source],
+            {},
+            weights,
+            label=label,
+        )
+
+
+class GroupNormalizationGradientNode(FilterNode):
+    """Gradients of a group normalisation's source, scale and shift.
+
+    With g the source_gradient, x^ the normalised source and means over the values that share a
+    mean: result = (gamma * g - mean(gamma * g) - x^ * mean(gamma * g * x^)) / sqrt(variance +
+    epsilon). gamma's gradient is the sum of g * x^ over all images and pixels, beta's that of g;
+    their optimizer runs right after.
+
+    Apple: MPSCNNGroupNormalizationGradientNode.
+
+    Args:
+        source_gradient: Gradient of the normalisation's result.
+        source_image: The normalisation's source.
+        weights: The data source.
+        label: Name for errors, plans and timelines; empty: a name is made.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+        UnsupportedError: A value is not supported yet.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        source_gradient: ImageNode | FilterNode,
+        source_image: ImageNode | FilterNode,
+        weights: GroupNormalizationDataSource,
+        *,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            "GroupNormalizationGradientNode",
+            [source_gradient, source_image],
+            {},
+            weights,
+            label=label,
+        )
+
+
+class SpatialNormalizationNode(FilterNode):
+    """Divides each value by a power of the mean square of the pixels around it.
+
+    result = source / (delta + alpha / (kernel_width * kernel_height) * S)^beta, of the source's
+    size, where S is the sum of the squares of the channel's values in the window. The window of
+    pixel p goes from p - kernel / 2 to p + (kernel - 1) / 2, with zeros outside of the image; the
+    divisor is always its whole area. A denominator of zero is the caller's to avoid.
+
+    Apple: MPSCNNSpatialNormalizationNode.
+
+    Args:
+        source: Any image.
+        kernel_width: Columns of the window.
+        kernel_height: Rows of the window. None: as `kernel_width`.
+        alpha: Scale of the mean square.
+        beta: Exponent.
+        delta: Added to the denominator's base.
+        label: Name for errors, plans and timelines; empty: a name is made.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+        UnsupportedError: A value is not supported yet.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        source: ImageNode | FilterNode,
+        kernel_width: int = 3,
+        kernel_height: int | None = None,
+        alpha: float = 1.0,
+        beta: float = 5.0,
+        delta: float = 1.0,
+        *,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            "SpatialNormalizationNode",
+            [source],
+            _given(
+                kernel_width=kernel_width,
+                kernel_height=kernel_height,
+                alpha=alpha,
+                beta=beta,
+                delta=delta,
+            ),
+            label=label,
+        )
+
+    @property
+    def kernel_width(self) -> int:
+        """Columns of the window."""
+        return cast("int", self.attributes["kernel_width"])
+
+    @property
+    def kernel_height(self) -> int:
+        """Rows of the window."""
+        return cast("int", self.attributes["kernel_height"])
+
+    @property
+    def alpha(self) -> float:
+        """Scale of the mean square."""
+        return cast("float", self.attributes["alpha"])
+
+    @property
+    def beta(self) -> float:
+        """Exponent."""
+        return cast("float", self.attributes["beta"])
+
+    @property
+    def delta(self) -> float:
+        """Added to the denominator's base."""
+        return cast("float", self.attributes["delta"])
+
+
+class SpatialNormalizationGradientNode(FilterNode):
+    """Gradient of a spatial normalisation's source.
+
+    The derivative of the forward node's formula, of the source's size.
+
+    Apple: MPSCNNSpatialNormalizationGradientNode.
+
+    Args:
+        source_gradient: Gradient of the normalisation's result.
+        source_image: The normalisation's source.
+        kernel_width: Columns of the window.
+        kernel_height: Rows of the window. None: as `kernel_width`.
+        alpha: Scale of the mean square.
+        beta: Exponent.
+        delta: Added to the denominator's base.
+        label: Name for errors, plans and timelines; empty: a name is made.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+        UnsupportedError: A value is not supported yet.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        source_gradient: ImageNode | FilterNode,
+        source_image: ImageNode | FilterNode,
+        kernel_width: int = 3,
+        kernel_height: int | None = None,
+        alpha: float = 1.0,
+        beta: float = 5.0,
+        delta: float = 1.0,
+        *,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            "SpatialNormalizationGradientNode",
+            [source_gradient, source_image],
+            _given(
+                kernel_width=kernel_width,
+                kernel_height=kernel_height,
+                alpha=alpha,
+                beta=beta,
+                delta=delta,
+            ),
+            label=label,
+        )
+
+    @property
+    def kernel_width(self) -> int:
+        """Columns of the window."""
+        return cast("int", self.attributes["kernel_width"])
+
+    @property
+    def kernel_height(self) -> int:
+        """Rows of the window."""
+        return cast("int", self.attributes["kernel_height"])
+
+    @property
+    def alpha(self) -> float:
+        """Scale of the mean square."""
+        return cast("float", self.attributes["alpha"])
+
+    @property
+    def beta(self) -> float:
+        """Exponent."""
+        return cast("float", self.attributes["beta"])
+
+    @property
+    def delta(self) -> float:
+        """Added to the denominator's base."""
+        return cast("float", self.attributes["delta"])
+
+
+class LocalContrastNormalizationNode(FilterNode):
+    """Subtracts the mean of the pixels around each value and divides by a power of their variance.
+
+    result = pm + ps * (source - p0 * M) / (delta + alpha * V)^beta, of the source's size, where M
+    and V are mean and variance of the channel's values in the window. The window of pixel p goes
+    from p - kernel / 2 to p + (kernel - 1) / 2; zeros outside of the image take part, the divisor
+    is always its whole area.
+
+    alpha is 1 by default as Apple's node has it; one of its headers says 0, which is the bare
+    kernel's.
+
+    Apple: MPSCNNLocalContrastNormalizationNode.
+
+    Args:
+        source: Any image.
+        kernel_width: Columns of the window.
+        kernel_height: Rows of the window. None: as `kernel_width`.
+        alpha: Scale of the variance.
+        beta: Exponent.
+        delta: Added to the denominator's base.
+        p0: Share of the mean that is subtracted.
+        pm: Added to the result.
+        ps: Scale of the result.
+        label: Name for errors, plans and timelines; empty: a name is made.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+        UnsupportedError: A value is not supported yet.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        source: ImageNode | FilterNode,
+        kernel_width: int = 3,
+        kernel_height: int | None = None,
+        alpha: float = 1.0,
+        beta: float = 0.5,
+        delta: float = 0.0009765625,
+        p0: float = 1.0,
+        pm: float = 0.0,
+        ps: float = 1.0,
+        *,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            "LocalContrastNormalizationNode",
+            [source],
+            _given(
+                kernel_width=kernel_width,
+                kernel_height=kernel_height,
+                alpha=alpha,
+                beta=beta,
+                delta=delta,
+                p0=p0,
+                pm=pm,
+                ps=ps,
+            ),
+            label=label,
+        )
+
+    @property
+    def kernel_width(self) -> int:
+        """Columns of the window."""
+        return cast("int", self.attributes["kernel_width"])
+
+    @property
+    def kernel_height(self) -> int:
+        """Rows of the window."""
+        return cast("int", self.attributes["kernel_height"])
+
+    @property
+    def alpha(self) -> float:
+        """Scale of the variance."""
+        return cast("float", self.attributes["alpha"])
+
+    @property
+    def beta(self) -> float:
+        """Exponent."""
+        return cast("float", self.attributes["beta"])
+
+    @property
+    def delta(self) -> float:
+        """Added to the denominator's base."""
+        return cast("float", self.attributes["delta"])
+
+    @property
+    def p0(self) -> float:
+        """Share of the mean that is subtracted."""
+        return cast("float", self.attributes["p0"])
+
+    @property
+    def pm(self) -> float:
+        """Added to the result."""
+        return cast("float", self.attributes["pm"])
+
+    @property
+    def ps(self) -> float:
+        """Scale of the result."""
+        return cast("float", self.attributes["ps"])
+
+
+class LocalContrastNormalizationGradientNode(FilterNode):
+    """Gradient of a local contrast normalisation's source.
+
+    The derivative of the forward node's formula, of the source's size.
+
+    Apple: MPSCNNLocalContrastNormalizationGradientNode.
+
+    Args:
+        source_gradient: Gradient of the normalisation's result.
+        source_image: The normalisation's source.
+        kernel_width: Columns of the window.
+        kernel_height: Rows of the window. None: as `kernel_width`.
+        alpha: Scale of the variance.
+        beta: Exponent.
+        delta: Added to the denominator's base.
+        p0: Share of the mean that is subtracted.
+        pm: Added to the result.
+        ps: Scale of the result.
+        label: Name for errors, plans and timelines; empty: a name is made.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+        UnsupportedError: A value is not supported yet.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        source_gradient: ImageNode | FilterNode,
+        source_image: ImageNode | FilterNode,
+        kernel_width: int = 3,
+        kernel_height: int | None = None,
+        alpha: float = 1.0,
+        beta: float = 0.5,
+        delta: float = 0.0009765625,
+        p0: float = 1.0,
+        pm: float = 0.0,
+        ps: float = 1.0,
+        *,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            "LocalContrastNormalizationGradientNode",
+            [source_gradient, source_image],
+            _given(
+                kernel_width=kernel_width,
+                kernel_height=kernel_height,
+                alpha=alpha,
+                beta=beta,
+                delta=delta,
+                p0=p0,
+                pm=pm,
+                ps=ps,
+            ),
+            label=label,
+        )
+
+    @property
+    def kernel_width(self) -> int:
+        """Columns of the window."""
+        return cast("int", self.attributes["kernel_width"])
+
+    @property
+    def kernel_height(self) -> int:
+        """Rows of the window."""
+        return cast("int", self.attributes["kernel_height"])
+
+    @property
+    def alpha(self) -> float:
+        """Scale of the variance."""
+        return cast("float", self.attributes["alpha"])
+
+    @property
+    def beta(self) -> float:
+        """Exponent."""
+        return cast("float", self.attributes["beta"])
+
+    @property
+    def delta(self) -> float:
+        """Added to the denominator's base."""
+        return cast("float", self.attributes["delta"])
+
+    @property
+    def p0(self) -> float:
+        """Share of the mean that is subtracted."""
+        return cast("float", self.attributes["p0"])
+
+    @property
+    def pm(self) -> float:
+        """Added to the result."""
+        return cast("float", self.attributes["pm"])
+
+    @property
+    def ps(self) -> float:
+        """Scale of the result."""
+        return cast("float", self.attributes["ps"])
+
+
+class CrossChannelNormalizationNode(FilterNode):
+    """Divides each value by a power of the mean square of the feature channels around it.
+
+    result = source / (delta + alpha / kernel_size * S)^beta, of the source's size, where S is the
+    sum of the squares of the pixel's channels from c - kernel_size / 2 to c + (kernel_size - 1) /
+    2, those that there are; the divisor is kernel_size even where the window is cut.
+
+    Apple: MPSCNNCrossChannelNormalizationNode.
+
+    Args:
+        source: Any image.
+        kernel_size: Feature channels of the window.
+        alpha: Scale of the mean square.
+        beta: Exponent.
+        delta: Added to the denominator's base.
+        label: Name for errors, plans and timelines; empty: a name is made.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+        UnsupportedError: A value is not supported yet.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        source: ImageNode | FilterNode,
+        kernel_size: int = 5,
+        alpha: float = 1.0,
+        beta: float = 5.0,
+        delta: float = 1.0,
+        *,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            "CrossChannelNormalizationNode",
+            [source],
+            _given(kernel_size=kernel_size, alpha=alpha, beta=beta, delta=delta),
+            label=label,
+        )
+
+    @property
+    def kernel_size(self) -> int:
+        """Feature channels of the window."""
+        return cast("int", self.attributes["kernel_size"])
+
+    @property
+    def alpha(self) -> float:
+        """Scale of the mean square."""
+        return cast("float", self.attributes["alpha"])
+
+    @property
+    def beta(self) -> float:
+        """Exponent."""
+        return cast("float", self.attributes["beta"])
+
+    @property
+    def delta(self) -> float:
+        """Added to the denominator's base."""
+        return cast("float", self.attributes["delta"])
+
+
+class CrossChannelNormalizationGradientNode(FilterNode):
+    """Gradient of a cross-channel normalisation's source.
+
+    The derivative of the forward node's formula, of the source's size.
+
+    Apple: MPSCNNCrossChannelNormalizationGradientNode.
+
+    Args:
+        source_gradient: Gradient of the normalisation's result.
+        source_image: The normalisation's source.
+        kernel_size: Feature channels of the window.
+        alpha: Scale of the mean square.
+        beta: Exponent.
+        delta: Added to the denominator's base.
+        label: Name for errors, plans and timelines; empty: a name is made.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+        UnsupportedError: A value is not supported yet.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        source_gradient: ImageNode | FilterNode,
+        source_image: ImageNode | FilterNode,
+        kernel_size: int = 5,
+        alpha: float = 1.0,
+        beta: float = 5.0,
+        delta: float = 1.0,
+        *,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            "CrossChannelNormalizationGradientNode",
+            [source_gradient, source_image],
+            _given(kernel_size=kernel_size, alpha=alpha, beta=beta, delta=delta),
+            label=label,
+        )
+
+    @property
+    def kernel_size(self) -> int:
+        """Feature channels of the window."""
+        return cast("int", self.attributes["kernel_size"])
+
+    @property
+    def alpha(self) -> float:
+        """Scale of the mean square."""
+        return cast("float", self.attributes["alpha"])
+
+    @property
+    def beta(self) -> float:
+        """Exponent."""
+        return cast("float", self.attributes["beta"])
+
+    @property
+    def delta(self) -> float:
+        """Added to the denominator's base."""
+        return cast("float", self.attributes["delta"])
+
+
+class GramMatrixCalculationNode(FilterNode):
+    """Sums of the products of all pairs of feature channels.
+
+    result[n, 0, f, c] = alpha * sum over y, x of source[n, y, x, f] * source[n, y, x, c]: one
+    row, C columns and C feature channels, symmetric in f and c.
+
+    Apple: MPSNNGramMatrixCalculationNode.
+
+    Args:
+        source: Any image.
+        alpha: Factor of the matrix; style transfer takes 1 / (H * W).
+        label: Name for errors, plans and timelines; empty: a name is made.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+        UnsupportedError: A value is not supported yet.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        source: ImageNode | FilterNode,
+        alpha: float = 1.0,
+        *,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            "GramMatrixCalculationNode",
+            [source],
+            _given(alpha=alpha),
+            label=label,
+        )
+
+    @property
+    def alpha(self) -> float:
+        """Factor of the matrix; style transfer takes 1 / (H * W)."""
+        return cast("float", self.attributes["alpha"])
+
+
+class GramMatrixCalculationGradientNode(FilterNode):
+    """Gradient of a Gram matrix's source.
+
+    With g the source_gradient: result[n, y, x, c] = alpha * sum over f of (g[n, 0, f, c] + g[n,
+    0, c, f]) * source_image[n, y, x, f]. alpha must be the forward node's.
+
+    Apple: MPSNNGramMatrixCalculationGradientNode.
+
+    Args:
+        source_gradient: Gradient of the matrix.
+        source_image: The forward node's source.
+        alpha: Factor of the matrix; style transfer takes 1 / (H * W).
+        label: Name for errors, plans and timelines; empty: a name is made.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+        UnsupportedError: A value is not supported yet.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        source_gradient: ImageNode | FilterNode,
+        source_image: ImageNode | FilterNode,
+        alpha: float = 1.0,
+        *,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            "GramMatrixCalculationGradientNode",
+            [source_gradient, source_image],
+            _given(alpha=alpha),
+            label=label,
+        )
+
+    @property
+    def alpha(self) -> float:
+        """Factor of the matrix; style transfer takes 1 / (H * W)."""
+        return cast("float", self.attributes["alpha"])
+
+
+class DropoutNode(FilterNode):
+    """Sets random values to zero and scales the others up.
+
+    result = source / keep_probability where the mask keeps a value, 0 elsewhere; of the source's
+    size. It does so in every graph: a graph for inference is built without it.
+
+    **The mask** is a function of the seed, of how often the state has been used on the device,
+    and of the position; Apple's generator is not public. Word i % 4 of block i / 4 of
+    Philox4x32-10 with key (seed mod 2^32, seed / 2^32) and counter (step mod 2^32, step / 2^32,
+    block / 2^32, block mod 2^32) belongs to value i of the mask, which is dense in the order (N,
+    H, W, C) with the extents of shared dimensions left out; the value is kept where (word >> 9) *
+    2^-23 < keep_probability. Images of a batch never share a mask. Each run of a graph makes the
+    next mask, on the device; forward and gradient node of one run use the same. The count is kept
+    in a DropoutState, which the node makes for itself where none is given, and stands in
+    archives.
+
+    Apple: MPSCNNDropoutNode.
+
+    Args:
+        source: Any image.
+        keep_probability: Share of the values that is kept, above 0 and below 1.
+        seed: Key of the random numbers.
+        mask_stride_in_pixels_x: 0: all columns share their mask.
+        mask_stride_in_pixels_y: 0: all rows share their mask.
+        mask_stride_in_feature_channels: 0: all channels share their mask.
+        weights: The data source. None: one of the node's own.
+        label: Name for errors, plans and timelines; empty: a name is made.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+        UnsupportedError: A value is not supported yet.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        source: ImageNode | FilterNode,
+        keep_probability: float,
+        seed: int = 0,
+        mask_stride_in_pixels_x: int = 1,
+        mask_stride_in_pixels_y: int = 1,
+        mask_stride_in_feature_channels: int = 1,
+        *,
+        weights: DropoutState | None = None,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            "DropoutNode",
+            [source],
+            _given(
+                keep_probability=keep_probability,
+                seed=seed,
+                mask_stride_in_pixels_x=mask_stride_in_pixels_x,
+                mask_stride_in_pixels_y=mask_stride_in_pixels_y,
+                mask_stride_in_feature_channels=mask_stride_in_feature_channels,
+            ),
+            weights,
+            label=label,
+        )
+
+    @property
+    def keep_probability(self) -> float:
+        """Share of the values that is kept, above 0 and below 1."""
+        return cast("float", self.attributes["keep_probability"])
+
+    @property
+    def seed(self) -> int:
+        """Key of the random numbers."""
+        return cast("int", self.attributes["seed"])
+
+    @property
+    def mask_stride_in_pixels_x(self) -> int:
+        """0: all columns share their mask."""
+        return cast("int", self.attributes["mask_stride_in_pixels_x"])
+
+    @property
+    def mask_stride_in_pixels_y(self) -> int:
+        """0: all rows share their mask."""
+        return cast("int", self.attributes["mask_stride_in_pixels_y"])
+
+    @property
+    def mask_stride_in_feature_channels(self) -> int:
+        """0: all channels share their mask."""
+        return cast("int", self.attributes["mask_stride_in_feature_channels"])
+
+
+class DropoutGradientNode(FilterNode):
+    """Gradient of a dropout's source.
+
+    result = source_gradient / keep_probability where the forward node's mask kept a value, 0
+    elsewhere. The data source must be the forward node's, and so must the parameters.
+
+    Apple: MPSCNNDropoutGradientNode.
+
+    Args:
+        source_gradient: Gradient of the dropout's result.
+        source_image: The dropout's source.
+        weights: The data source.
+        keep_probability: Share of the values that is kept, above 0 and below 1.
+        seed: Key of the random numbers.
+        mask_stride_in_pixels_x: 0: all columns share their mask.
+        mask_stride_in_pixels_y: 0: all rows share their mask.
+        mask_stride_in_feature_channels: 0: all channels share their mask.
+        label: Name for errors, plans and timelines; empty: a name is made.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+        UnsupportedError: A value is not supported yet.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        source_gradient: ImageNode | FilterNode,
+        source_image: ImageNode | FilterNode,
+        weights: DropoutState,
+        keep_probability: float,
+        seed: int = 0,
+        mask_stride_in_pixels_x: int = 1,
+        mask_stride_in_pixels_y: int = 1,
+        mask_stride_in_feature_channels: int = 1,
+        *,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            "DropoutGradientNode",
+            [source_gradient, source_image],
+            _given(
+                keep_probability=keep_probability,
+                seed=seed,
+                mask_stride_in_pixels_x=mask_stride_in_pixels_x,
+                mask_stride_in_pixels_y=mask_stride_in_pixels_y,
+                mask_stride_in_feature_channels=mask_stride_in_feature_channels,
+            ),
+            weights,
+            label=label,
+        )
+
+    @property
+    def keep_probability(self) -> float:
+        """Share of the values that is kept, above 0 and below 1."""
+        return cast("float", self.attributes["keep_probability"])
+
+    @property
+    def seed(self) -> int:
+        """Key of the random numbers."""
+        return cast("int", self.attributes["seed"])
+
+    @property
+    def mask_stride_in_pixels_x(self) -> int:
+        """0: all columns share their mask."""
+        return cast("int", self.attributes["mask_stride_in_pixels_x"])
+
+    @property
+    def mask_stride_in_pixels_y(self) -> int:
+        """0: all rows share their mask."""
+        return cast("int", self.attributes["mask_stride_in_pixels_y"])
+
+    @property
+    def mask_stride_in_feature_channels(self) -> int:
+        """0: all channels share their mask."""
+        return cast("int", self.attributes["mask_stride_in_feature_channels"])
+
+
 class SoftMaxNode(FilterNode):
     """Softmax over the feature channels of each pixel.
 
@@ -1745,6 +2644,20 @@ for _class in (
     ConcatenationGradientNode,
     BatchNormalizationNode,
     BatchNormalizationGradientNode,
+    InstanceNormalizationNode,
+    InstanceNormalizationGradientNode,
+    GroupNormalizationNode,
+    GroupNormalizationGradientNode,
+    SpatialNormalizationNode,
+    SpatialNormalizationGradientNode,
+    LocalContrastNormalizationNode,
+    LocalContrastNormalizationGradientNode,
+    CrossChannelNormalizationNode,
+    CrossChannelNormalizationGradientNode,
+    GramMatrixCalculationNode,
+    GramMatrixCalculationGradientNode,
+    DropoutNode,
+    DropoutGradientNode,
     SoftMaxNode,
     SoftMaxGradientNode,
     LogSoftMaxNode,

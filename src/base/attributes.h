@@ -39,6 +39,21 @@
 //   normalization only: neuron_type neuron_a neuron_b neuron_c, as a convolution's
 //   moving_average
 //     momentum          float: average = momentum * average + (1 - momentum) * value
+//   spatial_normalization, local_contrast_normalization and their gradients
+//     kernel_height kernel_width  int, >= 1; the window of pixel p is [p - kernel / 2, p + (kernel
+//     -
+//                                 1) / 2], zeros outside of the image
+//     alpha beta delta            float
+//   local_contrast_normalization and its gradient only: p0 pm ps  float
+//   cross_channel_normalization and its gradient
+//     kernel_size                 int, >= 1: channels of the window
+//     alpha beta delta            float
+//   dropout
+//     keep_probability            float, above 0, below 1
+//     seed                        int, >= 0
+//     mask_stride_y mask_stride_x mask_stride_channel   int, 0 or 1; 0: one mask value for all
+//   gram_matrix, gram_matrix_gradient
+//     alpha                       float
 //   softmax, softmax_gradient
 //     logarithm         bool: the logarithm of the softmax
 //   loss, loss_gradient
@@ -51,7 +66,7 @@
 //   fill
 //     value             float
 //   optimizer_…         the optimizer's attributes(); learning_rate is taken from scalars[0]
-//   concatenation, parameter_layout, normalization_statistics: none
+//   concatenation, parameter_layout, normalization_statistics, count_step: none
 #pragma once
 
 #include <cstdint>

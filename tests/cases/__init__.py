@@ -32,7 +32,7 @@ class Normalization:
     """Options of a normalisation's data source; its channels are those of the source."""
 
     epsilon: float | None = None  # None: the data source's default
-    momentum: float = 0.9
+    groups: int | None = None  # of channels, for a group normalisation
 
 
 @dataclass(frozen=True)
@@ -76,6 +76,8 @@ class Case:
             parts += [f"g{c.groups}"] * (c.groups != 1) + ["nobias"] * (not c.bias)
         if self.normalization is not None and self.normalization.epsilon is not None:
             parts.append(f"e{self.normalization.epsilon}")
+        if self.normalization is not None and self.normalization.groups is not None:
+            parts.append(f"g{self.normalization.groups}")
         parts += [f"p{self.padding}"] * (self.padding is not None)
         parts += [f"{name}={_text(value)}" for name, value in self.attributes.items()]
         return self.node.removesuffix("Node") + "-" + "-".join(parts)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from cases import Case
@@ -96,17 +97,13 @@ def normalization_source(case: Case, parameters: dict[str, Floats]) -> mps.DataS
     options = case.normalization
     assert options is not None
     epsilon = {} if options.epsilon is None else {"epsilon": options.epsilon}
-    return mps.BatchNormalizationDataSource(
-        case.sources[0][3],
-        gamma=parameters["gamma"],
-        beta=parameters["beta"],
-        mean=parameters["mean"],
-        variance=parameters["variance"],
-        momentum=options.momentum,
-        label="weights",
-        optimizer=mps.OptimizerStochasticGradientDescent(1.0),
-        **epsilon,
-    )
+    shared: dict[str, Any] = {**parameters, **epsilon, "label": "weights"}
+    channels, step = case.sources[0][3], mps.OptimizerStochasticGradientDescent(1.0)
+    if options.groups is not None:
+        return mps.GroupNormalizationDataSource(channels, options.groups, optimizer=step, **shared)
+    if case.node.startswith("Instance"):
+        return mps.InstanceNormalizationDataSource(channels, optimizer=step, **shared)
+    return mps.BatchNormalizationDataSource(channels, optimizer=step, **shared)
 
 
 def data_source(case: Case, parameters: dict[str, Floats]) -> mps.DataSource | None:

@@ -55,6 +55,17 @@ constexpr KernelRow kRows[] = {
     ROW(normalization_sums, "plain", normalization_sums_plain),
     ROW(normalization_gradient, "plain", normalization_gradient_plain),
     ROW(moving_average, "plain", moving_average_plain),
+    ROW(spatial_normalization, "plain", spatial_normalization_plain),
+    ROW(spatial_normalization_gradient, "plain", spatial_normalization_gradient_plain),
+    ROW(local_contrast_normalization, "plain", local_contrast_normalization_plain),
+    ROW(local_contrast_normalization_gradient, "plain",
+        local_contrast_normalization_gradient_plain),
+    ROW(cross_channel_normalization, "plain", cross_channel_normalization_plain),
+    ROW(cross_channel_normalization_gradient, "plain", cross_channel_normalization_gradient_plain),
+    ROW(dropout, "plain", dropout_plain),
+    ROW(count_step, "plain", count_step_plain),
+    ROW(gram_matrix, "plain", gram_matrix_plain),
+    ROW(gram_matrix_gradient, "plain", gram_matrix_gradient_plain),
     ROW(softmax, "plain", softmax_plain),
     ROW(softmax_gradient, "plain", softmax_gradient_plain),
     ROW(loss, "plain", loss_plain),
@@ -63,6 +74,7 @@ constexpr KernelRow kRows[] = {
     ROW(optimizer_stochastic_gradient_descent, "plain",
         optimizer_stochastic_gradient_descent_plain),
     ROW(optimizer_adam, "plain", optimizer_adam_plain),
+    ROW(optimizer_rms_prop, "plain", optimizer_rms_prop_plain),
 };
 
 #undef ROW
