@@ -1437,6 +1437,36 @@ class ForwardLossNode : public FilterNode {
   }
 };
 
+/// Options of LossNode.
+struct LossNodeOptions {
+  /// Factor of each element's loss, of the predictions' size.
+  std::optional<ImageNode> weights = std::nullopt;
+  /// Name for errors, plans and timelines; empty: a name is made.
+  std::string label = {};
+};
+
+/// The gradient of a loss, where a training graph starts.
+///
+/// The result is not the loss but its gradient with respect to the predictions, of their size: the
+/// gradient that ForwardLossNode has where that of the loss is 1. It stands at the end of a net:
+/// `LossNode(predictions, labels, descriptor).training_graph()` makes all gradient nodes, with the
+/// result as the gradient of the predictions. The loss itself is that of a ForwardLossNode with
+/// the same descriptor.
+///
+/// **Unlike Apple**: labels and weights are images; Apple's come in a state, in which the loss is
+/// left.
+///
+/// Apple: MPSCNNLossNode.
+class LossNode : public FilterNode {
+ public:
+  LossNode(const ImageNode& predictions, const ImageNode& labels,
+           const LossDescriptor& loss_descriptor, const LossNodeOptions& options = {})
+      : FilterNode("LossNode", detail::joined({predictions, labels}, options.weights),
+                   detail::Attributes().set(loss_descriptor).map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+};
+
 /// Options of LossGradientNode.
 struct LossGradientNodeOptions {
   /// Factor of each element's loss, of the predictions' size.
@@ -1464,6 +1494,105 @@ class LossGradientNode : public FilterNode {
                        .set("is_labels_gradient", options.is_labels_gradient).map()) {
     if (!options.label.empty()) set_label(options.label);
   }
+};
+
+/// Options of YOLOLossNode.
+struct YOLOLossNodeOptions {
+  /// Width and height of each anchor, in cells. Required.
+  std::optional<std::vector<double>> anchor_boxes = std::nullopt;
+  /// Loss of the centres, after a sigmoid.
+  LossType xy_loss_type = LossType::MEAN_SQUARED_ERROR;
+  /// Loss of the extents' logarithms.
+  LossType wh_loss_type = LossType::HUBER;
+  /// Loss of the classes.
+  LossType classes_loss_type = LossType::SOFT_MAX_CROSS_ENTROPY;
+  /// How the loss of an image becomes one value; never changes the gradient.
+  ReductionType reduction_type = ReductionType::SUM;
+  /// Factor of loss and gradient.
+  double weight = 1.0;
+  /// Where a Huber loss turns linear.
+  double delta = 1.0;
+  /// Factor of the centres' losses.
+  double scale_xy = 10.0;
+  /// Factor of the extents' losses.
+  double scale_wh = 10.0;
+  /// Factor of the confidence's loss where there is no object.
+  double scale_no_object = 5.0;
+  /// Factor of the confidence's loss where there is an object.
+  double scale_object = 100.0;
+  /// Factor of the classes' loss.
+  double scale_class = 2.0;
+  /// From this overlap on a box answers for its object.
+  double minimum_iou_for_object_presence = 0.7;
+  /// Below this overlap a box should say that there is no object.
+  double maximum_iou_for_object_absence = 0.3;
+  /// The confidence of a box should be its overlap, not 1.
+  bool rescore = true;
+  /// The result is the loss of each image, not the gradient.
+  bool computes_loss = false;
+  /// Name for errors, plans and timelines; empty: a name is made.
+  std::string label = {};
+};
+
+/// The gradient of the loss of YOLO's object detection.
+///
+/// The result is the gradient of the loss with respect to the source, of its size; with
+/// computes_loss the loss itself, (N, 1, 1, 1). It stands at the end of a net:
+/// `YOLOLossNode(source, labels, anchors).training_graph()` makes all gradient nodes, with the
+/// result as the gradient of the source.
+///
+/// **Channels** of source and labels: for each anchor box x, y, width, height, confidence and one
+/// for each class. The source's are raw: the centre is (sigmoid(x), sigmoid(y)) within its cell,
+/// the extents are anchor * exp(width), anchor * exp(height), in cells. The labels hold the
+/// object's centre within the cell, its extents in cells, 1 where there is an object and 0
+/// elsewhere, and the classes' probabilities.
+///
+/// **Boxes**: the overlap of a box is the area that predicted box and labelled box share, divided
+/// by the area that they cover together; 0 where the labels have no object. A box answers for the
+/// object where its overlap is at least minimum_iou_for_object_presence or the largest of the
+/// cell's boxes. It is empty where it does not answer and its overlap is below
+/// maximum_iou_for_object_absence; others are left out.
+///
+/// **Loss** of a box that answers: scale_xy * xy_loss(centre, label) for x and y, scale_wh *
+/// wh_loss(raw, ln(label / anchor)) for width and height, scale_class * classes_loss, and
+/// scale_object * the sigmoid cross entropy of the confidence, which should be the overlap (with
+/// rescore) or 1. Of an empty box: scale_no_object * the sigmoid cross entropy of the confidence,
+/// which should be 0. All of it times weight. Overlaps are constants in the gradient. MEAN divides
+/// the loss by boxes, H * W * anchors.
+///
+/// **Unlike Apple**: labels are an image; Apple's come in a state, in which the loss is left.
+/// Apple publishes the channels, scales and thresholds but no formula: which box answers is
+/// decided here.
+///
+/// Apple: MPSCNNYOLOLossNode.
+class YOLOLossNode : public FilterNode {
+ public:
+  YOLOLossNode(const ImageNode& source, const ImageNode& labels,
+               const YOLOLossNodeOptions& options)
+      : FilterNode("YOLOLossNode", detail::Images{source, labels},
+                   detail::Attributes()
+                       .set("anchor_boxes", options.anchor_boxes)
+                       .set("xy_loss_type", options.xy_loss_type)
+                       .set("wh_loss_type", options.wh_loss_type)
+                       .set("classes_loss_type", options.classes_loss_type)
+                       .set("reduction_type", options.reduction_type)
+                       .set("weight", options.weight)
+                       .set("delta", options.delta)
+                       .set("scale_xy", options.scale_xy)
+                       .set("scale_wh", options.scale_wh)
+                       .set("scale_no_object", options.scale_no_object)
+                       .set("scale_object", options.scale_object)
+                       .set("scale_class", options.scale_class)
+                       .set("minimum_iou_for_object_presence", options.minimum_iou_for_object_presence)
+                       .set("maximum_iou_for_object_absence", options.maximum_iou_for_object_absence)
+                       .set("rescore", options.rescore)
+                       .set("computes_loss", options.computes_loss).map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+
+  YOLOLossNode(const ImageNode& source, const ImageNode& labels, std::vector<double> anchor_boxes)
+      : YOLOLossNode(source, labels,
+                     YOLOLossNodeOptions{.anchor_boxes = std::move(anchor_boxes)}) {}
 };
 
 /// Options of InitialGradientNode.

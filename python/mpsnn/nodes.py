@@ -53,6 +53,7 @@ __all__ = [
     "LogSoftMaxGradientNode",
     "LogSoftMaxNode",
     "LossGradientNode",
+    "LossNode",
     "NeuronGradientNode",
     "NeuronPReLUNode",
     "NeuronReLUNNode",
@@ -69,6 +70,7 @@ __all__ = [
     "UpsamplingBilinearNode",
     "UpsamplingNearestGradientNode",
     "UpsamplingNearestNode",
+    "YOLOLossNode",
 ]
 
 _FLOAT_MAX = 3.4028234663852886e38
@@ -2499,6 +2501,91 @@ class ForwardLossNode(FilterNode):
         return cast("bool", self.attributes["reduce_across_batch"])
 
 
+class LossNode(FilterNode):
+    """The gradient of a loss, where a training graph starts.
+
+    The result is not the loss but its gradient with respect to the predictions, of their size:
+    the gradient that ForwardLossNode has where that of the loss is 1. It stands at the end of a
+    net: `LossNode(predictions, labels, descriptor).training_graph()` makes all gradient nodes,
+    with the result as the gradient of the predictions. The loss itself is that of a
+    ForwardLossNode with the same descriptor.
+
+    **Unlike Apple**: labels and weights are images; Apple's come in a state, in which the loss is
+    left.
+
+    Apple: MPSCNNLossNode.
+
+    Args:
+        predictions: Any image.
+        labels: Image of the predictions' size.
+        loss_descriptor: What is computed.
+        weights: Factor of each element's loss, of the predictions' size. None: none.
+        label: Name for errors, plans and timelines; empty: a name is made.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+        UnsupportedError: A value is not supported yet.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        predictions: ImageNode | FilterNode,
+        labels: ImageNode | FilterNode,
+        loss_descriptor: LossDescriptor,
+        weights: ImageNode | FilterNode | None = None,
+        *,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            "LossNode",
+            [predictions, labels, *([] if weights is None else [weights])],
+            _loss(loss_descriptor),
+            label=label,
+        )
+
+    @property
+    def loss_type(self) -> LossType:
+        """The formula."""
+        return LossType(cast("int", self.attributes["loss_type"]))
+
+    @property
+    def reduction_type(self) -> ReductionType:
+        """How the loss of an image becomes one value; never changes a gradient."""
+        return ReductionType(cast("int", self.attributes["reduction_type"]))
+
+    @property
+    def weight(self) -> float:
+        """Factor of the loss and its gradient."""
+        return cast("float", self.attributes["weight"])
+
+    @property
+    def label_smoothing(self) -> float:
+        """Share of the labels that is spread evenly, for softmax and sigmoid cross entropies."""
+        return cast("float", self.attributes["label_smoothing"])
+
+    @property
+    def epsilon(self) -> float:
+        """For LOG."""
+        return cast("float", self.attributes["epsilon"])
+
+    @property
+    def delta(self) -> float:
+        """For HUBER."""
+        return cast("float", self.attributes["delta"])
+
+    @property
+    def number_of_classes(self) -> int:
+        """Classes that label smoothing spreads over, for the softmax cross entropy."""
+        return cast("int", self.attributes["number_of_classes"])
+
+    @property
+    def reduce_across_batch(self) -> bool:
+        """SUM and MEAN over the whole batch: the result in image 0, zeros in the others."""
+        return cast("bool", self.attributes["reduce_across_batch"])
+
+
 class LossGradientNode(FilterNode):
     """Gradient of a loss's predictions or labels.
 
@@ -2588,6 +2675,196 @@ class LossGradientNode(FilterNode):
         return cast("bool", self.attributes["is_labels_gradient"])
 
 
+class YOLOLossNode(FilterNode):
+    """The gradient of the loss of YOLO's object detection.
+
+    The result is the gradient of the loss with respect to the source, of its size; with
+    computes_loss the loss itself, (N, 1, 1, 1). It stands at the end of a net:
+    `YOLOLossNode(source, labels, anchors).training_graph()` makes all gradient nodes, with the
+    result as the gradient of the source.
+
+    **Channels** of source and labels: for each anchor box x, y, width, height, confidence and one
+    for each class. The source's are raw: the centre is (sigmoid(x), sigmoid(y)) within its cell,
+    the extents are anchor * exp(width), anchor * exp(height), in cells. The labels hold the
+    object's centre within the cell, its extents in cells, 1 where there is an object and 0
+    elsewhere, and the classes' probabilities.
+
+    **Boxes**: the overlap of a box is the area that predicted box and labelled box share, divided
+    by the area that they cover together; 0 where the labels have no object. A box answers for the
+    object where its overlap is at least minimum_iou_for_object_presence or the largest of the
+    cell's boxes. It is empty where it does not answer and its overlap is below
+    maximum_iou_for_object_absence; others are left out.
+
+    **Loss** of a box that answers: scale_xy * xy_loss(centre, label) for x and y, scale_wh *
+    wh_loss(raw, ln(label / anchor)) for width and height, scale_class * classes_loss, and
+    scale_object * the sigmoid cross entropy of the confidence, which should be the overlap (with
+    rescore) or 1. Of an empty box: scale_no_object * the sigmoid cross entropy of the confidence,
+    which should be 0. All of it times weight. Overlaps are constants in the gradient. MEAN
+    divides the loss by boxes, H * W * anchors.
+
+    **Unlike Apple**: labels are an image; Apple's come in a state, in which the loss is left.
+    Apple publishes the channels, scales and thresholds but no formula: which box answers is
+    decided here.
+
+    Apple: MPSCNNYOLOLossNode.
+
+    Args:
+        source: Raw predictions.
+        labels: Image of the source's size.
+        anchor_boxes: Width and height of each anchor, in cells.
+        xy_loss_type: Loss of the centres, after a sigmoid.
+        wh_loss_type: Loss of the extents' logarithms.
+        classes_loss_type: Loss of the classes.
+        reduction_type: How the loss of an image becomes one value; never changes the gradient.
+        weight: Factor of loss and gradient.
+        delta: Where a Huber loss turns linear.
+        scale_xy: Factor of the centres' losses.
+        scale_wh: Factor of the extents' losses.
+        scale_no_object: Factor of the confidence's loss where there is no object.
+        scale_object: Factor of the confidence's loss where there is an object.
+        scale_class: Factor of the classes' loss.
+        minimum_iou_for_object_presence: From this overlap on a box answers for its object.
+        maximum_iou_for_object_absence: Below this overlap a box should say that there is no
+            object.
+        rescore: The confidence of a box should be its overlap, not 1.
+        computes_loss: The result is the loss of each image, not the gradient.
+        label: Name for errors, plans and timelines; empty: a name is made.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+        UnsupportedError: A value is not supported yet.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        source: ImageNode | FilterNode,
+        labels: ImageNode | FilterNode,
+        anchor_boxes: Sequence[float],
+        xy_loss_type: LossType = LossType.MEAN_SQUARED_ERROR,
+        wh_loss_type: LossType = LossType.HUBER,
+        classes_loss_type: LossType = LossType.SOFT_MAX_CROSS_ENTROPY,
+        reduction_type: ReductionType = ReductionType.SUM,
+        weight: float = 1.0,
+        delta: float = 1.0,
+        scale_xy: float = 10.0,
+        scale_wh: float = 10.0,
+        scale_no_object: float = 5.0,
+        scale_object: float = 100.0,
+        scale_class: float = 2.0,
+        minimum_iou_for_object_presence: float = 0.7,
+        maximum_iou_for_object_absence: float = 0.3,
+        *,
+        rescore: bool = True,
+        computes_loss: bool = False,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            "YOLOLossNode",
+            [source, labels],
+            _given(
+                anchor_boxes=anchor_boxes,
+                xy_loss_type=xy_loss_type,
+                wh_loss_type=wh_loss_type,
+                classes_loss_type=classes_loss_type,
+                reduction_type=reduction_type,
+                weight=weight,
+                delta=delta,
+                scale_xy=scale_xy,
+                scale_wh=scale_wh,
+                scale_no_object=scale_no_object,
+                scale_object=scale_object,
+                scale_class=scale_class,
+                minimum_iou_for_object_presence=minimum_iou_for_object_presence,
+                maximum_iou_for_object_absence=maximum_iou_for_object_absence,
+                rescore=rescore,
+                computes_loss=computes_loss,
+            ),
+            label=label,
+        )
+
+    @property
+    def anchor_boxes(self) -> list[float]:
+        """Width and height of each anchor, in cells."""
+        return cast("list[float]", self.attributes["anchor_boxes"])
+
+    @property
+    def xy_loss_type(self) -> LossType:
+        """Loss of the centres, after a sigmoid."""
+        return LossType(cast("int", self.attributes["xy_loss_type"]))
+
+    @property
+    def wh_loss_type(self) -> LossType:
+        """Loss of the extents' logarithms."""
+        return LossType(cast("int", self.attributes["wh_loss_type"]))
+
+    @property
+    def classes_loss_type(self) -> LossType:
+        """Loss of the classes."""
+        return LossType(cast("int", self.attributes["classes_loss_type"]))
+
+    @property
+    def reduction_type(self) -> ReductionType:
+        """How the loss of an image becomes one value; never changes the gradient."""
+        return ReductionType(cast("int", self.attributes["reduction_type"]))
+
+    @property
+    def weight(self) -> float:
+        """Factor of loss and gradient."""
+        return cast("float", self.attributes["weight"])
+
+    @property
+    def delta(self) -> float:
+        """Where a Huber loss turns linear."""
+        return cast("float", self.attributes["delta"])
+
+    @property
+    def scale_xy(self) -> float:
+        """Factor of the centres' losses."""
+        return cast("float", self.attributes["scale_xy"])
+
+    @property
+    def scale_wh(self) -> float:
+        """Factor of the extents' losses."""
+        return cast("float", self.attributes["scale_wh"])
+
+    @property
+    def scale_no_object(self) -> float:
+        """Factor of the confidence's loss where there is no object."""
+        return cast("float", self.attributes["scale_no_object"])
+
+    @property
+    def scale_object(self) -> float:
+        """Factor of the confidence's loss where there is an object."""
+        return cast("float", self.attributes["scale_object"])
+
+    @property
+    def scale_class(self) -> float:
+        """Factor of the classes' loss."""
+        return cast("float", self.attributes["scale_class"])
+
+    @property
+    def minimum_iou_for_object_presence(self) -> float:
+        """From this overlap on a box answers for its object."""
+        return cast("float", self.attributes["minimum_iou_for_object_presence"])
+
+    @property
+    def maximum_iou_for_object_absence(self) -> float:
+        """Below this overlap a box should say that there is no object."""
+        return cast("float", self.attributes["maximum_iou_for_object_absence"])
+
+    @property
+    def rescore(self) -> bool:
+        """The confidence of a box should be its overlap, not 1."""
+        return cast("bool", self.attributes["rescore"])
+
+    @property
+    def computes_loss(self) -> bool:
+        """The result is the loss of each image, not the gradient."""
+        return cast("bool", self.attributes["computes_loss"])
+
+
 class InitialGradientNode(FilterNode):
     """An image of ones: the gradient of its source with respect to itself.
 
@@ -2663,7 +2940,9 @@ for _class in (
     LogSoftMaxNode,
     LogSoftMaxGradientNode,
     ForwardLossNode,
+    LossNode,
     LossGradientNode,
+    YOLOLossNode,
     InitialGradientNode,
 ):
     _core.register_node_class(_class.__name__, _class)

@@ -95,6 +95,8 @@ std::uint64_t flops_of(const Plan& plan, const Operation& operation) {
       return 4 * written;
     case OpId::loss:
       return 4 * read;
+    case OpId::yolo_loss:
+      return 10 * read;
     case OpId::loss_gradient:
       return 4 * written;
     case OpId::optimizer_stochastic_gradient_descent:

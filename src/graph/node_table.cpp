@@ -28,6 +28,7 @@ std::vector<NodeClass> assemble() {
   append(table, dropout_nodes());
   append(table, softmax_nodes());
   append(table, loss_nodes());
+  append(table, yolo_loss_nodes());
   append(table, initial_gradient_nodes());
   return table;
 }

@@ -149,6 +149,7 @@ std::vector<NodeClass> gram_matrix_nodes();
 std::vector<NodeClass> dropout_nodes();
 std::vector<NodeClass> softmax_nodes();
 std::vector<NodeClass> loss_nodes();
+std::vector<NodeClass> yolo_loss_nodes();
 std::vector<NodeClass> initial_gradient_nodes();
 
 }  // namespace mpsnn::graph

@@ -97,7 +97,7 @@ TOP_LEFT, BOTTOM_RIGHT = 1, 2
 REMAINDER_TOP_RIGHT, REMAINDER_BOTTOM_LEFT, REMAINDER_BOTTOM_RIGHT = 4, 8, 12
 
 # Ranges of a source's values: any number; between 0.1 and 0.9; 0 or 1; not negative, with sum 1
-# over the channels; at most 0.
+# over the channels; at most 0. "boxes3": labels of objects for three anchors.
 RANGES = ("any", "probability", "binary", "distribution", "negative")
 
 # Edge modes (ImageEdgeMode), loss types (LossType) and reductions (ReductionType).

@@ -61,9 +61,22 @@ def in_range(array: Floats, kind: str) -> Floats:
         return -np.abs(array)
     if kind == "probability":
         return (0.1 + 0.8 / (1 + np.exp(-array))).astype(np.float32)
+    if kind.startswith("boxes"):
+        return boxes(array, int(kind.removeprefix("boxes")))
     assert kind == "distribution"
     exponentials = np.exp(array)
     return (exponentials / exponentials.sum(axis=3, keepdims=True)).astype(np.float32)
+
+
+def boxes(array: Floats, anchors: int) -> Floats:
+    """Labels of objects in about half of the cells, the same for all anchors of a cell."""
+    parted = array.reshape(*array.shape[:3], anchors, -1).copy()
+    first = parted[:, :, :, :1]
+    parted[..., 0:2] = 0.1 + 0.8 / (1 + np.exp(-first[..., 0:2]))
+    parted[..., 2:4] = 0.3 + np.abs(first[..., 2:4])
+    parted[..., 4] = first[..., 4] > 0
+    parted[..., 5:] = in_range(first[..., 0, 5:], "distribution")[..., None, :]
+    return parted.reshape(array.shape)
 
 
 def parameters_of(case: Case, *, integers: bool) -> dict[str, Floats]:

@@ -70,6 +70,7 @@ constexpr KernelRow kRows[] = {
     ROW(softmax_gradient, "plain", softmax_gradient_plain),
     ROW(loss, "plain", loss_plain),
     ROW(loss_gradient, "plain", loss_gradient_plain),
+    ROW(yolo_loss, "plain", yolo_loss_plain),
     ROW(fill, "plain", fill_plain),
     ROW(optimizer_stochastic_gradient_descent, "plain",
         optimizer_stochastic_gradient_descent_plain),

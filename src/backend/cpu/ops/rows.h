@@ -62,6 +62,7 @@ MPSNN_CPU_ROW(softmax_plain);
 MPSNN_CPU_ROW(softmax_gradient_plain);
 MPSNN_CPU_ROW(loss_plain);
 MPSNN_CPU_ROW(loss_gradient_plain);
+MPSNN_CPU_ROW(yolo_loss_plain);
 MPSNN_CPU_ROW(fill_plain);
 MPSNN_CPU_ROW(optimizer_stochastic_gradient_descent_plain);
 MPSNN_CPU_ROW(optimizer_adam_plain);
