@@ -65,12 +65,12 @@
 //     The gradient operand of loss_gradient has the predictions' size or is (N, 1, 1, 1).
 //   yolo_loss
 //     anchor_boxes      floats, width and height of each anchor
-//     xy_loss_type wh_loss_type        int, LossType: MEAN_ABSOLUTE_ERROR, MEAN_SQUARED_ERROR, HUBER
-//     classes_loss_type                int, LossType: SOFT_MAX_CROSS_ENTROPY, SIGMOID_CROSS_ENTROPY
-//     delta scale_xy scale_wh scale_no_object scale_object scale_class weight   float
+//     xy_loss_type wh_loss_type  int, LossType: MEAN_ABSOLUTE_ERROR, MEAN_SQUARED_ERROR or HUBER
+//     classes_loss_type  int, LossType: SOFT_MAX_CROSS_ENTROPY or SIGMOID_CROSS_ENTROPY
+//     reduction_type     int, ReductionType: SUM or MEAN
+//     delta scale_xy scale_wh scale_no_object scale_object scale_class weight  float
 //     minimum_iou_for_object_presence maximum_iou_for_object_absence           float
-//     rescore computes_loss            bool
-//     reduction_type                   int, ReductionType: SUM or MEAN
+//     rescore computes_loss  bool
 //   fill
 //     value             float
 //   optimizer_…         the optimizer's attributes(); learning_rate is taken from scalars[0]
