@@ -112,7 +112,7 @@ def comment(text: str, indent: str = "") -> list[str]:
 def node_class(table: Table, node: NodeClass) -> str:
     """The options of one class, and the class."""
     lines = ["", *options(table, node), ""]
-    lines += comment(f"{node.brief}.\n\n{node.doc}\n\nApple: {node.apple}.")
+    lines += comment(f"{node.brief}.\n\n{node.doc}\n\n{node.apple_text}")
     lines += [f"class {node.name} : public FilterNode {{", " public:"]
     lines += constructor(node)
     lines += short_constructor(node)

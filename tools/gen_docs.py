@@ -23,6 +23,15 @@ MEMBERS = [
     ("MTLDevice `newCommandQueue`", "`Device.command_queue()`"),
     ("MPSCommandBuffer `commandBufferFromCommandQueue:`", "`CommandBuffer(queue)`"),
     ("MPSCommandBuffer `commitAndContinue`", "`CommandBuffer.commit_and_continue()`"),
+    ("MPSCommandBuffer `initWithCommandBuffer:`", "`CommandBuffer.wrap()`"),
+    ("MPSCommandBuffer `commandBuffer`", "`CommandBuffer.command_buffer`"),
+    ("MPSCommandBuffer `rootCommandBuffer`", "`CommandBuffer.root_command_buffer`"),
+    ("MPSCommandBuffer `prefetchHeapForWorkloadSize:`", "`CommandBuffer.prefetch_heap()`"),
+    ("MTLCommandBuffer `kernelStartTime`, `GPUStartTime` …", "`CommandBuffer.times`"),
+    ("MTLCommandBuffer `encodeSignalEvent:value:`", "`CommandBuffer.encode_signal_event()`"),
+    ("MTLCommandBuffer `encodeWaitForEvent:value:`", "`CommandBuffer.encode_wait_for_event()`"),
+    ("MPSPredicate `predicateWithBuffer:offset:`", "`Predicate(buffer, offset)`"),
+    ("MPSPredicate `initWithDevice:`", "`Predicate(device)`"),
     ("MPSNNImageNode `initWithHandle:`", "`ImageNode(handle)`"),
     ("MPSNNImageNode `exportedNodeWithHandle:`", "`ImageNode.exported(handle)`"),
     ("MPSNNFilterNode `gradientFilterWithSource:`", "`FilterNode.gradient_filter()`"),
@@ -80,9 +89,14 @@ def title(family: str) -> str:
     return family.replace("_", " ").capitalize()
 
 
+def apple_text(node: NodeClass) -> str:
+    """The class that a node class is the counterpart of."""
+    return f"Apple: `{node.apple}`." if node.apple else "Apple has no such class."
+
+
 def node_section(table: Table, node: NodeClass) -> list[str]:
     """One node class."""
-    parts = ["", f"### {node.name}", "", f"{node.brief}. Apple: `{node.apple}`.", "", node.doc]
+    parts = ["", f"### {node.name}", "", f"{node.brief}. {apple_text(node)}", "", node.doc]
     parts += ["", "| argument | type | default | |", "|---|---|---|---|"]
     for source in node.sources:
         kind = "images" if source.variadic else "image"
@@ -162,7 +176,7 @@ def supported(table: Table, attribute: Attribute) -> str:
 
 def apple_names(core: ModuleType, table: Table) -> str:
     """docs/reference/apple-names.md."""
-    pairs = [(node.apple, f"`{node.name}`") for node in table.nodes]
+    pairs = [(node.apple, f"`{node.name}`") for node in table.nodes if node.apple]
     for name, member in vars(core).items():
         found = (
             re.search(r"Apple: ([\w, ]+)\.", member.__doc__ or "")
@@ -197,6 +211,10 @@ def apple_names(core: ModuleType, table: Table) -> str:
         "| here | Apple |",
         "|---|---|",
         *(f"| {ours} | `{apple}` |" for ours, apple in here),
+        "",
+        "Nodes that Apple has no class for:",
+        "",
+        *(f"- `{node.name}`" for node in table.nodes if not node.apple),
         "",
         "## Enumerators",
         "",

@@ -97,7 +97,7 @@ def docstring(node: NodeClass) -> list[str]:
     """The class's docstring, in Google's style."""
     lines = [f'"""{node.brief}.', ""]
     lines += paragraphs(node.doc, 94)
-    lines += ["", f"Apple: {node.apple}.", "", "Args:"]
+    lines += ["", node.apple_text, "", "Args:"]
     for name, text in arguments(node):
         lines += textwrap.wrap(
             f"{name}: {text}",

@@ -77,7 +77,12 @@ def class_stub(name: str, cls: type) -> list[str]:
     lines = [f"class {name}({', '.join(bases)}):" if bases else f"class {name}:"]
     lines += [f"    {line}".rstrip() for line in quoted(class_doc(cls))]
     if issubclass(cls, BaseException):
-        return lines
+        attributes = [
+            f"{key}: {type(value).__name__}"
+            for key, value in vars(cls).items()
+            if not key.startswith("_")
+        ]
+        return [*lines, "", *indented(attributes)] if attributes else lines
     body: list[str] = []
     if issubclass(cls, enum.Enum):
         body = [f"{key} = {int(value.value)}" for key, value in cls.__members__.items()]
@@ -86,7 +91,7 @@ def class_stub(name: str, cls: type) -> list[str]:
         if key in HIDDEN or key.startswith("_pybind11"):
             continue
         body += member_stub(key, member)
-    if "__buffer__" not in vars(cls) and name == "Image":
+    if "__buffer__" not in vars(cls) and name in {"Buffer", "Image"}:
         body.append("def __buffer__(self, flags: int, /) -> memoryview: ...")
     return [*lines, "", *indented(body)]
 
@@ -115,7 +120,7 @@ def property_stub(name: str, member: property) -> list[str]:
     getter, _ = signature((member.fget.__doc__ if member.fget else "") or "")
     result = getter.rpartition(" -> ")[2]
     lines = ["@property", f"def {name}(self) -> {result}:"]
-    lines += [f"    {line}" for line in quoted(inspect.cleandoc(member.__doc__ or name))]
+    lines += [f"    {line}".rstrip() for line in quoted(inspect.cleandoc(member.__doc__ or name))]
     if member.fset is not None:
         setter, _ = signature(member.fset.__doc__ or "")
         kind = re.sub(r"^.*arg0?1?: (.*)\) -> None$", r"\1", setter.partition(", ")[2])

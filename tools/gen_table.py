@@ -60,6 +60,11 @@ class NodeClass:
     has_derivative: bool
 
     @property
+    def apple_text(self) -> str:
+        """The class that this one is the counterpart of."""
+        return f"Apple: {self.apple}." if self.apple else "Apple has no such class."
+
+    @property
     def grouped(self) -> list[Attribute]:
         """The attributes that come in a `LossDescriptor`; none for most classes."""
         names = {attribute.name for attribute in self.attributes}

@@ -13,7 +13,7 @@
 #include "mpsnn/data_source.h"
 #include "mpsnn/types.h"
 
-/// Devices, memory and command buffers. Handles: a copy means the same object.
+/// Devices, images and queues. Handles: a copy means the same object.
 namespace mpsnn {
 
 class CommandQueue;
@@ -21,15 +21,22 @@ namespace runtime {
 struct DeviceState;
 struct QueueState;
 struct ImageState;
-class CommandBufferState;
 }  // namespace runtime
 
+/// Bytes of a queue's temporaries.
+struct QueueMemory {
+  std::string label;
+  std::size_t heap = 0;    // held by its arenas
+  std::size_t arenas = 0;  // 1, and one more for each command buffer that records meanwhile
+};
+
 /// Bytes held on a device.
-struct MemoryStatistics {
-  std::size_t current = 0;  // in use: buffers, images, parameters, heaps
-  std::size_t peak = 0;     // highest `current` so far
-  std::size_t heap = 0;     // part of current: heaps of the queues' temporaries
-  std::size_t cached = 0;   // freed and kept for reuse, beside `current`
+struct MemoryStats {
+  std::size_t current = 0;          // in use: buffers, images, parameters, heaps
+  std::size_t peak = 0;             // highest `current` so far
+  std::size_t heap = 0;             // part of current: heaps of the queues' temporaries
+  std::size_t cached = 0;           // freed and kept for reuse, beside `current`
+  std::vector<QueueMemory> queues;  // those that are alive
 };
 
 /// A device. Thread-safe. Apple: MTLDevice.
@@ -44,9 +51,12 @@ class Device {
   std::string kind() const;
   std::string name() const;
   CommandQueue command_queue(const std::string& label = "") const;
-  MemoryStatistics memory_statistics() const;
-  /// Gives cached memory back to the system.
+  MemoryStats memory_stats() const;
+  /// Gives cached memory, and the heaps of queues that are idle, back to the system.
   void trim() const;
+  /// For the end of a program: `synchronize`, but queues that wait for an event which no work in
+  /// flight would signal fail instead of waiting on.
+  void shut_down() const;
   /// Waits for all that was committed to any queue of the device; throws the first failure that no
   /// one was told yet.
   void synchronize() const;
@@ -104,15 +114,6 @@ class Image {
   std::shared_ptr<runtime::ImageState> state_;
 };
 
-enum class CommandBufferStatus : std::int32_t {
-  NOT_ENQUEUED = 0,
-  ENQUEUED = 1,
-  COMMITTED = 2,
-  SCHEDULED = 3,
-  COMPLETED = 4,
-  ERROR = 5
-};
-
 /// Runs what is committed, in order, on its own thread or stream. The heap of temporaries belongs
 /// to the queue: buffers in flight share it. Destruction waits. Apple: MTLCommandQueue.
 class CommandQueue {
@@ -127,46 +128,6 @@ class CommandQueue {
 
  private:
   std::shared_ptr<runtime::QueueState> state_;
-};
-
-/// Records work; nothing runs before `commit()`. One thread records on it at a time.
-/// Apple: MPSCommandBuffer.
-class CommandBuffer {
- public:
-  explicit CommandBuffer(const CommandQueue& queue, const std::string& label = "");
-  /// In a handler: throws StateError where the last handle of the queue is being destroyed.
-  CommandQueue queue() const;
-  const std::string& label() const;
-  void set_label(std::string label);
-
-  /// Hands everything recorded to the queue and ends recording. Images and weights that work of
-  /// other queues uses are waited for on the device. Throws StateError the second time; and where a
-  /// source image is made by a command buffer that was not committed yet: nothing is handed over
-  /// then.
-  void commit();
-  /// Hands over what is recorded so far; recording goes on in the same object, temporaries stay
-  /// valid.
-  void commit_and_continue();
-  /// Waits for all that this buffer committed, earlier pieces included; throws the first failure
-  /// with the label of its command. Throws StateError if nothing was committed.
-  void wait_until_completed() const;
-  void wait_until_scheduled() const;
-  CommandBufferStatus status() const;
-  /// The first failure, if any; null while running.
-  std::exception_ptr error() const;
-  /// Called once each, from the queue's thread, when the piece now being recorded was scheduled or
-  /// completed. An exception thrown by a handler is kept as the buffer's error.
-  void add_scheduled_handler(std::function<void(CommandBuffer&)> handler);
-  void add_completed_handler(std::function<void(CommandBuffer&)> handler);
-  /// Records a host function that runs in its turn; its exception becomes the buffer's error.
-  void encode_host_function(std::string label, std::function<void()> function);
-
-  const std::shared_ptr<runtime::CommandBufferState>& state() const noexcept { return state_; }
-  explicit CommandBuffer(std::shared_ptr<runtime::CommandBufferState> state)
-      : state_(std::move(state)) {}
-
- private:
-  std::shared_ptr<runtime::CommandBufferState> state_;
 };
 
 }  // namespace mpsnn

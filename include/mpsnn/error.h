@@ -57,6 +57,18 @@ class DeviceLostError : public DeviceError {
   using DeviceError::DeviceError;
 };
 
+/// A batch of a Pipeline failed; the text says which, and the failure itself is nested (Python:
+/// `__cause__`). Python: also a `RuntimeError`.
+class BatchError : public Error {
+ public:
+  BatchError(const std::string& text, std::size_t batch) : Error(text), batch_(batch) {}
+  /// Counted from 0.
+  std::size_t batch() const noexcept { return batch_; }
+
+ private:
+  std::size_t batch_;
+};
+
 /// An archive is truncated, foreign or inconsistent. Python: also a `ValueError`.
 class ArchiveError : public Error {
  public:

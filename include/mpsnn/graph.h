@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "mpsnn/command_buffer.h"
 #include "mpsnn/device.h"
 #include "mpsnn/node.h"
 
@@ -50,6 +51,15 @@ class Graph {
   /// yet. Throws InvalidArgumentError naming the source or node: missing or unknown source, wrong
   /// channels, sizes that do not fit; ArgumentTypeError for a wrong element type.
   GraphOutputs encode(CommandBuffer& commands, const std::map<std::string, Image>& sources) const;
+
+  /// Plans are kept for the last sizes of sources, this many; the one used longest ago makes room.
+  /// 16 at first. Throws InvalidArgumentError for 0.
+  std::size_t plan_limit() const;
+  void set_plan_limit(std::size_t limit) const;
+  /// Plans kept now.
+  std::size_t plan_count() const;
+  /// Drops the plans; those in flight are kept until they have run.
+  void trim() const;
 
   /// The plan for these sizes, as text: operations, kernels, lifetimes, heap.
   std::string plan_text(const std::map<std::string, ImageSize>& sources) const;

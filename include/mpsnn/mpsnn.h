@@ -3,6 +3,8 @@
 
 /// The whole public API.
 #include "mpsnn/archive.h"
+#include "mpsnn/buffer.h"
+#include "mpsnn/command_buffer.h"
 #include "mpsnn/data_source.h"
 #include "mpsnn/device.h"
 #include "mpsnn/dropout_state.h"
@@ -11,5 +13,8 @@
 #include "mpsnn/node.h"
 #include "mpsnn/nodes.h"
 #include "mpsnn/normalization_data_source.h"
+#include "mpsnn/null_device.h"
+#include "mpsnn/pipeline.h"
+#include "mpsnn/trace.h"
 #include "mpsnn/types.h"
 #include "mpsnn/version.h"

@@ -93,7 +93,7 @@ struct ConvolutionNodeOptions {
 /// - pad_top + i * dilation_y, x * stride_x - pad_left + j * dilation_x, c]: a cross-correlation,
 /// weights are not flipped. With groups, result channel o sees the input channels of its group
 /// only. The descriptor of the data source gives kernel, strides, dilation, groups and channels;
-/// its fused neuron (NONE, RELU or RELUN) is applied to the result.
+/// its fused neuron (any but PRELU) is applied to the result.
 ///
 /// **Result size** by the padding policy, along each axis, with k = (kernel - 1) * dilation + 1:
 /// SIZE_SAME ceil(n / stride), SIZE_VALID_ONLY ceil((n - k + 1) / stride), SIZE_FULL ceil((n + k -
@@ -103,8 +103,9 @@ struct ConvolutionNodeOptions {
 ///
 /// **Training**: the gradient node computes the gradients of source, weights and bias; the
 /// weights' optimizer runs right after. A node that is trained must not have a fused neuron in its
-/// descriptor: add a neuron node, it is fused by the planner. A following ReLU or ReLUN is always
-/// fused where nothing else reads the result.
+/// descriptor: add a neuron node, it is fused by the planner where nothing else reads the result,
+/// which in training means: where the neuron's derivative can be told from the neuron's own
+/// result.
 ///
 /// **Unlike Apple**: any number of channels a group; weights are used in float32.
 ///
@@ -164,8 +165,8 @@ struct FullyConnectedNodeOptions {
 /// result[n, 0, 0, o] = bias[o] + sum over y, x, c of weights[o, y, x, c] * source[n, y, x, c]: a
 /// convolution whose window is the whole source. The source has the descriptor's kernel_height,
 /// kernel_width and input_feature_channels; the result is (N, 1, 1, output_feature_channels).
-/// Strides, dilation and groups of the descriptor must be 1; its fused neuron (NONE, RELU or
-/// RELUN) is applied to the result.
+/// Strides, dilation and groups of the descriptor must be 1; its fused neuron (any but PRELU) is
+/// applied to the result.
 ///
 /// **Training**: as ConvolutionNode's.
 ///
@@ -280,6 +281,314 @@ class NeuronPReLUNode : public FilterNode {
 
   NeuronPReLUNode(const ImageNode& source, std::vector<double> a)
       : NeuronPReLUNode(source, NeuronPReLUNodeOptions{.a = std::move(a)}) {}
+};
+
+/// Options of NeuronLinearNode.
+struct NeuronLinearNodeOptions {
+  /// Factor.
+  double a = 1.0;
+  /// Added to each value.
+  double b = 0.0;
+  /// Name for errors, plans and timelines; empty: a name is made.
+  std::string label = {};
+};
+
+/// Linear function.
+///
+/// f(x) = a * x + b. The defaults are the identity.
+///
+/// Apple: MPSCNNNeuronLinearNode.
+class NeuronLinearNode : public FilterNode {
+ public:
+  explicit NeuronLinearNode(const ImageNode& source, const NeuronLinearNodeOptions& options = {})
+      : FilterNode("NeuronLinearNode", detail::Images{source},
+                   detail::Attributes()
+                       .set("a", options.a)
+                       .set("b", options.b).map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+};
+
+/// Options of NeuronSigmoidNode.
+struct NeuronSigmoidNodeOptions {
+  /// Name for errors, plans and timelines; empty: a name is made.
+  std::string label = {};
+};
+
+/// Logistic function.
+///
+/// f(x) = 1 / (1 + e^-x).
+///
+/// Apple: MPSCNNNeuronSigmoidNode.
+class NeuronSigmoidNode : public FilterNode {
+ public:
+  explicit NeuronSigmoidNode(const ImageNode& source, const NeuronSigmoidNodeOptions& options = {})
+      : FilterNode("NeuronSigmoidNode", detail::Images{source},
+                   detail::Attributes().map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+};
+
+/// Options of NeuronHardSigmoidNode.
+struct NeuronHardSigmoidNodeOptions {
+  /// Slope.
+  double a = 0.2;
+  /// Added before the clamping.
+  double b = 0.5;
+  /// Name for errors, plans and timelines; empty: a name is made.
+  std::string label = {};
+};
+
+/// Straight line between 0 and 1.
+///
+/// f(x) = clamp(a * x + b, 0, 1). The derivative is a where 0 < a * x + b < 1, and 0 elsewhere.
+/// PyTorch's hardsigmoid has a = 1 / 6.
+///
+/// Apple: MPSCNNNeuronHardSigmoidNode.
+class NeuronHardSigmoidNode : public FilterNode {
+ public:
+  explicit NeuronHardSigmoidNode(const ImageNode& source,
+                                 const NeuronHardSigmoidNodeOptions& options = {})
+      : FilterNode("NeuronHardSigmoidNode", detail::Images{source},
+                   detail::Attributes()
+                       .set("a", options.a)
+                       .set("b", options.b).map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+};
+
+/// Options of NeuronTanHNode.
+struct NeuronTanHNodeOptions {
+  /// Factor of the result.
+  double a = 1.0;
+  /// Factor of the source.
+  double b = 1.0;
+  /// Name for errors, plans and timelines; empty: a name is made.
+  std::string label = {};
+};
+
+/// Hyperbolic tangent.
+///
+/// f(x) = a * tanh(b * x).
+///
+/// Apple: MPSCNNNeuronTanHNode.
+class NeuronTanHNode : public FilterNode {
+ public:
+  explicit NeuronTanHNode(const ImageNode& source, const NeuronTanHNodeOptions& options = {})
+      : FilterNode("NeuronTanHNode", detail::Images{source},
+                   detail::Attributes()
+                       .set("a", options.a)
+                       .set("b", options.b).map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+};
+
+/// Options of NeuronAbsoluteNode.
+struct NeuronAbsoluteNodeOptions {
+  /// Name for errors, plans and timelines; empty: a name is made.
+  std::string label = {};
+};
+
+/// Absolute value.
+///
+/// f(x) = |x|. The derivative is the sign of x, 0 at 0.
+///
+/// Apple: MPSCNNNeuronAbsoluteNode.
+class NeuronAbsoluteNode : public FilterNode {
+ public:
+  explicit NeuronAbsoluteNode(const ImageNode& source,
+                              const NeuronAbsoluteNodeOptions& options = {})
+      : FilterNode("NeuronAbsoluteNode", detail::Images{source},
+                   detail::Attributes().map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+};
+
+/// Options of NeuronSoftPlusNode.
+struct NeuronSoftPlusNodeOptions {
+  /// Factor of the result.
+  double a = 1.0;
+  /// Factor of the source.
+  double b = 1.0;
+  /// Name for errors, plans and timelines; empty: a name is made.
+  std::string label = {};
+};
+
+/// Smooth rectified linear unit.
+///
+/// f(x) = a * ln(1 + e^(b * x)), computed without overflow and without losing the digits of small
+/// results (Apple's kernel was measured to lose them).
+///
+/// Apple: MPSCNNNeuronSoftPlusNode.
+class NeuronSoftPlusNode : public FilterNode {
+ public:
+  explicit NeuronSoftPlusNode(const ImageNode& source,
+                              const NeuronSoftPlusNodeOptions& options = {})
+      : FilterNode("NeuronSoftPlusNode", detail::Images{source},
+                   detail::Attributes()
+                       .set("a", options.a)
+                       .set("b", options.b).map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+};
+
+/// Options of NeuronSoftSignNode.
+struct NeuronSoftSignNodeOptions {
+  /// Name for errors, plans and timelines; empty: a name is made.
+  std::string label = {};
+};
+
+/// Sign with a soft step.
+///
+/// f(x) = x / (1 + |x|).
+///
+/// Apple: MPSCNNNeuronSoftSignNode.
+class NeuronSoftSignNode : public FilterNode {
+ public:
+  explicit NeuronSoftSignNode(const ImageNode& source,
+                              const NeuronSoftSignNodeOptions& options = {})
+      : FilterNode("NeuronSoftSignNode", detail::Images{source},
+                   detail::Attributes().map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+};
+
+/// Options of NeuronELUNode.
+struct NeuronELUNodeOptions {
+  /// Negated limit at minus infinity.
+  double a = 1.0;
+  /// Name for errors, plans and timelines; empty: a name is made.
+  std::string label = {};
+};
+
+/// Exponential linear unit.
+///
+/// f(x) = x for x >= 0, a * (e^x - 1) else. The derivative at exactly 0 is a.
+///
+/// Apple: MPSCNNNeuronELUNode.
+class NeuronELUNode : public FilterNode {
+ public:
+  explicit NeuronELUNode(const ImageNode& source, const NeuronELUNodeOptions& options = {})
+      : FilterNode("NeuronELUNode", detail::Images{source},
+                   detail::Attributes()
+                       .set("a", options.a).map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+};
+
+/// Options of NeuronPowerNode.
+struct NeuronPowerNodeOptions {
+  /// Factor of the source.
+  double a = 1.0;
+  /// Added to it.
+  double b = 0.0;
+  /// Exponent.
+  double c = 1.0;
+  /// Name for errors, plans and timelines; empty: a name is made.
+  std::string label = {};
+};
+
+/// Power.
+///
+/// f(x) = (a * x + b)^c, as C's pow: NaN for a negative base where c is no whole number. Apple
+/// states no defaults; here they are the identity.
+///
+/// Apple: MPSCNNNeuronPowerNode.
+class NeuronPowerNode : public FilterNode {
+ public:
+  explicit NeuronPowerNode(const ImageNode& source, const NeuronPowerNodeOptions& options = {})
+      : FilterNode("NeuronPowerNode", detail::Images{source},
+                   detail::Attributes()
+                       .set("a", options.a)
+                       .set("b", options.b)
+                       .set("c", options.c).map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+};
+
+/// Options of NeuronExponentialNode.
+struct NeuronExponentialNodeOptions {
+  /// Factor of the source.
+  double a = 1.0;
+  /// Added to it.
+  double b = 0.0;
+  /// Base, -1 for e.
+  double c = -1.0;
+  /// Name for errors, plans and timelines; empty: a name is made.
+  std::string label = {};
+};
+
+/// Exponential function.
+///
+/// f(x) = c^(a * x + b), with c = -1 for e. Apple states no defaults; here they are e^x. Error
+/// where c is neither > 0 nor -1.
+///
+/// Apple: MPSCNNNeuronExponentialNode.
+class NeuronExponentialNode : public FilterNode {
+ public:
+  explicit NeuronExponentialNode(const ImageNode& source,
+                                 const NeuronExponentialNodeOptions& options = {})
+      : FilterNode("NeuronExponentialNode", detail::Images{source},
+                   detail::Attributes()
+                       .set("a", options.a)
+                       .set("b", options.b)
+                       .set("c", options.c).map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+};
+
+/// Options of NeuronLogarithmNode.
+struct NeuronLogarithmNodeOptions {
+  /// Factor of the source.
+  double a = 1.0;
+  /// Added to it.
+  double b = 0.0;
+  /// Base, -1 for e.
+  double c = -1.0;
+  /// Name for errors, plans and timelines; empty: a name is made.
+  std::string label = {};
+};
+
+/// Logarithm.
+///
+/// f(x) = log_c(a * x + b), with c = -1 for e. Apple states no defaults; here they are ln x. Error
+/// where c is 1, or neither > 0 nor -1.
+///
+/// Apple: MPSCNNNeuronLogarithmNode.
+class NeuronLogarithmNode : public FilterNode {
+ public:
+  explicit NeuronLogarithmNode(const ImageNode& source,
+                               const NeuronLogarithmNodeOptions& options = {})
+      : FilterNode("NeuronLogarithmNode", detail::Images{source},
+                   detail::Attributes()
+                       .set("a", options.a)
+                       .set("b", options.b)
+                       .set("c", options.c).map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+};
+
+/// Options of NeuronGeLUNode.
+struct NeuronGeLUNodeOptions {
+  /// Name for errors, plans and timelines; empty: a name is made.
+  std::string label = {};
+};
+
+/// Gaussian error linear unit.
+///
+/// f(x) = x / 2 * (1 + erf(x / sqrt(2))): the exact form, not the approximation by tanh. The
+/// derivative is (1 + erf(x / sqrt(2))) / 2 + x * e^(-x^2 / 2) / sqrt(2 pi); Apple's header writes
+/// twice the second term, which is no derivative. Small results keep their digits (Apple's kernel
+/// was measured to lose them).
+///
+/// Apple: MPSCNNNeuronGeLUNode.
+class NeuronGeLUNode : public FilterNode {
+ public:
+  explicit NeuronGeLUNode(const ImageNode& source, const NeuronGeLUNodeOptions& options = {})
+      : FilterNode("NeuronGeLUNode", detail::Images{source},
+                   detail::Attributes().map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
 };
 
 /// Options of NeuronGradientNode.
@@ -402,6 +711,296 @@ class PoolingMaxGradientNode : public FilterNode {
                        .set("kernel_height", options.kernel_height)
                        .set("stride_in_pixels_x", options.stride_in_pixels_x)
                        .set("stride_in_pixels_y", options.stride_in_pixels_y)
+                       .set("edge_mode", options.edge_mode).map()) {
+    if (!options.label.empty()) set_label(options.label);
+    if (options.padding_policy) set_padding_policy(*options.padding_policy);
+  }
+};
+
+/// Options of PoolingAverageNode.
+struct PoolingAverageNodeOptions {
+  /// Columns of the window. Required.
+  std::optional<std::int64_t> kernel_width = std::nullopt;
+  /// Rows of the window. Default: kernel_width.
+  std::optional<std::int64_t> kernel_height = std::nullopt;
+  /// Columns from window to window. Default: kernel_width.
+  std::optional<std::int64_t> stride_in_pixels_x = std::nullopt;
+  /// Rows from window to window. Default: kernel_height.
+  std::optional<std::int64_t> stride_in_pixels_y = std::nullopt;
+  /// CLAMP: divided by positions in image and border; ZERO: by the window's area.
+  ImageEdgeMode edge_mode = ImageEdgeMode::CLAMP;
+  /// Columns of zeros on each side that count with CLAMP.
+  std::int64_t zero_pad_size_x = 0;
+  /// Rows of zeros on each side that count with CLAMP.
+  std::int64_t zero_pad_size_y = 0;
+  /// How the result is sized and placed.
+  std::optional<PaddingPolicy> padding_policy = std::nullopt;
+  /// Name for errors, plans and timelines; empty: a name is made.
+  std::string label = {};
+};
+
+/// The mean of each window.
+///
+/// result[n, y, x, c] = the sum of source[n, y * stride - pad + i, x * stride - pad + j, c] over
+/// the positions of the window that lie in the image, divided by
+/// - edge mode ZERO: kernel_height * kernel_width, always;
+/// - edge mode CLAMP, the default: the positions that lie in the image, or in a border of
+///   zero_pad_size_y rows and zero_pad_size_x columns of zeros around it. A window wholly outside
+///   gives 0.
+///
+/// With the padding method's EXCLUDE_EDGES the border is the padding itself (as many rows on each
+/// side as the policy puts before the image) and what lies beyond does not count: Caffe's average.
+/// edge_mode and zero_pad_size are then not used.
+///
+/// **Global average pooling**: kernel_width and kernel_height of the image's size,
+/// SIZE_VALID_ONLY.
+///
+/// **Result size** by the padding policy, as ConvolutionNode's; the default, SIZE_SAME, gives
+/// ceil(n / stride).
+///
+/// Apple: MPSCNNPoolingAverageNode.
+class PoolingAverageNode : public FilterNode {
+ public:
+  PoolingAverageNode(const ImageNode& source, const PoolingAverageNodeOptions& options)
+      : FilterNode("PoolingAverageNode", detail::Images{source},
+                   detail::Attributes()
+                       .set("kernel_width", options.kernel_width)
+                       .set("kernel_height", options.kernel_height)
+                       .set("stride_in_pixels_x", options.stride_in_pixels_x)
+                       .set("stride_in_pixels_y", options.stride_in_pixels_y)
+                       .set("edge_mode", options.edge_mode)
+                       .set("zero_pad_size_x", options.zero_pad_size_x)
+                       .set("zero_pad_size_y", options.zero_pad_size_y).map()) {
+    if (!options.label.empty()) set_label(options.label);
+    if (options.padding_policy) set_padding_policy(*options.padding_policy);
+  }
+
+  PoolingAverageNode(const ImageNode& source, std::int64_t kernel_width)
+      : PoolingAverageNode(source, PoolingAverageNodeOptions{.kernel_width = kernel_width}) {}
+};
+
+/// Options of PoolingAverageGradientNode.
+struct PoolingAverageGradientNodeOptions {
+  /// Columns of the window. Required.
+  std::optional<std::int64_t> kernel_width = std::nullopt;
+  /// Rows of the window. Default: kernel_width.
+  std::optional<std::int64_t> kernel_height = std::nullopt;
+  /// Columns from window to window. Default: kernel_width.
+  std::optional<std::int64_t> stride_in_pixels_x = std::nullopt;
+  /// Rows from window to window. Default: kernel_height.
+  std::optional<std::int64_t> stride_in_pixels_y = std::nullopt;
+  /// CLAMP: divided by positions in image and border; ZERO: by the window's area.
+  ImageEdgeMode edge_mode = ImageEdgeMode::CLAMP;
+  /// Columns of zeros on each side that count with CLAMP.
+  std::int64_t zero_pad_size_x = 0;
+  /// Rows of zeros on each side that count with CLAMP.
+  std::int64_t zero_pad_size_y = 0;
+  /// How the result is sized and placed.
+  std::optional<PaddingPolicy> padding_policy = std::nullopt;
+  /// Name for errors, plans and timelines; empty: a name is made.
+  std::string label = {};
+};
+
+/// Gradient of an average pooling's source.
+///
+/// Each position of a window gets the window's gradient, divided by what the forward node divided
+/// by. Overlapping windows add up. The result has the source's size.
+///
+/// Apple: MPSCNNPoolingAverageGradientNode.
+class PoolingAverageGradientNode : public FilterNode {
+ public:
+  PoolingAverageGradientNode(const ImageNode& source_gradient, const ImageNode& source_image,
+                             const PoolingAverageGradientNodeOptions& options)
+      : FilterNode("PoolingAverageGradientNode", detail::Images{source_gradient, source_image},
+                   detail::Attributes()
+                       .set("kernel_width", options.kernel_width)
+                       .set("kernel_height", options.kernel_height)
+                       .set("stride_in_pixels_x", options.stride_in_pixels_x)
+                       .set("stride_in_pixels_y", options.stride_in_pixels_y)
+                       .set("edge_mode", options.edge_mode)
+                       .set("zero_pad_size_x", options.zero_pad_size_x)
+                       .set("zero_pad_size_y", options.zero_pad_size_y).map()) {
+    if (!options.label.empty()) set_label(options.label);
+    if (options.padding_policy) set_padding_policy(*options.padding_policy);
+  }
+};
+
+/// Options of PoolingL2NormNode.
+struct PoolingL2NormNodeOptions {
+  /// Columns of the window. Required.
+  std::optional<std::int64_t> kernel_width = std::nullopt;
+  /// Rows of the window. Default: kernel_width.
+  std::optional<std::int64_t> kernel_height = std::nullopt;
+  /// Columns from window to window. Default: kernel_width.
+  std::optional<std::int64_t> stride_in_pixels_x = std::nullopt;
+  /// Rows from window to window. Default: kernel_height.
+  std::optional<std::int64_t> stride_in_pixels_y = std::nullopt;
+  /// How the result is sized and placed.
+  std::optional<PaddingPolicy> padding_policy = std::nullopt;
+  /// Name for errors, plans and timelines; empty: a name is made.
+  std::string label = {};
+};
+
+/// The Euclidean norm of each window.
+///
+/// result[n, y, x, c] = sqrt(sum of source[n, y * stride - pad + i, x * stride - pad + j, c] ^ 2
+/// over the window). Positions outside of the image add nothing; Apple's edge modes do not differ
+/// here.
+///
+/// **Result size** by the padding policy, as ConvolutionNode's; the default, SIZE_SAME, gives
+/// ceil(n / stride).
+///
+/// Apple: MPSCNNPoolingL2NormNode.
+class PoolingL2NormNode : public FilterNode {
+ public:
+  PoolingL2NormNode(const ImageNode& source, const PoolingL2NormNodeOptions& options)
+      : FilterNode("PoolingL2NormNode", detail::Images{source},
+                   detail::Attributes()
+                       .set("kernel_width", options.kernel_width)
+                       .set("kernel_height", options.kernel_height)
+                       .set("stride_in_pixels_x", options.stride_in_pixels_x)
+                       .set("stride_in_pixels_y", options.stride_in_pixels_y).map()) {
+    if (!options.label.empty()) set_label(options.label);
+    if (options.padding_policy) set_padding_policy(*options.padding_policy);
+  }
+
+  PoolingL2NormNode(const ImageNode& source, std::int64_t kernel_width)
+      : PoolingL2NormNode(source, PoolingL2NormNodeOptions{.kernel_width = kernel_width}) {}
+};
+
+/// Options of PoolingL2NormGradientNode.
+struct PoolingL2NormGradientNodeOptions {
+  /// Columns of the window. Required.
+  std::optional<std::int64_t> kernel_width = std::nullopt;
+  /// Rows of the window. Default: kernel_width.
+  std::optional<std::int64_t> kernel_height = std::nullopt;
+  /// Columns from window to window. Default: kernel_width.
+  std::optional<std::int64_t> stride_in_pixels_x = std::nullopt;
+  /// Rows from window to window. Default: kernel_height.
+  std::optional<std::int64_t> stride_in_pixels_y = std::nullopt;
+  /// How the result is sized and placed.
+  std::optional<PaddingPolicy> padding_policy = std::nullopt;
+  /// Name for errors, plans and timelines; empty: a name is made.
+  std::string label = {};
+};
+
+/// Gradient of an L2-norm pooling's source.
+///
+/// Each position of a window gets the window's gradient times source / norm, and 0 where the norm
+/// is 0. Overlapping windows add up. The result has the source's size.
+///
+/// Apple: MPSCNNPoolingL2NormGradientNode.
+class PoolingL2NormGradientNode : public FilterNode {
+ public:
+  PoolingL2NormGradientNode(const ImageNode& source_gradient, const ImageNode& source_image,
+                            const ImageNode& result_image,
+                            const PoolingL2NormGradientNodeOptions& options)
+      : FilterNode("PoolingL2NormGradientNode", detail::Images{source_gradient, source_image, result_image},
+                   detail::Attributes()
+                       .set("kernel_width", options.kernel_width)
+                       .set("kernel_height", options.kernel_height)
+                       .set("stride_in_pixels_x", options.stride_in_pixels_x)
+                       .set("stride_in_pixels_y", options.stride_in_pixels_y).map()) {
+    if (!options.label.empty()) set_label(options.label);
+    if (options.padding_policy) set_padding_policy(*options.padding_policy);
+  }
+};
+
+/// Options of DilatedPoolingMaxNode.
+struct DilatedPoolingMaxNodeOptions {
+  /// Columns of the window. Required.
+  std::optional<std::int64_t> kernel_width = std::nullopt;
+  /// Rows of the window. Default: kernel_width.
+  std::optional<std::int64_t> kernel_height = std::nullopt;
+  /// Columns from window to window. Default: kernel_width.
+  std::optional<std::int64_t> stride_in_pixels_x = std::nullopt;
+  /// Rows from window to window. Default: kernel_height.
+  std::optional<std::int64_t> stride_in_pixels_y = std::nullopt;
+  /// Columns from one position of the window to the next. Default: kernel_width.
+  std::optional<std::int64_t> dilation_rate_x = std::nullopt;
+  /// Rows from one position of the window to the next. Default: kernel_height.
+  std::optional<std::int64_t> dilation_rate_y = std::nullopt;
+  /// CLAMP: the window shrinks to the image; ZERO: zeros outside take part.
+  ImageEdgeMode edge_mode = ImageEdgeMode::CLAMP;
+  /// How the result is sized and placed.
+  std::optional<PaddingPolicy> padding_policy = std::nullopt;
+  /// Name for errors, plans and timelines; empty: a name is made.
+  std::string label = {};
+};
+
+/// The largest value of each window with gaps.
+///
+/// PoolingMaxNode with gaps in its windows: result[n, y, x, c] = the largest source[n, y * stride
+/// - pad + i * dilation_rate_y, x * stride - pad + j * dilation_rate_x, c] over i < kernel_height,
+/// j < kernel_width. Edge modes as PoolingMaxNode's. The padding policy sees windows of (kernel -
+/// 1) * dilation + 1 rows or columns.
+///
+/// As with Apple's filterSize:, everything that is not given follows from the width:
+/// `DilatedPoolingMaxNode(source, 2)` has windows of 2 x 2, strides of 2 and dilation rates of 2.
+///
+/// Apple: MPSCNNDilatedPoolingMaxNode.
+class DilatedPoolingMaxNode : public FilterNode {
+ public:
+  DilatedPoolingMaxNode(const ImageNode& source, const DilatedPoolingMaxNodeOptions& options)
+      : FilterNode("DilatedPoolingMaxNode", detail::Images{source},
+                   detail::Attributes()
+                       .set("kernel_width", options.kernel_width)
+                       .set("kernel_height", options.kernel_height)
+                       .set("stride_in_pixels_x", options.stride_in_pixels_x)
+                       .set("stride_in_pixels_y", options.stride_in_pixels_y)
+                       .set("dilation_rate_x", options.dilation_rate_x)
+                       .set("dilation_rate_y", options.dilation_rate_y)
+                       .set("edge_mode", options.edge_mode).map()) {
+    if (!options.label.empty()) set_label(options.label);
+    if (options.padding_policy) set_padding_policy(*options.padding_policy);
+  }
+
+  DilatedPoolingMaxNode(const ImageNode& source, std::int64_t kernel_width)
+      : DilatedPoolingMaxNode(source,
+                              DilatedPoolingMaxNodeOptions{.kernel_width = kernel_width}) {}
+};
+
+/// Options of DilatedPoolingMaxGradientNode.
+struct DilatedPoolingMaxGradientNodeOptions {
+  /// Columns of the window. Required.
+  std::optional<std::int64_t> kernel_width = std::nullopt;
+  /// Rows of the window. Default: kernel_width.
+  std::optional<std::int64_t> kernel_height = std::nullopt;
+  /// Columns from window to window. Default: kernel_width.
+  std::optional<std::int64_t> stride_in_pixels_x = std::nullopt;
+  /// Rows from window to window. Default: kernel_height.
+  std::optional<std::int64_t> stride_in_pixels_y = std::nullopt;
+  /// Columns from one position of the window to the next. Default: kernel_width.
+  std::optional<std::int64_t> dilation_rate_x = std::nullopt;
+  /// Rows from one position of the window to the next. Default: kernel_height.
+  std::optional<std::int64_t> dilation_rate_y = std::nullopt;
+  /// CLAMP: the window shrinks to the image; ZERO: zeros outside take part.
+  ImageEdgeMode edge_mode = ImageEdgeMode::CLAMP;
+  /// How the result is sized and placed.
+  std::optional<PaddingPolicy> padding_policy = std::nullopt;
+  /// Name for errors, plans and timelines; empty: a name is made.
+  std::string label = {};
+};
+
+/// Gradient of a dilated max pooling's source.
+///
+/// Each gradient goes to the position of its window's largest value; of equal ones to the first in
+/// row order. Overlapping windows add up. The result has the source's size.
+///
+/// Apple: MPSCNNDilatedPoolingMaxGradientNode.
+class DilatedPoolingMaxGradientNode : public FilterNode {
+ public:
+  DilatedPoolingMaxGradientNode(const ImageNode& source_gradient, const ImageNode& source_image,
+                                const ImageNode& result_image,
+                                const DilatedPoolingMaxGradientNodeOptions& options)
+      : FilterNode("DilatedPoolingMaxGradientNode", detail::Images{source_gradient, source_image, result_image},
+                   detail::Attributes()
+                       .set("kernel_width", options.kernel_width)
+                       .set("kernel_height", options.kernel_height)
+                       .set("stride_in_pixels_x", options.stride_in_pixels_x)
+                       .set("stride_in_pixels_y", options.stride_in_pixels_y)
+                       .set("dilation_rate_x", options.dilation_rate_x)
+                       .set("dilation_rate_y", options.dilation_rate_y)
                        .set("edge_mode", options.edge_mode).map()) {
     if (!options.label.empty()) set_label(options.label);
     if (options.padding_policy) set_padding_policy(*options.padding_policy);
@@ -683,6 +1282,844 @@ class SubtractionGradientNode : public FilterNode {
   }
 };
 
+/// Options of MultiplicationNode.
+struct MultiplicationNodeOptions {
+  /// Factor of the primary source.
+  double primary_scale = 1.0;
+  /// Factor of the secondary source.
+  double secondary_scale = 1.0;
+  /// Added to each value.
+  double bias = 0.0;
+  /// Smaller results become this.
+  double minimum_value = -detail::kFloatMax;
+  /// Larger results become this.
+  double maximum_value = detail::kFloatMax;
+  /// Name for errors, plans and timelines; empty: a name is made.
+  std::string label = {};
+};
+
+/// The scaled product of two images.
+///
+/// result = clamp(primary_scale * primary * secondary_scale * secondary + bias, minimum_value,
+/// maximum_value).
+///
+/// **Result size**: as AdditionNode's; a source whose size is 1 along a dimension is broadcast.
+/// Error at encode where the sizes differ and neither is 1.
+///
+/// Apple: MPSNNMultiplicationNode.
+class MultiplicationNode : public FilterNode {
+ public:
+  MultiplicationNode(const ImageNode& primary_source, const ImageNode& secondary_source,
+                     const MultiplicationNodeOptions& options = {})
+      : FilterNode("MultiplicationNode", detail::Images{primary_source, secondary_source},
+                   detail::Attributes()
+                       .set("primary_scale", options.primary_scale)
+                       .set("secondary_scale", options.secondary_scale)
+                       .set("bias", options.bias)
+                       .set("minimum_value", options.minimum_value)
+                       .set("maximum_value", options.maximum_value).map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+};
+
+/// Options of MultiplicationGradientNode.
+struct MultiplicationGradientNodeOptions {
+  /// The forward node's factor of the primary source.
+  double primary_scale = 1.0;
+  /// The forward node's factor of the secondary source.
+  double secondary_scale = 1.0;
+  /// The gradient is that of the secondary source.
+  bool is_secondary_source_filter = false;
+  /// Name for errors, plans and timelines; empty: a name is made.
+  std::string label = {};
+};
+
+/// Gradient of one source of a multiplication.
+///
+/// result = primary_scale * secondary_scale * source_gradient * the other source, summed over the
+/// dimensions along which the source was broadcast. Bias and clamping are ignored, as Apple does.
+///
+/// Apple: MPSNNMultiplicationGradientNode.
+class MultiplicationGradientNode : public FilterNode {
+ public:
+  MultiplicationGradientNode(const ImageNode& source_gradient, const ImageNode& primary_source,
+                             const ImageNode& secondary_source,
+                             const MultiplicationGradientNodeOptions& options = {})
+      : FilterNode("MultiplicationGradientNode", detail::Images{source_gradient, primary_source, secondary_source},
+                   detail::Attributes()
+                       .set("primary_scale", options.primary_scale)
+                       .set("secondary_scale", options.secondary_scale)
+                       .set("is_secondary_source_filter", options.is_secondary_source_filter).map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+};
+
+/// Options of DivisionNode.
+struct DivisionNodeOptions {
+  /// Factor of the primary source.
+  double primary_scale = 1.0;
+  /// Factor of the secondary source.
+  double secondary_scale = 1.0;
+  /// Added to each value.
+  double bias = 0.0;
+  /// Smaller results become this.
+  double minimum_value = -detail::kFloatMax;
+  /// Larger results become this.
+  double maximum_value = detail::kFloatMax;
+  /// Name for errors, plans and timelines; empty: a name is made.
+  std::string label = {};
+};
+
+/// The scaled quotient of two images.
+///
+/// result = clamp(primary_scale * primary / (secondary_scale * secondary) + bias, minimum_value,
+/// maximum_value). A secondary value of 0 gives infinity or NaN, as the formula says. Error where
+/// secondary_scale is 0.
+///
+/// **Result size**: as AdditionNode's; a source whose size is 1 along a dimension is broadcast.
+/// Error at encode where the sizes differ and neither is 1.
+///
+/// **Unlike Apple**: it has a gradient.
+///
+/// Apple: MPSNNDivisionNode.
+class DivisionNode : public FilterNode {
+ public:
+  DivisionNode(const ImageNode& primary_source, const ImageNode& secondary_source,
+               const DivisionNodeOptions& options = {})
+      : FilterNode("DivisionNode", detail::Images{primary_source, secondary_source},
+                   detail::Attributes()
+                       .set("primary_scale", options.primary_scale)
+                       .set("secondary_scale", options.secondary_scale)
+                       .set("bias", options.bias)
+                       .set("minimum_value", options.minimum_value)
+                       .set("maximum_value", options.maximum_value).map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+};
+
+/// Options of DivisionGradientNode.
+struct DivisionGradientNodeOptions {
+  /// The forward node's factor of the primary source.
+  double primary_scale = 1.0;
+  /// The forward node's factor of the secondary source.
+  double secondary_scale = 1.0;
+  /// The gradient is that of the secondary source.
+  bool is_secondary_source_filter = false;
+  /// Name for errors, plans and timelines; empty: a name is made.
+  std::string label = {};
+};
+
+/// Gradient of one source of a division.
+///
+/// With r = primary_scale / secondary_scale: r * source_gradient / secondary for the primary
+/// source, -r * source_gradient * primary / secondary^2 for the secondary one, summed over the
+/// dimensions along which the source was broadcast. Bias and clamping are ignored, as in Apple's
+/// arithmetic gradients.
+///
+/// Apple has no such class.
+class DivisionGradientNode : public FilterNode {
+ public:
+  DivisionGradientNode(const ImageNode& source_gradient, const ImageNode& primary_source,
+                       const ImageNode& secondary_source,
+                       const DivisionGradientNodeOptions& options = {})
+      : FilterNode("DivisionGradientNode", detail::Images{source_gradient, primary_source, secondary_source},
+                   detail::Attributes()
+                       .set("primary_scale", options.primary_scale)
+                       .set("secondary_scale", options.secondary_scale)
+                       .set("is_secondary_source_filter", options.is_secondary_source_filter).map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+};
+
+/// Options of ComparisonNode.
+struct ComparisonNodeOptions {
+  /// How the primary source is compared with the secondary one.
+  ComparisonType comparison_type = ComparisonType::EQUAL;
+  /// EQUAL and NOT_EQUAL: difference up to which values are equal.
+  double threshold = 0.0;
+  /// Name for errors, plans and timelines; empty: a name is made.
+  std::string label = {};
+};
+
+/// Compares two images, value by value.
+///
+/// result = 1 where the comparison of primary with secondary holds, 0 elsewhere. EQUAL holds where
+/// abs(primary - secondary) <= threshold, NOT_EQUAL where EQUAL does not; the other types do not
+/// use the threshold. With NaN only NOT_EQUAL holds.
+///
+/// **Result size**: as AdditionNode's; a source whose size is 1 along a dimension is broadcast.
+/// Error at encode where the sizes differ and neither is 1.
+///
+/// It has no derivative: a training graph that reaches it fails, naming it. Set stop_gradient on
+/// its result where that is used as a mask.
+///
+/// Apple: MPSNNComparisonNode.
+class ComparisonNode : public FilterNode {
+ public:
+  ComparisonNode(const ImageNode& primary_source, const ImageNode& secondary_source,
+                 const ComparisonNodeOptions& options = {})
+      : FilterNode("ComparisonNode", detail::Images{primary_source, secondary_source},
+                   detail::Attributes()
+                       .set("comparison_type", options.comparison_type)
+                       .set("threshold", options.threshold).map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+};
+
+/// Options of ReductionRowMinNode.
+struct ReductionRowMinNodeOptions {
+  /// Name for errors, plans and timelines; empty: a name is made.
+  std::string label = {};
+};
+
+/// The smallest value of each row.
+///
+/// result[n, y, 0, c] = the smallest source[n, y, x, c] over x. NaN is taken where there is one.
+///
+/// **Result size**: (N, H, 1, C).
+///
+/// Apple: MPSNNReductionRowMinNode.
+class ReductionRowMinNode : public FilterNode {
+ public:
+  explicit ReductionRowMinNode(const ImageNode& source,
+                               const ReductionRowMinNodeOptions& options = {})
+      : FilterNode("ReductionRowMinNode", detail::Images{source},
+                   detail::Attributes().map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+};
+
+/// Options of ReductionRowMinGradientNode.
+struct ReductionRowMinGradientNodeOptions {
+  /// Name for errors, plans and timelines; empty: a name is made.
+  std::string label = {};
+};
+
+/// Gradient of a row minimum's source.
+///
+/// Each gradient goes to the value that was taken, of equal ones to the first. The result has the
+/// source's size.
+///
+/// Apple has no such class.
+class ReductionRowMinGradientNode : public FilterNode {
+ public:
+  ReductionRowMinGradientNode(const ImageNode& source_gradient, const ImageNode& source_image,
+                              const ImageNode& result_image,
+                              const ReductionRowMinGradientNodeOptions& options = {})
+      : FilterNode("ReductionRowMinGradientNode", detail::Images{source_gradient, source_image, result_image},
+                   detail::Attributes().map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+};
+
+/// Options of ReductionRowMaxNode.
+struct ReductionRowMaxNodeOptions {
+  /// Name for errors, plans and timelines; empty: a name is made.
+  std::string label = {};
+};
+
+/// The largest value of each row.
+///
+/// result[n, y, 0, c] = the largest source[n, y, x, c] over x. NaN is taken where there is one.
+///
+/// **Result size**: (N, H, 1, C).
+///
+/// Apple: MPSNNReductionRowMaxNode.
+class ReductionRowMaxNode : public FilterNode {
+ public:
+  explicit ReductionRowMaxNode(const ImageNode& source,
+                               const ReductionRowMaxNodeOptions& options = {})
+      : FilterNode("ReductionRowMaxNode", detail::Images{source},
+                   detail::Attributes().map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+};
+
+/// Options of ReductionRowMaxGradientNode.
+struct ReductionRowMaxGradientNodeOptions {
+  /// Name for errors, plans and timelines; empty: a name is made.
+  std::string label = {};
+};
+
+/// Gradient of a row maximum's source.
+///
+/// Each gradient goes to the value that was taken, of equal ones to the first. The result has the
+/// source's size.
+///
+/// Apple has no such class.
+class ReductionRowMaxGradientNode : public FilterNode {
+ public:
+  ReductionRowMaxGradientNode(const ImageNode& source_gradient, const ImageNode& source_image,
+                              const ImageNode& result_image,
+                              const ReductionRowMaxGradientNodeOptions& options = {})
+      : FilterNode("ReductionRowMaxGradientNode", detail::Images{source_gradient, source_image, result_image},
+                   detail::Attributes().map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+};
+
+/// Options of ReductionRowMeanNode.
+struct ReductionRowMeanNodeOptions {
+  /// Name for errors, plans and timelines; empty: a name is made.
+  std::string label = {};
+};
+
+/// The mean of each row.
+///
+/// result[n, y, 0, c] = the mean of source[n, y, x, c] over x, summed in double.
+///
+/// **Result size**: (N, H, 1, C).
+///
+/// Apple: MPSNNReductionRowMeanNode.
+class ReductionRowMeanNode : public FilterNode {
+ public:
+  explicit ReductionRowMeanNode(const ImageNode& source,
+                                const ReductionRowMeanNodeOptions& options = {})
+      : FilterNode("ReductionRowMeanNode", detail::Images{source},
+                   detail::Attributes().map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+};
+
+/// Options of ReductionRowMeanGradientNode.
+struct ReductionRowMeanGradientNodeOptions {
+  /// Name for errors, plans and timelines; empty: a name is made.
+  std::string label = {};
+};
+
+/// Gradient of a row mean's source.
+///
+/// Every value that went into a sum gets the sum's gradient, times the factor of the sum (1 / the
+/// number of values for a mean). The result has the source's size.
+///
+/// Apple has no such class.
+class ReductionRowMeanGradientNode : public FilterNode {
+ public:
+  ReductionRowMeanGradientNode(const ImageNode& source_gradient, const ImageNode& source_image,
+                               const ReductionRowMeanGradientNodeOptions& options = {})
+      : FilterNode("ReductionRowMeanGradientNode", detail::Images{source_gradient, source_image},
+                   detail::Attributes().map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+};
+
+/// Options of ReductionRowSumNode.
+struct ReductionRowSumNodeOptions {
+  /// Name for errors, plans and timelines; empty: a name is made.
+  std::string label = {};
+};
+
+/// The sum of each row.
+///
+/// result[n, y, 0, c] = the sum of source[n, y, x, c] over x, summed in double.
+///
+/// **Result size**: (N, H, 1, C).
+///
+/// Apple: MPSNNReductionRowSumNode.
+class ReductionRowSumNode : public FilterNode {
+ public:
+  explicit ReductionRowSumNode(const ImageNode& source,
+                               const ReductionRowSumNodeOptions& options = {})
+      : FilterNode("ReductionRowSumNode", detail::Images{source},
+                   detail::Attributes().map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+};
+
+/// Options of ReductionRowSumGradientNode.
+struct ReductionRowSumGradientNodeOptions {
+  /// Name for errors, plans and timelines; empty: a name is made.
+  std::string label = {};
+};
+
+/// Gradient of a row sum's source.
+///
+/// Every value that went into a sum gets the sum's gradient, times the factor of the sum (1 / the
+/// number of values for a mean). The result has the source's size.
+///
+/// Apple has no such class.
+class ReductionRowSumGradientNode : public FilterNode {
+ public:
+  ReductionRowSumGradientNode(const ImageNode& source_gradient, const ImageNode& source_image,
+                              const ReductionRowSumGradientNodeOptions& options = {})
+      : FilterNode("ReductionRowSumGradientNode", detail::Images{source_gradient, source_image},
+                   detail::Attributes().map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+};
+
+/// Options of ReductionColumnMinNode.
+struct ReductionColumnMinNodeOptions {
+  /// Name for errors, plans and timelines; empty: a name is made.
+  std::string label = {};
+};
+
+/// The smallest value of each column.
+///
+/// result[n, 0, x, c] = the smallest source[n, y, x, c] over y. NaN is taken where there is one.
+///
+/// **Result size**: (N, 1, W, C).
+///
+/// Apple: MPSNNReductionColumnMinNode.
+class ReductionColumnMinNode : public FilterNode {
+ public:
+  explicit ReductionColumnMinNode(const ImageNode& source,
+                                  const ReductionColumnMinNodeOptions& options = {})
+      : FilterNode("ReductionColumnMinNode", detail::Images{source},
+                   detail::Attributes().map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+};
+
+/// Options of ReductionColumnMinGradientNode.
+struct ReductionColumnMinGradientNodeOptions {
+  /// Name for errors, plans and timelines; empty: a name is made.
+  std::string label = {};
+};
+
+/// Gradient of a column minimum's source.
+///
+/// Each gradient goes to the value that was taken, of equal ones to the first. The result has the
+/// source's size.
+///
+/// Apple has no such class.
+class ReductionColumnMinGradientNode : public FilterNode {
+ public:
+  ReductionColumnMinGradientNode(const ImageNode& source_gradient, const ImageNode& source_image,
+                                 const ImageNode& result_image,
+                                 const ReductionColumnMinGradientNodeOptions& options = {})
+      : FilterNode("ReductionColumnMinGradientNode", detail::Images{source_gradient, source_image, result_image},
+                   detail::Attributes().map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+};
+
+/// Options of ReductionColumnMaxNode.
+struct ReductionColumnMaxNodeOptions {
+  /// Name for errors, plans and timelines; empty: a name is made.
+  std::string label = {};
+};
+
+/// The largest value of each column.
+///
+/// result[n, 0, x, c] = the largest source[n, y, x, c] over y. NaN is taken where there is one.
+///
+/// **Result size**: (N, 1, W, C).
+///
+/// Apple: MPSNNReductionColumnMaxNode.
+class ReductionColumnMaxNode : public FilterNode {
+ public:
+  explicit ReductionColumnMaxNode(const ImageNode& source,
+                                  const ReductionColumnMaxNodeOptions& options = {})
+      : FilterNode("ReductionColumnMaxNode", detail::Images{source},
+                   detail::Attributes().map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+};
+
+/// Options of ReductionColumnMaxGradientNode.
+struct ReductionColumnMaxGradientNodeOptions {
+  /// Name for errors, plans and timelines; empty: a name is made.
+  std::string label = {};
+};
+
+/// Gradient of a column maximum's source.
+///
+/// Each gradient goes to the value that was taken, of equal ones to the first. The result has the
+/// source's size.
+///
+/// Apple has no such class.
+class ReductionColumnMaxGradientNode : public FilterNode {
+ public:
+  ReductionColumnMaxGradientNode(const ImageNode& source_gradient, const ImageNode& source_image,
+                                 const ImageNode& result_image,
+                                 const ReductionColumnMaxGradientNodeOptions& options = {})
+      : FilterNode("ReductionColumnMaxGradientNode", detail::Images{source_gradient, source_image, result_image},
+                   detail::Attributes().map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+};
+
+/// Options of ReductionColumnMeanNode.
+struct ReductionColumnMeanNodeOptions {
+  /// Name for errors, plans and timelines; empty: a name is made.
+  std::string label = {};
+};
+
+/// The mean of each column.
+///
+/// result[n, 0, x, c] = the mean of source[n, y, x, c] over y, summed in double.
+///
+/// **Result size**: (N, 1, W, C).
+///
+/// Apple: MPSNNReductionColumnMeanNode.
+class ReductionColumnMeanNode : public FilterNode {
+ public:
+  explicit ReductionColumnMeanNode(const ImageNode& source,
+                                   const ReductionColumnMeanNodeOptions& options = {})
+      : FilterNode("ReductionColumnMeanNode", detail::Images{source},
+                   detail::Attributes().map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+};
+
+/// Options of ReductionColumnMeanGradientNode.
+struct ReductionColumnMeanGradientNodeOptions {
+  /// Name for errors, plans and timelines; empty: a name is made.
+  std::string label = {};
+};
+
+/// Gradient of a column mean's source.
+///
+/// Every value that went into a sum gets the sum's gradient, times the factor of the sum (1 / the
+/// number of values for a mean). The result has the source's size.
+///
+/// Apple has no such class.
+class ReductionColumnMeanGradientNode : public FilterNode {
+ public:
+  ReductionColumnMeanGradientNode(const ImageNode& source_gradient, const ImageNode& source_image,
+                                  const ReductionColumnMeanGradientNodeOptions& options = {})
+      : FilterNode("ReductionColumnMeanGradientNode", detail::Images{source_gradient, source_image},
+                   detail::Attributes().map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+};
+
+/// Options of ReductionColumnSumNode.
+struct ReductionColumnSumNodeOptions {
+  /// Name for errors, plans and timelines; empty: a name is made.
+  std::string label = {};
+};
+
+/// The sum of each column.
+///
+/// result[n, 0, x, c] = the sum of source[n, y, x, c] over y, summed in double.
+///
+/// **Result size**: (N, 1, W, C).
+///
+/// Apple: MPSNNReductionColumnSumNode.
+class ReductionColumnSumNode : public FilterNode {
+ public:
+  explicit ReductionColumnSumNode(const ImageNode& source,
+                                  const ReductionColumnSumNodeOptions& options = {})
+      : FilterNode("ReductionColumnSumNode", detail::Images{source},
+                   detail::Attributes().map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+};
+
+/// Options of ReductionColumnSumGradientNode.
+struct ReductionColumnSumGradientNodeOptions {
+  /// Name for errors, plans and timelines; empty: a name is made.
+  std::string label = {};
+};
+
+/// Gradient of a column sum's source.
+///
+/// Every value that went into a sum gets the sum's gradient, times the factor of the sum (1 / the
+/// number of values for a mean). The result has the source's size.
+///
+/// Apple has no such class.
+class ReductionColumnSumGradientNode : public FilterNode {
+ public:
+  ReductionColumnSumGradientNode(const ImageNode& source_gradient, const ImageNode& source_image,
+                                 const ReductionColumnSumGradientNodeOptions& options = {})
+      : FilterNode("ReductionColumnSumGradientNode", detail::Images{source_gradient, source_image},
+                   detail::Attributes().map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+};
+
+/// Options of ReductionFeatureChannelsMinNode.
+struct ReductionFeatureChannelsMinNodeOptions {
+  /// Name for errors, plans and timelines; empty: a name is made.
+  std::string label = {};
+};
+
+/// The smallest channel of each pixel.
+///
+/// result[n, y, x, 0] = the smallest source[n, y, x, c] over c. NaN is taken where there is one.
+///
+/// **Result size**: (N, H, W, 1).
+///
+/// Apple: MPSNNReductionFeatureChannelsMinNode.
+class ReductionFeatureChannelsMinNode : public FilterNode {
+ public:
+  explicit ReductionFeatureChannelsMinNode(const ImageNode& source,
+                                           const ReductionFeatureChannelsMinNodeOptions& options = {})
+      : FilterNode("ReductionFeatureChannelsMinNode", detail::Images{source},
+                   detail::Attributes().map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+};
+
+/// Options of ReductionFeatureChannelsMinGradientNode.
+struct ReductionFeatureChannelsMinGradientNodeOptions {
+  /// Name for errors, plans and timelines; empty: a name is made.
+  std::string label = {};
+};
+
+/// Gradient of a channel minimum's source.
+///
+/// Each gradient goes to the value that was taken, of equal ones to the first. The result has the
+/// source's size.
+///
+/// Apple has no such class.
+class ReductionFeatureChannelsMinGradientNode : public FilterNode {
+ public:
+  ReductionFeatureChannelsMinGradientNode(const ImageNode& source_gradient,
+                                          const ImageNode& source_image,
+                                          const ImageNode& result_image,
+                                          const ReductionFeatureChannelsMinGradientNodeOptions& options = {})
+      : FilterNode("ReductionFeatureChannelsMinGradientNode", detail::Images{source_gradient, source_image, result_image},
+                   detail::Attributes().map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+};
+
+/// Options of ReductionFeatureChannelsMaxNode.
+struct ReductionFeatureChannelsMaxNodeOptions {
+  /// Name for errors, plans and timelines; empty: a name is made.
+  std::string label = {};
+};
+
+/// The largest channel of each pixel.
+///
+/// result[n, y, x, 0] = the largest source[n, y, x, c] over c. NaN is taken where there is one.
+///
+/// **Result size**: (N, H, W, 1).
+///
+/// Apple: MPSNNReductionFeatureChannelsMaxNode.
+class ReductionFeatureChannelsMaxNode : public FilterNode {
+ public:
+  explicit ReductionFeatureChannelsMaxNode(const ImageNode& source,
+                                           const ReductionFeatureChannelsMaxNodeOptions& options = {})
+      : FilterNode("ReductionFeatureChannelsMaxNode", detail::Images{source},
+                   detail::Attributes().map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+};
+
+/// Options of ReductionFeatureChannelsMaxGradientNode.
+struct ReductionFeatureChannelsMaxGradientNodeOptions {
+  /// Name for errors, plans and timelines; empty: a name is made.
+  std::string label = {};
+};
+
+/// Gradient of a channel maximum's source.
+///
+/// Each gradient goes to the value that was taken, of equal ones to the first. The result has the
+/// source's size.
+///
+/// Apple has no such class.
+class ReductionFeatureChannelsMaxGradientNode : public FilterNode {
+ public:
+  ReductionFeatureChannelsMaxGradientNode(const ImageNode& source_gradient,
+                                          const ImageNode& source_image,
+                                          const ImageNode& result_image,
+                                          const ReductionFeatureChannelsMaxGradientNodeOptions& options = {})
+      : FilterNode("ReductionFeatureChannelsMaxGradientNode", detail::Images{source_gradient, source_image, result_image},
+                   detail::Attributes().map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+};
+
+/// Options of ReductionFeatureChannelsMeanNode.
+struct ReductionFeatureChannelsMeanNodeOptions {
+  /// Name for errors, plans and timelines; empty: a name is made.
+  std::string label = {};
+};
+
+/// The mean of each pixel's channels.
+///
+/// result[n, y, x, 0] = the mean of source[n, y, x, c] over c, summed in double.
+///
+/// **Result size**: (N, H, W, 1).
+///
+/// Apple: MPSNNReductionFeatureChannelsMeanNode.
+class ReductionFeatureChannelsMeanNode : public FilterNode {
+ public:
+  explicit ReductionFeatureChannelsMeanNode(const ImageNode& source,
+                                            const ReductionFeatureChannelsMeanNodeOptions& options = {})
+      : FilterNode("ReductionFeatureChannelsMeanNode", detail::Images{source},
+                   detail::Attributes().map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+};
+
+/// Options of ReductionFeatureChannelsMeanGradientNode.
+struct ReductionFeatureChannelsMeanGradientNodeOptions {
+  /// Name for errors, plans and timelines; empty: a name is made.
+  std::string label = {};
+};
+
+/// Gradient of a channel mean's source.
+///
+/// Every value that went into a sum gets the sum's gradient, times the factor of the sum (1 / the
+/// number of values for a mean). The result has the source's size.
+///
+/// Apple has no such class.
+class ReductionFeatureChannelsMeanGradientNode : public FilterNode {
+ public:
+  ReductionFeatureChannelsMeanGradientNode(const ImageNode& source_gradient,
+                                           const ImageNode& source_image,
+                                           const ReductionFeatureChannelsMeanGradientNodeOptions& options = {})
+      : FilterNode("ReductionFeatureChannelsMeanGradientNode", detail::Images{source_gradient, source_image},
+                   detail::Attributes().map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+};
+
+/// Options of ReductionFeatureChannelsSumNode.
+struct ReductionFeatureChannelsSumNodeOptions {
+  /// Factor of the sum.
+  double weight = 1.0;
+  /// Name for errors, plans and timelines; empty: a name is made.
+  std::string label = {};
+};
+
+/// The weighted sum of each pixel's channels.
+///
+/// result[n, y, x, 0] = weight * the sum of source[n, y, x, c] over c, summed in double.
+///
+/// **Result size**: (N, H, W, 1).
+///
+/// Apple: MPSNNReductionFeatureChannelsSumNode.
+class ReductionFeatureChannelsSumNode : public FilterNode {
+ public:
+  explicit ReductionFeatureChannelsSumNode(const ImageNode& source,
+                                           const ReductionFeatureChannelsSumNodeOptions& options = {})
+      : FilterNode("ReductionFeatureChannelsSumNode", detail::Images{source},
+                   detail::Attributes()
+                       .set("weight", options.weight).map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+};
+
+/// Options of ReductionFeatureChannelsSumGradientNode.
+struct ReductionFeatureChannelsSumGradientNodeOptions {
+  /// Factor of the sum.
+  double weight = 1.0;
+  /// Name for errors, plans and timelines; empty: a name is made.
+  std::string label = {};
+};
+
+/// Gradient of a channel sum's source.
+///
+/// Every value that went into a sum gets the sum's gradient, times the factor of the sum (1 / the
+/// number of values for a mean). The result has the source's size.
+///
+/// Apple has no such class.
+class ReductionFeatureChannelsSumGradientNode : public FilterNode {
+ public:
+  ReductionFeatureChannelsSumGradientNode(const ImageNode& source_gradient,
+                                          const ImageNode& source_image,
+                                          const ReductionFeatureChannelsSumGradientNodeOptions& options = {})
+      : FilterNode("ReductionFeatureChannelsSumGradientNode", detail::Images{source_gradient, source_image},
+                   detail::Attributes()
+                       .set("weight", options.weight).map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+};
+
+/// Options of ReductionFeatureChannelsArgumentMinNode.
+struct ReductionFeatureChannelsArgumentMinNodeOptions {
+  /// Name for errors, plans and timelines; empty: a name is made.
+  std::string label = {};
+};
+
+/// Which channel of each pixel is the smallest.
+///
+/// result[n, y, x, 0] = the c of the smallest source[n, y, x, c], as a float; of equal ones the
+/// first. NaN counts as the smallest.
+///
+/// **Result size**: (N, H, W, 1).
+///
+/// It has no derivative: a training graph that reaches it fails, naming it.
+///
+/// Apple: MPSNNReductionFeatureChannelsArgumentMinNode.
+class ReductionFeatureChannelsArgumentMinNode : public FilterNode {
+ public:
+  explicit ReductionFeatureChannelsArgumentMinNode(const ImageNode& source,
+                                                   const ReductionFeatureChannelsArgumentMinNodeOptions& options = {})
+      : FilterNode("ReductionFeatureChannelsArgumentMinNode", detail::Images{source},
+                   detail::Attributes().map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+};
+
+/// Options of ReductionFeatureChannelsArgumentMaxNode.
+struct ReductionFeatureChannelsArgumentMaxNodeOptions {
+  /// Name for errors, plans and timelines; empty: a name is made.
+  std::string label = {};
+};
+
+/// Which channel of each pixel is the largest.
+///
+/// result[n, y, x, 0] = the c of the largest source[n, y, x, c], as a float; of equal ones the
+/// first. NaN counts as the largest.
+///
+/// **Result size**: (N, H, W, 1).
+///
+/// It has no derivative: a training graph that reaches it fails, naming it.
+///
+/// Apple: MPSNNReductionFeatureChannelsArgumentMaxNode.
+class ReductionFeatureChannelsArgumentMaxNode : public FilterNode {
+ public:
+  explicit ReductionFeatureChannelsArgumentMaxNode(const ImageNode& source,
+                                                   const ReductionFeatureChannelsArgumentMaxNodeOptions& options = {})
+      : FilterNode("ReductionFeatureChannelsArgumentMaxNode", detail::Images{source},
+                   detail::Attributes().map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+};
+
+/// Options of ReductionSpatialMeanNode.
+struct ReductionSpatialMeanNodeOptions {
+  /// Name for errors, plans and timelines; empty: a name is made.
+  std::string label = {};
+};
+
+/// The mean of each channel over all pixels.
+///
+/// result[n, 0, 0, c] = the mean of source[n, y, x, c] over y and x, summed in double: a global
+/// average pooling.
+///
+/// **Result size**: (N, 1, 1, C).
+///
+/// Apple: MPSNNReductionSpatialMeanNode.
+class ReductionSpatialMeanNode : public FilterNode {
+ public:
+  explicit ReductionSpatialMeanNode(const ImageNode& source,
+                                    const ReductionSpatialMeanNodeOptions& options = {})
+      : FilterNode("ReductionSpatialMeanNode", detail::Images{source},
+                   detail::Attributes().map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+};
+
+/// Options of ReductionSpatialMeanGradientNode.
+struct ReductionSpatialMeanGradientNodeOptions {
+  /// Name for errors, plans and timelines; empty: a name is made.
+  std::string label = {};
+};
+
+/// Gradient of a spatial mean's source.
+///
+/// Every value that went into a sum gets the sum's gradient, times the factor of the sum (1 / the
+/// number of values for a mean). The result has the source's size.
+///
+/// Apple: MPSNNReductionSpatialMeanGradientNode.
+class ReductionSpatialMeanGradientNode : public FilterNode {
+ public:
+  ReductionSpatialMeanGradientNode(const ImageNode& source_gradient, const ImageNode& source_image,
+                                   const ReductionSpatialMeanGradientNodeOptions& options = {})
+      : FilterNode("ReductionSpatialMeanGradientNode", detail::Images{source_gradient, source_image},
+                   detail::Attributes().map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+};
+
 /// Options of ConcatenationNode.
 struct ConcatenationNodeOptions {
   /// Name for errors, plans and timelines; empty: a name is made.
@@ -758,7 +2195,8 @@ struct BatchNormalizationNodeOptions {
 /// the end of the run, on the device, with or without an optimizer: mean = momentum * mean + (1 -
 /// momentum) * mean of the batch, the variance alike.
 ///
-/// epsilon is the data source's; Apple's default is FLT_MIN. A following ReLU or ReLUN is fused.
+/// epsilon is the data source's; Apple's default is FLT_MIN. A following neuron is fused (any but
+/// PReLU).
 ///
 /// Apple: MPSCNNBatchNormalizationNode.
 class BatchNormalizationNode : public FilterNode {
@@ -815,7 +2253,7 @@ struct InstanceNormalizationNodeOptions {
 /// result = gamma[c] * (source - mean[n, c]) / sqrt(variance[n, c] + epsilon) + beta[c], of the
 /// source's size; mean and variance are those of the channel's H * W values (divided by the
 /// count), in inference and training alike. epsilon is the data source's; Apple's default is
-/// FLT_MIN. A following ReLU or ReLUN is fused.
+/// FLT_MIN. A following neuron is fused (any but PReLU).
 ///
 /// Apple: MPSCNNInstanceNormalizationNode.
 class InstanceNormalizationNode : public FilterNode {
@@ -867,7 +2305,7 @@ struct GroupNormalizationNodeOptions {
 /// source's size, where channel c belongs to group k = c / (channels / number_of_groups); mean and
 /// variance are those of the group's H * W * channels / number_of_groups values (divided by the
 /// count). One group is layer normalisation over the whole image. epsilon is the data source's;
-/// Apple's default is FLT_MIN. A following ReLU or ReLUN is fused.
+/// Apple's default is FLT_MIN. A following neuron is fused (any but PReLU).
 ///
 /// Apple: MPSCNNGroupNormalizationNode.
 class GroupNormalizationNode : public FilterNode {

@@ -63,6 +63,16 @@ enum class ImageEdgeMode : std::int32_t {
   CONSTANT = 4
 };
 
+/// How two values are compared. Apple: MPSNNComparisonType.
+enum class ComparisonType : std::int32_t {
+  EQUAL = 0,
+  NOT_EQUAL = 1,
+  LESS = 2,
+  LESS_OR_EQUAL = 3,
+  GREATER = 4,
+  GREATER_OR_EQUAL = 5
+};
+
 /// Loss kinds. Apple: MPSCNNLossType.
 enum class LossType : std::int32_t {
   MEAN_ABSOLUTE_ERROR = 0,

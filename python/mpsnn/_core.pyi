@@ -59,6 +59,11 @@ class ArchiveError(Error, ValueError):
 class FileError(Error, OSError):
     """A file could not be opened, read or written."""
 
+class BatchError(Error, RuntimeError):
+    """A batch of a `Pipeline` failed: `batch` says which (from 0), `__cause__` is the failure."""
+
+    batch: int
+
 class InternalError(Error, RuntimeError):
     """A rule that mpsnn itself must keep was broken: a defect in the library, please report it."""
 
@@ -100,6 +105,16 @@ class ImageEdgeMode(enum.IntEnum):
     MIRROR = 2
     MIRROR_WITH_EDGE = 3
     CONSTANT = 4
+
+class ComparisonType(enum.IntEnum):
+    """How two values are compared. Apple: MPSNNComparisonType."""
+
+    EQUAL = 0
+    NOT_EQUAL = 1
+    LESS = 2
+    LESS_OR_EQUAL = 3
+    GREATER = 4
+    GREATER_OR_EQUAL = 5
 
 class LossType(enum.IntEnum):
     """Loss kinds. Apple: MPSCNNLossType."""
@@ -994,7 +1009,21 @@ def enum_table() -> list[dict[str, typing.Any]]:
         A row an enumeration: names, documentation, enumerators.
     """
 
-class MemoryStatistics:
+class QueueMemory:
+    """Bytes of a queue's temporaries."""
+
+    @property
+    def label(self) -> str:
+        """The queue's label."""
+    @property
+    def heap(self) -> int:
+        """Held by its arenas."""
+    @property
+    def arenas(self) -> int:
+        """1, and one more for each command buffer that recorded meanwhile."""
+    def __repr__(self) -> str: ...
+
+class MemoryStats:
     """Bytes held on a device."""
 
     @property
@@ -1009,6 +1038,9 @@ class MemoryStatistics:
     @property
     def cached(self) -> int:
         """Freed and kept for reuse, beside `current`."""
+    @property
+    def queues(self) -> list[QueueMemory]:
+        """The queues that are alive."""
     def __repr__(self) -> str: ...
 
 class CommandQueue:
@@ -1068,14 +1100,19 @@ class Device:
         Returns:
             The queue.
         """
-    def memory_statistics(self) -> MemoryStatistics:
+    def memory_stats(self) -> MemoryStats:
         """Bytes held on the device now.
 
         Returns:
-            Current, peak, heap and cached bytes.
+            Current, peak, heap and cached bytes; the heap of each queue.
         """
     def trim(self) -> None:
-        """Gives cached memory back to the system."""
+        """Gives cached memory, and the heaps of queues that are idle, back to the system."""
+    def shut_down(self) -> None:
+        """`synchronize` for the end of a program, where it is called unasked.
+
+        Queues that wait for an event which no work in flight would signal fail instead of waiting on.
+        """
     def synchronize(self) -> None:
         """Waits for all that was committed to any queue of the device."""
     def __eq__(self, other: object) -> bool: ...
@@ -1134,6 +1171,54 @@ class Device:
         Args:
             source: The data source.
             step: The count.
+        """
+
+class NullCommand:
+    """A kernel that a null device ran."""
+
+    @property
+    def operation(self) -> str:
+        """ "convolution", …."""
+    @property
+    def label(self) -> str:
+        """The node's."""
+    def __repr__(self) -> str: ...
+
+class NullDevice:
+    """A device that computes nothing and records what it would have run.
+
+    For tests of programs: plans, order, predicates, errors. Its memory is real and starts as zeros.
+    `Device("null")` is one that the whole process shares.
+
+    Args:
+        memory_bytes: Allocations beyond this raise OutOfMemoryError.
+    """
+
+    def __init__(
+        self,
+        memory_bytes: typing.SupportsInt | typing.SupportsIndex = 274877906944,
+    ) -> None: ...
+    @property
+    def device(self) -> Device:
+        """The device itself."""
+    @property
+    def commands(self) -> list[NullCommand]:
+        """The last 4096 kernels that ran, in order. Skipped ones did not run."""
+    @property
+    def allocated(self) -> int:
+        """Bytes allocated now."""
+    def clear_commands(self) -> None:
+        """Forgets the commands."""
+    def fail_command(
+        self,
+        n: typing.SupportsInt | typing.SupportsIndex,
+        message: str = "failed on request",
+    ) -> None:
+        """Lets a kernel fail instead of running, once, with a DeviceError.
+
+        Args:
+            n: Which, from now; 0 is the next.
+            message: The error's text.
         """
 
 class Image:
@@ -1252,36 +1337,303 @@ class Image:
     def __dlpack_device__(self) -> tuple[int, int]: ...
     def __buffer__(self, flags: int, /) -> memoryview: ...
 
-class CommandBuffer:
-    """Records work; nothing runs before `commit`. Apple: MPSCommandBuffer.
+class Buffer:
+    """Bytes on a device, as they are at every moment. Apple: MTLBuffer.
 
-    One thread records on it at a time.
+    Neither reading nor writing waits for work in flight, so that the host can change a value that a
+    kernel reads when its turn comes; wait for the command buffers first where that matters. On the CPU
+    the memory itself is a Python buffer: `np.frombuffer(buffer, np.int32)` is a view, not a copy.
+
+    Args:
+        device: Where it lies.
+        size: Bytes, at least 1; they are 0 at first.
+        data: Instead of a size: the bytes to copy.
+    """
+
+    @typing.overload
+    def __init__(self, device: Device, size: typing.SupportsInt | typing.SupportsIndex) -> None: ...
+    @typing.overload
+    def __init__(
+        self,
+        device: Device,
+        data: bytes | bytearray | memoryview | npt.NDArray[typing.Any],
+    ) -> None: ...
+    def __len__(self) -> int: ...
+    @property
+    def size(self) -> int:
+        """In bytes."""
+    @property
+    def device(self) -> Device:
+        """Where it lies."""
+    @property
+    def label(self) -> str:
+        """Name for errors."""
+    @label.setter
+    def label(self, value: str) -> None: ...
+    def read(
+        self,
+        offset: typing.SupportsInt | typing.SupportsIndex = 0,
+        size: typing.SupportsInt | typing.SupportsIndex | None = None,
+    ) -> bytes:
+        """Copies a range to the host.
+
+        Args:
+            offset: Of its first byte.
+            size: Bytes; all that follow where None.
+
+        Returns:
+            The bytes.
+
+        Raises:
+            InvalidArgumentError: The range does not lie inside of the buffer.
+        """
+    def write(
+        self,
+        data: bytes | bytearray | memoryview | npt.NDArray[typing.Any],
+        offset: typing.SupportsInt | typing.SupportsIndex = 0,
+    ) -> None:
+        """Copies bytes of the host into the buffer.
+
+        Args:
+            data: An object with the buffer protocol, contiguous.
+            offset: Where its first byte goes.
+
+        Raises:
+            InvalidArgumentError: The range does not lie inside of the buffer.
+        """
+    def __eq__(self, other: object) -> bool: ...
+    def __hash__(self) -> int: ...
+    def __repr__(self) -> str: ...
+    def __buffer__(self, flags: int, /) -> memoryview: ...
+
+class Predicate:
+    """A 32-bit integer in device memory that switches kernels off.
+
+    Where it is 0 when a kernel's turn comes, the kernel is skipped and its results keep what they held.
+    Set it as `CommandBuffer.predicate`. Apple: MPSPredicate.
+
+    Args:
+        buffer: Where the integer lies.
+        offset: In bytes, a multiple of 4; the four bytes lie inside of the buffer.
+        device: Instead of buffer and offset: a slot of a buffer that predicates share; starts with 1.
+
+    Raises:
+        InvalidArgumentError: The offset is no multiple of 4, or outside.
+    """
+
+    @typing.overload
+    def __init__(
+        self,
+        buffer: Buffer,
+        offset: typing.SupportsInt | typing.SupportsIndex,
+    ) -> None: ...
+    @typing.overload
+    def __init__(self, device: Device) -> None: ...
+    @property
+    def buffer(self) -> Buffer:
+        """Where the integer lies."""
+    @property
+    def offset(self) -> int:
+        """In bytes."""
+    @property
+    def value(self) -> int:
+        """The integer as it is now; waits for nothing.
+
+        What is written is seen by every kernel whose turn comes afterwards.
+        """
+    @value.setter
+    def value(self, value: typing.SupportsInt | typing.SupportsIndex) -> None: ...
+    def __eq__(self, other: object) -> bool: ...
+    def __hash__(self) -> int: ...
+    def __repr__(self) -> str: ...
+
+class SharedEvent:
+    """A counter by which queues and the host wait for one another.
+
+    It only grows. Command buffers signal and wait by `CommandBuffer.encode_signal_event` and
+    `encode_wait_for_event`. A signal that can no longer come, because its command buffer failed or was
+    dropped, is an error for those who wait for it, as is a wait of a queue that is being destroyed while
+    no work in flight would end it. Apple: MTLSharedEvent.
+
+    Args:
+        device: Its device; others may wait for it, too.
+        label: Name for errors and timelines.
+    """
+
+    def __init__(self, device: Device, label: str = "") -> None: ...
+    @property
+    def device(self) -> Device:
+        """Its device."""
+    @property
+    def label(self) -> str:
+        """Name for errors and timelines."""
+    @property
+    def signaled_value(self) -> int:
+        """0 at first."""
+    def signal(self, value: typing.SupportsInt | typing.SupportsIndex) -> None:
+        """Signals from the host. A value not greater than the present one changes nothing.
+
+        Args:
+            value: The new value.
+        """
+    def wait(
+        self,
+        value: typing.SupportsInt | typing.SupportsIndex,
+        seconds: typing.SupportsFloat | typing.SupportsIndex | None = None,
+    ) -> bool:
+        """Waits on the host until the event is that far.
+
+        Args:
+            value: At least this.
+            seconds: At most so long; None waits on.
+
+        Returns:
+            False when the time was over before.
+
+        Raises:
+            Error: The failure of the command buffer that should have signalled it.
+        """
+
+class CommitThreshold:
+    """When `Graph.encode` hands over what was recorded.
+
+    As soon as the work recorded since the last piece reaches one of the two. Each piece that a command
+    buffer commits by itself needs twice the work of the one before. 0: after every operation.
+
+    Args:
+        flops: Arithmetic, as `Graph.cost` counts it.
+        bytes: Read and written.
+    """
+
+    def __init__(
+        self,
+        *,
+        flops: typing.SupportsInt | typing.SupportsIndex = 1000000000,
+        bytes: typing.SupportsInt | typing.SupportsIndex = 268435456,
+    ) -> None: ...
+    @property
+    def flops(self) -> int:
+        """Arithmetic."""
+    @flops.setter
+    def flops(self, value: typing.SupportsInt | typing.SupportsIndex) -> None: ...
+    @property
+    def bytes(self) -> int:
+        """Read and written."""
+    @bytes.setter
+    def bytes(self, value: typing.SupportsInt | typing.SupportsIndex) -> None: ...
+    def __eq__(self, other: object) -> bool: ...
+    def __repr__(self) -> str: ...
+
+class CommandBufferTimes:
+    """Seconds of one steady clock (its zero is arbitrary); 0: not yet."""
+
+    @property
+    def kernel_start(self) -> float:
+        """Host: the first commit."""
+    @property
+    def kernel_end(self) -> float:
+        """Host: the last piece was handed to the device."""
+    @property
+    def gpu_start(self) -> float:
+        """Device: the first kernel began."""
+    @property
+    def gpu_end(self) -> float:
+        """Device: the last kernel ended."""
+    def __repr__(self) -> str: ...
+
+class CommandBuffer:
+    """Records work; nothing of a piece runs before it is committed.
+
+    One thread records at a time. Apple: MPSCommandBuffer.
 
     Args:
         queue: Where it is committed.
         label: Name for errors and timelines.
+        auto_commit: `Graph.encode` commits pieces by itself while it records, as `commit_threshold`
+            says, so that the device starts early. False: one piece, up to `commit` or
+            `commit_and_continue`.
+        command_buffer: Instead of a queue: the command buffer to wrap, see `wrap`.
     """
 
-    def __init__(self, queue: CommandQueue, label: str = "") -> None: ...
+    @typing.overload
+    def __init__(self, queue: CommandQueue, label: str = "", auto_commit: bool = True) -> None: ...
+    @typing.overload
+    def __init__(self, command_buffer: CommandBuffer) -> None: ...
+    @staticmethod
+    def wrap(command_buffer: CommandBuffer) -> CommandBuffer:
+        """A command buffer that records on another, with a predicate of its own.
+
+        What is recorded through it runs only if its predicate and all those below are not 0. The same as
+        `CommandBuffer(command_buffer)`. Apple: initWithCommandBuffer.
+
+        Args:
+            command_buffer: The one to record on.
+
+        Returns:
+            The wrapper.
+        """
     @property
     def queue(self) -> CommandQueue:
         """Where it is committed."""
+    @property
+    def command_buffer(self) -> CommandBuffer | None:
+        """The one that this one wraps; None where it wraps none."""
+    @property
+    def root_command_buffer(self) -> CommandBuffer:
+        """The one below all wrappers; this one where it wraps none."""
     @property
     def label(self) -> str:
         """Name for errors and timelines."""
     @label.setter
     def label(self, value: str) -> None: ...
+    @property
+    def predicate(self) -> Predicate | None:
+        """Applies to every kernel recorded from then on; None ends it.
+
+        Graphs and host functions included; signals and waits of events are never skipped.
+        """
+    @predicate.setter
+    def predicate(self, value: Predicate | None) -> None: ...
+    @property
+    def auto_commit(self) -> bool:
+        """Whether `Graph.encode` commits pieces by itself."""
+    @property
+    def commit_threshold(self) -> CommitThreshold:
+        """When it does so. A copy: assign a new one to change it."""
+    @commit_threshold.setter
+    def commit_threshold(self, value: CommitThreshold) -> None: ...
+    @property
+    def piece_count(self) -> int:
+        """Pieces handed over so far."""
+    @property
+    def times(self) -> CommandBufferTimes:
+        """When it was committed, and ran."""
+    def prefetch_heap(self, size: typing.SupportsInt | typing.SupportsIndex) -> None:
+        """Makes sure that the heap of temporaries has room, and holds it from now on.
+
+        Apple: prefetchHeapForWorkloadSize.
+
+        Args:
+            size: Bytes.
+
+        Raises:
+            OutOfMemoryError: There is no room.
+            StateError: It was committed before.
+        """
     def commit(self) -> None:
         """Hands everything recorded to the queue and ends recording.
 
         Raises:
-            StateError: It was committed before.
+            StateError: It was committed before; or a source image is made by a command buffer that was not
+                committed yet, and nothing is handed over.
         """
     def commit_and_continue(self) -> None:
         """Hands over what is recorded so far; recording goes on in the same object.
 
+        Temporaries, predicate and heap stay valid; handlers stay with the piece they were added to.
+
         Raises:
-            StateError: It was committed before.
+            StateError: As for `commit`.
         """
     def add_scheduled_handler(
         self,
@@ -1315,6 +1667,28 @@ class CommandBuffer:
             function: Called without arguments, from the queue's thread; an exception becomes the buffer's
                 error.
         """
+    def encode_signal_event(
+        self,
+        event: SharedEvent,
+        value: typing.SupportsInt | typing.SupportsIndex,
+    ) -> None:
+        """Sets the event when all that was recorded before has run.
+
+        Args:
+            event: The event, of any device.
+            value: What it is set to, where it is less.
+        """
+    def encode_wait_for_event(
+        self,
+        event: SharedEvent,
+        value: typing.SupportsInt | typing.SupportsIndex,
+    ) -> None:
+        """Holds the queue until the event is that far.
+
+        Args:
+            event: The event, of any device.
+            value: At least this.
+        """
     def wait_until_completed(self) -> None:
         """Waits for all that this buffer committed, earlier pieces included.
 
@@ -1327,6 +1701,28 @@ class CommandBuffer:
 
         Raises:
             StateError: Nothing was committed.
+        """
+    def when_completed(self, function: collections.abc.Callable[[], object]) -> None:
+        """Calls a function once all that was committed so far is completed, failed or not.
+
+        Args:
+            function: Called without arguments: at once, or from the queue's thread. An exception becomes the
+                buffer's error.
+
+        Raises:
+            StateError: Nothing was committed.
+        """
+    def completed(self) -> collections.abc.Awaitable[None]:
+        """For asyncio: `await commands.completed()`.
+
+        Waits, without blocking the event loop, for all that was committed so far.
+
+        Returns:
+            A future of the running event loop; it has the result None, or the first failure as exception.
+
+        Raises:
+            StateError: Nothing was committed.
+            RuntimeError: No event loop is running.
         """
     @property
     def status(self) -> CommandBufferStatus:
@@ -1463,6 +1859,19 @@ class Graph:
         Raises:
             InvalidArgumentError: As for `encode`.
         """
+    @property
+    def plan_limit(self) -> int:
+        """Plans are kept for the last sizes of sources, this many; 16 at first.
+
+        The one used longest ago makes room.
+        """
+    @plan_limit.setter
+    def plan_limit(self, value: typing.SupportsInt | typing.SupportsIndex) -> None: ...
+    @property
+    def plan_count(self) -> int:
+        """Plans kept now."""
+    def trim(self) -> None:
+        """Drops the plans; those in flight are kept until they have run."""
     def cost(self, sources: _Sizes) -> GraphCost:
         """Heap, FLOPs and operations of one encode.
 
@@ -1575,3 +1984,201 @@ class KeyedUnarchiver:
             FileError: The file cannot be read.
             ArchiveError: It is truncated, foreign, inconsistent or of a newer format.
         """
+
+class SpanKind(enum.IntEnum):
+    """What took time."""
+
+    ENCODE = 0
+    COMMIT = 1
+    WAIT = 2
+    HANDLER = 3
+    PIECE = 4
+    KERNEL = 5
+    HOST_FUNCTION = 6
+
+class Span:
+    """Something that took time."""
+
+    @property
+    def kind(self) -> SpanKind:
+        """What took time."""
+    @property
+    def lane(self) -> str:
+        """ "host 1": a thread; "cpu: training": a queue."""
+    @property
+    def name(self) -> str:
+        """The node's, graph's, command buffer's or function's label."""
+    @property
+    def commands(self) -> str:
+        """Label of the command buffer."""
+    @property
+    def kernel(self) -> str:
+        """Row of a kernel: "convolution/onednn"."""
+    @property
+    def shapes(self) -> str:
+        """Operands of a kernel: "(2, 8, 8, 3) -> …"."""
+    @property
+    def start_ns(self) -> int:
+        """Nanoseconds from the start of the capture."""
+    @property
+    def end_ns(self) -> int:
+        """Nanoseconds from the start of the capture."""
+    @property
+    def bytes(self) -> int:
+        """Read and written; the sum of an ENCODE."""
+    @property
+    def flops(self) -> int:
+        """Arithmetic; the sum of an ENCODE."""
+    @property
+    def skipped(self) -> bool:
+        """By a predicate."""
+    @property
+    def duration_ns(self) -> int:
+        """Nanoseconds."""
+    def __repr__(self) -> str: ...
+
+class Gap:
+    """A pause of a queue between two kernels."""
+
+    @property
+    def start_ns(self) -> int:
+        """Nanoseconds from the start of the capture."""
+    @property
+    def end_ns(self) -> int:
+        """Nanoseconds from the start of the capture."""
+    @property
+    def after(self) -> str:
+        """Name of the span before it."""
+    @property
+    def before(self) -> str:
+        """Name of the span behind it."""
+    @property
+    def starved(self) -> bool:
+        """True: nothing had been committed; else inside of a piece, or waiting."""
+
+class QueueSummary:
+    """How busy a queue was, from first to last span."""
+
+    @property
+    def lane(self) -> str:
+        """Its name in the timeline."""
+    @property
+    def seconds(self) -> float:
+        """From the first to the last span."""
+    @property
+    def busy_seconds(self) -> float:
+        """Kernels and host functions."""
+    @property
+    def starved_seconds(self) -> float:
+        """Nothing was committed."""
+    @property
+    def kernels(self) -> int:
+        """Their number."""
+    @property
+    def skipped(self) -> int:
+        """Of these, skipped by a predicate."""
+    @property
+    def gaps(self) -> list[Gap]:
+        """The five longest pauses."""
+    @property
+    def busy(self) -> float:
+        """Share of the time, 0 to 1."""
+
+class NodeCost:
+    """What one node cost, all its kernels together."""
+
+    @property
+    def name(self) -> str:
+        """The node's label."""
+    @property
+    def kernel(self) -> str:
+        """The kernel's row."""
+    @property
+    def count(self) -> int:
+        """How often it ran."""
+    @property
+    def seconds(self) -> float:
+        """Together."""
+    @property
+    def share(self) -> float:
+        """Of the time of all kernels, 0 to 1."""
+    @property
+    def flops(self) -> int:
+        """Together."""
+    @property
+    def bytes(self) -> int:
+        """Together."""
+
+class TraceSummary:
+    """What a capture shows, in numbers."""
+
+    @property
+    def seconds(self) -> float:
+        """From the first to the last span."""
+    @property
+    def queues(self) -> list[QueueSummary]:
+        """Each queue."""
+    @property
+    def nodes(self) -> list[NodeCost]:
+        """The ten most costly, the worst first."""
+    def __str__(self) -> str: ...
+
+class Trace:
+    """A capture of all that this process encodes, commits, waits for and runs.
+
+    On all devices, between `start` and `stop`: `with Trace() as trace:` does both, as does
+    `mpsnn.capture()`. Work that was committed before, and kernels that have not ended when it stops, are
+    not in it: wait for the command buffers first. While none runs it costs one look at a flag a call.
+    """
+
+    def __init__(self) -> None: ...
+    def start(self) -> None:
+        """Begins the capture.
+
+        Raises:
+            StateError: Another capture runs, or this one was started before.
+        """
+    def stop(self) -> None:
+        """Ends the capture; changes nothing where none runs."""
+    @property
+    def is_running(self) -> bool:
+        """Whether it runs."""
+    def __enter__(self) -> Trace: ...
+    def __exit__(self, exc_type: object, exc_value: object, traceback: object) -> None: ...
+    @property
+    def spans(self) -> list[Span]:
+        """In the order in which they ended."""
+    def summary(self) -> TraceSummary:
+        """How busy the devices were, and what cost most.
+
+        Returns:
+            The summary; `print` shows it as text.
+        """
+    def json(self) -> str:
+        """Chrome's trace-event format.
+
+        Returns:
+            The text.
+        """
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes `json` to a file, which Perfetto and chrome://tracing open.
+
+        Args:
+            path: Where; what was there is replaced.
+
+        Raises:
+            FileError: It could not be written.
+        """
+    def plot(self, path: str | os.PathLike[str]) -> None:
+        """Draws host and device lanes to a picture. Needs matplotlib.
+
+        Args:
+            path: The picture's file; its ending says the format.
+        """
+
+def capture() -> Trace:
+    """Captures a timeline: `with mpsnn.capture() as trace:`.
+
+    Returns:
+        The trace; it starts where the `with` block begins.
+    """

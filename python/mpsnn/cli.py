@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import platform
 import sys
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 import mpsnn
+from mpsnn.files import MissingPackageError
 
 
 def devices() -> None:
@@ -27,7 +29,14 @@ def info() -> None:
     devices()
 
 
-def _parser(*, with_apps: bool) -> argparse.ArgumentParser:
+# Applications bring packages of their own: each is imported only where it is wanted.
+APPLICATIONS = {
+    "denoise": ("mpsnn.apps.denoise.cli", "denoise ray-traced images"),
+    "bench": ("mpsnn.apps.resnet50.cli", "measure this machine"),
+}
+
+
+def _parser(application: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="mpsnn",
         description="Metal Performance Shaders' neural-network graph on every machine.",
@@ -38,13 +47,11 @@ def _parser(*, with_apps: bool) -> argparse.ArgumentParser:
     listing.set_defaults(run=lambda _: devices())
     report = commands.add_parser("info", help="print versions and devices")
     report.set_defaults(run=lambda _: info())
-    if with_apps:
-        # Applications bring packages of their own: they are imported where they may be wanted.
-        from mpsnn.apps.denoise import cli as denoise
-
-        denoise.add_parser(commands)
-    else:
-        commands.add_parser("denoise", help="denoise ray-traced images", add_help=False)
+    for name, (module, summary) in APPLICATIONS.items():
+        if name == application:
+            importlib.import_module(module).add_parser(commands)
+        else:
+            commands.add_parser(name, help=summary, add_help=False)
     return parser
 
 
@@ -58,10 +65,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit status.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
-    parsed = _parser(with_apps="denoise" in given[:1]).parse_args(given)
+    parsed = _parser(given[0] if given else "").parse_args(given)
     try:
         parsed.run(parsed)
-    except (mpsnn.Error, ValueError, OSError) as error:
+    except (mpsnn.Error, MissingPackageError, ValueError, OSError) as error:
         print(f"mpsnn: error: {error}", file=sys.stderr)
         return 1
     return 0

@@ -11,6 +11,7 @@ from mpsnn import _core
 from mpsnn._core import (
     BatchNormalizationDataSource,
     BatchNormalizationFlags,
+    ComparisonType,
     ConvolutionDataSource,
     DropoutState,
     FilterNode,
@@ -30,12 +31,17 @@ __all__ = [
     "AdditionNode",
     "BatchNormalizationGradientNode",
     "BatchNormalizationNode",
+    "ComparisonNode",
     "ConcatenationGradientNode",
     "ConcatenationNode",
     "ConvolutionGradientNode",
     "ConvolutionNode",
     "CrossChannelNormalizationGradientNode",
     "CrossChannelNormalizationNode",
+    "DilatedPoolingMaxGradientNode",
+    "DilatedPoolingMaxNode",
+    "DivisionGradientNode",
+    "DivisionNode",
     "DropoutGradientNode",
     "DropoutNode",
     "ForwardLossNode",
@@ -54,12 +60,58 @@ __all__ = [
     "LogSoftMaxNode",
     "LossGradientNode",
     "LossNode",
+    "MultiplicationGradientNode",
+    "MultiplicationNode",
+    "NeuronAbsoluteNode",
+    "NeuronELUNode",
+    "NeuronExponentialNode",
+    "NeuronGeLUNode",
     "NeuronGradientNode",
+    "NeuronHardSigmoidNode",
+    "NeuronLinearNode",
+    "NeuronLogarithmNode",
     "NeuronPReLUNode",
+    "NeuronPowerNode",
     "NeuronReLUNNode",
     "NeuronReLUNode",
+    "NeuronSigmoidNode",
+    "NeuronSoftPlusNode",
+    "NeuronSoftSignNode",
+    "NeuronTanHNode",
+    "PoolingAverageGradientNode",
+    "PoolingAverageNode",
+    "PoolingL2NormGradientNode",
+    "PoolingL2NormNode",
     "PoolingMaxGradientNode",
     "PoolingMaxNode",
+    "ReductionColumnMaxGradientNode",
+    "ReductionColumnMaxNode",
+    "ReductionColumnMeanGradientNode",
+    "ReductionColumnMeanNode",
+    "ReductionColumnMinGradientNode",
+    "ReductionColumnMinNode",
+    "ReductionColumnSumGradientNode",
+    "ReductionColumnSumNode",
+    "ReductionFeatureChannelsArgumentMaxNode",
+    "ReductionFeatureChannelsArgumentMinNode",
+    "ReductionFeatureChannelsMaxGradientNode",
+    "ReductionFeatureChannelsMaxNode",
+    "ReductionFeatureChannelsMeanGradientNode",
+    "ReductionFeatureChannelsMeanNode",
+    "ReductionFeatureChannelsMinGradientNode",
+    "ReductionFeatureChannelsMinNode",
+    "ReductionFeatureChannelsSumGradientNode",
+    "ReductionFeatureChannelsSumNode",
+    "ReductionRowMaxGradientNode",
+    "ReductionRowMaxNode",
+    "ReductionRowMeanGradientNode",
+    "ReductionRowMeanNode",
+    "ReductionRowMinGradientNode",
+    "ReductionRowMinNode",
+    "ReductionRowSumGradientNode",
+    "ReductionRowSumNode",
+    "ReductionSpatialMeanGradientNode",
+    "ReductionSpatialMeanNode",
     "SoftMaxGradientNode",
     "SoftMaxNode",
     "SpatialNormalizationGradientNode",
@@ -104,7 +156,7 @@ class ConvolutionNode(FilterNode):
     stride_y - pad_top + i * dilation_y, x * stride_x - pad_left + j * dilation_x, c]: a
     cross-correlation, weights are not flipped. With groups, result channel o sees the input
     channels of its group only. The descriptor of the data source gives kernel, strides, dilation,
-    groups and channels; its fused neuron (NONE, RELU or RELUN) is applied to the result.
+    groups and channels; its fused neuron (any but PRELU) is applied to the result.
 
     **Result size** by the padding policy, along each axis, with k = (kernel - 1) * dilation + 1:
     SIZE_SAME ceil(n / stride), SIZE_VALID_ONLY ceil((n - k + 1) / stride), SIZE_FULL ceil((n + k
@@ -115,8 +167,9 @@ class ConvolutionNode(FilterNode):
 
     **Training**: the gradient node computes the gradients of source, weights and bias; the
     weights' optimizer runs right after. A node that is trained must not have a fused neuron in
-    its descriptor: add a neuron node, it is fused by the planner. A following ReLU or ReLUN is
-    always fused where nothing else reads the result.
+    its descriptor: add a neuron node, it is fused by the planner where nothing else reads the
+    result, which in training means: where the neuron's derivative can be told from the neuron's
+    own result.
 
     **Unlike Apple**: any number of channels a group; weights are used in float32.
 
@@ -217,8 +270,8 @@ class FullyConnectedNode(FilterNode):
     result[n, 0, 0, o] = bias[o] + sum over y, x, c of weights[o, y, x, c] * source[n, y, x, c]: a
     convolution whose window is the whole source. The source has the descriptor's kernel_height,
     kernel_width and input_feature_channels; the result is (N, 1, 1, output_feature_channels).
-    Strides, dilation and groups of the descriptor must be 1; its fused neuron (NONE, RELU or
-    RELUN) is applied to the result.
+    Strides, dilation and groups of the descriptor must be 1; its fused neuron (any but PRELU) is
+    applied to the result.
 
     **Training**: as ConvolutionNode's.
 
@@ -431,6 +484,584 @@ class NeuronPReLUNode(FilterNode):
     def neuron_type(self) -> NeuronType:
         """Neuron (activation) kinds."""
         return NeuronType.PRELU
+
+
+class NeuronLinearNode(FilterNode):
+    """Linear function.
+
+    f(x) = a * x + b. The defaults are the identity.
+
+    Apple: MPSCNNNeuronLinearNode.
+
+    Args:
+        source: Any image.
+        a: Factor.
+        b: Added to each value.
+        label: Name for errors, plans and timelines; empty: a name is made.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+        UnsupportedError: A value is not supported yet.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        source: ImageNode | FilterNode,
+        a: float = 1.0,
+        b: float = 0.0,
+        *,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            "NeuronLinearNode",
+            [source],
+            _given(a=a, b=b),
+            label=label,
+        )
+
+    @property
+    def a(self) -> float:
+        """Factor."""
+        return cast("float", self.attributes["a"])
+
+    @property
+    def b(self) -> float:
+        """Added to each value."""
+        return cast("float", self.attributes["b"])
+
+    @property
+    def neuron_type(self) -> NeuronType:
+        """Neuron (activation) kinds."""
+        return NeuronType.LINEAR
+
+
+class NeuronSigmoidNode(FilterNode):
+    """Logistic function.
+
+    f(x) = 1 / (1 + e^-x).
+
+    Apple: MPSCNNNeuronSigmoidNode.
+
+    Args:
+        source: Any image.
+        label: Name for errors, plans and timelines; empty: a name is made.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+        UnsupportedError: A value is not supported yet.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        source: ImageNode | FilterNode,
+        *,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            "NeuronSigmoidNode",
+            [source],
+            {},
+            label=label,
+        )
+
+    @property
+    def neuron_type(self) -> NeuronType:
+        """Neuron (activation) kinds."""
+        return NeuronType.SIGMOID
+
+
+class NeuronHardSigmoidNode(FilterNode):
+    """Straight line between 0 and 1.
+
+    f(x) = clamp(a * x + b, 0, 1). The derivative is a where 0 < a * x + b < 1, and 0 elsewhere.
+    PyTorch's hardsigmoid has a = 1 / 6.
+
+    Apple: MPSCNNNeuronHardSigmoidNode.
+
+    Args:
+        source: Any image.
+        a: Slope.
+        b: Added before the clamping.
+        label: Name for errors, plans and timelines; empty: a name is made.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+        UnsupportedError: A value is not supported yet.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        source: ImageNode | FilterNode,
+        a: float = 0.2,
+        b: float = 0.5,
+        *,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            "NeuronHardSigmoidNode",
+            [source],
+            _given(a=a, b=b),
+            label=label,
+        )
+
+    @property
+    def a(self) -> float:
+        """Slope."""
+        return cast("float", self.attributes["a"])
+
+    @property
+    def b(self) -> float:
+        """Added before the clamping."""
+        return cast("float", self.attributes["b"])
+
+    @property
+    def neuron_type(self) -> NeuronType:
+        """Neuron (activation) kinds."""
+        return NeuronType.HARD_SIGMOID
+
+
+class NeuronTanHNode(FilterNode):
+    """Hyperbolic tangent.
+
+    f(x) = a * tanh(b * x).
+
+    Apple: MPSCNNNeuronTanHNode.
+
+    Args:
+        source: Any image.
+        a: Factor of the result.
+        b: Factor of the source.
+        label: Name for errors, plans and timelines; empty: a name is made.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+        UnsupportedError: A value is not supported yet.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        source: ImageNode | FilterNode,
+        a: float = 1.0,
+        b: float = 1.0,
+        *,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            "NeuronTanHNode",
+            [source],
+            _given(a=a, b=b),
+            label=label,
+        )
+
+    @property
+    def a(self) -> float:
+        """Factor of the result."""
+        return cast("float", self.attributes["a"])
+
+    @property
+    def b(self) -> float:
+        """Factor of the source."""
+        return cast("float", self.attributes["b"])
+
+    @property
+    def neuron_type(self) -> NeuronType:
+        """Neuron (activation) kinds."""
+        return NeuronType.TANH
+
+
+class NeuronAbsoluteNode(FilterNode):
+    """Absolute value.
+
+    f(x) = |x|. The derivative is the sign of x, 0 at 0.
+
+    Apple: MPSCNNNeuronAbsoluteNode.
+
+    Args:
+        source: Any image.
+        label: Name for errors, plans and timelines; empty: a name is made.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+        UnsupportedError: A value is not supported yet.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        source: ImageNode | FilterNode,
+        *,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            "NeuronAbsoluteNode",
+            [source],
+            {},
+            label=label,
+        )
+
+    @property
+    def neuron_type(self) -> NeuronType:
+        """Neuron (activation) kinds."""
+        return NeuronType.ABSOLUTE
+
+
+class NeuronSoftPlusNode(FilterNode):
+    """Smooth rectified linear unit.
+
+    f(x) = a * ln(1 + e^(b * x)), computed without overflow and without losing the digits of small
+    results (Apple's kernel was measured to lose them).
+
+    Apple: MPSCNNNeuronSoftPlusNode.
+
+    Args:
+        source: Any image.
+        a: Factor of the result.
+        b: Factor of the source.
+        label: Name for errors, plans and timelines; empty: a name is made.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+        UnsupportedError: A value is not supported yet.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        source: ImageNode | FilterNode,
+        a: float = 1.0,
+        b: float = 1.0,
+        *,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            "NeuronSoftPlusNode",
+            [source],
+            _given(a=a, b=b),
+            label=label,
+        )
+
+    @property
+    def a(self) -> float:
+        """Factor of the result."""
+        return cast("float", self.attributes["a"])
+
+    @property
+    def b(self) -> float:
+        """Factor of the source."""
+        return cast("float", self.attributes["b"])
+
+    @property
+    def neuron_type(self) -> NeuronType:
+        """Neuron (activation) kinds."""
+        return NeuronType.SOFT_PLUS
+
+
+class NeuronSoftSignNode(FilterNode):
+    """Sign with a soft step.
+
+    f(x) = x / (1 + |x|).
+
+    Apple: MPSCNNNeuronSoftSignNode.
+
+    Args:
+        source: Any image.
+        label: Name for errors, plans and timelines; empty: a name is made.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+        UnsupportedError: A value is not supported yet.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        source: ImageNode | FilterNode,
+        *,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            "NeuronSoftSignNode",
+            [source],
+            {},
+            label=label,
+        )
+
+    @property
+    def neuron_type(self) -> NeuronType:
+        """Neuron (activation) kinds."""
+        return NeuronType.SOFT_SIGN
+
+
+class NeuronELUNode(FilterNode):
+    """Exponential linear unit.
+
+    f(x) = x for x >= 0, a * (e^x - 1) else. The derivative at exactly 0 is a.
+
+    Apple: MPSCNNNeuronELUNode.
+
+    Args:
+        source: Any image.
+        a: Negated limit at minus infinity.
+        label: Name for errors, plans and timelines; empty: a name is made.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+        UnsupportedError: A value is not supported yet.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        source: ImageNode | FilterNode,
+        a: float = 1.0,
+        *,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            "NeuronELUNode",
+            [source],
+            _given(a=a),
+            label=label,
+        )
+
+    @property
+    def a(self) -> float:
+        """Negated limit at minus infinity."""
+        return cast("float", self.attributes["a"])
+
+    @property
+    def neuron_type(self) -> NeuronType:
+        """Neuron (activation) kinds."""
+        return NeuronType.ELU
+
+
+class NeuronPowerNode(FilterNode):
+    """Power.
+
+    f(x) = (a * x + b)^c, as C's pow: NaN for a negative base where c is no whole number. Apple
+    states no defaults; here they are the identity.
+
+    Apple: MPSCNNNeuronPowerNode.
+
+    Args:
+        source: Any image.
+        a: Factor of the source.
+        b: Added to it.
+        c: Exponent.
+        label: Name for errors, plans and timelines; empty: a name is made.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+        UnsupportedError: A value is not supported yet.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        source: ImageNode | FilterNode,
+        a: float = 1.0,
+        b: float = 0.0,
+        c: float = 1.0,
+        *,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            "NeuronPowerNode",
+            [source],
+            _given(a=a, b=b, c=c),
+            label=label,
+        )
+
+    @property
+    def a(self) -> float:
+        """Factor of the source."""
+        return cast("float", self.attributes["a"])
+
+    @property
+    def b(self) -> float:
+        """Added to it."""
+        return cast("float", self.attributes["b"])
+
+    @property
+    def c(self) -> float:
+        """Exponent."""
+        return cast("float", self.attributes["c"])
+
+    @property
+    def neuron_type(self) -> NeuronType:
+        """Neuron (activation) kinds."""
+        return NeuronType.POWER
+
+
+class NeuronExponentialNode(FilterNode):
+    """Exponential function.
+
+    f(x) = c^(a * x + b), with c = -1 for e. Apple states no defaults; here they are e^x. Error
+    where c is neither > 0 nor -1.
+
+    Apple: MPSCNNNeuronExponentialNode.
+
+    Args:
+        source: Any image.
+        a: Factor of the source.
+        b: Added to it.
+        c: Base, -1 for e.
+        label: Name for errors, plans and timelines; empty: a name is made.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+        UnsupportedError: A value is not supported yet.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        source: ImageNode | FilterNode,
+        a: float = 1.0,
+        b: float = 0.0,
+        c: float = -1.0,
+        *,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            "NeuronExponentialNode",
+            [source],
+            _given(a=a, b=b, c=c),
+            label=label,
+        )
+
+    @property
+    def a(self) -> float:
+        """Factor of the source."""
+        return cast("float", self.attributes["a"])
+
+    @property
+    def b(self) -> float:
+        """Added to it."""
+        return cast("float", self.attributes["b"])
+
+    @property
+    def c(self) -> float:
+        """Base, -1 for e."""
+        return cast("float", self.attributes["c"])
+
+    @property
+    def neuron_type(self) -> NeuronType:
+        """Neuron (activation) kinds."""
+        return NeuronType.EXPONENTIAL
+
+
+class NeuronLogarithmNode(FilterNode):
+    """Logarithm.
+
+    f(x) = log_c(a * x + b), with c = -1 for e. Apple states no defaults; here they are ln x.
+    Error where c is 1, or neither > 0 nor -1.
+
+    Apple: MPSCNNNeuronLogarithmNode.
+
+    Args:
+        source: Any image.
+        a: Factor of the source.
+        b: Added to it.
+        c: Base, -1 for e.
+        label: Name for errors, plans and timelines; empty: a name is made.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+        UnsupportedError: A value is not supported yet.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        source: ImageNode | FilterNode,
+        a: float = 1.0,
+        b: float = 0.0,
+        c: float = -1.0,
+        *,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            "NeuronLogarithmNode",
+            [source],
+            _given(a=a, b=b, c=c),
+            label=label,
+        )
+
+    @property
+    def a(self) -> float:
+        """Factor of the source."""
+        return cast("float", self.attributes["a"])
+
+    @property
+    def b(self) -> float:
+        """Added to it."""
+        return cast("float", self.attributes["b"])
+
+    @property
+    def c(self) -> float:
+        """Base, -1 for e."""
+        return cast("float", self.attributes["c"])
+
+    @property
+    def neuron_type(self) -> NeuronType:
+        """Neuron (activation) kinds."""
+        return NeuronType.LOGARITHM
+
+
+class NeuronGeLUNode(FilterNode):
+    """Gaussian error linear unit.
+
+    f(x) = x / 2 * (1 + erf(x / sqrt(2))): the exact form, not the approximation by tanh. The
+    derivative is (1 + erf(x / sqrt(2))) / 2 + x * e^(-x^2 / 2) / sqrt(2 pi); Apple's header
+    writes twice the second term, which is no derivative. Small results keep their digits (Apple's
+    kernel was measured to lose them).
+
+    Apple: MPSCNNNeuronGeLUNode.
+
+    Args:
+        source: Any image.
+        label: Name for errors, plans and timelines; empty: a name is made.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+        UnsupportedError: A value is not supported yet.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        source: ImageNode | FilterNode,
+        *,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            "NeuronGeLUNode",
+            [source],
+            {},
+            label=label,
+        )
+
+    @property
+    def neuron_type(self) -> NeuronType:
+        """Neuron (activation) kinds."""
+        return NeuronType.GELU
 
 
 class NeuronGradientNode(FilterNode):
@@ -660,6 +1291,553 @@ class PoolingMaxGradientNode(FilterNode):
     def stride_in_pixels_y(self) -> int:
         """Rows from window to window."""
         return cast("int", self.attributes["stride_in_pixels_y"])
+
+    @property
+    def edge_mode(self) -> ImageEdgeMode:
+        """CLAMP: the window shrinks to the image; ZERO: zeros outside take part."""
+        return ImageEdgeMode(cast("int", self.attributes["edge_mode"]))
+
+
+class PoolingAverageNode(FilterNode):
+    """The mean of each window.
+
+    result[n, y, x, c] = the sum of source[n, y * stride - pad + i, x * stride - pad + j, c] over
+    the positions of the window that lie in the image, divided by
+    - edge mode ZERO: kernel_height * kernel_width, always;
+    - edge mode CLAMP, the default: the positions that lie in the image, or in a border of
+      zero_pad_size_y rows and zero_pad_size_x columns of zeros around it. A window wholly outside
+      gives 0.
+
+    With the padding method's EXCLUDE_EDGES the border is the padding itself (as many rows on each
+    side as the policy puts before the image) and what lies beyond does not count: Caffe's
+    average. edge_mode and zero_pad_size are then not used.
+
+    **Global average pooling**: kernel_width and kernel_height of the image's size,
+    SIZE_VALID_ONLY.
+
+    **Result size** by the padding policy, as ConvolutionNode's; the default, SIZE_SAME, gives
+    ceil(n / stride).
+
+    Apple: MPSCNNPoolingAverageNode.
+
+    Args:
+        source: Any image.
+        kernel_width: Columns of the window.
+        kernel_height: Rows of the window. None: as `kernel_width`.
+        stride_in_pixels_x: Columns from window to window. None: as `kernel_width`.
+        stride_in_pixels_y: Rows from window to window. None: as `kernel_height`.
+        edge_mode: CLAMP: divided by positions in image and border; ZERO: by the window's area.
+        zero_pad_size_x: Columns of zeros on each side that count with CLAMP.
+        zero_pad_size_y: Rows of zeros on each side that count with CLAMP.
+        label: Name for errors, plans and timelines; empty: a name is made.
+        padding_policy: How the result is sized and placed; None: the default.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+        UnsupportedError: A value is not supported yet.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        source: ImageNode | FilterNode,
+        kernel_width: int,
+        kernel_height: int | None = None,
+        stride_in_pixels_x: int | None = None,
+        stride_in_pixels_y: int | None = None,
+        edge_mode: ImageEdgeMode = ImageEdgeMode.CLAMP,
+        zero_pad_size_x: int = 0,
+        zero_pad_size_y: int = 0,
+        *,
+        label: str = "",
+        padding_policy: PaddingPolicy | None = None,
+    ) -> None:
+        super().__init__(
+            "PoolingAverageNode",
+            [source],
+            _given(
+                kernel_width=kernel_width,
+                kernel_height=kernel_height,
+                stride_in_pixels_x=stride_in_pixels_x,
+                stride_in_pixels_y=stride_in_pixels_y,
+                edge_mode=edge_mode,
+                zero_pad_size_x=zero_pad_size_x,
+                zero_pad_size_y=zero_pad_size_y,
+            ),
+            label=label,
+            padding_policy=padding_policy,
+        )
+
+    @property
+    def kernel_width(self) -> int:
+        """Columns of the window."""
+        return cast("int", self.attributes["kernel_width"])
+
+    @property
+    def kernel_height(self) -> int:
+        """Rows of the window."""
+        return cast("int", self.attributes["kernel_height"])
+
+    @property
+    def stride_in_pixels_x(self) -> int:
+        """Columns from window to window."""
+        return cast("int", self.attributes["stride_in_pixels_x"])
+
+    @property
+    def stride_in_pixels_y(self) -> int:
+        """Rows from window to window."""
+        return cast("int", self.attributes["stride_in_pixels_y"])
+
+    @property
+    def edge_mode(self) -> ImageEdgeMode:
+        """CLAMP: divided by positions in image and border; ZERO: by the window's area."""
+        return ImageEdgeMode(cast("int", self.attributes["edge_mode"]))
+
+    @property
+    def zero_pad_size_x(self) -> int:
+        """Columns of zeros on each side that count with CLAMP."""
+        return cast("int", self.attributes["zero_pad_size_x"])
+
+    @property
+    def zero_pad_size_y(self) -> int:
+        """Rows of zeros on each side that count with CLAMP."""
+        return cast("int", self.attributes["zero_pad_size_y"])
+
+
+class PoolingAverageGradientNode(FilterNode):
+    """Gradient of an average pooling's source.
+
+    Each position of a window gets the window's gradient, divided by what the forward node divided
+    by. Overlapping windows add up. The result has the source's size.
+
+    Apple: MPSCNNPoolingAverageGradientNode.
+
+    Args:
+        source_gradient: Gradient of the pooling's result.
+        source_image: The pooling's source; only its size is used.
+        kernel_width: Columns of the window.
+        kernel_height: Rows of the window. None: as `kernel_width`.
+        stride_in_pixels_x: Columns from window to window. None: as `kernel_width`.
+        stride_in_pixels_y: Rows from window to window. None: as `kernel_height`.
+        edge_mode: CLAMP: divided by positions in image and border; ZERO: by the window's area.
+        zero_pad_size_x: Columns of zeros on each side that count with CLAMP.
+        zero_pad_size_y: Rows of zeros on each side that count with CLAMP.
+        label: Name for errors, plans and timelines; empty: a name is made.
+        padding_policy: How the result is sized and placed; None: the default.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+        UnsupportedError: A value is not supported yet.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        source_gradient: ImageNode | FilterNode,
+        source_image: ImageNode | FilterNode,
+        kernel_width: int,
+        kernel_height: int | None = None,
+        stride_in_pixels_x: int | None = None,
+        stride_in_pixels_y: int | None = None,
+        edge_mode: ImageEdgeMode = ImageEdgeMode.CLAMP,
+        zero_pad_size_x: int = 0,
+        zero_pad_size_y: int = 0,
+        *,
+        label: str = "",
+        padding_policy: PaddingPolicy | None = None,
+    ) -> None:
+        super().__init__(
+            "PoolingAverageGradientNode",
+            [source_gradient, source_image],
+            _given(
+                kernel_width=kernel_width,
+                kernel_height=kernel_height,
+                stride_in_pixels_x=stride_in_pixels_x,
+                stride_in_pixels_y=stride_in_pixels_y,
+                edge_mode=edge_mode,
+                zero_pad_size_x=zero_pad_size_x,
+                zero_pad_size_y=zero_pad_size_y,
+            ),
+            label=label,
+            padding_policy=padding_policy,
+        )
+
+    @property
+    def kernel_width(self) -> int:
+        """Columns of the window."""
+        return cast("int", self.attributes["kernel_width"])
+
+    @property
+    def kernel_height(self) -> int:
+        """Rows of the window."""
+        return cast("int", self.attributes["kernel_height"])
+
+    @property
+    def stride_in_pixels_x(self) -> int:
+        """Columns from window to window."""
+        return cast("int", self.attributes["stride_in_pixels_x"])
+
+    @property
+    def stride_in_pixels_y(self) -> int:
+        """Rows from window to window."""
+        return cast("int", self.attributes["stride_in_pixels_y"])
+
+    @property
+    def edge_mode(self) -> ImageEdgeMode:
+        """CLAMP: divided by positions in image and border; ZERO: by the window's area."""
+        return ImageEdgeMode(cast("int", self.attributes["edge_mode"]))
+
+    @property
+    def zero_pad_size_x(self) -> int:
+        """Columns of zeros on each side that count with CLAMP."""
+        return cast("int", self.attributes["zero_pad_size_x"])
+
+    @property
+    def zero_pad_size_y(self) -> int:
+        """Rows of zeros on each side that count with CLAMP."""
+        return cast("int", self.attributes["zero_pad_size_y"])
+
+
+class PoolingL2NormNode(FilterNode):
+    """The Euclidean norm of each window.
+
+    result[n, y, x, c] = sqrt(sum of source[n, y * stride - pad + i, x * stride - pad + j, c] ^ 2
+    over the window). Positions outside of the image add nothing; Apple's edge modes do not differ
+    here.
+
+    **Result size** by the padding policy, as ConvolutionNode's; the default, SIZE_SAME, gives
+    ceil(n / stride).
+
+    Apple: MPSCNNPoolingL2NormNode.
+
+    Args:
+        source: Any image.
+        kernel_width: Columns of the window.
+        kernel_height: Rows of the window. None: as `kernel_width`.
+        stride_in_pixels_x: Columns from window to window. None: as `kernel_width`.
+        stride_in_pixels_y: Rows from window to window. None: as `kernel_height`.
+        label: Name for errors, plans and timelines; empty: a name is made.
+        padding_policy: How the result is sized and placed; None: the default.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+        UnsupportedError: A value is not supported yet.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        source: ImageNode | FilterNode,
+        kernel_width: int,
+        kernel_height: int | None = None,
+        stride_in_pixels_x: int | None = None,
+        stride_in_pixels_y: int | None = None,
+        *,
+        label: str = "",
+        padding_policy: PaddingPolicy | None = None,
+    ) -> None:
+        super().__init__(
+            "PoolingL2NormNode",
+            [source],
+            _given(
+                kernel_width=kernel_width,
+                kernel_height=kernel_height,
+                stride_in_pixels_x=stride_in_pixels_x,
+                stride_in_pixels_y=stride_in_pixels_y,
+            ),
+            label=label,
+            padding_policy=padding_policy,
+        )
+
+    @property
+    def kernel_width(self) -> int:
+        """Columns of the window."""
+        return cast("int", self.attributes["kernel_width"])
+
+    @property
+    def kernel_height(self) -> int:
+        """Rows of the window."""
+        return cast("int", self.attributes["kernel_height"])
+
+    @property
+    def stride_in_pixels_x(self) -> int:
+        """Columns from window to window."""
+        return cast("int", self.attributes["stride_in_pixels_x"])
+
+    @property
+    def stride_in_pixels_y(self) -> int:
+        """Rows from window to window."""
+        return cast("int", self.attributes["stride_in_pixels_y"])
+
+
+class PoolingL2NormGradientNode(FilterNode):
+    """Gradient of an L2-norm pooling's source.
+
+    Each position of a window gets the window's gradient times source / norm, and 0 where the norm
+    is 0. Overlapping windows add up. The result has the source's size.
+
+    Apple: MPSCNNPoolingL2NormGradientNode.
+
+    Args:
+        source_gradient: Gradient of the pooling's result.
+        source_image: The pooling's source.
+        result_image: The pooling's result.
+        kernel_width: Columns of the window.
+        kernel_height: Rows of the window. None: as `kernel_width`.
+        stride_in_pixels_x: Columns from window to window. None: as `kernel_width`.
+        stride_in_pixels_y: Rows from window to window. None: as `kernel_height`.
+        label: Name for errors, plans and timelines; empty: a name is made.
+        padding_policy: How the result is sized and placed; None: the default.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+        UnsupportedError: A value is not supported yet.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        source_gradient: ImageNode | FilterNode,
+        source_image: ImageNode | FilterNode,
+        result_image: ImageNode | FilterNode,
+        kernel_width: int,
+        kernel_height: int | None = None,
+        stride_in_pixels_x: int | None = None,
+        stride_in_pixels_y: int | None = None,
+        *,
+        label: str = "",
+        padding_policy: PaddingPolicy | None = None,
+    ) -> None:
+        super().__init__(
+            "PoolingL2NormGradientNode",
+            [source_gradient, source_image, result_image],
+            _given(
+                kernel_width=kernel_width,
+                kernel_height=kernel_height,
+                stride_in_pixels_x=stride_in_pixels_x,
+                stride_in_pixels_y=stride_in_pixels_y,
+            ),
+            label=label,
+            padding_policy=padding_policy,
+        )
+
+    @property
+    def kernel_width(self) -> int:
+        """Columns of the window."""
+        return cast("int", self.attributes["kernel_width"])
+
+    @property
+    def kernel_height(self) -> int:
+        """Rows of the window."""
+        return cast("int", self.attributes["kernel_height"])
+
+    @property
+    def stride_in_pixels_x(self) -> int:
+        """Columns from window to window."""
+        return cast("int", self.attributes["stride_in_pixels_x"])
+
+    @property
+    def stride_in_pixels_y(self) -> int:
+        """Rows from window to window."""
+        return cast("int", self.attributes["stride_in_pixels_y"])
+
+
+class DilatedPoolingMaxNode(FilterNode):
+    """The largest value of each window with gaps.
+
+    PoolingMaxNode with gaps in its windows: result[n, y, x, c] = the largest source[n, y * stride
+    - pad + i * dilation_rate_y, x * stride - pad + j * dilation_rate_x, c] over i <
+    kernel_height, j < kernel_width. Edge modes as PoolingMaxNode's. The padding policy sees
+    windows of (kernel - 1) * dilation + 1 rows or columns.
+
+    As with Apple's filterSize:, everything that is not given follows from the width:
+    `DilatedPoolingMaxNode(source, 2)` has windows of 2 x 2, strides of 2 and dilation rates of 2.
+
+    Apple: MPSCNNDilatedPoolingMaxNode.
+
+    Args:
+        source: Any image.
+        kernel_width: Columns of the window.
+        kernel_height: Rows of the window. None: as `kernel_width`.
+        stride_in_pixels_x: Columns from window to window. None: as `kernel_width`.
+        stride_in_pixels_y: Rows from window to window. None: as `kernel_height`.
+        dilation_rate_x: Columns from one position of the window to the next. None: as
+            `kernel_width`.
+        dilation_rate_y: Rows from one position of the window to the next. None: as
+            `kernel_height`.
+        edge_mode: CLAMP: the window shrinks to the image; ZERO: zeros outside take part.
+        label: Name for errors, plans and timelines; empty: a name is made.
+        padding_policy: How the result is sized and placed; None: the default.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+        UnsupportedError: A value is not supported yet.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        source: ImageNode | FilterNode,
+        kernel_width: int,
+        kernel_height: int | None = None,
+        stride_in_pixels_x: int | None = None,
+        stride_in_pixels_y: int | None = None,
+        dilation_rate_x: int | None = None,
+        dilation_rate_y: int | None = None,
+        edge_mode: ImageEdgeMode = ImageEdgeMode.CLAMP,
+        *,
+        label: str = "",
+        padding_policy: PaddingPolicy | None = None,
+    ) -> None:
+        super().__init__(
+            "DilatedPoolingMaxNode",
+            [source],
+            _given(
+                kernel_width=kernel_width,
+                kernel_height=kernel_height,
+                stride_in_pixels_x=stride_in_pixels_x,
+                stride_in_pixels_y=stride_in_pixels_y,
+                dilation_rate_x=dilation_rate_x,
+                dilation_rate_y=dilation_rate_y,
+                edge_mode=edge_mode,
+            ),
+            label=label,
+            padding_policy=padding_policy,
+        )
+
+    @property
+    def kernel_width(self) -> int:
+        """Columns of the window."""
+        return cast("int", self.attributes["kernel_width"])
+
+    @property
+    def kernel_height(self) -> int:
+        """Rows of the window."""
+        return cast("int", self.attributes["kernel_height"])
+
+    @property
+    def stride_in_pixels_x(self) -> int:
+        """Columns from window to window."""
+        return cast("int", self.attributes["stride_in_pixels_x"])
+
+    @property
+    def stride_in_pixels_y(self) -> int:
+        """Rows from window to window."""
+        return cast("int", self.attributes["stride_in_pixels_y"])
+
+    @property
+    def dilation_rate_x(self) -> int:
+        """Columns from one position of the window to the next."""
+        return cast("int", self.attributes["dilation_rate_x"])
+
+    @property
+    def dilation_rate_y(self) -> int:
+        """Rows from one position of the window to the next."""
+        return cast("int", self.attributes["dilation_rate_y"])
+
+    @property
+    def edge_mode(self) -> ImageEdgeMode:
+        """CLAMP: the window shrinks to the image; ZERO: zeros outside take part."""
+        return ImageEdgeMode(cast("int", self.attributes["edge_mode"]))
+
+
+class DilatedPoolingMaxGradientNode(FilterNode):
+    """Gradient of a dilated max pooling's source.
+
+    Each gradient goes to the position of its window's largest value; of equal ones to the first
+    in row order. Overlapping windows add up. The result has the source's size.
+
+    Apple: MPSCNNDilatedPoolingMaxGradientNode.
+
+    Args:
+        source_gradient: Gradient of the pooling's result.
+        source_image: The pooling's source.
+        result_image: The pooling's result.
+        kernel_width: Columns of the window.
+        kernel_height: Rows of the window. None: as `kernel_width`.
+        stride_in_pixels_x: Columns from window to window. None: as `kernel_width`.
+        stride_in_pixels_y: Rows from window to window. None: as `kernel_height`.
+        dilation_rate_x: Columns from one position of the window to the next. None: as
+            `kernel_width`.
+        dilation_rate_y: Rows from one position of the window to the next. None: as
+            `kernel_height`.
+        edge_mode: CLAMP: the window shrinks to the image; ZERO: zeros outside take part.
+        label: Name for errors, plans and timelines; empty: a name is made.
+        padding_policy: How the result is sized and placed; None: the default.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+        UnsupportedError: A value is not supported yet.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        source_gradient: ImageNode | FilterNode,
+        source_image: ImageNode | FilterNode,
+        result_image: ImageNode | FilterNode,
+        kernel_width: int,
+        kernel_height: int | None = None,
+        stride_in_pixels_x: int | None = None,
+        stride_in_pixels_y: int | None = None,
+        dilation_rate_x: int | None = None,
+        dilation_rate_y: int | None = None,
+        edge_mode: ImageEdgeMode = ImageEdgeMode.CLAMP,
+        *,
+        label: str = "",
+        padding_policy: PaddingPolicy | None = None,
+    ) -> None:
+        super().__init__(
+            "DilatedPoolingMaxGradientNode",
+            [source_gradient, source_image, result_image],
+            _given(
+                kernel_width=kernel_width,
+                kernel_height=kernel_height,
+                stride_in_pixels_x=stride_in_pixels_x,
+                stride_in_pixels_y=stride_in_pixels_y,
+                dilation_rate_x=dilation_rate_x,
+                dilation_rate_y=dilation_rate_y,
+                edge_mode=edge_mode,
+            ),
+            label=label,
+            padding_policy=padding_policy,
+        )
+
+    @property
+    def kernel_width(self) -> int:
+        """Columns of the window."""
+        return cast("int", self.attributes["kernel_width"])
+
+    @property
+    def kernel_height(self) -> int:
+        """Rows of the window."""
+        return cast("int", self.attributes["kernel_height"])
+
+    @property
+    def stride_in_pixels_x(self) -> int:
+        """Columns from window to window."""
+        return cast("int", self.attributes["stride_in_pixels_x"])
+
+    @property
+    def stride_in_pixels_y(self) -> int:
+        """Rows from window to window."""
+        return cast("int", self.attributes["stride_in_pixels_y"])
+
+    @property
+    def dilation_rate_x(self) -> int:
+        """Columns from one position of the window to the next."""
+        return cast("int", self.attributes["dilation_rate_x"])
+
+    @property
+    def dilation_rate_y(self) -> int:
+        """Rows from one position of the window to the next."""
+        return cast("int", self.attributes["dilation_rate_y"])
 
     @property
     def edge_mode(self) -> ImageEdgeMode:
@@ -1176,6 +2354,1347 @@ class SubtractionGradientNode(FilterNode):
         return cast("bool", self.attributes["is_secondary_source_filter"])
 
 
+class MultiplicationNode(FilterNode):
+    """The scaled product of two images.
+
+    result = clamp(primary_scale * primary * secondary_scale * secondary + bias, minimum_value,
+    maximum_value).
+
+    **Result size**: as AdditionNode's; a source whose size is 1 along a dimension is broadcast.
+    Error at encode where the sizes differ and neither is 1.
+
+    Apple: MPSNNMultiplicationNode.
+
+    Args:
+        primary_source: Any image.
+        secondary_source: Image of the same size, or 1 where it is broadcast.
+        primary_scale: Factor of the primary source.
+        secondary_scale: Factor of the secondary source.
+        bias: Added to each value.
+        minimum_value: Smaller results become this.
+        maximum_value: Larger results become this.
+        label: Name for errors, plans and timelines; empty: a name is made.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+        UnsupportedError: A value is not supported yet.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        primary_source: ImageNode | FilterNode,
+        secondary_source: ImageNode | FilterNode,
+        primary_scale: float = 1.0,
+        secondary_scale: float = 1.0,
+        bias: float = 0.0,
+        minimum_value: float = -_FLOAT_MAX,
+        maximum_value: float = _FLOAT_MAX,
+        *,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            "MultiplicationNode",
+            [primary_source, secondary_source],
+            _given(
+                primary_scale=primary_scale,
+                secondary_scale=secondary_scale,
+                bias=bias,
+                minimum_value=minimum_value,
+                maximum_value=maximum_value,
+            ),
+            label=label,
+        )
+
+    @property
+    def primary_scale(self) -> float:
+        """Factor of the primary source."""
+        return cast("float", self.attributes["primary_scale"])
+
+    @property
+    def secondary_scale(self) -> float:
+        """Factor of the secondary source."""
+        return cast("float", self.attributes["secondary_scale"])
+
+    @property
+    def bias(self) -> float:
+        """Added to each value."""
+        return cast("float", self.attributes["bias"])
+
+    @property
+    def minimum_value(self) -> float:
+        """Smaller results become this."""
+        return cast("float", self.attributes["minimum_value"])
+
+    @property
+    def maximum_value(self) -> float:
+        """Larger results become this."""
+        return cast("float", self.attributes["maximum_value"])
+
+
+class MultiplicationGradientNode(FilterNode):
+    """Gradient of one source of a multiplication.
+
+    result = primary_scale * secondary_scale * source_gradient * the other source, summed over the
+    dimensions along which the source was broadcast. Bias and clamping are ignored, as Apple does.
+
+    Apple: MPSNNMultiplicationGradientNode.
+
+    Args:
+        source_gradient: Gradient of the forward node's result.
+        primary_source: Its primary source.
+        secondary_source: Its secondary source.
+        primary_scale: The forward node's factor of the primary source.
+        secondary_scale: The forward node's factor of the secondary source.
+        is_secondary_source_filter: The gradient is that of the secondary source.
+        label: Name for errors, plans and timelines; empty: a name is made.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+        UnsupportedError: A value is not supported yet.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        source_gradient: ImageNode | FilterNode,
+        primary_source: ImageNode | FilterNode,
+        secondary_source: ImageNode | FilterNode,
+        primary_scale: float = 1.0,
+        secondary_scale: float = 1.0,
+        *,
+        is_secondary_source_filter: bool = False,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            "MultiplicationGradientNode",
+            [source_gradient, primary_source, secondary_source],
+            _given(
+                primary_scale=primary_scale,
+                secondary_scale=secondary_scale,
+                is_secondary_source_filter=is_secondary_source_filter,
+            ),
+            label=label,
+        )
+
+    @property
+    def primary_scale(self) -> float:
+        """The forward node's factor of the primary source."""
+        return cast("float", self.attributes["primary_scale"])
+
+    @property
+    def secondary_scale(self) -> float:
+        """The forward node's factor of the secondary source."""
+        return cast("float", self.attributes["secondary_scale"])
+
+    @property
+    def is_secondary_source_filter(self) -> bool:
+        """The gradient is that of the secondary source."""
+        return cast("bool", self.attributes["is_secondary_source_filter"])
+
+
+class DivisionNode(FilterNode):
+    """The scaled quotient of two images.
+
+    result = clamp(primary_scale * primary / (secondary_scale * secondary) + bias, minimum_value,
+    maximum_value). A secondary value of 0 gives infinity or NaN, as the formula says. Error where
+    secondary_scale is 0.
+
+    **Result size**: as AdditionNode's; a source whose size is 1 along a dimension is broadcast.
+    Error at encode where the sizes differ and neither is 1.
+
+    **Unlike Apple**: it has a gradient.
+
+    Apple: MPSNNDivisionNode.
+
+    Args:
+        primary_source: Any image.
+        secondary_source: Image of the same size, or 1 where it is broadcast.
+        primary_scale: Factor of the primary source.
+        secondary_scale: Factor of the secondary source.
+        bias: Added to each value.
+        minimum_value: Smaller results become this.
+        maximum_value: Larger results become this.
+        label: Name for errors, plans and timelines; empty: a name is made.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+        UnsupportedError: A value is not supported yet.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        primary_source: ImageNode | FilterNode,
+        secondary_source: ImageNode | FilterNode,
+        primary_scale: float = 1.0,
+        secondary_scale: float = 1.0,
+        bias: float = 0.0,
+        minimum_value: float = -_FLOAT_MAX,
+        maximum_value: float = _FLOAT_MAX,
+        *,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            "DivisionNode",
+            [primary_source, secondary_source],
+            _given(
+                primary_scale=primary_scale,
+                secondary_scale=secondary_scale,
+                bias=bias,
+                minimum_value=minimum_value,
+                maximum_value=maximum_value,
+            ),
+            label=label,
+        )
+
+    @property
+    def primary_scale(self) -> float:
+        """Factor of the primary source."""
+        return cast("float", self.attributes["primary_scale"])
+
+    @property
+    def secondary_scale(self) -> float:
+        """Factor of the secondary source."""
+        return cast("float", self.attributes["secondary_scale"])
+
+    @property
+    def bias(self) -> float:
+        """Added to each value."""
+        return cast("float", self.attributes["bias"])
+
+    @property
+    def minimum_value(self) -> float:
+        """Smaller results become this."""
+        return cast("float", self.attributes["minimum_value"])
+
+    @property
+    def maximum_value(self) -> float:
+        """Larger results become this."""
+        return cast("float", self.attributes["maximum_value"])
+
+
+class DivisionGradientNode(FilterNode):
+    """Gradient of one source of a division.
+
+    With r = primary_scale / secondary_scale: r * source_gradient / secondary for the primary
+    source, -r * source_gradient * primary / secondary^2 for the secondary one, summed over the
+    dimensions along which the source was broadcast. Bias and clamping are ignored, as in Apple's
+    arithmetic gradients.
+
+    Apple has no such class.
+
+    Args:
+        source_gradient: Gradient of the forward node's result.
+        primary_source: Its primary source.
+        secondary_source: Its secondary source.
+        primary_scale: The forward node's factor of the primary source.
+        secondary_scale: The forward node's factor of the secondary source.
+        is_secondary_source_filter: The gradient is that of the secondary source.
+        label: Name for errors, plans and timelines; empty: a name is made.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+        UnsupportedError: A value is not supported yet.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        source_gradient: ImageNode | FilterNode,
+        primary_source: ImageNode | FilterNode,
+        secondary_source: ImageNode | FilterNode,
+        primary_scale: float = 1.0,
+        secondary_scale: float = 1.0,
+        *,
+        is_secondary_source_filter: bool = False,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            "DivisionGradientNode",
+            [source_gradient, primary_source, secondary_source],
+            _given(
+                primary_scale=primary_scale,
+                secondary_scale=secondary_scale,
+                is_secondary_source_filter=is_secondary_source_filter,
+            ),
+            label=label,
+        )
+
+    @property
+    def primary_scale(self) -> float:
+        """The forward node's factor of the primary source."""
+        return cast("float", self.attributes["primary_scale"])
+
+    @property
+    def secondary_scale(self) -> float:
+        """The forward node's factor of the secondary source."""
+        return cast("float", self.attributes["secondary_scale"])
+
+    @property
+    def is_secondary_source_filter(self) -> bool:
+        """The gradient is that of the secondary source."""
+        return cast("bool", self.attributes["is_secondary_source_filter"])
+
+
+class ComparisonNode(FilterNode):
+    """Compares two images, value by value.
+
+    result = 1 where the comparison of primary with secondary holds, 0 elsewhere. EQUAL holds
+    where abs(primary - secondary) <= threshold, NOT_EQUAL where EQUAL does not; the other types
+    do not use the threshold. With NaN only NOT_EQUAL holds.
+
+    **Result size**: as AdditionNode's; a source whose size is 1 along a dimension is broadcast.
+    Error at encode where the sizes differ and neither is 1.
+
+    It has no derivative: a training graph that reaches it fails, naming it. Set stop_gradient on
+    its result where that is used as a mask.
+
+    Apple: MPSNNComparisonNode.
+
+    Args:
+        primary_source: Any image.
+        secondary_source: Image of the same size, or 1 where it is broadcast.
+        comparison_type: How the primary source is compared with the secondary one.
+        threshold: EQUAL and NOT_EQUAL: difference up to which values are equal.
+        label: Name for errors, plans and timelines; empty: a name is made.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+        UnsupportedError: A value is not supported yet.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        primary_source: ImageNode | FilterNode,
+        secondary_source: ImageNode | FilterNode,
+        comparison_type: ComparisonType = ComparisonType.EQUAL,
+        threshold: float = 0.0,
+        *,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            "ComparisonNode",
+            [primary_source, secondary_source],
+            _given(comparison_type=comparison_type, threshold=threshold),
+            label=label,
+        )
+
+    @property
+    def comparison_type(self) -> ComparisonType:
+        """How the primary source is compared with the secondary one."""
+        return ComparisonType(cast("int", self.attributes["comparison_type"]))
+
+    @property
+    def threshold(self) -> float:
+        """EQUAL and NOT_EQUAL: difference up to which values are equal."""
+        return cast("float", self.attributes["threshold"])
+
+
+class ReductionRowMinNode(FilterNode):
+    """The smallest value of each row.
+
+    result[n, y, 0, c] = the smallest source[n, y, x, c] over x. NaN is taken where there is one.
+
+    **Result size**: (N, H, 1, C).
+
+    Apple: MPSNNReductionRowMinNode.
+
+    Args:
+        source: Any image.
+        label: Name for errors, plans and timelines; empty: a name is made.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+        UnsupportedError: A value is not supported yet.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        source: ImageNode | FilterNode,
+        *,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            "ReductionRowMinNode",
+            [source],
+            {},
+            label=label,
+        )
+
+
+class ReductionRowMinGradientNode(FilterNode):
+    """Gradient of a row minimum's source.
+
+    Each gradient goes to the value that was taken, of equal ones to the first. The result has the
+    source's size.
+
+    Apple has no such class.
+
+    Args:
+        source_gradient: Gradient of the reduction's result.
+        source_image: The reduction's source.
+        result_image: The reduction's result.
+        label: Name for errors, plans and timelines; empty: a name is made.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+        UnsupportedError: A value is not supported yet.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        source_gradient: ImageNode | FilterNode,
+        source_image: ImageNode | FilterNode,
+        result_image: ImageNode | FilterNode,
+        *,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            "ReductionRowMinGradientNode",
+            [source_gradient, source_image, result_image],
+            {},
+            label=label,
+        )
+
+
+class ReductionRowMaxNode(FilterNode):
+    """The largest value of each row.
+
+    result[n, y, 0, c] = the largest source[n, y, x, c] over x. NaN is taken where there is one.
+
+    **Result size**: (N, H, 1, C).
+
+    Apple: MPSNNReductionRowMaxNode.
+
+    Args:
+        source: Any image.
+        label: Name for errors, plans and timelines; empty: a name is made.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+        UnsupportedError: A value is not supported yet.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        source: ImageNode | FilterNode,
+        *,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            "ReductionRowMaxNode",
+            [source],
+            {},
+            label=label,
+        )
+
+
+class ReductionRowMaxGradientNode(FilterNode):
+    """Gradient of a row maximum's source.
+
+    Each gradient goes to the value that was taken, of equal ones to the first. The result has the
+    source's size.
+
+    Apple has no such class.
+
+    Args:
+        source_gradient: Gradient of the reduction's result.
+        source_image: The reduction's source.
+        result_image: The reduction's result.
+        label: Name for errors, plans and timelines; empty: a name is made.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+        UnsupportedError: A value is not supported yet.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        source_gradient: ImageNode | FilterNode,
+        source_image: ImageNode | FilterNode,
+        result_image: ImageNode | FilterNode,
+        *,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            "ReductionRowMaxGradientNode",
+            [source_gradient, source_image, result_image],
+            {},
+            label=label,
+        )
+
+
+class ReductionRowMeanNode(FilterNode):
+    """The mean of each row.
+
+    result[n, y, 0, c] = the mean of source[n, y, x, c] over x, summed in double.
+
+    **Result size**: (N, H, 1, C).
+
+    Apple: MPSNNReductionRowMeanNode.
+
+    Args:
+        source: Any image.
+        label: Name for errors, plans and timelines; empty: a name is made.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+        UnsupportedError: A value is not supported yet.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        source: ImageNode | FilterNode,
+        *,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            "ReductionRowMeanNode",
+            [source],
+            {},
+            label=label,
+        )
+
+
+class ReductionRowMeanGradientNode(FilterNode):
+    """Gradient of a row mean's source.
+
+    Every value that went into a sum gets the sum's gradient, times the factor of the sum (1 / the
+    number of values for a mean). The result has the source's size.
+
+    Apple has no such class.
+
+    Args:
+        source_gradient: Gradient of the reduction's result.
+        source_image: The reduction's source; only its size is used.
+        label: Name for errors, plans and timelines; empty: a name is made.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+        UnsupportedError: A value is not supported yet.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        source_gradient: ImageNode | FilterNode,
+        source_image: ImageNode | FilterNode,
+        *,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            "ReductionRowMeanGradientNode",
+            [source_gradient, source_image],
+            {},
+            label=label,
+        )
+
+
+class ReductionRowSumNode(FilterNode):
+    """The sum of each row.
+
+    result[n, y, 0, c] = the sum of source[n, y, x, c] over x, summed in double.
+
+    **Result size**: (N, H, 1, C).
+
+    Apple: MPSNNReductionRowSumNode.
+
+    Args:
+        source: Any image.
+        label: Name for errors, plans and timelines; empty: a name is made.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+        UnsupportedError: A value is not supported yet.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        source: ImageNode | FilterNode,
+        *,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            "ReductionRowSumNode",
+            [source],
+            {},
+            label=label,
+        )
+
+
+class ReductionRowSumGradientNode(FilterNode):
+    """Gradient of a row sum's source.
+
+    Every value that went into a sum gets the sum's gradient, times the factor of the sum (1 / the
+    number of values for a mean). The result has the source's size.
+
+    Apple has no such class.
+
+    Args:
+        source_gradient: Gradient of the reduction's result.
+        source_image: The reduction's source; only its size is used.
+        label: Name for errors, plans and timelines; empty: a name is made.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+        UnsupportedError: A value is not supported yet.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        source_gradient: ImageNode | FilterNode,
+        source_image: ImageNode | FilterNode,
+        *,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            "ReductionRowSumGradientNode",
+            [source_gradient, source_image],
+            {},
+            label=label,
+        )
+
+
+class ReductionColumnMinNode(FilterNode):
+    """The smallest value of each column.
+
+    result[n, 0, x, c] = the smallest source[n, y, x, c] over y. NaN is taken where there is one.
+
+    **Result size**: (N, 1, W, C).
+
+    Apple: MPSNNReductionColumnMinNode.
+
+    Args:
+        source: Any image.
+        label: Name for errors, plans and timelines; empty: a name is made.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+        UnsupportedError: A value is not supported yet.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        source: ImageNode | FilterNode,
+        *,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            "ReductionColumnMinNode",
+            [source],
+            {},
+            label=label,
+        )
+
+
+class ReductionColumnMinGradientNode(FilterNode):
+    """Gradient of a column minimum's source.
+
+    Each gradient goes to the value that was taken, of equal ones to the first. The result has the
+    source's size.
+
+    Apple has no such class.
+
+    Args:
+        source_gradient: Gradient of the reduction's result.
+        source_image: The reduction's source.
+        result_image: The reduction's result.
+        label: Name for errors, plans and timelines; empty: a name is made.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+        UnsupportedError: A value is not supported yet.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        source_gradient: ImageNode | FilterNode,
+        source_image: ImageNode | FilterNode,
+        result_image: ImageNode | FilterNode,
+        *,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            "ReductionColumnMinGradientNode",
+            [source_gradient, source_image, result_image],
+            {},
+            label=label,
+        )
+
+
+class ReductionColumnMaxNode(FilterNode):
+    """The largest value of each column.
+
+    result[n, 0, x, c] = the largest source[n, y, x, c] over y. NaN is taken where there is one.
+
+    **Result size**: (N, 1, W, C).
+
+    Apple: MPSNNReductionColumnMaxNode.
+
+    Args:
+        source: Any image.
+        label: Name for errors, plans and timelines; empty: a name is made.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+        UnsupportedError: A value is not supported yet.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        source: ImageNode | FilterNode,
+        *,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            "ReductionColumnMaxNode",
+            [source],
+            {},
+            label=label,
+        )
+
+
+class ReductionColumnMaxGradientNode(FilterNode):
+    """Gradient of a column maximum's source.
+
+    Each gradient goes to the value that was taken, of equal ones to the first. The result has the
+    source's size.
+
+    Apple has no such class.
+
+    Args:
+        source_gradient: Gradient of the reduction's result.
+        source_image: The reduction's source.
+        result_image: The reduction's result.
+        label: Name for errors, plans and timelines; empty: a name is made.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+        UnsupportedError: A value is not supported yet.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        source_gradient: ImageNode | FilterNode,
+        source_image: ImageNode | FilterNode,
+        result_image: ImageNode | FilterNode,
+        *,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            "ReductionColumnMaxGradientNode",
+            [source_gradient, source_image, result_image],
+            {},
+            label=label,
+        )
+
+
+class ReductionColumnMeanNode(FilterNode):
+    """The mean of each column.
+
+    result[n, 0, x, c] = the mean of source[n, y, x, c] over y, summed in double.
+
+    **Result size**: (N, 1, W, C).
+
+    Apple: MPSNNReductionColumnMeanNode.
+
+    Args:
+        source: Any image.
+        label: Name for errors, plans and timelines; empty: a name is made.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+        UnsupportedError: A value is not supported yet.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        source: ImageNode | FilterNode,
+        *,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            "ReductionColumnMeanNode",
+            [source],
+            {},
+            label=label,
+        )
+
+
+class ReductionColumnMeanGradientNode(FilterNode):
+    """Gradient of a column mean's source.
+
+    Every value that went into a sum gets the sum's gradient, times the factor of the sum (1 / the
+    number of values for a mean). The result has the source's size.
+
+    Apple has no such class.
+
+    Args:
+        source_gradient: Gradient of the reduction's result.
+        source_image: The reduction's source; only its size is used.
+        label: Name for errors, plans and timelines; empty: a name is made.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+        UnsupportedError: A value is not supported yet.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        source_gradient: ImageNode | FilterNode,
+        source_image: ImageNode | FilterNode,
+        *,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            "ReductionColumnMeanGradientNode",
+            [source_gradient, source_image],
+            {},
+            label=label,
+        )
+
+
+class ReductionColumnSumNode(FilterNode):
+    """The sum of each column.
+
+    result[n, 0, x, c] = the sum of source[n, y, x, c] over y, summed in double.
+
+    **Result size**: (N, 1, W, C).
+
+    Apple: MPSNNReductionColumnSumNode.
+
+    Args:
+        source: Any image.
+        label: Name for errors, plans and timelines; empty: a name is made.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+        UnsupportedError: A value is not supported yet.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        source: ImageNode | FilterNode,
+        *,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            "ReductionColumnSumNode",
+            [source],
+            {},
+            label=label,
+        )
+
+
+class ReductionColumnSumGradientNode(FilterNode):
+    """Gradient of a column sum's source.
+
+    Every value that went into a sum gets the sum's gradient, times the factor of the sum (1 / the
+    number of values for a mean). The result has the source's size.
+
+    Apple has no such class.
+
+    Args:
+        source_gradient: Gradient of the reduction's result.
+        source_image: The reduction's source; only its size is used.
+        label: Name for errors, plans and timelines; empty: a name is made.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+        UnsupportedError: A value is not supported yet.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        source_gradient: ImageNode | FilterNode,
+        source_image: ImageNode | FilterNode,
+        *,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            "ReductionColumnSumGradientNode",
+            [source_gradient, source_image],
+            {},
+            label=label,
+        )
+
+
+class ReductionFeatureChannelsMinNode(FilterNode):
+    """The smallest channel of each pixel.
+
+    result[n, y, x, 0] = the smallest source[n, y, x, c] over c. NaN is taken where there is one.
+
+    **Result size**: (N, H, W, 1).
+
+    Apple: MPSNNReductionFeatureChannelsMinNode.
+
+    Args:
+        source: Any image.
+        label: Name for errors, plans and timelines; empty: a name is made.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+        UnsupportedError: A value is not supported yet.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        source: ImageNode | FilterNode,
+        *,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            "ReductionFeatureChannelsMinNode",
+            [source],
+            {},
+            label=label,
+        )
+
+
+class ReductionFeatureChannelsMinGradientNode(FilterNode):
+    """Gradient of a channel minimum's source.
+
+    Each gradient goes to the value that was taken, of equal ones to the first. The result has the
+    source's size.
+
+    Apple has no such class.
+
+    Args:
+        source_gradient: Gradient of the reduction's result.
+        source_image: The reduction's source.
+        result_image: The reduction's result.
+        label: Name for errors, plans and timelines; empty: a name is made.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+        UnsupportedError: A value is not supported yet.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        source_gradient: ImageNode | FilterNode,
+        source_image: ImageNode | FilterNode,
+        result_image: ImageNode | FilterNode,
+        *,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            "ReductionFeatureChannelsMinGradientNode",
+            [source_gradient, source_image, result_image],
+            {},
+            label=label,
+        )
+
+
+class ReductionFeatureChannelsMaxNode(FilterNode):
+    """The largest channel of each pixel.
+
+    result[n, y, x, 0] = the largest source[n, y, x, c] over c. NaN is taken where there is one.
+
+    **Result size**: (N, H, W, 1).
+
+    Apple: MPSNNReductionFeatureChannelsMaxNode.
+
+    Args:
+        source: Any image.
+        label: Name for errors, plans and timelines; empty: a name is made.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+        UnsupportedError: A value is not supported yet.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        source: ImageNode | FilterNode,
+        *,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            "ReductionFeatureChannelsMaxNode",
+            [source],
+            {},
+            label=label,
+        )
+
+
+class ReductionFeatureChannelsMaxGradientNode(FilterNode):
+    """Gradient of a channel maximum's source.
+
+    Each gradient goes to the value that was taken, of equal ones to the first. The result has the
+    source's size.
+
+    Apple has no such class.
+
+    Args:
+        source_gradient: Gradient of the reduction's result.
+        source_image: The reduction's source.
+        result_image: The reduction's result.
+        label: Name for errors, plans and timelines; empty: a name is made.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+        UnsupportedError: A value is not supported yet.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        source_gradient: ImageNode | FilterNode,
+        source_image: ImageNode | FilterNode,
+        result_image: ImageNode | FilterNode,
+        *,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            "ReductionFeatureChannelsMaxGradientNode",
+            [source_gradient, source_image, result_image],
+            {},
+            label=label,
+        )
+
+
+class ReductionFeatureChannelsMeanNode(FilterNode):
+    """The mean of each pixel's channels.
+
+    result[n, y, x, 0] = the mean of source[n, y, x, c] over c, summed in double.
+
+    **Result size**: (N, H, W, 1).
+
+    Apple: MPSNNReductionFeatureChannelsMeanNode.
+
+    Args:
+        source: Any image.
+        label: Name for errors, plans and timelines; empty: a name is made.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+        UnsupportedError: A value is not supported yet.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        source: ImageNode | FilterNode,
+        *,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            "ReductionFeatureChannelsMeanNode",
+            [source],
+            {},
+            label=label,
+        )
+
+
+class ReductionFeatureChannelsMeanGradientNode(FilterNode):
+    """Gradient of a channel mean's source.
+
+    Every value that went into a sum gets the sum's gradient, times the factor of the sum (1 / the
+    number of values for a mean). The result has the source's size.
+
+    Apple has no such class.
+
+    Args:
+        source_gradient: Gradient of the reduction's result.
+        source_image: The reduction's source; only its size is used.
+        label: Name for errors, plans and timelines; empty: a name is made.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+        UnsupportedError: A value is not supported yet.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        source_gradient: ImageNode | FilterNode,
+        source_image: ImageNode | FilterNode,
+        *,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            "ReductionFeatureChannelsMeanGradientNode",
+            [source_gradient, source_image],
+            {},
+            label=label,
+        )
+
+
+class ReductionFeatureChannelsSumNode(FilterNode):
+    """The weighted sum of each pixel's channels.
+
+    result[n, y, x, 0] = weight * the sum of source[n, y, x, c] over c, summed in double.
+
+    **Result size**: (N, H, W, 1).
+
+    Apple: MPSNNReductionFeatureChannelsSumNode.
+
+    Args:
+        source: Any image.
+        weight: Factor of the sum.
+        label: Name for errors, plans and timelines; empty: a name is made.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+        UnsupportedError: A value is not supported yet.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        source: ImageNode | FilterNode,
+        weight: float = 1.0,
+        *,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            "ReductionFeatureChannelsSumNode",
+            [source],
+            _given(weight=weight),
+            label=label,
+        )
+
+    @property
+    def weight(self) -> float:
+        """Factor of the sum."""
+        return cast("float", self.attributes["weight"])
+
+
+class ReductionFeatureChannelsSumGradientNode(FilterNode):
+    """Gradient of a channel sum's source.
+
+    Every value that went into a sum gets the sum's gradient, times the factor of the sum (1 / the
+    number of values for a mean). The result has the source's size.
+
+    Apple has no such class.
+
+    Args:
+        source_gradient: Gradient of the reduction's result.
+        source_image: The reduction's source; only its size is used.
+        weight: Factor of the sum.
+        label: Name for errors, plans and timelines; empty: a name is made.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+        UnsupportedError: A value is not supported yet.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        source_gradient: ImageNode | FilterNode,
+        source_image: ImageNode | FilterNode,
+        weight: float = 1.0,
+        *,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            "ReductionFeatureChannelsSumGradientNode",
+            [source_gradient, source_image],
+            _given(weight=weight),
+            label=label,
+        )
+
+    @property
+    def weight(self) -> float:
+        """Factor of the sum."""
+        return cast("float", self.attributes["weight"])
+
+
+class ReductionFeatureChannelsArgumentMinNode(FilterNode):
+    """Which channel of each pixel is the smallest.
+
+    result[n, y, x, 0] = the c of the smallest source[n, y, x, c], as a float; of equal ones the
+    first. NaN counts as the smallest.
+
+    **Result size**: (N, H, W, 1).
+
+    It has no derivative: a training graph that reaches it fails, naming it.
+
+    Apple: MPSNNReductionFeatureChannelsArgumentMinNode.
+
+    Args:
+        source: Any image.
+        label: Name for errors, plans and timelines; empty: a name is made.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+        UnsupportedError: A value is not supported yet.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        source: ImageNode | FilterNode,
+        *,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            "ReductionFeatureChannelsArgumentMinNode",
+            [source],
+            {},
+            label=label,
+        )
+
+
+class ReductionFeatureChannelsArgumentMaxNode(FilterNode):
+    """Which channel of each pixel is the largest.
+
+    result[n, y, x, 0] = the c of the largest source[n, y, x, c], as a float; of equal ones the
+    first. NaN counts as the largest.
+
+    **Result size**: (N, H, W, 1).
+
+    It has no derivative: a training graph that reaches it fails, naming it.
+
+    Apple: MPSNNReductionFeatureChannelsArgumentMaxNode.
+
+    Args:
+        source: Any image.
+        label: Name for errors, plans and timelines; empty: a name is made.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+        UnsupportedError: A value is not supported yet.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        source: ImageNode | FilterNode,
+        *,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            "ReductionFeatureChannelsArgumentMaxNode",
+            [source],
+            {},
+            label=label,
+        )
+
+
+class ReductionSpatialMeanNode(FilterNode):
+    """The mean of each channel over all pixels.
+
+    result[n, 0, 0, c] = the mean of source[n, y, x, c] over y and x, summed in double: a global
+    average pooling.
+
+    **Result size**: (N, 1, 1, C).
+
+    Apple: MPSNNReductionSpatialMeanNode.
+
+    Args:
+        source: Any image.
+        label: Name for errors, plans and timelines; empty: a name is made.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+        UnsupportedError: A value is not supported yet.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        source: ImageNode | FilterNode,
+        *,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            "ReductionSpatialMeanNode",
+            [source],
+            {},
+            label=label,
+        )
+
+
+class ReductionSpatialMeanGradientNode(FilterNode):
+    """Gradient of a spatial mean's source.
+
+    Every value that went into a sum gets the sum's gradient, times the factor of the sum (1 / the
+    number of values for a mean). The result has the source's size.
+
+    Apple: MPSNNReductionSpatialMeanGradientNode.
+
+    Args:
+        source_gradient: Gradient of the reduction's result.
+        source_image: The reduction's source; only its size is used.
+        label: Name for errors, plans and timelines; empty: a name is made.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+        UnsupportedError: A value is not supported yet.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        source_gradient: ImageNode | FilterNode,
+        source_image: ImageNode | FilterNode,
+        *,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            "ReductionSpatialMeanGradientNode",
+            [source_gradient, source_image],
+            {},
+            label=label,
+        )
+
+
 class ConcatenationNode(FilterNode):
     """Joins images along their feature channels.
 
@@ -1272,7 +3791,8 @@ class BatchNormalizationNode(FilterNode):
     the end of the run, on the device, with or without an optimizer: mean = momentum * mean + (1 -
     momentum) * mean of the batch, the variance alike.
 
-    epsilon is the data source's; Apple's default is FLT_MIN. A following ReLU or ReLUN is fused.
+    epsilon is the data source's; Apple's default is FLT_MIN. A following neuron is fused (any but
+    PReLU).
 
     Apple: MPSCNNBatchNormalizationNode.
 
@@ -1367,7 +3887,7 @@ class InstanceNormalizationNode(FilterNode):
     result = gamma[c] * (source - mean[n, c]) / sqrt(variance[n, c] + epsilon) + beta[c], of the
     source's size; mean and variance are those of the channel's H * W values (divided by the
     count), in inference and training alike. epsilon is the data source's; Apple's default is
-    FLT_MIN. A following ReLU or ReLUN is fused.
+    FLT_MIN. A following neuron is fused (any but PReLU).
 
     Apple: MPSCNNInstanceNormalizationNode.
 
@@ -1446,7 +3966,7 @@ class GroupNormalizationNode(FilterNode):
     source's size, where channel c belongs to group k = c / (channels / number_of_groups); mean
     and variance are those of the group's H * W * channels / number_of_groups values (divided by
     the count). One group is layer normalisation over the whole image. epsilon is the data
-    source's; Apple's default is FLT_MIN. A following ReLU or ReLUN is fused.
+    source's; Apple's default is FLT_MIN. A following neuron is fused (any but PReLU).
 
     Apple: MPSCNNGroupNormalizationNode.
 
@@ -2906,9 +5426,27 @@ for _class in (
     NeuronReLUNode,
     NeuronReLUNNode,
     NeuronPReLUNode,
+    NeuronLinearNode,
+    NeuronSigmoidNode,
+    NeuronHardSigmoidNode,
+    NeuronTanHNode,
+    NeuronAbsoluteNode,
+    NeuronSoftPlusNode,
+    NeuronSoftSignNode,
+    NeuronELUNode,
+    NeuronPowerNode,
+    NeuronExponentialNode,
+    NeuronLogarithmNode,
+    NeuronGeLUNode,
     NeuronGradientNode,
     PoolingMaxNode,
     PoolingMaxGradientNode,
+    PoolingAverageNode,
+    PoolingAverageGradientNode,
+    PoolingL2NormNode,
+    PoolingL2NormGradientNode,
+    DilatedPoolingMaxNode,
+    DilatedPoolingMaxGradientNode,
     UpsamplingNearestNode,
     UpsamplingNearestGradientNode,
     UpsamplingBilinearNode,
@@ -2917,6 +5455,39 @@ for _class in (
     AdditionGradientNode,
     SubtractionNode,
     SubtractionGradientNode,
+    MultiplicationNode,
+    MultiplicationGradientNode,
+    DivisionNode,
+    DivisionGradientNode,
+    ComparisonNode,
+    ReductionRowMinNode,
+    ReductionRowMinGradientNode,
+    ReductionRowMaxNode,
+    ReductionRowMaxGradientNode,
+    ReductionRowMeanNode,
+    ReductionRowMeanGradientNode,
+    ReductionRowSumNode,
+    ReductionRowSumGradientNode,
+    ReductionColumnMinNode,
+    ReductionColumnMinGradientNode,
+    ReductionColumnMaxNode,
+    ReductionColumnMaxGradientNode,
+    ReductionColumnMeanNode,
+    ReductionColumnMeanGradientNode,
+    ReductionColumnSumNode,
+    ReductionColumnSumGradientNode,
+    ReductionFeatureChannelsMinNode,
+    ReductionFeatureChannelsMinGradientNode,
+    ReductionFeatureChannelsMaxNode,
+    ReductionFeatureChannelsMaxGradientNode,
+    ReductionFeatureChannelsMeanNode,
+    ReductionFeatureChannelsMeanGradientNode,
+    ReductionFeatureChannelsSumNode,
+    ReductionFeatureChannelsSumGradientNode,
+    ReductionFeatureChannelsArgumentMinNode,
+    ReductionFeatureChannelsArgumentMaxNode,
+    ReductionSpatialMeanNode,
+    ReductionSpatialMeanGradientNode,
     ConcatenationNode,
     ConcatenationGradientNode,
     BatchNormalizationNode,

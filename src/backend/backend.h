@@ -4,6 +4,7 @@
 // and one CMake option.
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <exception>
@@ -61,15 +62,16 @@ struct Launch {
   std::function<void()> host;
   std::string_view label;  // for errors and traces
   KernelArgs args;
-  /// Device memory holding a 32-bit integer, read when the step's turn comes; 0 skips the step.
-  /// Null: run.
-  const std::int32_t* predicate = nullptr;
+  /// 32-bit integers in device memory, read when the step's turn comes: one that is 0 skips the
+  /// step. They stay valid until the submission is completed.
+  std::span<const std::int32_t* const> predicates;
 };
 
+using Clock = std::chrono::steady_clock;
+
 /// A piece of work handed over as a whole, run in order. The queue calls `scheduled` before the
-/// first step, `started`/`finished` around steps where tracing is on, and `completed` once at the
-/// end, with the first failure, if any (later steps were then not run). It holds the object until
-/// then.
+/// first step, `ran` after each step where tracing is on, and `completed` once at the end, with the
+/// first failure, if any (later steps were then not run). It holds the object until then.
 class Submission {
  public:
   virtual ~Submission() = default;
@@ -81,6 +83,11 @@ class Submission {
   /// Asked before the first step: an error means that an earlier piece of the same buffer failed,
   /// and nothing of this one is run.
   virtual std::exception_ptr refused() const noexcept = 0;
+  /// Asked once, before the first step.
+  virtual bool is_traced() const noexcept { return false; }
+  /// When step i ran on the device; `skipped`: its predicate was 0.
+  virtual void ran(std::size_t /*i*/, Clock::time_point /*start*/, Clock::time_point /*end*/,
+                   bool /*skipped*/) noexcept {}
 };
 
 /// Runs submissions in order.

@@ -9,19 +9,28 @@
 //     edge_mode         int, ImageEdgeMode: ZERO or CLAMP (a position outside reads the nearest
 //     pixel)
 //   convolution only: the fused neuron
-//     neuron_type       int, NeuronType: NONE, RELU or RELUN
+//     neuron_type       int, NeuronType: any but PRELU
 //     neuron_a neuron_b neuron_c  float
 //   neuron, neuron_gradient
-//     neuron_type       int, NeuronType: RELU, RELUN or PRELU
+//     neuron_type       int, NeuronType: any but NONE
 //     neuron_a neuron_b neuron_c  float
 //     neuron_parameters floats, one a feature channel for PRELU, empty otherwise
 //     from_result       bool, neuron_gradient only: operand 1 is the neuron's result, not its
 //     source
 //   pooling_max, pooling_max_gradient
-//     kernel_height kernel_width stride_y stride_x pad_top pad_left edge_mode, as above;
+//     kernel_height kernel_width stride_y stride_x dilation_y dilation_x pad_top pad_left
+//     edge_mode, as above;
 //     edge_mode CLAMP: the window shrinks to the image; ZERO: zeros take part. A window that lies
 //     wholly outside gives 0 and takes no gradient. The first of equal maxima, in row order, gets
 //     the gradient; a zero from outside of the image that is the maximum swallows it.
+//   pooling_average, pooling_average_gradient
+//     kernel_height kernel_width stride_y stride_x dilation_y dilation_x (both 1) pad_top pad_left
+//     edge_mode         ZERO: divided by the window's area; CLAMP: by the positions that lie in the
+//                       image or in the border of zeros around it
+//     zero_pad_y zero_pad_x  int, >= 0: that border's rows and columns on each side
+//   pooling_l2_norm, pooling_l2_norm_gradient
+//     the window as pooling_average's; outside of the image are zeros. The gradient of a norm that
+//     is 0 is 0.
 //   upsampling_nearest, upsampling_bilinear and their gradients
 //     scale_y scale_x   int, >= 1
 //     align_corners     bool, bilinear only
@@ -30,6 +39,19 @@
 //     Operands are images, or arrays of any rank with equal dims (gradients of one parameter).
 //   addition_gradient
 //     scale             float: the result is scale * gradient, summed over broadcast dimensions
+//   multiplication, division: as addition
+//   multiplication_gradient, division_gradient
+//     scale             float: primary_scale * secondary_scale, or primary_scale / secondary_scale
+//     is_secondary      bool, division_gradient only: the gradient is the secondary source's
+//   comparison
+//     comparison_type   int, ComparisonType
+//     threshold         float: EQUAL and NOT_EQUAL take values as equal up to this difference
+//   broadcast
+//     scale             float
+//   extremum, extremum_gradient
+//     axis              int: 1 along the rows' direction (y), 2 along the columns' (x), 3 channels
+//     takes_maximum     bool: the largest value, else the smallest; NaN is both
+//     takes_index       bool, extremum only: the index of the first such value along the axis
 //   slice
 //     channel_offset    int: first channel read; the result's channels say how many
 //   normalization, normalization_sums, normalization_gradient

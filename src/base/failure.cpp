@@ -9,16 +9,29 @@
 namespace mpsnn {
 namespace {
 
+/// Called while the failure itself is being handled, which the new error holds as its cause.
 template <class E>
 std::exception_ptr make(std::string_view label, std::string_view what) {
-  return std::make_exception_ptr(E("\"" + std::string(label) + "\": " + std::string(what)));
+  try {
+    std::throw_with_nested(E("\"" + std::string(label) + "\": " + std::string(what)));
+  } catch (...) {
+    return std::current_exception();
+  }
+}
+
+/// Whether a text holds a label as errors quote it. Labels that hold quotes of their own, as
+/// `command buffer "step": completed handler`, stand in texts as they are.
+bool names(std::string_view text, std::string_view label) {
+  const bool is_quoted = label.find('"') != std::string_view::npos;
+  const std::string quoted = is_quoted ? std::string(label) : "\"" + std::string(label) + "\"";
+  return text.starts_with(label) || text.find(quoted) != std::string_view::npos;
 }
 
 std::exception_ptr translate(const std::exception_ptr& failure, std::string_view label) {
   try {
     std::rethrow_exception(failure);
   } catch (const Error& error) {
-    if (std::string_view(error.what()).find(label) != std::string_view::npos) return failure;
+    if (names(error.what(), label)) return failure;
     if (dynamic_cast<const DeviceLostError*>(&error))
       return make<DeviceLostError>(label, error.what());
     if (dynamic_cast<const OutOfMemoryError*>(&error))

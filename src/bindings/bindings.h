@@ -23,10 +23,12 @@ void bind_normalization_data_sources(py::module_& m);
 void bind_nodes(py::module_& m);
 void bind_node_table(py::module_& m);
 void bind_device(py::module_& m);
+void bind_buffers_and_events(py::module_& m);
 void bind_images(py::module_& m);
 void bind_command_buffers(py::module_& m);
 void bind_graph(py::module_& m);
 void bind_archive(py::module_& m);
+void bind_traces(py::module_& m);
 
 /// A Python object that any thread may hold and drop.
 class SharedObject {

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
-// Devices, queues and command buffers. Whatever may wait, and every destructor that may wait, runs
+// Devices and queues. Whatever may wait, and every destructor that may wait, runs
 // without the GIL: handlers written in Python need it on the queue's thread.
 #include "mpsnn/device.h"
+#include "mpsnn/null_device.h"
 
 #include <memory>
 #include <mutex>
@@ -50,7 +51,7 @@ void synchronize_at_exit(LiveDevices& live) {
     {
       py::gil_scoped_release release;
       try {
-        device.synchronize();
+        device.shut_down();
       } catch (...) {
         failure = std::current_exception();
       }
@@ -102,16 +103,24 @@ void write_parameter(const Device& device, DataSource& source, const std::string
   device.write_parameter(source, parameter, span);
 }
 
-void bind_memory_statistics(py::module_& m) {
-  py::class_<MemoryStatistics>(m, "MemoryStatistics", "Bytes held on a device.")
-      .def_readonly("current", &MemoryStatistics::current,
-                    "In use: buffers, images, parameters, heaps.")
-      .def_readonly("peak", &MemoryStatistics::peak, "Highest `current` so far.")
-      .def_readonly("heap", &MemoryStatistics::heap, "Part of `current`: the queues' temporaries.")
-      .def_readonly("cached", &MemoryStatistics::cached,
-                    "Freed and kept for reuse, beside `current`.")
-      .def("__repr__", [](const MemoryStatistics& s) {
-        return py::str("MemoryStatistics(current={}, peak={}, heap={}, cached={})")
+void bind_memory_stats(py::module_& m) {
+  py::class_<QueueMemory>(m, "QueueMemory", "Bytes of a queue's temporaries.")
+      .def_readonly("label", &QueueMemory::label, "The queue's label.")
+      .def_readonly("heap", &QueueMemory::heap, "Held by its arenas.")
+      .def_readonly("arenas", &QueueMemory::arenas,
+                    "1, and one more for each command buffer that recorded meanwhile.")
+      .def("__repr__", [](const QueueMemory& q) {
+        return py::str("QueueMemory(label={!r}, heap={}, arenas={})")
+            .format(q.label, q.heap, q.arenas);
+      });
+  py::class_<MemoryStats>(m, "MemoryStats", "Bytes held on a device.")
+      .def_readonly("current", &MemoryStats::current, "In use: buffers, images, parameters, heaps.")
+      .def_readonly("peak", &MemoryStats::peak, "Highest `current` so far.")
+      .def_readonly("heap", &MemoryStats::heap, "Part of `current`: the queues' temporaries.")
+      .def_readonly("cached", &MemoryStats::cached, "Freed and kept for reuse, beside `current`.")
+      .def_readonly("queues", &MemoryStats::queues, "The queues that are alive.")
+      .def("__repr__", [](const MemoryStats& s) {
+        return py::str("MemoryStats(current={}, peak={}, heap={}, cached={})")
             .format(s.current, s.peak, s.heap, s.cached);
       });
 }
@@ -201,11 +210,16 @@ Args:
 
 Returns:
     The queue.)")
-      .def("memory_statistics", &Device::memory_statistics, R"(Bytes held on the device now.
+      .def("memory_stats", &Device::memory_stats, R"(Bytes held on the device now.
 
 Returns:
-    Current, peak, heap and cached bytes.)")
-      .def("trim", &Device::trim, ReleaseGil(), "Gives cached memory back to the system.")
+    Current, peak, heap and cached bytes; the heap of each queue.)")
+      .def("trim", &Device::trim, ReleaseGil(),
+           "Gives cached memory, and the heaps of queues that are idle, back to the system.")
+      .def("shut_down", &Device::shut_down, ReleaseGil(),
+           R"(`synchronize` for the end of a program, where it is called unasked.
+
+Queues that wait for an event which no work in flight would signal fail instead of waiting on.)")
       .def("synchronize", &Device::synchronize, ReleaseGil(),
            "Waits for all that was committed to any queue of the device.")
       .def(
@@ -241,128 +255,54 @@ Raises:
     Error: The first failure that no one was told yet.)");
 }
 
-using BufferClass = py::class_<CommandBuffer>;
-using Handler = std::function<void(CommandBuffer&)>;
+void bind_null_device(py::module_& m, const std::shared_ptr<LiveDevices>& live) {
+  py::class_<NullCommand>(m, "NullCommand", "A kernel that a null device ran.")
+      .def_readonly("operation", &NullCommand::operation, R"("convolution", ….)")
+      .def_readonly("label", &NullCommand::label, "The node's.")
+      .def("__repr__", [](const NullCommand& c) {
+        return py::str("<NullCommand {} {!r}>").format(c.operation, c.label);
+      });
+  py::class_<NullDevice>(m, "NullDevice",
+                         R"(A device that computes nothing and records what it would have run.
 
-struct HandlerHint {
-  static constexpr auto name =
-      py::detail::const_name("collections.abc.Callable[[CommandBuffer], object]");
-};
-struct ErrorHint {
-  static constexpr auto name = py::detail::const_name("BaseException");
-};
-struct FunctionHint {
-  static constexpr auto name = py::detail::const_name("collections.abc.Callable[[], object]");
-};
-
-/// A handler gets the command buffer as a new handle, which it may keep.
-Handler handler(const Hinted<HandlerHint>& function) {
-  auto call = callback<CommandBuffer>(function);
-  return [call](CommandBuffer& commands) { call(commands); };
-}
-
-void bind_recording(BufferClass& commands) {
-  commands
-      .def("commit", &CommandBuffer::commit, ReleaseGil(),
-           R"(Hands everything recorded to the queue and ends recording.
-
-Raises:
-    StateError: It was committed before.)")
-      .def("commit_and_continue", &CommandBuffer::commit_and_continue, ReleaseGil(),
-           R"(Hands over what is recorded so far; recording goes on in the same object.
-
-Raises:
-    StateError: It was committed before.)")
-      .def(
-          "add_scheduled_handler",
-          [](CommandBuffer& buffer, const Hinted<HandlerHint>& function) {
-            buffer.add_scheduled_handler(handler(function));
-          },
-          py::arg("handler"), R"(Calls a function when the piece now being recorded was scheduled.
+For tests of programs: plans, order, predicates, errors. Its memory is real and starts as zeros.
+`Device("null")` is one that the whole process shares.
 
 Args:
-    handler: Called once with the command buffer, from the queue's thread; an exception becomes the
-        buffer's error.)")
-      .def(
-          "add_completed_handler",
-          [](CommandBuffer& buffer, const Hinted<HandlerHint>& function) {
-            buffer.add_completed_handler(handler(function));
-          },
-          py::arg("handler"), R"(Calls a function when the piece now being recorded was completed.
+    memory_bytes: Allocations beyond this raise OutOfMemoryError.)",
+                         py::release_gil_before_calling_cpp_dtor())
+      .def(py::init([live](std::size_t memory_bytes) {
+             NullDevice made(memory_bytes);
+             live->add(made.device());
+             return made;
+           }),
+           py::arg("memory_bytes") = std::size_t{1} << 38)
+      .def_property_readonly("device", &NullDevice::device, "The device itself.")
+      .def_property_readonly("commands", &NullDevice::commands,
+                             "The last 4096 kernels that ran, in order. Skipped ones did not run.")
+      .def_property_readonly("allocated", &NullDevice::allocated, "Bytes allocated now.")
+      .def("clear_commands", &NullDevice::clear_commands, "Forgets the commands.")
+      .def("fail_command", &NullDevice::fail_command, py::arg("n"),
+           py::arg("message") = "failed on request",
+           R"(Lets a kernel fail instead of running, once, with a DeviceError.
 
 Args:
-    handler: Called once with the command buffer, from the queue's thread; an exception becomes the
-        buffer's error.)")
-      .def(
-          "encode_host_function",
-          [](CommandBuffer& buffer, const std::string& label,
-             const Hinted<FunctionHint>& function) {
-            buffer.encode_host_function(label, callback<>(function));
-          },
-          py::arg("label"), py::arg("function"),
-          R"(Records a function of the host that runs in its turn.
-
-Args:
-    label: Name for errors and timelines.
-    function: Called without arguments, from the queue's thread; an exception becomes the buffer's
-        error.)");
-}
-
-void bind_waiting(BufferClass& commands) {
-  commands
-      .def("wait_until_completed", &CommandBuffer::wait_until_completed, ReleaseGil(),
-           R"(Waits for all that this buffer committed, earlier pieces included.
-
-Raises:
-    StateError: Nothing was committed.
-    Error: The first failure; a kernel's is a `DeviceError` with its label.)")
-      .def("wait_until_scheduled", &CommandBuffer::wait_until_scheduled, ReleaseGil(),
-           R"(Waits until all that this buffer committed was scheduled.
-
-Raises:
-    StateError: Nothing was committed.)")
-      .def_property_readonly("status", &CommandBuffer::status, "Where the command buffer stands.")
-      .def_property_readonly(
-          "error",
-          [](const CommandBuffer& buffer) -> std::optional<Hinted<ErrorHint>> {
-            if (const std::exception_ptr error = buffer.error()) {
-              return Hinted<ErrorHint>(exception_object(error));
-            }
-            return std::nullopt;
-          },
-          "The first failure as an exception; None where there is none, or not yet.");
+    n: Which, from now; 0 is the next.
+    message: The error's text.)");
 }
 
 }  // namespace
 
 void bind_device(py::module_& m) {
   const auto live = std::make_shared<LiveDevices>();
-  bind_memory_statistics(m);
+  bind_memory_stats(m);
   // Declared first: a device's signatures name it.
   QueueClass queue = declare_queue(m);
   bind_devices(m, live);
   bind_queue(queue);
+  bind_null_device(m, live);
   py::module_::import("atexit").attr("register")(
       py::cpp_function([live] { synchronize_at_exit(*live); }, py::name("synchronize_at_exit")));
-}
-
-void bind_command_buffers(py::module_& m) {
-  BufferClass commands(m, "CommandBuffer",
-                       R"(Records work; nothing runs before `commit`. Apple: MPSCommandBuffer.
-
-One thread records on it at a time.
-
-Args:
-    queue: Where it is committed.
-    label: Name for errors and timelines.)",
-                       py::release_gil_before_calling_cpp_dtor());
-  commands
-      .def(py::init<const CommandQueue&, std::string>(), py::arg("queue"), py::arg("label") = "")
-      .def_property_readonly("queue", &CommandBuffer::queue, "Where it is committed.")
-      .def_property("label", &CommandBuffer::label, &CommandBuffer::set_label,
-                    "Name for errors and timelines.");
-  bind_recording(commands);
-  bind_waiting(commands);
 }
 
 }  // namespace mpsnn::bindings

@@ -59,6 +59,10 @@ const std::array kErrors = {
     ErrorRow{"FileError", 0, &PyExc_OSError, "A file could not be opened, read or written.",
              is<FileError>},
     ErrorRow{
+        "BatchError", 0, &PyExc_RuntimeError,
+        "A batch of a `Pipeline` failed: `batch` says which (from 0), `__cause__` is the failure.",
+        is<BatchError>},
+    ErrorRow{
         "InternalError", 0, &PyExc_RuntimeError,
         "A rule that mpsnn itself must keep was broken: a defect in the library, please report it.",
         is<InternalError>},
@@ -83,10 +87,17 @@ py::object make_class(const ErrorRow& row) {
   return py::reinterpret_steal<py::object>(made);
 }
 
+/// Raises the Python exception; what is nested in the C++ one becomes its `__cause__`.
 void raise(const Error& error) {
   for (std::size_t i = kErrors.size(); i-- > 0;) {
     if (!kErrors[i].matches(error)) continue;
-    PyErr_SetString(classes()[i].ptr(), error.what());
+    const py::object made = classes()[i](py::str(error.what()));
+    const auto* nested = dynamic_cast<const std::nested_exception*>(&error);
+    if (nested != nullptr && nested->nested_ptr())
+      PyException_SetCause(made.ptr(), exception_object(nested->nested_ptr()).release().ptr());
+    if (const auto* batch = dynamic_cast<const BatchError*>(&error))
+      py::setattr(made, "batch", py::int_(batch->batch()));
+    PyErr_SetObject(classes()[i].ptr(), made.ptr());
     return;
   }
 }
@@ -106,6 +117,8 @@ void translate(std::exception_ptr pointer) {
 void bind_errors(py::module_& m) {
   for (std::size_t i = 0; i < kErrors.size(); ++i) {
     classes()[i] = make_class(kErrors[i]);
+    if (kErrors[i].matches(BatchError("", 0)) && kErrors[i].base != kNoBase)
+      classes()[i].attr("batch") = 0;  // so that it is known to stubs; each error has its own
     m.attr(kErrors[i].name) = classes()[i];
   }
   py::register_local_exception_translator([](std::exception_ptr pointer) {

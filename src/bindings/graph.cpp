@@ -240,6 +240,12 @@ Returns:
 
 Raises:
     InvalidArgumentError: As for `encode`.)")
+      .def_property("plan_limit", &Graph::plan_limit, &Graph::set_plan_limit,
+                    R"(Plans are kept for the last sizes of sources, this many; 16 at first.
+
+The one used longest ago makes room.)")
+      .def_property_readonly("plan_count", &Graph::plan_count, "Plans kept now.")
+      .def("trim", &Graph::trim, "Drops the plans; those in flight are kept until they have run.")
       .def(
           "cost",
           [](const Graph& self, const Sizes& sources) {

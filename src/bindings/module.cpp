@@ -19,7 +19,9 @@ PYBIND11_MODULE(_core, m, pybind11::mod_gil_used()) {
   bind_node_table(m);
   bind_device(m);
   bind_images(m);
+  bind_buffers_and_events(m);
   bind_command_buffers(m);
   bind_graph(m);
   bind_archive(m);
+  bind_traces(m);
 }

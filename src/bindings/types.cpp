@@ -7,8 +7,8 @@
 
 #include "bindings/bindings.h"
 #include "bindings/casters.h"
+#include "mpsnn/command_buffer.h"
 #include "mpsnn/data_source.h"
-#include "mpsnn/device.h"
 #include "mpsnn/loss.h"
 #include "mpsnn/types.h"
 
@@ -51,6 +51,15 @@ void bind_enums(py::module_& m) {
       .value("MIRROR", ImageEdgeMode::MIRROR)
       .value("MIRROR_WITH_EDGE", ImageEdgeMode::MIRROR_WITH_EDGE)
       .value("CONSTANT", ImageEdgeMode::CONSTANT)
+      .finalize();
+  py::native_enum<ComparisonType>(m, "ComparisonType", "enum.IntEnum",
+                                  "How two values are compared. Apple: MPSNNComparisonType.")
+      .value("EQUAL", ComparisonType::EQUAL)
+      .value("NOT_EQUAL", ComparisonType::NOT_EQUAL)
+      .value("LESS", ComparisonType::LESS)
+      .value("LESS_OR_EQUAL", ComparisonType::LESS_OR_EQUAL)
+      .value("GREATER", ComparisonType::GREATER)
+      .value("GREATER_OR_EQUAL", ComparisonType::GREATER_OR_EQUAL)
       .finalize();
   py::native_enum<LossType>(m, "LossType", "enum.IntEnum", "Loss kinds. Apple: MPSCNNLossType.")
       .value("MEAN_ABSOLUTE_ERROR", LossType::MEAN_ABSOLUTE_ERROR)

@@ -43,10 +43,15 @@ std::uint64_t flops_of(const Plan& plan, const Operation& operation) {
     case OpId::neuron_gradient:
       return 2 * written;
     case OpId::pooling_max:
+    case OpId::pooling_average:
+    case OpId::pooling_l2_norm:
       return written * static_cast<std::uint64_t>(get_int(operation.attributes, "kernel_height") *
                                                   get_int(operation.attributes, "kernel_width"));
     case OpId::pooling_max_gradient:
       return read;
+    case OpId::pooling_average_gradient:
+    case OpId::pooling_l2_norm_gradient:
+      return 4 * written;
     case OpId::upsampling_nearest:
       return 0;
     case OpId::upsampling_nearest_gradient:
@@ -58,6 +63,8 @@ std::uint64_t flops_of(const Plan& plan, const Operation& operation) {
     case OpId::addition:
       return 3 * written;
     case OpId::addition_gradient:
+    case OpId::multiplication_gradient:
+    case OpId::division_gradient:
       return 2 * read;
     case OpId::normalization_statistics:
       return 3 * read;
@@ -93,6 +100,16 @@ std::uint64_t flops_of(const Plan& plan, const Operation& operation) {
       return 12 * written;  // an exponential is about 8
     case OpId::softmax_gradient:
       return 4 * written;
+    case OpId::multiplication:
+    case OpId::division:
+      return 3 * written;
+    case OpId::comparison:
+    case OpId::broadcast:
+      return written;
+    case OpId::extremum:
+      return read;
+    case OpId::extremum_gradient:
+      return 2 * written;
     case OpId::loss:
       return 4 * read;
     case OpId::yolo_loss:

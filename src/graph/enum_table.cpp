@@ -33,6 +33,16 @@ EnumClass image_edge_mode() {
            MPSNN_ENUMERATOR(T, MIRROR_WITH_EDGE), MPSNN_ENUMERATOR(T, CONSTANT)}};
 }
 
+EnumClass comparison_type() {
+  using T = ComparisonType;
+  return {"ComparisonType",
+          "MPSNNComparisonType",
+          "How two values are compared",
+          {MPSNN_ENUMERATOR(T, EQUAL), MPSNN_ENUMERATOR(T, NOT_EQUAL), MPSNN_ENUMERATOR(T, LESS),
+           MPSNN_ENUMERATOR(T, LESS_OR_EQUAL), MPSNN_ENUMERATOR(T, GREATER),
+           MPSNN_ENUMERATOR(T, GREATER_OR_EQUAL)}};
+}
+
 EnumClass loss_type() {
   using T = LossType;
   return {"LossType",
@@ -100,8 +110,9 @@ EnumClass padding_method() {
 
 std::span<const EnumClass> enum_classes() {
   static const std::vector<EnumClass> table = {
-      neuron_type(),    image_edge_mode(),           loss_type(),           reduction_type(),
-      training_style(), batch_normalization_flags(), regularization_type(), padding_method()};
+      neuron_type(),    image_edge_mode(), comparison_type(),           loss_type(),
+      reduction_type(), training_style(),  batch_normalization_flags(), regularization_type(),
+      padding_method()};
   return table;
 }
 

@@ -19,11 +19,15 @@ inline std::vector<std::size_t> in_place_operands(OpId op) {
     case OpId::neuron:
     case OpId::neuron_gradient:
       return {0};
+    case OpId::multiplication_gradient:
     case OpId::normalization:
     case OpId::softmax:
     case OpId::dropout:
       return {0};
     case OpId::addition:
+    case OpId::multiplication:
+    case OpId::division:
+    case OpId::comparison:
     case OpId::normalization_gradient:
     case OpId::softmax_gradient:
       return {0, 1};

@@ -70,10 +70,11 @@ constexpr std::int64_t kAlignmentMask = 3, kRemainderMask = 3 << 2, kSizeMask = 
 void check_padding(const FilterRecord& node, const PaddingPolicy& policy) {
   if (!node.node_class->has_padding)
     fail(node, "padding_policy", "none for this class", policy.method);
-  const std::int64_t rest = policy.method & ~(kAlignmentMask | kRemainderMask | kSizeMask);
+  std::int64_t rest = policy.method & ~(kAlignmentMask | kRemainderMask | kSizeMask);
   if (rest == PaddingMethod::EXCLUDE_EDGES) {
-    fail<UnsupportedError>(node, "padding_policy", "no EXCLUDE_EDGES (it is for average pooling)",
-                           policy.method);
+    if (!node.node_class->name.starts_with("PoolingAverage"))
+      fail(node, "padding_policy", "no EXCLUDE_EDGES (it is for average pooling)", policy.method);
+    rest = 0;
   }
   if (rest != 0 || (policy.method & kAlignmentMask) == kAlignmentMask ||
       (policy.method & kSizeMask) == kSizeMask) {

@@ -20,6 +20,7 @@ std::vector<NodeClass> assemble() {
   append(table, pooling_nodes());
   append(table, upsampling_nodes());
   append(table, arithmetic_nodes());
+  append(table, reduction_nodes());
   append(table, concatenation_nodes());
   append(table, normalization_nodes());
   append(table, image_normalization_nodes());

@@ -81,7 +81,7 @@ struct GradientQuery {
 /// A row: one node class.
 struct NodeClass {
   std::string_view name;    // "ConvolutionNode"
-  std::string_view apple;   // "MPSCNNConvolutionNode"
+  std::string_view apple;   // "MPSCNNConvolutionNode"; "" where Apple has no such class
   std::string_view family;  // "convolution": groups the reference pages
   std::string_view brief;   // one line, no full stop at the end
   /// The rest of the documentation, Markdown: formula, result size, defaults, errors, deviations
@@ -140,6 +140,7 @@ std::vector<NodeClass> neuron_nodes();
 std::vector<NodeClass> pooling_nodes();
 std::vector<NodeClass> upsampling_nodes();
 std::vector<NodeClass> arithmetic_nodes();
+std::vector<NodeClass> reduction_nodes();
 std::vector<NodeClass> concatenation_nodes();
 std::vector<NodeClass> fully_connected_nodes();
 std::vector<NodeClass> normalization_nodes();

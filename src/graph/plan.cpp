@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: MIT
 #include "graph/plan.h"
 
+#include <algorithm>
 #include <iomanip>
 #include <sstream>
 
 #include "base/attributes.h"
 #include "base/check.h"
+#include "graph/node_table.h"
 
 namespace mpsnn::graph {
 namespace {
@@ -51,14 +53,13 @@ void print_operation(std::ostream& out, const Plan& plan, std::size_t index) {
 std::string describe(const Operation& operation) {
   std::string text(name_of(operation.op));
   if (operation.op != OpId::convolution) return text;
-  switch (static_cast<NeuronType>(get_int(operation.attributes, "neuron_type"))) {
-    case NeuronType::RELU:
-      return text + " + relu";
-    case NeuronType::RELUN:
-      return text + " + relun";
-    default:
-      return text;
-  }
+  const std::int64_t type = get_int(operation.attributes, "neuron_type");
+  if (type == static_cast<std::int64_t>(NeuronType::NONE)) return text;
+  std::string neuron = enumerator_name("NeuronType", type);
+  std::transform(neuron.begin(), neuron.end(), neuron.begin(), [](char c) {
+    return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+  });
+  return text + " + " + neuron;
 }
 
 std::uint64_t Plan::flops() const noexcept {

@@ -35,7 +35,7 @@ struct Allocator::Pool {
 
   std::shared_ptr<backend::Device> device;
   mutable std::mutex mutex;
-  MemoryStatistics counts;
+  MemoryStats counts;
   std::list<Block> kept;  // the oldest first
   std::multimap<std::size_t, std::list<Block>::iterator> kept_by_size;
 
@@ -120,7 +120,7 @@ MemoryHandle Allocator::allocate(std::size_t wanted, MemoryUse use) {
           }};
 }
 
-MemoryStatistics Allocator::statistics() const {
+MemoryStats Allocator::statistics() const {
   const std::lock_guard lock(pool_->mutex);
   return pool_->counts;
 }

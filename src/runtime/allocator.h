@@ -28,7 +28,7 @@ class Allocator {
   /// At least `bytes`; contents undefined. Gives the cache back and tries again before it throws
   /// OutOfMemoryError.
   MemoryHandle allocate(std::size_t bytes, MemoryUse use = MemoryUse::GENERAL);
-  MemoryStatistics statistics() const;
+  MemoryStats statistics() const;
   void trim();
 
  private:

@@ -13,10 +13,11 @@
 
 namespace mpsnn::runtime {
 
+class PredicateSlots;
+
 /// A device in use. Device("cpu") hands out one per kind and process; tests make their own.
 struct DeviceState {
-  explicit DeviceState(std::shared_ptr<backend::Device> with)
-      : backend(std::move(with)), allocator(backend), chooser(*backend) {}
+  explicit DeviceState(std::shared_ptr<backend::Device> with);
 
   const std::string& kind() const noexcept { return backend->info().kind; }
 
@@ -25,6 +26,7 @@ struct DeviceState {
   const TableChooser chooser;
   /// Guards every Usage of the device's images and parameters. Taken after a queue's submit_mutex.
   std::mutex usage_mutex;
+  const std::shared_ptr<PredicateSlots> predicate_slots;
 
   void add_queue(const std::shared_ptr<QueueState>& queue);
   std::vector<std::shared_ptr<QueueState>> queues();

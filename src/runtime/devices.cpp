@@ -8,8 +8,10 @@
 #include <string_view>
 
 #include "mpsnn/error.h"
+#include "runtime/buffer_state.h"
 #include "runtime/device_state.h"
 #include "runtime/queue_state.h"
+#include "runtime/trace_recorder.h"
 
 // The factories of the built-in backends; each is defined in its own folder. Null: this machine has
 // no such device.
@@ -96,6 +98,12 @@ std::shared_ptr<runtime::DeviceState> find_device(const std::string& kind) {
 
 namespace runtime {
 
+DeviceState::DeviceState(std::shared_ptr<backend::Device> with)
+    : backend(std::move(with)),
+      allocator(backend),
+      chooser(*backend),
+      predicate_slots(std::make_shared<PredicateSlots>()) {}
+
 void DeviceState::add_queue(const std::shared_ptr<QueueState>& queue) {
   const std::lock_guard lock(queues_mutex_);
   std::erase_if(queues_, [](const auto& one) { return one.expired(); });
@@ -128,14 +136,27 @@ std::string Device::name() const { return state_->backend->info().name; }
 CommandQueue Device::command_queue(const std::string& label) const {
   return CommandQueue(*this, label);
 }
-MemoryStatistics Device::memory_statistics() const { return state_->allocator.statistics(); }
+MemoryStats Device::memory_stats() const {
+  MemoryStats stats = state_->allocator.statistics();
+  for (const auto& queue : state_->queues()) {
+    stats.queues.push_back(queue->arenas.statistics());
+    stats.queues.back().label = queue->label;
+  }
+  return stats;
+}
 
 void Device::trim() const {
   for (const auto& queue : state_->queues()) queue->arenas.trim();
   state_->allocator.trim();
 }
 
+void Device::shut_down() const {
+  for (const auto& queue : state_->queues()) queue->life->close();
+  synchronize();
+}
+
 void Device::synchronize() const {
+  const runtime::HostSpan span(SpanKind::WAIT, "synchronize", state_->kind());
   const auto queues = state_->queues();
   for (const auto& queue : queues) queue->wait();
   for (const auto& queue : queues) queue->failures->rethrow_first_untold();

@@ -71,4 +71,12 @@ Graph::Cost Graph::cost(const std::map<std::string, ImageSize>& sources) const {
       .heap_bytes = plan.heap_bytes, .flops = plan.flops(), .operations = plan.operations.size()};
 }
 
+std::size_t Graph::plan_limit() const { return impl_->plans.limit(); }
+std::size_t Graph::plan_count() const { return impl_->plans.size(); }
+void Graph::trim() const { impl_->plans.clear(); }
+void Graph::set_plan_limit(std::size_t limit) const {
+  if (limit == 0) throw_expected(impl_->title() + ": plan_limit", "at least 1", "0");
+  impl_->plans.set_limit(limit);
+}
+
 }  // namespace mpsnn

@@ -185,6 +185,7 @@ std::vector<std::shared_ptr<ImageState>> Graph::Impl::check_images(
 GraphOutputs Graph::Impl::encode(CommandBuffer& commands,
                                  const std::map<std::string, Image>& sources) {
   runtime::CommandBufferState& buffer = *commands.state();
+  runtime::HostSpan span(SpanKind::ENCODE, label, buffer.label());
   if (buffer.device() != device.state()) {
     throw_expected(title() + ": commands",
                    "a command buffer of device \"" + device.kind() + "\" as the graph is",
@@ -197,6 +198,8 @@ GraphOutputs Graph::Impl::encode(CommandBuffer& commands,
   auto [plan, binding] =
       plans.bound_plan(wanted, [&] { return make_plan(wanted); }, device.state());
 
+  span.set_work(plan->bytes_before(plan->plan().operations.size()),
+                plan->flops_before(plan->plan().operations.size()));
   const auto run = prepare_run(plan, std::move(binding), std::move(images), buffer);
   OutputImages made(*plan, *run, device.state());
   GraphOutputs outputs;
@@ -213,7 +216,7 @@ GraphOutputs Graph::Impl::encode(CommandBuffer& commands,
   for (std::size_t i = 0; i < network.exported.size(); ++i) {
     outputs.by_handle.emplace(network.exported[i].handle(), made.image(plan->plan().exported[i]));
   }
-  buffer.record(run);
+  buffer.record(run, commands.layer()->stack());
   return outputs;
 }
 

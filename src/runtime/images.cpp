@@ -3,6 +3,7 @@
 
 #include "mpsnn/error.h"
 #include "runtime/image_state.h"
+#include "runtime/trace_recorder.h"
 
 namespace mpsnn {
 namespace {
@@ -47,7 +48,10 @@ void wait_for_maker(const ImageState& image) {
                      ": read: expected an image that was made, got one whose command buffer \"" +
                      maker->label() + "\" was not committed");
   }
-  maker->wait(runtime::PieceState::EXECUTED);
+  if (!maker->is_executed()) {
+    const runtime::HostSpan span(SpanKind::WAIT, image.title() + ": read", maker->label());
+    maker->wait(runtime::PieceState::EXECUTED);
+  }
   if (const auto failure = maker->failure()) failure->rethrow();
 }
 

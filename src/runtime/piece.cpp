@@ -10,6 +10,10 @@ namespace {
 
 thread_local const void* queue_of_this_thread = nullptr;
 
+bool is_end(PieceState state) {
+  return state == PieceState::FINISHED || state == PieceState::DROPPED;
+}
+
 bool is_in_flight(const Piece& piece) {
   const PieceState state = piece.state();
   return state == PieceState::COMMITTED || state == PieceState::SCHEDULED;
@@ -28,12 +32,23 @@ std::shared_ptr<Failure> Piece::failure() const {
 }
 
 void Piece::advance(PieceState state, std::shared_ptr<Failure> failure) noexcept {
+  std::vector<std::function<void()>> functions;
   {
     const std::lock_guard lock(mutex_);
     state_ = state;
     if (failure) failure_ = std::move(failure);
+    if (is_end(state)) functions = std::move(when_finished_);
   }
   changed_.notify_all();
+  for (const auto& function : functions) function();
+}
+
+void Piece::when_finished(std::function<void()> function) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (!is_end(state_)) return when_finished_.push_back(std::move(function));
+  }
+  function();
 }
 
 void Piece::wait(PieceState until) const {

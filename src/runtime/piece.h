@@ -3,8 +3,11 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
+#include <cstdint>
 #include <exception>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -28,6 +31,17 @@ struct Failure {
 /// failed; FINISHED: its handlers were called, too.
 enum class PieceState { RECORDING, DROPPED, COMMITTED, SCHEDULED, EXECUTED, FINISHED };
 
+/// Nanoseconds of the steady clock; 0 where not yet.
+struct PieceTimes {
+  std::atomic<std::int64_t> committed = 0;           // handed over by the host
+  std::atomic<std::int64_t> scheduled = 0;           // taken by the queue
+  std::atomic<std::int64_t> started = 0, ended = 0;  // its steps
+
+  static std::int64_t now() noexcept {
+    return std::chrono::steady_clock::now().time_since_epoch() / std::chrono::nanoseconds(1);
+  }
+};
+
 /// Thread-safe.
 class Piece {
  public:
@@ -43,9 +57,13 @@ class Piece {
   std::shared_ptr<Failure> failure() const;
 
   void advance(PieceState state, std::shared_ptr<Failure> failure = nullptr) noexcept;
+  /// Calls the function once the piece is FINISHED or DROPPED: now, where it is.
+  void when_finished(std::function<void()> function);
   /// Waits until it is that far. Throws StateError where it was not committed, and on the queue's
   /// own thread (a handler, a host function) where the wait would never end.
   void wait(PieceState until) const;
+
+  PieceTimes times;
 
  private:
   const std::string label_;
@@ -54,6 +72,7 @@ class Piece {
   mutable std::condition_variable changed_;
   PieceState state_ = PieceState::RECORDING;
   std::shared_ptr<Failure> failure_;
+  std::vector<std::function<void()>> when_finished_;
 };
 
 /// Marks the current thread as running callbacks of a queue.

@@ -2,6 +2,8 @@
 #include "runtime/plan_cache.h"
 
 #include <algorithm>
+#include <iterator>
+#include <utility>
 
 namespace mpsnn::runtime {
 
@@ -19,14 +21,38 @@ PlanCache::EntryHandle PlanCache::find_or_make(const PlanKey& key, const Maker& 
   const std::lock_guard planning(planning_mutex_);
   if (EntryHandle entry = find(key)) return entry;  // another thread was faster
   auto entry = std::make_shared<Entry>(Entry{key, std::make_shared<CompiledPlan>(make()), nullptr});
-  EntryHandle dropped;  // freed outside of the lock
+  std::list<EntryHandle> dropped;
   const std::lock_guard lock(mutex_);
   entries_.push_front(entry);
-  if (entries_.size() > kPlanCacheSize) {
-    dropped = std::move(entries_.back());
-    entries_.pop_back();
-  }
+  dropped = evict();
   return entry;
+}
+
+std::list<PlanCache::EntryHandle> PlanCache::evict() {
+  std::list<EntryHandle> dropped;
+  if (entries_.size() > limit_) {
+    const auto first = std::next(entries_.begin(), static_cast<std::ptrdiff_t>(limit_));
+    dropped.splice(dropped.end(), entries_, first, entries_.end());
+  }
+  return dropped;
+}
+
+std::size_t PlanCache::limit() const {
+  const std::lock_guard lock(mutex_);
+  return limit_;
+}
+
+void PlanCache::set_limit(std::size_t limit) {
+  std::list<EntryHandle> dropped;
+  const std::lock_guard lock(mutex_);
+  limit_ = limit;
+  dropped = evict();
+}
+
+void PlanCache::clear() {
+  std::list<EntryHandle> dropped;
+  const std::lock_guard lock(mutex_);
+  dropped = std::exchange(entries_, {});
 }
 
 std::shared_ptr<const CompiledPlan> PlanCache::plan(const PlanKey& key, const Maker& make) {

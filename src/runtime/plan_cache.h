@@ -14,7 +14,7 @@
 
 namespace mpsnn::runtime {
 
-/// Plans that a graph keeps; the one used longest ago makes room.
+/// Plans that a graph keeps at first; the one used longest ago makes room.
 inline constexpr std::size_t kPlanCacheSize = 16;
 
 /// All that a plan depends on beside the nodes.
@@ -38,6 +38,9 @@ class PlanCache {
   std::pair<std::shared_ptr<const CompiledPlan>, std::shared_ptr<const Binding>> bound_plan(
       const PlanKey& key, const Maker& make, const std::shared_ptr<DeviceState>& device);
   std::size_t size() const;
+  std::size_t limit() const;
+  void set_limit(std::size_t limit);
+  void clear();
 
  private:
   struct Entry {
@@ -47,12 +50,15 @@ class PlanCache {
   };
   using EntryHandle = std::shared_ptr<Entry>;
   EntryHandle find(const PlanKey& key);
+  /// Takes those beyond the limit out, to be freed outside of the lock.
+  std::list<EntryHandle> evict();
   EntryHandle find_or_make(const PlanKey& key, const Maker& make);
 
   std::mutex
       planning_mutex_;  // taken before mutex_; planning may take long, encoding goes on meanwhile
   mutable std::mutex mutex_;        // guards the list and the bindings
   std::list<EntryHandle> entries_;  // the one used last first
+  std::size_t limit_ = kPlanCacheSize;
 };
 
 }  // namespace mpsnn::runtime

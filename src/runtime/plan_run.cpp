@@ -87,6 +87,8 @@ void CompiledPlan::add_step(const graph::Operation& operation) {
     step.scalars = first_scalar_[which];
   }
   steps_.push_back(step);
+  flops_.push_back(flops_.back() + operation.flops);
+  bytes_.push_back(bytes_.back() + operation.bytes);
 }
 
 std::vector<void*> CompiledPlan::table(const std::vector<void*>& bases) const {

@@ -51,6 +51,10 @@ class CompiledPlan {
   /// true where an optimizer of the plan updates it.
   bool updates(std::size_t data_source) const noexcept { return updated_[data_source]; }
 
+  /// Arithmetic, and bytes read and written, of the operations before one.
+  std::uint64_t flops_before(std::size_t operation) const noexcept { return flops_[operation]; }
+  std::uint64_t bytes_before(std::size_t operation) const noexcept { return bytes_[operation]; }
+
   /// Address of every value, by id; the last entry is null, for absent operands.
   std::vector<void*> table(const std::vector<void*>& bases) const;
   /// The optimizers' numbers as they are now.
@@ -79,6 +83,7 @@ class CompiledPlan {
   std::vector<std::uint32_t> first_scalar_;             // of each optimizer
   std::uint32_t scalar_count_ = 0;
   std::vector<bool> written_, updated_;
+  std::vector<std::uint64_t> flops_ = {0}, bytes_ = {0};  // sums before each operation
 };
 
 /// The device memory of a plan's parameters, and whose state it is.

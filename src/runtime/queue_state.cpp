@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <new>
 
+#include "runtime/trace_recorder.h"
+
 namespace mpsnn::runtime {
 namespace {
 
@@ -19,9 +21,10 @@ std::size_t size_of(const std::shared_ptr<Arena>& arena) {
 std::shared_ptr<Arena> Arenas::acquire(std::size_t bytes) {
   const std::lock_guard lock(mutex_);
   if (idle_.empty()) {
-    idle_.reserve(count_ + 1);
+    std::erase_if(all_, [](const auto& one) { return one.expired(); });
+    idle_.reserve(all_.size() + 1);
     auto arena = std::make_shared<Arena>();
-    ++count_;
+    all_.push_back(arena);
     return arena;
   }
   std::ranges::sort(idle_, {}, size_of);
@@ -40,14 +43,31 @@ void Arenas::release(std::shared_ptr<Arena> arena) noexcept {
 MemoryHandle Arenas::memory_of(Arena& arena, std::size_t bytes) {
   if (!arena.memory || arena.memory->bytes() < bytes) {
     arena.memory.reset();  // before the larger one is made: idle memory is not held twice
+    arena.bytes = 0;
     arena.memory = allocator_.allocate(bytes, MemoryUse::HEAP);
+    arena.bytes = arena.memory->bytes();
   }
   return arena.memory;
 }
 
 void Arenas::trim() {
   const std::lock_guard lock(mutex_);
-  for (const auto& arena : idle_) arena->memory.reset();
+  for (const auto& arena : idle_) {
+    arena->memory.reset();
+    arena->bytes = 0;
+  }
+}
+
+QueueMemory Arenas::statistics() const {
+  QueueMemory memory;
+  const std::lock_guard lock(mutex_);
+  for (const auto& one : all_) {
+    if (const auto arena = one.lock()) {
+      ++memory.arenas;
+      memory.heap += arena->bytes;
+    }
+  }
+  return memory;
 }
 
 void FailureLog::add(const std::shared_ptr<Failure>& failure) noexcept {
@@ -98,6 +118,7 @@ Device CommandQueue::device() const { return Device(state_->device); }
 const std::string& CommandQueue::label() const { return state_->label; }
 
 void CommandQueue::wait_until_idle() const {
+  const runtime::HostSpan span(SpanKind::WAIT, "wait_until_idle", state_->label);
   state_->wait();
   state_->failures->rethrow_first_untold();
 }

@@ -2,20 +2,24 @@
 // What a command queue holds: the heap's arenas, the failures no one was told yet, the last piece.
 #pragma once
 
+#include <atomic>
 #include <deque>
 #include <memory>
 #include <mutex>
 #include <string>
 #include <vector>
 
+#include "mpsnn/device.h"
 #include "runtime/device_state.h"
+#include "runtime/event_state.h"
 #include "runtime/piece.h"
 
 namespace mpsnn::runtime {
 
 /// Memory for the temporaries of what one command buffer records.
 struct Arena {
-  MemoryHandle memory;  // null until the first use, and after trim()
+  MemoryHandle memory;                 // null until the first use, and after trim()
+  std::atomic<std::size_t> bytes = 0;  // of the memory
 };
 
 /// The heap of a queue's temporaries. Because a queue runs in order, one arena serves all command
@@ -31,12 +35,14 @@ class Arenas {
   MemoryHandle memory_of(Arena& arena, std::size_t bytes);
   /// Frees the memory of idle arenas.
   void trim();
+  /// Bytes and number of all arenas.
+  QueueMemory statistics() const;
 
  private:
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   Allocator& allocator_;
   std::vector<std::shared_ptr<Arena>> idle_;  // with room for every arena there is
-  std::size_t count_ = 0;
+  std::vector<std::weak_ptr<Arena>> all_;
 };
 
 /// Failures of a queue's command buffers. Shared with work in flight.
@@ -53,6 +59,10 @@ class FailureLog {
 struct QueueState {
   QueueState(std::shared_ptr<DeviceState> of, std::string with_label);
 
+  ~QueueState() { life->close(); }
+  QueueState(const QueueState&) = delete;
+  QueueState& operator=(const QueueState&) = delete;
+
   /// Waits for all that was committed. Does not throw what failed.
   void wait();
 
@@ -60,6 +70,7 @@ struct QueueState {
   const std::string label;
   Arenas arenas;
   const std::shared_ptr<FailureLog> failures = std::make_shared<FailureLog>();
+  const std::shared_ptr<QueueLife> life = std::make_shared<QueueLife>();
   /// Held from ordering a piece against other work until it is submitted.
   std::mutex submit_mutex;
   std::shared_ptr<Piece> last;  // the last piece committed; guarded by submit_mutex

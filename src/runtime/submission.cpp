@@ -6,6 +6,7 @@
 
 #include "base/failure.h"
 #include "mpsnn/error.h"
+#include "runtime/trace_recorder.h"
 
 namespace mpsnn::runtime {
 namespace {
@@ -17,8 +18,8 @@ const PlanRun* run_of(const Item& item) {
 
 /// A source image must be made by work that was committed before, or by this very piece.
 void check_maker(const ImageState& image, const Piece& reader) {
+  if (is_made(image, reader)) return;
   const auto& maker = image.usage.writer;
-  if (!maker || maker.get() == &reader || maker->state() >= PieceState::COMMITTED) return;
   throw StateError("command buffer \"" + reader.label() + "\": commit: expected " + image.title() +
                    " to be made by work committed before, got one of command buffer \"" +
                    maker->label() + "\", which was not committed");
@@ -49,6 +50,11 @@ void enter(const PlanRun& run, const std::shared_ptr<Piece>& piece) {
 
 }  // namespace
 
+bool is_made(const ImageState& image, const Piece& reader) {
+  const auto& maker = image.usage.writer;
+  return !maker || maker.get() == &reader || maker->state() >= PieceState::COMMITTED;
+}
+
 Dependencies order_piece(const Recording& recording, DeviceState& device) {
   Dependencies found;
   const std::lock_guard lock(device.usage_mutex);
@@ -61,25 +67,44 @@ Dependencies order_piece(const Recording& recording, DeviceState& device) {
   recording.piece->advance(PieceState::COMMITTED);
   for (const Item& item : recording.items) {
     if (const PlanRun* run = run_of(item)) enter(*run, recording.piece);
+    const auto* step = std::get_if<EventStep>(&item.work);
+    if (step && step->kind == EventStep::Kind::SIGNAL)
+      step->event->expect(step->value, recording.piece->queue());
   }
   return found;
 }
+
+namespace {
+
+void run(const EventStep& step, const void* queue) {
+  if (step.kind == EventStep::Kind::WAIT)
+    return step.event->wait_on_queue(step.value, queue, *step.life);
+  step.event->signal(step.value);
+}
+
+}  // namespace
 
 std::size_t Item::step_count() const noexcept {
   const auto* slice = std::get_if<PlanSlice>(&work);
   return slice ? slice->count : 1;
 }
 
-backend::Launch Item::step(std::size_t i) const {
+backend::Launch Item::step(std::size_t i, const Piece& piece) const {
   backend::Launch launch;
   if (const auto* slice = std::get_if<PlanSlice>(&work)) {
     launch = slice->run->launch(slice->first + i);
+  } else if (const auto* host = std::get_if<HostStep>(&work)) {
+    launch.label = host->label;
+    launch.host = [host, queue = piece.queue()] {
+      const OnQueueThread here(queue);
+      host->function();
+    };
   } else {
-    const auto& host = std::get<HostStep>(work);
-    launch.label = host.label;
-    launch.host = std::cref(host.function);
+    const auto* event = &std::get<EventStep>(work);
+    launch.label = event->event->label();
+    launch.host = [event, queue = piece.queue()] { run(*event, queue); };
   }
-  launch.predicate = predicate;
+  if (predicates) launch.predicates = predicates->addresses;
   return launch;
 }
 
@@ -111,19 +136,51 @@ backend::Launch PieceSubmission::step(std::size_t i) {
     item_start_ += recording_.items[item_].step_count();
     ++item_;
   }
-  backend::Launch launch = recording_.items[item_].step(i - item_start_);
-  if (launch.host) {
-    launch.host = [function = std::move(launch.host), queue = recording_.piece->queue()] {
-      const OnQueueThread here(queue);
-      function();
-    };
+  return recording_.items[item_].step(i - item_start_, *recording_.piece);
+}
+
+void PieceSubmission::ran(std::size_t i, Clock::time_point start, Clock::time_point end,
+                          bool skipped) noexcept {
+  const QueueLane lane = buffer_->lane(*recording_.piece);
+  const std::string& commands = recording_.piece->label();
+  const std::size_t waits = dependencies_.waits.size();
+  Span span{.kind = SpanKind::WAIT, .name = "other queues", .commands = commands};
+  if (i < waits) return recorder_->add(lane, std::move(span), start, end);
+  const Item& item = recording_.items[item_];
+  if (const auto* slice = std::get_if<PlanSlice>(&item.work)) {
+    const std::size_t operation = slice->first + i - waits - item_start_;
+    return recorder_->add_kernel(lane, commands, slice->run->plan, operation, start, end, skipped);
   }
-  return launch;
+  if (const auto* host = std::get_if<HostStep>(&item.work)) {
+    span.kind = SpanKind::HOST_FUNCTION;
+    span.name = host->label;
+    span.skipped = skipped;
+  } else {
+    const auto& event = std::get<EventStep>(item.work);
+    if (event.kind == EventStep::Kind::SIGNAL) return;
+    span.name = event.event->label();
+  }
+  recorder_->add(lane, std::move(span), start, end);
+}
+
+void PieceSubmission::trace_piece() noexcept {
+  if (!recorder_) return;
+  Span span{.kind = SpanKind::PIECE,
+            .name = recording_.piece->label(),
+            .commands = recording_.piece->label()};
+  const auto point = [](std::int64_t ns) {
+    return Clock::time_point(std::chrono::nanoseconds(ns));
+  };
+  recorder_->add(buffer_->lane(*recording_.piece), std::move(span),
+                 point(recording_.piece->times.started), point(recording_.piece->times.ended));
 }
 
 void PieceSubmission::scheduled() noexcept {
+  recording_.piece->times.scheduled = PieceTimes::now();
   recording_.piece->advance(PieceState::SCHEDULED);
   buffer_->call(std::exchange(recording_.scheduled_handlers, {}), *recording_.piece, "scheduled");
+  recorder_ = TraceRecorder::active();
+  recording_.piece->times.started = PieceTimes::now();
 }
 
 std::exception_ptr PieceSubmission::refused() const noexcept {
@@ -142,8 +199,11 @@ void PieceSubmission::release_memory() noexcept {
 }
 
 void PieceSubmission::completed(std::exception_ptr failure) noexcept {
-  release_memory();
+  recording_.piece->times.ended = PieceTimes::now();
+  trace_piece();
   std::shared_ptr<Failure> kept = failure ? buffer_->fail(std::move(failure)) : nullptr;
+  recording_.settle_events(kept);
+  release_memory();
   recording_.piece->advance(PieceState::EXECUTED, std::move(kept));
   buffer_->call(std::exchange(recording_.completed_handlers, {}), *recording_.piece, "completed");
   recording_.piece->advance(PieceState::FINISHED);

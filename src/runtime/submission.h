@@ -19,9 +19,11 @@ struct Dependencies {
 /// submit_mutex. Throws StateError, changing nothing, where a source image's maker was not
 /// committed.
 Dependencies order_piece(const Recording& recording, DeviceState& device);
+/// Whether a source image is made by work that was committed, or by `reader` itself. The caller
+/// holds usage_mutex.
+bool is_made(const ImageState& image, const Piece& reader);
 
-/// A piece in flight. Tracing goes around step() and completed(); the steps themselves need not
-/// know.
+/// A piece in flight.
 class PieceSubmission final : public backend::Submission {
  public:
   PieceSubmission(std::shared_ptr<CommandBufferState> buffer, Recording recording);
@@ -35,9 +37,13 @@ class PieceSubmission final : public backend::Submission {
   void scheduled() noexcept override;
   void completed(std::exception_ptr failure) noexcept override;
   std::exception_ptr refused() const noexcept override;
+  bool is_traced() const noexcept override { return recorder_ != nullptr; }
+  void ran(std::size_t i, Clock::time_point start, Clock::time_point end,
+           bool skipped) noexcept override;
 
  private:
   backend::Launch wait_step(std::size_t i) const;
+  void trace_piece() noexcept;
   void release_memory() noexcept;
 
   std::shared_ptr<DeviceState> device_;  // first: outlives all else here
@@ -46,6 +52,7 @@ class PieceSubmission final : public backend::Submission {
   Dependencies dependencies_;
   std::size_t item_steps_ = 0;
   std::size_t item_ = 0, item_start_ = 0;  // the item of the last step, and its first step
+  std::shared_ptr<TraceRecorder> recorder_;
 };
 
 }  // namespace mpsnn::runtime

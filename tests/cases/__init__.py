@@ -48,6 +48,9 @@ class Case:
         ranges: For each source, in which range its values are (RANGES); "any" for those left out.
         padding: Bits of the padding method; None: the class's default.
         exact: Whether small integers go in and out without rounding.
+        exact_gradients: Whether small integers come back as gradients without rounding, too.
+        domain: Where the sources' values lie: "" anywhere, "nonzero" away from 0, "positive" above
+            it.
         differentiable: False for classes without a gradient.
     """
 
@@ -57,6 +60,8 @@ class Case:
     convolution: Convolution | None = None
     padding: int | None = None
     exact: bool = True
+    exact_gradients: bool = True
+    domain: str = ""
     differentiable: bool = True
     normalization: Normalization | None = None
     ranges: tuple[str, ...] = ()
@@ -95,6 +100,7 @@ SAME = 16
 FULL = 32
 TOP_LEFT, BOTTOM_RIGHT = 1, 2
 REMAINDER_TOP_RIGHT, REMAINDER_BOTTOM_LEFT, REMAINDER_BOTTOM_RIGHT = 4, 8, 12
+EXCLUDE_EDGES = 1 << 15
 
 # Ranges of a source's values: any number; between 0.1 and 0.9; 0 or 1; not negative, with sum 1
 # over the channels; at most 0. "boxes3": labels of objects for three anchors.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Addition and subtraction: scales, bias, clamping, broadcasting."""
+"""Arithmetic of two images: scales, bias, clamping, broadcasting."""
 
 from __future__ import annotations
 
@@ -24,17 +24,32 @@ PARAMETERS = [
     {"primary_scale": 0.0, "secondary_scale": 1.0},
 ]
 
-NODES = ("AdditionNode", "SubtractionNode")
-
 ALL = {"primary_scale": 2.0, "secondary_scale": -0.5, "bias": 1.0}
 
-CASES = [
-    Case(node, pair, parameters)
-    for node in ("AdditionNode", "SubtractionNode")
+SIZES: list[Size] = [(1, 1, 1, 1), (1, 1, 7, 3), (3, 5, 4, 5), (2, 8, 8, 16)]
+# Quotients and what is added to them are rounded.
+DIVISION = {"exact": False, "domain": "nonzero"}
+
+SCALED = [
+    Case(node, pair, parameters, **(DIVISION if node == "DivisionNode" else {}))
+    for node in ("AdditionNode", "SubtractionNode", "MultiplicationNode", "DivisionNode")
     for pair, parameters in [
-        *(((size, size), {}) for size in [(1, 1, 1, 1), (1, 1, 7, 3), (3, 5, 4, 5), (2, 8, 8, 16)]),
+        *(((size, size), {}) for size in SIZES),
         *((pair, {}) for pair in BROADCAST),
         *(((SAME, SAME), parameters) for parameters in PARAMETERS),
         *((pair, ALL) for pair in BROADCAST[3:]),
     ]
 ]
+
+EQUAL, NOT_EQUAL, LESS, LESS_OR_EQUAL, GREATER, GREATER_OR_EQUAL = range(6)
+
+COMPARISON = [
+    Case("ComparisonNode", pair, parameters, differentiable=False)
+    for pair, parameters in [
+        *(((size, size), {}) for size in SIZES),
+        *(((SAME, SAME), {"comparison_type": kind}) for kind in range(1, 6)),
+        *(((SAME, SAME), {"comparison_type": kind, "threshold": 1.0}) for kind in range(6)),
+        *((pair, {"comparison_type": kind % 6}) for kind, pair in enumerate(BROADCAST)),
+    ]
+]
+CASES = [*SCALED, *COMPARISON]

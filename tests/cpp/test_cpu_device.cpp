@@ -112,8 +112,8 @@ void check_refused(const Case& c, std::string_view part) {
 TEST_CASE("cpu kernels: what is not supported is refused with the reason") {
   check_refused(convolution_with({{"edge_mode", std::int64_t{2}}}),
                 "edge_mode: expected ZERO or CLAMP, got mode 2");
-  check_refused(convolution_with({{"neuron_type", std::int64_t{3}}}),
-                "neuron_type: expected NONE, RELU or RELUN");
+  check_refused(convolution_with({{"neuron_type", std::int64_t{10}}}),
+                "neuron_type: expected one but PRELU to fuse, got type 10");
   for (std::size_t op = 0; op < kOpCount; ++op) {
     Case half = convolution_with({});
     half.op = static_cast<OpId>(op);
@@ -157,7 +157,7 @@ TEST_CASE("cpu kernels: losses, neurons, pooling and slopes that are not support
   Case neuron = {.op = OpId::neuron,
                  .inputs = {values.reals(dims)},
                  .outputs = {desc_of(dims)},
-                 .attributes = {{"neuron_type", std::int64_t{5}},
+                 .attributes = {{"neuron_type", std::int64_t{16}},
                                 {"neuron_a", 0.0},
                                 {"neuron_b", 0.0},
                                 {"neuron_c", 0.0},

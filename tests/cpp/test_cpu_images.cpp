@@ -25,6 +25,8 @@ struct PoolingShape {
             {"kernel_width", kw},
             {"stride_y", stride_y},
             {"stride_x", stride_x},
+            {"dilation_y", std::int64_t{1}},
+            {"dilation_x", std::int64_t{1}},
             {"pad_top", pad_top},
             {"pad_left", pad_left},
             {"edge_mode",

@@ -193,7 +193,7 @@ TEST_CASE("node: padding policy and training style") {
   CHECK_EQ(filter.padding_policy().method, 0);
   CHECK_THROWS_AS(filter.set_padding_policy({3}), InvalidArgumentError);
   CHECK_THROWS_AS(filter.set_padding_policy({1 << 14}), InvalidArgumentError);
-  CHECK_THROWS_AS(filter.set_padding_policy({PaddingMethod::EXCLUDE_EDGES}), UnsupportedError);
+  CHECK_THROWS_AS(filter.set_padding_policy({PaddingMethod::EXCLUDE_EDGES}), InvalidArgumentError);
   FilterNode neuron = relu(source);
   CHECK_THROWS_CONTAINS(neuron.set_padding_policy({}), InvalidArgumentError,
                         "NeuronReLU1\": padding_policy");

@@ -42,7 +42,7 @@ TEST_CASE("heap: buffers that follow one another share one arena") {
     graph.encode(commands, {{"in", input(rig.device)}});
     commands.commit();
   }
-  CHECK_EQ(rig.device.memory_statistics().heap, heap_bytes(graph, 8));
+  CHECK_EQ(rig.device.memory_stats().heap, heap_bytes(graph, 8));
   gate.open();
   queue.wait_until_idle();
   const std::vector<const void*> used = temporaries(rig);
@@ -66,7 +66,7 @@ TEST_CASE("heap: a buffer begun while another holds the arena takes a second one
   REQUIRE(used.size() == 6);
   CHECK(used[0] != used[1]);
   for (std::size_t i = 2; i < used.size(); ++i) CHECK_EQ(used[i], used[i - 2]);
-  CHECK_EQ(rig.device.memory_statistics().heap, 2 * heap_bytes(graph, 8));
+  CHECK_EQ(rig.device.memory_stats().heap, 2 * heap_bytes(graph, 8));
 
   a.commit();
   b.commit();
@@ -76,7 +76,7 @@ TEST_CASE("heap: a buffer begun while another holds the arena takes a second one
   queue.wait_until_idle();
   const void* reused = temporaries(rig).back();
   CHECK(reused == used[0] || reused == used[1]);
-  CHECK_EQ(rig.device.memory_statistics().heap, 2 * heap_bytes(graph, 8));
+  CHECK_EQ(rig.device.memory_stats().heap, 2 * heap_bytes(graph, 8));
 }
 
 TEST_CASE("heap: a dropped buffer gives its arena back") {
@@ -87,7 +87,7 @@ TEST_CASE("heap: a dropped buffer gives its arena back") {
     CommandBuffer commands(queue);
     graph.encode(commands, {{"in", input(rig.device)}});
   }
-  CHECK_EQ(rig.device.memory_statistics().heap, heap_bytes(graph, 8));
+  CHECK_EQ(rig.device.memory_stats().heap, heap_bytes(graph, 8));
 }
 
 TEST_CASE("heap: grows without disturbing work in flight, and is freed by trim when idle") {
@@ -100,18 +100,18 @@ TEST_CASE("heap: grows without disturbing work in flight, and is freed by trim w
   graph.encode(small, {{"in", input(rig.device, 8)}});
   small.commit();
   graph.encode(large, {{"in", input(rig.device, 32)}});
-  CHECK_EQ(rig.device.memory_statistics().heap, heap_bytes(graph, 8) + heap_bytes(graph, 32));
+  CHECK_EQ(rig.device.memory_stats().heap, heap_bytes(graph, 8) + heap_bytes(graph, 32));
   gate.open();
   small.wait_until_completed();
-  CHECK_EQ(rig.device.memory_statistics().heap, heap_bytes(graph, 32));
+  CHECK_EQ(rig.device.memory_stats().heap, heap_bytes(graph, 32));
 
   rig.device.trim();  // held by `large`
-  CHECK_EQ(rig.device.memory_statistics().heap, heap_bytes(graph, 32));
+  CHECK_EQ(rig.device.memory_stats().heap, heap_bytes(graph, 32));
   large.commit();
   large.wait_until_completed();
   rig.device.trim();
-  CHECK_EQ(rig.device.memory_statistics().heap, 0U);
-  CHECK_EQ(rig.device.memory_statistics().cached, 0U);
+  CHECK_EQ(rig.device.memory_stats().heap, 0U);
+  CHECK_EQ(rig.device.memory_stats().cached, 0U);
 }
 
 TEST_CASE("heap: two queues have two heaps") {
@@ -124,7 +124,7 @@ TEST_CASE("heap: two queues have two heaps") {
     commands.commit();
   }
   rig.device.synchronize();
-  CHECK_EQ(rig.device.memory_statistics().heap, 2 * heap_bytes(graph, 8));
+  CHECK_EQ(rig.device.memory_stats().heap, 2 * heap_bytes(graph, 8));
 }
 
 TEST_CASE("allocator: freed memory is kept, reused and trimmed") {
@@ -186,13 +186,13 @@ TEST_CASE("memory: flat over 2000 encodes") {
   const CommandQueue queue(rig.device);
   const Graph graph = SmallNet(std::make_shared<OptimizerAdam>()).training(rig.device);
   const auto sources = batch(rig.device);
-  MemoryStatistics early, late;
+  MemoryStats early, late;
   for (int i = 0; i < 2000; ++i) {
     CommandBuffer commands(queue);
     const GraphOutputs outputs = graph.encode(commands, sources);
     commands.commit();
     commands.wait_until_completed();
-    (i == 1 ? early : late) = rig.device.memory_statistics();
+    (i == 1 ? early : late) = rig.device.memory_stats();
   }
   CHECK_EQ(late.current, early.current);
   CHECK_EQ(late.peak, early.peak);

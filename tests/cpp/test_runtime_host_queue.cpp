@@ -17,7 +17,7 @@ namespace {
 
 struct Step {
   std::function<void()> function;
-  const std::int32_t* predicate = nullptr;
+  std::vector<const std::int32_t*> predicates = {};
 };
 
 /// Host functions in order; keeps what the queue called, in order.
@@ -30,7 +30,7 @@ class Work final : public backend::Submission {
   backend::Launch step(std::size_t i) override {
     backend::Launch launch;
     launch.host = steps_[i].function;
-    launch.predicate = steps_[i].predicate;
+    launch.predicates = steps_[i].predicates;
     launch.label = "the step";
     return launch;
   }
@@ -66,12 +66,12 @@ TEST_CASE("host queue: a predicate is read when its step's turn comes") {
   std::int32_t first = 1, second = 0;
   std::string ran;
   const auto work = run({
-      {[&] { ran += "a"; }, &first},
-      {[&] { first = 0; }, nullptr},
-      {[&] { ran += "b"; }, &first},   // switched off by the step before
-      {[&] { ran += "c"; }, &second},  // off
-      {[&] { second = -7; }, nullptr},
-      {[&] { ran += "d"; }, &second},  // any value but zero is on
+      {[&] { ran += "a"; }, {&first}},
+      {[&] { first = 0; }, {}},
+      {[&] { ran += "b"; }, {&first}},   // switched off by the step before
+      {[&] { ran += "c"; }, {&second}},  // off
+      {[&] { second = -7; }, {}},
+      {[&] { ran += "d"; }, {&second}},  // any value but zero is on
   });
   CHECK_EQ(ran, "ad");
   CHECK_EQ(work->calls, "sc");

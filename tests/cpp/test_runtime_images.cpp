@@ -58,7 +58,7 @@ TEST_CASE("images: reused memory is zeroed again") {
   const Rig rig;
   const std::vector<float> ones(16, 1.0F);
   Image(rig.device, {1, 2, 2, 4}, DataType::FLOAT32, ones.data());
-  CHECK(rig.device.memory_statistics().cached > 0);
+  CHECK(rig.device.memory_stats().cached > 0);
   CHECK_EQ(read(Image(rig.device, {1, 2, 2, 4})), std::vector<float>(16, 0.0F));
 }
 

@@ -27,7 +27,7 @@ TEST_CASE("parameters: a device starts from the data source's values") {
   const Rig rig;
   const auto source = convolution_weights(3, 4, "enc");
   CHECK_EQ(rig.device.read_parameter(*source, "weights"), source->initial("weights"));
-  CHECK_EQ(rig.device.memory_statistics().current, 0U);  // reading alone takes no memory
+  CHECK_EQ(rig.device.memory_stats().current, 0U);  // reading alone takes no memory
   CHECK_EQ(rig.device.parameter_names(*source), (Names{"weights", "bias"}));
   CHECK_THROWS_CONTAINS(rig.device.read_parameter(*source, "weight"), InvalidArgumentError,
                         "ConvolutionDataSource \"enc\": parameter: expected one of \"weights\", "
@@ -165,7 +165,7 @@ TEST_CASE("parameters: the state goes with the data source") {
     const SmallNet net(std::make_shared<OptimizerAdam>());
     const Graph graph = net.training(rig.device);
     train_once(graph, queue, batch(rig.device));
-    CHECK(rig.device.memory_statistics().current > 0);
+    CHECK(rig.device.memory_stats().current > 0);
   }
-  CHECK_EQ(rig.device.memory_statistics().current, 0U);
+  CHECK_EQ(rig.device.memory_stats().current, 0U);
 }

@@ -36,8 +36,13 @@ def values(case: Case, shape: tuple[int, ...], name: str, *, integers: bool) -> 
     seed = zlib.crc32(f"{case.id} {name}".encode())
     generator = np.random.Generator(np.random.Philox(seed))
     if integers:
-        return generator.integers(-3, 4, shape).astype(np.float32)
-    return generator.standard_normal(shape, dtype=np.float32)
+        drawn = generator.integers(-3, 4, shape).astype(np.float32)
+    else:
+        drawn = generator.standard_normal(shape, dtype=np.float32)
+    if not case.domain or not name.startswith("source"):
+        return drawn
+    away = np.abs(drawn) + np.float32(1 if integers else 0.5)
+    return away if case.domain == "positive" else np.copysign(away, drawn)
 
 
 def source_arrays(case: Case, *, integers: bool) -> dict[str, Floats]:

@@ -237,13 +237,13 @@ def test_written_weights_are_used_by_the_next_encode(cpu: mps.Device) -> None:
 
 
 def test_memory_is_counted_and_given_back(cpu: mps.Device) -> None:
-    before = cpu.memory_statistics().current
+    before = cpu.memory_stats().current
     image = mps.Image(cpu, size=(1, 64, 64, 16))
-    during = cpu.memory_statistics()
+    during = cpu.memory_stats()
     assert during.current - before >= image.bytes
     assert during.peak >= during.current
     del image
     gc.collect()
-    assert cpu.memory_statistics().current == before
+    assert cpu.memory_stats().current == before
     cpu.trim()
-    assert cpu.memory_statistics().cached == 0
+    assert cpu.memory_stats().cached == 0

@@ -10,6 +10,7 @@ import pytest
 
 import mpsnn as mps
 from mpsnn import cli
+from mpsnn.files import optional_module
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
@@ -45,7 +46,7 @@ def test_help_names_all_commands(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         cli.main(["--help"])
     out = capsys.readouterr().out
-    for command in ("devices", "info", "denoise"):
+    for command in ("devices", "info", "denoise", "bench"):
         assert command in out
 
 
@@ -60,6 +61,15 @@ def test_errors_are_told_in_one_line(
     captured = capsys.readouterr()
     assert captured.err == "mpsnn: error: nowhere: no such file\n"
     assert not captured.out
+
+
+def test_missing_packages_are_told_in_one_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cli, "devices", lambda: optional_module("no_such", "plot", "the chart"))
+    assert cli.main(["devices"]) == 1
+    text = "mpsnn: error: the chart needs no_such (No module named 'no_such'): "
+    assert capsys.readouterr().err == text + "pip install 'mpsnn[plot]'\n"
 
 
 def test_the_package_runs_as_the_command() -> None:

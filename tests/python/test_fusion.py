@@ -18,7 +18,27 @@ NEURONS: dict[str, Callable[[mps.FilterNode], mps.FilterNode]] = {
     "leaky": lambda source: mps.NeuronReLUNode(source, 0.25),
     "relu6": lambda source: mps.NeuronReLUNNode(source, 0.0, 6.0),
     "relun": lambda source: mps.NeuronReLUNNode(source, 0.25, 2.0),
+    "tanh": lambda source: mps.NeuronTanHNode(source, 1.5, 0.125),
 }
+# Those whose result tells the derivative, and those that need the source in training.
+OTHERS: dict[str, Callable[[mps.FilterNode], mps.FilterNode]] = {
+    "linear": lambda source: mps.NeuronLinearNode(source, 0.5, 1.0),
+    "sigmoid": mps.NeuronSigmoidNode,
+    "hard sigmoid": mps.NeuronHardSigmoidNode,
+    "soft plus": lambda source: mps.NeuronSoftPlusNode(source, 2.0, 0.125),
+    "elu": mps.NeuronELUNode,
+    "exponential": lambda source: mps.NeuronExponentialNode(source, 0.03125),
+}
+NEED_SOURCE: dict[str, Callable[[mps.FilterNode], mps.FilterNode]] = {
+    "absolute": mps.NeuronAbsoluteNode,
+    "soft sign": mps.NeuronSoftSignNode,
+    "power": lambda source: mps.NeuronPowerNode(source, c=2.0),
+    "gelu": mps.NeuronGeLUNode,
+    "falling relu": lambda source: mps.NeuronReLUNode(source, -0.5),
+    "mirrored elu": lambda source: mps.NeuronELUNode(source, -0.5),
+    "flat tanh": lambda source: mps.NeuronTanHNode(source, 0.0),
+}
+ALL = NEURONS | OTHERS | NEED_SOURCE
 CASES = convolution.WIDE + convolution.PADDINGS[::4] + convolution.EDGES[::3] + convolution.GROUPS
 
 
@@ -29,7 +49,7 @@ def run(device: mps.Device, case: Case, neuron: str, *, apart: bool) -> tuple[st
     # An image that is handed out must be there: the convolution then stands alone.
     net.node.result_image.handle = "between"
     net.node.result_image.export_from_graph = apart
-    last = NEURONS[neuron](net.node)
+    last = ALL[neuron](net.node)
     ends = last.training_graph(mps.ImageNode(GRADIENT))
     graph = mps.Graph(device, [last.result_image, *(node.result_image for node in ends)])
     image = values(case, case.sources[0], "source0", integers=True)
@@ -69,3 +89,24 @@ def test_every_convolution_kernel_is_reached_fused_and_alone(cpu: mps.Device) ->
             reached[apart] |= set(re.findall(r"\[(convolution[a-z_]*/[a-z_0-9]+)\]", plan))
     assert reached[True] == reached[False]
     assert len(reached[True]) > 3
+
+
+@pytest.mark.parametrize("neuron", OTHERS)
+def test_other_neurons_fused_are_as_apart(device: mps.Device, neuron: str) -> None:
+    for case in (convolution.WIDE[0], convolution.GROUPS[0]):
+        test_fused_is_as_apart(device, case, neuron)
+
+
+@pytest.mark.parametrize("neuron", NEED_SOURCE)
+def test_a_neuron_that_needs_its_source_is_fused_only_without_training(
+    device: mps.Device, neuron: str
+) -> None:
+    case = convolution.WIDE[0]
+    plan, together = run(device, case, neuron, apart=False)
+    assert "[neuron/" in plan
+    _, apart = run(device, case, neuron, apart=True)
+    for got, expected in zip(together, apart, strict=True):
+        np.testing.assert_array_equal(got, expected)
+    net = build(case, parameters_of(case, integers=True))
+    forward = mps.Graph(device, [ALL[neuron](net.node).result_image])
+    assert "[neuron/" not in forward.plan_text({"source0": case.sources[0]})

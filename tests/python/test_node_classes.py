@@ -150,6 +150,8 @@ def by_hand() -> list[tuple[mps.FilterNode, mps.FilterNode]]:
     source = weights()
     clamp = mps.ImageEdgeMode.CLAMP
     pool = mps.PoolingMaxNode(x, 2)
+    norm, gaps = mps.PoolingL2NormNode(x, 2, 3, 1), mps.DilatedPoolingMaxNode(x, 2)
+    maximum = mps.ReductionColumnMaxNode(x)
     up = mps.UpsamplingBilinearNode(x, 2, align_corners=True)
     return [
         (mps.ConvolutionNode(x, source, clamp), mps.ConvolutionGradientNode(g, x, source, clamp)),
@@ -159,12 +161,25 @@ def by_hand() -> list[tuple[mps.FilterNode, mps.FilterNode]]:
             mps.NeuronGradientNode(g, x, mps.NeuronType.PRELU, parameters=[0.5, 0.25]),
         ),
         (pool, mps.PoolingMaxGradientNode(g, x, pool, 2)),
+        (
+            mps.PoolingAverageNode(x, 2, zero_pad_size_x=1),
+            mps.PoolingAverageGradientNode(g, x, 2, zero_pad_size_x=1),
+        ),
+        (norm, mps.PoolingL2NormGradientNode(g, x, norm, 2, 3, 1)),
+        (gaps, mps.DilatedPoolingMaxGradientNode(g, x, gaps, 2)),
         (mps.UpsamplingNearestNode(x, 3), mps.UpsamplingNearestGradientNode(g, x, 3)),
         (up, mps.UpsamplingBilinearGradientNode(g, x, 2, align_corners=True)),
         (
             mps.AdditionNode(x, y, secondary_scale=3.0),
             mps.AdditionGradientNode(g, x, y, secondary_scale=3.0, is_secondary_source_filter=True),
         ),
+        (
+            mps.MultiplicationNode(x, y, 2.0),
+            mps.MultiplicationGradientNode(g, x, y, 2.0, is_secondary_source_filter=True),
+        ),
+        (mps.ReductionRowSumNode(x), mps.ReductionRowSumGradientNode(g, x)),
+        (maximum, mps.ReductionColumnMaxGradientNode(g, x, maximum)),
+        (mps.NeuronTanHNode(x, 2.0), mps.NeuronGradientNode(g, x, mps.NeuronType.TANH, 2.0, 1.0)),
         (mps.ConcatenationNode([x, y]), mps.ConcatenationGradientNode(g, [x, y], 1)),
         (
             mps.ForwardLossNode(x, y, LOSS),

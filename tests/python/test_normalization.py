@@ -217,6 +217,21 @@ def test_a_neuron_is_fused(device: mps.Device, neuron: str, shape: tuple[int, ..
         np.testing.assert_array_equal(first, second)
 
 
+@pytest.mark.parametrize("kind", ["NeuronSigmoidNode", "NeuronTanHNode", "NeuronGeLUNode"])
+def test_any_neuron_is_fused_in_inference(device: mps.Device, kind: str) -> None:
+    x = floats((2, 5, 7, 6), 1)
+    results = []
+    for apart in (False, True):
+        node = mps.BatchNormalizationNode(mps.ImageNode("x"), source(6))
+        node.result_image.handle = "between"
+        node.result_image.export_from_graph = apart
+        last = mps.FilterNode(kind, [node])
+        (result,), graph = run(device, [last.result_image], x=x)
+        assert ("[neuron/" in graph.plan_text({"x": x.shape})) == apart
+        results.append(result)
+    np.testing.assert_array_equal(results[0], results[1])
+
+
 def test_a_large_mean_costs_no_accuracy(device: mps.Device) -> None:
     x = floats((4, 32, 32, 5), 1) + np.array([0, 10, 1e3, 1e5, -1e6], np.float32)
     data = mps.BatchNormalizationDataSource(5, epsilon=1e-5, momentum=0.0)

@@ -3,6 +3,7 @@
 
 #include <pthread.h>
 
+#include <algorithm>
 #include <atomic>
 #include <condition_variable>
 #include <deque>
@@ -35,11 +36,12 @@ void name_this_thread(const std::string& label) {
 #endif
 }
 
-/// The value may have been written by the host or by an earlier step of this or another queue.
+/// The values may have been written by the host or by an earlier step of this or another queue.
 bool is_skipped(const Launch& launch) {
-  if (launch.predicate == nullptr) return false;
-  return std::atomic_ref<std::int32_t>(const_cast<std::int32_t&>(*launch.predicate))
-             .load(std::memory_order_acquire) == 0;
+  return std::ranges::any_of(launch.predicates, [](const std::int32_t* predicate) {
+    return std::atomic_ref<std::int32_t>(const_cast<std::int32_t&>(*predicate))
+               .load(std::memory_order_acquire) == 0;
+  });
 }
 
 void run_launch(Launch& launch, void* context) {
@@ -51,11 +53,15 @@ void run_launch(Launch& launch, void* context) {
 /// The first failure, or null. Later steps are not run.
 std::exception_ptr run_steps(Submission& work, void* context) noexcept {
   const std::size_t size = work.size();
+  const bool is_traced = work.is_traced();
   for (std::size_t i = 0; i < size; ++i) {
     Launch launch;
     try {
+      const Clock::time_point start = is_traced ? Clock::now() : Clock::time_point();
       launch = work.step(i);
-      if (!is_skipped(launch)) run_launch(launch, context);
+      const bool skipped = is_skipped(launch);
+      if (!skipped) run_launch(launch, context);
+      if (is_traced) work.ran(i, start, Clock::now(), skipped);
     } catch (...) {
       return name_failure(std::current_exception(), launch.label);
     }

@@ -2,8 +2,11 @@
 // Arithmetic of two images. Operations:
 //   addition           primary, secondary -> clamp(p * primary_scale + s * secondary_scale + bias)
 //   addition_gradient  gradient -> scale * gradient, summed over the dimensions that were broadcast
+//   multiplication, division, comparison        primary, secondary -> result
+//   multiplication_gradient, division_gradient  see base/ops.def
 #include <algorithm>
 #include <limits>
+#include <utility>
 
 #include "base/attributes.h"
 #include "graph/lowering.h"
@@ -91,6 +94,44 @@ FilterNode make_subtraction_gradient(const GradientQuery& query) {
                     gradient_attributes(query));
 }
 
+template <OpId op>
+void lower_binary(Lowering& to) {
+  to.add(op, {to.source(0), to.source(1)}, {to.result()}, to.node().attributes);
+}
+
+double scale_of_both(const FilterRecord& node, bool is_quotient) {
+  const double primary = get_float(node.attributes, "primary_scale"),
+               secondary = get_float(node.attributes, "secondary_scale");
+  return is_quotient ? primary / secondary : primary * secondary;
+}
+
+void lower_multiplication_gradient(Lowering& to) {
+  const std::size_t other = is_secondary(to.node()) ? 1 : 2;
+  to.add(OpId::multiplication_gradient, {to.source(0), to.source(other)}, {to.result()},
+         {{"scale", scale_of_both(to.node(), false)}});
+}
+
+void lower_division_gradient(Lowering& to) {
+  to.add(OpId::division_gradient, {to.source(0), to.source(1), to.source(2)}, {to.result()},
+         {{"scale", scale_of_both(to.node(), true)}, {"is_secondary", is_secondary(to.node())}});
+}
+
+FilterNode make_multiplication_gradient(const GradientQuery& query) {
+  return FilterNode("MultiplicationGradientNode", gradient_then_sources(query),
+                    gradient_attributes(query));
+}
+
+FilterNode make_division_gradient(const GradientQuery& query) {
+  return FilterNode("DivisionGradientNode", gradient_then_sources(query),
+                    gradient_attributes(query));
+}
+
+void check_denominator(const FilterRecord& node) {
+  if (get_float(node.attributes, "secondary_scale") == 0)
+    fail(node, "secondary_scale", "a number that is not 0", 0);
+  if (!node.node_class->gradient) check_bounds(node);
+}
+
 AttributeSpec number(std::string_view name, std::string_view doc, double value) {
   return {.name = name,
           .type = AttributeType::FLOAT,
@@ -129,6 +170,26 @@ std::vector<AttributeSpec> gradient_parameters() {
            .default_value = false}};
 }
 
+std::vector<SourceSpec> gradient_sources_used() {
+  return {{.name = "source_gradient", .doc = "gradient of the forward node's result"},
+          {.name = "primary_source", .doc = "its primary source"},
+          {.name = "secondary_source", .doc = "its secondary source"}};
+}
+
+std::vector<AttributeSpec> comparison_attributes() {
+  return {{.name = "comparison_type",
+           .type = AttributeType::ENUM,
+           .doc = "how the primary source is compared with the secondary one",
+           .default_value = static_cast<std::int64_t>(ComparisonType::EQUAL),
+           .enum_name = "ComparisonType"},
+          {.name = "threshold",
+           .type = AttributeType::FLOAT,
+           .doc = "EQUAL and NOT_EQUAL: difference up to which values are equal",
+           .default_value = 0.0,
+           .minimum = 0,
+           .maximum = kFloatMax}};
+}
+
 constexpr std::string_view kAdditionDoc =
     R"(result = clamp(primary_scale * primary + secondary_scale * secondary + bias, minimum_value, maximum_value).
 
@@ -143,10 +204,98 @@ constexpr std::string_view kSubtractionDoc =
 **Result size**: as AdditionNode's; a source whose size is 1 along a dimension is broadcast. Error at encode
 where the sizes differ and neither is 1.)";
 
+constexpr std::string_view kMultiplicationDoc =
+    R"(result = clamp(primary_scale * primary * secondary_scale * secondary + bias, minimum_value, maximum_value).
+
+**Result size**: as AdditionNode's; a source whose size is 1 along a dimension is broadcast. Error at encode
+where the sizes differ and neither is 1.)";
+
+constexpr std::string_view kDivisionDoc =
+    R"(result = clamp(primary_scale * primary / (secondary_scale * secondary) + bias, minimum_value, maximum_value).
+A secondary value of 0 gives infinity or NaN, as the formula says. Error where secondary_scale is 0.
+
+**Result size**: as AdditionNode's; a source whose size is 1 along a dimension is broadcast. Error at encode
+where the sizes differ and neither is 1.
+
+**Unlike Apple**: it has a gradient.)";
+
+constexpr std::string_view kComparisonDoc =
+    R"(result = 1 where the comparison of primary with secondary holds, 0 elsewhere. EQUAL holds where
+abs(primary - secondary) <= threshold, NOT_EQUAL where EQUAL does not; the other types do not use the threshold.
+With NaN only NOT_EQUAL holds.
+
+**Result size**: as AdditionNode's; a source whose size is 1 along a dimension is broadcast. Error at encode
+where the sizes differ and neither is 1.
+
+It has no derivative: a training graph that reaches it fails, naming it. Set stop_gradient on its result where
+that is used as a mask.)";
+
+std::vector<NodeClass> product_nodes() {
+  return {
+      {.name = "MultiplicationNode",
+       .apple = "MPSNNMultiplicationNode",
+       .family = "arithmetic",
+       .brief = "The scaled product of two images",
+       .doc = kMultiplicationDoc,
+       .sources = binary_sources(),
+       .attributes = binary_attributes(),
+       .check = check_bounds,
+       .shape = forward_shape,
+       .lower = lower_binary<OpId::multiplication>,
+       .gradient_of = make_multiplication_gradient},
+      {.name = "MultiplicationGradientNode",
+       .apple = "MPSNNMultiplicationGradientNode",
+       .family = "arithmetic",
+       .brief = "Gradient of one source of a multiplication",
+       .doc = "result = primary_scale * secondary_scale * source_gradient * the other source, "
+              "summed over the dimensions along which the source was broadcast. Bias and clamping "
+              "are ignored, as Apple does.",
+       .sources = gradient_sources_used(),
+       .attributes = gradient_parameters(),
+       .gradient = true,
+       .shape = gradient_shape,
+       .lower = lower_multiplication_gradient},
+      {.name = "DivisionNode",
+       .apple = "MPSNNDivisionNode",
+       .family = "arithmetic",
+       .brief = "The scaled quotient of two images",
+       .doc = kDivisionDoc,
+       .sources = binary_sources(),
+       .attributes = binary_attributes(),
+       .check = check_denominator,
+       .shape = forward_shape,
+       .lower = lower_binary<OpId::division>,
+       .gradient_of = make_division_gradient},
+      {.name = "DivisionGradientNode",
+       .apple = "",
+       .family = "arithmetic",
+       .brief = "Gradient of one source of a division",
+       .doc = "With r = primary_scale / secondary_scale: r * source_gradient / secondary for the "
+              "primary source, -r * source_gradient * primary / secondary^2 for the secondary one, "
+              "summed over the dimensions along which the source was broadcast. Bias and clamping "
+              "are ignored, as in Apple's arithmetic gradients.",
+       .sources = gradient_sources_used(),
+       .attributes = gradient_parameters(),
+       .gradient = true,
+       .check = check_denominator,
+       .shape = gradient_shape,
+       .lower = lower_division_gradient},
+      {.name = "ComparisonNode",
+       .apple = "MPSNNComparisonNode",
+       .family = "arithmetic",
+       .brief = "Compares two images, value by value",
+       .doc = kComparisonDoc,
+       .sources = binary_sources(),
+       .attributes = comparison_attributes(),
+       .shape = forward_shape,
+       .lower = lower_binary<OpId::comparison>},
+  };
+}
+
 }  // namespace
 
 std::vector<NodeClass> arithmetic_nodes() {
-  return {
+  std::vector<NodeClass> rows = {
       {.name = "AdditionNode",
        .apple = "MPSNNAdditionNode",
        .family = "arithmetic",
@@ -194,6 +343,8 @@ std::vector<NodeClass> arithmetic_nodes() {
        .shape = gradient_shape,
        .lower = lower_subtraction_gradient},
   };
+  for (NodeClass& row : product_nodes()) rows.push_back(std::move(row));
+  return rows;
 }
 
 }  // namespace mpsnn::graph

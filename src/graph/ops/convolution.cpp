@@ -7,6 +7,7 @@
 #include "graph/geometry.h"
 #include "graph/lowering.h"
 #include "graph/node_table.h"
+#include "graph/ops/neuron.h"
 #include "graph/ops/shapes.h"
 
 namespace mpsnn::graph {
@@ -54,10 +55,12 @@ AttributeMap resolved(const FilterRecord& node, const ImageSize& source) {
 }
 
 void check_fused_neuron(const FilterRecord& node) {
-  const NeuronType type = descriptor_of(node).fused_neuron_descriptor.type;
-  if (type == NeuronType::NONE || type == NeuronType::RELU || type == NeuronType::RELUN) return;
-  fail<UnsupportedError>(node, "fused_neuron_descriptor", "NONE, RELU or RELUN",
-                         enumerator_name("NeuronType", static_cast<std::int64_t>(type)));
+  const NeuronDescriptor& neuron = descriptor_of(node).fused_neuron_descriptor;
+  if (neuron.type == NeuronType::PRELU || neuron.type > NeuronType::GELU) {
+    fail<UnsupportedError>(node, "fused_neuron_descriptor", "a neuron that is not PRELU",
+                           enumerator_name("NeuronType", static_cast<std::int64_t>(neuron.type)));
+  }
+  check_neuron(node, "fused_neuron_descriptor.c", neuron.type, static_cast<double>(neuron.c));
 }
 
 void lower_forward(Lowering& to) {
@@ -112,7 +115,7 @@ constexpr std::string_view kForwardDoc =
 weights[o, i, j, c] * source[n, y * stride_y - pad_top + i * dilation_y, x * stride_x - pad_left + j * dilation_x, c]:
 a cross-correlation, weights are not flipped. With groups, result channel o sees the input channels of its
 group only. The descriptor of the data source gives kernel, strides, dilation, groups and channels; its
-fused neuron (NONE, RELU or RELUN) is applied to the result.
+fused neuron (any but PRELU) is applied to the result.
 
 **Result size** by the padding policy, along each axis, with k = (kernel - 1) * dilation + 1:
 SIZE_SAME ceil(n / stride), SIZE_VALID_ONLY ceil((n - k + 1) / stride), SIZE_FULL ceil((n + k - 1) / stride).
@@ -122,7 +125,8 @@ remainder to the top-left (TensorFlow's SAME is bottom-right).
 
 **Training**: the gradient node computes the gradients of source, weights and bias; the weights' optimizer
 runs right after. A node that is trained must not have a fused neuron in its descriptor: add a neuron node,
-it is fused by the planner. A following ReLU or ReLUN is always fused where nothing else reads the result.
+it is fused by the planner where nothing else reads the result, which in training means: where the neuron's
+derivative can be told from the neuron's own result.
 
 **Unlike Apple**: any number of channels a group; weights are used in float32.)";
 

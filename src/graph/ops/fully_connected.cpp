@@ -4,6 +4,7 @@
 #include "base/check.h"
 #include "graph/lowering.h"
 #include "graph/node_table.h"
+#include "graph/ops/neuron.h"
 #include "graph/ops/shapes.h"
 
 namespace mpsnn::graph {
@@ -26,10 +27,12 @@ void check(const FilterRecord& node) {
   check_one(node, "stride_in_pixels_y", d.stride_in_pixels_y);
   check_one(node, "dilation_rate_x", d.dilation_rate_x);
   check_one(node, "dilation_rate_y", d.dilation_rate_y);
-  const NeuronType type = d.fused_neuron_descriptor.type;
-  if (type == NeuronType::NONE || type == NeuronType::RELU || type == NeuronType::RELUN) return;
-  fail<UnsupportedError>(node, "fused_neuron_descriptor", "NONE, RELU or RELUN",
-                         enumerator_name("NeuronType", static_cast<std::int64_t>(type)));
+  const NeuronDescriptor& neuron = d.fused_neuron_descriptor;
+  if (neuron.type == NeuronType::PRELU || neuron.type > NeuronType::GELU) {
+    fail<UnsupportedError>(node, "fused_neuron_descriptor", "a neuron that is not PRELU",
+                           enumerator_name("NeuronType", static_cast<std::int64_t>(neuron.type)));
+  }
+  check_neuron(node, "fused_neuron_descriptor.c", neuron.type, static_cast<double>(neuron.c));
 }
 
 ImageSize result_size(const FilterRecord& node, std::string_view argument,
@@ -107,7 +110,7 @@ constexpr std::string_view kForwardDoc =
     R"(result[n, 0, 0, o] = bias[o] + sum over y, x, c of weights[o, y, x, c] * source[n, y, x, c]: a convolution
 whose window is the whole source. The source has the descriptor's kernel_height, kernel_width and
 input_feature_channels; the result is (N, 1, 1, output_feature_channels). Strides, dilation and groups of the
-descriptor must be 1; its fused neuron (NONE, RELU or RELUN) is applied to the result.
+descriptor must be 1; its fused neuron (any but PRELU) is applied to the result.
 
 **Training**: as ConvolutionNode's.)";
 

@@ -67,13 +67,13 @@ NodeClass gradient_class(NodeClass row) {
 constexpr std::string_view kInstanceDoc =
     R"(result = gamma[c] * (source - mean[n, c]) / sqrt(variance[n, c] + epsilon) + beta[c], of the source's size; mean and
 variance are those of the channel's H * W values (divided by the count), in inference and training alike.
-epsilon is the data source's; Apple's default is FLT_MIN. A following ReLU or ReLUN is fused.)";
+epsilon is the data source's; Apple's default is FLT_MIN. A following neuron is fused (any but PReLU).)";
 
 constexpr std::string_view kGroupDoc =
     R"(result = gamma[c] * (source - mean[n, k]) / sqrt(variance[n, k] + epsilon) + beta[c], of the source's size, where
 channel c belongs to group k = c / (channels / number_of_groups); mean and variance are those of the group's
 H * W * channels / number_of_groups values (divided by the count). One group is layer normalisation over the
-whole image. epsilon is the data source's; Apple's default is FLT_MIN. A following ReLU or ReLUN is fused.)";
+whole image. epsilon is the data source's; Apple's default is FLT_MIN. A following neuron is fused (any but PReLU).)";
 
 constexpr std::string_view kGradientDoc =
     R"(With g the source_gradient, x^ the normalised source and means over the values that share a mean:

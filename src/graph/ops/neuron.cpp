@@ -4,11 +4,13 @@
 //   neuron_gradient  gradient, x -> source gradient; x is the neuron's source, or its result where
 //                    the attribute from_result says so (the planner's choice)
 #include <limits>
+#include <utility>
 
 #include "base/attributes.h"
 #include "base/check.h"
 #include "graph/lowering.h"
 #include "graph/node_table.h"
+#include "graph/ops/neuron.h"
 #include "graph/ops/shapes.h"
 
 namespace mpsnn::graph {
@@ -88,19 +90,33 @@ AttributeSpec number(std::string_view name, std::string_view doc, double value) 
 
 SourceSpec source() { return {.name = "source", .doc = "any image"}; }
 
+void check_base(const FilterRecord& node) {
+  const auto found = node.attributes.find("c");
+  if (found == node.attributes.end()) return;
+  check_neuron(node, "c", static_cast<NeuronType>(get_int(node.attributes, "neuron_type")),
+               std::get<double>(found->second));
+}
+
 NodeClass neuron_class(NodeClass row) {
   row.family = "neuron";
   row.sources = {source()};
+  row.check = check_base;
   row.shape = forward_shape;
   row.lower = lower_forward;
   row.gradient_of = make_gradient;
   return row;
 }
 
+std::vector<std::int64_t> all_types() {
+  std::vector<std::int64_t> types;
+  for (auto type = static_cast<std::int64_t>(NeuronType::RELU);
+       type <= static_cast<std::int64_t>(NeuronType::GELU); ++type) {
+    types.push_back(type);
+  }
+  return types;
+}
+
 NodeClass gradient_class() {
-  const std::int64_t relu = static_cast<std::int64_t>(NeuronType::RELU);
-  const std::int64_t relun = static_cast<std::int64_t>(NeuronType::RELUN);
-  const std::int64_t prelu = static_cast<std::int64_t>(NeuronType::PRELU);
   return {
       .name = "NeuronGradientNode",
       .apple = "MPSCNNNeuronGradientNode",
@@ -115,7 +131,7 @@ NodeClass gradient_class() {
                       .type = AttributeType::ENUM,
                       .doc = "kind of the neuron",
                       .enum_name = "NeuronType",
-                      .supported = {relu, relun, prelu}},
+                      .supported = all_types()},
                      number("a", "parameter a", 0.0),
                      number("b", "parameter b", 0.0),
                      number("c", "parameter c", 0.0),
@@ -126,14 +142,154 @@ NodeClass gradient_class() {
                       .minimum = -kFloatMax,
                       .maximum = kFloatMax}},
       .gradient = true,
+      .check = check_base,
       .shape = gradient_shape,
       .lower = lower_gradient};
 }
 
+std::vector<NodeClass> smooth_neurons() {
+  return {
+      neuron_class(
+          {.name = "NeuronLinearNode",
+           .apple = "MPSCNNNeuronLinearNode",
+           .family = {},
+           .brief = "Linear function",
+           .doc = "f(x) = a * x + b. The defaults are the identity.",
+           .sources = {},
+           .attributes = {number("a", "factor", 1.0), number("b", "added to each value", 0.0)},
+           .fixed = neuron_type(NeuronType::LINEAR)}),
+      neuron_class({.name = "NeuronSigmoidNode",
+                    .apple = "MPSCNNNeuronSigmoidNode",
+                    .family = {},
+                    .brief = "Logistic function",
+                    .doc = "f(x) = 1 / (1 + e^-x).",
+                    .sources = {},
+                    .attributes = {},
+                    .fixed = neuron_type(NeuronType::SIGMOID)}),
+      neuron_class(
+          {.name = "NeuronHardSigmoidNode",
+           .apple = "MPSCNNNeuronHardSigmoidNode",
+           .family = {},
+           .brief = "Straight line between 0 and 1",
+           .doc =
+               "f(x) = clamp(a * x + b, 0, 1). The derivative is a where 0 < a * x + b < 1, and 0 "
+               "elsewhere. PyTorch's hardsigmoid has a = 1 / 6.",
+           .sources = {},
+           .attributes = {number("a", "slope", 0.2), number("b", "added before the clamping", 0.5)},
+           .fixed = neuron_type(NeuronType::HARD_SIGMOID)}),
+      neuron_class({.name = "NeuronTanHNode",
+                    .apple = "MPSCNNNeuronTanHNode",
+                    .family = {},
+                    .brief = "Hyperbolic tangent",
+                    .doc = "f(x) = a * tanh(b * x).",
+                    .sources = {},
+                    .attributes = {number("a", "factor of the result", 1.0),
+                                   number("b", "factor of the source", 1.0)},
+                    .fixed = neuron_type(NeuronType::TANH)}),
+      neuron_class({.name = "NeuronAbsoluteNode",
+                    .apple = "MPSCNNNeuronAbsoluteNode",
+                    .family = {},
+                    .brief = "Absolute value",
+                    .doc = "f(x) = |x|. The derivative is the sign of x, 0 at 0.",
+                    .sources = {},
+                    .attributes = {},
+                    .fixed = neuron_type(NeuronType::ABSOLUTE)}),
+      neuron_class({.name = "NeuronSoftPlusNode",
+                    .apple = "MPSCNNNeuronSoftPlusNode",
+                    .family = {},
+                    .brief = "Smooth rectified linear unit",
+                    .doc = "f(x) = a * ln(1 + e^(b * x)), computed without overflow and without "
+                           "losing the digits of "
+                           "small results (Apple's kernel was measured to lose them).",
+                    .sources = {},
+                    .attributes = {number("a", "factor of the result", 1.0),
+                                   number("b", "factor of the source", 1.0)},
+                    .fixed = neuron_type(NeuronType::SOFT_PLUS)}),
+  };
+}
+
+std::vector<NodeClass> more_neurons() {
+  return {
+      neuron_class({.name = "NeuronSoftSignNode",
+                    .apple = "MPSCNNNeuronSoftSignNode",
+                    .family = {},
+                    .brief = "Sign with a soft step",
+                    .doc = "f(x) = x / (1 + |x|).",
+                    .sources = {},
+                    .attributes = {},
+                    .fixed = neuron_type(NeuronType::SOFT_SIGN)}),
+      neuron_class(
+          {.name = "NeuronELUNode",
+           .apple = "MPSCNNNeuronELUNode",
+           .family = {},
+           .brief = "Exponential linear unit",
+           .doc = "f(x) = x for x >= 0, a * (e^x - 1) else. The derivative at exactly 0 is a.",
+           .sources = {},
+           .attributes = {number("a", "negated limit at minus infinity", 1.0)},
+           .fixed = neuron_type(NeuronType::ELU)}),
+      neuron_class({.name = "NeuronPowerNode",
+                    .apple = "MPSCNNNeuronPowerNode",
+                    .family = {},
+                    .brief = "Power",
+                    .doc = "f(x) = (a * x + b)^c, as C's pow: NaN for a negative base where c is "
+                           "no whole number. Apple "
+                           "states no defaults; here they are the identity.",
+                    .sources = {},
+                    .attributes = {number("a", "factor of the source", 1.0),
+                                   number("b", "added to it", 0.0), number("c", "exponent", 1.0)},
+                    .fixed = neuron_type(NeuronType::POWER)}),
+      neuron_class(
+          {.name = "NeuronExponentialNode",
+           .apple = "MPSCNNNeuronExponentialNode",
+           .family = {},
+           .brief = "Exponential function",
+           .doc = "f(x) = c^(a * x + b), with c = -1 for e. Apple states no defaults; here they "
+                  "are e^x. Error where "
+                  "c is neither > 0 nor -1.",
+           .sources = {},
+           .attributes = {number("a", "factor of the source", 1.0), number("b", "added to it", 0.0),
+                          number("c", "base, -1 for e", -1.0)},
+           .fixed = neuron_type(NeuronType::EXPONENTIAL)}),
+      neuron_class(
+          {.name = "NeuronLogarithmNode",
+           .apple = "MPSCNNNeuronLogarithmNode",
+           .family = {},
+           .brief = "Logarithm",
+           .doc = "f(x) = log_c(a * x + b), with c = -1 for e. Apple states no defaults; here they "
+                  "are ln x. Error "
+                  "where c is 1, or neither > 0 nor -1.",
+           .sources = {},
+           .attributes = {number("a", "factor of the source", 1.0), number("b", "added to it", 0.0),
+                          number("c", "base, -1 for e", -1.0)},
+           .fixed = neuron_type(NeuronType::LOGARITHM)}),
+      neuron_class({.name = "NeuronGeLUNode",
+                    .apple = "MPSCNNNeuronGeLUNode",
+                    .family = {},
+                    .brief = "Gaussian error linear unit",
+                    .doc = "f(x) = x / 2 * (1 + erf(x / sqrt(2))): the exact form, not the "
+                           "approximation by tanh. The derivative "
+                           "is (1 + erf(x / sqrt(2))) / 2 + x * e^(-x^2 / 2) / sqrt(2 pi); Apple's "
+                           "header writes twice the "
+                           "second term, which is no derivative. Small results keep their digits "
+                           "(Apple's kernel was "
+                           "measured to lose them).",
+                    .sources = {},
+                    .attributes = {},
+                    .fixed = neuron_type(NeuronType::GELU)}),
+  };
+}
+
 }  // namespace
 
+void check_neuron(const FilterRecord& node, std::string_view argument, NeuronType type, double c) {
+  if (c > 0 && !(type == NeuronType::LOGARITHM && c == 1)) return;
+  if (c == -1) return;
+  if (type == NeuronType::EXPONENTIAL) fail(node, argument, "> 0, or -1 for e", c);
+  if (type == NeuronType::LOGARITHM) fail(node, argument, "> 0 and not 1, or -1 for e", c);
+}
+
 std::vector<NodeClass> neuron_nodes() {
-  return {
+  std::vector<NodeClass> rows = {
       neuron_class(
           {.name = "NeuronReLUNode",
            .apple = "MPSCNNNeuronReLUNode",
@@ -172,8 +328,12 @@ std::vector<NodeClass> neuron_nodes() {
                                     .minimum = -kFloatMax,
                                     .maximum = kFloatMax}},
                     .fixed = neuron_type(NeuronType::PRELU)}),
-      gradient_class(),
   };
+  for (auto family : {smooth_neurons, more_neurons}) {
+    for (NodeClass& row : family()) rows.push_back(std::move(row));
+  }
+  rows.push_back(gradient_class());
+  return rows;
 }
 
 }  // namespace mpsnn::graph

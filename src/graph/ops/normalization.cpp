@@ -99,7 +99,7 @@ Where the statistics of the batch are used, the data source is trainable and the
 UPDATE_DEVICE_NONE, the running statistics move on at the end of the run, on the device, with or without an
 optimizer: mean = momentum * mean + (1 - momentum) * mean of the batch, the variance alike.
 
-epsilon is the data source's; Apple's default is FLT_MIN. A following ReLU or ReLUN is fused.)";
+epsilon is the data source's; Apple's default is FLT_MIN. A following neuron is fused (any but PReLU).)";
 
 constexpr std::string_view kBatchGradientDoc =
     R"(With g the source_gradient, x^ the normalised source and means over the batch's N * H * W values of a channel:

@@ -12,9 +12,9 @@ NeuronType type_of(const Operation& operation) {
   return static_cast<NeuronType>(get_int(operation.attributes, "neuron_type"));
 }
 
-/// true where the derivative can be told from the neuron's result: f keeps the sign of its source
-/// and tells by itself whether the bound was met. All neurons that can be lowered are of the ReLU
-/// family.
+/// true where the derivative can be told from the neuron's result. The ReLU family: f keeps the
+/// sign of its source and tells by itself whether the bound was met. SOFT_SIGN could be, but not
+/// without losing digits.
 bool result_tells_derivative(const Operation& neuron) {
   const auto slope_keeps_sign = [](double a) { return a >= 0; };
   const double a = get_float(neuron.attributes, "neuron_a");
@@ -23,6 +23,16 @@ bool result_tells_derivative(const Operation& neuron) {
       return slope_keeps_sign(a);
     case NeuronType::RELUN:
       return slope_keeps_sign(a) && get_float(neuron.attributes, "neuron_b") > 0;
+    case NeuronType::LINEAR:
+    case NeuronType::SIGMOID:
+    case NeuronType::HARD_SIGMOID:
+    case NeuronType::EXPONENTIAL:
+      return true;
+    case NeuronType::TANH:
+    case NeuronType::SOFT_PLUS:
+      return a != 0;
+    case NeuronType::ELU:
+      return slope_keeps_sign(a);
     case NeuronType::PRELU: {
       const auto& slopes = get_floats(neuron.attributes, "neuron_parameters");
       return std::all_of(slopes.begin(), slopes.end(), slope_keeps_sign);
@@ -58,13 +68,13 @@ void read_results(Plan& plan) {
   }
 }
 
-bool takes_neuron(OpId op) { return op == OpId::convolution || op == OpId::normalization; }
+bool takes_neuron(OpId op, NeuronType type) {
+  return (op == OpId::convolution || op == OpId::normalization) && type != NeuronType::PRELU;
+}
 
 bool can_fuse(const Plan& plan, const Operation& before, const Operation& neuron) {
   const Value& between = plan.values[before.outputs[0]];
-  const NeuronType type = type_of(neuron);
-  return type_of(before) == NeuronType::NONE &&
-         (type == NeuronType::RELU || type == NeuronType::RELUN) &&
+  return takes_neuron(before.op, type_of(neuron)) && type_of(before) == NeuronType::NONE &&
          between.kind == ValueKind::TEMPORARY &&
          between.desc == plan.values[neuron.outputs[0]].desc;
 }
@@ -80,7 +90,7 @@ void fuse(Plan& plan) {
   }
   for (std::size_t i = 0; i < plan.operations.size(); ++i) {
     Operation& operation = plan.operations[i];
-    if (takes_neuron(operation.op)) takers[operation.outputs[0]] = i;
+    if (takes_neuron(operation.op, NeuronType::RELU)) takers[operation.outputs[0]] = i;
     if (operation.op != OpId::neuron || readers[operation.inputs[0]] != 1) continue;
     const auto found = takers.find(operation.inputs[0]);
     if (found == takers.end()) continue;

@@ -8,6 +8,14 @@ from collections.abc import Mapping
 import jax.numpy as jnp
 import numpy as np
 from cases import Case
+from cases.arithmetic import (
+    EQUAL,
+    GREATER,
+    GREATER_OR_EQUAL,
+    LESS,
+    LESS_OR_EQUAL,
+    NOT_EQUAL,
+)
 
 from oracles import Array, Oracle, Parameters, absolute
 
@@ -44,6 +52,48 @@ def subtraction(case: Case, sources: list[Array], parameters: Parameters) -> Arr
     return clamped(case, unclamped_difference(case, sources, parameters))
 
 
+def unclamped_product(case: Case, sources: list[Array], _parameters: Parameters) -> Array:
+    """P primary_scale s secondary_scale + bias."""
+    primary, secondary = sources
+    a = case.attributes
+    scale = a.get("primary_scale", 1.0) * a.get("secondary_scale", 1.0)
+    return primary * secondary * scale + a.get("bias", 0.0)
+
+
+def unclamped_quotient(case: Case, sources: list[Array], _parameters: Parameters) -> Array:
+    """P primary_scale / (s secondary_scale) + bias."""
+    primary, secondary = sources
+    a = case.attributes
+    quotient = primary * a.get("primary_scale", 1.0) / (secondary * a.get("secondary_scale", 1.0))
+    return quotient + a.get("bias", 0.0)
+
+
+def multiplication(case: Case, sources: list[Array], parameters: Parameters) -> Array:
+    """The product, clamped."""
+    return clamped(case, unclamped_product(case, sources, parameters))
+
+
+def division(case: Case, sources: list[Array], parameters: Parameters) -> Array:
+    """The quotient, clamped."""
+    return clamped(case, unclamped_quotient(case, sources, parameters))
+
+
+def comparison(case: Case, sources: list[Array], _parameters: Parameters) -> Array:
+    """1 where the comparison holds."""
+    primary, secondary = sources
+    kind = case.attributes.get("comparison_type", EQUAL)
+    near = jnp.abs(primary - secondary) <= case.attributes.get("threshold", 0.0)
+    holds = {
+        EQUAL: near,
+        NOT_EQUAL: ~near,
+        LESS: primary < secondary,
+        LESS_OR_EQUAL: primary <= secondary,
+        GREATER: primary > secondary,
+        GREATER_OR_EQUAL: primary >= secondary,
+    }
+    return holds[kind].astype(jnp.float64)
+
+
 def of_absolutes(case: Case, sources: list[Array], parameters: Parameters) -> Array:
     """All parts' absolute values added up: no part cancels another's rounding."""
     return unclamped_sum(absolute(case), [jnp.abs(source) for source in sources], parameters)
@@ -63,4 +113,11 @@ ORACLES = {
         magnitude=of_absolutes,
         gradient_terms=gradient_terms,
     ),
+    "MultiplicationNode": Oracle(
+        multiplication, differentiable=unclamped_product, gradient_terms=gradient_terms
+    ),
+    "DivisionNode": Oracle(
+        division, differentiable=unclamped_quotient, gradient_terms=gradient_terms
+    ),
+    "ComparisonNode": Oracle(comparison),
 }

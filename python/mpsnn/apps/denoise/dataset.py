@@ -17,9 +17,6 @@ Normals
 
 from __future__ import annotations
 
-import importlib
-import os
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tokenize import TokenError
@@ -27,6 +24,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from mpsnn import files
+from mpsnn.files import atomic_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -69,36 +69,9 @@ def optional_module(name: str) -> ModuleType:
         The module.
 
     Raises:
-        ImportError: The package is not installed; the message says how to get it.
+        MissingPackageError: The package is not installed; the message says how to get it.
     """
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        package = name.partition(".")[0]
-        raise ImportError(
-            f"the denoiser needs {package} ({error}): pip install 'mpsnn[denoise]'"
-        ) from error
-
-
-@contextmanager
-def atomic_path(path: str | Path) -> Iterator[Path]:
-    """Lends a file name to write to, and moves that file into place at the end.
-
-    Args:
-        path: Where the finished file shall be; its folder is made if it is missing.
-
-    Yields:
-        A name in the same folder with the same suffix. After an exception the file under it
-        is removed and ``path`` stays as it was.
-    """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
-    try:
-        yield draft
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
+    return files.optional_module(name, "denoise", "the denoiser")
 
 
 def tonemap(radiance: NDArray[np.floating]) -> FloatArray:

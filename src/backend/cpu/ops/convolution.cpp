@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <map>
 
+#include "backend/cpu/parallel.h"
 #include "base/attributes.h"
 #include "base/check.h"
 
@@ -102,12 +103,29 @@ Fit fits_convolution_case(const KernelQuery& query, bool zero_only) {
     return Fit::no(str("edge_mode: expected ZERO", zero_only ? "" : " or CLAMP", ", got ",
                        clamp ? "CLAMP" : str("mode ", static_cast<int>(c.edge_mode))));
   }
-  const NeuronType type = c.neuron.type;
-  if (type != NeuronType::NONE && type != NeuronType::RELU && type != NeuronType::RELUN) {
-    return Fit::no(str("neuron_type: expected NONE, RELU or RELUN to fuse, got type ",
-                       static_cast<int>(type)));
-  }
-  return {};
+  return fits_fused_neuron(c.neuron.type);
+}
+
+Fit fits_fused_neuron(NeuronType type) {
+  if (type != NeuronType::PRELU && type >= NeuronType::NONE && type <= NeuronType::GELU) return {};
+  return Fit::no(
+      str("neuron_type: expected one but PRELU to fuse, got type ", static_cast<int>(type)));
+}
+
+std::shared_ptr<Kernel> with_neuron_after(std::shared_ptr<Kernel> kernel, const Neuron& neuron,
+                                          std::int64_t count, std::string_view row) {
+  kernel->row = row;
+  auto both = make_kernel(
+      [kernel, neuron, count](const KernelArgs& args) {
+        kernel->run(args);
+        float* const result = args.output<float>(0);
+        parallel_for(count, grain_for(8), [&](std::int64_t begin, std::int64_t end) {
+          apply_neuron(neuron, result + begin, result + begin, end - begin);
+        });
+      },
+      kernel->scratch_bytes);
+  both->input_layouts = kernel->input_layouts;
+  return both;
 }
 
 AxisTaps taps_of(const ConvolutionAxis& axis, ImageEdgeMode edge_mode) {

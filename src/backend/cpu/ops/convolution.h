@@ -3,6 +3,8 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
+#include <string_view>
 #include <vector>
 
 #include "backend/cpu/ops/kernel_tools.h"
@@ -41,6 +43,14 @@ ConvolutionCase read_convolution(const KernelQuery& query);
 
 /// Yes if operands are plain float32 and the edge mode is one that `zero_only` allows.
 Fit fits_convolution_case(const KernelQuery& query, bool zero_only);
+
+/// Yes for a neuron that a convolution may have fused.
+Fit fits_fused_neuron(NeuronType type);
+
+/// A kernel that runs `kernel`, a convolution's, and then the neuron over the result: for neurons
+/// that the kernel itself cannot apply. `row` names both.
+std::shared_ptr<Kernel> with_neuron_after(std::shared_ptr<Kernel> kernel, const Neuron& neuron,
+                                          std::int64_t count, std::string_view row);
 
 /// A tap of one axis: kernel position and the position that it reads.
 struct Tap {

@@ -66,13 +66,19 @@ Description describe(const ConvolutionCase& c) {
   return d;
 }
 
-/// The fused neuron as oneDNN's post-operation.
+/// true where oneDNN's result is that of our neuron, bit for bit. Others are applied afterwards.
+bool is_native(const Neuron& neuron) {
+  return neuron.type == NeuronType::NONE || neuron.type == NeuronType::RELU ||
+         (neuron.type == NeuronType::RELUN && neuron.a == 0 && neuron.b >= 0);
+}
+
+/// The fused neuron as oneDNN's post-operation, if it is one.
 dnnl::primitive_attr attributes_with(const Neuron& neuron) {
   dnnl::primitive_attr attributes = onednn::make_attributes();
   dnnl::post_ops operations;
   if (neuron.type == NeuronType::RELU) {
     operations.append_eltwise(dnnl::algorithm::eltwise_relu, neuron.a, 0);
-  } else if (neuron.type == NeuronType::RELUN) {
+  } else if (neuron.type == NeuronType::RELUN && is_native(neuron)) {
     operations.append_eltwise(dnnl::algorithm::eltwise_clip, 0, neuron.b);
   }
   attributes.set_post_ops(operations);
@@ -142,9 +148,6 @@ Fit fits_geometry(const KernelQuery& query) {
   const ConvolutionCase c = read_convolution(query);
   if (c.y.pad < 0 || c.x.pad < 0)
     return Fit::no("oneDNN takes no negative padding at the top or left");
-  if (c.neuron.type == NeuronType::RELUN && (c.neuron.a != 0 || c.neuron.b < 0)) {
-    return Fit::no("oneDNN fuses RELUN only with a = 0 and b >= 0");
-  }
   return {};
 }
 
@@ -185,7 +188,8 @@ std::shared_ptr<Kernel> prepare_convolution_onednn(const KernelQuery& query) {
   auto kernel = finish({Step(Forward(description), std::move(operands))},
                        description.scratchpad_desc().get_size());
   kernel->input_layouts = {nullptr, layout_for(description.weights_desc(), c)};
-  return kernel;
+  if (is_native(c.neuron)) return kernel;
+  return with_neuron_after(kernel, c.neuron, query.outputs[0].count(), "convolution/onednn");
 }
 
 Fit fits_convolution_data_gradient_onednn(const KernelQuery& query) {

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: MIT
-// neuron, neuron_gradient: RELU, RELUN and PRELU.
+// neuron, neuron_gradient: the ReLU family here, the other functions in neuron_functions.cpp.
 #include "backend/cpu/ops/neuron.h"
 
 #include <algorithm>
 #include <vector>
 
 #include "backend/cpu/ops/kernel_tools.h"
+#include "backend/cpu/ops/neuron_functions.h"
 #include "backend/cpu/ops/rows.h"
 #include "backend/cpu/parallel.h"
 #include "backend/cpu/simd.h"
@@ -89,9 +90,16 @@ MPSNN_SIMD void prelu_gradient(const float* g, const float* x, float* out, std::
   }
 }
 
+bool is_relu(NeuronType type) { return type == NeuronType::RELU || type == NeuronType::RELUN; }
+
+bool is_known(NeuronType type) { return type > NeuronType::NONE && type <= NeuronType::GELU; }
+
 void apply_neuron_gradient(const Neuron& neuron, bool from_result, const float* g, const float* x,
                            float* out, std::int64_t count) {
-  if (neuron.type == NeuronType::RELUN) {
+  if (!is_relu(neuron.type)) {
+    from_result ? apply_derivative_of_result(neuron, g, x, out, count)
+                : apply_derivative(neuron, g, x, out, count);
+  } else if (neuron.type == NeuronType::RELUN) {
     relun_gradient(g, x, out, count, neuron.a, neuron.b, from_result ? 1.0F : neuron.a);
   } else if (neuron.a == 0) {
     relu_zero_gradient(g, x, out, count);
@@ -116,11 +124,11 @@ Fit fits_neuron_case(const KernelQuery& query) {
   const Fit plain = all_plain_float32(query);
   if (!plain.yes) return plain;
   const Neuron neuron = read_neuron(query.attributes);
-  if (neuron.type == NeuronType::RELU || neuron.type == NeuronType::RELUN) return {};
-  if (neuron.type != NeuronType::PRELU) {
-    return Fit::no(str("neuron_type: expected RELU, RELUN or PRELU, got type ",
-                       static_cast<int>(neuron.type)));
+  if (!is_known(neuron.type)) {
+    return Fit::no(
+        str("neuron_type: expected RELU to GELU, got type ", static_cast<int>(neuron.type)));
   }
+  if (neuron.type != NeuronType::PRELU) return {};
   const auto slopes = get_floats(query.attributes, "neuron_parameters").size();
   const auto channels = static_cast<std::size_t>(query.outputs[0].dims.back());
   if (slopes == channels) return {};
@@ -143,6 +151,7 @@ void apply_neuron(const Neuron& neuron, const float* x, float* y, std::int64_t c
     if (x != y) std::copy_n(x, count, y);
     return;
   }
+  if (!is_relu(neuron.type)) return apply_function(neuron, x, y, count);
   const bool limited = neuron.type == NeuronType::RELUN;
   if (neuron.a == 0) {
     limited ? relun_zero(x, y, count, neuron.b) : relu_zero(x, y, count);
@@ -184,12 +193,12 @@ Fit fits_neuron_gradient_plain(const KernelQuery& query) {
   const Fit fit = fits_neuron_case(query);
   if (!fit.yes || !get_bool(query.attributes, "from_result")) return fit;
   const std::vector<float> slopes = read_slopes(query.attributes);
-  const bool falls = read_neuron(query.attributes).a < 0 ||
-                     std::any_of(slopes.begin(), slopes.end(), [](float a) { return a < 0; });
-  if (!falls) return {};
-  return Fit::no(
-      "from_result: a neuron with a negative slope cannot be undone, its gradient needs the "
-      "source");
+  const Neuron neuron = read_neuron(query.attributes);
+  const bool tells = neuron.type == NeuronType::PRELU
+                         ? std::all_of(slopes.begin(), slopes.end(), [](float a) { return a >= 0; })
+                         : tells_derivative(neuron);
+  if (tells) return {};
+  return Fit::no("from_result: this neuron cannot be undone, its gradient needs the source");
 }
 
 std::shared_ptr<Kernel> prepare_neuron_gradient_plain(const KernelQuery& query) {

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <limits>
 
-#include "backend/cpu/ops/kernel_tools.h"
+#include "backend/cpu/ops/pooling.h"
 #include "backend/cpu/ops/rows.h"
 #include "backend/cpu/parallel.h"
 #include "backend/cpu/simd.h"
@@ -16,37 +16,14 @@ namespace {
 /// Channels that the general gradient treats at once; another thread may have the next ones.
 constexpr std::int64_t kChannelChunk = 64;
 
-struct Axis {
-  std::int64_t source, result, kernel, stride, pad;
-  std::int64_t first(std::int64_t p) const noexcept { return p * stride - pad; }
-};
-
-struct Pooling {
-  std::int64_t images, channels;
-  Axis y, x;
-  bool zero_edges;
-
-  /// Windows of 2 x 2 side by side that cover the source exactly.
-  bool is_2x2() const noexcept {
-    const auto halves = [](const Axis& a) {
-      return a.kernel == 2 && a.stride == 2 && a.pad == 0 && a.source == 2 * a.result;
-    };
-    return halves(y) && halves(x);
-  }
-};
-
 /// The part of a window that lies in the image.
 struct Window {
-  std::int64_t top, bottom, left, right;
+  PoolingRange y, x;
   bool cut;  // the window reaches outside
 
   Window(const Pooling& p, std::int64_t row, std::int64_t column)
-      : top(std::max<std::int64_t>(p.y.first(row), 0)),
-        bottom(std::min(p.y.first(row) + p.y.kernel, p.y.source)),
-        left(std::max<std::int64_t>(p.x.first(column), 0)),
-        right(std::min(p.x.first(column) + p.x.kernel, p.x.source)),
-        cut((bottom - top) * (right - left) != p.y.kernel * p.x.kernel || empty()) {}
-  bool empty() const noexcept { return top >= bottom || left >= right; }
+      : y(p.y, row), x(p.x, column), cut(y.count * x.count != p.y.kernel * p.x.kernel) {}
+  bool empty() const noexcept { return y.count == 0 || x.count == 0; }
 };
 
 MPSNN_INLINE float larger(float a, float b) { return (b > a) | (b != b) ? b : a; }
@@ -66,14 +43,14 @@ MPSNN_SIMD void max_2x2(const float* top, const float* bottom, float* out, std::
   }
 }
 
-MPSNN_SIMD void max_window(const float* image, std::int64_t row_size, std::int64_t channels,
-                           const Window& window, bool with_zero, float* out) {
-  const float* first = image + window.top * row_size + window.left * channels;
+MPSNN_SIMD void max_window(const float* first, std::int64_t row_step, std::int64_t rows,
+                           std::int64_t column_step, std::int64_t columns, std::int64_t channels,
+                           bool with_zero, float* out) {
   for (std::int64_t c = 0; c < channels; ++c)
     out[c] = with_zero ? larger(first[c], 0.0F) : first[c];
-  for (std::int64_t y = window.top; y < window.bottom; ++y) {
-    for (std::int64_t x = window.left; x < window.right; ++x) {
-      const float* pixel = image + y * row_size + x * channels;
+  for (std::int64_t y = 0; y < rows; ++y) {
+    for (std::int64_t x = 0; x < columns; ++x) {
+      const float* pixel = first + y * row_step + x * column_step;
       MPSNN_IVDEP
       for (std::int64_t c = 0; c < channels; ++c) out[c] = larger(out[c], pixel[c]);
     }
@@ -90,7 +67,9 @@ void pool_row(const Pooling& p, std::int64_t y, const float* image, float* out) 
     if (window.empty()) {
       std::fill_n(out, p.channels, 0.0F);
     } else {
-      max_window(image, row_size, p.channels, window, p.zero_edges && window.cut, out);
+      max_window(image + window.y.begin * row_size + window.x.begin * p.channels,
+                 p.y.dilation * row_size, window.y.count, p.x.dilation * p.channels, window.x.count,
+                 p.channels, p.zero_edges && window.cut, out);
     }
   }
 }
@@ -138,8 +117,10 @@ void scatter_window(const Pooling& p, std::int64_t row, std::int64_t column, con
   const float zeros[kChannelChunk] = {};
   float swallowed[kChannelChunk] = {};
   std::copy_n(gradient + first, count, left);
-  for (std::int64_t y = p.y.first(row); y < p.y.first(row) + p.y.kernel; ++y) {
-    for (std::int64_t x = p.x.first(column); x < p.x.first(column) + p.x.kernel; ++x) {
+  for (std::int64_t i = 0; i < p.y.kernel; ++i) {
+    const std::int64_t y = p.y.first(row) + i * p.y.dilation;
+    for (std::int64_t j = 0; j < p.x.kernel; ++j) {
+      const std::int64_t x = p.x.first(column) + j * p.x.dilation;
       const bool inside = y >= 0 && y < p.y.source && x >= 0 && x < p.x.source;
       const std::int64_t at = (y * p.x.source + x) * p.channels + first;
       if (inside) {
@@ -164,6 +145,13 @@ void scatter_image(const Pooling& p, const float* image, const float* gradient, 
   }
 }
 
+/// gradient, source, result -> source gradient.
+Pooling read_gradient(const KernelQuery& query) {
+  return read_pooling(query.attributes, query.inputs[1].image(), query.inputs[2].image());
+}
+
+}  // namespace
+
 Pooling read_pooling(const AttributeMap& attributes, const ImageSize& source,
                      const ImageSize& result) {
   check_internal(source.n == result.n && source.channels == result.channels,
@@ -171,9 +159,11 @@ Pooling read_pooling(const AttributeMap& attributes, const ImageSize& source,
   return {.images = source.n,
           .channels = source.channels,
           .y = {source.height, result.height, get_int(attributes, "kernel_height"),
-                get_int(attributes, "stride_y"), get_int(attributes, "pad_top")},
+                get_int(attributes, "stride_y"), get_int(attributes, "pad_top"),
+                get_int(attributes, "dilation_y")},
           .x = {source.width, result.width, get_int(attributes, "kernel_width"),
-                get_int(attributes, "stride_x"), get_int(attributes, "pad_left")},
+                get_int(attributes, "stride_x"), get_int(attributes, "pad_left"),
+                get_int(attributes, "dilation_x")},
           .zero_edges =
               get_int(attributes, "edge_mode") == static_cast<std::int64_t>(ImageEdgeMode::ZERO)};
 }
@@ -185,13 +175,6 @@ Fit fits_pooling(const KernelQuery& query) {
   if (mode == ImageEdgeMode::ZERO || mode == ImageEdgeMode::CLAMP) return {};
   return Fit::no(str("edge_mode: expected ZERO or CLAMP, got mode ", static_cast<int>(mode)));
 }
-
-/// gradient, source, result -> source gradient.
-Pooling read_gradient(const KernelQuery& query) {
-  return read_pooling(query.attributes, query.inputs[1].image(), query.inputs[2].image());
-}
-
-}  // namespace
 
 Fit fits_pooling_max_plain(const KernelQuery& query) { return fits_pooling(query); }
 

@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "backend/cpu/ops/convolution.h"
 #include "backend/cpu/ops/onednn.h"
 #include "backend/cpu/ops/parameter_layout.h"
 #include "backend/cpu/ops/rows.h"
@@ -204,19 +205,25 @@ TileGrid grid_of(const TensorDesc& source, const TensorDesc& result, std::int64_
 }  // namespace
 
 Fit fits_convolution_winograd(const KernelQuery& query) {
-  const auto neuron = static_cast<NeuronType>(get_int(query.attributes, "neuron_type"));
-  if (neuron != NeuronType::NONE && neuron != NeuronType::RELU) return Fit::no("fuses ReLU only");
+  const Fit neuron =
+      fits_fused_neuron(static_cast<NeuronType>(get_int(query.attributes, "neuron_type")));
+  if (!neuron.yes) return neuron;
   return fits_geometry(query, query.inputs[0], query.outputs[0]);
 }
 
 std::shared_ptr<Kernel> prepare_convolution_winograd(const KernelQuery& query) {
   const AttributeMap& a = query.attributes;
   Epilogue epilogue;
-  epilogue.relu = static_cast<NeuronType>(get_int(a, "neuron_type")) == NeuronType::RELU;
+  const auto type = static_cast<NeuronType>(get_int(a, "neuron_type"));
+  epilogue.relu = type == NeuronType::RELU;
   epilogue.slope = static_cast<float>(get_float(a, "neuron_a"));
   const TileGrid grid =
       grid_of(query.inputs[0], query.outputs[0], get_int(a, "pad_top"), get_int(a, "pad_left"));
-  return std::make_shared<WinogradKernel>(grid, query.outputs[0].image().n, epilogue, false);
+  auto kernel = std::make_shared<WinogradKernel>(grid, query.outputs[0].image().n, epilogue, false);
+  if (epilogue.relu || type == NeuronType::NONE) return kernel;
+  const Neuron neuron = {type, epilogue.slope, static_cast<float>(get_float(a, "neuron_b")),
+                         static_cast<float>(get_float(a, "neuron_c"))};
+  return with_neuron_after(kernel, neuron, query.outputs[0].count(), "convolution/winograd");
 }
 
 Fit fits_convolution_data_gradient_winograd(const KernelQuery& query) {

@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: MIT
+#include "backend/cpu/ops/broadcast.h"
+
+#include <limits>
+
+#include "backend/cpu/ops/reduction.h"
+#include "backend/cpu/simd.h"
+#include "base/attributes.h"
+#include "base/check.h"
+
+namespace mpsnn::backend::cpu {
+namespace {
+
+Strides strides_of(const TensorDesc& operand, const TensorDesc& result) {
+  Strides strides{};
+  std::int64_t step = 1;
+  for (std::size_t i = 4; i-- > 0;) {
+    strides[i] = operand.dims[i] == 1 && result.dims[i] != 1 ? 0 : step;
+    step *= operand.dims[i];
+  }
+  return strides;
+}
+
+MPSNN_SIMD void clamp_all(float minimum, float maximum, float* out, std::int64_t count) {
+  MPSNN_IVDEP
+  for (std::int64_t i = 0; i < count; ++i) {  // NaN compares false and stays
+    const float low = out[i] < minimum ? minimum : out[i];
+    out[i] = low > maximum ? maximum : low;
+  }
+}
+
+MPSNN_SIMD void add_to_doubles(const float* x, double* sums, std::int64_t count) {
+  MPSNN_IVDEP
+  for (std::int64_t i = 0; i < count; ++i) sums[i] += static_cast<double>(x[i]);
+}
+
+/// sums[x] += the sum of pixel x. Eight partial sums: one chain of additions would be waited for.
+MPSNN_SIMD void add_pixel_sums(const float* row, std::int64_t pixels, std::int64_t channels,
+                               double* sums) {
+  for (std::int64_t x = 0; x < pixels; ++x, row += channels) {
+    double parts[8] = {};
+    std::int64_t c = 0;
+    for (; c + 8 <= channels; c += 8) {
+      for (std::int64_t i = 0; i < 8; ++i) parts[i] += static_cast<double>(row[c + i]);
+    }
+    for (; c < channels; ++c) parts[c % 8] += static_cast<double>(row[c]);
+    sums[x] += ((parts[0] + parts[4]) + (parts[1] + parts[5])) +
+               ((parts[2] + parts[6]) + (parts[3] + parts[7]));
+  }
+}
+
+constexpr double kLargest = std::numeric_limits<float>::max();
+
+}  // namespace
+
+Broadcast::Broadcast(const TensorDesc& p, const TensorDesc& s, const TensorDesc& result)
+    : size(result.image()), primary(strides_of(p, result)), secondary(strides_of(s, result)) {}
+
+Fit fits_broadcast(const TensorDesc& operand, const TensorDesc& result) {
+  if (operand.dims.size() == 4 && result.dims.size() == 4) {
+    bool fits = true;
+    for (std::size_t i = 0; i < 4; ++i)
+      fits = fits && (operand.dims[i] == result.dims[i] || operand.dims[i] == 1);
+    if (fits) return {};
+  }
+  return Fit::no(
+      str("expected images that equal the result's size or are 1 where they do not, got ",
+          to_string(operand), " for ", to_string(result)));
+}
+
+Clamp::Clamp(const AttributeMap& attributes)
+    : minimum(static_cast<float>(get_float(attributes, "minimum_value"))),
+      maximum(static_cast<float>(get_float(attributes, "maximum_value"))),
+      is_on(get_float(attributes, "minimum_value") > -kLargest ||
+            get_float(attributes, "maximum_value") < kLargest) {}
+
+void Clamp::apply(float* values, std::int64_t count) const {
+  if (is_on) clamp_all(minimum, maximum, values, count);
+}
+
+ReducedSum::ReducedSum(const TensorDesc& from, const TensorDesc& to, double scale)
+    : from_(from.image()), scale_(scale) {
+  constexpr std::int64_t kParts = 16;
+  for (std::size_t i = 0; i < 4; ++i) reduced_[i] = to.dims[i] != from.dims[i];
+  kept_images_ = reduced_[0] ? 1 : from_.n;
+  kept_rows_ = reduced_[1] ? 1 : from_.height;
+  summed_images_ = from_.n / kept_images_;
+  summed_rows_ = from_.height / kept_rows_;
+  parts_ = kept() >= kParts ? 1 : std::min(kParts, summed());
+}
+
+std::size_t ReducedSum::scratch_bytes() const noexcept {
+  return static_cast<std::size_t>(items() * out_row_size()) * sizeof(double) +
+         static_cast<std::size_t>(chunks() * row_size()) * sizeof(float);
+}
+
+void ReducedSum::add_row(const float* row, double* sums) const {
+  if (reduced_[2] && reduced_[3]) {
+    sums[0] += sum_of(row, row_size());
+  } else if (reduced_[3]) {
+    add_pixel_sums(row, from_.width, from_.channels, sums);
+  } else {
+    const std::int64_t run = out_row_size();
+    for (std::int64_t at = 0; at < row_size(); at += run) add_to_doubles(row + at, sums, run);
+  }
+}
+
+void ReducedSum::finish(const double* sums, float* out) const {
+  const std::int64_t size = out_row_size();
+  parallel_for(kept(), grain_for(size * parts_ * 8), [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t i = begin * size; i < end * size; ++i) {
+      const double* first = sums + i / size * parts_ * size + i % size;
+      double total = 0;
+      for (std::int64_t part = 0; part < parts_; ++part) total += first[part * size];
+      out[i] = static_cast<float>(scale_ * total);
+    }
+  });
+}
+
+}  // namespace mpsnn::backend::cpu

@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <string_view>
+
+#include "graph/node_records.h"
+
+namespace mpsnn::graph {
+
+/// Throws unless `c` is a base that the neuron type can have: EXPONENTIAL > 0 or -1 (for e),
+/// LOGARITHM the same but 1. Other types take any c.
+void check_neuron(const FilterRecord& node, std::string_view argument, NeuronType type, double c);
+
+}  // namespace mpsnn::graph

@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: MIT
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "base/check.h"
+#include "runtime/event_state.h"
+
+namespace mpsnn {
+namespace runtime {
+
+void QueueLife::close() noexcept {
+  closing_ = true;
+  std::shared_ptr<EventState> event;
+  {
+    const std::lock_guard lock(mutex_);
+    event = waiting_for_;
+  }
+  if (event) event->wake();
+}
+
+void QueueLife::waits_for(std::shared_ptr<EventState> event) noexcept {
+  const std::lock_guard lock(mutex_);
+  waiting_for_ = std::move(event);
+}
+
+std::uint64_t EventState::value() const {
+  const std::lock_guard lock(mutex_);
+  return value_;
+}
+
+void EventState::wake() noexcept {
+  {
+    const std::lock_guard lock(mutex_);
+  }  // whoever looked before is waiting by now
+  changed_.notify_all();
+}
+
+void EventState::signal(std::uint64_t value) {
+  {
+    const std::lock_guard lock(mutex_);
+    value_ = std::max(value_, value);
+  }
+  changed_.notify_all();
+}
+
+void EventState::expect(std::uint64_t value, const void* queue) {
+  const std::lock_guard lock(mutex_);
+  expected_.emplace(value, queue);
+}
+
+void EventState::settle(std::uint64_t value, const void* queue,
+                        std::shared_ptr<Failure> failure) noexcept {
+  {
+    const std::lock_guard lock(mutex_);
+    const auto [first, last] = expected_.equal_range(value);
+    const auto found = std::find_if(first, last, [&](const auto& e) { return e.second == queue; });
+    if (found != last) expected_.erase(found);
+    if (failure && value >= failed_value_) {
+      failed_value_ = value;
+      failure_ = std::move(failure);
+    }
+  }
+  changed_.notify_all();
+}
+
+bool EventState::is_settled(std::uint64_t value) const noexcept {
+  return value_ >= value || (failure_ && value <= failed_value_);
+}
+
+bool EventState::is_expected(std::uint64_t value, const void* but_of) const noexcept {
+  return std::any_of(expected_.lower_bound(value), expected_.end(),
+                     [&](const auto& one) { return one.second != but_of; });
+}
+
+std::shared_ptr<Failure> EventState::failure_for(std::uint64_t value) const {
+  return value_ < value && failure_ && value <= failed_value_ ? failure_ : nullptr;
+}
+
+bool EventState::wait(std::uint64_t value, std::optional<std::chrono::nanoseconds> at_most) {
+  std::unique_lock lock(mutex_);
+  const auto ends = [&] { return is_settled(value); };
+  if (at_most) {
+    changed_.wait_for(lock, *at_most, ends);
+  } else {
+    changed_.wait(lock, ends);
+  }
+  const bool reached = value_ >= value;
+  const auto failure = failure_for(value);
+  lock.unlock();
+  if (failure) failure->rethrow();
+  return reached;
+}
+
+void EventState::wait_on_queue(std::uint64_t value, const void* queue, QueueLife& life) {
+  life.waits_for(shared_from_this());
+  std::unique_lock lock(mutex_);
+  changed_.wait(
+      lock, [&] { return is_settled(value) || (life.is_closing() && !is_expected(value, queue)); });
+  const std::uint64_t reached = value_;
+  const auto failure = failure_for(value);
+  lock.unlock();
+  life.waits_for(nullptr);
+  if (failure) std::rethrow_exception(failure->error);
+  if (reached >= value) return;
+  throw StateError(str(title(), ": expected value ", value, ", got ", reached,
+                       ": the queue that waited for it was destroyed, and no work in flight would "
+                       "have signalled it"));
+}
+
+}  // namespace runtime
+
+SharedEvent::SharedEvent(const Device& device, const std::string& label)
+    : state_(std::make_shared<runtime::EventState>(device.state(), label)) {}
+
+Device SharedEvent::device() const { return Device(state_->device()); }
+const std::string& SharedEvent::label() const { return state_->label(); }
+std::uint64_t SharedEvent::signaled_value() const { return state_->value(); }
+void SharedEvent::signal(std::uint64_t value) const { state_->signal(value); }
+
+bool SharedEvent::wait(std::uint64_t value, std::optional<double> seconds) const {
+  if (!seconds) return state_->wait(value, std::nullopt);
+  constexpr double kMost = 1e9;  // 30 years: as good as without end, and no overflow
+  if (!(*seconds >= 0))
+    throw_expected(state_->title() + ": seconds", "none, or at least 0", str(*seconds));
+  return state_->wait(
+      value, std::chrono::nanoseconds(static_cast<std::int64_t>(std::min(*seconds, kMost) * 1e9)));
+}
+
+}  // namespace mpsnn
