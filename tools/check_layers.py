@@ -32,7 +32,15 @@ CODE = (".h", ".in", ".cpp", ".def", ".py", ".pyi", ".cmake", ".txt")
 # Headers that each folder's files may include, as prefixes; the longest matching folder counts.
 GRAPH_API = [
     f"mpsnn/{name}.h"
-    for name in ("types", "error", "data_source", "normalization_data_source", "node", "nodes")
+    for name in (
+        "types",
+        "error",
+        "data_source",
+        "normalization_data_source",
+        "dropout_state",
+        "node",
+        "nodes",
+    )
 ]
 LEAF_API = ["mpsnn/types.h", "mpsnn/error.h"]
 BACKEND = ["base/", "backend/backend.h", "backend/host/", *LEAF_API]

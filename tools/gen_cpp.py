@@ -22,6 +22,7 @@ HEADER = """\
 #include <vector>
 
 #include "mpsnn/data_source.h"
+#include "mpsnn/dropout_state.h"
 #include "mpsnn/loss.h"
 #include "mpsnn/node.h"
 #include "mpsnn/normalization_data_source.h"
@@ -137,6 +138,11 @@ def options(table: Table, node: NodeClass) -> list[str]:
             lines.append(f"  std::optional<{kind}> {attribute.name} = std::nullopt;")
         else:
             lines.append(f"  {kind} {attribute.name}{default(table, attribute)};")
+    if node.makes_weights:
+        lines += [
+            "  /// The data source; null: one of the node's own.",
+            f"  std::shared_ptr<{node.weights}> weights = nullptr;",
+        ]
     if node.has_padding:
         lines += [
             "  /// How the result is sized and placed.",
@@ -179,6 +185,8 @@ def constructor(node: NodeClass) -> list[str]:
     lines.append(f'      : FilterNode("{node.name}", {source_list(node)},')
     lines += [" " * 19 + first] + [" " * 23 + line for line in rest]
     weights = ", std::move(weights)" if node.weights else ""
+    if node.makes_weights:
+        weights = ", options.weights"
     lines[-1] += f"{weights}) {{"
     lines.append("    if (!options.label.empty()) set_label(options.label);")
     if node.has_padding:
@@ -232,7 +240,7 @@ def defaulted(node: NodeClass) -> str:
 def image_parameters(node: NodeClass) -> list[str]:
     """Parameters before the options."""
     parameters = [f"{source_type(s)} {s.name}" for s in node.sources if not s.optional]
-    if node.weights:
+    if node.weights and not node.makes_weights:
         parameters.append(f"std::shared_ptr<{node.weights}> weights")
     if node.grouped:
         parameters.append("const LossDescriptor& loss_descriptor")

@@ -103,7 +103,8 @@ def node_section(table: Table, node: NodeClass) -> list[str]:
         default = "none" if source.optional else "required"
         parts.append(f"| `{source.name}` | {kind} | {default} | {cell(source.doc)} |")
     if node.weights:
-        parts.append(f"| `weights` | `{node.weights}` | required | The data source. |")
+        default = "its own" if node.makes_weights else "required"
+        parts.append(f"| `weights` | `{node.weights}` | {default} | The data source. |")
     if node.grouped:
         parts.append("| `loss_descriptor` | `LossDescriptor` | required | Holds the next ones. |")
     for attribute in [*node.grouped, *node.own]:

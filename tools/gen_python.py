@@ -120,7 +120,7 @@ def docstring(node: NodeClass) -> list[str]:
 def arguments(node: NodeClass) -> list[tuple[str, str]]:
     """Name and meaning of every argument."""
     rows = [(source.name, sentence(source.doc)) for source in node.sources if not source.optional]
-    if node.weights:
+    if node.weights and not node.makes_weights:
         rows.append(("weights", "The data source."))
     if node.grouped:
         rows.append(("loss_descriptor", "What is computed."))
@@ -135,6 +135,8 @@ def arguments(node: NodeClass) -> list[tuple[str, str]]:
     for attribute in others:
         default = f" None: as `{attribute.default_from}`." if attribute.default_from else ""
         rows.append((attribute.name, sentence(attribute.doc) + default))
+    if node.makes_weights:
+        rows.append(("weights", "The data source. None: one of the node's own."))
     rows.append(("label", "Name for errors, plans and timelines; empty: a name is made."))
     if node.has_padding:
         rows.append(("padding_policy", "How the result is sized and placed; None: the default."))
@@ -146,13 +148,14 @@ def constructor(table: Table, node: NodeClass) -> list[str]:
     required = [attribute for attribute in node.own if attribute.required]
     others = [attribute for attribute in node.own if not attribute.required]
     arguments = [f"{s.name}: {source_type(s)}" for s in node.sources if not s.optional]
-    arguments += [f"weights: {node.weights}"] * bool(node.weights)
+    arguments += [f"weights: {node.weights}"] * bool(node.weights and not node.makes_weights)
     arguments += ["loss_descriptor: LossDescriptor"] * bool(node.grouped)
     arguments += [f"{attribute.name}: {argument_type(attribute)}" for attribute in required]
     arguments += [f"{s.name}: {source_type(s)} | None = None" for s in node.sources if s.optional]
     arguments += [optional_argument(table, a) for a in others if a.type != "bool"]
     arguments.append("*")
     arguments += [optional_argument(table, a) for a in others if a.type == "bool"]
+    arguments += [f"weights: {node.weights} | None = None"] * node.makes_weights
     arguments.append('label: str = ""')
     arguments += ["padding_policy: PaddingPolicy | None = None"] * node.has_padding
     lines = ["    def __init__(", *(f"        {argument}," for argument in ["self", *arguments])]

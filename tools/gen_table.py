@@ -52,6 +52,7 @@ class NodeClass:
     attributes: list[Attribute]
     fixed: dict[str, Any]
     weights: str
+    makes_weights: bool
     trainable: bool
     gradient: bool
     has_padding: bool

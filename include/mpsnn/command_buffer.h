@@ -94,13 +94,14 @@ class CommandBuffer {
 
   /// Waits for all that this buffer committed, earlier pieces included; throws the first failure
   /// with the label of its command. Throws StateError if nothing was committed.
-  void wait_until_completed() const;
+  /// false when `seconds` have passed before (none: waits on).
+  bool wait_until_completed(std::optional<double> seconds = std::nullopt) const;
   void wait_until_scheduled() const;
   /// Gets ready when all that was committed so far is completed, with its failure. Throws
   /// StateError if nothing was committed.
   std::future<void> completed() const;
   /// Calls the function once all that was committed so far is completed, failed or not: at once
-  /// where it is, else from the queue's thread. What it throws ends the process.
+  /// where it is, else from the queue's thread. What it throws becomes the buffer's error.
   void when_completed(std::function<void()> function) const;
   CommandBufferStatus status() const;
   /// The first failure, if any; null while running.
@@ -118,6 +119,10 @@ class CommandBuffer {
   /// Holds the queue until the event is that far. Events may be of any device.
   void encode_wait_for_event(const SharedEvent& event, std::uint64_t value);
 
+  /// The same handle level of the same buffer: a wrapper is not equal to what it wraps.
+  friend bool operator==(const CommandBuffer& a, const CommandBuffer& b) {
+    return a.state_ == b.state_ && a.layer_ == b.layer_;
+  }
   const std::shared_ptr<runtime::CommandBufferState>& state() const noexcept { return state_; }
   const std::shared_ptr<runtime::PredicateLayer>& layer() const noexcept { return layer_; }
   explicit CommandBuffer(std::shared_ptr<runtime::CommandBufferState> state);

@@ -124,18 +124,22 @@ class OptimizerStochasticGradientDescent final : public Optimizer {
 };
 
 /// t += 1; lr_t = lr·√(1−β2^t)/(1−β1^t); m = β1·m + (1−β1)·g; u = β2·u + (1−β2)·g²;
-/// v -= lr_t·m/(√u + ε). Apple: MPSNNOptimizerAdam.
+/// v -= lr_t·m/(√u + ε). AMSGrad: û = max(û, u); v -= lr_t·m/(√û + ε). Apple: MPSNNOptimizerAdam,
+/// with maximum velocities for AMSGrad.
 class OptimizerAdam final : public Optimizer {
  public:
   explicit OptimizerAdam(double learning_rate = 1e-3, double beta1 = 0.9, double beta2 = 0.999,
-                         double epsilon = 1e-8, std::int64_t time_step = 0);
+                         double epsilon = 1e-8, std::int64_t time_step = 0,
+                         bool use_amsgrad = false);
   OptimizerAdam(OptimizerDescriptor descriptor, double beta1, double beta2, double epsilon,
-                std::int64_t time_step);
+                std::int64_t time_step, bool use_amsgrad = false);
   double beta1() const noexcept { return beta1_; }
   double beta2() const noexcept { return beta2_; }
   double epsilon() const noexcept { return epsilon_; }
   /// Updates counted before the first one here; each data source counts on from it.
   std::int64_t time_step() const noexcept { return time_step_; }
+  /// Keeps the largest velocity of each value and divides by it.
+  bool use_amsgrad() const noexcept { return amsgrad_; }
   std::string_view operation() const noexcept override;
   std::vector<std::string> moments() const override;
   std::vector<double> scalars() const override;
@@ -144,6 +148,23 @@ class OptimizerAdam final : public Optimizer {
  private:
   double beta1_, beta2_, epsilon_;
   std::int64_t time_step_;
+  bool amsgrad_;
+};
+
+/// s = decay·s + (1−decay)·g²; v -= lr·g/(√s + ε). Apple: MPSNNOptimizerRMSProp.
+class OptimizerRMSProp final : public Optimizer {
+ public:
+  explicit OptimizerRMSProp(double learning_rate = 1e-3, double decay = 0.9, double epsilon = 1e-8);
+  OptimizerRMSProp(OptimizerDescriptor descriptor, double decay, double epsilon);
+  double decay() const noexcept { return decay_; }
+  double epsilon() const noexcept { return epsilon_; }
+  std::string_view operation() const noexcept override;
+  std::vector<std::string> moments() const override;
+  std::vector<double> scalars() const override;
+  AttributeMap attributes() const override;
+
+ private:
+  double decay_, epsilon_;
 };
 
 /// The optimizer that `attributes()` describes; "type" names its class. Throws

@@ -123,6 +123,9 @@ class CommandQueue {
   const std::string& label() const;
   /// Waits for all that was committed; throws the first error that no one was told yet.
   void wait_until_idle() const;
+  friend bool operator==(const CommandQueue& a, const CommandQueue& b) {
+    return a.state_ == b.state_;
+  }
   const std::shared_ptr<runtime::QueueState>& state() const noexcept { return state_; }
   explicit CommandQueue(std::shared_ptr<runtime::QueueState> state) : state_(std::move(state)) {}
 

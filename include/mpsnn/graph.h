@@ -47,9 +47,10 @@ class Graph {
   std::vector<std::shared_ptr<DataSource>> data_sources() const;
   std::vector<FilterNode> nodes() const;  // in the order they run
 
-  /// Records the graph on the command buffer. Sources by handle; sizes are checked, nothing runs
-  /// yet. Throws InvalidArgumentError naming the source or node: missing or unknown source, wrong
-  /// channels, sizes that do not fit; ArgumentTypeError for a wrong element type.
+  /// Records the graph on the command buffer, which commits pieces of it by itself unless it was
+  /// made without auto_commit. Sources by handle; sizes are checked first. Throws
+  /// InvalidArgumentError naming the source or node: missing or unknown source, wrong channels,
+  /// sizes that do not fit; ArgumentTypeError for a wrong element type.
   GraphOutputs encode(CommandBuffer& commands, const std::map<std::string, Image>& sources) const;
 
   /// Plans are kept for the last sizes of sources, this many; the one used longest ago makes room.

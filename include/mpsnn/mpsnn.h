@@ -7,6 +7,7 @@
 #include "mpsnn/command_buffer.h"
 #include "mpsnn/data_source.h"
 #include "mpsnn/device.h"
+#include "mpsnn/dropout_state.h"
 #include "mpsnn/error.h"
 #include "mpsnn/graph.h"
 #include "mpsnn/node.h"

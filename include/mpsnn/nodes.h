@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "mpsnn/data_source.h"
+#include "mpsnn/dropout_state.h"
 #include "mpsnn/loss.h"
 #include "mpsnn/node.h"
 #include "mpsnn/normalization_data_source.h"
@@ -106,7 +107,13 @@ struct ConvolutionNodeOptions {
 /// which in training means: where the neuron's derivative can be told from the neuron's own
 /// result.
 ///
-/// **Unlike Apple**: any number of channels a group; weights are used in float32.
+/// **Kinds of descriptors**: with a DepthWiseConvolutionDescriptor each channel is convolved by
+/// itself; with a SubPixelConvolutionDescriptor of factor r the result has r times the rows and
+/// columns and 1 / r^2 of the channels: result[y, x, c] = convolved[y / r, x / r, (N / r^2) * (r *
+/// (y mod r) + x mod r) + c].
+///
+/// **Unlike Apple**: any number of channels a group, any channel multiplier; sub-pixel
+/// convolutions can be trained; weights are used in float32.
 ///
 /// Apple: MPSCNNConvolutionNode.
 class ConvolutionNode : public FilterNode {
@@ -153,6 +160,186 @@ class ConvolutionGradientNode : public FilterNode {
   }
 };
 
+/// Options of ConvolutionTransposeNode.
+struct ConvolutionTransposeNodeOptions {
+  /// Source of the convolution that this one undoes: only its size is used, it is the result's.
+  std::optional<ImageNode> convolution_source = std::nullopt;
+  /// How the result is sized and placed.
+  std::optional<PaddingPolicy> padding_policy = std::nullopt;
+  /// Name for errors, plans and timelines; empty: a name is made.
+  std::string label = {};
+};
+
+/// Convolves an image with zeros between its pixels: enlarges.
+///
+/// Puts stride - 1 zeros between the source's pixels and convolves that with stride 1: result[n,
+/// y, x, o] = bias[o] + sum over i, j, c of weights[o, i, j, c] * stuffed[n, y - pad_top + i *
+/// dilation_y, x - pad_left + j * dilation_x, c]. As Apple says, the weights are not turned: to
+/// undo a convolution exactly, turn and exchange its weights yourself. The descriptor's
+/// output_feature_channels are the result's; weights are (out, height, width, in / groups).
+///
+/// **Result size** by the padding policy, along each axis, with k = (kernel - 1) * dilation + 1:
+/// SIZE_SAME (n - 1) * stride + 1, SIZE_VALID_ONLY that minus k - 1, SIZE_FULL that plus k - 1. To
+/// undo a convolution use the opposite: valid for full, full for valid. Pads are those of a
+/// convolution of stride 1 over the stuffed image.
+///
+/// With convolution_source, the source of the convolution that is undone (Apple's
+/// convolutionGradientState), the result has its size, and the policy is that convolution's. Error
+/// at encode where that does not give the source's size.
+///
+/// **Training**: as ConvolutionNode's.
+///
+/// Apple: MPSCNNConvolutionTransposeNode.
+class ConvolutionTransposeNode : public FilterNode {
+ public:
+  ConvolutionTransposeNode(const ImageNode& source, std::shared_ptr<ConvolutionDataSource> weights,
+                           const ConvolutionTransposeNodeOptions& options = {})
+      : FilterNode("ConvolutionTransposeNode", detail::joined({source}, options.convolution_source),
+                   detail::Attributes().map(), std::move(weights)) {
+    if (!options.label.empty()) set_label(options.label);
+    if (options.padding_policy) set_padding_policy(*options.padding_policy);
+  }
+};
+
+/// Options of ConvolutionTransposeGradientNode.
+struct ConvolutionTransposeGradientNodeOptions {
+  /// Source of the convolution that this one undoes: only its size is used, it is the result's.
+  std::optional<ImageNode> convolution_source = std::nullopt;
+  /// How the result is sized and placed.
+  std::optional<PaddingPolicy> padding_policy = std::nullopt;
+  /// Name for errors, plans and timelines; empty: a name is made.
+  std::string label = {};
+};
+
+/// Gradients of a transposed convolution's source, weights and bias.
+///
+/// Result: the gradient of the forward node's source image, of that image's size. As a side
+/// effect, where the data source is trainable and has an optimizer, the gradients of weights and
+/// bias are computed and the weights are updated, as by ConvolutionGradientNode.
+///
+/// Apple: MPSCNNConvolutionTransposeGradientNode.
+class ConvolutionTransposeGradientNode : public FilterNode {
+ public:
+  ConvolutionTransposeGradientNode(const ImageNode& source_gradient, const ImageNode& source_image,
+                                   std::shared_ptr<ConvolutionDataSource> weights,
+                                   const ConvolutionTransposeGradientNodeOptions& options = {})
+      : FilterNode("ConvolutionTransposeGradientNode", detail::joined({source_gradient, source_image}, options.convolution_source),
+                   detail::Attributes().map(), std::move(weights)) {
+    if (!options.label.empty()) set_label(options.label);
+    if (options.padding_policy) set_padding_policy(*options.padding_policy);
+  }
+};
+
+/// Options of BinaryConvolutionNode.
+struct BinaryConvolutionNodeOptions {
+  /// Factor of the convolution.
+  double scale_value = 1.0;
+  /// What is made binary, and how it is multiplied.
+  BinaryConvolutionType convolution_type = BinaryConvolutionType::BINARY_WEIGHTS;
+  /// Multiply with the mean of the source's absolute values in the window.
+  bool use_beta_scaling = false;
+  /// Added to each result channel; empty: the data source's bias.
+  std::vector<double> output_bias_terms = {};
+  /// Factor of each result channel; empty: 1.
+  std::vector<double> output_scale_terms = {};
+  /// Added to each source channel; empty: 0.
+  std::vector<double> input_bias_terms = {};
+  /// Factor of each source channel, before its bias; empty: 1.
+  std::vector<double> input_scale_terms = {};
+  /// How the result is sized and placed.
+  std::optional<PaddingPolicy> padding_policy = std::nullopt;
+  /// Name for errors, plans and timelines; empty: a name is made.
+  std::string label = {};
+};
+
+/// Convolves an image, made binary or not, with weights of one bit.
+///
+/// With in = input_scale_terms[c] * source + input_bias_terms[c]:
+///
+/// result[n, y, x, o] = scale_value * output_scale_terms[o] * beta[n, y, x] * (sum over i, j, c of
+/// in (x) weights) + output_bias_terms[o], where in (x) weights is by convolution_type
+/// - BINARY_WEIGHTS: in * w, w = 1 for a weight > 0, else -1;
+/// - XNOR: sign(in) * w with sign(v) = v < 0 ? -1 : 1. Over 32 channels that is 32 - 2 *
+///   popcount(a ^ b);
+/// - AND: 1 where in >= 0 and the weight > 0, else 0: popcount(a & b).
+///
+/// Positions outside of the image add nothing, with any type. beta is 1, or with use_beta_scaling
+/// the mean of abs(in) over the window and all channels (XNOR-Net; the window's area always counts
+/// whole). The descriptor's fused neuron follows.
+///
+/// **Result size** by the padding policy, as ConvolutionNode's. Error where groups are not 1.
+///
+/// It has no derivative: a training graph that reaches it fails, naming it.
+///
+/// **Unlike Apple**: the weights are floats, of which only the sign counts, not words of 32 bits.
+///
+/// Apple: MPSCNNBinaryConvolutionNode.
+class BinaryConvolutionNode : public FilterNode {
+ public:
+  BinaryConvolutionNode(const ImageNode& source, std::shared_ptr<ConvolutionDataSource> weights,
+                        const BinaryConvolutionNodeOptions& options = {})
+      : FilterNode("BinaryConvolutionNode", detail::Images{source},
+                   detail::Attributes()
+                       .set("scale_value", options.scale_value)
+                       .set("convolution_type", options.convolution_type)
+                       .set("use_beta_scaling", options.use_beta_scaling)
+                       .set("output_bias_terms", options.output_bias_terms)
+                       .set("output_scale_terms", options.output_scale_terms)
+                       .set("input_bias_terms", options.input_bias_terms)
+                       .set("input_scale_terms", options.input_scale_terms).map(), std::move(weights)) {
+    if (!options.label.empty()) set_label(options.label);
+    if (options.padding_policy) set_padding_policy(*options.padding_policy);
+  }
+};
+
+/// Options of BinaryFullyConnectedNode.
+struct BinaryFullyConnectedNodeOptions {
+  /// Factor of the convolution.
+  double scale_value = 1.0;
+  /// What is made binary, and how it is multiplied.
+  BinaryConvolutionType convolution_type = BinaryConvolutionType::BINARY_WEIGHTS;
+  /// Multiply with the mean of the source's absolute values in the window.
+  bool use_beta_scaling = false;
+  /// Added to each result channel; empty: the data source's bias.
+  std::vector<double> output_bias_terms = {};
+  /// Factor of each result channel; empty: 1.
+  std::vector<double> output_scale_terms = {};
+  /// Added to each source channel; empty: 0.
+  std::vector<double> input_bias_terms = {};
+  /// Factor of each source channel, before its bias; empty: 1.
+  std::vector<double> input_scale_terms = {};
+  /// Name for errors, plans and timelines; empty: a name is made.
+  std::string label = {};
+};
+
+/// A layer of weights of one bit that sees the whole image.
+///
+/// A BinaryConvolutionNode whose window is the whole image: kernel_width and kernel_height of the
+/// descriptor are the source's size, strides, dilation rates and groups are 1.
+///
+/// **Result size**: (N, 1, 1, output_feature_channels). Error at encode where the source has
+/// another size than the kernel.
+///
+/// It has no derivative: a training graph that reaches it fails, naming it.
+///
+/// Apple: MPSCNNBinaryFullyConnectedNode.
+class BinaryFullyConnectedNode : public FilterNode {
+ public:
+  BinaryFullyConnectedNode(const ImageNode& source, std::shared_ptr<ConvolutionDataSource> weights,
+                           const BinaryFullyConnectedNodeOptions& options = {})
+      : FilterNode("BinaryFullyConnectedNode", detail::Images{source},
+                   detail::Attributes()
+                       .set("scale_value", options.scale_value)
+                       .set("convolution_type", options.convolution_type)
+                       .set("use_beta_scaling", options.use_beta_scaling)
+                       .set("output_bias_terms", options.output_bias_terms)
+                       .set("output_scale_terms", options.output_scale_terms)
+                       .set("input_bias_terms", options.input_bias_terms)
+                       .set("input_scale_terms", options.input_scale_terms).map(), std::move(weights)) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+};
+
 /// Options of FullyConnectedNode.
 struct FullyConnectedNodeOptions {
   /// Name for errors, plans and timelines; empty: a name is made.
@@ -164,8 +351,8 @@ struct FullyConnectedNodeOptions {
 /// result[n, 0, 0, o] = bias[o] + sum over y, x, c of weights[o, y, x, c] * source[n, y, x, c]: a
 /// convolution whose window is the whole source. The source has the descriptor's kernel_height,
 /// kernel_width and input_feature_channels; the result is (N, 1, 1, output_feature_channels).
-/// Strides, dilation and groups of the descriptor must be 1; its fused neuron (NONE, RELU or
-/// RELUN) is applied to the result.
+/// Strides, dilation and groups of the descriptor must be 1; its fused neuron (any but PRELU) is
+/// applied to the result.
 ///
 /// **Training**: as ConvolutionNode's.
 ///
@@ -1467,6 +1654,8 @@ class ComparisonNode : public FilterNode {
 
 /// Options of ReductionRowMinNode.
 struct ReductionRowMinNodeOptions {
+  /// X, y, width, height of what is read of the source; empty: all of it.
+  std::vector<std::int64_t> clip_rect_source = {};
   /// Name for errors, plans and timelines; empty: a name is made.
   std::string label = {};
 };
@@ -1483,13 +1672,16 @@ class ReductionRowMinNode : public FilterNode {
   explicit ReductionRowMinNode(const ImageNode& source,
                                const ReductionRowMinNodeOptions& options = {})
       : FilterNode("ReductionRowMinNode", detail::Images{source},
-                   detail::Attributes().map()) {
+                   detail::Attributes()
+                       .set("clip_rect_source", options.clip_rect_source).map()) {
     if (!options.label.empty()) set_label(options.label);
   }
 };
 
 /// Options of ReductionRowMinGradientNode.
 struct ReductionRowMinGradientNodeOptions {
+  /// X, y, width, height of what is read of the source; empty: all of it.
+  std::vector<std::int64_t> clip_rect_source = {};
   /// Name for errors, plans and timelines; empty: a name is made.
   std::string label = {};
 };
@@ -1506,13 +1698,16 @@ class ReductionRowMinGradientNode : public FilterNode {
                               const ImageNode& result_image,
                               const ReductionRowMinGradientNodeOptions& options = {})
       : FilterNode("ReductionRowMinGradientNode", detail::Images{source_gradient, source_image, result_image},
-                   detail::Attributes().map()) {
+                   detail::Attributes()
+                       .set("clip_rect_source", options.clip_rect_source).map()) {
     if (!options.label.empty()) set_label(options.label);
   }
 };
 
 /// Options of ReductionRowMaxNode.
 struct ReductionRowMaxNodeOptions {
+  /// X, y, width, height of what is read of the source; empty: all of it.
+  std::vector<std::int64_t> clip_rect_source = {};
   /// Name for errors, plans and timelines; empty: a name is made.
   std::string label = {};
 };
@@ -1529,13 +1724,16 @@ class ReductionRowMaxNode : public FilterNode {
   explicit ReductionRowMaxNode(const ImageNode& source,
                                const ReductionRowMaxNodeOptions& options = {})
       : FilterNode("ReductionRowMaxNode", detail::Images{source},
-                   detail::Attributes().map()) {
+                   detail::Attributes()
+                       .set("clip_rect_source", options.clip_rect_source).map()) {
     if (!options.label.empty()) set_label(options.label);
   }
 };
 
 /// Options of ReductionRowMaxGradientNode.
 struct ReductionRowMaxGradientNodeOptions {
+  /// X, y, width, height of what is read of the source; empty: all of it.
+  std::vector<std::int64_t> clip_rect_source = {};
   /// Name for errors, plans and timelines; empty: a name is made.
   std::string label = {};
 };
@@ -1552,13 +1750,16 @@ class ReductionRowMaxGradientNode : public FilterNode {
                               const ImageNode& result_image,
                               const ReductionRowMaxGradientNodeOptions& options = {})
       : FilterNode("ReductionRowMaxGradientNode", detail::Images{source_gradient, source_image, result_image},
-                   detail::Attributes().map()) {
+                   detail::Attributes()
+                       .set("clip_rect_source", options.clip_rect_source).map()) {
     if (!options.label.empty()) set_label(options.label);
   }
 };
 
 /// Options of ReductionRowMeanNode.
 struct ReductionRowMeanNodeOptions {
+  /// X, y, width, height of what is read of the source; empty: all of it.
+  std::vector<std::int64_t> clip_rect_source = {};
   /// Name for errors, plans and timelines; empty: a name is made.
   std::string label = {};
 };
@@ -1575,13 +1776,16 @@ class ReductionRowMeanNode : public FilterNode {
   explicit ReductionRowMeanNode(const ImageNode& source,
                                 const ReductionRowMeanNodeOptions& options = {})
       : FilterNode("ReductionRowMeanNode", detail::Images{source},
-                   detail::Attributes().map()) {
+                   detail::Attributes()
+                       .set("clip_rect_source", options.clip_rect_source).map()) {
     if (!options.label.empty()) set_label(options.label);
   }
 };
 
 /// Options of ReductionRowMeanGradientNode.
 struct ReductionRowMeanGradientNodeOptions {
+  /// X, y, width, height of what is read of the source; empty: all of it.
+  std::vector<std::int64_t> clip_rect_source = {};
   /// Name for errors, plans and timelines; empty: a name is made.
   std::string label = {};
 };
@@ -1597,13 +1801,16 @@ class ReductionRowMeanGradientNode : public FilterNode {
   ReductionRowMeanGradientNode(const ImageNode& source_gradient, const ImageNode& source_image,
                                const ReductionRowMeanGradientNodeOptions& options = {})
       : FilterNode("ReductionRowMeanGradientNode", detail::Images{source_gradient, source_image},
-                   detail::Attributes().map()) {
+                   detail::Attributes()
+                       .set("clip_rect_source", options.clip_rect_source).map()) {
     if (!options.label.empty()) set_label(options.label);
   }
 };
 
 /// Options of ReductionRowSumNode.
 struct ReductionRowSumNodeOptions {
+  /// X, y, width, height of what is read of the source; empty: all of it.
+  std::vector<std::int64_t> clip_rect_source = {};
   /// Name for errors, plans and timelines; empty: a name is made.
   std::string label = {};
 };
@@ -1620,13 +1827,16 @@ class ReductionRowSumNode : public FilterNode {
   explicit ReductionRowSumNode(const ImageNode& source,
                                const ReductionRowSumNodeOptions& options = {})
       : FilterNode("ReductionRowSumNode", detail::Images{source},
-                   detail::Attributes().map()) {
+                   detail::Attributes()
+                       .set("clip_rect_source", options.clip_rect_source).map()) {
     if (!options.label.empty()) set_label(options.label);
   }
 };
 
 /// Options of ReductionRowSumGradientNode.
 struct ReductionRowSumGradientNodeOptions {
+  /// X, y, width, height of what is read of the source; empty: all of it.
+  std::vector<std::int64_t> clip_rect_source = {};
   /// Name for errors, plans and timelines; empty: a name is made.
   std::string label = {};
 };
@@ -1642,13 +1852,16 @@ class ReductionRowSumGradientNode : public FilterNode {
   ReductionRowSumGradientNode(const ImageNode& source_gradient, const ImageNode& source_image,
                               const ReductionRowSumGradientNodeOptions& options = {})
       : FilterNode("ReductionRowSumGradientNode", detail::Images{source_gradient, source_image},
-                   detail::Attributes().map()) {
+                   detail::Attributes()
+                       .set("clip_rect_source", options.clip_rect_source).map()) {
     if (!options.label.empty()) set_label(options.label);
   }
 };
 
 /// Options of ReductionColumnMinNode.
 struct ReductionColumnMinNodeOptions {
+  /// X, y, width, height of what is read of the source; empty: all of it.
+  std::vector<std::int64_t> clip_rect_source = {};
   /// Name for errors, plans and timelines; empty: a name is made.
   std::string label = {};
 };
@@ -1665,13 +1878,16 @@ class ReductionColumnMinNode : public FilterNode {
   explicit ReductionColumnMinNode(const ImageNode& source,
                                   const ReductionColumnMinNodeOptions& options = {})
       : FilterNode("ReductionColumnMinNode", detail::Images{source},
-                   detail::Attributes().map()) {
+                   detail::Attributes()
+                       .set("clip_rect_source", options.clip_rect_source).map()) {
     if (!options.label.empty()) set_label(options.label);
   }
 };
 
 /// Options of ReductionColumnMinGradientNode.
 struct ReductionColumnMinGradientNodeOptions {
+  /// X, y, width, height of what is read of the source; empty: all of it.
+  std::vector<std::int64_t> clip_rect_source = {};
   /// Name for errors, plans and timelines; empty: a name is made.
   std::string label = {};
 };
@@ -1688,13 +1904,16 @@ class ReductionColumnMinGradientNode : public FilterNode {
                                  const ImageNode& result_image,
                                  const ReductionColumnMinGradientNodeOptions& options = {})
       : FilterNode("ReductionColumnMinGradientNode", detail::Images{source_gradient, source_image, result_image},
-                   detail::Attributes().map()) {
+                   detail::Attributes()
+                       .set("clip_rect_source", options.clip_rect_source).map()) {
     if (!options.label.empty()) set_label(options.label);
   }
 };
 
 /// Options of ReductionColumnMaxNode.
 struct ReductionColumnMaxNodeOptions {
+  /// X, y, width, height of what is read of the source; empty: all of it.
+  std::vector<std::int64_t> clip_rect_source = {};
   /// Name for errors, plans and timelines; empty: a name is made.
   std::string label = {};
 };
@@ -1711,13 +1930,16 @@ class ReductionColumnMaxNode : public FilterNode {
   explicit ReductionColumnMaxNode(const ImageNode& source,
                                   const ReductionColumnMaxNodeOptions& options = {})
       : FilterNode("ReductionColumnMaxNode", detail::Images{source},
-                   detail::Attributes().map()) {
+                   detail::Attributes()
+                       .set("clip_rect_source", options.clip_rect_source).map()) {
     if (!options.label.empty()) set_label(options.label);
   }
 };
 
 /// Options of ReductionColumnMaxGradientNode.
 struct ReductionColumnMaxGradientNodeOptions {
+  /// X, y, width, height of what is read of the source; empty: all of it.
+  std::vector<std::int64_t> clip_rect_source = {};
   /// Name for errors, plans and timelines; empty: a name is made.
   std::string label = {};
 };
@@ -1734,13 +1956,16 @@ class ReductionColumnMaxGradientNode : public FilterNode {
                                  const ImageNode& result_image,
                                  const ReductionColumnMaxGradientNodeOptions& options = {})
       : FilterNode("ReductionColumnMaxGradientNode", detail::Images{source_gradient, source_image, result_image},
-                   detail::Attributes().map()) {
+                   detail::Attributes()
+                       .set("clip_rect_source", options.clip_rect_source).map()) {
     if (!options.label.empty()) set_label(options.label);
   }
 };
 
 /// Options of ReductionColumnMeanNode.
 struct ReductionColumnMeanNodeOptions {
+  /// X, y, width, height of what is read of the source; empty: all of it.
+  std::vector<std::int64_t> clip_rect_source = {};
   /// Name for errors, plans and timelines; empty: a name is made.
   std::string label = {};
 };
@@ -1757,13 +1982,16 @@ class ReductionColumnMeanNode : public FilterNode {
   explicit ReductionColumnMeanNode(const ImageNode& source,
                                    const ReductionColumnMeanNodeOptions& options = {})
       : FilterNode("ReductionColumnMeanNode", detail::Images{source},
-                   detail::Attributes().map()) {
+                   detail::Attributes()
+                       .set("clip_rect_source", options.clip_rect_source).map()) {
     if (!options.label.empty()) set_label(options.label);
   }
 };
 
 /// Options of ReductionColumnMeanGradientNode.
 struct ReductionColumnMeanGradientNodeOptions {
+  /// X, y, width, height of what is read of the source; empty: all of it.
+  std::vector<std::int64_t> clip_rect_source = {};
   /// Name for errors, plans and timelines; empty: a name is made.
   std::string label = {};
 };
@@ -1779,13 +2007,16 @@ class ReductionColumnMeanGradientNode : public FilterNode {
   ReductionColumnMeanGradientNode(const ImageNode& source_gradient, const ImageNode& source_image,
                                   const ReductionColumnMeanGradientNodeOptions& options = {})
       : FilterNode("ReductionColumnMeanGradientNode", detail::Images{source_gradient, source_image},
-                   detail::Attributes().map()) {
+                   detail::Attributes()
+                       .set("clip_rect_source", options.clip_rect_source).map()) {
     if (!options.label.empty()) set_label(options.label);
   }
 };
 
 /// Options of ReductionColumnSumNode.
 struct ReductionColumnSumNodeOptions {
+  /// X, y, width, height of what is read of the source; empty: all of it.
+  std::vector<std::int64_t> clip_rect_source = {};
   /// Name for errors, plans and timelines; empty: a name is made.
   std::string label = {};
 };
@@ -1802,13 +2033,16 @@ class ReductionColumnSumNode : public FilterNode {
   explicit ReductionColumnSumNode(const ImageNode& source,
                                   const ReductionColumnSumNodeOptions& options = {})
       : FilterNode("ReductionColumnSumNode", detail::Images{source},
-                   detail::Attributes().map()) {
+                   detail::Attributes()
+                       .set("clip_rect_source", options.clip_rect_source).map()) {
     if (!options.label.empty()) set_label(options.label);
   }
 };
 
 /// Options of ReductionColumnSumGradientNode.
 struct ReductionColumnSumGradientNodeOptions {
+  /// X, y, width, height of what is read of the source; empty: all of it.
+  std::vector<std::int64_t> clip_rect_source = {};
   /// Name for errors, plans and timelines; empty: a name is made.
   std::string label = {};
 };
@@ -1824,13 +2058,16 @@ class ReductionColumnSumGradientNode : public FilterNode {
   ReductionColumnSumGradientNode(const ImageNode& source_gradient, const ImageNode& source_image,
                                  const ReductionColumnSumGradientNodeOptions& options = {})
       : FilterNode("ReductionColumnSumGradientNode", detail::Images{source_gradient, source_image},
-                   detail::Attributes().map()) {
+                   detail::Attributes()
+                       .set("clip_rect_source", options.clip_rect_source).map()) {
     if (!options.label.empty()) set_label(options.label);
   }
 };
 
 /// Options of ReductionFeatureChannelsMinNode.
 struct ReductionFeatureChannelsMinNodeOptions {
+  /// X, y, width, height of what is read of the source; empty: all of it.
+  std::vector<std::int64_t> clip_rect_source = {};
   /// Name for errors, plans and timelines; empty: a name is made.
   std::string label = {};
 };
@@ -1847,13 +2084,16 @@ class ReductionFeatureChannelsMinNode : public FilterNode {
   explicit ReductionFeatureChannelsMinNode(const ImageNode& source,
                                            const ReductionFeatureChannelsMinNodeOptions& options = {})
       : FilterNode("ReductionFeatureChannelsMinNode", detail::Images{source},
-                   detail::Attributes().map()) {
+                   detail::Attributes()
+                       .set("clip_rect_source", options.clip_rect_source).map()) {
     if (!options.label.empty()) set_label(options.label);
   }
 };
 
 /// Options of ReductionFeatureChannelsMinGradientNode.
 struct ReductionFeatureChannelsMinGradientNodeOptions {
+  /// X, y, width, height of what is read of the source; empty: all of it.
+  std::vector<std::int64_t> clip_rect_source = {};
   /// Name for errors, plans and timelines; empty: a name is made.
   std::string label = {};
 };
@@ -1871,13 +2111,16 @@ class ReductionFeatureChannelsMinGradientNode : public FilterNode {
                                           const ImageNode& result_image,
                                           const ReductionFeatureChannelsMinGradientNodeOptions& options = {})
       : FilterNode("ReductionFeatureChannelsMinGradientNode", detail::Images{source_gradient, source_image, result_image},
-                   detail::Attributes().map()) {
+                   detail::Attributes()
+                       .set("clip_rect_source", options.clip_rect_source).map()) {
     if (!options.label.empty()) set_label(options.label);
   }
 };
 
 /// Options of ReductionFeatureChannelsMaxNode.
 struct ReductionFeatureChannelsMaxNodeOptions {
+  /// X, y, width, height of what is read of the source; empty: all of it.
+  std::vector<std::int64_t> clip_rect_source = {};
   /// Name for errors, plans and timelines; empty: a name is made.
   std::string label = {};
 };
@@ -1894,13 +2137,16 @@ class ReductionFeatureChannelsMaxNode : public FilterNode {
   explicit ReductionFeatureChannelsMaxNode(const ImageNode& source,
                                            const ReductionFeatureChannelsMaxNodeOptions& options = {})
       : FilterNode("ReductionFeatureChannelsMaxNode", detail::Images{source},
-                   detail::Attributes().map()) {
+                   detail::Attributes()
+                       .set("clip_rect_source", options.clip_rect_source).map()) {
     if (!options.label.empty()) set_label(options.label);
   }
 };
 
 /// Options of ReductionFeatureChannelsMaxGradientNode.
 struct ReductionFeatureChannelsMaxGradientNodeOptions {
+  /// X, y, width, height of what is read of the source; empty: all of it.
+  std::vector<std::int64_t> clip_rect_source = {};
   /// Name for errors, plans and timelines; empty: a name is made.
   std::string label = {};
 };
@@ -1918,13 +2164,16 @@ class ReductionFeatureChannelsMaxGradientNode : public FilterNode {
                                           const ImageNode& result_image,
                                           const ReductionFeatureChannelsMaxGradientNodeOptions& options = {})
       : FilterNode("ReductionFeatureChannelsMaxGradientNode", detail::Images{source_gradient, source_image, result_image},
-                   detail::Attributes().map()) {
+                   detail::Attributes()
+                       .set("clip_rect_source", options.clip_rect_source).map()) {
     if (!options.label.empty()) set_label(options.label);
   }
 };
 
 /// Options of ReductionFeatureChannelsMeanNode.
 struct ReductionFeatureChannelsMeanNodeOptions {
+  /// X, y, width, height of what is read of the source; empty: all of it.
+  std::vector<std::int64_t> clip_rect_source = {};
   /// Name for errors, plans and timelines; empty: a name is made.
   std::string label = {};
 };
@@ -1941,13 +2190,16 @@ class ReductionFeatureChannelsMeanNode : public FilterNode {
   explicit ReductionFeatureChannelsMeanNode(const ImageNode& source,
                                             const ReductionFeatureChannelsMeanNodeOptions& options = {})
       : FilterNode("ReductionFeatureChannelsMeanNode", detail::Images{source},
-                   detail::Attributes().map()) {
+                   detail::Attributes()
+                       .set("clip_rect_source", options.clip_rect_source).map()) {
     if (!options.label.empty()) set_label(options.label);
   }
 };
 
 /// Options of ReductionFeatureChannelsMeanGradientNode.
 struct ReductionFeatureChannelsMeanGradientNodeOptions {
+  /// X, y, width, height of what is read of the source; empty: all of it.
+  std::vector<std::int64_t> clip_rect_source = {};
   /// Name for errors, plans and timelines; empty: a name is made.
   std::string label = {};
 };
@@ -1964,7 +2216,8 @@ class ReductionFeatureChannelsMeanGradientNode : public FilterNode {
                                            const ImageNode& source_image,
                                            const ReductionFeatureChannelsMeanGradientNodeOptions& options = {})
       : FilterNode("ReductionFeatureChannelsMeanGradientNode", detail::Images{source_gradient, source_image},
-                   detail::Attributes().map()) {
+                   detail::Attributes()
+                       .set("clip_rect_source", options.clip_rect_source).map()) {
     if (!options.label.empty()) set_label(options.label);
   }
 };
@@ -1973,6 +2226,8 @@ class ReductionFeatureChannelsMeanGradientNode : public FilterNode {
 struct ReductionFeatureChannelsSumNodeOptions {
   /// Factor of the sum.
   double weight = 1.0;
+  /// X, y, width, height of what is read of the source; empty: all of it.
+  std::vector<std::int64_t> clip_rect_source = {};
   /// Name for errors, plans and timelines; empty: a name is made.
   std::string label = {};
 };
@@ -1990,7 +2245,8 @@ class ReductionFeatureChannelsSumNode : public FilterNode {
                                            const ReductionFeatureChannelsSumNodeOptions& options = {})
       : FilterNode("ReductionFeatureChannelsSumNode", detail::Images{source},
                    detail::Attributes()
-                       .set("weight", options.weight).map()) {
+                       .set("weight", options.weight)
+                       .set("clip_rect_source", options.clip_rect_source).map()) {
     if (!options.label.empty()) set_label(options.label);
   }
 };
@@ -1999,6 +2255,8 @@ class ReductionFeatureChannelsSumNode : public FilterNode {
 struct ReductionFeatureChannelsSumGradientNodeOptions {
   /// Factor of the sum.
   double weight = 1.0;
+  /// X, y, width, height of what is read of the source; empty: all of it.
+  std::vector<std::int64_t> clip_rect_source = {};
   /// Name for errors, plans and timelines; empty: a name is made.
   std::string label = {};
 };
@@ -2016,13 +2274,16 @@ class ReductionFeatureChannelsSumGradientNode : public FilterNode {
                                           const ReductionFeatureChannelsSumGradientNodeOptions& options = {})
       : FilterNode("ReductionFeatureChannelsSumGradientNode", detail::Images{source_gradient, source_image},
                    detail::Attributes()
-                       .set("weight", options.weight).map()) {
+                       .set("weight", options.weight)
+                       .set("clip_rect_source", options.clip_rect_source).map()) {
     if (!options.label.empty()) set_label(options.label);
   }
 };
 
 /// Options of ReductionFeatureChannelsArgumentMinNode.
 struct ReductionFeatureChannelsArgumentMinNodeOptions {
+  /// X, y, width, height of what is read of the source; empty: all of it.
+  std::vector<std::int64_t> clip_rect_source = {};
   /// Name for errors, plans and timelines; empty: a name is made.
   std::string label = {};
 };
@@ -2042,13 +2303,16 @@ class ReductionFeatureChannelsArgumentMinNode : public FilterNode {
   explicit ReductionFeatureChannelsArgumentMinNode(const ImageNode& source,
                                                    const ReductionFeatureChannelsArgumentMinNodeOptions& options = {})
       : FilterNode("ReductionFeatureChannelsArgumentMinNode", detail::Images{source},
-                   detail::Attributes().map()) {
+                   detail::Attributes()
+                       .set("clip_rect_source", options.clip_rect_source).map()) {
     if (!options.label.empty()) set_label(options.label);
   }
 };
 
 /// Options of ReductionFeatureChannelsArgumentMaxNode.
 struct ReductionFeatureChannelsArgumentMaxNodeOptions {
+  /// X, y, width, height of what is read of the source; empty: all of it.
+  std::vector<std::int64_t> clip_rect_source = {};
   /// Name for errors, plans and timelines; empty: a name is made.
   std::string label = {};
 };
@@ -2068,13 +2332,16 @@ class ReductionFeatureChannelsArgumentMaxNode : public FilterNode {
   explicit ReductionFeatureChannelsArgumentMaxNode(const ImageNode& source,
                                                    const ReductionFeatureChannelsArgumentMaxNodeOptions& options = {})
       : FilterNode("ReductionFeatureChannelsArgumentMaxNode", detail::Images{source},
-                   detail::Attributes().map()) {
+                   detail::Attributes()
+                       .set("clip_rect_source", options.clip_rect_source).map()) {
     if (!options.label.empty()) set_label(options.label);
   }
 };
 
 /// Options of ReductionSpatialMeanNode.
 struct ReductionSpatialMeanNodeOptions {
+  /// X, y, width, height of what is read of the source; empty: all of it.
+  std::vector<std::int64_t> clip_rect_source = {};
   /// Name for errors, plans and timelines; empty: a name is made.
   std::string label = {};
 };
@@ -2092,13 +2359,16 @@ class ReductionSpatialMeanNode : public FilterNode {
   explicit ReductionSpatialMeanNode(const ImageNode& source,
                                     const ReductionSpatialMeanNodeOptions& options = {})
       : FilterNode("ReductionSpatialMeanNode", detail::Images{source},
-                   detail::Attributes().map()) {
+                   detail::Attributes()
+                       .set("clip_rect_source", options.clip_rect_source).map()) {
     if (!options.label.empty()) set_label(options.label);
   }
 };
 
 /// Options of ReductionSpatialMeanGradientNode.
 struct ReductionSpatialMeanGradientNodeOptions {
+  /// X, y, width, height of what is read of the source; empty: all of it.
+  std::vector<std::int64_t> clip_rect_source = {};
   /// Name for errors, plans and timelines; empty: a name is made.
   std::string label = {};
 };
@@ -2114,7 +2384,407 @@ class ReductionSpatialMeanGradientNode : public FilterNode {
   ReductionSpatialMeanGradientNode(const ImageNode& source_gradient, const ImageNode& source_image,
                                    const ReductionSpatialMeanGradientNodeOptions& options = {})
       : FilterNode("ReductionSpatialMeanGradientNode", detail::Images{source_gradient, source_image},
-                   detail::Attributes().map()) {
+                   detail::Attributes()
+                       .set("clip_rect_source", options.clip_rect_source).map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+};
+
+/// Options of PadNode.
+struct PadNodeOptions {
+  /// Columns on the left.
+  std::int64_t padding_size_before_x = 0;
+  /// Rows at the top.
+  std::int64_t padding_size_before_y = 0;
+  /// Channels before the source's.
+  std::int64_t padding_size_before_channel = 0;
+  /// Columns on the right.
+  std::int64_t padding_size_after_x = 0;
+  /// Rows at the bottom.
+  std::int64_t padding_size_after_y = 0;
+  /// Channels behind the source's.
+  std::int64_t padding_size_after_channel = 0;
+  /// What the margins hold.
+  ImageEdgeMode edge_mode = ImageEdgeMode::CONSTANT;
+  /// What CONSTANT fills margins with.
+  double fill_value = 0.0;
+  /// Name for errors, plans and timelines; empty: a name is made.
+  std::string label = {};
+};
+
+/// Puts margins around an image.
+///
+/// Puts margins around an image, along x, y and the channels. What stands in them, by edge_mode,
+/// along each axis: CONSTANT fill_value, ZERO zeros, CLAMP the nearest value, MIRROR the values
+/// mirrored at the edge value (which is not repeated), MIRROR_WITH_EDGE mirrored with the edge
+/// value repeated. Margins wider than the image mirror again and again.
+///
+/// **Result size**: (N, H + before_y + after_y, W + before_x + after_x, C + before_channel +
+/// after_channel).
+///
+/// It copies. Convolutions and poolings pad by themselves, by their padding policy: use this node
+/// for what they cannot do.
+///
+/// Apple: MPSNNPadNode.
+class PadNode : public FilterNode {
+ public:
+  explicit PadNode(const ImageNode& source, const PadNodeOptions& options = {})
+      : FilterNode("PadNode", detail::Images{source},
+                   detail::Attributes()
+                       .set("padding_size_before_x", options.padding_size_before_x)
+                       .set("padding_size_before_y", options.padding_size_before_y)
+                       .set("padding_size_before_channel", options.padding_size_before_channel)
+                       .set("padding_size_after_x", options.padding_size_after_x)
+                       .set("padding_size_after_y", options.padding_size_after_y)
+                       .set("padding_size_after_channel", options.padding_size_after_channel)
+                       .set("edge_mode", options.edge_mode)
+                       .set("fill_value", options.fill_value).map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+};
+
+/// Options of PadGradientNode.
+struct PadGradientNodeOptions {
+  /// Columns on the left.
+  std::int64_t padding_size_before_x = 0;
+  /// Rows at the top.
+  std::int64_t padding_size_before_y = 0;
+  /// Channels before the source's.
+  std::int64_t padding_size_before_channel = 0;
+  /// Columns on the right.
+  std::int64_t padding_size_after_x = 0;
+  /// Rows at the bottom.
+  std::int64_t padding_size_after_y = 0;
+  /// Channels behind the source's.
+  std::int64_t padding_size_after_channel = 0;
+  /// What the margins hold.
+  ImageEdgeMode edge_mode = ImageEdgeMode::CONSTANT;
+  /// What CONSTANT fills margins with.
+  double fill_value = 0.0;
+  /// Name for errors, plans and timelines; empty: a name is made.
+  std::string label = {};
+};
+
+/// Gradient of a padding's source.
+///
+/// Each source value gets the gradients of all values that repeat it. The result has the source's
+/// size.
+///
+/// Apple: MPSNNPadGradientNode.
+class PadGradientNode : public FilterNode {
+ public:
+  PadGradientNode(const ImageNode& source_gradient, const ImageNode& source_image,
+                  const PadGradientNodeOptions& options = {})
+      : FilterNode("PadGradientNode", detail::Images{source_gradient, source_image},
+                   detail::Attributes()
+                       .set("padding_size_before_x", options.padding_size_before_x)
+                       .set("padding_size_before_y", options.padding_size_before_y)
+                       .set("padding_size_before_channel", options.padding_size_before_channel)
+                       .set("padding_size_after_x", options.padding_size_after_x)
+                       .set("padding_size_after_y", options.padding_size_after_y)
+                       .set("padding_size_after_channel", options.padding_size_after_channel)
+                       .set("edge_mode", options.edge_mode)
+                       .set("fill_value", options.fill_value).map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+};
+
+/// Options of CropNode.
+struct CropNodeOptions {
+  /// Columns that are kept; 0: all from origin_x on.
+  std::int64_t result_width = 0;
+  /// Rows that are kept; 0: all from origin_y on.
+  std::int64_t result_height = 0;
+  /// Channels that are kept; 0: all from origin_feature_channel on.
+  std::int64_t result_feature_channels = 0;
+  /// The first column.
+  std::int64_t origin_x = 0;
+  /// The first row.
+  std::int64_t origin_y = 0;
+  /// The first channel.
+  std::int64_t origin_feature_channel = 0;
+  /// Name for errors, plans and timelines; empty: a name is made.
+  std::string label = {};
+};
+
+/// A rectangle of an image, or some of its channels.
+///
+/// result[n, y, x, c] = source[n, y + origin_y, x + origin_x, c + origin_feature_channel].
+///
+/// **Result size**: (N, result_height, result_width, result_feature_channels). Error at encode
+/// where that is not a part of the source.
+///
+/// Apple has no such node: there one sets offset and clipRect of a kernel, or encodes an
+/// MPSNNSlice.
+///
+/// Apple has no such class.
+class CropNode : public FilterNode {
+ public:
+  explicit CropNode(const ImageNode& source, const CropNodeOptions& options = {})
+      : FilterNode("CropNode", detail::Images{source},
+                   detail::Attributes()
+                       .set("result_width", options.result_width)
+                       .set("result_height", options.result_height)
+                       .set("result_feature_channels", options.result_feature_channels)
+                       .set("origin_x", options.origin_x)
+                       .set("origin_y", options.origin_y)
+                       .set("origin_feature_channel", options.origin_feature_channel).map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+};
+
+/// Options of CropGradientNode.
+struct CropGradientNodeOptions {
+  /// Columns that are kept; 0: all from origin_x on.
+  std::int64_t result_width = 0;
+  /// Rows that are kept; 0: all from origin_y on.
+  std::int64_t result_height = 0;
+  /// Channels that are kept; 0: all from origin_feature_channel on.
+  std::int64_t result_feature_channels = 0;
+  /// The first column.
+  std::int64_t origin_x = 0;
+  /// The first row.
+  std::int64_t origin_y = 0;
+  /// The first channel.
+  std::int64_t origin_feature_channel = 0;
+  /// Name for errors, plans and timelines; empty: a name is made.
+  std::string label = {};
+};
+
+/// Gradient of a crop's source.
+///
+/// The gradient where the source was kept, 0 elsewhere. The result has the source's size.
+///
+/// Apple has no such class.
+class CropGradientNode : public FilterNode {
+ public:
+  CropGradientNode(const ImageNode& source_gradient, const ImageNode& source_image,
+                   const CropGradientNodeOptions& options = {})
+      : FilterNode("CropGradientNode", detail::Images{source_gradient, source_image},
+                   detail::Attributes()
+                       .set("result_width", options.result_width)
+                       .set("result_height", options.result_height)
+                       .set("result_feature_channels", options.result_feature_channels)
+                       .set("origin_x", options.origin_x)
+                       .set("origin_y", options.origin_y)
+                       .set("origin_feature_channel", options.origin_feature_channel).map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+};
+
+/// Options of ReshapeNode.
+struct ReshapeNodeOptions {
+  /// Columns of the result. Required.
+  std::optional<std::int64_t> result_width = std::nullopt;
+  /// Rows of the result. Required.
+  std::optional<std::int64_t> result_height = std::nullopt;
+  /// Channels of the result. Required.
+  std::optional<std::int64_t> result_feature_channels = std::nullopt;
+  /// Name for errors, plans and timelines; empty: a name is made.
+  std::string label = {};
+};
+
+/// The values of an image in another size.
+///
+/// The same values in the same order, that of memory: (H, W, C), channels fastest. Images of the
+/// batch stay apart.
+///
+/// **Result size**: (N, result_height, result_width, result_feature_channels). Error at encode
+/// where that is another number of values.
+///
+/// Apple: MPSNNReshapeNode.
+class ReshapeNode : public FilterNode {
+ public:
+  ReshapeNode(const ImageNode& source, const ReshapeNodeOptions& options)
+      : FilterNode("ReshapeNode", detail::Images{source},
+                   detail::Attributes()
+                       .set("result_width", options.result_width)
+                       .set("result_height", options.result_height)
+                       .set("result_feature_channels", options.result_feature_channels).map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+
+  ReshapeNode(const ImageNode& source, std::int64_t result_width, std::int64_t result_height,
+              std::int64_t result_feature_channels)
+      : ReshapeNode(source,
+                    ReshapeNodeOptions{.result_width = result_width, .result_height = result_height, .result_feature_channels = result_feature_channels}) {}
+};
+
+/// Options of ReshapeGradientNode.
+struct ReshapeGradientNodeOptions {
+  /// Columns of the result. Required.
+  std::optional<std::int64_t> result_width = std::nullopt;
+  /// Rows of the result. Required.
+  std::optional<std::int64_t> result_height = std::nullopt;
+  /// Channels of the result. Required.
+  std::optional<std::int64_t> result_feature_channels = std::nullopt;
+  /// Name for errors, plans and timelines; empty: a name is made.
+  std::string label = {};
+};
+
+/// Gradient of a reshaping's source.
+///
+/// The gradient's values in the source's size.
+///
+/// Apple: MPSNNReshapeGradientNode.
+class ReshapeGradientNode : public FilterNode {
+ public:
+  ReshapeGradientNode(const ImageNode& source_gradient, const ImageNode& source_image,
+                      const ReshapeGradientNodeOptions& options)
+      : FilterNode("ReshapeGradientNode", detail::Images{source_gradient, source_image},
+                   detail::Attributes()
+                       .set("result_width", options.result_width)
+                       .set("result_height", options.result_height)
+                       .set("result_feature_channels", options.result_feature_channels).map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+};
+
+/// Options of BilinearScaleNode.
+struct BilinearScaleNodeOptions {
+  /// Columns of the result. Required.
+  std::optional<std::int64_t> result_width = std::nullopt;
+  /// Rows of the result. Required.
+  std::optional<std::int64_t> result_height = std::nullopt;
+  /// Scale x, scale y, translate x, translate y; empty: the source fills the result.
+  std::vector<double> transform = {};
+  /// Name for errors, plans and timelines; empty: a name is made.
+  std::string label = {};
+};
+
+/// Resizes an image by bilinear interpolation.
+///
+/// Interpolates between the two nearest source rows and columns, also where the image shrinks.
+/// Result column x reads the source position (x + 0.5 - translate_x) / scale_x - 0.5, rows
+/// likewise: centres of pixels lie at halves, and result = source * scale + translate as in
+/// MPSScaleTransform. Positions outside of the source read its nearest pixel. Without a transform
+/// the source fills the result: scale = result size / source size, translate = 0.
+///
+/// **Result size**: (N, result_height, result_width, C).
+///
+/// With a transform it crops, too: scales of 1 and translations of (-left, -top) cut a rectangle.
+///
+/// **Unlike Apple**: it has a gradient; the transform is a parameter of the node, not a provider
+/// that is asked at each encode. Apple's headers do not say where it samples: the half-pixel rule
+/// is that of MPSScaleTransform's formula.
+///
+/// Apple: MPSNNBilinearScaleNode.
+class BilinearScaleNode : public FilterNode {
+ public:
+  BilinearScaleNode(const ImageNode& source, const BilinearScaleNodeOptions& options)
+      : FilterNode("BilinearScaleNode", detail::Images{source},
+                   detail::Attributes()
+                       .set("result_width", options.result_width)
+                       .set("result_height", options.result_height)
+                       .set("transform", options.transform).map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+
+  BilinearScaleNode(const ImageNode& source, std::int64_t result_width, std::int64_t result_height)
+      : BilinearScaleNode(source,
+                          BilinearScaleNodeOptions{.result_width = result_width, .result_height = result_height}) {}
+};
+
+/// Options of BilinearScaleGradientNode.
+struct BilinearScaleGradientNodeOptions {
+  /// Columns of the result. Required.
+  std::optional<std::int64_t> result_width = std::nullopt;
+  /// Rows of the result. Required.
+  std::optional<std::int64_t> result_height = std::nullopt;
+  /// Scale x, scale y, translate x, translate y; empty: the source fills the result.
+  std::vector<double> transform = {};
+  /// Name for errors, plans and timelines; empty: a name is made.
+  std::string label = {};
+};
+
+/// Gradient of a bilinear resizing's source.
+///
+/// Each source pixel gets the gradients of the pixels that read it, times the weight they read it
+/// with. The result has the source's size.
+///
+/// Apple has no such class.
+class BilinearScaleGradientNode : public FilterNode {
+ public:
+  BilinearScaleGradientNode(const ImageNode& source_gradient, const ImageNode& source_image,
+                            const BilinearScaleGradientNodeOptions& options)
+      : FilterNode("BilinearScaleGradientNode", detail::Images{source_gradient, source_image},
+                   detail::Attributes()
+                       .set("result_width", options.result_width)
+                       .set("result_height", options.result_height)
+                       .set("transform", options.transform).map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+};
+
+/// Options of LanczosScaleNode.
+struct LanczosScaleNodeOptions {
+  /// Columns of the result. Required.
+  std::optional<std::int64_t> result_width = std::nullopt;
+  /// Rows of the result. Required.
+  std::optional<std::int64_t> result_height = std::nullopt;
+  /// Scale x, scale y, translate x, translate y; empty: the source fills the result.
+  std::vector<double> transform = {};
+  /// Name for errors, plans and timelines; empty: a name is made.
+  std::string label = {};
+};
+
+/// Resizes an image with Lanczos' kernel.
+///
+/// Resizes with the kernel sinc(t) * sinc(t / 3), |t| < 3. Result column x is centred at the
+/// source position (x + 0.5 - translate_x) / scale_x - 0.5; where the image shrinks the kernel is
+/// widened by 1 / scale, so that all pixels count. Weights are divided by their sum; positions
+/// outside of the source read its nearest pixel. Without a transform the source fills the result:
+/// scale = result size / source size, translate = 0.
+///
+/// **Result size**: (N, result_height, result_width, C).
+///
+/// **Unlike Apple**: it has a gradient; the transform is a parameter of the node, not a provider
+/// that is asked at each encode. Apple does not publish its kernel's width.
+///
+/// Apple: MPSNNLanczosScaleNode.
+class LanczosScaleNode : public FilterNode {
+ public:
+  LanczosScaleNode(const ImageNode& source, const LanczosScaleNodeOptions& options)
+      : FilterNode("LanczosScaleNode", detail::Images{source},
+                   detail::Attributes()
+                       .set("result_width", options.result_width)
+                       .set("result_height", options.result_height)
+                       .set("transform", options.transform).map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+
+  LanczosScaleNode(const ImageNode& source, std::int64_t result_width, std::int64_t result_height)
+      : LanczosScaleNode(source,
+                         LanczosScaleNodeOptions{.result_width = result_width, .result_height = result_height}) {}
+};
+
+/// Options of LanczosScaleGradientNode.
+struct LanczosScaleGradientNodeOptions {
+  /// Columns of the result. Required.
+  std::optional<std::int64_t> result_width = std::nullopt;
+  /// Rows of the result. Required.
+  std::optional<std::int64_t> result_height = std::nullopt;
+  /// Scale x, scale y, translate x, translate y; empty: the source fills the result.
+  std::vector<double> transform = {};
+  /// Name for errors, plans and timelines; empty: a name is made.
+  std::string label = {};
+};
+
+/// Gradient of a Lanczos resizing's source.
+///
+/// Each source pixel gets the gradients of the pixels that read it, times the weight they read it
+/// with. The result has the source's size.
+///
+/// Apple has no such class.
+class LanczosScaleGradientNode : public FilterNode {
+ public:
+  LanczosScaleGradientNode(const ImageNode& source_gradient, const ImageNode& source_image,
+                           const LanczosScaleGradientNodeOptions& options)
+      : FilterNode("LanczosScaleGradientNode", detail::Images{source_gradient, source_image},
+                   detail::Attributes()
+                       .set("result_width", options.result_width)
+                       .set("result_height", options.result_height)
+                       .set("transform", options.transform).map()) {
     if (!options.label.empty()) set_label(options.label);
   }
 };
@@ -2194,7 +2864,8 @@ struct BatchNormalizationNodeOptions {
 /// the end of the run, on the device, with or without an optimizer: mean = momentum * mean + (1 -
 /// momentum) * mean of the batch, the variance alike.
 ///
-/// epsilon is the data source's; Apple's default is FLT_MIN. A following ReLU or ReLUN is fused.
+/// epsilon is the data source's; Apple's default is FLT_MIN. A following neuron is fused (any but
+/// PReLU).
 ///
 /// Apple: MPSCNNBatchNormalizationNode.
 class BatchNormalizationNode : public FilterNode {
@@ -2236,6 +2907,488 @@ class BatchNormalizationGradientNode : public FilterNode {
       : FilterNode("BatchNormalizationGradientNode", detail::Images{source_gradient, source_image},
                    detail::Attributes()
                        .set("flags", options.flags).map(), std::move(weights)) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+};
+
+/// Options of InstanceNormalizationNode.
+struct InstanceNormalizationNodeOptions {
+  /// Name for errors, plans and timelines; empty: a name is made.
+  std::string label = {};
+};
+
+/// Normalises each feature channel of each image, with a trainable scale and shift.
+///
+/// result = gamma[c] * (source - mean[n, c]) / sqrt(variance[n, c] + epsilon) + beta[c], of the
+/// source's size; mean and variance are those of the channel's H * W values (divided by the
+/// count), in inference and training alike. epsilon is the data source's; Apple's default is
+/// FLT_MIN. A following neuron is fused (any but PReLU).
+///
+/// Apple: MPSCNNInstanceNormalizationNode.
+class InstanceNormalizationNode : public FilterNode {
+ public:
+  InstanceNormalizationNode(const ImageNode& source,
+                            std::shared_ptr<InstanceNormalizationDataSource> weights,
+                            const InstanceNormalizationNodeOptions& options = {})
+      : FilterNode("InstanceNormalizationNode", detail::Images{source},
+                   detail::Attributes().map(), std::move(weights)) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+};
+
+/// Options of InstanceNormalizationGradientNode.
+struct InstanceNormalizationGradientNodeOptions {
+  /// Name for errors, plans and timelines; empty: a name is made.
+  std::string label = {};
+};
+
+/// Gradients of an instance normalisation's source, scale and shift.
+///
+/// With g the source_gradient, x^ the normalised source and means over the values that share a
+/// mean: result = (gamma * g - mean(gamma * g) - x^ * mean(gamma * g * x^)) / sqrt(variance +
+/// epsilon). gamma's gradient is the sum of g * x^ over all images and pixels, beta's that of g;
+/// their optimizer runs right after.
+///
+/// Apple: MPSCNNInstanceNormalizationGradientNode.
+class InstanceNormalizationGradientNode : public FilterNode {
+ public:
+  InstanceNormalizationGradientNode(const ImageNode& source_gradient,
+                                    const ImageNode& source_image,
+                                    std::shared_ptr<InstanceNormalizationDataSource> weights,
+                                    const InstanceNormalizationGradientNodeOptions& options = {})
+      : FilterNode("InstanceNormalizationGradientNode", detail::Images{source_gradient, source_image},
+                   detail::Attributes().map(), std::move(weights)) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+};
+
+/// Options of GroupNormalizationNode.
+struct GroupNormalizationNodeOptions {
+  /// Name for errors, plans and timelines; empty: a name is made.
+  std::string label = {};
+};
+
+/// Normalises groups of feature channels of each image, with a trainable scale and shift.
+///
+/// result = gamma[c] * (source - mean[n, k]) / sqrt(variance[n, k] + epsilon) + beta[c], of the
+/// source's size, where channel c belongs to group k = c / (channels / number_of_groups); mean and
+/// variance are those of the group's H * W * channels / number_of_groups values (divided by the
+/// count). One group is layer normalisation over the whole image. epsilon is the data source's;
+/// Apple's default is FLT_MIN. A following neuron is fused (any but PReLU).
+///
+/// Apple: MPSCNNGroupNormalizationNode.
+class GroupNormalizationNode : public FilterNode {
+ public:
+  GroupNormalizationNode(const ImageNode& source,
+                         std::shared_ptr<GroupNormalizationDataSource> weights,
+                         const GroupNormalizationNodeOptions& options = {})
+      : FilterNode("GroupNormalizationNode", detail::Images{source},
+                   detail::Attributes().map(), std::move(weights)) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+};
+
+/// Options of GroupNormalizationGradientNode.
+struct GroupNormalizationGradientNodeOptions {
+  /// Name for errors, plans and timelines; empty: a name is made.
+  std::string label = {};
+};
+
+/// Gradients of a group normalisation's source, scale and shift.
+///
+/// With g the source_gradient, x^ the normalised source and means over the values that share a
+/// mean: result = (gamma * g - mean(gamma * g) - x^ * mean(gamma * g * x^)) / sqrt(variance +
+/// epsilon). gamma's gradient is the sum of g * x^ over all images and pixels, beta's that of g;
+/// their optimizer runs right after.
+///
+/// Apple: MPSCNNGroupNormalizationGradientNode.
+class GroupNormalizationGradientNode : public FilterNode {
+ public:
+  GroupNormalizationGradientNode(const ImageNode& source_gradient, const ImageNode& source_image,
+                                 std::shared_ptr<GroupNormalizationDataSource> weights,
+                                 const GroupNormalizationGradientNodeOptions& options = {})
+      : FilterNode("GroupNormalizationGradientNode", detail::Images{source_gradient, source_image},
+                   detail::Attributes().map(), std::move(weights)) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+};
+
+/// Options of SpatialNormalizationNode.
+struct SpatialNormalizationNodeOptions {
+  /// Columns of the window.
+  std::int64_t kernel_width = 3;
+  /// Rows of the window. Default: kernel_width.
+  std::optional<std::int64_t> kernel_height = std::nullopt;
+  /// Scale of the mean square.
+  double alpha = 1.0;
+  /// Exponent.
+  double beta = 5.0;
+  /// Added to the denominator's base.
+  double delta = 1.0;
+  /// Name for errors, plans and timelines; empty: a name is made.
+  std::string label = {};
+};
+
+/// Divides each value by a power of the mean square of the pixels around it.
+///
+/// result = source / (delta + alpha / (kernel_width * kernel_height) * S)^beta, of the source's
+/// size, where S is the sum of the squares of the channel's values in the window. The window of
+/// pixel p goes from p - kernel / 2 to p + (kernel - 1) / 2, with zeros outside of the image; the
+/// divisor is always its whole area. A denominator of zero is the caller's to avoid.
+///
+/// Apple: MPSCNNSpatialNormalizationNode.
+class SpatialNormalizationNode : public FilterNode {
+ public:
+  explicit SpatialNormalizationNode(const ImageNode& source,
+                                    const SpatialNormalizationNodeOptions& options = {})
+      : FilterNode("SpatialNormalizationNode", detail::Images{source},
+                   detail::Attributes()
+                       .set("kernel_width", options.kernel_width)
+                       .set("kernel_height", options.kernel_height)
+                       .set("alpha", options.alpha)
+                       .set("beta", options.beta)
+                       .set("delta", options.delta).map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+};
+
+/// Options of SpatialNormalizationGradientNode.
+struct SpatialNormalizationGradientNodeOptions {
+  /// Columns of the window.
+  std::int64_t kernel_width = 3;
+  /// Rows of the window. Default: kernel_width.
+  std::optional<std::int64_t> kernel_height = std::nullopt;
+  /// Scale of the mean square.
+  double alpha = 1.0;
+  /// Exponent.
+  double beta = 5.0;
+  /// Added to the denominator's base.
+  double delta = 1.0;
+  /// Name for errors, plans and timelines; empty: a name is made.
+  std::string label = {};
+};
+
+/// Gradient of a spatial normalisation's source.
+///
+/// The derivative of the forward node's formula, of the source's size.
+///
+/// Apple: MPSCNNSpatialNormalizationGradientNode.
+class SpatialNormalizationGradientNode : public FilterNode {
+ public:
+  SpatialNormalizationGradientNode(const ImageNode& source_gradient, const ImageNode& source_image,
+                                   const SpatialNormalizationGradientNodeOptions& options = {})
+      : FilterNode("SpatialNormalizationGradientNode", detail::Images{source_gradient, source_image},
+                   detail::Attributes()
+                       .set("kernel_width", options.kernel_width)
+                       .set("kernel_height", options.kernel_height)
+                       .set("alpha", options.alpha)
+                       .set("beta", options.beta)
+                       .set("delta", options.delta).map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+};
+
+/// Options of LocalContrastNormalizationNode.
+struct LocalContrastNormalizationNodeOptions {
+  /// Columns of the window.
+  std::int64_t kernel_width = 3;
+  /// Rows of the window. Default: kernel_width.
+  std::optional<std::int64_t> kernel_height = std::nullopt;
+  /// Scale of the variance.
+  double alpha = 1.0;
+  /// Exponent.
+  double beta = 0.5;
+  /// Added to the denominator's base.
+  double delta = 0.0009765625;
+  /// Share of the mean that is subtracted.
+  double p0 = 1.0;
+  /// Added to the result.
+  double pm = 0.0;
+  /// Scale of the result.
+  double ps = 1.0;
+  /// Name for errors, plans and timelines; empty: a name is made.
+  std::string label = {};
+};
+
+/// Subtracts the mean of the pixels around each value and divides by a power of their variance.
+///
+/// result = pm + ps * (source - p0 * M) / (delta + alpha * V)^beta, of the source's size, where M
+/// and V are mean and variance of the channel's values in the window. The window of pixel p goes
+/// from p - kernel / 2 to p + (kernel - 1) / 2; zeros outside of the image take part, the divisor
+/// is always its whole area.
+///
+/// alpha is 1 by default as Apple's node has it; one of its headers says 0, which is the bare
+/// kernel's.
+///
+/// Apple: MPSCNNLocalContrastNormalizationNode.
+class LocalContrastNormalizationNode : public FilterNode {
+ public:
+  explicit LocalContrastNormalizationNode(const ImageNode& source,
+                                          const LocalContrastNormalizationNodeOptions& options = {})
+      : FilterNode("LocalContrastNormalizationNode", detail::Images{source},
+                   detail::Attributes()
+                       .set("kernel_width", options.kernel_width)
+                       .set("kernel_height", options.kernel_height)
+                       .set("alpha", options.alpha)
+                       .set("beta", options.beta)
+                       .set("delta", options.delta)
+                       .set("p0", options.p0)
+                       .set("pm", options.pm)
+                       .set("ps", options.ps).map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+};
+
+/// Options of LocalContrastNormalizationGradientNode.
+struct LocalContrastNormalizationGradientNodeOptions {
+  /// Columns of the window.
+  std::int64_t kernel_width = 3;
+  /// Rows of the window. Default: kernel_width.
+  std::optional<std::int64_t> kernel_height = std::nullopt;
+  /// Scale of the variance.
+  double alpha = 1.0;
+  /// Exponent.
+  double beta = 0.5;
+  /// Added to the denominator's base.
+  double delta = 0.0009765625;
+  /// Share of the mean that is subtracted.
+  double p0 = 1.0;
+  /// Added to the result.
+  double pm = 0.0;
+  /// Scale of the result.
+  double ps = 1.0;
+  /// Name for errors, plans and timelines; empty: a name is made.
+  std::string label = {};
+};
+
+/// Gradient of a local contrast normalisation's source.
+///
+/// The derivative of the forward node's formula, of the source's size.
+///
+/// Apple: MPSCNNLocalContrastNormalizationGradientNode.
+class LocalContrastNormalizationGradientNode : public FilterNode {
+ public:
+  LocalContrastNormalizationGradientNode(const ImageNode& source_gradient,
+                                         const ImageNode& source_image,
+                                         const LocalContrastNormalizationGradientNodeOptions& options = {})
+      : FilterNode("LocalContrastNormalizationGradientNode", detail::Images{source_gradient, source_image},
+                   detail::Attributes()
+                       .set("kernel_width", options.kernel_width)
+                       .set("kernel_height", options.kernel_height)
+                       .set("alpha", options.alpha)
+                       .set("beta", options.beta)
+                       .set("delta", options.delta)
+                       .set("p0", options.p0)
+                       .set("pm", options.pm)
+                       .set("ps", options.ps).map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+};
+
+/// Options of CrossChannelNormalizationNode.
+struct CrossChannelNormalizationNodeOptions {
+  /// Feature channels of the window.
+  std::int64_t kernel_size = 5;
+  /// Scale of the mean square.
+  double alpha = 1.0;
+  /// Exponent.
+  double beta = 5.0;
+  /// Added to the denominator's base.
+  double delta = 1.0;
+  /// Name for errors, plans and timelines; empty: a name is made.
+  std::string label = {};
+};
+
+/// Divides each value by a power of the mean square of the feature channels around it.
+///
+/// result = source / (delta + alpha / kernel_size * S)^beta, of the source's size, where S is the
+/// sum of the squares of the pixel's channels from c - kernel_size / 2 to c + (kernel_size - 1) /
+/// 2, those that there are; the divisor is kernel_size even where the window is cut.
+///
+/// Apple: MPSCNNCrossChannelNormalizationNode.
+class CrossChannelNormalizationNode : public FilterNode {
+ public:
+  explicit CrossChannelNormalizationNode(const ImageNode& source,
+                                         const CrossChannelNormalizationNodeOptions& options = {})
+      : FilterNode("CrossChannelNormalizationNode", detail::Images{source},
+                   detail::Attributes()
+                       .set("kernel_size", options.kernel_size)
+                       .set("alpha", options.alpha)
+                       .set("beta", options.beta)
+                       .set("delta", options.delta).map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+};
+
+/// Options of CrossChannelNormalizationGradientNode.
+struct CrossChannelNormalizationGradientNodeOptions {
+  /// Feature channels of the window.
+  std::int64_t kernel_size = 5;
+  /// Scale of the mean square.
+  double alpha = 1.0;
+  /// Exponent.
+  double beta = 5.0;
+  /// Added to the denominator's base.
+  double delta = 1.0;
+  /// Name for errors, plans and timelines; empty: a name is made.
+  std::string label = {};
+};
+
+/// Gradient of a cross-channel normalisation's source.
+///
+/// The derivative of the forward node's formula, of the source's size.
+///
+/// Apple: MPSCNNCrossChannelNormalizationGradientNode.
+class CrossChannelNormalizationGradientNode : public FilterNode {
+ public:
+  CrossChannelNormalizationGradientNode(const ImageNode& source_gradient,
+                                        const ImageNode& source_image,
+                                        const CrossChannelNormalizationGradientNodeOptions& options = {})
+      : FilterNode("CrossChannelNormalizationGradientNode", detail::Images{source_gradient, source_image},
+                   detail::Attributes()
+                       .set("kernel_size", options.kernel_size)
+                       .set("alpha", options.alpha)
+                       .set("beta", options.beta)
+                       .set("delta", options.delta).map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+};
+
+/// Options of GramMatrixCalculationNode.
+struct GramMatrixCalculationNodeOptions {
+  /// Factor of the matrix; style transfer takes 1 / (H * W).
+  double alpha = 1.0;
+  /// Name for errors, plans and timelines; empty: a name is made.
+  std::string label = {};
+};
+
+/// Sums of the products of all pairs of feature channels.
+///
+/// result[n, 0, f, c] = alpha * sum over y, x of source[n, y, x, f] * source[n, y, x, c]: one row,
+/// C columns and C feature channels, symmetric in f and c.
+///
+/// Apple: MPSNNGramMatrixCalculationNode.
+class GramMatrixCalculationNode : public FilterNode {
+ public:
+  explicit GramMatrixCalculationNode(const ImageNode& source,
+                                     const GramMatrixCalculationNodeOptions& options = {})
+      : FilterNode("GramMatrixCalculationNode", detail::Images{source},
+                   detail::Attributes()
+                       .set("alpha", options.alpha).map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+};
+
+/// Options of GramMatrixCalculationGradientNode.
+struct GramMatrixCalculationGradientNodeOptions {
+  /// Factor of the matrix; style transfer takes 1 / (H * W).
+  double alpha = 1.0;
+  /// Name for errors, plans and timelines; empty: a name is made.
+  std::string label = {};
+};
+
+/// Gradient of a Gram matrix's source.
+///
+/// With g the source_gradient: result[n, y, x, c] = alpha * sum over f of (g[n, 0, f, c] + g[n, 0,
+/// c, f]) * source_image[n, y, x, f]. alpha must be the forward node's.
+///
+/// Apple: MPSNNGramMatrixCalculationGradientNode.
+class GramMatrixCalculationGradientNode : public FilterNode {
+ public:
+  GramMatrixCalculationGradientNode(const ImageNode& source_gradient,
+                                    const ImageNode& source_image,
+                                    const GramMatrixCalculationGradientNodeOptions& options = {})
+      : FilterNode("GramMatrixCalculationGradientNode", detail::Images{source_gradient, source_image},
+                   detail::Attributes()
+                       .set("alpha", options.alpha).map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+};
+
+/// Options of DropoutNode.
+struct DropoutNodeOptions {
+  /// Share of the values that is kept, above 0 and below 1. Required.
+  std::optional<double> keep_probability = std::nullopt;
+  /// Key of the random numbers.
+  std::int64_t seed = 0;
+  /// 0: all columns share their mask.
+  std::int64_t mask_stride_in_pixels_x = 1;
+  /// 0: all rows share their mask.
+  std::int64_t mask_stride_in_pixels_y = 1;
+  /// 0: all channels share their mask.
+  std::int64_t mask_stride_in_feature_channels = 1;
+  /// The data source; null: one of the node's own.
+  std::shared_ptr<DropoutState> weights = nullptr;
+  /// Name for errors, plans and timelines; empty: a name is made.
+  std::string label = {};
+};
+
+/// Sets random values to zero and scales the others up.
+///
+/// result = source / keep_probability where the mask keeps a value, 0 elsewhere; of the source's
+/// size. It does so in every graph: a graph for inference is built without it.
+///
+/// **The mask** is a function of the seed, of how often the state has been used on the device, and
+/// of the position; Apple's generator is not public. Word i % 4 of block i / 4 of Philox4x32-10
+/// with key (seed mod 2^32, seed / 2^32) and counter (step mod 2^32, step / 2^32, block / 2^32,
+/// block mod 2^32) belongs to value i of the mask, which is dense in the order (N, H, W, C) with
+/// the extents of shared dimensions left out; the value is kept where (word >> 9) * 2^-23 <
+/// keep_probability. Images of a batch never share a mask. Each run of a graph makes the next
+/// mask, on the device; forward and gradient node of one run use the same. The count is kept in a
+/// DropoutState, which the node makes for itself where none is given, and stands in archives.
+///
+/// Apple: MPSCNNDropoutNode.
+class DropoutNode : public FilterNode {
+ public:
+  DropoutNode(const ImageNode& source, const DropoutNodeOptions& options)
+      : FilterNode("DropoutNode", detail::Images{source},
+                   detail::Attributes()
+                       .set("keep_probability", options.keep_probability)
+                       .set("seed", options.seed)
+                       .set("mask_stride_in_pixels_x", options.mask_stride_in_pixels_x)
+                       .set("mask_stride_in_pixels_y", options.mask_stride_in_pixels_y)
+                       .set("mask_stride_in_feature_channels", options.mask_stride_in_feature_channels).map(), options.weights) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+
+  DropoutNode(const ImageNode& source, double keep_probability)
+      : DropoutNode(source, DropoutNodeOptions{.keep_probability = keep_probability}) {}
+};
+
+/// Options of DropoutGradientNode.
+struct DropoutGradientNodeOptions {
+  /// Share of the values that is kept, above 0 and below 1. Required.
+  std::optional<double> keep_probability = std::nullopt;
+  /// Key of the random numbers.
+  std::int64_t seed = 0;
+  /// 0: all columns share their mask.
+  std::int64_t mask_stride_in_pixels_x = 1;
+  /// 0: all rows share their mask.
+  std::int64_t mask_stride_in_pixels_y = 1;
+  /// 0: all channels share their mask.
+  std::int64_t mask_stride_in_feature_channels = 1;
+  /// Name for errors, plans and timelines; empty: a name is made.
+  std::string label = {};
+};
+
+/// Gradient of a dropout's source.
+///
+/// result = source_gradient / keep_probability where the forward node's mask kept a value, 0
+/// elsewhere. The data source must be the forward node's, and so must the parameters.
+///
+/// Apple: MPSCNNDropoutGradientNode.
+class DropoutGradientNode : public FilterNode {
+ public:
+  DropoutGradientNode(const ImageNode& source_gradient, const ImageNode& source_image,
+                      std::shared_ptr<DropoutState> weights,
+                      const DropoutGradientNodeOptions& options)
+      : FilterNode("DropoutGradientNode", detail::Images{source_gradient, source_image},
+                   detail::Attributes()
+                       .set("keep_probability", options.keep_probability)
+                       .set("seed", options.seed)
+                       .set("mask_stride_in_pixels_x", options.mask_stride_in_pixels_x)
+                       .set("mask_stride_in_pixels_y", options.mask_stride_in_pixels_y)
+                       .set("mask_stride_in_feature_channels", options.mask_stride_in_feature_channels).map(), std::move(weights)) {
     if (!options.label.empty()) set_label(options.label);
   }
 };
@@ -2391,6 +3544,36 @@ class ForwardLossNode : public FilterNode {
   }
 };
 
+/// Options of LossNode.
+struct LossNodeOptions {
+  /// Factor of each element's loss, of the predictions' size.
+  std::optional<ImageNode> weights = std::nullopt;
+  /// Name for errors, plans and timelines; empty: a name is made.
+  std::string label = {};
+};
+
+/// The gradient of a loss, where a training graph starts.
+///
+/// The result is not the loss but its gradient with respect to the predictions, of their size: the
+/// gradient that ForwardLossNode has where that of the loss is 1. It stands at the end of a net:
+/// `LossNode(predictions, labels, descriptor).training_graph()` makes all gradient nodes, with the
+/// result as the gradient of the predictions. The loss itself is that of a ForwardLossNode with
+/// the same descriptor.
+///
+/// **Unlike Apple**: labels and weights are images; Apple's come in a state, in which the loss is
+/// left.
+///
+/// Apple: MPSCNNLossNode.
+class LossNode : public FilterNode {
+ public:
+  LossNode(const ImageNode& predictions, const ImageNode& labels,
+           const LossDescriptor& loss_descriptor, const LossNodeOptions& options = {})
+      : FilterNode("LossNode", detail::joined({predictions, labels}, options.weights),
+                   detail::Attributes().set(loss_descriptor).map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+};
+
 /// Options of LossGradientNode.
 struct LossGradientNodeOptions {
   /// Factor of each element's loss, of the predictions' size.
@@ -2418,6 +3601,105 @@ class LossGradientNode : public FilterNode {
                        .set("is_labels_gradient", options.is_labels_gradient).map()) {
     if (!options.label.empty()) set_label(options.label);
   }
+};
+
+/// Options of YOLOLossNode.
+struct YOLOLossNodeOptions {
+  /// Width and height of each anchor, in cells. Required.
+  std::optional<std::vector<double>> anchor_boxes = std::nullopt;
+  /// Loss of the centres, after a sigmoid.
+  LossType xy_loss_type = LossType::MEAN_SQUARED_ERROR;
+  /// Loss of the extents' logarithms.
+  LossType wh_loss_type = LossType::HUBER;
+  /// Loss of the classes.
+  LossType classes_loss_type = LossType::SOFT_MAX_CROSS_ENTROPY;
+  /// How the loss of an image becomes one value; never changes the gradient.
+  ReductionType reduction_type = ReductionType::SUM;
+  /// Factor of loss and gradient.
+  double weight = 1.0;
+  /// Where a Huber loss turns linear.
+  double delta = 1.0;
+  /// Factor of the centres' losses.
+  double scale_xy = 10.0;
+  /// Factor of the extents' losses.
+  double scale_wh = 10.0;
+  /// Factor of the confidence's loss where there is no object.
+  double scale_no_object = 5.0;
+  /// Factor of the confidence's loss where there is an object.
+  double scale_object = 100.0;
+  /// Factor of the classes' loss.
+  double scale_class = 2.0;
+  /// From this overlap on a box answers for its object.
+  double minimum_iou_for_object_presence = 0.7;
+  /// Below this overlap a box should say that there is no object.
+  double maximum_iou_for_object_absence = 0.3;
+  /// The confidence of a box should be its overlap, not 1.
+  bool rescore = true;
+  /// The result is the loss of each image, not the gradient.
+  bool computes_loss = false;
+  /// Name for errors, plans and timelines; empty: a name is made.
+  std::string label = {};
+};
+
+/// The gradient of the loss of YOLO's object detection.
+///
+/// The result is the gradient of the loss with respect to the source, of its size; with
+/// computes_loss the loss itself, (N, 1, 1, 1). It stands at the end of a net:
+/// `YOLOLossNode(source, labels, anchors).training_graph()` makes all gradient nodes, with the
+/// result as the gradient of the source.
+///
+/// **Channels** of source and labels: for each anchor box x, y, width, height, confidence and one
+/// for each class. The source's are raw: the centre is (sigmoid(x), sigmoid(y)) within its cell,
+/// the extents are anchor * exp(width), anchor * exp(height), in cells. The labels hold the
+/// object's centre within the cell, its extents in cells, 1 where there is an object and 0
+/// elsewhere, and the classes' probabilities.
+///
+/// **Boxes**: the overlap of a box is the area that predicted box and labelled box share, divided
+/// by the area that they cover together; 0 where the labels have no object. A box answers for the
+/// object where its overlap is at least minimum_iou_for_object_presence or the largest of the
+/// cell's boxes. It is empty where it does not answer and its overlap is below
+/// maximum_iou_for_object_absence; others are left out.
+///
+/// **Loss** of a box that answers: scale_xy * xy_loss(centre, label) for x and y, scale_wh *
+/// wh_loss(raw, ln(label / anchor)) for width and height, scale_class * classes_loss, and
+/// scale_object * the sigmoid cross entropy of the confidence, which should be the overlap (with
+/// rescore) or 1. Of an empty box: scale_no_object * the sigmoid cross entropy of the confidence,
+/// which should be 0. All of it times weight. Overlaps are constants in the gradient. MEAN divides
+/// the loss by boxes, H * W * anchors.
+///
+/// **Unlike Apple**: labels are an image; Apple's come in a state, in which the loss is left.
+/// Apple publishes the channels, scales and thresholds but no formula: which box answers is
+/// decided here.
+///
+/// Apple: MPSCNNYOLOLossNode.
+class YOLOLossNode : public FilterNode {
+ public:
+  YOLOLossNode(const ImageNode& source, const ImageNode& labels,
+               const YOLOLossNodeOptions& options)
+      : FilterNode("YOLOLossNode", detail::Images{source, labels},
+                   detail::Attributes()
+                       .set("anchor_boxes", options.anchor_boxes)
+                       .set("xy_loss_type", options.xy_loss_type)
+                       .set("wh_loss_type", options.wh_loss_type)
+                       .set("classes_loss_type", options.classes_loss_type)
+                       .set("reduction_type", options.reduction_type)
+                       .set("weight", options.weight)
+                       .set("delta", options.delta)
+                       .set("scale_xy", options.scale_xy)
+                       .set("scale_wh", options.scale_wh)
+                       .set("scale_no_object", options.scale_no_object)
+                       .set("scale_object", options.scale_object)
+                       .set("scale_class", options.scale_class)
+                       .set("minimum_iou_for_object_presence", options.minimum_iou_for_object_presence)
+                       .set("maximum_iou_for_object_absence", options.maximum_iou_for_object_absence)
+                       .set("rescore", options.rescore)
+                       .set("computes_loss", options.computes_loss).map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+
+  YOLOLossNode(const ImageNode& source, const ImageNode& labels, std::vector<double> anchor_boxes)
+      : YOLOLossNode(source, labels,
+                     YOLOLossNodeOptions{.anchor_boxes = std::move(anchor_boxes)}) {}
 };
 
 /// Options of InitialGradientNode.

@@ -83,4 +83,35 @@ class BatchNormalizationDataSource final : public NormalizationDataSource {
   double momentum_;
 };
 
+/// Parameters of an instance normalisation. Apple: MPSCNNInstanceNormalizationDataSource.
+class InstanceNormalizationDataSource final : public NormalizationDataSource {
+ public:
+  /// Throws InvalidArgumentError for a count or epsilon out of range, arrays of other lengths, and
+  /// a mean or variance, which come from each image here.
+  explicit InstanceNormalizationDataSource(std::int64_t number_of_feature_channels,
+                                           NormalizationValues values = {},
+                                           double epsilon = kDefaultNormalizationEpsilon,
+                                           std::string label = "",
+                                           std::shared_ptr<Optimizer> optimizer = nullptr);
+  std::string_view class_name() const noexcept override;
+};
+
+/// Parameters of a group normalisation. Apple: MPSCNNGroupNormalizationDataSource.
+class GroupNormalizationDataSource final : public NormalizationDataSource {
+ public:
+  /// Throws as InstanceNormalizationDataSource does, and where the channels are no multiple of the
+  /// groups.
+  GroupNormalizationDataSource(std::int64_t number_of_feature_channels,
+                               std::int64_t number_of_groups, NormalizationValues values = {},
+                               double epsilon = kDefaultNormalizationEpsilon,
+                               std::string label = "",
+                               std::shared_ptr<Optimizer> optimizer = nullptr);
+  std::int64_t number_of_groups() const noexcept { return groups_; }
+  std::string_view class_name() const noexcept override;
+  AttributeMap attributes() const override;
+
+ private:
+  std::int64_t groups_;
+};
+
 }  // namespace mpsnn

@@ -49,15 +49,22 @@ class Pipeline {
     while (!in_flight_.empty()) retire();
   }
 
-  /// Encodes and commits each batch of `data`, and waits for the last. An error thrown by `encode`
-  /// comes out as it is, after what is in flight has ended.
+  /// Encodes and commits each batch of `data`, and waits for the last. Throws BatchError for the
+  /// first batch that failed, while it was encoded or on the device, with the failure nested; what
+  /// `data` itself throws comes out as it is. Nothing is in flight then.
   template <class Range, class Encode>
   void run(Range&& data, Encode&& encode) {
     try {
       for (auto&& batch : data) {
         CommandBuffer commands = next();
-        encode(commands, batch);
-        commit(commands);
+        try {
+          encode(commands, batch);
+          commit(commands);
+        } catch (const std::exception& error) {
+          const std::exception_ptr own = std::current_exception();
+          finish();  // a batch before it may have failed
+          fail(count_, error.what(), own);
+        }
       }
     } catch (...) {
       drain();
@@ -78,9 +85,17 @@ class Pipeline {
     try {
       oldest.commands.wait_until_completed();
     } catch (const std::exception& error) {
+      const std::exception_ptr own = std::current_exception();
       drain();
-      std::throw_with_nested(
-          BatchError("batch " + std::to_string(oldest.batch) + ": " + error.what(), oldest.batch));
+      fail(oldest.batch, error.what(), own);
+    }
+  }
+  [[noreturn]] static void fail(std::size_t batch, const std::string& text,
+                                const std::exception_ptr& cause) {
+    try {
+      std::rethrow_exception(cause);
+    } catch (...) {
+      std::throw_with_nested(BatchError("batch " + std::to_string(batch) + ": " + text, batch));
     }
   }
   /// Waits for the rest, whose failures follow from the first.

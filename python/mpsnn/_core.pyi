@@ -116,6 +116,13 @@ class ComparisonType(enum.IntEnum):
     GREATER = 4
     GREATER_OR_EQUAL = 5
 
+class BinaryConvolutionType(enum.IntEnum):
+    """What a binary convolution makes binary. Apple: MPSCNNBinaryConvolutionType."""
+
+    BINARY_WEIGHTS = 0
+    XNOR = 1
+    AND = 2
+
 class LossType(enum.IntEnum):
     """Loss kinds. Apple: MPSCNNLossType."""
 
@@ -396,7 +403,8 @@ class OptimizerStochasticGradientDescent(Optimizer):
 class OptimizerAdam(Optimizer):
     """t += 1; m = β1 · m + (1 - β1) · g; u = β2 · u + (1 - β2) · g²; v -= lr_t · m / (√u + ε)
 
-    with lr_t = lr · √(1 - β2^t) / (1 - β1^t). Apple: MPSNNOptimizerAdam.
+    with lr_t = lr · √(1 - β2^t) / (1 - β1^t). AMSGrad keeps û = max(û, u) and divides by √û + ε. Apple:
+    MPSNNOptimizerAdam, with maximum velocities for AMSGrad.
 
     Args:
         learning_rate: Length of a step; or an `OptimizerDescriptor`.
@@ -404,6 +412,7 @@ class OptimizerAdam(Optimizer):
         beta2: Decay of the second moment.
         epsilon: Added to the root of the second moment.
         time_step: Updates counted before the first one here.
+        use_amsgrad: Divide by the root of the largest second moment so far.
 
     Raises:
         InvalidArgumentError: A parameter is out of range.
@@ -417,6 +426,8 @@ class OptimizerAdam(Optimizer):
         beta2: typing.SupportsFloat | typing.SupportsIndex = 0.999,
         epsilon: typing.SupportsFloat | typing.SupportsIndex = 1e-08,
         time_step: typing.SupportsInt | typing.SupportsIndex = 0,
+        *,
+        use_amsgrad: bool = False,
     ) -> None: ...
     @typing.overload
     def __init__(
@@ -426,7 +437,12 @@ class OptimizerAdam(Optimizer):
         beta2: typing.SupportsFloat | typing.SupportsIndex = 0.999,
         epsilon: typing.SupportsFloat | typing.SupportsIndex = 1e-08,
         time_step: typing.SupportsInt | typing.SupportsIndex = 0,
+        *,
+        use_amsgrad: bool = False,
     ) -> None: ...
+    @property
+    def use_amsgrad(self) -> bool:
+        """Whether the largest second moment is kept."""
     @property
     def beta1(self) -> float:
         """Decay of the first moment."""
@@ -439,6 +455,39 @@ class OptimizerAdam(Optimizer):
     @property
     def time_step(self) -> int:
         """Updates counted before the first one here."""
+
+class OptimizerRMSProp(Optimizer):
+    """s = decay · s + (1 - decay) · g²; v -= lr · g / (√s + ε). Apple: MPSNNOptimizerRMSProp.
+
+    Args:
+        learning_rate: Length of a step; or an `OptimizerDescriptor`.
+        decay: Share of the squares' average that one step keeps.
+        epsilon: Added to its root.
+
+    Raises:
+        InvalidArgumentError: A parameter is out of range.
+    """
+
+    @typing.overload
+    def __init__(
+        self,
+        learning_rate: typing.SupportsFloat | typing.SupportsIndex = 0.001,
+        decay: typing.SupportsFloat | typing.SupportsIndex = 0.9,
+        epsilon: typing.SupportsFloat | typing.SupportsIndex = 1e-08,
+    ) -> None: ...
+    @typing.overload
+    def __init__(
+        self,
+        descriptor: OptimizerDescriptor,
+        decay: typing.SupportsFloat | typing.SupportsIndex = 0.9,
+        epsilon: typing.SupportsFloat | typing.SupportsIndex = 1e-08,
+    ) -> None: ...
+    @property
+    def decay(self) -> float:
+        """Share of the squares' average that one step keeps."""
+    @property
+    def epsilon(self) -> float:
+        """Added to the root of the squares' average."""
 
 class NeuronDescriptor:
     """A neuron with its parameters. Apple: MPSNNNeuronDescriptor.
@@ -560,9 +609,62 @@ class ConvolutionDescriptor:
     @fused_neuron_descriptor.setter
     def fused_neuron_descriptor(self, value: NeuronDescriptor) -> None: ...
     @property
+    def sub_pixel_scale_factor(self) -> int:
+        """sub_pixel_scale_factor"""
+    @sub_pixel_scale_factor.setter
+    def sub_pixel_scale_factor(self, value: typing.SupportsInt | typing.SupportsIndex) -> None: ...
+    @property
     def weight_shape(self) -> tuple[int, int, int, int]:
         """Shape of the weights, OHWI."""
     def __eq__(self, other: object) -> bool: ...
+
+class DepthWiseConvolutionDescriptor(ConvolutionDescriptor):
+    """A convolution of each channel by itself. Apple: MPSCNNDepthWiseConvolutionDescriptor.
+
+    Weights have the shape (outputs, height, width, 1); each input channel makes channel_multiplier result
+    channels, one after the other (Apple's multiplier is 1). Strides, dilation and neuron are set as attributes.
+
+    Args:
+        kernel_width: Width of the window.
+        kernel_height: Height of the window.
+        input_feature_channels: Channels of the source, and number of groups.
+        output_feature_channels: Channels of the result, a multiple of the source's.
+    """
+
+    def __init__(
+        self,
+        kernel_width: typing.SupportsInt | typing.SupportsIndex,
+        kernel_height: typing.SupportsInt | typing.SupportsIndex,
+        input_feature_channels: typing.SupportsInt | typing.SupportsIndex,
+        output_feature_channels: typing.SupportsInt | typing.SupportsIndex,
+    ) -> None: ...
+    @property
+    def channel_multiplier(self) -> int:
+        """Result channels for each input channel."""
+
+class SubPixelConvolutionDescriptor(ConvolutionDescriptor):
+    """A convolution that enlarges. Apple: MPSCNNSubPixelConvolutionDescriptor.
+
+    With r the scale factor and N output channels: result[y, x, c] =
+    convolved[y // r, x // r, (N // r**2) * (r * (y % r) + x % r) + c], r times as wide and high with N / r**2
+    channels. Strides, dilation and neuron are set as attributes.
+
+    Args:
+        kernel_width: Width of the window.
+        kernel_height: Height of the window.
+        input_feature_channels: Channels of the source.
+        output_feature_channels: Channels of the convolution, a multiple of sub_pixel_scale_factor squared.
+        sub_pixel_scale_factor: Rows and columns of the result for each of the convolution.
+    """
+
+    def __init__(
+        self,
+        kernel_width: typing.SupportsInt | typing.SupportsIndex,
+        kernel_height: typing.SupportsInt | typing.SupportsIndex,
+        input_feature_channels: typing.SupportsInt | typing.SupportsIndex,
+        output_feature_channels: typing.SupportsInt | typing.SupportsIndex,
+        sub_pixel_scale_factor: typing.SupportsInt | typing.SupportsIndex,
+    ) -> None: ...
 
 class DataSource:
     """Where weights come from and where they live.
@@ -711,6 +813,80 @@ class BatchNormalizationDataSource(NormalizationDataSource):
     @property
     def momentum(self) -> float:
         """Share of the running statistics that one step keeps."""
+
+class InstanceNormalizationDataSource(NormalizationDataSource):
+    """Parameters of an instance normalisation. Apple: MPSCNNInstanceNormalizationDataSource.
+
+    Args:
+        number_of_feature_channels: Feature channels of the images that are normalised.
+        gamma: Scale, float32 array (channels); None: 1.
+        beta: Shift, float32 array (channels); None: 0.
+        epsilon: Added to the variance, inside of the root. The default is Apple's, the smallest normal
+            float32.
+        label: Name for errors, plans and archives.
+        optimizer: Updates gamma and beta where the node is trained; None: they stay.
+
+    Raises:
+        InvalidArgumentError: A number is out of range, or an array has another shape.
+        ArgumentTypeError: An array is not of float32.
+    """
+
+    def __init__(
+        self,
+        number_of_feature_channels: typing.SupportsInt | typing.SupportsIndex,
+        *,
+        gamma: npt.ArrayLike | None = None,
+        beta: npt.ArrayLike | None = None,
+        epsilon: typing.SupportsFloat | typing.SupportsIndex = 1.1754943508222875e-38,
+        label: str = "",
+        optimizer: Optimizer | None = None,
+    ) -> None: ...
+
+class GroupNormalizationDataSource(NormalizationDataSource):
+    """Parameters of a group normalisation. Apple: MPSCNNGroupNormalizationDataSource.
+
+    Args:
+        number_of_feature_channels: Feature channels of the images that are normalised.
+        number_of_groups: Groups of neighbouring channels that share their statistics; a divisor of the
+            channels.
+        gamma: Scale, float32 array (channels); None: 1.
+        beta: Shift, float32 array (channels); None: 0.
+        epsilon: Added to the variance, inside of the root. The default is Apple's, the smallest normal
+            float32.
+        label: Name for errors, plans and archives.
+        optimizer: Updates gamma and beta where the node is trained; None: they stay.
+
+    Raises:
+        InvalidArgumentError: A number is out of range, or an array has another shape.
+        ArgumentTypeError: An array is not of float32.
+    """
+
+    def __init__(
+        self,
+        number_of_feature_channels: typing.SupportsInt | typing.SupportsIndex,
+        number_of_groups: typing.SupportsInt | typing.SupportsIndex,
+        *,
+        gamma: npt.ArrayLike | None = None,
+        beta: npt.ArrayLike | None = None,
+        epsilon: typing.SupportsFloat | typing.SupportsIndex = 1.1754943508222875e-38,
+        label: str = "",
+        optimizer: Optimizer | None = None,
+    ) -> None: ...
+    @property
+    def number_of_groups(self) -> int:
+        """Groups of channels that share their statistics."""
+
+class DropoutState(DataSource):
+    """How many masks a dropout has made on each device; each run makes the next one.
+
+    Every DropoutNode has one of its own unless it is given another's, whose masks it then shares.
+    `Device.read_parameter(state, "steps")` gives the count as (count % 2²⁰, count // 2²⁰).
+
+    Args:
+        label: Name for errors, plans and archives.
+    """
+
+    def __init__(self, label: str = "") -> None: ...
 
 class FilterNode:
     """One filter of a graph. Apple: MPSNNFilterNode.
@@ -944,6 +1120,9 @@ class CommandQueue:
     @property
     def label(self) -> str:
         """Name for errors and timelines."""
+    def __eq__(self, other: object) -> bool: ...
+    def __hash__(self) -> int: ...
+    def __repr__(self) -> str: ...
     def wait_until_idle(self) -> None:
         """Waits for all that was committed.
 
@@ -1365,7 +1544,7 @@ class SharedEvent:
         value: typing.SupportsInt | typing.SupportsIndex,
         seconds: typing.SupportsFloat | typing.SupportsIndex | None = None,
     ) -> bool:
-        """Waits on the host until the event is that far.
+        """Waits on the host until the event is that far. Ctrl-C ends the wait.
 
         Args:
             value: At least this.
@@ -1381,7 +1560,8 @@ class SharedEvent:
 class CommitThreshold:
     """When `Graph.encode` hands over what was recorded.
 
-    As soon as the work recorded since the last piece reaches one of the two. 0: after every operation.
+    As soon as the work recorded since the last piece reaches one of the two. Each piece that a command
+    buffer commits by itself needs twice the work of the one before. 0: after every operation.
 
     Args:
         flops: Arithmetic, as `Graph.cost` counts it.
@@ -1469,6 +1649,9 @@ class CommandBuffer:
         """Name for errors and timelines."""
     @label.setter
     def label(self, value: str) -> None: ...
+    def __eq__(self, other: object) -> bool: ...
+    def __hash__(self) -> int: ...
+    def __repr__(self) -> str: ...
     @property
     def predicate(self) -> Predicate | None:
         """Applies to every kernel recorded from then on; None ends it.
@@ -1572,8 +1755,19 @@ class CommandBuffer:
             event: The event, of any device.
             value: At least this.
         """
-    def wait_until_completed(self) -> None:
-        """Waits for all that this buffer committed, earlier pieces included.
+    def wait_until_completed(
+        self,
+        seconds: typing.SupportsFloat | typing.SupportsIndex | None = None,
+    ) -> bool:
+        """Waits for all that this buffer committed, earlier pieces included. Ctrl-C ends the wait.
+
+        What is only recorded is not waited for: call `commit` first.
+
+        Args:
+            seconds: At most so long; None waits on.
+
+        Returns:
+            False when the time was over before.
 
         Raises:
             StateError: Nothing was committed.
@@ -1584,6 +1778,7 @@ class CommandBuffer:
 
         Raises:
             StateError: Nothing was committed.
+            Error: The first failure.
         """
     def when_completed(self, function: collections.abc.Callable[[], object]) -> None:
         """Calls a function once all that was committed so far is completed, failed or not.
@@ -1701,7 +1896,7 @@ class Graph:
     def nodes(self) -> list[FilterNode]:
         """Every filter node, in the order they run."""
     def encode(self, commands: CommandBuffer, sources: _Sources) -> GraphOutputs:
-        """Records the graph on a command buffer. Nothing runs yet.
+        """Records the graph on a command buffer, which may commit pieces of it (`CommitThreshold`).
 
         Args:
             commands: The command buffer.

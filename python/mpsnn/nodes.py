@@ -11,11 +11,15 @@ from mpsnn import _core
 from mpsnn._core import (
     BatchNormalizationDataSource,
     BatchNormalizationFlags,
+    BinaryConvolutionType,
     ComparisonType,
     ConvolutionDataSource,
+    DropoutState,
     FilterNode,
+    GroupNormalizationDataSource,
     ImageEdgeMode,
     ImageNode,
+    InstanceNormalizationDataSource,
     LossDescriptor,
     LossType,
     NeuronType,
@@ -28,22 +32,45 @@ __all__ = [
     "AdditionNode",
     "BatchNormalizationGradientNode",
     "BatchNormalizationNode",
+    "BilinearScaleGradientNode",
+    "BilinearScaleNode",
+    "BinaryConvolutionNode",
+    "BinaryFullyConnectedNode",
     "ComparisonNode",
     "ConcatenationGradientNode",
     "ConcatenationNode",
     "ConvolutionGradientNode",
     "ConvolutionNode",
+    "ConvolutionTransposeGradientNode",
+    "ConvolutionTransposeNode",
+    "CropGradientNode",
+    "CropNode",
+    "CrossChannelNormalizationGradientNode",
+    "CrossChannelNormalizationNode",
     "DilatedPoolingMaxGradientNode",
     "DilatedPoolingMaxNode",
     "DivisionGradientNode",
     "DivisionNode",
+    "DropoutGradientNode",
+    "DropoutNode",
     "ForwardLossNode",
     "FullyConnectedGradientNode",
     "FullyConnectedNode",
+    "GramMatrixCalculationGradientNode",
+    "GramMatrixCalculationNode",
+    "GroupNormalizationGradientNode",
+    "GroupNormalizationNode",
     "InitialGradientNode",
+    "InstanceNormalizationGradientNode",
+    "InstanceNormalizationNode",
+    "LanczosScaleGradientNode",
+    "LanczosScaleNode",
+    "LocalContrastNormalizationGradientNode",
+    "LocalContrastNormalizationNode",
     "LogSoftMaxGradientNode",
     "LogSoftMaxNode",
     "LossGradientNode",
+    "LossNode",
     "MultiplicationGradientNode",
     "MultiplicationNode",
     "NeuronAbsoluteNode",
@@ -62,6 +89,8 @@ __all__ = [
     "NeuronSoftPlusNode",
     "NeuronSoftSignNode",
     "NeuronTanHNode",
+    "PadGradientNode",
+    "PadNode",
     "PoolingAverageGradientNode",
     "PoolingAverageNode",
     "PoolingL2NormGradientNode",
@@ -96,14 +125,19 @@ __all__ = [
     "ReductionRowSumNode",
     "ReductionSpatialMeanGradientNode",
     "ReductionSpatialMeanNode",
+    "ReshapeGradientNode",
+    "ReshapeNode",
     "SoftMaxGradientNode",
     "SoftMaxNode",
+    "SpatialNormalizationGradientNode",
+    "SpatialNormalizationNode",
     "SubtractionGradientNode",
     "SubtractionNode",
     "UpsamplingBilinearGradientNode",
     "UpsamplingBilinearNode",
     "UpsamplingNearestGradientNode",
     "UpsamplingNearestNode",
+    "YOLOLossNode",
 ]
 
 _FLOAT_MAX = 3.4028234663852886e38
@@ -152,7 +186,13 @@ class ConvolutionNode(FilterNode):
     result, which in training means: where the neuron's derivative can be told from the neuron's
     own result.
 
-    **Unlike Apple**: any number of channels a group; weights are used in float32.
+    **Kinds of descriptors**: with a DepthWiseConvolutionDescriptor each channel is convolved by
+    itself; with a SubPixelConvolutionDescriptor of factor r the result has r times the rows and
+    columns and 1 / r^2 of the channels: result[y, x, c] = convolved[y / r, x / r, (N / r^2) * (r
+    * (y mod r) + x mod r) + c].
+
+    **Unlike Apple**: any number of channels a group, any channel multiplier; sub-pixel
+    convolutions can be trained; weights are used in float32.
 
     Apple: MPSCNNConvolutionNode.
 
@@ -245,14 +285,329 @@ class ConvolutionGradientNode(FilterNode):
         return ImageEdgeMode(cast("int", self.attributes["edge_mode"]))
 
 
+class ConvolutionTransposeNode(FilterNode):
+    """Convolves an image with zeros between its pixels: enlarges.
+
+    Puts stride - 1 zeros between the source's pixels and convolves that with stride 1: result[n,
+    y, x, o] = bias[o] + sum over i, j, c of weights[o, i, j, c] * stuffed[n, y - pad_top + i *
+    dilation_y, x - pad_left + j * dilation_x, c]. As Apple says, the weights are not turned: to
+    undo a convolution exactly, turn and exchange its weights yourself. The descriptor's
+    output_feature_channels are the result's; weights are (out, height, width, in / groups).
+
+    **Result size** by the padding policy, along each axis, with k = (kernel - 1) * dilation + 1:
+    SIZE_SAME (n - 1) * stride + 1, SIZE_VALID_ONLY that minus k - 1, SIZE_FULL that plus k - 1.
+    To undo a convolution use the opposite: valid for full, full for valid. Pads are those of a
+    convolution of stride 1 over the stuffed image.
+
+    With convolution_source, the source of the convolution that is undone (Apple's
+    convolutionGradientState), the result has its size, and the policy is that convolution's.
+    Error at encode where that does not give the source's size.
+
+    **Training**: as ConvolutionNode's.
+
+    Apple: MPSCNNConvolutionTransposeNode.
+
+    Args:
+        source: Image with the descriptor's input_feature_channels.
+        weights: The data source.
+        convolution_source: Source of the convolution that this one undoes: only its size is
+            used, it is the result's. None: none.
+        label: Name for errors, plans and timelines; empty: a name is made.
+        padding_policy: How the result is sized and placed; None: the default.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+        UnsupportedError: A value is not supported yet.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        source: ImageNode | FilterNode,
+        weights: ConvolutionDataSource,
+        convolution_source: ImageNode | FilterNode | None = None,
+        *,
+        label: str = "",
+        padding_policy: PaddingPolicy | None = None,
+    ) -> None:
+        super().__init__(
+            "ConvolutionTransposeNode",
+            [source, *([] if convolution_source is None else [convolution_source])],
+            {},
+            weights,
+            label=label,
+            padding_policy=padding_policy,
+        )
+
+
+class ConvolutionTransposeGradientNode(FilterNode):
+    """Gradients of a transposed convolution's source, weights and bias.
+
+    Result: the gradient of the forward node's source image, of that image's size. As a side
+    effect, where the data source is trainable and has an optimizer, the gradients of weights and
+    bias are computed and the weights are updated, as by ConvolutionGradientNode.
+
+    Apple: MPSCNNConvolutionTransposeGradientNode.
+
+    Args:
+        source_gradient: Gradient of the transposed convolution's result.
+        source_image: The transposed convolution's source.
+        weights: The data source.
+        convolution_source: Source of the convolution that this one undoes: only its size is
+            used, it is the result's. None: none.
+        label: Name for errors, plans and timelines; empty: a name is made.
+        padding_policy: How the result is sized and placed; None: the default.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+        UnsupportedError: A value is not supported yet.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        source_gradient: ImageNode | FilterNode,
+        source_image: ImageNode | FilterNode,
+        weights: ConvolutionDataSource,
+        convolution_source: ImageNode | FilterNode | None = None,
+        *,
+        label: str = "",
+        padding_policy: PaddingPolicy | None = None,
+    ) -> None:
+        super().__init__(
+            "ConvolutionTransposeGradientNode",
+            [
+                source_gradient,
+                source_image,
+                *([] if convolution_source is None else [convolution_source]),
+            ],
+            {},
+            weights,
+            label=label,
+            padding_policy=padding_policy,
+        )
+
+
+class BinaryConvolutionNode(FilterNode):
+    """Convolves an image, made binary or not, with weights of one bit.
+
+    With in = input_scale_terms[c] * source + input_bias_terms[c]:
+
+    result[n, y, x, o] = scale_value * output_scale_terms[o] * beta[n, y, x] * (sum over i, j, c
+    of in (x) weights) + output_bias_terms[o], where in (x) weights is by convolution_type
+    - BINARY_WEIGHTS: in * w, w = 1 for a weight > 0, else -1;
+    - XNOR: sign(in) * w with sign(v) = v < 0 ? -1 : 1. Over 32 channels that is 32 - 2 *
+      popcount(a ^ b);
+    - AND: 1 where in >= 0 and the weight > 0, else 0: popcount(a & b).
+
+    Positions outside of the image add nothing, with any type. beta is 1, or with use_beta_scaling
+    the mean of abs(in) over the window and all channels (XNOR-Net; the window's area always
+    counts whole). The descriptor's fused neuron follows.
+
+    **Result size** by the padding policy, as ConvolutionNode's. Error where groups are not 1.
+
+    It has no derivative: a training graph that reaches it fails, naming it.
+
+    **Unlike Apple**: the weights are floats, of which only the sign counts, not words of 32 bits.
+
+    Apple: MPSCNNBinaryConvolutionNode.
+
+    Args:
+        source: Image with the descriptor's input_feature_channels.
+        weights: The data source.
+        scale_value: Factor of the convolution.
+        convolution_type: What is made binary, and how it is multiplied.
+        use_beta_scaling: Multiply with the mean of the source's absolute values in the window.
+        output_bias_terms: Added to each result channel; empty: the data source's bias.
+        output_scale_terms: Factor of each result channel; empty: 1.
+        input_bias_terms: Added to each source channel; empty: 0.
+        input_scale_terms: Factor of each source channel, before its bias; empty: 1.
+        label: Name for errors, plans and timelines; empty: a name is made.
+        padding_policy: How the result is sized and placed; None: the default.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+        UnsupportedError: A value is not supported yet.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        source: ImageNode | FilterNode,
+        weights: ConvolutionDataSource,
+        scale_value: float = 1.0,
+        convolution_type: BinaryConvolutionType = BinaryConvolutionType.BINARY_WEIGHTS,
+        output_bias_terms: Sequence[float] | None = None,
+        output_scale_terms: Sequence[float] | None = None,
+        input_bias_terms: Sequence[float] | None = None,
+        input_scale_terms: Sequence[float] | None = None,
+        *,
+        use_beta_scaling: bool = False,
+        label: str = "",
+        padding_policy: PaddingPolicy | None = None,
+    ) -> None:
+        super().__init__(
+            "BinaryConvolutionNode",
+            [source],
+            _given(
+                scale_value=scale_value,
+                convolution_type=convolution_type,
+                use_beta_scaling=use_beta_scaling,
+                output_bias_terms=output_bias_terms,
+                output_scale_terms=output_scale_terms,
+                input_bias_terms=input_bias_terms,
+                input_scale_terms=input_scale_terms,
+            ),
+            weights,
+            label=label,
+            padding_policy=padding_policy,
+        )
+
+    @property
+    def scale_value(self) -> float:
+        """Factor of the convolution."""
+        return cast("float", self.attributes["scale_value"])
+
+    @property
+    def convolution_type(self) -> BinaryConvolutionType:
+        """What is made binary, and how it is multiplied."""
+        return BinaryConvolutionType(cast("int", self.attributes["convolution_type"]))
+
+    @property
+    def use_beta_scaling(self) -> bool:
+        """Multiply with the mean of the source's absolute values in the window."""
+        return cast("bool", self.attributes["use_beta_scaling"])
+
+    @property
+    def output_bias_terms(self) -> list[float]:
+        """Added to each result channel; empty: the data source's bias."""
+        return cast("list[float]", self.attributes["output_bias_terms"])
+
+    @property
+    def output_scale_terms(self) -> list[float]:
+        """Factor of each result channel; empty: 1."""
+        return cast("list[float]", self.attributes["output_scale_terms"])
+
+    @property
+    def input_bias_terms(self) -> list[float]:
+        """Added to each source channel; empty: 0."""
+        return cast("list[float]", self.attributes["input_bias_terms"])
+
+    @property
+    def input_scale_terms(self) -> list[float]:
+        """Factor of each source channel, before its bias; empty: 1."""
+        return cast("list[float]", self.attributes["input_scale_terms"])
+
+
+class BinaryFullyConnectedNode(FilterNode):
+    """A layer of weights of one bit that sees the whole image.
+
+    A BinaryConvolutionNode whose window is the whole image: kernel_width and kernel_height of the
+    descriptor are the source's size, strides, dilation rates and groups are 1.
+
+    **Result size**: (N, 1, 1, output_feature_channels). Error at encode where the source has
+    another size than the kernel.
+
+    It has no derivative: a training graph that reaches it fails, naming it.
+
+    Apple: MPSCNNBinaryFullyConnectedNode.
+
+    Args:
+        source: Image of the kernel's size.
+        weights: The data source.
+        scale_value: Factor of the convolution.
+        convolution_type: What is made binary, and how it is multiplied.
+        use_beta_scaling: Multiply with the mean of the source's absolute values in the window.
+        output_bias_terms: Added to each result channel; empty: the data source's bias.
+        output_scale_terms: Factor of each result channel; empty: 1.
+        input_bias_terms: Added to each source channel; empty: 0.
+        input_scale_terms: Factor of each source channel, before its bias; empty: 1.
+        label: Name for errors, plans and timelines; empty: a name is made.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+        UnsupportedError: A value is not supported yet.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        source: ImageNode | FilterNode,
+        weights: ConvolutionDataSource,
+        scale_value: float = 1.0,
+        convolution_type: BinaryConvolutionType = BinaryConvolutionType.BINARY_WEIGHTS,
+        output_bias_terms: Sequence[float] | None = None,
+        output_scale_terms: Sequence[float] | None = None,
+        input_bias_terms: Sequence[float] | None = None,
+        input_scale_terms: Sequence[float] | None = None,
+        *,
+        use_beta_scaling: bool = False,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            "BinaryFullyConnectedNode",
+            [source],
+            _given(
+                scale_value=scale_value,
+                convolution_type=convolution_type,
+                use_beta_scaling=use_beta_scaling,
+                output_bias_terms=output_bias_terms,
+                output_scale_terms=output_scale_terms,
+                input_bias_terms=input_bias_terms,
+                input_scale_terms=input_scale_terms,
+            ),
+            weights,
+            label=label,
+        )
+
+    @property
+    def scale_value(self) -> float:
+        """Factor of the convolution."""
+        return cast("float", self.attributes["scale_value"])
+
+    @property
+    def convolution_type(self) -> BinaryConvolutionType:
+        """What is made binary, and how it is multiplied."""
+        return BinaryConvolutionType(cast("int", self.attributes["convolution_type"]))
+
+    @property
+    def use_beta_scaling(self) -> bool:
+        """Multiply with the mean of the source's absolute values in the window."""
+        return cast("bool", self.attributes["use_beta_scaling"])
+
+    @property
+    def output_bias_terms(self) -> list[float]:
+        """Added to each result channel; empty: the data source's bias."""
+        return cast("list[float]", self.attributes["output_bias_terms"])
+
+    @property
+    def output_scale_terms(self) -> list[float]:
+        """Factor of each result channel; empty: 1."""
+        return cast("list[float]", self.attributes["output_scale_terms"])
+
+    @property
+    def input_bias_terms(self) -> list[float]:
+        """Added to each source channel; empty: 0."""
+        return cast("list[float]", self.attributes["input_bias_terms"])
+
+    @property
+    def input_scale_terms(self) -> list[float]:
+        """Factor of each source channel, before its bias; empty: 1."""
+        return cast("list[float]", self.attributes["input_scale_terms"])
+
+
 class FullyConnectedNode(FilterNode):
     """Connects every value of an image with every feature channel of the result.
 
     result[n, 0, 0, o] = bias[o] + sum over y, x, c of weights[o, y, x, c] * source[n, y, x, c]: a
     convolution whose window is the whole source. The source has the descriptor's kernel_height,
     kernel_width and input_feature_channels; the result is (N, 1, 1, output_feature_channels).
-    Strides, dilation and groups of the descriptor must be 1; its fused neuron (NONE, RELU or
-    RELUN) is applied to the result.
+    Strides, dilation and groups of the descriptor must be 1; its fused neuron (any but PRELU) is
+    applied to the result.
 
     **Training**: as ConvolutionNode's.
 
@@ -2689,6 +3044,7 @@ class ReductionRowMinNode(FilterNode):
 
     Args:
         source: Any image.
+        clip_rect_source: X, y, width, height of what is read of the source; empty: all of it.
         label: Name for errors, plans and timelines; empty: a name is made.
 
     Raises:
@@ -2701,15 +3057,21 @@ class ReductionRowMinNode(FilterNode):
     def __init__(
         self,
         source: ImageNode | FilterNode,
+        clip_rect_source: Sequence[int] | None = None,
         *,
         label: str = "",
     ) -> None:
         super().__init__(
             "ReductionRowMinNode",
             [source],
-            {},
+            _given(clip_rect_source=clip_rect_source),
             label=label,
         )
+
+    @property
+    def clip_rect_source(self) -> list[int]:
+        """X, y, width, height of what is read of the source; empty: all of it."""
+        return cast("list[int]", self.attributes["clip_rect_source"])
 
 
 class ReductionRowMinGradientNode(FilterNode):
@@ -2724,6 +3086,7 @@ class ReductionRowMinGradientNode(FilterNode):
         source_gradient: Gradient of the reduction's result.
         source_image: The reduction's source.
         result_image: The reduction's result.
+        clip_rect_source: X, y, width, height of what is read of the source; empty: all of it.
         label: Name for errors, plans and timelines; empty: a name is made.
 
     Raises:
@@ -2738,15 +3101,21 @@ class ReductionRowMinGradientNode(FilterNode):
         source_gradient: ImageNode | FilterNode,
         source_image: ImageNode | FilterNode,
         result_image: ImageNode | FilterNode,
+        clip_rect_source: Sequence[int] | None = None,
         *,
         label: str = "",
     ) -> None:
         super().__init__(
             "ReductionRowMinGradientNode",
             [source_gradient, source_image, result_image],
-            {},
+            _given(clip_rect_source=clip_rect_source),
             label=label,
         )
+
+    @property
+    def clip_rect_source(self) -> list[int]:
+        """X, y, width, height of what is read of the source; empty: all of it."""
+        return cast("list[int]", self.attributes["clip_rect_source"])
 
 
 class ReductionRowMaxNode(FilterNode):
@@ -2760,6 +3129,7 @@ class ReductionRowMaxNode(FilterNode):
 
     Args:
         source: Any image.
+        clip_rect_source: X, y, width, height of what is read of the source; empty: all of it.
         label: Name for errors, plans and timelines; empty: a name is made.
 
     Raises:
@@ -2772,15 +3142,21 @@ class ReductionRowMaxNode(FilterNode):
     def __init__(
         self,
         source: ImageNode | FilterNode,
+        clip_rect_source: Sequence[int] | None = None,
         *,
         label: str = "",
     ) -> None:
         super().__init__(
             "ReductionRowMaxNode",
             [source],
-            {},
+            _given(clip_rect_source=clip_rect_source),
             label=label,
         )
+
+    @property
+    def clip_rect_source(self) -> list[int]:
+        """X, y, width, height of what is read of the source; empty: all of it."""
+        return cast("list[int]", self.attributes["clip_rect_source"])
 
 
 class ReductionRowMaxGradientNode(FilterNode):
@@ -2795,6 +3171,7 @@ class ReductionRowMaxGradientNode(FilterNode):
         source_gradient: Gradient of the reduction's result.
         source_image: The reduction's source.
         result_image: The reduction's result.
+        clip_rect_source: X, y, width, height of what is read of the source; empty: all of it.
         label: Name for errors, plans and timelines; empty: a name is made.
 
     Raises:
@@ -2809,15 +3186,21 @@ class ReductionRowMaxGradientNode(FilterNode):
         source_gradient: ImageNode | FilterNode,
         source_image: ImageNode | FilterNode,
         result_image: ImageNode | FilterNode,
+        clip_rect_source: Sequence[int] | None = None,
         *,
         label: str = "",
     ) -> None:
         super().__init__(
             "ReductionRowMaxGradientNode",
             [source_gradient, source_image, result_image],
-            {},
+            _given(clip_rect_source=clip_rect_source),
             label=label,
         )
+
+    @property
+    def clip_rect_source(self) -> list[int]:
+        """X, y, width, height of what is read of the source; empty: all of it."""
+        return cast("list[int]", self.attributes["clip_rect_source"])
 
 
 class ReductionRowMeanNode(FilterNode):
@@ -2831,6 +3214,7 @@ class ReductionRowMeanNode(FilterNode):
 
     Args:
         source: Any image.
+        clip_rect_source: X, y, width, height of what is read of the source; empty: all of it.
         label: Name for errors, plans and timelines; empty: a name is made.
 
     Raises:
@@ -2843,15 +3227,21 @@ class ReductionRowMeanNode(FilterNode):
     def __init__(
         self,
         source: ImageNode | FilterNode,
+        clip_rect_source: Sequence[int] | None = None,
         *,
         label: str = "",
     ) -> None:
         super().__init__(
             "ReductionRowMeanNode",
             [source],
-            {},
+            _given(clip_rect_source=clip_rect_source),
             label=label,
         )
+
+    @property
+    def clip_rect_source(self) -> list[int]:
+        """X, y, width, height of what is read of the source; empty: all of it."""
+        return cast("list[int]", self.attributes["clip_rect_source"])
 
 
 class ReductionRowMeanGradientNode(FilterNode):
@@ -2865,6 +3255,7 @@ class ReductionRowMeanGradientNode(FilterNode):
     Args:
         source_gradient: Gradient of the reduction's result.
         source_image: The reduction's source; only its size is used.
+        clip_rect_source: X, y, width, height of what is read of the source; empty: all of it.
         label: Name for errors, plans and timelines; empty: a name is made.
 
     Raises:
@@ -2878,15 +3269,21 @@ class ReductionRowMeanGradientNode(FilterNode):
         self,
         source_gradient: ImageNode | FilterNode,
         source_image: ImageNode | FilterNode,
+        clip_rect_source: Sequence[int] | None = None,
         *,
         label: str = "",
     ) -> None:
         super().__init__(
             "ReductionRowMeanGradientNode",
             [source_gradient, source_image],
-            {},
+            _given(clip_rect_source=clip_rect_source),
             label=label,
         )
+
+    @property
+    def clip_rect_source(self) -> list[int]:
+        """X, y, width, height of what is read of the source; empty: all of it."""
+        return cast("list[int]", self.attributes["clip_rect_source"])
 
 
 class ReductionRowSumNode(FilterNode):
@@ -2900,6 +3297,7 @@ class ReductionRowSumNode(FilterNode):
 
     Args:
         source: Any image.
+        clip_rect_source: X, y, width, height of what is read of the source; empty: all of it.
         label: Name for errors, plans and timelines; empty: a name is made.
 
     Raises:
@@ -2912,15 +3310,21 @@ class ReductionRowSumNode(FilterNode):
     def __init__(
         self,
         source: ImageNode | FilterNode,
+        clip_rect_source: Sequence[int] | None = None,
         *,
         label: str = "",
     ) -> None:
         super().__init__(
             "ReductionRowSumNode",
             [source],
-            {},
+            _given(clip_rect_source=clip_rect_source),
             label=label,
         )
+
+    @property
+    def clip_rect_source(self) -> list[int]:
+        """X, y, width, height of what is read of the source; empty: all of it."""
+        return cast("list[int]", self.attributes["clip_rect_source"])
 
 
 class ReductionRowSumGradientNode(FilterNode):
@@ -2934,6 +3338,7 @@ class ReductionRowSumGradientNode(FilterNode):
     Args:
         source_gradient: Gradient of the reduction's result.
         source_image: The reduction's source; only its size is used.
+        clip_rect_source: X, y, width, height of what is read of the source; empty: all of it.
         label: Name for errors, plans and timelines; empty: a name is made.
 
     Raises:
@@ -2947,15 +3352,21 @@ class ReductionRowSumGradientNode(FilterNode):
         self,
         source_gradient: ImageNode | FilterNode,
         source_image: ImageNode | FilterNode,
+        clip_rect_source: Sequence[int] | None = None,
         *,
         label: str = "",
     ) -> None:
         super().__init__(
             "ReductionRowSumGradientNode",
             [source_gradient, source_image],
-            {},
+            _given(clip_rect_source=clip_rect_source),
             label=label,
         )
+
+    @property
+    def clip_rect_source(self) -> list[int]:
+        """X, y, width, height of what is read of the source; empty: all of it."""
+        return cast("list[int]", self.attributes["clip_rect_source"])
 
 
 class ReductionColumnMinNode(FilterNode):
@@ -2969,6 +3380,7 @@ class ReductionColumnMinNode(FilterNode):
 
     Args:
         source: Any image.
+        clip_rect_source: X, y, width, height of what is read of the source; empty: all of it.
         label: Name for errors, plans and timelines; empty: a name is made.
 
     Raises:
@@ -2981,15 +3393,21 @@ class ReductionColumnMinNode(FilterNode):
     def __init__(
         self,
         source: ImageNode | FilterNode,
+        clip_rect_source: Sequence[int] | None = None,
         *,
         label: str = "",
     ) -> None:
         super().__init__(
             "ReductionColumnMinNode",
             [source],
-            {},
+            _given(clip_rect_source=clip_rect_source),
             label=label,
         )
+
+    @property
+    def clip_rect_source(self) -> list[int]:
+        """X, y, width, height of what is read of the source; empty: all of it."""
+        return cast("list[int]", self.attributes["clip_rect_source"])
 
 
 class ReductionColumnMinGradientNode(FilterNode):
@@ -3004,6 +3422,7 @@ class ReductionColumnMinGradientNode(FilterNode):
         source_gradient: Gradient of the reduction's result.
         source_image: The reduction's source.
         result_image: The reduction's result.
+        clip_rect_source: X, y, width, height of what is read of the source; empty: all of it.
         label: Name for errors, plans and timelines; empty: a name is made.
 
     Raises:
@@ -3018,15 +3437,21 @@ class ReductionColumnMinGradientNode(FilterNode):
         source_gradient: ImageNode | FilterNode,
         source_image: ImageNode | FilterNode,
         result_image: ImageNode | FilterNode,
+        clip_rect_source: Sequence[int] | None = None,
         *,
         label: str = "",
     ) -> None:
         super().__init__(
             "ReductionColumnMinGradientNode",
             [source_gradient, source_image, result_image],
-            {},
+            _given(clip_rect_source=clip_rect_source),
             label=label,
         )
+
+    @property
+    def clip_rect_source(self) -> list[int]:
+        """X, y, width, height of what is read of the source; empty: all of it."""
+        return cast("list[int]", self.attributes["clip_rect_source"])
 
 
 class ReductionColumnMaxNode(FilterNode):
@@ -3040,6 +3465,7 @@ class ReductionColumnMaxNode(FilterNode):
 
     Args:
         source: Any image.
+        clip_rect_source: X, y, width, height of what is read of the source; empty: all of it.
         label: Name for errors, plans and timelines; empty: a name is made.
 
     Raises:
@@ -3052,15 +3478,21 @@ class ReductionColumnMaxNode(FilterNode):
     def __init__(
         self,
         source: ImageNode | FilterNode,
+        clip_rect_source: Sequence[int] | None = None,
         *,
         label: str = "",
     ) -> None:
         super().__init__(
             "ReductionColumnMaxNode",
             [source],
-            {},
+            _given(clip_rect_source=clip_rect_source),
             label=label,
         )
+
+    @property
+    def clip_rect_source(self) -> list[int]:
+        """X, y, width, height of what is read of the source; empty: all of it."""
+        return cast("list[int]", self.attributes["clip_rect_source"])
 
 
 class ReductionColumnMaxGradientNode(FilterNode):
@@ -3075,6 +3507,7 @@ class ReductionColumnMaxGradientNode(FilterNode):
         source_gradient: Gradient of the reduction's result.
         source_image: The reduction's source.
         result_image: The reduction's result.
+        clip_rect_source: X, y, width, height of what is read of the source; empty: all of it.
         label: Name for errors, plans and timelines; empty: a name is made.
 
     Raises:
@@ -3089,15 +3522,21 @@ class ReductionColumnMaxGradientNode(FilterNode):
         source_gradient: ImageNode | FilterNode,
         source_image: ImageNode | FilterNode,
         result_image: ImageNode | FilterNode,
+        clip_rect_source: Sequence[int] | None = None,
         *,
         label: str = "",
     ) -> None:
         super().__init__(
             "ReductionColumnMaxGradientNode",
             [source_gradient, source_image, result_image],
-            {},
+            _given(clip_rect_source=clip_rect_source),
             label=label,
         )
+
+    @property
+    def clip_rect_source(self) -> list[int]:
+        """X, y, width, height of what is read of the source; empty: all of it."""
+        return cast("list[int]", self.attributes["clip_rect_source"])
 
 
 class ReductionColumnMeanNode(FilterNode):
@@ -3111,6 +3550,7 @@ class ReductionColumnMeanNode(FilterNode):
 
     Args:
         source: Any image.
+        clip_rect_source: X, y, width, height of what is read of the source; empty: all of it.
         label: Name for errors, plans and timelines; empty: a name is made.
 
     Raises:
@@ -3123,15 +3563,21 @@ class ReductionColumnMeanNode(FilterNode):
     def __init__(
         self,
         source: ImageNode | FilterNode,
+        clip_rect_source: Sequence[int] | None = None,
         *,
         label: str = "",
     ) -> None:
         super().__init__(
             "ReductionColumnMeanNode",
             [source],
-            {},
+            _given(clip_rect_source=clip_rect_source),
             label=label,
         )
+
+    @property
+    def clip_rect_source(self) -> list[int]:
+        """X, y, width, height of what is read of the source; empty: all of it."""
+        return cast("list[int]", self.attributes["clip_rect_source"])
 
 
 class ReductionColumnMeanGradientNode(FilterNode):
@@ -3145,6 +3591,7 @@ class ReductionColumnMeanGradientNode(FilterNode):
     Args:
         source_gradient: Gradient of the reduction's result.
         source_image: The reduction's source; only its size is used.
+        clip_rect_source: X, y, width, height of what is read of the source; empty: all of it.
         label: Name for errors, plans and timelines; empty: a name is made.
 
     Raises:
@@ -3158,15 +3605,21 @@ class ReductionColumnMeanGradientNode(FilterNode):
         self,
         source_gradient: ImageNode | FilterNode,
         source_image: ImageNode | FilterNode,
+        clip_rect_source: Sequence[int] | None = None,
         *,
         label: str = "",
     ) -> None:
         super().__init__(
             "ReductionColumnMeanGradientNode",
             [source_gradient, source_image],
-            {},
+            _given(clip_rect_source=clip_rect_source),
             label=label,
         )
+
+    @property
+    def clip_rect_source(self) -> list[int]:
+        """X, y, width, height of what is read of the source; empty: all of it."""
+        return cast("list[int]", self.attributes["clip_rect_source"])
 
 
 class ReductionColumnSumNode(FilterNode):
@@ -3180,6 +3633,7 @@ class ReductionColumnSumNode(FilterNode):
 
     Args:
         source: Any image.
+        clip_rect_source: X, y, width, height of what is read of the source; empty: all of it.
         label: Name for errors, plans and timelines; empty: a name is made.
 
     Raises:
@@ -3192,15 +3646,21 @@ class ReductionColumnSumNode(FilterNode):
     def __init__(
         self,
         source: ImageNode | FilterNode,
+        clip_rect_source: Sequence[int] | None = None,
         *,
         label: str = "",
     ) -> None:
         super().__init__(
             "ReductionColumnSumNode",
             [source],
-            {},
+            _given(clip_rect_source=clip_rect_source),
             label=label,
         )
+
+    @property
+    def clip_rect_source(self) -> list[int]:
+        """X, y, width, height of what is read of the source; empty: all of it."""
+        return cast("list[int]", self.attributes["clip_rect_source"])
 
 
 class ReductionColumnSumGradientNode(FilterNode):
@@ -3214,6 +3674,7 @@ class ReductionColumnSumGradientNode(FilterNode):
     Args:
         source_gradient: Gradient of the reduction's result.
         source_image: The reduction's source; only its size is used.
+        clip_rect_source: X, y, width, height of what is read of the source; empty: all of it.
         label: Name for errors, plans and timelines; empty: a name is made.
 
     Raises:
@@ -3227,15 +3688,21 @@ class ReductionColumnSumGradientNode(FilterNode):
         self,
         source_gradient: ImageNode | FilterNode,
         source_image: ImageNode | FilterNode,
+        clip_rect_source: Sequence[int] | None = None,
         *,
         label: str = "",
     ) -> None:
         super().__init__(
             "ReductionColumnSumGradientNode",
             [source_gradient, source_image],
-            {},
+            _given(clip_rect_source=clip_rect_source),
             label=label,
         )
+
+    @property
+    def clip_rect_source(self) -> list[int]:
+        """X, y, width, height of what is read of the source; empty: all of it."""
+        return cast("list[int]", self.attributes["clip_rect_source"])
 
 
 class ReductionFeatureChannelsMinNode(FilterNode):
@@ -3249,6 +3716,7 @@ class ReductionFeatureChannelsMinNode(FilterNode):
 
     Args:
         source: Any image.
+        clip_rect_source: X, y, width, height of what is read of the source; empty: all of it.
         label: Name for errors, plans and timelines; empty: a name is made.
 
     Raises:
@@ -3261,15 +3729,21 @@ class ReductionFeatureChannelsMinNode(FilterNode):
     def __init__(
         self,
         source: ImageNode | FilterNode,
+        clip_rect_source: Sequence[int] | None = None,
         *,
         label: str = "",
     ) -> None:
         super().__init__(
             "ReductionFeatureChannelsMinNode",
             [source],
-            {},
+            _given(clip_rect_source=clip_rect_source),
             label=label,
         )
+
+    @property
+    def clip_rect_source(self) -> list[int]:
+        """X, y, width, height of what is read of the source; empty: all of it."""
+        return cast("list[int]", self.attributes["clip_rect_source"])
 
 
 class ReductionFeatureChannelsMinGradientNode(FilterNode):
@@ -3284,6 +3758,7 @@ class ReductionFeatureChannelsMinGradientNode(FilterNode):
         source_gradient: Gradient of the reduction's result.
         source_image: The reduction's source.
         result_image: The reduction's result.
+        clip_rect_source: X, y, width, height of what is read of the source; empty: all of it.
         label: Name for errors, plans and timelines; empty: a name is made.
 
     Raises:
@@ -3298,15 +3773,21 @@ class ReductionFeatureChannelsMinGradientNode(FilterNode):
         source_gradient: ImageNode | FilterNode,
         source_image: ImageNode | FilterNode,
         result_image: ImageNode | FilterNode,
+        clip_rect_source: Sequence[int] | None = None,
         *,
         label: str = "",
     ) -> None:
         super().__init__(
             "ReductionFeatureChannelsMinGradientNode",
             [source_gradient, source_image, result_image],
-            {},
+            _given(clip_rect_source=clip_rect_source),
             label=label,
         )
+
+    @property
+    def clip_rect_source(self) -> list[int]:
+        """X, y, width, height of what is read of the source; empty: all of it."""
+        return cast("list[int]", self.attributes["clip_rect_source"])
 
 
 class ReductionFeatureChannelsMaxNode(FilterNode):
@@ -3320,6 +3801,7 @@ class ReductionFeatureChannelsMaxNode(FilterNode):
 
     Args:
         source: Any image.
+        clip_rect_source: X, y, width, height of what is read of the source; empty: all of it.
         label: Name for errors, plans and timelines; empty: a name is made.
 
     Raises:
@@ -3332,15 +3814,21 @@ class ReductionFeatureChannelsMaxNode(FilterNode):
     def __init__(
         self,
         source: ImageNode | FilterNode,
+        clip_rect_source: Sequence[int] | None = None,
         *,
         label: str = "",
     ) -> None:
         super().__init__(
             "ReductionFeatureChannelsMaxNode",
             [source],
-            {},
+            _given(clip_rect_source=clip_rect_source),
             label=label,
         )
+
+    @property
+    def clip_rect_source(self) -> list[int]:
+        """X, y, width, height of what is read of the source; empty: all of it."""
+        return cast("list[int]", self.attributes["clip_rect_source"])
 
 
 class ReductionFeatureChannelsMaxGradientNode(FilterNode):
@@ -3355,6 +3843,7 @@ class ReductionFeatureChannelsMaxGradientNode(FilterNode):
         source_gradient: Gradient of the reduction's result.
         source_image: The reduction's source.
         result_image: The reduction's result.
+        clip_rect_source: X, y, width, height of what is read of the source; empty: all of it.
         label: Name for errors, plans and timelines; empty: a name is made.
 
     Raises:
@@ -3369,15 +3858,21 @@ class ReductionFeatureChannelsMaxGradientNode(FilterNode):
         source_gradient: ImageNode | FilterNode,
         source_image: ImageNode | FilterNode,
         result_image: ImageNode | FilterNode,
+        clip_rect_source: Sequence[int] | None = None,
         *,
         label: str = "",
     ) -> None:
         super().__init__(
             "ReductionFeatureChannelsMaxGradientNode",
             [source_gradient, source_image, result_image],
-            {},
+            _given(clip_rect_source=clip_rect_source),
             label=label,
         )
+
+    @property
+    def clip_rect_source(self) -> list[int]:
+        """X, y, width, height of what is read of the source; empty: all of it."""
+        return cast("list[int]", self.attributes["clip_rect_source"])
 
 
 class ReductionFeatureChannelsMeanNode(FilterNode):
@@ -3391,6 +3886,7 @@ class ReductionFeatureChannelsMeanNode(FilterNode):
 
     Args:
         source: Any image.
+        clip_rect_source: X, y, width, height of what is read of the source; empty: all of it.
         label: Name for errors, plans and timelines; empty: a name is made.
 
     Raises:
@@ -3403,15 +3899,21 @@ class ReductionFeatureChannelsMeanNode(FilterNode):
     def __init__(
         self,
         source: ImageNode | FilterNode,
+        clip_rect_source: Sequence[int] | None = None,
         *,
         label: str = "",
     ) -> None:
         super().__init__(
             "ReductionFeatureChannelsMeanNode",
             [source],
-            {},
+            _given(clip_rect_source=clip_rect_source),
             label=label,
         )
+
+    @property
+    def clip_rect_source(self) -> list[int]:
+        """X, y, width, height of what is read of the source; empty: all of it."""
+        return cast("list[int]", self.attributes["clip_rect_source"])
 
 
 class ReductionFeatureChannelsMeanGradientNode(FilterNode):
@@ -3425,6 +3927,7 @@ class ReductionFeatureChannelsMeanGradientNode(FilterNode):
     Args:
         source_gradient: Gradient of the reduction's result.
         source_image: The reduction's source; only its size is used.
+        clip_rect_source: X, y, width, height of what is read of the source; empty: all of it.
         label: Name for errors, plans and timelines; empty: a name is made.
 
     Raises:
@@ -3438,15 +3941,21 @@ class ReductionFeatureChannelsMeanGradientNode(FilterNode):
         self,
         source_gradient: ImageNode | FilterNode,
         source_image: ImageNode | FilterNode,
+        clip_rect_source: Sequence[int] | None = None,
         *,
         label: str = "",
     ) -> None:
         super().__init__(
             "ReductionFeatureChannelsMeanGradientNode",
             [source_gradient, source_image],
-            {},
+            _given(clip_rect_source=clip_rect_source),
             label=label,
         )
+
+    @property
+    def clip_rect_source(self) -> list[int]:
+        """X, y, width, height of what is read of the source; empty: all of it."""
+        return cast("list[int]", self.attributes["clip_rect_source"])
 
 
 class ReductionFeatureChannelsSumNode(FilterNode):
@@ -3461,6 +3970,7 @@ class ReductionFeatureChannelsSumNode(FilterNode):
     Args:
         source: Any image.
         weight: Factor of the sum.
+        clip_rect_source: X, y, width, height of what is read of the source; empty: all of it.
         label: Name for errors, plans and timelines; empty: a name is made.
 
     Raises:
@@ -3474,13 +3984,14 @@ class ReductionFeatureChannelsSumNode(FilterNode):
         self,
         source: ImageNode | FilterNode,
         weight: float = 1.0,
+        clip_rect_source: Sequence[int] | None = None,
         *,
         label: str = "",
     ) -> None:
         super().__init__(
             "ReductionFeatureChannelsSumNode",
             [source],
-            _given(weight=weight),
+            _given(weight=weight, clip_rect_source=clip_rect_source),
             label=label,
         )
 
@@ -3488,6 +3999,11 @@ class ReductionFeatureChannelsSumNode(FilterNode):
     def weight(self) -> float:
         """Factor of the sum."""
         return cast("float", self.attributes["weight"])
+
+    @property
+    def clip_rect_source(self) -> list[int]:
+        """X, y, width, height of what is read of the source; empty: all of it."""
+        return cast("list[int]", self.attributes["clip_rect_source"])
 
 
 class ReductionFeatureChannelsSumGradientNode(FilterNode):
@@ -3502,6 +4018,7 @@ class ReductionFeatureChannelsSumGradientNode(FilterNode):
         source_gradient: Gradient of the reduction's result.
         source_image: The reduction's source; only its size is used.
         weight: Factor of the sum.
+        clip_rect_source: X, y, width, height of what is read of the source; empty: all of it.
         label: Name for errors, plans and timelines; empty: a name is made.
 
     Raises:
@@ -3516,13 +4033,14 @@ class ReductionFeatureChannelsSumGradientNode(FilterNode):
         source_gradient: ImageNode | FilterNode,
         source_image: ImageNode | FilterNode,
         weight: float = 1.0,
+        clip_rect_source: Sequence[int] | None = None,
         *,
         label: str = "",
     ) -> None:
         super().__init__(
             "ReductionFeatureChannelsSumGradientNode",
             [source_gradient, source_image],
-            _given(weight=weight),
+            _given(weight=weight, clip_rect_source=clip_rect_source),
             label=label,
         )
 
@@ -3530,6 +4048,11 @@ class ReductionFeatureChannelsSumGradientNode(FilterNode):
     def weight(self) -> float:
         """Factor of the sum."""
         return cast("float", self.attributes["weight"])
+
+    @property
+    def clip_rect_source(self) -> list[int]:
+        """X, y, width, height of what is read of the source; empty: all of it."""
+        return cast("list[int]", self.attributes["clip_rect_source"])
 
 
 class ReductionFeatureChannelsArgumentMinNode(FilterNode):
@@ -3546,6 +4069,7 @@ class ReductionFeatureChannelsArgumentMinNode(FilterNode):
 
     Args:
         source: Any image.
+        clip_rect_source: X, y, width, height of what is read of the source; empty: all of it.
         label: Name for errors, plans and timelines; empty: a name is made.
 
     Raises:
@@ -3558,15 +4082,21 @@ class ReductionFeatureChannelsArgumentMinNode(FilterNode):
     def __init__(
         self,
         source: ImageNode | FilterNode,
+        clip_rect_source: Sequence[int] | None = None,
         *,
         label: str = "",
     ) -> None:
         super().__init__(
             "ReductionFeatureChannelsArgumentMinNode",
             [source],
-            {},
+            _given(clip_rect_source=clip_rect_source),
             label=label,
         )
+
+    @property
+    def clip_rect_source(self) -> list[int]:
+        """X, y, width, height of what is read of the source; empty: all of it."""
+        return cast("list[int]", self.attributes["clip_rect_source"])
 
 
 class ReductionFeatureChannelsArgumentMaxNode(FilterNode):
@@ -3583,6 +4113,7 @@ class ReductionFeatureChannelsArgumentMaxNode(FilterNode):
 
     Args:
         source: Any image.
+        clip_rect_source: X, y, width, height of what is read of the source; empty: all of it.
         label: Name for errors, plans and timelines; empty: a name is made.
 
     Raises:
@@ -3595,15 +4126,21 @@ class ReductionFeatureChannelsArgumentMaxNode(FilterNode):
     def __init__(
         self,
         source: ImageNode | FilterNode,
+        clip_rect_source: Sequence[int] | None = None,
         *,
         label: str = "",
     ) -> None:
         super().__init__(
             "ReductionFeatureChannelsArgumentMaxNode",
             [source],
-            {},
+            _given(clip_rect_source=clip_rect_source),
             label=label,
         )
+
+    @property
+    def clip_rect_source(self) -> list[int]:
+        """X, y, width, height of what is read of the source; empty: all of it."""
+        return cast("list[int]", self.attributes["clip_rect_source"])
 
 
 class ReductionSpatialMeanNode(FilterNode):
@@ -3618,6 +4155,7 @@ class ReductionSpatialMeanNode(FilterNode):
 
     Args:
         source: Any image.
+        clip_rect_source: X, y, width, height of what is read of the source; empty: all of it.
         label: Name for errors, plans and timelines; empty: a name is made.
 
     Raises:
@@ -3630,15 +4168,21 @@ class ReductionSpatialMeanNode(FilterNode):
     def __init__(
         self,
         source: ImageNode | FilterNode,
+        clip_rect_source: Sequence[int] | None = None,
         *,
         label: str = "",
     ) -> None:
         super().__init__(
             "ReductionSpatialMeanNode",
             [source],
-            {},
+            _given(clip_rect_source=clip_rect_source),
             label=label,
         )
+
+    @property
+    def clip_rect_source(self) -> list[int]:
+        """X, y, width, height of what is read of the source; empty: all of it."""
+        return cast("list[int]", self.attributes["clip_rect_source"])
 
 
 class ReductionSpatialMeanGradientNode(FilterNode):
@@ -3652,6 +4196,7 @@ class ReductionSpatialMeanGradientNode(FilterNode):
     Args:
         source_gradient: Gradient of the reduction's result.
         source_image: The reduction's source; only its size is used.
+        clip_rect_source: X, y, width, height of what is read of the source; empty: all of it.
         label: Name for errors, plans and timelines; empty: a name is made.
 
     Raises:
@@ -3665,15 +4210,760 @@ class ReductionSpatialMeanGradientNode(FilterNode):
         self,
         source_gradient: ImageNode | FilterNode,
         source_image: ImageNode | FilterNode,
+        clip_rect_source: Sequence[int] | None = None,
         *,
         label: str = "",
     ) -> None:
         super().__init__(
             "ReductionSpatialMeanGradientNode",
             [source_gradient, source_image],
-            {},
+            _given(clip_rect_source=clip_rect_source),
             label=label,
         )
+
+    @property
+    def clip_rect_source(self) -> list[int]:
+        """X, y, width, height of what is read of the source; empty: all of it."""
+        return cast("list[int]", self.attributes["clip_rect_source"])
+
+
+class PadNode(FilterNode):
+    """Puts margins around an image.
+
+    Puts margins around an image, along x, y and the channels. What stands in them, by edge_mode,
+    along each axis: CONSTANT fill_value, ZERO zeros, CLAMP the nearest value, MIRROR the values
+    mirrored at the edge value (which is not repeated), MIRROR_WITH_EDGE mirrored with the edge
+    value repeated. Margins wider than the image mirror again and again.
+
+    **Result size**: (N, H + before_y + after_y, W + before_x + after_x, C + before_channel +
+    after_channel).
+
+    It copies. Convolutions and poolings pad by themselves, by their padding policy: use this node
+    for what they cannot do.
+
+    Apple: MPSNNPadNode.
+
+    Args:
+        source: Any image.
+        padding_size_before_x: Columns on the left.
+        padding_size_before_y: Rows at the top.
+        padding_size_before_channel: Channels before the source's.
+        padding_size_after_x: Columns on the right.
+        padding_size_after_y: Rows at the bottom.
+        padding_size_after_channel: Channels behind the source's.
+        edge_mode: What the margins hold.
+        fill_value: What CONSTANT fills margins with.
+        label: Name for errors, plans and timelines; empty: a name is made.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+        UnsupportedError: A value is not supported yet.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        source: ImageNode | FilterNode,
+        padding_size_before_x: int = 0,
+        padding_size_before_y: int = 0,
+        padding_size_before_channel: int = 0,
+        padding_size_after_x: int = 0,
+        padding_size_after_y: int = 0,
+        padding_size_after_channel: int = 0,
+        edge_mode: ImageEdgeMode = ImageEdgeMode.CONSTANT,
+        fill_value: float = 0.0,
+        *,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            "PadNode",
+            [source],
+            _given(
+                padding_size_before_x=padding_size_before_x,
+                padding_size_before_y=padding_size_before_y,
+                padding_size_before_channel=padding_size_before_channel,
+                padding_size_after_x=padding_size_after_x,
+                padding_size_after_y=padding_size_after_y,
+                padding_size_after_channel=padding_size_after_channel,
+                edge_mode=edge_mode,
+                fill_value=fill_value,
+            ),
+            label=label,
+        )
+
+    @property
+    def padding_size_before_x(self) -> int:
+        """Columns on the left."""
+        return cast("int", self.attributes["padding_size_before_x"])
+
+    @property
+    def padding_size_before_y(self) -> int:
+        """Rows at the top."""
+        return cast("int", self.attributes["padding_size_before_y"])
+
+    @property
+    def padding_size_before_channel(self) -> int:
+        """Channels before the source's."""
+        return cast("int", self.attributes["padding_size_before_channel"])
+
+    @property
+    def padding_size_after_x(self) -> int:
+        """Columns on the right."""
+        return cast("int", self.attributes["padding_size_after_x"])
+
+    @property
+    def padding_size_after_y(self) -> int:
+        """Rows at the bottom."""
+        return cast("int", self.attributes["padding_size_after_y"])
+
+    @property
+    def padding_size_after_channel(self) -> int:
+        """Channels behind the source's."""
+        return cast("int", self.attributes["padding_size_after_channel"])
+
+    @property
+    def edge_mode(self) -> ImageEdgeMode:
+        """What the margins hold."""
+        return ImageEdgeMode(cast("int", self.attributes["edge_mode"]))
+
+    @property
+    def fill_value(self) -> float:
+        """What CONSTANT fills margins with."""
+        return cast("float", self.attributes["fill_value"])
+
+
+class PadGradientNode(FilterNode):
+    """Gradient of a padding's source.
+
+    Each source value gets the gradients of all values that repeat it. The result has the source's
+    size.
+
+    Apple: MPSNNPadGradientNode.
+
+    Args:
+        source_gradient: Gradient of the forward node's result.
+        source_image: The forward node's source; only its size is used.
+        padding_size_before_x: Columns on the left.
+        padding_size_before_y: Rows at the top.
+        padding_size_before_channel: Channels before the source's.
+        padding_size_after_x: Columns on the right.
+        padding_size_after_y: Rows at the bottom.
+        padding_size_after_channel: Channels behind the source's.
+        edge_mode: What the margins hold.
+        fill_value: What CONSTANT fills margins with.
+        label: Name for errors, plans and timelines; empty: a name is made.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+        UnsupportedError: A value is not supported yet.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        source_gradient: ImageNode | FilterNode,
+        source_image: ImageNode | FilterNode,
+        padding_size_before_x: int = 0,
+        padding_size_before_y: int = 0,
+        padding_size_before_channel: int = 0,
+        padding_size_after_x: int = 0,
+        padding_size_after_y: int = 0,
+        padding_size_after_channel: int = 0,
+        edge_mode: ImageEdgeMode = ImageEdgeMode.CONSTANT,
+        fill_value: float = 0.0,
+        *,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            "PadGradientNode",
+            [source_gradient, source_image],
+            _given(
+                padding_size_before_x=padding_size_before_x,
+                padding_size_before_y=padding_size_before_y,
+                padding_size_before_channel=padding_size_before_channel,
+                padding_size_after_x=padding_size_after_x,
+                padding_size_after_y=padding_size_after_y,
+                padding_size_after_channel=padding_size_after_channel,
+                edge_mode=edge_mode,
+                fill_value=fill_value,
+            ),
+            label=label,
+        )
+
+    @property
+    def padding_size_before_x(self) -> int:
+        """Columns on the left."""
+        return cast("int", self.attributes["padding_size_before_x"])
+
+    @property
+    def padding_size_before_y(self) -> int:
+        """Rows at the top."""
+        return cast("int", self.attributes["padding_size_before_y"])
+
+    @property
+    def padding_size_before_channel(self) -> int:
+        """Channels before the source's."""
+        return cast("int", self.attributes["padding_size_before_channel"])
+
+    @property
+    def padding_size_after_x(self) -> int:
+        """Columns on the right."""
+        return cast("int", self.attributes["padding_size_after_x"])
+
+    @property
+    def padding_size_after_y(self) -> int:
+        """Rows at the bottom."""
+        return cast("int", self.attributes["padding_size_after_y"])
+
+    @property
+    def padding_size_after_channel(self) -> int:
+        """Channels behind the source's."""
+        return cast("int", self.attributes["padding_size_after_channel"])
+
+    @property
+    def edge_mode(self) -> ImageEdgeMode:
+        """What the margins hold."""
+        return ImageEdgeMode(cast("int", self.attributes["edge_mode"]))
+
+    @property
+    def fill_value(self) -> float:
+        """What CONSTANT fills margins with."""
+        return cast("float", self.attributes["fill_value"])
+
+
+class CropNode(FilterNode):
+    """A rectangle of an image, or some of its channels.
+
+    result[n, y, x, c] = source[n, y + origin_y, x + origin_x, c + origin_feature_channel].
+
+    **Result size**: (N, result_height, result_width, result_feature_channels). Error at encode
+    where that is not a part of the source.
+
+    Apple has no such node: there one sets offset and clipRect of a kernel, or encodes an
+    MPSNNSlice.
+
+    Apple has no such class.
+
+    Args:
+        source: Any image.
+        result_width: Columns that are kept; 0: all from origin_x on.
+        result_height: Rows that are kept; 0: all from origin_y on.
+        result_feature_channels: Channels that are kept; 0: all from origin_feature_channel on.
+        origin_x: The first column.
+        origin_y: The first row.
+        origin_feature_channel: The first channel.
+        label: Name for errors, plans and timelines; empty: a name is made.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+        UnsupportedError: A value is not supported yet.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        source: ImageNode | FilterNode,
+        result_width: int = 0,
+        result_height: int = 0,
+        result_feature_channels: int = 0,
+        origin_x: int = 0,
+        origin_y: int = 0,
+        origin_feature_channel: int = 0,
+        *,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            "CropNode",
+            [source],
+            _given(
+                result_width=result_width,
+                result_height=result_height,
+                result_feature_channels=result_feature_channels,
+                origin_x=origin_x,
+                origin_y=origin_y,
+                origin_feature_channel=origin_feature_channel,
+            ),
+            label=label,
+        )
+
+    @property
+    def result_width(self) -> int:
+        """Columns that are kept; 0: all from origin_x on."""
+        return cast("int", self.attributes["result_width"])
+
+    @property
+    def result_height(self) -> int:
+        """Rows that are kept; 0: all from origin_y on."""
+        return cast("int", self.attributes["result_height"])
+
+    @property
+    def result_feature_channels(self) -> int:
+        """Channels that are kept; 0: all from origin_feature_channel on."""
+        return cast("int", self.attributes["result_feature_channels"])
+
+    @property
+    def origin_x(self) -> int:
+        """The first column."""
+        return cast("int", self.attributes["origin_x"])
+
+    @property
+    def origin_y(self) -> int:
+        """The first row."""
+        return cast("int", self.attributes["origin_y"])
+
+    @property
+    def origin_feature_channel(self) -> int:
+        """The first channel."""
+        return cast("int", self.attributes["origin_feature_channel"])
+
+
+class CropGradientNode(FilterNode):
+    """Gradient of a crop's source.
+
+    The gradient where the source was kept, 0 elsewhere. The result has the source's size.
+
+    Apple has no such class.
+
+    Args:
+        source_gradient: Gradient of the forward node's result.
+        source_image: The forward node's source; only its size is used.
+        result_width: Columns that are kept; 0: all from origin_x on.
+        result_height: Rows that are kept; 0: all from origin_y on.
+        result_feature_channels: Channels that are kept; 0: all from origin_feature_channel on.
+        origin_x: The first column.
+        origin_y: The first row.
+        origin_feature_channel: The first channel.
+        label: Name for errors, plans and timelines; empty: a name is made.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+        UnsupportedError: A value is not supported yet.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        source_gradient: ImageNode | FilterNode,
+        source_image: ImageNode | FilterNode,
+        result_width: int = 0,
+        result_height: int = 0,
+        result_feature_channels: int = 0,
+        origin_x: int = 0,
+        origin_y: int = 0,
+        origin_feature_channel: int = 0,
+        *,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            "CropGradientNode",
+            [source_gradient, source_image],
+            _given(
+                result_width=result_width,
+                result_height=result_height,
+                result_feature_channels=result_feature_channels,
+                origin_x=origin_x,
+                origin_y=origin_y,
+                origin_feature_channel=origin_feature_channel,
+            ),
+            label=label,
+        )
+
+    @property
+    def result_width(self) -> int:
+        """Columns that are kept; 0: all from origin_x on."""
+        return cast("int", self.attributes["result_width"])
+
+    @property
+    def result_height(self) -> int:
+        """Rows that are kept; 0: all from origin_y on."""
+        return cast("int", self.attributes["result_height"])
+
+    @property
+    def result_feature_channels(self) -> int:
+        """Channels that are kept; 0: all from origin_feature_channel on."""
+        return cast("int", self.attributes["result_feature_channels"])
+
+    @property
+    def origin_x(self) -> int:
+        """The first column."""
+        return cast("int", self.attributes["origin_x"])
+
+    @property
+    def origin_y(self) -> int:
+        """The first row."""
+        return cast("int", self.attributes["origin_y"])
+
+    @property
+    def origin_feature_channel(self) -> int:
+        """The first channel."""
+        return cast("int", self.attributes["origin_feature_channel"])
+
+
+class ReshapeNode(FilterNode):
+    """The values of an image in another size.
+
+    The same values in the same order, that of memory: (H, W, C), channels fastest. Images of the
+    batch stay apart.
+
+    **Result size**: (N, result_height, result_width, result_feature_channels). Error at encode
+    where that is another number of values.
+
+    Apple: MPSNNReshapeNode.
+
+    Args:
+        source: Any image.
+        result_width: Columns of the result.
+        result_height: Rows of the result.
+        result_feature_channels: Channels of the result.
+        label: Name for errors, plans and timelines; empty: a name is made.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+        UnsupportedError: A value is not supported yet.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        source: ImageNode | FilterNode,
+        result_width: int,
+        result_height: int,
+        result_feature_channels: int,
+        *,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            "ReshapeNode",
+            [source],
+            _given(
+                result_width=result_width,
+                result_height=result_height,
+                result_feature_channels=result_feature_channels,
+            ),
+            label=label,
+        )
+
+    @property
+    def result_width(self) -> int:
+        """Columns of the result."""
+        return cast("int", self.attributes["result_width"])
+
+    @property
+    def result_height(self) -> int:
+        """Rows of the result."""
+        return cast("int", self.attributes["result_height"])
+
+    @property
+    def result_feature_channels(self) -> int:
+        """Channels of the result."""
+        return cast("int", self.attributes["result_feature_channels"])
+
+
+class ReshapeGradientNode(FilterNode):
+    """Gradient of a reshaping's source.
+
+    The gradient's values in the source's size.
+
+    Apple: MPSNNReshapeGradientNode.
+
+    Args:
+        source_gradient: Gradient of the forward node's result.
+        source_image: The forward node's source; only its size is used.
+        result_width: Columns of the result.
+        result_height: Rows of the result.
+        result_feature_channels: Channels of the result.
+        label: Name for errors, plans and timelines; empty: a name is made.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+        UnsupportedError: A value is not supported yet.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        source_gradient: ImageNode | FilterNode,
+        source_image: ImageNode | FilterNode,
+        result_width: int,
+        result_height: int,
+        result_feature_channels: int,
+        *,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            "ReshapeGradientNode",
+            [source_gradient, source_image],
+            _given(
+                result_width=result_width,
+                result_height=result_height,
+                result_feature_channels=result_feature_channels,
+            ),
+            label=label,
+        )
+
+    @property
+    def result_width(self) -> int:
+        """Columns of the result."""
+        return cast("int", self.attributes["result_width"])
+
+    @property
+    def result_height(self) -> int:
+        """Rows of the result."""
+        return cast("int", self.attributes["result_height"])
+
+    @property
+    def result_feature_channels(self) -> int:
+        """Channels of the result."""
+        return cast("int", self.attributes["result_feature_channels"])
+
+
+class BilinearScaleNode(FilterNode):
+    """Resizes an image by bilinear interpolation.
+
+    Interpolates between the two nearest source rows and columns, also where the image shrinks.
+    Result column x reads the source position (x + 0.5 - translate_x) / scale_x - 0.5, rows
+    likewise: centres of pixels lie at halves, and result = source * scale + translate as in
+    MPSScaleTransform. Positions outside of the source read its nearest pixel. Without a transform
+    the source fills the result: scale = result size / source size, translate = 0.
+
+    **Result size**: (N, result_height, result_width, C).
+
+    With a transform it crops, too: scales of 1 and translations of (-left, -top) cut a rectangle.
+
+    **Unlike Apple**: it has a gradient; the transform is a parameter of the node, not a provider
+    that is asked at each encode. Apple's headers do not say where it samples: the half-pixel rule
+    is that of MPSScaleTransform's formula.
+
+    Apple: MPSNNBilinearScaleNode.
+
+    Args:
+        source: Any image.
+        result_width: Columns of the result.
+        result_height: Rows of the result.
+        transform: Scale x, scale y, translate x, translate y; empty: the source fills the
+            result.
+        label: Name for errors, plans and timelines; empty: a name is made.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+        UnsupportedError: A value is not supported yet.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        source: ImageNode | FilterNode,
+        result_width: int,
+        result_height: int,
+        transform: Sequence[float] | None = None,
+        *,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            "BilinearScaleNode",
+            [source],
+            _given(result_width=result_width, result_height=result_height, transform=transform),
+            label=label,
+        )
+
+    @property
+    def result_width(self) -> int:
+        """Columns of the result."""
+        return cast("int", self.attributes["result_width"])
+
+    @property
+    def result_height(self) -> int:
+        """Rows of the result."""
+        return cast("int", self.attributes["result_height"])
+
+    @property
+    def transform(self) -> list[float]:
+        """Scale x, scale y, translate x, translate y; empty: the source fills the result."""
+        return cast("list[float]", self.attributes["transform"])
+
+
+class BilinearScaleGradientNode(FilterNode):
+    """Gradient of a bilinear resizing's source.
+
+    Each source pixel gets the gradients of the pixels that read it, times the weight they read it
+    with. The result has the source's size.
+
+    Apple has no such class.
+
+    Args:
+        source_gradient: Gradient of the resized image.
+        source_image: The image that was resized; only its size is used.
+        result_width: Columns of the result.
+        result_height: Rows of the result.
+        transform: Scale x, scale y, translate x, translate y; empty: the source fills the
+            result.
+        label: Name for errors, plans and timelines; empty: a name is made.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+        UnsupportedError: A value is not supported yet.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        source_gradient: ImageNode | FilterNode,
+        source_image: ImageNode | FilterNode,
+        result_width: int,
+        result_height: int,
+        transform: Sequence[float] | None = None,
+        *,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            "BilinearScaleGradientNode",
+            [source_gradient, source_image],
+            _given(result_width=result_width, result_height=result_height, transform=transform),
+            label=label,
+        )
+
+    @property
+    def result_width(self) -> int:
+        """Columns of the result."""
+        return cast("int", self.attributes["result_width"])
+
+    @property
+    def result_height(self) -> int:
+        """Rows of the result."""
+        return cast("int", self.attributes["result_height"])
+
+    @property
+    def transform(self) -> list[float]:
+        """Scale x, scale y, translate x, translate y; empty: the source fills the result."""
+        return cast("list[float]", self.attributes["transform"])
+
+
+class LanczosScaleNode(FilterNode):
+    """Resizes an image with Lanczos' kernel.
+
+    Resizes with the kernel sinc(t) * sinc(t / 3), |t| < 3. Result column x is centred at the
+    source position (x + 0.5 - translate_x) / scale_x - 0.5; where the image shrinks the kernel is
+    widened by 1 / scale, so that all pixels count. Weights are divided by their sum; positions
+    outside of the source read its nearest pixel. Without a transform the source fills the result:
+    scale = result size / source size, translate = 0.
+
+    **Result size**: (N, result_height, result_width, C).
+
+    **Unlike Apple**: it has a gradient; the transform is a parameter of the node, not a provider
+    that is asked at each encode. Apple does not publish its kernel's width.
+
+    Apple: MPSNNLanczosScaleNode.
+
+    Args:
+        source: Any image.
+        result_width: Columns of the result.
+        result_height: Rows of the result.
+        transform: Scale x, scale y, translate x, translate y; empty: the source fills the
+            result.
+        label: Name for errors, plans and timelines; empty: a name is made.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+        UnsupportedError: A value is not supported yet.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        source: ImageNode | FilterNode,
+        result_width: int,
+        result_height: int,
+        transform: Sequence[float] | None = None,
+        *,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            "LanczosScaleNode",
+            [source],
+            _given(result_width=result_width, result_height=result_height, transform=transform),
+            label=label,
+        )
+
+    @property
+    def result_width(self) -> int:
+        """Columns of the result."""
+        return cast("int", self.attributes["result_width"])
+
+    @property
+    def result_height(self) -> int:
+        """Rows of the result."""
+        return cast("int", self.attributes["result_height"])
+
+    @property
+    def transform(self) -> list[float]:
+        """Scale x, scale y, translate x, translate y; empty: the source fills the result."""
+        return cast("list[float]", self.attributes["transform"])
+
+
+class LanczosScaleGradientNode(FilterNode):
+    """Gradient of a Lanczos resizing's source.
+
+    Each source pixel gets the gradients of the pixels that read it, times the weight they read it
+    with. The result has the source's size.
+
+    Apple has no such class.
+
+    Args:
+        source_gradient: Gradient of the resized image.
+        source_image: The image that was resized; only its size is used.
+        result_width: Columns of the result.
+        result_height: Rows of the result.
+        transform: Scale x, scale y, translate x, translate y; empty: the source fills the
+            result.
+        label: Name for errors, plans and timelines; empty: a name is made.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+        UnsupportedError: A value is not supported yet.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        source_gradient: ImageNode | FilterNode,
+        source_image: ImageNode | FilterNode,
+        result_width: int,
+        result_height: int,
+        transform: Sequence[float] | None = None,
+        *,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            "LanczosScaleGradientNode",
+            [source_gradient, source_image],
+            _given(result_width=result_width, result_height=result_height, transform=transform),
+            label=label,
+        )
+
+    @property
+    def result_width(self) -> int:
+        """Columns of the result."""
+        return cast("int", self.attributes["result_width"])
+
+    @property
+    def result_height(self) -> int:
+        """Rows of the result."""
+        return cast("int", self.attributes["result_height"])
+
+    @property
+    def transform(self) -> list[float]:
+        """Scale x, scale y, translate x, translate y; empty: the source fills the result."""
+        return cast("list[float]", self.attributes["transform"])
 
 
 class ConcatenationNode(FilterNode):
@@ -3772,7 +5062,8 @@ class BatchNormalizationNode(FilterNode):
     the end of the run, on the device, with or without an optimizer: mean = momentum * mean + (1 -
     momentum) * mean of the batch, the variance alike.
 
-    epsilon is the data source's; Apple's default is FLT_MIN. A following ReLU or ReLUN is fused.
+    epsilon is the data source's; Apple's default is FLT_MIN. A following neuron is fused (any but
+    PReLU).
 
     Apple: MPSCNNBatchNormalizationNode.
 
@@ -3859,6 +5150,888 @@ class BatchNormalizationGradientNode(FilterNode):
     def flags(self) -> BatchNormalizationFlags:
         """Which statistics are used."""
         return BatchNormalizationFlags(cast("int", self.attributes["flags"]))
+
+
+class InstanceNormalizationNode(FilterNode):
+    """Normalises each feature channel of each image, with a trainable scale and shift.
+
+    result = gamma[c] * (source - mean[n, c]) / sqrt(variance[n, c] + epsilon) + beta[c], of the
+    source's size; mean and variance are those of the channel's H * W values (divided by the
+    count), in inference and training alike. epsilon is the data source's; Apple's default is
+    FLT_MIN. A following neuron is fused (any but PReLU).
+
+    Apple: MPSCNNInstanceNormalizationNode.
+
+    Args:
+        source: Image with the data source's feature channels.
+        weights: The data source.
+        label: Name for errors, plans and timelines; empty: a name is made.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+        UnsupportedError: A value is not supported yet.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        source: ImageNode | FilterNode,
+        weights: InstanceNormalizationDataSource,
+        *,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            "InstanceNormalizationNode",
+            [source],
+            {},
+            weights,
+            label=label,
+        )
+
+
+class InstanceNormalizationGradientNode(FilterNode):
+    """Gradients of an instance normalisation's source, scale and shift.
+
+    With g the source_gradient, x^ the normalised source and means over the values that share a
+    mean: result = (gamma * g - mean(gamma * g) - x^ * mean(gamma * g * x^)) / sqrt(variance +
+    epsilon). gamma's gradient is the sum of g * x^ over all images and pixels, beta's that of g;
+    their optimizer runs right after.
+
+    Apple: MPSCNNInstanceNormalizationGradientNode.
+
+    Args:
+        source_gradient: Gradient of the normalisation's result.
+        source_image: The normalisation's source.
+        weights: The data source.
+        label: Name for errors, plans and timelines; empty: a name is made.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+        UnsupportedError: A value is not supported yet.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        source_gradient: ImageNode | FilterNode,
+        source_image: ImageNode | FilterNode,
+        weights: InstanceNormalizationDataSource,
+        *,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            "InstanceNormalizationGradientNode",
+            [source_gradient, source_image],
+            {},
+            weights,
+            label=label,
+        )
+
+
+class GroupNormalizationNode(FilterNode):
+    """Normalises groups of feature channels of each image, with a trainable scale and shift.
+
+    result = gamma[c] * (source - mean[n, k]) / sqrt(variance[n, k] + epsilon) + beta[c], of the
+    source's size, where channel c belongs to group k = c / (channels / number_of_groups); mean
+    and variance are those of the group's H * W * channels / number_of_groups values (divided by
+    the count). One group is layer normalisation over the whole image. epsilon is the data
+    source's; Apple's default is FLT_MIN. A following neuron is fused (any but PReLU).
+
+    Apple: MPSCNNGroupNormalizationNode.
+
+    Args:
+        source: Image with the data source's feature channels.
+        weights: The data source.
+        label: Name for errors, plans and timelines; empty: a name is made.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+        UnsupportedError: A value is not supported yet.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        source: ImageNode | FilterNode,
+        weights: GroupNormalizationDataSource,
+        *,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            "GroupNormalizationNode",
+            [source],
+            {},
+            weights,
+            label=label,
+        )
+
+
+class GroupNormalizationGradientNode(FilterNode):
+    """Gradients of a group normalisation's source, scale and shift.
+
+    With g the source_gradient, x^ the normalised source and means over the values that share a
+    mean: result = (gamma * g - mean(gamma * g) - x^ * mean(gamma * g * x^)) / sqrt(variance +
+    epsilon). gamma's gradient is the sum of g * x^ over all images and pixels, beta's that of g;
+    their optimizer runs right after.
+
+    Apple: MPSCNNGroupNormalizationGradientNode.
+
+    Args:
+        source_gradient: Gradient of the normalisation's result.
+        source_image: The normalisation's source.
+        weights: The data source.
+        label: Name for errors, plans and timelines; empty: a name is made.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+        UnsupportedError: A value is not supported yet.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        source_gradient: ImageNode | FilterNode,
+        source_image: ImageNode | FilterNode,
+        weights: GroupNormalizationDataSource,
+        *,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            "GroupNormalizationGradientNode",
+            [source_gradient, source_image],
+            {},
+            weights,
+            label=label,
+        )
+
+
+class SpatialNormalizationNode(FilterNode):
+    """Divides each value by a power of the mean square of the pixels around it.
+
+    result = source / (delta + alpha / (kernel_width * kernel_height) * S)^beta, of the source's
+    size, where S is the sum of the squares of the channel's values in the window. The window of
+    pixel p goes from p - kernel / 2 to p + (kernel - 1) / 2, with zeros outside of the image; the
+    divisor is always its whole area. A denominator of zero is the caller's to avoid.
+
+    Apple: MPSCNNSpatialNormalizationNode.
+
+    Args:
+        source: Any image.
+        kernel_width: Columns of the window.
+        kernel_height: Rows of the window. None: as `kernel_width`.
+        alpha: Scale of the mean square.
+        beta: Exponent.
+        delta: Added to the denominator's base.
+        label: Name for errors, plans and timelines; empty: a name is made.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+        UnsupportedError: A value is not supported yet.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        source: ImageNode | FilterNode,
+        kernel_width: int = 3,
+        kernel_height: int | None = None,
+        alpha: float = 1.0,
+        beta: float = 5.0,
+        delta: float = 1.0,
+        *,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            "SpatialNormalizationNode",
+            [source],
+            _given(
+                kernel_width=kernel_width,
+                kernel_height=kernel_height,
+                alpha=alpha,
+                beta=beta,
+                delta=delta,
+            ),
+            label=label,
+        )
+
+    @property
+    def kernel_width(self) -> int:
+        """Columns of the window."""
+        return cast("int", self.attributes["kernel_width"])
+
+    @property
+    def kernel_height(self) -> int:
+        """Rows of the window."""
+        return cast("int", self.attributes["kernel_height"])
+
+    @property
+    def alpha(self) -> float:
+        """Scale of the mean square."""
+        return cast("float", self.attributes["alpha"])
+
+    @property
+    def beta(self) -> float:
+        """Exponent."""
+        return cast("float", self.attributes["beta"])
+
+    @property
+    def delta(self) -> float:
+        """Added to the denominator's base."""
+        return cast("float", self.attributes["delta"])
+
+
+class SpatialNormalizationGradientNode(FilterNode):
+    """Gradient of a spatial normalisation's source.
+
+    The derivative of the forward node's formula, of the source's size.
+
+    Apple: MPSCNNSpatialNormalizationGradientNode.
+
+    Args:
+        source_gradient: Gradient of the normalisation's result.
+        source_image: The normalisation's source.
+        kernel_width: Columns of the window.
+        kernel_height: Rows of the window. None: as `kernel_width`.
+        alpha: Scale of the mean square.
+        beta: Exponent.
+        delta: Added to the denominator's base.
+        label: Name for errors, plans and timelines; empty: a name is made.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+        UnsupportedError: A value is not supported yet.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        source_gradient: ImageNode | FilterNode,
+        source_image: ImageNode | FilterNode,
+        kernel_width: int = 3,
+        kernel_height: int | None = None,
+        alpha: float = 1.0,
+        beta: float = 5.0,
+        delta: float = 1.0,
+        *,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            "SpatialNormalizationGradientNode",
+            [source_gradient, source_image],
+            _given(
+                kernel_width=kernel_width,
+                kernel_height=kernel_height,
+                alpha=alpha,
+                beta=beta,
+                delta=delta,
+            ),
+            label=label,
+        )
+
+    @property
+    def kernel_width(self) -> int:
+        """Columns of the window."""
+        return cast("int", self.attributes["kernel_width"])
+
+    @property
+    def kernel_height(self) -> int:
+        """Rows of the window."""
+        return cast("int", self.attributes["kernel_height"])
+
+    @property
+    def alpha(self) -> float:
+        """Scale of the mean square."""
+        return cast("float", self.attributes["alpha"])
+
+    @property
+    def beta(self) -> float:
+        """Exponent."""
+        return cast("float", self.attributes["beta"])
+
+    @property
+    def delta(self) -> float:
+        """Added to the denominator's base."""
+        return cast("float", self.attributes["delta"])
+
+
+class LocalContrastNormalizationNode(FilterNode):
+    """Subtracts the mean of the pixels around each value and divides by a power of their variance.
+
+    result = pm + ps * (source - p0 * M) / (delta + alpha * V)^beta, of the source's size, where M
+    and V are mean and variance of the channel's values in the window. The window of pixel p goes
+    from p - kernel / 2 to p + (kernel - 1) / 2; zeros outside of the image take part, the divisor
+    is always its whole area.
+
+    alpha is 1 by default as Apple's node has it; one of its headers says 0, which is the bare
+    kernel's.
+
+    Apple: MPSCNNLocalContrastNormalizationNode.
+
+    Args:
+        source: Any image.
+        kernel_width: Columns of the window.
+        kernel_height: Rows of the window. None: as `kernel_width`.
+        alpha: Scale of the variance.
+        beta: Exponent.
+        delta: Added to the denominator's base.
+        p0: Share of the mean that is subtracted.
+        pm: Added to the result.
+        ps: Scale of the result.
+        label: Name for errors, plans and timelines; empty: a name is made.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+        UnsupportedError: A value is not supported yet.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        source: ImageNode | FilterNode,
+        kernel_width: int = 3,
+        kernel_height: int | None = None,
+        alpha: float = 1.0,
+        beta: float = 0.5,
+        delta: float = 0.0009765625,
+        p0: float = 1.0,
+        pm: float = 0.0,
+        ps: float = 1.0,
+        *,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            "LocalContrastNormalizationNode",
+            [source],
+            _given(
+                kernel_width=kernel_width,
+                kernel_height=kernel_height,
+                alpha=alpha,
+                beta=beta,
+                delta=delta,
+                p0=p0,
+                pm=pm,
+                ps=ps,
+            ),
+            label=label,
+        )
+
+    @property
+    def kernel_width(self) -> int:
+        """Columns of the window."""
+        return cast("int", self.attributes["kernel_width"])
+
+    @property
+    def kernel_height(self) -> int:
+        """Rows of the window."""
+        return cast("int", self.attributes["kernel_height"])
+
+    @property
+    def alpha(self) -> float:
+        """Scale of the variance."""
+        return cast("float", self.attributes["alpha"])
+
+    @property
+    def beta(self) -> float:
+        """Exponent."""
+        return cast("float", self.attributes["beta"])
+
+    @property
+    def delta(self) -> float:
+        """Added to the denominator's base."""
+        return cast("float", self.attributes["delta"])
+
+    @property
+    def p0(self) -> float:
+        """Share of the mean that is subtracted."""
+        return cast("float", self.attributes["p0"])
+
+    @property
+    def pm(self) -> float:
+        """Added to the result."""
+        return cast("float", self.attributes["pm"])
+
+    @property
+    def ps(self) -> float:
+        """Scale of the result."""
+        return cast("float", self.attributes["ps"])
+
+
+class LocalContrastNormalizationGradientNode(FilterNode):
+    """Gradient of a local contrast normalisation's source.
+
+    The derivative of the forward node's formula, of the source's size.
+
+    Apple: MPSCNNLocalContrastNormalizationGradientNode.
+
+    Args:
+        source_gradient: Gradient of the normalisation's result.
+        source_image: The normalisation's source.
+        kernel_width: Columns of the window.
+        kernel_height: Rows of the window. None: as `kernel_width`.
+        alpha: Scale of the variance.
+        beta: Exponent.
+        delta: Added to the denominator's base.
+        p0: Share of the mean that is subtracted.
+        pm: Added to the result.
+        ps: Scale of the result.
+        label: Name for errors, plans and timelines; empty: a name is made.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+        UnsupportedError: A value is not supported yet.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        source_gradient: ImageNode | FilterNode,
+        source_image: ImageNode | FilterNode,
+        kernel_width: int = 3,
+        kernel_height: int | None = None,
+        alpha: float = 1.0,
+        beta: float = 0.5,
+        delta: float = 0.0009765625,
+        p0: float = 1.0,
+        pm: float = 0.0,
+        ps: float = 1.0,
+        *,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            "LocalContrastNormalizationGradientNode",
+            [source_gradient, source_image],
+            _given(
+                kernel_width=kernel_width,
+                kernel_height=kernel_height,
+                alpha=alpha,
+                beta=beta,
+                delta=delta,
+                p0=p0,
+                pm=pm,
+                ps=ps,
+            ),
+            label=label,
+        )
+
+    @property
+    def kernel_width(self) -> int:
+        """Columns of the window."""
+        return cast("int", self.attributes["kernel_width"])
+
+    @property
+    def kernel_height(self) -> int:
+        """Rows of the window."""
+        return cast("int", self.attributes["kernel_height"])
+
+    @property
+    def alpha(self) -> float:
+        """Scale of the variance."""
+        return cast("float", self.attributes["alpha"])
+
+    @property
+    def beta(self) -> float:
+        """Exponent."""
+        return cast("float", self.attributes["beta"])
+
+    @property
+    def delta(self) -> float:
+        """Added to the denominator's base."""
+        return cast("float", self.attributes["delta"])
+
+    @property
+    def p0(self) -> float:
+        """Share of the mean that is subtracted."""
+        return cast("float", self.attributes["p0"])
+
+    @property
+    def pm(self) -> float:
+        """Added to the result."""
+        return cast("float", self.attributes["pm"])
+
+    @property
+    def ps(self) -> float:
+        """Scale of the result."""
+        return cast("float", self.attributes["ps"])
+
+
+class CrossChannelNormalizationNode(FilterNode):
+    """Divides each value by a power of the mean square of the feature channels around it.
+
+    result = source / (delta + alpha / kernel_size * S)^beta, of the source's size, where S is the
+    sum of the squares of the pixel's channels from c - kernel_size / 2 to c + (kernel_size - 1) /
+    2, those that there are; the divisor is kernel_size even where the window is cut.
+
+    Apple: MPSCNNCrossChannelNormalizationNode.
+
+    Args:
+        source: Any image.
+        kernel_size: Feature channels of the window.
+        alpha: Scale of the mean square.
+        beta: Exponent.
+        delta: Added to the denominator's base.
+        label: Name for errors, plans and timelines; empty: a name is made.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+        UnsupportedError: A value is not supported yet.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        source: ImageNode | FilterNode,
+        kernel_size: int = 5,
+        alpha: float = 1.0,
+        beta: float = 5.0,
+        delta: float = 1.0,
+        *,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            "CrossChannelNormalizationNode",
+            [source],
+            _given(kernel_size=kernel_size, alpha=alpha, beta=beta, delta=delta),
+            label=label,
+        )
+
+    @property
+    def kernel_size(self) -> int:
+        """Feature channels of the window."""
+        return cast("int", self.attributes["kernel_size"])
+
+    @property
+    def alpha(self) -> float:
+        """Scale of the mean square."""
+        return cast("float", self.attributes["alpha"])
+
+    @property
+    def beta(self) -> float:
+        """Exponent."""
+        return cast("float", self.attributes["beta"])
+
+    @property
+    def delta(self) -> float:
+        """Added to the denominator's base."""
+        return cast("float", self.attributes["delta"])
+
+
+class CrossChannelNormalizationGradientNode(FilterNode):
+    """Gradient of a cross-channel normalisation's source.
+
+    The derivative of the forward node's formula, of the source's size.
+
+    Apple: MPSCNNCrossChannelNormalizationGradientNode.
+
+    Args:
+        source_gradient: Gradient of the normalisation's result.
+        source_image: The normalisation's source.
+        kernel_size: Feature channels of the window.
+        alpha: Scale of the mean square.
+        beta: Exponent.
+        delta: Added to the denominator's base.
+        label: Name for errors, plans and timelines; empty: a name is made.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+        UnsupportedError: A value is not supported yet.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        source_gradient: ImageNode | FilterNode,
+        source_image: ImageNode | FilterNode,
+        kernel_size: int = 5,
+        alpha: float = 1.0,
+        beta: float = 5.0,
+        delta: float = 1.0,
+        *,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            "CrossChannelNormalizationGradientNode",
+            [source_gradient, source_image],
+            _given(kernel_size=kernel_size, alpha=alpha, beta=beta, delta=delta),
+            label=label,
+        )
+
+    @property
+    def kernel_size(self) -> int:
+        """Feature channels of the window."""
+        return cast("int", self.attributes["kernel_size"])
+
+    @property
+    def alpha(self) -> float:
+        """Scale of the mean square."""
+        return cast("float", self.attributes["alpha"])
+
+    @property
+    def beta(self) -> float:
+        """Exponent."""
+        return cast("float", self.attributes["beta"])
+
+    @property
+    def delta(self) -> float:
+        """Added to the denominator's base."""
+        return cast("float", self.attributes["delta"])
+
+
+class GramMatrixCalculationNode(FilterNode):
+    """Sums of the products of all pairs of feature channels.
+
+    result[n, 0, f, c] = alpha * sum over y, x of source[n, y, x, f] * source[n, y, x, c]: one
+    row, C columns and C feature channels, symmetric in f and c.
+
+    Apple: MPSNNGramMatrixCalculationNode.
+
+    Args:
+        source: Any image.
+        alpha: Factor of the matrix; style transfer takes 1 / (H * W).
+        label: Name for errors, plans and timelines; empty: a name is made.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+        UnsupportedError: A value is not supported yet.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        source: ImageNode | FilterNode,
+        alpha: float = 1.0,
+        *,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            "GramMatrixCalculationNode",
+            [source],
+            _given(alpha=alpha),
+            label=label,
+        )
+
+    @property
+    def alpha(self) -> float:
+        """Factor of the matrix; style transfer takes 1 / (H * W)."""
+        return cast("float", self.attributes["alpha"])
+
+
+class GramMatrixCalculationGradientNode(FilterNode):
+    """Gradient of a Gram matrix's source.
+
+    With g the source_gradient: result[n, y, x, c] = alpha * sum over f of (g[n, 0, f, c] + g[n,
+    0, c, f]) * source_image[n, y, x, f]. alpha must be the forward node's.
+
+    Apple: MPSNNGramMatrixCalculationGradientNode.
+
+    Args:
+        source_gradient: Gradient of the matrix.
+        source_image: The forward node's source.
+        alpha: Factor of the matrix; style transfer takes 1 / (H * W).
+        label: Name for errors, plans and timelines; empty: a name is made.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+        UnsupportedError: A value is not supported yet.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        source_gradient: ImageNode | FilterNode,
+        source_image: ImageNode | FilterNode,
+        alpha: float = 1.0,
+        *,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            "GramMatrixCalculationGradientNode",
+            [source_gradient, source_image],
+            _given(alpha=alpha),
+            label=label,
+        )
+
+    @property
+    def alpha(self) -> float:
+        """Factor of the matrix; style transfer takes 1 / (H * W)."""
+        return cast("float", self.attributes["alpha"])
+
+
+class DropoutNode(FilterNode):
+    """Sets random values to zero and scales the others up.
+
+    result = source / keep_probability where the mask keeps a value, 0 elsewhere; of the source's
+    size. It does so in every graph: a graph for inference is built without it.
+
+    **The mask** is a function of the seed, of how often the state has been used on the device,
+    and of the position; Apple's generator is not public. Word i % 4 of block i / 4 of
+    Philox4x32-10 with key (seed mod 2^32, seed / 2^32) and counter (step mod 2^32, step / 2^32,
+    block / 2^32, block mod 2^32) belongs to value i of the mask, which is dense in the order (N,
+    H, W, C) with the extents of shared dimensions left out; the value is kept where (word >> 9) *
+    2^-23 < keep_probability. Images of a batch never share a mask. Each run of a graph makes the
+    next mask, on the device; forward and gradient node of one run use the same. The count is kept
+    in a DropoutState, which the node makes for itself where none is given, and stands in
+    archives.
+
+    Apple: MPSCNNDropoutNode.
+
+    Args:
+        source: Any image.
+        keep_probability: Share of the values that is kept, above 0 and below 1.
+        seed: Key of the random numbers.
+        mask_stride_in_pixels_x: 0: all columns share their mask.
+        mask_stride_in_pixels_y: 0: all rows share their mask.
+        mask_stride_in_feature_channels: 0: all channels share their mask.
+        weights: The data source. None: one of the node's own.
+        label: Name for errors, plans and timelines; empty: a name is made.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+        UnsupportedError: A value is not supported yet.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        source: ImageNode | FilterNode,
+        keep_probability: float,
+        seed: int = 0,
+        mask_stride_in_pixels_x: int = 1,
+        mask_stride_in_pixels_y: int = 1,
+        mask_stride_in_feature_channels: int = 1,
+        *,
+        weights: DropoutState | None = None,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            "DropoutNode",
+            [source],
+            _given(
+                keep_probability=keep_probability,
+                seed=seed,
+                mask_stride_in_pixels_x=mask_stride_in_pixels_x,
+                mask_stride_in_pixels_y=mask_stride_in_pixels_y,
+                mask_stride_in_feature_channels=mask_stride_in_feature_channels,
+            ),
+            weights,
+            label=label,
+        )
+
+    @property
+    def keep_probability(self) -> float:
+        """Share of the values that is kept, above 0 and below 1."""
+        return cast("float", self.attributes["keep_probability"])
+
+    @property
+    def seed(self) -> int:
+        """Key of the random numbers."""
+        return cast("int", self.attributes["seed"])
+
+    @property
+    def mask_stride_in_pixels_x(self) -> int:
+        """0: all columns share their mask."""
+        return cast("int", self.attributes["mask_stride_in_pixels_x"])
+
+    @property
+    def mask_stride_in_pixels_y(self) -> int:
+        """0: all rows share their mask."""
+        return cast("int", self.attributes["mask_stride_in_pixels_y"])
+
+    @property
+    def mask_stride_in_feature_channels(self) -> int:
+        """0: all channels share their mask."""
+        return cast("int", self.attributes["mask_stride_in_feature_channels"])
+
+
+class DropoutGradientNode(FilterNode):
+    """Gradient of a dropout's source.
+
+    result = source_gradient / keep_probability where the forward node's mask kept a value, 0
+    elsewhere. The data source must be the forward node's, and so must the parameters.
+
+    Apple: MPSCNNDropoutGradientNode.
+
+    Args:
+        source_gradient: Gradient of the dropout's result.
+        source_image: The dropout's source.
+        weights: The data source.
+        keep_probability: Share of the values that is kept, above 0 and below 1.
+        seed: Key of the random numbers.
+        mask_stride_in_pixels_x: 0: all columns share their mask.
+        mask_stride_in_pixels_y: 0: all rows share their mask.
+        mask_stride_in_feature_channels: 0: all channels share their mask.
+        label: Name for errors, plans and timelines; empty: a name is made.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+        UnsupportedError: A value is not supported yet.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        source_gradient: ImageNode | FilterNode,
+        source_image: ImageNode | FilterNode,
+        weights: DropoutState,
+        keep_probability: float,
+        seed: int = 0,
+        mask_stride_in_pixels_x: int = 1,
+        mask_stride_in_pixels_y: int = 1,
+        mask_stride_in_feature_channels: int = 1,
+        *,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            "DropoutGradientNode",
+            [source_gradient, source_image],
+            _given(
+                keep_probability=keep_probability,
+                seed=seed,
+                mask_stride_in_pixels_x=mask_stride_in_pixels_x,
+                mask_stride_in_pixels_y=mask_stride_in_pixels_y,
+                mask_stride_in_feature_channels=mask_stride_in_feature_channels,
+            ),
+            weights,
+            label=label,
+        )
+
+    @property
+    def keep_probability(self) -> float:
+        """Share of the values that is kept, above 0 and below 1."""
+        return cast("float", self.attributes["keep_probability"])
+
+    @property
+    def seed(self) -> int:
+        """Key of the random numbers."""
+        return cast("int", self.attributes["seed"])
+
+    @property
+    def mask_stride_in_pixels_x(self) -> int:
+        """0: all columns share their mask."""
+        return cast("int", self.attributes["mask_stride_in_pixels_x"])
+
+    @property
+    def mask_stride_in_pixels_y(self) -> int:
+        """0: all rows share their mask."""
+        return cast("int", self.attributes["mask_stride_in_pixels_y"])
+
+    @property
+    def mask_stride_in_feature_channels(self) -> int:
+        """0: all channels share their mask."""
+        return cast("int", self.attributes["mask_stride_in_feature_channels"])
 
 
 class SoftMaxNode(FilterNode):
@@ -4119,6 +6292,91 @@ class ForwardLossNode(FilterNode):
         return cast("bool", self.attributes["reduce_across_batch"])
 
 
+class LossNode(FilterNode):
+    """The gradient of a loss, where a training graph starts.
+
+    The result is not the loss but its gradient with respect to the predictions, of their size:
+    the gradient that ForwardLossNode has where that of the loss is 1. It stands at the end of a
+    net: `LossNode(predictions, labels, descriptor).training_graph()` makes all gradient nodes,
+    with the result as the gradient of the predictions. The loss itself is that of a
+    ForwardLossNode with the same descriptor.
+
+    **Unlike Apple**: labels and weights are images; Apple's come in a state, in which the loss is
+    left.
+
+    Apple: MPSCNNLossNode.
+
+    Args:
+        predictions: Any image.
+        labels: Image of the predictions' size.
+        loss_descriptor: What is computed.
+        weights: Factor of each element's loss, of the predictions' size. None: none.
+        label: Name for errors, plans and timelines; empty: a name is made.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+        UnsupportedError: A value is not supported yet.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        predictions: ImageNode | FilterNode,
+        labels: ImageNode | FilterNode,
+        loss_descriptor: LossDescriptor,
+        weights: ImageNode | FilterNode | None = None,
+        *,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            "LossNode",
+            [predictions, labels, *([] if weights is None else [weights])],
+            _loss(loss_descriptor),
+            label=label,
+        )
+
+    @property
+    def loss_type(self) -> LossType:
+        """The formula."""
+        return LossType(cast("int", self.attributes["loss_type"]))
+
+    @property
+    def reduction_type(self) -> ReductionType:
+        """How the loss of an image becomes one value; never changes a gradient."""
+        return ReductionType(cast("int", self.attributes["reduction_type"]))
+
+    @property
+    def weight(self) -> float:
+        """Factor of the loss and its gradient."""
+        return cast("float", self.attributes["weight"])
+
+    @property
+    def label_smoothing(self) -> float:
+        """Share of the labels that is spread evenly, for softmax and sigmoid cross entropies."""
+        return cast("float", self.attributes["label_smoothing"])
+
+    @property
+    def epsilon(self) -> float:
+        """For LOG."""
+        return cast("float", self.attributes["epsilon"])
+
+    @property
+    def delta(self) -> float:
+        """For HUBER."""
+        return cast("float", self.attributes["delta"])
+
+    @property
+    def number_of_classes(self) -> int:
+        """Classes that label smoothing spreads over, for the softmax cross entropy."""
+        return cast("int", self.attributes["number_of_classes"])
+
+    @property
+    def reduce_across_batch(self) -> bool:
+        """SUM and MEAN over the whole batch: the result in image 0, zeros in the others."""
+        return cast("bool", self.attributes["reduce_across_batch"])
+
+
 class LossGradientNode(FilterNode):
     """Gradient of a loss's predictions or labels.
 
@@ -4208,6 +6466,196 @@ class LossGradientNode(FilterNode):
         return cast("bool", self.attributes["is_labels_gradient"])
 
 
+class YOLOLossNode(FilterNode):
+    """The gradient of the loss of YOLO's object detection.
+
+    The result is the gradient of the loss with respect to the source, of its size; with
+    computes_loss the loss itself, (N, 1, 1, 1). It stands at the end of a net:
+    `YOLOLossNode(source, labels, anchors).training_graph()` makes all gradient nodes, with the
+    result as the gradient of the source.
+
+    **Channels** of source and labels: for each anchor box x, y, width, height, confidence and one
+    for each class. The source's are raw: the centre is (sigmoid(x), sigmoid(y)) within its cell,
+    the extents are anchor * exp(width), anchor * exp(height), in cells. The labels hold the
+    object's centre within the cell, its extents in cells, 1 where there is an object and 0
+    elsewhere, and the classes' probabilities.
+
+    **Boxes**: the overlap of a box is the area that predicted box and labelled box share, divided
+    by the area that they cover together; 0 where the labels have no object. A box answers for the
+    object where its overlap is at least minimum_iou_for_object_presence or the largest of the
+    cell's boxes. It is empty where it does not answer and its overlap is below
+    maximum_iou_for_object_absence; others are left out.
+
+    **Loss** of a box that answers: scale_xy * xy_loss(centre, label) for x and y, scale_wh *
+    wh_loss(raw, ln(label / anchor)) for width and height, scale_class * classes_loss, and
+    scale_object * the sigmoid cross entropy of the confidence, which should be the overlap (with
+    rescore) or 1. Of an empty box: scale_no_object * the sigmoid cross entropy of the confidence,
+    which should be 0. All of it times weight. Overlaps are constants in the gradient. MEAN
+    divides the loss by boxes, H * W * anchors.
+
+    **Unlike Apple**: labels are an image; Apple's come in a state, in which the loss is left.
+    Apple publishes the channels, scales and thresholds but no formula: which box answers is
+    decided here.
+
+    Apple: MPSCNNYOLOLossNode.
+
+    Args:
+        source: Raw predictions.
+        labels: Image of the source's size.
+        anchor_boxes: Width and height of each anchor, in cells.
+        xy_loss_type: Loss of the centres, after a sigmoid.
+        wh_loss_type: Loss of the extents' logarithms.
+        classes_loss_type: Loss of the classes.
+        reduction_type: How the loss of an image becomes one value; never changes the gradient.
+        weight: Factor of loss and gradient.
+        delta: Where a Huber loss turns linear.
+        scale_xy: Factor of the centres' losses.
+        scale_wh: Factor of the extents' losses.
+        scale_no_object: Factor of the confidence's loss where there is no object.
+        scale_object: Factor of the confidence's loss where there is an object.
+        scale_class: Factor of the classes' loss.
+        minimum_iou_for_object_presence: From this overlap on a box answers for its object.
+        maximum_iou_for_object_absence: Below this overlap a box should say that there is no
+            object.
+        rescore: The confidence of a box should be its overlap, not 1.
+        computes_loss: The result is the loss of each image, not the gradient.
+        label: Name for errors, plans and timelines; empty: a name is made.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+        UnsupportedError: A value is not supported yet.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        source: ImageNode | FilterNode,
+        labels: ImageNode | FilterNode,
+        anchor_boxes: Sequence[float],
+        xy_loss_type: LossType = LossType.MEAN_SQUARED_ERROR,
+        wh_loss_type: LossType = LossType.HUBER,
+        classes_loss_type: LossType = LossType.SOFT_MAX_CROSS_ENTROPY,
+        reduction_type: ReductionType = ReductionType.SUM,
+        weight: float = 1.0,
+        delta: float = 1.0,
+        scale_xy: float = 10.0,
+        scale_wh: float = 10.0,
+        scale_no_object: float = 5.0,
+        scale_object: float = 100.0,
+        scale_class: float = 2.0,
+        minimum_iou_for_object_presence: float = 0.7,
+        maximum_iou_for_object_absence: float = 0.3,
+        *,
+        rescore: bool = True,
+        computes_loss: bool = False,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            "YOLOLossNode",
+            [source, labels],
+            _given(
+                anchor_boxes=anchor_boxes,
+                xy_loss_type=xy_loss_type,
+                wh_loss_type=wh_loss_type,
+                classes_loss_type=classes_loss_type,
+                reduction_type=reduction_type,
+                weight=weight,
+                delta=delta,
+                scale_xy=scale_xy,
+                scale_wh=scale_wh,
+                scale_no_object=scale_no_object,
+                scale_object=scale_object,
+                scale_class=scale_class,
+                minimum_iou_for_object_presence=minimum_iou_for_object_presence,
+                maximum_iou_for_object_absence=maximum_iou_for_object_absence,
+                rescore=rescore,
+                computes_loss=computes_loss,
+            ),
+            label=label,
+        )
+
+    @property
+    def anchor_boxes(self) -> list[float]:
+        """Width and height of each anchor, in cells."""
+        return cast("list[float]", self.attributes["anchor_boxes"])
+
+    @property
+    def xy_loss_type(self) -> LossType:
+        """Loss of the centres, after a sigmoid."""
+        return LossType(cast("int", self.attributes["xy_loss_type"]))
+
+    @property
+    def wh_loss_type(self) -> LossType:
+        """Loss of the extents' logarithms."""
+        return LossType(cast("int", self.attributes["wh_loss_type"]))
+
+    @property
+    def classes_loss_type(self) -> LossType:
+        """Loss of the classes."""
+        return LossType(cast("int", self.attributes["classes_loss_type"]))
+
+    @property
+    def reduction_type(self) -> ReductionType:
+        """How the loss of an image becomes one value; never changes the gradient."""
+        return ReductionType(cast("int", self.attributes["reduction_type"]))
+
+    @property
+    def weight(self) -> float:
+        """Factor of loss and gradient."""
+        return cast("float", self.attributes["weight"])
+
+    @property
+    def delta(self) -> float:
+        """Where a Huber loss turns linear."""
+        return cast("float", self.attributes["delta"])
+
+    @property
+    def scale_xy(self) -> float:
+        """Factor of the centres' losses."""
+        return cast("float", self.attributes["scale_xy"])
+
+    @property
+    def scale_wh(self) -> float:
+        """Factor of the extents' losses."""
+        return cast("float", self.attributes["scale_wh"])
+
+    @property
+    def scale_no_object(self) -> float:
+        """Factor of the confidence's loss where there is no object."""
+        return cast("float", self.attributes["scale_no_object"])
+
+    @property
+    def scale_object(self) -> float:
+        """Factor of the confidence's loss where there is an object."""
+        return cast("float", self.attributes["scale_object"])
+
+    @property
+    def scale_class(self) -> float:
+        """Factor of the classes' loss."""
+        return cast("float", self.attributes["scale_class"])
+
+    @property
+    def minimum_iou_for_object_presence(self) -> float:
+        """From this overlap on a box answers for its object."""
+        return cast("float", self.attributes["minimum_iou_for_object_presence"])
+
+    @property
+    def maximum_iou_for_object_absence(self) -> float:
+        """Below this overlap a box should say that there is no object."""
+        return cast("float", self.attributes["maximum_iou_for_object_absence"])
+
+    @property
+    def rescore(self) -> bool:
+        """The confidence of a box should be its overlap, not 1."""
+        return cast("bool", self.attributes["rescore"])
+
+    @property
+    def computes_loss(self) -> bool:
+        """The result is the loss of each image, not the gradient."""
+        return cast("bool", self.attributes["computes_loss"])
+
+
 class InitialGradientNode(FilterNode):
     """An image of ones: the gradient of its source with respect to itself.
 
@@ -4244,6 +6692,10 @@ class InitialGradientNode(FilterNode):
 for _class in (
     ConvolutionNode,
     ConvolutionGradientNode,
+    ConvolutionTransposeNode,
+    ConvolutionTransposeGradientNode,
+    BinaryConvolutionNode,
+    BinaryFullyConnectedNode,
     FullyConnectedNode,
     FullyConnectedGradientNode,
     NeuronReLUNode,
@@ -4311,16 +6763,42 @@ for _class in (
     ReductionFeatureChannelsArgumentMaxNode,
     ReductionSpatialMeanNode,
     ReductionSpatialMeanGradientNode,
+    PadNode,
+    PadGradientNode,
+    CropNode,
+    CropGradientNode,
+    ReshapeNode,
+    ReshapeGradientNode,
+    BilinearScaleNode,
+    BilinearScaleGradientNode,
+    LanczosScaleNode,
+    LanczosScaleGradientNode,
     ConcatenationNode,
     ConcatenationGradientNode,
     BatchNormalizationNode,
     BatchNormalizationGradientNode,
+    InstanceNormalizationNode,
+    InstanceNormalizationGradientNode,
+    GroupNormalizationNode,
+    GroupNormalizationGradientNode,
+    SpatialNormalizationNode,
+    SpatialNormalizationGradientNode,
+    LocalContrastNormalizationNode,
+    LocalContrastNormalizationGradientNode,
+    CrossChannelNormalizationNode,
+    CrossChannelNormalizationGradientNode,
+    GramMatrixCalculationNode,
+    GramMatrixCalculationGradientNode,
+    DropoutNode,
+    DropoutGradientNode,
     SoftMaxNode,
     SoftMaxGradientNode,
     LogSoftMaxNode,
     LogSoftMaxGradientNode,
     ForwardLossNode,
+    LossNode,
     LossGradientNode,
+    YOLOLossNode,
     InitialGradientNode,
 ):
     _core.register_node_class(_class.__name__, _class)

@@ -20,6 +20,12 @@ Batch = TypeVar("Batch")
 Result = TypeVar("Result")
 
 
+def _failure(number: int, error: Exception) -> BatchError:
+    failure = BatchError(f"batch {number}: {error}")
+    failure.batch = number
+    return failure
+
+
 class Pipeline:
     """Keeps a few command buffers in flight.
 
@@ -63,6 +69,8 @@ class Pipeline:
     ) -> Iterator[Result]:
         """Encodes and commits each batch, with `buffers` of them in flight.
 
+        A generator: nothing is encoded before its results are asked for.
+
         Args:
             data: The batches; taken one at a time, when there is room in flight.
             encode: Records one batch on the command buffer given, which is committed afterwards.
@@ -71,9 +79,11 @@ class Pipeline:
             What `encode` returned, in order, each when its batch has completed.
 
         Raises:
-            BatchError: A batch failed: the first one, with its number in `batch` and the failure as
-                `__cause__`. What was in flight behind it was waited for.
-            Exception: What `data` or `encode` raise, as it is, after what is in flight has ended.
+            BatchError: A batch failed, while it was encoded or on the device: the first one, with
+                its number in `batch` and the failure as `__cause__`.
+            Exception: What `data` itself raises, as it is.
+
+        Whatever is raised, nothing is in flight then.
         """
         in_flight: deque[tuple[int, CommandBuffer, Result]] = deque()
         try:
@@ -81,8 +91,13 @@ class Pipeline:
                 commands = CommandBuffer(self.queue, f"batch {number}", self.auto_commit)
                 if self.commit_threshold is not None:
                     commands.commit_threshold = self.commit_threshold
-                result = encode(commands, batch)
-                commands.commit()
+                try:
+                    result = encode(commands, batch)
+                    commands.commit()
+                except Exception as error:
+                    while in_flight:  # a batch before it may have failed
+                        self._retire(in_flight)
+                    raise _failure(number, error) from error
                 in_flight.append((number, commands, result))
                 if len(in_flight) >= self.buffers:
                     yield self._retire(in_flight)
@@ -109,7 +124,5 @@ class Pipeline:
             commands.wait_until_completed()
         except Exception as error:
             cls._drain(in_flight)
-            failure = BatchError(f"batch {number}: {error}")
-            failure.batch = number
-            raise failure from error
+            raise _failure(number, error) from error
         return result

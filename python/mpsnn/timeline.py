@@ -242,7 +242,7 @@ class _Drawing:
             self._crosses(lane, top - height)
             top -= height + 0.5
             axes.axhline(top + 0.25, color="#BBBBBB", linewidth=0.5)
-        axes.set_yticks(ticks, [lane.name for lane in plan.lanes])
+        axes.set_yticks(ticks, [lane.name for lane in plan.lanes], parse_math=False)
         axes.tick_params(axis="y", length=0)
         axes.set_ylim(top + 0.25, 0.25)
         axes.set_xlim(-0.002 * self._width, 1.002 * self._width)
@@ -311,6 +311,7 @@ class _Drawing:
             text,
             ha="center",
             va="center",
+            parse_math=False,  # labels are no formulas
             fontsize=6.5,
             color="white" if dark or span.kind is SpanKind.HANDLER else "black",
             clip_on=True,

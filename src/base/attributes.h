@@ -79,6 +79,21 @@
 //   normalization only: neuron_type neuron_a neuron_b neuron_c, as a convolution's
 //   moving_average
 //     momentum          float: average = momentum * average + (1 - momentum) * value
+//   spatial_normalization, local_contrast_normalization and their gradients
+//     kernel_height kernel_width  int, >= 1; the window of pixel p is [p - kernel / 2, p + (kernel
+//     -
+//                                 1) / 2], zeros outside of the image
+//     alpha beta delta            float
+//   local_contrast_normalization and its gradient only: p0 pm ps  float
+//   cross_channel_normalization and its gradient
+//     kernel_size                 int, >= 1: channels of the window
+//     alpha beta delta            float
+//   dropout
+//     keep_probability            float, above 0, below 1
+//     seed                        int, >= 0
+//     mask_stride_y mask_stride_x mask_stride_channel   int, 0 or 1; 0: one mask value for all
+//   gram_matrix, gram_matrix_gradient
+//     alpha                       float
 //   softmax, softmax_gradient
 //     logarithm         bool: the logarithm of the softmax
 //   loss, loss_gradient
@@ -88,10 +103,18 @@
 //                          that cannot do it refuses the case
 //     is_labels_gradient   bool, loss_gradient only
 //     The gradient operand of loss_gradient has the predictions' size or is (N, 1, 1, 1).
+//   yolo_loss
+//     anchor_boxes      floats, width and height of each anchor
+//     xy_loss_type wh_loss_type  int, LossType: MEAN_ABSOLUTE_ERROR, MEAN_SQUARED_ERROR or HUBER
+//     classes_loss_type  int, LossType: SOFT_MAX_CROSS_ENTROPY or SIGMOID_CROSS_ENTROPY
+//     reduction_type     int, ReductionType: SUM or MEAN
+//     delta scale_xy scale_wh scale_no_object scale_object scale_class weight  float
+//     minimum_iou_for_object_presence maximum_iou_for_object_absence           float
+//     rescore computes_loss  bool
 //   fill
 //     value             float
 //   optimizer_…         the optimizer's attributes(); learning_rate is taken from scalars[0]
-//   concatenation, parameter_layout, normalization_statistics: none
+//   concatenation, parameter_layout, normalization_statistics, count_step: none
 #pragma once
 
 #include <cstdint>

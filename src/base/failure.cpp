@@ -24,7 +24,7 @@ std::exception_ptr make(std::string_view label, std::string_view what) {
 bool names(std::string_view text, std::string_view label) {
   const bool is_quoted = label.find('"') != std::string_view::npos;
   const std::string quoted = is_quoted ? std::string(label) : "\"" + std::string(label) + "\"";
-  return text.starts_with(label) || text.find(quoted) != std::string_view::npos;
+  return text.find(quoted) != std::string_view::npos;
 }
 
 std::exception_ptr translate(const std::exception_ptr& failure, std::string_view label) {

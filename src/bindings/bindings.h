@@ -5,6 +5,7 @@
 #include <exception>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include <pybind11/pybind11.h>
@@ -56,6 +57,9 @@ class PythonError : public Error {
   std::shared_ptr<SharedObject> exception_;
 };
 
+/// Whether refuse_callbacks was called.
+bool callbacks_are_refused() noexcept;
+
 /// Calls a Python function from any thread; its exception becomes a PythonError.
 template <class... Arguments>
 std::function<void(Arguments...)> callback(py::object function) {
@@ -64,6 +68,8 @@ std::function<void(Arguments...)> callback(py::object function) {
   }
   auto held = std::make_shared<SharedObject>(std::move(function));
   return [held](Arguments... arguments) {
+    if (callbacks_are_refused())
+      throw StateError("a Python function was to be called when the interpreter was about to end");
     py::gil_scoped_acquire gil;
     try {
       held->get()(std::forward<Arguments>(arguments)...);
@@ -72,6 +78,13 @@ std::function<void(Arguments...)> callback(py::object function) {
     }
   };
 }
+
+/// Waits without the GIL, in slices between which Ctrl-C is looked for. `wait` gets the seconds of
+/// a slice and says whether the wait has ended. Returns false when the time was over before.
+bool wait_in_slices(std::optional<double> seconds, const std::function<bool(double)>& wait);
+
+/// From then on no Python function is called from other threads: the interpreter is about to end.
+void refuse_callbacks() noexcept;
 
 /// The Python exception object for a C++ one; None for null.
 py::object exception_object(const std::exception_ptr& error);

@@ -166,8 +166,13 @@ Args:
 
 Args:
     value: The new value.)")
-      .def("wait", &SharedEvent::wait, py::arg("value"), py::arg("seconds") = py::none(),
-           ReleaseGil(), R"(Waits on the host until the event is that far.
+      .def(
+          "wait",
+          [](const SharedEvent& event, std::uint64_t value, std::optional<double> seconds) {
+            return wait_in_slices(seconds, [&](double slice) { return event.wait(value, slice); });
+          },
+          py::arg("value"), py::arg("seconds") = py::none(),
+          R"(Waits on the host until the event is that far. Ctrl-C ends the wait.
 
 Args:
     value: At least this.

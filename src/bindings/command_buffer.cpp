@@ -100,6 +100,16 @@ Returns:
                              "The one below all wrappers; this one where it wraps none.")
       .def_property("label", &CommandBuffer::label, &CommandBuffer::set_label,
                     "Name for errors and timelines.")
+      .def(
+          "__eq__", [](const CommandBuffer& a, const CommandBuffer& b) { return a == b; },
+          py::is_operator())
+      .def("__hash__",
+           [](const CommandBuffer& b) { return reinterpret_cast<std::size_t>(b.layer().get()); })
+      .def("__repr__",
+           [](const CommandBuffer& b) {
+             return py::str("<mpsnn.CommandBuffer {!r}: {}>")
+                 .format(b.label(), py::cast(b.status()).attr("name"));
+           })
       .def_property("predicate", &CommandBuffer::predicate, &CommandBuffer::set_predicate,
                     R"(Applies to every kernel recorded from then on; None ends it.
 
@@ -174,13 +184,14 @@ Args:
     function: Called without arguments, from the queue's thread; an exception becomes the buffer's
         error.)")
       .def("encode_signal_event", &CommandBuffer::encode_signal_event, py::arg("event"),
-           py::arg("value"), R"(Sets the event when all that was recorded before has run.
+           py::arg("value"), ReleaseGil(),
+           R"(Sets the event when all that was recorded before has run.
 
 Args:
     event: The event, of any device.
     value: What it is set to, where it is less.)")
       .def("encode_wait_for_event", &CommandBuffer::encode_wait_for_event, py::arg("event"),
-           py::arg("value"), R"(Holds the queue until the event is that far.
+           py::arg("value"), ReleaseGil(), R"(Holds the queue until the event is that far.
 
 Args:
     event: The event, of any device.
@@ -189,8 +200,22 @@ Args:
 
 void bind_waiting(BufferClass& commands) {
   commands
-      .def("wait_until_completed", &CommandBuffer::wait_until_completed, ReleaseGil(),
-           R"(Waits for all that this buffer committed, earlier pieces included.
+      .def(
+          "wait_until_completed",
+          [](const CommandBuffer& buffer, std::optional<double> seconds) {
+            return wait_in_slices(seconds,
+                                  [&](double slice) { return buffer.wait_until_completed(slice); });
+          },
+          py::arg("seconds") = py::none(),
+          R"(Waits for all that this buffer committed, earlier pieces included. Ctrl-C ends the wait.
+
+What is only recorded is not waited for: call `commit` first.
+
+Args:
+    seconds: At most so long; None waits on.
+
+Returns:
+    False when the time was over before.
 
 Raises:
     StateError: Nothing was committed.
@@ -199,7 +224,8 @@ Raises:
            R"(Waits until all that this buffer committed was scheduled.
 
 Raises:
-    StateError: Nothing was committed.)")
+    StateError: Nothing was committed.
+    Error: The first failure.)")
       .def(
           "when_completed",
           [](const CommandBuffer& buffer, const Hinted<FunctionHint>& function) {

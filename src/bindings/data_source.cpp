@@ -94,7 +94,8 @@ Raises:
       m, "OptimizerAdam",
       R"(t += 1; m = β1 · m + (1 - β1) · g; u = β2 · u + (1 - β2) · g²; v -= lr_t · m / (√u + ε)
 
-with lr_t = lr · √(1 - β2^t) / (1 - β1^t). Apple: MPSNNOptimizerAdam.
+with lr_t = lr · √(1 - β2^t) / (1 - β1^t). AMSGrad keeps û = max(û, u) and divides by √û + ε. Apple:
+MPSNNOptimizerAdam, with maximum velocities for AMSGrad.
 
 Args:
     learning_rate: Length of a step; or an `OptimizerDescriptor`.
@@ -102,21 +103,45 @@ Args:
     beta2: Decay of the second moment.
     epsilon: Added to the root of the second moment.
     time_step: Updates counted before the first one here.
+    use_amsgrad: Divide by the root of the largest second moment so far.
 
 Raises:
     InvalidArgumentError: A parameter is out of range.)")
-      .def(py::init<double, double, double, double, std::int64_t>(),
+      .def(py::init<double, double, double, double, std::int64_t, bool>(),
            py::arg("learning_rate") = 1e-3, py::arg("beta1") = 0.9, py::arg("beta2") = 0.999,
-           py::arg("epsilon") = 1e-8, py::arg("time_step") = 0)
-      .def(py::init<OptimizerDescriptor, double, double, double, std::int64_t>(),
+           py::arg("epsilon") = 1e-8, py::arg("time_step") = 0, py::kw_only(),
+           py::arg("use_amsgrad") = false)
+      .def(py::init<OptimizerDescriptor, double, double, double, std::int64_t, bool>(),
            py::arg("descriptor"), py::arg("beta1") = 0.9, py::arg("beta2") = 0.999,
-           py::arg("epsilon") = 1e-8, py::arg("time_step") = 0)
+           py::arg("epsilon") = 1e-8, py::arg("time_step") = 0, py::kw_only(),
+           py::arg("use_amsgrad") = false)
+      .def_property_readonly("use_amsgrad", &OptimizerAdam::use_amsgrad,
+                             "Whether the largest second moment is kept.")
       .def_property_readonly("beta1", &OptimizerAdam::beta1, "Decay of the first moment.")
       .def_property_readonly("beta2", &OptimizerAdam::beta2, "Decay of the second moment.")
       .def_property_readonly("epsilon", &OptimizerAdam::epsilon,
                              "Added to the second moment's root.")
       .def_property_readonly("time_step", &OptimizerAdam::time_step,
                              "Updates counted before the first one here.");
+  py::class_<OptimizerRMSProp, Optimizer, std::shared_ptr<OptimizerRMSProp>>(
+      m, "OptimizerRMSProp",
+      R"(s = decay · s + (1 - decay) · g²; v -= lr · g / (√s + ε). Apple: MPSNNOptimizerRMSProp.
+
+Args:
+    learning_rate: Length of a step; or an `OptimizerDescriptor`.
+    decay: Share of the squares' average that one step keeps.
+    epsilon: Added to its root.
+
+Raises:
+    InvalidArgumentError: A parameter is out of range.)")
+      .def(py::init<double, double, double>(), py::arg("learning_rate") = 1e-3,
+           py::arg("decay") = 0.9, py::arg("epsilon") = 1e-8)
+      .def(py::init<OptimizerDescriptor, double, double>(), py::arg("descriptor"),
+           py::arg("decay") = 0.9, py::arg("epsilon") = 1e-8)
+      .def_property_readonly("decay", &OptimizerRMSProp::decay,
+                             "Share of the squares' average that one step keeps.")
+      .def_property_readonly("epsilon", &OptimizerRMSProp::epsilon,
+                             "Added to the root of the squares' average.");
 }
 
 void bind_neuron_descriptor(py::module_& m) {

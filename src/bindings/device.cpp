@@ -43,23 +43,31 @@ class LiveDevices {
   std::vector<std::weak_ptr<runtime::DeviceState>> states_;
 };
 
-/// Waits for every device. Failures that no one waited for are reported, not raised: nobody is left
-/// to catch them.
+/// Waits for a device; the first failure that no one was told, or null.
+std::exception_ptr shut_down(const Device& device) {
+  py::gil_scoped_release release;
+  try {
+    device.shut_down();
+  } catch (...) {
+    return std::current_exception();
+  }
+  return nullptr;
+}
+
+/// Waits for every device, then once more with Python functions refused: work that was committed
+/// meanwhile (by other threads, or by exit functions that run after this one) must not wait for an
+/// interpreter that is gone. Failures that no one waited for are reported, not raised: nobody is
+/// left to catch them.
 void synchronize_at_exit(LiveDevices& live) {
-  for (const Device& device : live.all()) {
-    std::exception_ptr failure;
-    {
-      py::gil_scoped_release release;
-      try {
-        device.shut_down();
-      } catch (...) {
-        failure = std::current_exception();
+  for (const bool is_last : {false, true}) {
+    if (is_last) refuse_callbacks();
+    for (const Device& device : live.all()) {
+      while (const std::exception_ptr failure = shut_down(device)) {
+        const py::object error = exception_object(failure);
+        PyErr_SetObject(py::type::handle_of(error).ptr(), error.ptr());
+        PyErr_WriteUnraisable(py::str("mpsnn: work that was never waited for").ptr());
       }
     }
-    if (!failure) continue;
-    const py::object error = exception_object(failure);
-    PyErr_SetObject(py::type::handle_of(error).ptr(), error.ptr());
-    PyErr_WriteUnraisable(py::str("mpsnn: work that was never waited for").ptr());
   }
 }
 
@@ -210,7 +218,7 @@ Args:
 
 Returns:
     The queue.)")
-      .def("memory_stats", &Device::memory_stats, R"(Bytes held on the device now.
+      .def("memory_stats", &Device::memory_stats, ReleaseGil(), R"(Bytes held on the device now.
 
 Returns:
     Current, peak, heap and cached bytes; the heap of each queue.)")
@@ -248,6 +256,15 @@ void bind_queue(QueueClass& queue) {
   queue.def(py::init<const Device&, std::string>(), py::arg("device"), py::arg("label") = "")
       .def_property_readonly("device", &CommandQueue::device, "Where it runs.")
       .def_property_readonly("label", &CommandQueue::label, "Name for errors and timelines.")
+      .def(
+          "__eq__", [](const CommandQueue& a, const CommandQueue& b) { return a == b; },
+          py::is_operator())
+      .def("__hash__",
+           [](const CommandQueue& q) { return reinterpret_cast<std::size_t>(q.state().get()); })
+      .def("__repr__",
+           [](const CommandQueue& q) {
+             return py::str("<mpsnn.CommandQueue {!r}>").format(q.label());
+           })
       .def("wait_until_idle", &CommandQueue::wait_until_idle, ReleaseGil(),
            R"(Waits for all that was committed.
 

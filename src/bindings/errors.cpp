@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Each C++ error class is one Python exception; they are translated here and nowhere else.
 #include <array>
+#include <atomic>
+#include <chrono>
 #include <cstddef>
 #include <new>
 #include <type_traits>
@@ -138,9 +140,39 @@ py::object exception_object(const std::exception_ptr& error) {
   return py::error_already_set().value();
 }
 
+namespace {
+
+std::atomic<bool>& refusing() {
+  static std::atomic<bool> flag = false;
+  return flag;
+}
+
+}  // namespace
+
+void refuse_callbacks() noexcept { refusing() = true; }
+bool callbacks_are_refused() noexcept { return refusing(); }
+
+bool wait_in_slices(std::optional<double> seconds, const std::function<bool(double)>& wait) {
+  constexpr double kSlice = 0.1;
+  if (seconds && !(*seconds >= kSlice)) {  // also what is no time at all, for `wait` to refuse
+    py::gil_scoped_release release;
+    return wait(*seconds);
+  }
+  const auto started = std::chrono::steady_clock::now();
+  while (true) {
+    {
+      py::gil_scoped_release release;
+      if (wait(kSlice)) return true;
+    }
+    if (PyErr_CheckSignals() != 0) throw py::error_already_set();
+    const std::chrono::duration<double> passed = std::chrono::steady_clock::now() - started;
+    if (seconds && passed.count() >= *seconds) return false;
+  }
+}
+
 SharedObject::~SharedObject() {
-  if (Py_IsInitialized() == 0) {
-    // The interpreter is gone and the object with it: there is nothing left to give back.
+  if (Py_IsInitialized() == 0 || callbacks_are_refused()) {
+    // The interpreter is gone, or going, and the object with it: there is nothing to give back.
     object_.release();
     return;
   }

@@ -189,8 +189,9 @@ void bind_structure(GraphClass& graph) {
 }
 
 void bind_encode(GraphClass& graph) {
-  graph.def("encode", &encode, py::arg("commands"), py::arg("sources"),
-            R"(Records the graph on a command buffer. Nothing runs yet.
+  graph.def(
+      "encode", &encode, py::arg("commands"), py::arg("sources"),
+      R"(Records the graph on a command buffer, which may commit pieces of it (`CommitThreshold`).
 
 Args:
     commands: The command buffer.

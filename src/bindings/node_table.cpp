@@ -71,6 +71,7 @@ py::dict row(const graph::NodeClass& node) {
   row["attributes"] = rows(node.attributes);
   row["fixed"] = py::cast(node.fixed);
   row["weights"] = node.weights;
+  row["makes_weights"] = node.make_weights != nullptr;
   row["trainable"] = node.trainable;
   row["gradient"] = node.gradient;
   row["has_padding"] = node.has_padding;

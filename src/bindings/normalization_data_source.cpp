@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Data sources of the normalisation nodes.
+// Data sources of the normalisation nodes and of dropout.
 #include "mpsnn/normalization_data_source.h"
 
 #include <pybind11/stl.h>
@@ -7,6 +7,7 @@
 #include "bindings/arrays.h"
 #include "bindings/bindings.h"
 #include "bindings/casters.h"
+#include "mpsnn/dropout_state.h"
 
 namespace mpsnn::bindings {
 namespace {
@@ -37,6 +38,91 @@ std::shared_ptr<BatchNormalizationDataSource> make_batch(
   return std::make_shared<BatchNormalizationDataSource>(channels, std::move(values), epsilon,
                                                         momentum, std::move(label),
                                                         std::move(optimizer).value_or(nullptr));
+}
+
+std::shared_ptr<InstanceNormalizationDataSource> make_instance(
+    std::int64_t channels, const OptionalArray& gamma, const OptionalArray& beta, double epsilon,
+    std::string label, std::optional<std::shared_ptr<Optimizer>> optimizer) {
+  const std::string title = "InstanceNormalizationDataSource \"" + label + "\": ";
+  NormalizationValues values = {.gamma = vector_of(title, "gamma", channels, gamma),
+                                .beta = vector_of(title, "beta", channels, beta)};
+  return std::make_shared<InstanceNormalizationDataSource>(channels, std::move(values), epsilon,
+                                                           std::move(label),
+                                                           std::move(optimizer).value_or(nullptr));
+}
+
+std::shared_ptr<GroupNormalizationDataSource> make_group(
+    std::int64_t channels, std::int64_t groups, const OptionalArray& gamma,
+    const OptionalArray& beta, double epsilon, std::string label,
+    std::optional<std::shared_ptr<Optimizer>> optimizer) {
+  const std::string title = "GroupNormalizationDataSource \"" + label + "\": ";
+  NormalizationValues values = {.gamma = vector_of(title, "gamma", channels, gamma),
+                                .beta = vector_of(title, "beta", channels, beta)};
+  return std::make_shared<GroupNormalizationDataSource>(channels, groups, std::move(values),
+                                                        epsilon, std::move(label),
+                                                        std::move(optimizer).value_or(nullptr));
+}
+
+void bind_image_normalizations(py::module_& m) {
+  py::class_<InstanceNormalizationDataSource, NormalizationDataSource,
+             std::shared_ptr<InstanceNormalizationDataSource>>(
+      m, "InstanceNormalizationDataSource",
+      R"(Parameters of an instance normalisation. Apple: MPSCNNInstanceNormalizationDataSource.
+
+Args:
+    number_of_feature_channels: Feature channels of the images that are normalised.
+    gamma: Scale, float32 array (channels); None: 1.
+    beta: Shift, float32 array (channels); None: 0.
+    epsilon: Added to the variance, inside of the root. The default is Apple's, the smallest normal
+        float32.
+    label: Name for errors, plans and archives.
+    optimizer: Updates gamma and beta where the node is trained; None: they stay.
+
+Raises:
+    InvalidArgumentError: A number is out of range, or an array has another shape.
+    ArgumentTypeError: An array is not of float32.)")
+      .def(py::init(&make_instance), py::arg("number_of_feature_channels"), py::kw_only(),
+           py::arg("gamma") = py::none(), py::arg("beta") = py::none(),
+           py::arg("epsilon") = kDefaultNormalizationEpsilon, py::arg("label") = "",
+           py::arg("optimizer") = py::none());
+  py::class_<GroupNormalizationDataSource, NormalizationDataSource,
+             std::shared_ptr<GroupNormalizationDataSource>>(
+      m, "GroupNormalizationDataSource",
+      R"(Parameters of a group normalisation. Apple: MPSCNNGroupNormalizationDataSource.
+
+Args:
+    number_of_feature_channels: Feature channels of the images that are normalised.
+    number_of_groups: Groups of neighbouring channels that share their statistics; a divisor of the
+        channels.
+    gamma: Scale, float32 array (channels); None: 1.
+    beta: Shift, float32 array (channels); None: 0.
+    epsilon: Added to the variance, inside of the root. The default is Apple's, the smallest normal
+        float32.
+    label: Name for errors, plans and archives.
+    optimizer: Updates gamma and beta where the node is trained; None: they stay.
+
+Raises:
+    InvalidArgumentError: A number is out of range, or an array has another shape.
+    ArgumentTypeError: An array is not of float32.)")
+      .def(py::init(&make_group), py::arg("number_of_feature_channels"),
+           py::arg("number_of_groups"), py::kw_only(), py::arg("gamma") = py::none(),
+           py::arg("beta") = py::none(), py::arg("epsilon") = kDefaultNormalizationEpsilon,
+           py::arg("label") = "", py::arg("optimizer") = py::none())
+      .def_property_readonly("number_of_groups", &GroupNormalizationDataSource::number_of_groups,
+                             "Groups of channels that share their statistics.");
+}
+
+void bind_dropout_state(py::module_& m) {
+  py::class_<DropoutState, DataSource, std::shared_ptr<DropoutState>>(
+      m, "DropoutState",
+      R"(How many masks a dropout has made on each device; each run makes the next one.
+
+Every DropoutNode has one of its own unless it is given another's, whose masks it then shares.
+`Device.read_parameter(state, "steps")` gives the count as (count % 2²⁰, count // 2²⁰).
+
+Args:
+    label: Name for errors, plans and archives.)")
+      .def(py::init<std::string>(), py::arg("label") = "");
 }
 
 }  // namespace
@@ -82,6 +168,8 @@ Raises:
            py::arg("label") = "", py::arg("optimizer") = py::none())
       .def_property_readonly("momentum", &BatchNormalizationDataSource::momentum,
                              "Share of the running statistics that one step keeps.");
+  bind_image_normalizations(m);
+  bind_dropout_state(m);
 }
 
 }  // namespace mpsnn::bindings

@@ -22,6 +22,12 @@ std::uint64_t convolution_flops(const Plan& plan, const Operation& operation) {
          static_cast<std::uint64_t>(image.n * image.height * image.width);
 }
 
+/// Additions that a separable window takes for each value.
+std::uint64_t window_sums(const Operation& operation) {
+  return static_cast<std::uint64_t>(get_int(operation.attributes, "kernel_height") +
+                                    get_int(operation.attributes, "kernel_width"));
+}
+
 /// Operations on each element of output 0, or of input 0 where the operation reduces it.
 std::uint64_t flops_of(const Plan& plan, const Operation& operation) {
   const std::uint64_t written =
@@ -88,23 +94,48 @@ std::uint64_t flops_of(const Plan& plan, const Operation& operation) {
       return 5 * written;
     case OpId::moving_average:
       return 3 * written;
+    case OpId::spatial_normalization:
+    case OpId::local_contrast_normalization:
+      return written * (20 + window_sums(operation));
+    case OpId::spatial_normalization_gradient:
+    case OpId::local_contrast_normalization_gradient:
+      return written * (30 + 2 * window_sums(operation));
+    case OpId::cross_channel_normalization:
+      return written *
+             (20 + static_cast<std::uint64_t>(get_int(operation.attributes, "kernel_size")));
+    case OpId::cross_channel_normalization_gradient:
+      return written *
+             (30 + 2 * static_cast<std::uint64_t>(get_int(operation.attributes, "kernel_size")));
+    case OpId::dropout:
+      return 2 * written;
+    case OpId::gram_matrix:
+      return 2 * read *
+             static_cast<std::uint64_t>(plan.values[operation.inputs[0]].desc.dims.back());
+    case OpId::gram_matrix_gradient:
+      return 2 * written *
+             static_cast<std::uint64_t>(plan.values[operation.outputs[0]].desc.dims.back());
     case OpId::softmax:
       return 12 * written;  // an exponential is about 8
     case OpId::softmax_gradient:
       return 4 * written;
     case OpId::loss:
       return 4 * read;
+    case OpId::yolo_loss:
+      return 10 * read;
     case OpId::loss_gradient:
       return 4 * written;
     case OpId::optimizer_stochastic_gradient_descent:
       return 4 * written;
     case OpId::optimizer_adam:
       return 12 * written;
+    case OpId::optimizer_rms_prop:
+      return 8 * written;
     case OpId::padding:
     case OpId::reshape:
     case OpId::sub_pixel:
     case OpId::transposed_weights:
     case OpId::concatenation:
+    case OpId::count_step:
     case OpId::slice:
     case OpId::fill:
     case OpId::parameter_layout:

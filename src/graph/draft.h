@@ -22,11 +22,12 @@ struct ParameterGradient {
   ValueId gradient;
 };
 
-/// A running statistic that moves towards a value of this run, after everything that reads it.
-struct MovingAverage {
+/// An operation that changes a parameter of a node's data source, after everything that reads it.
+struct StateChange {
   std::string label, node_class;
-  ValueId average, value;
-  double momentum;
+  OpId op;
+  std::vector<ValueId> inputs;  // the parameter first
+  AttributeMap attributes;
 };
 
 struct Draft {
@@ -39,7 +40,7 @@ struct Draft {
   std::unordered_map<const ImageRecord*, ValueId> images;     // by lower
   std::unordered_map<const DataSource*, std::uint32_t> data_sources;
   std::vector<ParameterGradient> gradients;  // in the order of the nodes
-  std::vector<MovingAverage> averages;
+  std::vector<StateChange> changes;
   /// Images with data sources for which the network holds a gradient node.
   std::set<std::pair<const ImageRecord*, const DataSource*>> differentiated;
   /// Values that a node and its gradient node share, by image, data source and name.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Which operations may write over an operand.
+// Which operations may write over an operand, and which change a parameter.
 #pragma once
 
 #include <cstddef>
@@ -8,6 +8,9 @@
 #include "base/kernel.h"
 
 namespace mpsnn::graph {
+
+/// Operations that change a parameter without being an optimizer's; they come last.
+inline bool moves_state(OpId op) { return op == OpId::moving_average || op == OpId::count_step; }
 
 /// Inputs over which the operation's output 0 may be written, the preferred one first. Every kernel
 /// of these operations reads an element before it writes that element.
@@ -18,6 +21,7 @@ inline std::vector<std::size_t> in_place_operands(OpId op) {
       return {0};
     case OpId::normalization:
     case OpId::softmax:
+    case OpId::dropout:
       return {0};
     case OpId::addition:
     case OpId::multiplication:

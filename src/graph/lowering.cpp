@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "graph/lowering.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "base/check.h"
@@ -75,10 +76,17 @@ bool Lowering::is_differentiated(std::size_t i) const {
   return draft_.differentiated.contains({node_.sources.at(i).record().get(), node_.weights.get()});
 }
 
-void Lowering::move_average(std::string_view parameter, ValueId value, double momentum) {
-  const ValueId average = this->parameter(parameter);
-  draft_.averages.push_back({draft_.plan.values[average].name, std::string(node_.node_class->name),
-                             average, value, momentum});
+void Lowering::change_state(std::string_view parameter, OpId op, std::vector<ValueId> inputs,
+                            AttributeMap attributes) {
+  inputs.insert(inputs.begin(), this->parameter(parameter));
+  draft_.changes.push_back({draft_.plan.values[inputs[0]].name, std::string(node_.node_class->name),
+                            op, std::move(inputs), std::move(attributes)});
+}
+
+bool Lowering::changes_state(std::string_view parameter) {
+  const ValueId value = this->parameter(parameter);
+  return std::ranges::any_of(
+      draft_.changes, [value](const StateChange& change) { return change.inputs[0] == value; });
 }
 
 bool Lowering::weights_are_updated() const noexcept {

@@ -48,8 +48,11 @@ class Lowering {
   /// true where the network holds a gradient node with the node's data source and its source image
   /// i.
   bool is_differentiated(std::size_t i) const;
-  /// Lets a parameter move on at the end of the run: momentum * parameter + (1 - momentum) * value.
-  void move_average(std::string_view parameter, ValueId value, double momentum);
+  /// Lets an operation change a parameter at the end of the run: parameter, inputs -> parameter.
+  void change_state(std::string_view parameter, OpId op, std::vector<ValueId> inputs,
+                    AttributeMap attributes);
+  /// true where a change of the parameter was asked for already.
+  bool changes_state(std::string_view parameter);
   /// true where gradients of the node's weights are wanted: the data source is updated and the
   /// node's training style asks for it.
   bool weights_are_updated() const noexcept;

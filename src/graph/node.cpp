@@ -135,6 +135,8 @@ FilterNode::FilterNode(std::string_view class_name, std::span<const ImageNode> s
   }
   record_->sources.assign(sources.begin(), sources.end());
   record_->weights = std::move(weights);
+  if (record_->weights == nullptr && record_->node_class->make_weights != nullptr)
+    record_->weights = record_->node_class->make_weights();
   for (const ImageNode& source : record_->sources) {
     if (source.record() == nullptr || source.record()->producer == nullptr) continue;
     record_->depth = std::max(record_->depth, source.record()->producer->depth + 1);

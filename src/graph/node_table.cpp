@@ -27,8 +27,13 @@ std::vector<NodeClass> assemble() {
   append(table, resize_nodes());
   append(table, concatenation_nodes());
   append(table, normalization_nodes());
+  append(table, image_normalization_nodes());
+  append(table, window_normalization_nodes());
+  append(table, gram_matrix_nodes());
+  append(table, dropout_nodes());
   append(table, softmax_nodes());
   append(table, loss_nodes());
+  append(table, yolo_loss_nodes());
   append(table, initial_gradient_nodes());
   return table;
 }

@@ -12,6 +12,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <limits>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string_view>
@@ -92,6 +93,8 @@ struct NodeClass {
   AttributeMap fixed = {};
   /// Class of the data source, "ConvolutionDataSource"; "" where the class takes none.
   std::string_view weights = {};
+  /// Makes the data source where none is given; null: it must be given.
+  std::shared_ptr<DataSource> (*make_weights)() = nullptr;
   bool trainable = false;    // has weights that a training graph updates (training_style)
   bool gradient = false;     // a gradient node: its first source is the gradient of a result
   bool has_padding = false;  // the padding policy sizes the result
@@ -145,8 +148,13 @@ std::vector<NodeClass> resize_nodes();
 std::vector<NodeClass> concatenation_nodes();
 std::vector<NodeClass> fully_connected_nodes();
 std::vector<NodeClass> normalization_nodes();
+std::vector<NodeClass> image_normalization_nodes();
+std::vector<NodeClass> window_normalization_nodes();
+std::vector<NodeClass> gram_matrix_nodes();
+std::vector<NodeClass> dropout_nodes();
 std::vector<NodeClass> softmax_nodes();
 std::vector<NodeClass> loss_nodes();
+std::vector<NodeClass> yolo_loss_nodes();
 std::vector<NodeClass> initial_gradient_nodes();
 
 }  // namespace mpsnn::graph

@@ -10,6 +10,8 @@ namespace mpsnn {
 namespace {
 
 constexpr std::string_view kBatch = "BatchNormalizationDataSource";
+constexpr std::string_view kInstance = "InstanceNormalizationDataSource";
+constexpr std::string_view kGroup = "GroupNormalizationDataSource";
 
 std::string title_of(std::string_view class_name, std::string_view label) {
   return str(class_name, " \"", label, '"');
@@ -20,6 +22,13 @@ void check_count(std::string_view class_name, std::string_view label, std::strin
   if (static_cast<std::int64_t>(got) != expected) {
     throw_expected(str(title_of(class_name, label), ": ", argument), str(expected, " values"), got);
   }
+}
+
+/// Statistics are those of each image: none are stored.
+void check_no_statistics(std::string_view class_name, std::string_view label,
+                         const NormalizationValues& values) {
+  if (!values.mean && !values.variance) return;
+  throw_expected(str(title_of(class_name, label), ": mean and variance"), "none", "values");
 }
 
 }  // namespace
@@ -96,6 +105,43 @@ std::string_view BatchNormalizationDataSource::class_name() const noexcept { ret
 AttributeMap BatchNormalizationDataSource::attributes() const {
   AttributeMap attributes = NormalizationDataSource::attributes();
   attributes["momentum"] = momentum_;
+  return attributes;
+}
+
+InstanceNormalizationDataSource::InstanceNormalizationDataSource(
+    std::int64_t number_of_feature_channels, NormalizationValues values, double epsilon,
+    std::string label, std::shared_ptr<Optimizer> optimizer)
+    : NormalizationDataSource(kInstance, number_of_feature_channels, epsilon, std::move(label),
+                              std::move(optimizer)) {
+  check_no_statistics(kInstance, this->label(), values);
+  add(kInstance, "gamma", std::move(values.gamma), 1, true);
+  add(kInstance, "beta", std::move(values.beta), 0, true);
+}
+
+std::string_view InstanceNormalizationDataSource::class_name() const noexcept { return kInstance; }
+
+GroupNormalizationDataSource::GroupNormalizationDataSource(std::int64_t number_of_feature_channels,
+                                                           std::int64_t number_of_groups,
+                                                           NormalizationValues values,
+                                                           double epsilon, std::string label,
+                                                           std::shared_ptr<Optimizer> optimizer)
+    : NormalizationDataSource(kGroup, number_of_feature_channels, epsilon, std::move(label),
+                              std::move(optimizer)),
+      groups_(number_of_groups) {
+  if (groups_ < 1 || number_of_feature_channels % groups_ != 0) {
+    throw_expected(str(title_of(kGroup, this->label()), ": number_of_groups"),
+                   str("a divisor of ", number_of_feature_channels, " feature channels"), groups_);
+  }
+  check_no_statistics(kGroup, this->label(), values);
+  add(kGroup, "gamma", std::move(values.gamma), 1, true);
+  add(kGroup, "beta", std::move(values.beta), 0, true);
+}
+
+std::string_view GroupNormalizationDataSource::class_name() const noexcept { return kGroup; }
+
+AttributeMap GroupNormalizationDataSource::attributes() const {
+  AttributeMap attributes = NormalizationDataSource::attributes();
+  attributes["number_of_groups"] = groups_;
   return attributes;
 }
 

@@ -10,6 +10,7 @@ namespace {
 
 constexpr std::string_view kStochasticGradientDescent = "OptimizerStochasticGradientDescent";
 constexpr std::string_view kAdam = "OptimizerAdam";
+constexpr std::string_view kRmsProp = "OptimizerRMSProp";
 
 OptimizerDescriptor with_learning_rate(double rate) {
   OptimizerDescriptor descriptor;
@@ -121,16 +122,18 @@ AttributeMap OptimizerStochasticGradientDescent::attributes() const {
 }
 
 OptimizerAdam::OptimizerAdam(double learning_rate, double beta1, double beta2, double epsilon,
-                             std::int64_t time_step)
-    : OptimizerAdam(with_learning_rate(learning_rate), beta1, beta2, epsilon, time_step) {}
+                             std::int64_t time_step, bool use_amsgrad)
+    : OptimizerAdam(with_learning_rate(learning_rate), beta1, beta2, epsilon, time_step,
+                    use_amsgrad) {}
 
 OptimizerAdam::OptimizerAdam(OptimizerDescriptor descriptor, double beta1, double beta2,
-                             double epsilon, std::int64_t time_step)
+                             double epsilon, std::int64_t time_step, bool use_amsgrad)
     : Optimizer(descriptor),
       beta1_(beta1),
       beta2_(beta2),
       epsilon_(epsilon),
-      time_step_(time_step) {
+      time_step_(time_step),
+      amsgrad_(use_amsgrad) {
   check_below_one(str(kAdam, ": beta1"), beta1);
   check_below_one(str(kAdam, ": beta2"), beta2);
   if (!(std::isfinite(epsilon) && epsilon >= 0)) {
@@ -140,7 +143,10 @@ OptimizerAdam::OptimizerAdam(OptimizerDescriptor descriptor, double beta1, doubl
 }
 
 std::string_view OptimizerAdam::operation() const noexcept { return "optimizer_adam"; }
-std::vector<std::string> OptimizerAdam::moments() const { return {"momentum", "velocity"}; }
+std::vector<std::string> OptimizerAdam::moments() const {
+  if (amsgrad_) return {"momentum", "velocity", "maximum_velocity"};
+  return {"momentum", "velocity"};
+}
 std::vector<double> OptimizerAdam::scalars() const { return {learning_rate()}; }
 
 AttributeMap OptimizerAdam::attributes() const {
@@ -149,6 +155,29 @@ AttributeMap OptimizerAdam::attributes() const {
   attributes["beta2"] = beta2_;
   attributes["epsilon"] = epsilon_;
   attributes["time_step"] = time_step_;
+  attributes["use_amsgrad"] = amsgrad_;
+  return attributes;
+}
+
+OptimizerRMSProp::OptimizerRMSProp(double learning_rate, double decay, double epsilon)
+    : OptimizerRMSProp(with_learning_rate(learning_rate), decay, epsilon) {}
+
+OptimizerRMSProp::OptimizerRMSProp(OptimizerDescriptor descriptor, double decay, double epsilon)
+    : Optimizer(descriptor), decay_(decay), epsilon_(epsilon) {
+  check_below_one(str(kRmsProp, ": decay"), decay);
+  if (!(std::isfinite(epsilon) && epsilon >= 0)) {
+    throw_expected(str(kRmsProp, ": epsilon"), "a finite number >= 0", epsilon);
+  }
+}
+
+std::string_view OptimizerRMSProp::operation() const noexcept { return "optimizer_rms_prop"; }
+std::vector<std::string> OptimizerRMSProp::moments() const { return {"sum_of_squares"}; }
+std::vector<double> OptimizerRMSProp::scalars() const { return {learning_rate()}; }
+
+AttributeMap OptimizerRMSProp::attributes() const {
+  AttributeMap attributes = shared_attributes(kRmsProp, descriptor_);
+  attributes["decay"] = decay_;
+  attributes["epsilon"] = epsilon_;
   return attributes;
 }
 
@@ -163,9 +192,16 @@ std::shared_ptr<Optimizer> make_optimizer(const AttributeMap& attributes) {
   if (type == kAdam) {
     return std::make_shared<OptimizerAdam>(
         descriptor, read<double>(attributes, "beta1"), read<double>(attributes, "beta2"),
-        read<double>(attributes, "epsilon"), read<std::int64_t>(attributes, "time_step"));
+        read<double>(attributes, "epsilon"), read<std::int64_t>(attributes, "time_step"),
+        // Archives of the first version have no such attribute.
+        attributes.contains("use_amsgrad") && read<bool>(attributes, "use_amsgrad"));
   }
-  throw_expected("make_optimizer: type", str(kStochasticGradientDescent, " or ", kAdam), type);
+  if (type == kRmsProp) {
+    return std::make_shared<OptimizerRMSProp>(descriptor, read<double>(attributes, "decay"),
+                                              read<double>(attributes, "epsilon"));
+  }
+  throw_expected("make_optimizer: type",
+                 str(kStochasticGradientDescent, ", ", kAdam, " or ", kRmsProp), type);
 }
 
 }  // namespace mpsnn

@@ -7,6 +7,7 @@
 #include "base/check.h"
 #include "graph/serialize.h"
 #include "graph/serialize_tools.h"
+#include "mpsnn/dropout_state.h"
 #include "mpsnn/normalization_data_source.h"
 
 namespace mpsnn::graph {
@@ -92,6 +93,26 @@ std::shared_ptr<DataSource> read_batch_normalization(const Stored& stored) {
       stored.attribute("momentum").number(), stored.label(), stored.optimizer);
 }
 
+std::shared_ptr<DataSource> read_instance_normalization(const Stored& stored) {
+  auto [channels, values] = read_values(stored, false);
+  return std::make_shared<InstanceNormalizationDataSource>(channels, std::move(values),
+                                                           stored.attribute("epsilon").number(),
+                                                           stored.label(), stored.optimizer);
+}
+
+std::shared_ptr<DataSource> read_group_normalization(const Stored& stored) {
+  auto [channels, values] = read_values(stored, false);
+  return std::make_shared<GroupNormalizationDataSource>(
+      channels, stored.attribute("number_of_groups").integer(1, kMost), std::move(values),
+      stored.attribute("epsilon").number(), stored.label(), stored.optimizer);
+}
+
+std::shared_ptr<DataSource> read_dropout(const Stored& stored) {
+  auto state = std::make_shared<DropoutState>(stored.label());
+  state->set_initial("steps", stored.values(state->parameters().front()));
+  return state;
+}
+
 struct Reader {
   std::string_view class_name;
   std::shared_ptr<DataSource> (*read)(const Stored& stored);
@@ -100,6 +121,9 @@ struct Reader {
 constexpr Reader kReaders[] = {
     {"ConvolutionDataSource", read_convolution},
     {"BatchNormalizationDataSource", read_batch_normalization},
+    {"InstanceNormalizationDataSource", read_instance_normalization},
+    {"GroupNormalizationDataSource", read_group_normalization},
+    {"DropoutState", read_dropout},
 };
 
 }  // namespace

@@ -111,11 +111,11 @@ class Verifier {
         const Value& value = plan_.values[id];
         const std::string master = value.parameter.substr(0, value.parameter.find('@'));
         // Averages of one data source follow one another.
-        const bool moves_on = operation.op == OpId::moving_average;
+        const bool moves_on = moves_state(operation.op);
         require(moves_on || !updated.contains({value.data_source, master}),
                 "a parameter is updated after its readers", at(i, id));
       }
-      if (operation.optimizer == nullptr && operation.op != OpId::moving_average) continue;
+      if (operation.optimizer == nullptr && !moves_state(operation.op)) continue;
       const Value& value = plan_.values[operation.inputs.at(0)];
       updated.insert({value.data_source, value.parameter});
     }

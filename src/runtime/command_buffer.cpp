@@ -105,8 +105,13 @@ void CommandBuffer::set_label(std::string label) { state_->set_label(std::move(l
 
 void CommandBuffer::commit() { state_->commit(false); }
 void CommandBuffer::commit_and_continue() { state_->commit(true); }
-void CommandBuffer::wait_until_completed() const { state_->wait(runtime::PieceState::FINISHED); }
-void CommandBuffer::wait_until_scheduled() const { state_->wait(runtime::PieceState::SCHEDULED); }
+bool CommandBuffer::wait_until_completed(std::optional<double> seconds) const {
+  return state_->wait(runtime::PieceState::FINISHED,
+                      runtime::wait_time("command buffer \"" + label() + "\"", seconds));
+}
+void CommandBuffer::wait_until_scheduled() const {
+  state_->wait(runtime::PieceState::SCHEDULED, std::nullopt);
+}
 CommandBufferStatus CommandBuffer::status() const { return state_->status(); }
 
 std::exception_ptr CommandBuffer::error() const {

@@ -26,14 +26,13 @@ void Recording::settle_events(const std::shared_ptr<Failure>& failure) const noe
   for (const Item& item : items) {
     const auto* step = std::get_if<EventStep>(&item.work);
     if (step && step->kind == EventStep::Kind::SIGNAL)
-      step->event->settle(step->value, piece->queue(), failure);
+      step->event->settle(step->value, piece->queue().get(), failure);
   }
 }
 
 CommandBufferState::CommandBufferState(const std::shared_ptr<QueueState>& queue, std::string label,
                                        bool auto_commit)
     : queue_(queue),
-      queue_label_(queue->label),
       device_(queue->device),
       failures_(queue->failures),
       label_(std::move(label)),
@@ -42,7 +41,7 @@ CommandBufferState::CommandBufferState(const std::shared_ptr<QueueState>& queue,
 }
 
 std::shared_ptr<Piece> CommandBufferState::new_piece(const QueueState& queue) const {
-  return std::make_shared<Piece>(label_, &queue);
+  return std::make_shared<Piece>(label_, queue.life);
 }
 
 std::shared_ptr<QueueState> CommandBufferState::queue() const {
@@ -137,7 +136,7 @@ void CommandBufferState::record(EventStep::Kind kind, std::shared_ptr<EventState
                                 std::uint64_t value) {
   const std::lock_guard lock(recording_mutex_);
   check_recording();
-  recording_.items.push_back({EventStep{kind, std::move(event), value, queue()->life}, nullptr});
+  recording_.items.push_back({EventStep{kind, std::move(event), value}, nullptr});
 }
 
 void CommandBufferState::add_scheduled_handler(Handler handler) {
@@ -171,6 +170,7 @@ CommandBufferState::Handed CommandBufferState::hand_over(bool go_on) {
     if (!first_) first_ = piece;
     last_ = piece;
     ++piece_count_;
+    is_recording_ = go_on;
   }
   Handed handed{work, nullptr};
   try {
@@ -218,10 +218,12 @@ std::shared_ptr<Piece> CommandBufferState::last_committed(std::string_view call)
                    ": expected one that was committed, got one that was not");
 }
 
-void CommandBufferState::wait(PieceState until) const {
+bool CommandBufferState::wait(PieceState until,
+                              std::optional<std::chrono::nanoseconds> at_most) const {
   const HostSpan span(SpanKind::WAIT, label_, label_);
-  last_committed("wait")->wait(until);
+  if (!last_committed("wait")->wait(until, at_most)) return false;
   if (const auto failed = failure()) failed->rethrow();
+  return true;
 }
 
 void CommandBufferState::when_completed(std::function<void()> function) {
@@ -257,6 +259,8 @@ CommandBufferStatus CommandBufferState::status() const {
     const std::lock_guard lock(status_mutex_);
     if (failure_) return CommandBufferStatus::ERROR;
     last = last_;
+    if (last && is_recording_ && last->state() > PieceState::SCHEDULED)
+      return CommandBufferStatus::SCHEDULED;
   }
   if (!last) return CommandBufferStatus::NOT_ENQUEUED;
   switch (last->state()) {
@@ -291,13 +295,13 @@ std::shared_ptr<Failure> CommandBufferState::fail(std::exception_ptr error) noex
 }
 
 QueueLane CommandBufferState::lane(const Piece& piece) const {
-  return {piece.queue(), device_->kind(), queue_label_};
+  return {piece.queue(), device_->kind()};
 }
 
 void CommandBufferState::call(const std::vector<Handler>& handlers, const Piece& piece,
                               std::string_view kind) noexcept {
   if (handlers.empty()) return;
-  const OnQueueThread here(piece.queue());
+  const OnQueueThread here(piece.queue().get());
   CommandBuffer self(shared_from_this());
   const auto recorder = TraceRecorder::active();
   for (const Handler& handler : handlers) {

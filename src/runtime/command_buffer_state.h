@@ -39,7 +39,6 @@ struct EventStep {
   enum class Kind { SIGNAL, WAIT } kind;
   std::shared_ptr<EventState> event;
   std::uint64_t value;
-  std::shared_ptr<QueueLife> life;  // of the queue that it stands in
 };
 
 /// One thing recorded.
@@ -102,7 +101,7 @@ class CommandBufferState : public std::enable_shared_from_this<CommandBufferStat
 
   // From any thread.
 
-  void wait(PieceState until) const;
+  bool wait(PieceState until, std::optional<std::chrono::nanoseconds> at_most) const;
   void when_completed(std::function<void()> function);
   CommandBufferStatus status() const;
   CommandBufferTimes times() const;
@@ -142,7 +141,6 @@ class CommandBufferState : public std::enable_shared_from_this<CommandBufferStat
   std::shared_ptr<Piece> last_committed(std::string_view call) const;
 
   const std::weak_ptr<QueueState> queue_;
-  const std::string queue_label_;
   const std::shared_ptr<DeviceState> device_;
   const std::shared_ptr<FailureLog> failures_;
   std::string label_;
@@ -158,6 +156,7 @@ class CommandBufferState : public std::enable_shared_from_this<CommandBufferStat
   mutable std::mutex status_mutex_;  // taken after recording_mutex_; never held while calling out
   std::shared_ptr<Piece> first_, last_;  // pieces committed
   std::size_t piece_count_ = 0;
+  bool is_recording_ = true;  // whether a further piece may come
   std::shared_ptr<Failure> failure_;
 };
 

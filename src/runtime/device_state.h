@@ -13,6 +13,8 @@
 
 namespace mpsnn::runtime {
 
+class FailureLog;
+class Piece;
 class PredicateSlots;
 
 /// A device in use. Device("cpu") hands out one per kind and process; tests make their own.
@@ -31,9 +33,18 @@ struct DeviceState {
   void add_queue(const std::shared_ptr<QueueState>& queue);
   std::vector<std::shared_ptr<QueueState>> queues();
 
+  /// The last work of a queue that is gone, which may still be running.
+  struct Leftover {
+    std::shared_ptr<Piece> last;
+    std::shared_ptr<FailureLog> failures;
+  };
+  void add_leftover(Leftover leftover) noexcept;
+  std::vector<Leftover> leftovers();
+
  private:
   std::mutex queues_mutex_;
   std::vector<std::weak_ptr<QueueState>> queues_;
+  std::vector<Leftover> leftovers_;
 };
 
 }  // namespace mpsnn::runtime

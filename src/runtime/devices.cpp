@@ -4,6 +4,7 @@
 #include <array>
 #include <functional>
 #include <mutex>
+#include <new>
 #include <optional>
 #include <string_view>
 
@@ -110,6 +111,23 @@ void DeviceState::add_queue(const std::shared_ptr<QueueState>& queue) {
   queues_.push_back(queue);
 }
 
+void DeviceState::add_leftover(Leftover leftover) noexcept {
+  const std::lock_guard lock(queues_mutex_);
+  try {
+    std::erase_if(leftovers_, [](const Leftover& one) {
+      return one.last->state() == PieceState::FINISHED && one.failures->is_empty();
+    });
+    leftovers_.push_back(std::move(leftover));
+  } catch (const std::bad_alloc&) {
+    return;  // its work runs all the same; only `synchronize` does not wait for it
+  }
+}
+
+std::vector<DeviceState::Leftover> DeviceState::leftovers() {
+  const std::lock_guard lock(queues_mutex_);
+  return leftovers_;
+}
+
 std::vector<std::shared_ptr<QueueState>> DeviceState::queues() {
   std::vector<std::shared_ptr<QueueState>> alive;
   const std::lock_guard lock(queues_mutex_);
@@ -158,8 +176,11 @@ void Device::shut_down() const {
 void Device::synchronize() const {
   const runtime::HostSpan span(SpanKind::WAIT, "synchronize", state_->kind());
   const auto queues = state_->queues();
+  const auto leftovers = state_->leftovers();
   for (const auto& queue : queues) queue->wait();
+  for (const auto& leftover : leftovers) leftover.last->wait(runtime::PieceState::FINISHED);
   for (const auto& queue : queues) queue->failures->rethrow_first_untold();
+  for (const auto& leftover : leftovers) leftover.failures->rethrow_first_untold();
 }
 
 }  // namespace mpsnn

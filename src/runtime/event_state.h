@@ -17,22 +17,9 @@
 
 namespace mpsnn::runtime {
 
-class EventState;
-
-/// Whether a queue is being destroyed, for steps of it that hold its thread.
-class QueueLife {
- public:
-  bool is_closing() const noexcept { return closing_.load(); }
-  /// Wakes a step that waits for an event.
-  void close() noexcept;
-  /// Null: it goes on.
-  void waits_for(std::shared_ptr<EventState> event) noexcept;
-
- private:
-  std::atomic<bool> closing_ = false;
-  std::mutex mutex_;
-  std::shared_ptr<EventState> waiting_for_;
-};
+/// A time to wait at most. Throws InvalidArgumentError for less than 0 and NaN.
+std::optional<std::chrono::nanoseconds> wait_time(const std::string& subject,
+                                                  std::optional<double> seconds);
 
 /// Thread-safe.
 class EventState : public std::enable_shared_from_this<EventState> {
@@ -51,19 +38,25 @@ class EventState : public std::enable_shared_from_this<EventState> {
   /// The work ended: it signalled (no failure), or never will.
   void settle(std::uint64_t value, const void* queue, std::shared_ptr<Failure> failure) noexcept;
 
-  /// false: the time was over. Throws the failure of who should have signalled the value.
+  /// On the host, also in a host function or handler. false: the time was over. Throws the failure
+  /// of who should have signalled the value.
   bool wait(std::uint64_t value, std::optional<std::chrono::nanoseconds> at_most);
+  struct QueueWait {
+    bool by_function = false;  // a host function or handler of the queue asks
+    std::optional<std::chrono::nanoseconds> at_most = std::nullopt;
+  };
   /// On a queue's thread. Throws StateError where the queue is being destroyed and no committed
-  /// work of another one would signal the value.
-  void wait_on_queue(std::uint64_t value, const void* queue, QueueLife& life);
+  /// work of another one would signal the value; for a function also where only the queue itself
+  /// would.
+  bool wait_on_queue(std::uint64_t value, QueueLife& life, const QueueWait& how);
+
+  /// Lets those who wait look again.
+  void wake() noexcept;
 
  private:
-  friend class QueueLife;
-  void wake() noexcept;
-  bool is_settled(std::uint64_t value) const noexcept;
   bool is_expected(std::uint64_t value, const void* but_of) const noexcept;
-  /// The failure of who should have signalled the value; null where it came.
-  std::shared_ptr<Failure> failure_for(std::uint64_t value) const;
+  /// The failure of who should have signalled the value, where no other queue will.
+  std::shared_ptr<Failure> failure_for(std::uint64_t value, const void* but_of) const;
 
   const std::shared_ptr<DeviceState> device_;
   const std::string label_;

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT
 #include <algorithm>
-#include <cmath>
 #include <utility>
 
 #include "base/check.h"
@@ -22,6 +21,14 @@ void QueueLife::close() noexcept {
 void QueueLife::waits_for(std::shared_ptr<EventState> event) noexcept {
   const std::lock_guard lock(mutex_);
   waiting_for_ = std::move(event);
+}
+
+std::optional<std::chrono::nanoseconds> wait_time(const std::string& subject,
+                                                  std::optional<double> seconds) {
+  if (!seconds) return std::nullopt;
+  if (!(*seconds >= 0)) throw_expected(subject + ": seconds", "none, or at least 0", str(*seconds));
+  constexpr double kMost = 1e9;  // 30 years: as good as without end, and no overflow
+  return std::chrono::nanoseconds(static_cast<std::int64_t>(std::min(*seconds, kMost) * 1e9));
 }
 
 std::uint64_t EventState::value() const {
@@ -64,48 +71,62 @@ void EventState::settle(std::uint64_t value, const void* queue,
   changed_.notify_all();
 }
 
-bool EventState::is_settled(std::uint64_t value) const noexcept {
-  return value_ >= value || (failure_ && value <= failed_value_);
-}
-
 bool EventState::is_expected(std::uint64_t value, const void* but_of) const noexcept {
   return std::any_of(expected_.lower_bound(value), expected_.end(),
                      [&](const auto& one) { return one.second != but_of; });
 }
 
-std::shared_ptr<Failure> EventState::failure_for(std::uint64_t value) const {
-  return value_ < value && failure_ && value <= failed_value_ ? failure_ : nullptr;
+std::shared_ptr<Failure> EventState::failure_for(std::uint64_t value, const void* but_of) const {
+  const bool failed = value_ < value && failure_ && value <= failed_value_;
+  return failed && !is_expected(value, but_of) ? failure_ : nullptr;
 }
 
 bool EventState::wait(std::uint64_t value, std::optional<std::chrono::nanoseconds> at_most) {
+  if (QueueLife* const queue = OnQueueThread::queue())
+    return wait_on_queue(value, *queue, {.by_function = true, .at_most = at_most});
   std::unique_lock lock(mutex_);
-  const auto ends = [&] { return is_settled(value); };
+  const auto ends = [&] { return value_ >= value || failure_for(value, nullptr); };
   if (at_most) {
     changed_.wait_for(lock, *at_most, ends);
   } else {
     changed_.wait(lock, ends);
   }
   const bool reached = value_ >= value;
-  const auto failure = failure_for(value);
+  const auto failure = failure_for(value, nullptr);
   lock.unlock();
   if (failure) failure->rethrow();
   return reached;
 }
 
-void EventState::wait_on_queue(std::uint64_t value, const void* queue, QueueLife& life) {
+bool EventState::wait_on_queue(std::uint64_t value, QueueLife& life, const QueueWait& how) {
   life.waits_for(shared_from_this());
   std::unique_lock lock(mutex_);
-  changed_.wait(
-      lock, [&] { return is_settled(value) || (life.is_closing() && !is_expected(value, queue)); });
+  const auto waits_for_itself = [&] {
+    return how.by_function && is_expected(value, nullptr) && !is_expected(value, &life);
+  };
+  const auto is_hopeless = [&] { return life.is_closing() && !is_expected(value, &life); };
+  const auto ends = [&] {
+    return value_ >= value || failure_for(value, &life) || waits_for_itself() || is_hopeless();
+  };
+  if (how.at_most) {
+    changed_.wait_for(lock, *how.at_most, ends);
+  } else {
+    changed_.wait(lock, ends);
+  }
   const std::uint64_t reached = value_;
-  const auto failure = failure_for(value);
+  const auto failure = failure_for(value, &life);
+  const bool itself = waits_for_itself(), hopeless = is_hopeless();
   lock.unlock();
   life.waits_for(nullptr);
+  if (reached >= value) return true;
   if (failure) std::rethrow_exception(failure->error);
-  if (reached >= value) return;
-  throw StateError(str(title(), ": expected value ", value, ", got ", reached,
-                       ": the queue that waited for it was destroyed, and no work in flight would "
-                       "have signalled it"));
+  const std::string problem = str(title(), ": expected value ", value, ", got ", reached, ": ");
+  if (itself)
+    throw StateError(problem + "a handler or host function waited for later work of its own queue");
+  if (!hopeless) return false;
+  throw StateError(problem +
+                   "the queue that waited for it was destroyed, and no work in flight would have "
+                   "signalled it");
 }
 
 }  // namespace runtime
@@ -119,12 +140,7 @@ std::uint64_t SharedEvent::signaled_value() const { return state_->value(); }
 void SharedEvent::signal(std::uint64_t value) const { state_->signal(value); }
 
 bool SharedEvent::wait(std::uint64_t value, std::optional<double> seconds) const {
-  if (!seconds) return state_->wait(value, std::nullopt);
-  constexpr double kMost = 1e9;  // 30 years: as good as without end, and no overflow
-  if (!(*seconds >= 0))
-    throw_expected(state_->title() + ": seconds", "none, or at least 0", str(*seconds));
-  return state_->wait(
-      value, std::chrono::nanoseconds(static_cast<std::int64_t>(std::min(*seconds, kMost) * 1e9)));
+  return state_->wait(value, runtime::wait_time(state_->title(), seconds));
 }
 
 }  // namespace mpsnn

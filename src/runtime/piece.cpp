@@ -8,7 +8,7 @@
 namespace mpsnn::runtime {
 namespace {
 
-thread_local const void* queue_of_this_thread = nullptr;
+thread_local QueueLife* queue_of_this_thread = nullptr;
 
 bool is_end(PieceState state) {
   return state == PieceState::FINISHED || state == PieceState::DROPPED;
@@ -40,6 +40,8 @@ void Piece::advance(PieceState state, std::shared_ptr<Failure> failure) noexcept
     if (is_end(state)) functions = std::move(when_finished_);
   }
   changed_.notify_all();
+  if (functions.empty()) return;
+  const OnQueueThread here(queue_.get());  // they may not wait for later work of the queue
   for (const auto& function : functions) function();
 }
 
@@ -51,21 +53,25 @@ void Piece::when_finished(std::function<void()> function) {
   function();
 }
 
-void Piece::wait(PieceState until) const {
+bool Piece::wait(PieceState until, std::optional<std::chrono::nanoseconds> at_most) const {
   std::unique_lock lock(mutex_);
   if (state_ < PieceState::COMMITTED) {
     throw StateError("command buffer \"" + label_ + "\": waited for work that was not committed");
   }
-  if (queue_of_this_thread == queue_) {
+  if (queue_of_this_thread == queue_.get()) {
     // The thread that would finish the work is the one that asks.
-    if (state_ >= std::min(until, PieceState::EXECUTED)) return;
+    if (state_ >= std::min(until, PieceState::EXECUTED)) return true;
     throw StateError("command buffer \"" + label_ +
                      "\": a handler or host function waited for later work of its own queue");
   }
-  changed_.wait(lock, [&] { return state_ >= until; });
+  const auto is_there = [&] { return state_ >= until; };
+  if (at_most) return changed_.wait_for(lock, *at_most, is_there);
+  changed_.wait(lock, is_there);
+  return true;
 }
 
-OnQueueThread::OnQueueThread(const void* queue) noexcept
+QueueLife* OnQueueThread::queue() noexcept { return queue_of_this_thread; }
+OnQueueThread::OnQueueThread(QueueLife* queue) noexcept
     : previous_(std::exchange(queue_of_this_thread, queue)) {}
 OnQueueThread::~OnQueueThread() { queue_of_this_thread = previous_; }
 

@@ -10,6 +10,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -31,6 +32,27 @@ struct Failure {
 /// failed; FINISHED: its handlers were called, too.
 enum class PieceState { RECORDING, DROPPED, COMMITTED, SCHEDULED, EXECUTED, FINISHED };
 
+class EventState;
+
+/// What is known of a queue after it is gone, and by its address which queue is meant.
+class QueueLife {
+ public:
+  explicit QueueLife(std::string label) : label_(std::move(label)) {}
+  const std::string& label() const noexcept { return label_; }
+  /// The queue is being destroyed.
+  bool is_closing() const noexcept { return closing_.load(); }
+  /// Wakes a step that waits for an event.
+  void close() noexcept;
+  /// What the queue's thread waits for; null: it goes on.
+  void waits_for(std::shared_ptr<EventState> event) noexcept;
+
+ private:
+  const std::string label_;
+  std::atomic<bool> closing_ = false;
+  std::mutex mutex_;
+  std::shared_ptr<EventState> waiting_for_;
+};
+
 /// Nanoseconds of the steady clock; 0 where not yet.
 struct PieceTimes {
   std::atomic<std::int64_t> committed = 0;           // handed over by the host
@@ -45,12 +67,12 @@ struct PieceTimes {
 /// Thread-safe.
 class Piece {
  public:
-  /// `queue` says which queue the piece belongs to; it is only compared.
-  Piece(std::string buffer_label, const void* queue)
-      : label_(std::move(buffer_label)), queue_(queue) {}
+  Piece(std::string buffer_label, std::shared_ptr<QueueLife> queue)
+      : label_(std::move(buffer_label)), queue_(std::move(queue)) {}
 
   const std::string& label() const noexcept { return label_; }
-  const void* queue() const noexcept { return queue_; }
+  /// Whose piece it is.
+  const std::shared_ptr<QueueLife>& queue() const noexcept { return queue_; }
   PieceState state() const;
   bool is_executed() const { return state() >= PieceState::EXECUTED; }
   /// The first failure; null while running and where all went well.
@@ -61,13 +83,14 @@ class Piece {
   void when_finished(std::function<void()> function);
   /// Waits until it is that far. Throws StateError where it was not committed, and on the queue's
   /// own thread (a handler, a host function) where the wait would never end.
-  void wait(PieceState until) const;
+  /// false: `at_most` was over before (none: waits on).
+  bool wait(PieceState until, std::optional<std::chrono::nanoseconds> at_most = std::nullopt) const;
 
   PieceTimes times;
 
  private:
   const std::string label_;
-  const void* const queue_;
+  const std::shared_ptr<QueueLife> queue_;
   mutable std::mutex mutex_;
   mutable std::condition_variable changed_;
   PieceState state_ = PieceState::RECORDING;
@@ -78,13 +101,15 @@ class Piece {
 /// Marks the current thread as running callbacks of a queue.
 class OnQueueThread {
  public:
-  explicit OnQueueThread(const void* queue) noexcept;
+  explicit OnQueueThread(QueueLife* queue) noexcept;
   ~OnQueueThread();
   OnQueueThread(const OnQueueThread&) = delete;
   OnQueueThread& operator=(const OnQueueThread&) = delete;
+  /// The queue whose callback runs on this thread; null: none.
+  static QueueLife* queue() noexcept;
 
  private:
-  const void* previous_;
+  QueueLife* previous_;
 };
 
 /// Which pieces write and read a range of device memory. Work of one queue runs in order; this

@@ -90,11 +90,22 @@ void FailureLog::rethrow_first_untold() {
   first->rethrow();
 }
 
+bool FailureLog::is_empty() const noexcept {
+  const std::lock_guard lock(mutex_);
+  return std::ranges::all_of(failures_, [](const auto& one) { return one->told.load(); });
+}
+
 QueueState::QueueState(std::shared_ptr<DeviceState> of, std::string with_label)
     : device(std::move(of)),
       label(std::move(with_label)),
       arenas(device->allocator),
       backend(device->backend->make_queue(label)) {}
+
+QueueState::~QueueState() {
+  life->close();
+  // Where the last handle is dropped on a queue's thread, the backend's queue ends by itself later.
+  if (last) device->add_leftover({std::move(last), failures});
+}
 
 void QueueState::wait() {
   std::shared_ptr<Piece> waited_for;

@@ -50,16 +50,18 @@ class FailureLog {
  public:
   void add(const std::shared_ptr<Failure>& failure) noexcept;
   void rethrow_first_untold();
+  /// Whether everyone was told of everything.
+  bool is_empty() const noexcept;
 
  private:
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   std::deque<std::shared_ptr<Failure>> failures_;
 };
 
 struct QueueState {
   QueueState(std::shared_ptr<DeviceState> of, std::string with_label);
 
-  ~QueueState() { life->close(); }
+  ~QueueState();
   QueueState(const QueueState&) = delete;
   QueueState& operator=(const QueueState&) = delete;
 
@@ -70,7 +72,7 @@ struct QueueState {
   const std::string label;
   Arenas arenas;
   const std::shared_ptr<FailureLog> failures = std::make_shared<FailureLog>();
-  const std::shared_ptr<QueueLife> life = std::make_shared<QueueLife>();
+  const std::shared_ptr<QueueLife> life = std::make_shared<QueueLife>(label);
   /// Held from ordering a piece against other work until it is submitted.
   std::mutex submit_mutex;
   std::shared_ptr<Piece> last;  // the last piece committed; guarded by submit_mutex

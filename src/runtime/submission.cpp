@@ -69,17 +69,19 @@ Dependencies order_piece(const Recording& recording, DeviceState& device) {
     if (const PlanRun* run = run_of(item)) enter(*run, recording.piece);
     const auto* step = std::get_if<EventStep>(&item.work);
     if (step && step->kind == EventStep::Kind::SIGNAL)
-      step->event->expect(step->value, recording.piece->queue());
+      step->event->expect(step->value, recording.piece->queue().get());
   }
   return found;
 }
 
 namespace {
 
-void run(const EventStep& step, const void* queue) {
-  if (step.kind == EventStep::Kind::WAIT)
-    return step.event->wait_on_queue(step.value, queue, *step.life);
-  step.event->signal(step.value);
+void run(const EventStep& step, QueueLife& queue) {
+  if (step.kind == EventStep::Kind::WAIT) {
+    step.event->wait_on_queue(step.value, queue, {});
+  } else {
+    step.event->signal(step.value);
+  }
 }
 
 }  // namespace
@@ -95,14 +97,14 @@ backend::Launch Item::step(std::size_t i, const Piece& piece) const {
     launch = slice->run->launch(slice->first + i);
   } else if (const auto* host = std::get_if<HostStep>(&work)) {
     launch.label = host->label;
-    launch.host = [host, queue = piece.queue()] {
+    launch.host = [host, queue = piece.queue().get()] {
       const OnQueueThread here(queue);
       host->function();
     };
   } else {
     const auto* event = &std::get<EventStep>(work);
     launch.label = event->event->label();
-    launch.host = [event, queue = piece.queue()] { run(*event, queue); };
+    launch.host = [event, queue = piece.queue().get()] { run(*event, *queue); };
   }
   if (predicates) launch.predicates = predicates->addresses;
   return launch;

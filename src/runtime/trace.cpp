@@ -44,17 +44,25 @@ bool is_work(const Span& span) {
   return span.kind == SpanKind::KERNEL || span.kind == SpanKind::HOST_FUNCTION;
 }
 
-/// The pause before `next`, starved where no piece was being run for more than half of it.
-Gap gap_before(const Span& next, const Span& previous, const std::vector<const Span*>& pieces) {
-  Gap gap{previous.end_ns, next.start_ns, previous.name, next.name, false};
-  std::int64_t covered = 0;
-  for (const Span* piece : pieces) {
-    covered += std::max<std::int64_t>(
-        0, std::min(piece->end_ns, gap.end_ns) - std::max(piece->start_ns, gap.start_ns));
+/// Tells whether a queue was between pieces; asked for pauses in the order of time.
+class Pieces {
+ public:
+  explicit Pieces(std::vector<const Span*> pieces) : pieces_(std::move(pieces)) {
+    std::ranges::sort(pieces_, {}, &Span::start_ns);
   }
-  gap.starved = 2 * covered < gap.end_ns - gap.start_ns;
-  return gap;
-}
+  /// true where no piece was being run for more than half of the pause.
+  bool starved(std::int64_t start, std::int64_t end) {
+    while (next_ < pieces_.size() && pieces_[next_]->end_ns <= start) ++next_;
+    std::int64_t covered = 0;
+    for (std::size_t i = next_; i < pieces_.size() && pieces_[i]->start_ns < end; ++i)
+      covered += std::min(pieces_[i]->end_ns, end) - std::max(pieces_[i]->start_ns, start);
+    return 2 * covered < end - start;
+  }
+
+ private:
+  std::vector<const Span*> pieces_;
+  std::size_t next_ = 0;
+};
 
 QueueSummary summary_of(const std::string& lane, const std::vector<const Span*>& spans) {
   QueueSummary summary;
@@ -67,13 +75,17 @@ QueueSummary summary_of(const std::string& lane, const std::vector<const Span*>&
     if (is_work(*span)) work.push_back(span);
     if (span->kind == SpanKind::PIECE) pieces.push_back(span);
   }
+  Pieces between(std::move(pieces));
   summary.seconds = kNanosecond * static_cast<double>(last - first);
   for (std::size_t i = 0; i < work.size(); ++i) {
     summary.kernels += work[i]->kind == SpanKind::KERNEL ? 1 : 0;
     summary.skipped += work[i]->skipped ? 1 : 0;
-    summary.busy_seconds += kNanosecond * static_cast<double>(work[i]->duration_ns());
+    if (!work[i]->skipped)
+      summary.busy_seconds += kNanosecond * static_cast<double>(work[i]->duration_ns());
     if (i == 0 || work[i]->start_ns <= work[i - 1]->end_ns) continue;
-    Gap gap = gap_before(*work[i], *work[i - 1], pieces);
+    const Span &before = *work[i - 1], &after = *work[i];
+    Gap gap{before.end_ns, after.start_ns, before.name, after.name,
+            between.starved(before.end_ns, after.start_ns)};
     if (gap.starved)
       summary.starved_seconds += kNanosecond * static_cast<double>(gap.end_ns - gap.start_ns);
     summary.gaps.push_back(std::move(gap));

@@ -13,7 +13,7 @@ namespace {
 /// Guards which recorder is the active one.
 struct Active {
   std::mutex mutex;
-  std::shared_ptr<TraceRecorder> recorder;
+  std::weak_ptr<TraceRecorder> recorder;  // a trace that is dropped records no longer
   static Active& instance() {
     static Active active;
     return active;
@@ -53,7 +53,7 @@ std::atomic<bool> TraceRecorder::is_active_ = false;
 std::shared_ptr<TraceRecorder> TraceRecorder::find_active() noexcept {
   Active& active = Active::instance();
   const std::lock_guard lock(active.mutex);
-  return active.recorder;
+  return active.recorder.lock();
 }
 
 void TraceRecorder::start() {
@@ -62,11 +62,11 @@ void TraceRecorder::start() {
   const std::lock_guard lock(mutex_);
   if (state_ != State::NEW)
     throw StateError("Trace: start: expected a trace that was not started, got one that was");
-  if (active.recorder)
+  if (const auto running = active.recorder.lock(); running && running.get() != this)
     throw StateError("Trace: start: expected no capture to be running, got a second one");
   zero_ = Clock::now();
   state_ = State::RUNNING;
-  active.recorder = shared_from_this();
+  active.recorder = weak_from_this();
   is_active_ = true;
 }
 
@@ -95,7 +95,8 @@ std::string TraceRecorder::lane_of(const QueueLane& lane) {
   const auto [found, is_new] = queues_.try_emplace(lane.queue);
   if (is_new) {
     found->second =
-        lane.device + ": " + (lane.label.empty() ? str("queue ", queues_.size()) : lane.label);
+        lane.device + ": " +
+        (lane.queue->label().empty() ? str("queue ", queues_.size()) : lane.queue->label());
     for (const auto& other : queues_) {
       if (other.first == lane.queue || other.second != found->second) continue;
       found->second += str(" (", queues_.size(), ")");

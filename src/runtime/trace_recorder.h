@@ -28,10 +28,10 @@ inline Span span_of(SpanKind kind, std::string name, std::string commands) {
   return span;
 }
 
-/// The lane of a queue: its device, and its label or address.
+/// The lane of a queue.
 struct QueueLane {
-  const void* queue = nullptr;
-  std::string device, label;
+  std::shared_ptr<const QueueLife> queue;
+  std::string device;
 };
 
 /// Thread-safe. At most one records at a time in a process.
@@ -75,7 +75,7 @@ class TraceRecorder : public std::enable_shared_from_this<TraceRecorder> {
   enum class State { NEW, RUNNING, STOPPED } state_ = State::NEW;
   Clock::time_point zero_;
   std::vector<Record> records_;
-  std::map<const void*, std::string> queues_;
+  std::map<std::shared_ptr<const QueueLife>, std::string> queues_;  // held: addresses stay apart
   std::map<std::thread::id, std::string> threads_;
 };
 

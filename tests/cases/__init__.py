@@ -33,7 +33,7 @@ class Normalization:
     """Options of a normalisation's data source; its channels are those of the source."""
 
     epsilon: float | None = None  # None: the data source's default
-    momentum: float = 0.9
+    groups: int | None = None  # of channels, for a group normalisation
 
 
 @dataclass(frozen=True)
@@ -80,6 +80,8 @@ class Case:
             parts += [f"r{c.sub_pixel}"] * (c.sub_pixel != 1)
         if self.normalization is not None and self.normalization.epsilon is not None:
             parts.append(f"e{self.normalization.epsilon}")
+        if self.normalization is not None and self.normalization.groups is not None:
+            parts.append(f"g{self.normalization.groups}")
         parts += [f"p{self.padding}"] * (self.padding is not None)
         parts += [f"{name}={_text(value)}" for name, value in self.attributes.items()]
         return self.node.removesuffix("Node") + "-" + "-".join(parts)
@@ -103,6 +105,8 @@ EXCLUDE_EDGES = 1 << 15
 # Ranges of a source's values: any number; between 0.1 and 0.9; 0 or 1; not negative, with sum 1
 # over the channels; at most 0; from 1 on; from 1 on or from -1 down.
 RANGES = ("any", "probability", "binary", "distribution", "negative", "positive", "nonzero")
+# over the channels; at most 0. "boxes3": labels of objects for three anchors.
+RANGES = ("any", "probability", "binary", "distribution", "negative")
 
 # Edge modes (ImageEdgeMode), loss types (LossType) and reductions (ReductionType).
 ZERO, CLAMP = 0, 1

@@ -127,5 +127,59 @@ STARTS = [
     for size in [(1, 1, 1, 1), (3, 5, 7, 3)]
 ]
 
+GRADIENTS = [
+    Case(
+        "LossNode",
+        (size,) * (3 if weighted else 2),
+        {"loss_type": loss_type, "reduction_type": reduction, **options},
+        exact=False,
+        differentiable=False,
+        ranges=RANGES.get(loss_type, ()),
+    )
+    for size, loss_type, reduction, weighted, options in [
+        ((3, 5, 7, 3), SQUARED, MEAN, False, {}),
+        ((2, 3, 5, 6), SQUARED, NONE, True, {"weight": 0.5}),
+        ((2, 3, 5, 6), SOFT_MAX, SUM, True, {"label_smoothing": 0.25, "number_of_classes": 6}),
+        ((1, 1, 1, 10), SIGMOID, SUM, False, {"reduce_across_batch": True}),
+        ((2, 3, 5, 4), HUBER, SUM, False, {"delta": 0.25}),
+        ((2, 3, 5, 4), LOG, SUM, False, {"epsilon": 0.125}),
+        ((2, 3, 5, 4), COSINE, SUM, False, {}),
+    ]
+]
+
+ANCHORS = [0.75, 1.0, 2.0, 1.5, 1.0, 3.0]
+
+
+def yolo(cells: tuple[int, int, int], anchors: int, classes: int, **attributes: float) -> Case:
+    """The loss of boxes with an object in some of the cells."""
+    size = (*cells, anchors * (5 + classes))
+    given = {"anchor_boxes": ANCHORS[: 2 * anchors], **attributes}
+    boxes = f"boxes{anchors}"
+    return Case(
+        "YOLOLossNode",
+        (size, size),
+        given,
+        exact=False,
+        differentiable=False,
+        ranges=("any", boxes),
+    )
+
+
+BOXES = [
+    yolo(cells, anchors, classes, computes_loss=computes_loss)
+    for cells, anchors, classes in [((1, 1, 1), 1, 1), ((2, 3, 4), 2, 3), ((3, 5, 5), 3, 7)]
+    for computes_loss in (False, True)
+] + [
+    yolo((2, 4, 3), 3, 2, computes_loss=computes_loss, **options)
+    for options in [
+        {"xy_loss_type": ABSOLUTE, "wh_loss_type": SQUARED, "classes_loss_type": SIGMOID},
+        {"xy_loss_type": HUBER, "delta": 0.25, "weight": -0.5, "reduction_type": MEAN},
+        {"scale_xy": 1.0, "scale_wh": 2.0, "scale_no_object": 3.0, "scale_object": 4.0},
+        {"scale_class": 5.0, "rescore": False},
+        {"minimum_iou_for_object_presence": 0.05, "maximum_iou_for_object_absence": 0.01},
+    ]
+    for computes_loss in (False, True)
+]
+
 LOSSES = ERRORS + OTHERS + PARAMETERS + ACROSS
-CASES = LOSSES + STARTS
+CASES = LOSSES + GRADIENTS + BOXES + STARTS

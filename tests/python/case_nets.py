@@ -6,6 +6,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from cases import Case
@@ -56,6 +57,8 @@ def in_range(array: Floats, kind: str) -> Floats:
     if kind == "distribution":
         exponentials = np.exp(array)
         return (exponentials / exponentials.sum(axis=3, keepdims=True)).astype(np.float32)
+    if kind.startswith("boxes"):
+        return boxes(array, int(kind.removeprefix("boxes")))
     ranges: dict[str, Callable[[Floats], Floats]] = {
         "any": lambda x: x,
         "binary": lambda x: x > 0,
@@ -65,6 +68,17 @@ def in_range(array: Floats, kind: str) -> Floats:
         "probability": lambda x: 0.1 + 0.8 / (1 + np.exp(-x)),
     }
     return ranges[kind](array).astype(np.float32)
+
+
+def boxes(array: Floats, anchors: int) -> Floats:
+    """Labels of objects in about half of the cells, the same for all anchors of a cell."""
+    parted = array.reshape(*array.shape[:3], anchors, -1).copy()
+    first = parted[:, :, :, :1]
+    parted[..., 0:2] = 0.1 + 0.8 / (1 + np.exp(-first[..., 0:2]))
+    parted[..., 2:4] = 0.3 + np.abs(first[..., 2:4])
+    parted[..., 4] = first[..., 4] > 0
+    parted[..., 5:] = in_range(first[..., 0, 5:], "distribution")[..., None, :]
+    return parted.reshape(array.shape)
 
 
 def parameters_of(case: Case, *, integers: bool) -> dict[str, Floats]:
@@ -98,17 +112,13 @@ def normalization_source(case: Case, parameters: dict[str, Floats]) -> mps.DataS
     options = case.normalization
     assert options is not None
     epsilon = {} if options.epsilon is None else {"epsilon": options.epsilon}
-    return mps.BatchNormalizationDataSource(
-        case.sources[0][3],
-        gamma=parameters["gamma"],
-        beta=parameters["beta"],
-        mean=parameters["mean"],
-        variance=parameters["variance"],
-        momentum=options.momentum,
-        label="weights",
-        optimizer=mps.OptimizerStochasticGradientDescent(1.0),
-        **epsilon,
-    )
+    shared: dict[str, Any] = {**parameters, **epsilon, "label": "weights"}
+    channels, step = case.sources[0][3], mps.OptimizerStochasticGradientDescent(1.0)
+    if options.groups is not None:
+        return mps.GroupNormalizationDataSource(channels, options.groups, optimizer=step, **shared)
+    if case.node.startswith("Instance"):
+        return mps.InstanceNormalizationDataSource(channels, optimizer=step, **shared)
+    return mps.BatchNormalizationDataSource(channels, optimizer=step, **shared)
 
 
 def data_source(case: Case, parameters: dict[str, Floats]) -> mps.DataSource | None:

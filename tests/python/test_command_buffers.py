@@ -318,6 +318,22 @@ AT_EXIT = {
         record(commands, [])
         del commands
     """,
+    "the last handle of its own queue dropped by a handler": """
+        holder = [queue, commands]
+        commands.add_completed_handler(lambda _: holder.clear())
+        later = mps.CommandBuffer(queue)
+        later.encode_host_function("slow", lambda: time.sleep(0.2))
+        later.add_completed_handler(lambda _: print("handled", flush=True))
+        commands.commit()
+        later.commit()
+        del commands, queue, later
+    """,
+    "an event that no one will signal": """
+        event = mps.SharedEvent(device)
+        commands.encode_wait_for_event(event, 1)
+        commands.add_completed_handler(lambda c: (c.error, print("handled", flush=True)))
+        commands.commit()
+    """,
     "an exception on the way out": """
         commands.encode_host_function("slow", lambda: time.sleep(0.2))
         commands.add_completed_handler(lambda _: print("handled", flush=True))
@@ -345,6 +361,49 @@ def run_script(text: str) -> subprocess.CompletedProcess[str]:
 def test_the_interpreter_ends_cleanly(name: str) -> None:
     done = run_script(AT_EXIT[name])
     assert (done.returncode, done.stdout, done.stderr) == (0, "handled\n", "")
+
+
+def test_late_commits_do_not_crash() -> None:
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            textwrap.dedent(
+                """
+                import atexit, time
+
+                def late():  # registered before mpsnn's own, so that it runs after it
+                    commands = mps.CommandBuffer(queue)
+                    commands.encode_host_function("late", lambda: time.sleep(0.1))
+                    commands.commit()
+
+                atexit.register(late)
+                import mpsnn as mps
+                queue = mps.Device("cpu").command_queue()
+                """
+            ),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_every_failure_is_told_at_exit() -> None:
+    done = run_script(
+        """
+        def fail(number):
+            raise KeyError(f"lost {number}")
+        for i in range(4):
+            commands = mps.CommandBuffer(queue)
+            commands.encode_host_function("fails", lambda i=i: fail(i))
+            commands.commit()
+        """
+    )
+    assert done.returncode == 0
+    assert [number for number in range(4) if f"lost {number}" in done.stderr] == [0, 1, 2, 3]
 
 
 def test_failures_that_nobody_waited_for_are_told_at_exit() -> None:

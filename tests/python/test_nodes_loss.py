@@ -155,3 +155,52 @@ def test_a_cosine_distance_is_of_the_whole_image() -> None:
     total = mps.LossDescriptor(mps.LossType.COSINE_DISTANCE, mps.ReductionType.SUM)
     with pytest.raises(mps.InvalidArgumentError, match="weights: expected none"):
         mps.ForwardLossNode(x, y, total, weights=w)
+
+
+@pytest.mark.parametrize("kind", ["loss", "yolo"])
+def test_a_training_graph_starts_at_a_loss_node(device: mps.Device, kind: str) -> None:
+    x, labels = mps.ImageNode("x"), mps.ImageNode("labels")
+    relu = mps.NeuronReLUNode(x)
+    shape = (2, 3, 4, 12)
+    tested = Case("", (shape, shape), ranges=("any", "boxes2" if kind == "yolo" else "any"))
+    arrays = source_arrays(tested, integers=False)
+    given = {"x": np.abs(arrays["source0"]), "labels": arrays["source1"]}
+    node: mps.FilterNode
+    if kind == "yolo":
+        node = mps.YOLOLossNode(relu, labels, [1.0, 2.0, 2.0, 1.0])
+    else:
+        node = mps.LossNode(relu, labels, mps.LossDescriptor(mps.LossType.MEAN_SQUARED_ERROR))
+    (last,) = node.training_graph()
+    assert isinstance(last, mps.NeuronGradientNode)
+    direct, through = encode(
+        device, mps.Graph(device, [node.result_image, last.result_image]), given
+    )
+    # The derivative of a ReLU above 0 is 1.
+    np.testing.assert_array_equal(np.asarray(direct), np.asarray(through))
+    with pytest.raises(mps.InvalidArgumentError, match="a node that has a derivative"):
+        node.gradient_filter(x)
+
+
+BAD_BOXES = {
+    "none": ([], r"anchor_boxes: expected a width and a height for each anchor, got 0 values"),
+    "odd": ([1.0, 2.0, 3.0], "anchor_boxes: expected a width and a height"),
+    "zero": ([1.0, 0.0], "anchor_boxes: expected extents above 0, got 0"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_BOXES)
+def test_bad_anchors(name: str) -> None:
+    boxes, text = BAD_BOXES[name]
+    with pytest.raises(mps.InvalidArgumentError, match=text):
+        mps.YOLOLossNode(mps.ImageNode("x"), mps.ImageNode("t"), boxes)
+
+
+def test_channels_must_be_those_of_the_anchors(device: mps.Device) -> None:
+    node = mps.YOLOLossNode(mps.ImageNode("x"), mps.ImageNode("t"), [1.0, 1.0, 2.0, 2.0])
+    array = np.zeros((1, 2, 2, 10), np.float32)
+    with pytest.raises(
+        mps.InvalidArgumentError, match="source: expected feature channels for 2 anchors of 5"
+    ):
+        encode(device, mps.Graph(device, [node.result_image]), {"x": array, "t": array})
+    with pytest.raises(mps.UnsupportedError, match="xy_loss_type: expected"):
+        mps.YOLOLossNode(mps.ImageNode("x"), mps.ImageNode("t"), [1.0, 1.0], mps.LossType.HINGE)

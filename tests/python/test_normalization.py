@@ -217,6 +217,21 @@ def test_a_neuron_is_fused(device: mps.Device, neuron: str, shape: tuple[int, ..
         np.testing.assert_array_equal(first, second)
 
 
+@pytest.mark.parametrize("kind", ["NeuronSigmoidNode", "NeuronTanHNode", "NeuronGeLUNode"])
+def test_any_neuron_is_fused_in_inference(device: mps.Device, kind: str) -> None:
+    x = floats((2, 5, 7, 6), 1)
+    results = []
+    for apart in (False, True):
+        node = mps.BatchNormalizationNode(mps.ImageNode("x"), source(6))
+        node.result_image.handle = "between"
+        node.result_image.export_from_graph = apart
+        last = mps.FilterNode(kind, [node])
+        (result,), graph = run(device, [last.result_image], x=x)
+        assert ("[neuron/" in graph.plan_text({"x": x.shape})) == apart
+        results.append(result)
+    np.testing.assert_array_equal(results[0], results[1])
+
+
 def test_a_large_mean_costs_no_accuracy(device: mps.Device) -> None:
     x = floats((4, 32, 32, 5), 1) + np.array([0, 10, 1e3, 1e5, -1e6], np.float32)
     data = mps.BatchNormalizationDataSource(5, epsilon=1e-5, momentum=0.0)
@@ -323,6 +338,79 @@ def test_bad_input(name: str) -> None:
     make, text = BAD[name]
     with pytest.raises(mps.InvalidArgumentError, match=text):
         make()
+
+
+OTHERS = {
+    "groups": (
+        lambda: mps.GroupNormalizationDataSource(6, 4, label="n"),
+        'GroupNormalizationDataSource "n": number_of_groups: expected a divisor of 6 .*, got 4',
+    ),
+    "no groups": (lambda: mps.GroupNormalizationDataSource(6, 0), "number_of_groups: expected"),
+    "length": (
+        lambda: mps.InstanceNormalizationDataSource(2, beta=[1, 2, 3]),
+        r"beta: expected shape \(2,\), got \(3,\)",
+    ),
+    "no statistics": (
+        lambda: mps.InstanceNormalizationDataSource(2).initial("mean"),
+        'parameter: expected gamma or beta, got "mean"',
+    ),
+    "kernel": (
+        lambda: mps.SpatialNormalizationNode(mps.ImageNode("x"), 0),
+        "kernel_width: expected >= 1, got 0",
+    ),
+    "alpha": (
+        lambda: mps.CrossChannelNormalizationNode(mps.ImageNode("x"), 5, -1.0),
+        "alpha: expected",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_bad_input_of_others(name: str) -> None:
+    make, text = OTHERS[name]
+    with pytest.raises(mps.InvalidArgumentError, match=text):
+        make()
+
+
+@pytest.mark.parametrize("kind", ["instance", "group"])
+def test_archives_of_image_normalizations(device: mps.Device, tmp_path: Path, kind: str) -> None:
+    shape = (2, 4, 5, 6)
+    shared = {"gamma": floats((6,), 5), "beta": floats((6,), 6), "epsilon": 0.125}
+    adam = mps.OptimizerAdam(0.01)
+    data: mps.NormalizationDataSource
+    node: mps.FilterNode
+    if kind == "instance":
+        data = mps.InstanceNormalizationDataSource(6, label="n", optimizer=adam, **shared)
+        node = mps.InstanceNormalizationNode(mps.ImageNode("x"), data)
+    else:
+        data = mps.GroupNormalizationDataSource(6, 3, label="n", optimizer=adam, **shared)
+        node = mps.GroupNormalizationNode(mps.ImageNode("x"), data)
+    last = node.training_graph(mps.ImageNode("g"))[0]
+    graph = mps.Graph(device, [node.result_image, last.result_image])
+
+    def step(trained: mps.Graph) -> list[bytes]:
+        commands = mps.CommandBuffer(device.command_queue())
+        outputs = trained.encode(commands, {"x": floats(shape, 1), "g": floats(shape, 2)})
+        commands.commit()
+        return [np.array(image).tobytes() for image in outputs]
+
+    step(graph)
+    archiver = mps.KeyedArchiver()
+    archiver.encode("net", graph)
+    archiver.write(tmp_path / "net.safetensors")
+    restored = mps.KeyedUnarchiver(device).open(tmp_path / "net.safetensors").decode_graph("net")
+    assert type(restored.data_sources[0]) is type(data)
+    assert restored.data_sources[0].attributes == data.attributes
+    for _ in range(3):
+        assert step(restored) == step(graph)
+
+
+def test_apple_value_of_local_contrast(device: mps.Device) -> None:
+    """4 x 4 of 1 to 16, the bare kernel's alpha: the corner is -17.7777786."""
+    x = np.arange(1, 17, dtype=np.float32).reshape(1, 4, 4, 1)
+    node = mps.LocalContrastNormalizationNode(mps.ImageNode("x"), 3, alpha=0.0)
+    (result,), _ = run(device, [node.result_image], x=x)
+    np.testing.assert_allclose(result[0, 0, 0, 0], -17.7777786, rtol=2e-7)
 
 
 def test_channels_must_be_those_of_the_data_source(device: mps.Device) -> None:

@@ -70,6 +70,22 @@ def adam(v: Doubles, g: Doubles, state: dict[str, Any], t: int) -> Doubles:
     return v - step * state["m"] / (np.sqrt(state["u"]) + epsilon)
 
 
+def amsgrad(v: Doubles, g: Doubles, state: dict[str, Any], t: int) -> Doubles:
+    """Adam that divides by the largest second moment so far."""
+    rate, beta1, beta2, epsilon = 2e-3, 0.8, 0.5, 1e-6
+    state["m"] = beta1 * state.get("m", 0.0) + (1 - beta1) * g
+    state["u"] = beta2 * state.get("u", 0.0) + (1 - beta2) * g * g
+    state["most"] = np.maximum(state.get("most", 0.0), state["u"])
+    step = rate * np.sqrt(1 - beta2**t) / (1 - beta1**t)
+    return v - step * state["m"] / (np.sqrt(state["most"]) + epsilon)
+
+
+def rms_prop(v: Doubles, g: Doubles, state: dict[str, Any], _t: int) -> Doubles:
+    """ε outside of the root of the squares' average."""
+    state["s"] = 0.75 * state.get("s", 0.0) + 0.25 * g * g
+    return v - 1e-3 * g / (np.sqrt(state["s"]) + 1e-4)
+
+
 def momentum(v: Doubles, g: Doubles, state: dict[str, Any], _t: int) -> Doubles:
     """The learning rate stands inside of the momentum."""
     state["m"] = 0.9 * state.get("m", 0.0) + 1e-3 * g
@@ -96,6 +112,8 @@ def lasso(v: Doubles, g: Doubles, _state: dict[str, Any], _t: int) -> Doubles:
 SGD = mps.OptimizerStochasticGradientDescent
 OPTIMIZERS: dict[str, tuple[Callable[[], mps.Optimizer], Update]] = {
     "adam": (lambda: mps.OptimizerAdam(2e-3, 0.8, 0.99, 1e-6), adam),
+    "amsgrad": (lambda: mps.OptimizerAdam(2e-3, 0.8, 0.5, 1e-6, use_amsgrad=True), amsgrad),
+    "rms_prop": (lambda: mps.OptimizerRMSProp(1e-3, 0.75, 1e-4), rms_prop),
     "momentum": (lambda: SGD(1e-3, 0.9), momentum),
     "nesterov": (lambda: SGD(1e-3, 0.9, use_nesterov_momentum=True), nesterov),
     "clip, rescale, L2": (

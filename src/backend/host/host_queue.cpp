@@ -27,6 +27,8 @@ struct Shared {
   bool stop = false;
 };
 
+thread_local bool is_queue_thread = false;
+
 void name_this_thread(const std::string& label) {
   const std::string name = ("mpsnn " + label).substr(0, kThreadNameLimit);
 #ifdef __APPLE__
@@ -56,13 +58,14 @@ std::exception_ptr run_steps(Submission& work, void* context) noexcept {
   const bool is_traced = work.is_traced();
   for (std::size_t i = 0; i < size; ++i) {
     Launch launch;
+    const Clock::time_point start = is_traced ? Clock::now() : Clock::time_point();
     try {
-      const Clock::time_point start = is_traced ? Clock::now() : Clock::time_point();
       launch = work.step(i);
       const bool skipped = is_skipped(launch);
       if (!skipped) run_launch(launch, context);
       if (is_traced) work.ran(i, start, Clock::now(), skipped);
     } catch (...) {
+      if (is_traced) work.ran(i, start, Clock::now(), false);
       return name_failure(std::current_exception(), launch.label);
     }
   }
@@ -71,6 +74,7 @@ std::exception_ptr run_steps(Submission& work, void* context) noexcept {
 
 void run_thread(const std::shared_ptr<Shared>& shared, const std::string& label, void* context) {
   name_this_thread(label);
+  is_queue_thread = true;
   std::unique_lock lock(shared->mutex);
   while (true) {
     shared->changed.wait(lock, [&] { return shared->stop || !shared->waiting.empty(); });
@@ -98,7 +102,8 @@ class HostQueue final : public Queue {
     }
     shared_->changed.notify_all();
     if (!thread_.joinable()) return;
-    if (thread_.get_id() == std::this_thread::get_id()) {
+    if (is_queue_thread) {
+      // Its own thread, or one that the work here may wait for.
       thread_.detach();
     } else {
       thread_.join();

@@ -11,8 +11,8 @@ namespace mpsnn::backend::host {
 
 /// A queue with a thread of its own, started with the first submission. `context` is what its
 /// kernels get as KernelArgs::queue. The destructor runs what was submitted and joins the thread;
-/// called from that thread itself (a handler that drops the last handle of its queue) it returns at
-/// once, and the thread ends by itself when its work is done.
+/// called from the thread of any such queue (a handler that drops the last handle of one) it
+/// returns at once, and the thread ends by itself when its work is done.
 std::unique_ptr<Queue> make_queue(std::string label, void* context = nullptr);
 
 }  // namespace mpsnn::backend::host

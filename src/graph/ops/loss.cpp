@@ -55,6 +55,22 @@ void lower(Lowering& to) {
   to.add(op, std::move(sources), {to.result()}, to.node().attributes);
 }
 
+ImageSize start_shape(const ShapeQuery& query) {
+  loss_size(query, 0);
+  return query.sources[0];
+}
+
+/// The gradient of the loss with respect to itself is one.
+void lower_start(Lowering& to) {
+  const ValueId one =
+      to.temporary("one", {DataType::FLOAT32, {to.source_size(0).n, 1, 1, 1}, nullptr});
+  to.add(OpId::fill, {}, {one}, {{"value", 1.0}});
+  AttributeMap attributes = to.node().attributes;
+  attributes["is_labels_gradient"] = false;
+  to.add(OpId::loss_gradient, {one, to.source(0), to.source(1), to.source(2)}, {to.result()},
+         std::move(attributes));
+}
+
 constexpr std::size_t kLabels = 1;  // source of the forward node
 
 FilterNode make_gradient(const GradientQuery& query) {
@@ -152,6 +168,14 @@ over a batch set weight = 1 / (N * H * W * C).
 The training graph computes the gradient of the predictions; that of the labels only where the labels lead
 back to weights that are updated; the weights image has none.)";
 
+constexpr std::string_view kStartDoc =
+    R"(The result is not the loss but its gradient with respect to the predictions, of their size: the gradient that
+ForwardLossNode has where that of the loss is 1. It stands at the end of a net:
+`LossNode(predictions, labels, descriptor).training_graph()` makes all gradient nodes, with the result as the
+gradient of the predictions. The loss itself is that of a ForwardLossNode with the same descriptor.
+
+**Unlike Apple**: labels and weights are images; Apple's come in a state, in which the loss is left.)";
+
 constexpr std::string_view kGradientDoc =
     R"(result = source_gradient * weight * w * f'(y, t), of the predictions' size; for labels f is differentiated with
 respect to t.
@@ -180,6 +204,21 @@ std::vector<NodeClass> loss_nodes() {
        .shape = forward_shape,
        .lower = lower<OpId::loss>,
        .gradient_of = make_gradient},
+      {.name = "LossNode",
+       .apple = "MPSCNNLossNode",
+       .family = "loss",
+       .brief = "The gradient of a loss, where a training graph starts",
+       .doc = kStartDoc,
+       .sources = {{.name = "predictions", .doc = "any image", .derivative = Derivative::NONE},
+                   {.name = "labels",
+                    .doc = "image of the predictions' size",
+                    .derivative = Derivative::NONE},
+                   weights},
+       .attributes = loss_attributes(),
+       .starts_gradient = true,
+       .check = check,
+       .shape = start_shape,
+       .lower = lower_start},
       {.name = "LossGradientNode",
        .apple = "MPSNNLossGradientNode",
        .family = "loss",

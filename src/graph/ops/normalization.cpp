@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Normalisation by statistics of the image itself. Operations:
+// Batch normalisation. Operations:
 //   normalization_statistics  source -> mean, variance
 //   normalization             source, mean, variance, gamma, beta -> result
 //   normalization_sums        gradient, source, mean, variance, gamma? -> sum of gradient * x^, sum
@@ -8,55 +8,13 @@
 //                             gradient
 //   moving_average            average, value -> average
 // where x^ = (x - mean) / sqrt(variance + epsilon).
+#include "graph/ops/normalization.h"
 #include "base/attributes.h"
 #include "base/check.h"
-#include "graph/lowering.h"
-#include "graph/node_table.h"
 #include "graph/ops/shapes.h"
-#include "mpsnn/normalization_data_source.h"
 
 namespace mpsnn::graph {
 namespace {
-
-const NormalizationDataSource& values_of(const FilterRecord& node) {
-  const auto* values = dynamic_cast<const NormalizationDataSource*>(node.weights.get());
-  check_internal(values != nullptr, "a normalisation has a NormalizationDataSource");
-  return *values;
-}
-
-void check_channels(const FilterRecord& node, std::string_view argument, const ImageSize& source) {
-  const std::int64_t channels = values_of(node).number_of_feature_channels();
-  if (source.channels != channels)
-    fail(node, argument, str(channels, " feature channels"), source.channels);
-}
-
-ImageSize forward_shape(const ShapeQuery& query) {
-  check_channels(query.node, "source", query.sources[0]);
-  return query.sources[0];
-}
-
-ImageSize gradient_shape(const ShapeQuery& query) {
-  check_channels(query.node, "source_image", query.sources[1]);
-  expect_size(query, 0, "source_gradient", query.sources[1]);
-  return query.sources[1];
-}
-
-struct Statistics {
-  ValueId mean, variance;
-};
-
-/// Statistics of source i, computed once for all nodes that share them.
-Statistics computed_statistics(Lowering& to, std::size_t i, const std::vector<std::int64_t>& dims) {
-  ValueId& mean = to.shared(i, "mean");
-  ValueId& variance = to.shared(i, "variance");
-  if (mean == kNoValue) {
-    const TensorDesc desc = {DataType::FLOAT32, dims, nullptr};
-    mean = to.temporary("mean", desc);
-    variance = to.temporary("variance", desc);
-    to.add(OpId::normalization_statistics, {to.source(i)}, {mean, variance}, {});
-  }
-  return {mean, variance};
-}
 
 bool computes_statistics(const Lowering& to, std::size_t i) {
   switch (static_cast<BatchNormalizationFlags>(get_int(to.node().attributes, "flags"))) {
@@ -75,21 +33,7 @@ Statistics batch_statistics(Lowering& to, std::size_t i) {
   return computed_statistics(to, i, {to.source_size(i).channels});
 }
 
-AttributeMap epsilon_of(const Lowering& to) {
-  return {{"epsilon", values_of(to.node()).epsilon()}};
-}
-
-void add_forward(Lowering& to, const Statistics& statistics) {
-  AttributeMap attributes = epsilon_of(to);
-  attributes["neuron_type"] = static_cast<std::int64_t>(NeuronType::NONE);
-  for (const char* name : {"neuron_a", "neuron_b", "neuron_c"}) attributes[name] = 0.0;
-  to.add(OpId::normalization,
-         {to.source(0), statistics.mean, statistics.variance, to.parameter("gamma"),
-          to.parameter("beta")},
-         {to.result()}, std::move(attributes));
-}
-
-void lower_batch(Lowering& to) { add_forward(to, batch_statistics(to, 0)); }
+void lower_batch(Lowering& to) { add_normalization(to, batch_statistics(to, 0)); }
 
 /// Running statistics follow those of the batch; once, however many gradient nodes share them.
 void move_averages(Lowering& to, const Statistics& batch) {
@@ -99,8 +43,9 @@ void move_averages(Lowering& to, const Statistics& batch) {
       moved != kNoValue)
     return;
   moved = batch.mean;
-  to.move_average("mean", batch.mean, values.momentum());
-  to.move_average("variance", batch.variance, values.momentum());
+  const AttributeMap momentum = {{"momentum", values.momentum()}};
+  to.change_state("mean", OpId::moving_average, {batch.mean}, momentum);
+  to.change_state("variance", OpId::moving_average, {batch.variance}, momentum);
 }
 
 void lower_batch_gradient(Lowering& to) {
@@ -154,7 +99,7 @@ Where the statistics of the batch are used, the data source is trainable and the
 UPDATE_DEVICE_NONE, the running statistics move on at the end of the run, on the device, with or without an
 optimizer: mean = momentum * mean + (1 - momentum) * mean of the batch, the variance alike.
 
-epsilon is the data source's; Apple's default is FLT_MIN. A following ReLU or ReLUN is fused.)";
+epsilon is the data source's; Apple's default is FLT_MIN. A following neuron is fused (any but PReLU).)";
 
 constexpr std::string_view kBatchGradientDoc =
     R"(With g the source_gradient, x^ the normalised source and means over the batch's N * H * W values of a channel:
@@ -173,11 +118,11 @@ std::vector<NodeClass> normalization_nodes() {
        .family = "normalization",
        .brief = "Normalises each feature channel over the batch, with a trainable scale and shift",
        .doc = kBatchDoc,
-       .sources = {{.name = "source", .doc = "image with the data source's feature channels"}},
+       .sources = normalization_sources(),
        .attributes = {flags()},
        .weights = "BatchNormalizationDataSource",
        .trainable = true,
-       .shape = forward_shape,
+       .shape = normalization_shape,
        .lower = lower_batch,
        .gradient_of = make_batch_gradient},
       {.name = "BatchNormalizationGradientNode",
@@ -185,13 +130,12 @@ std::vector<NodeClass> normalization_nodes() {
        .family = "normalization",
        .brief = "Gradients of a batch normalisation's source, scale and shift",
        .doc = kBatchGradientDoc,
-       .sources = {{.name = "source_gradient", .doc = "gradient of the normalisation's result"},
-                   {.name = "source_image", .doc = "the normalisation's source"}},
+       .sources = normalization_gradient_sources(),
        .attributes = {flags()},
        .weights = "BatchNormalizationDataSource",
        .trainable = true,
        .gradient = true,
-       .shape = gradient_shape,
+       .shape = normalization_gradient_shape,
        .lower = lower_batch_gradient},
   };
 }

@@ -75,13 +75,13 @@ void add_update(Draft& draft, std::uint32_t owner, const std::string& name,
                                    .optimizer = optimizer});
 }
 
-void add_average(Draft& draft, const MovingAverage& of) {
-  draft.plan.operations.push_back({.op = OpId::moving_average,
-                                   .label = of.label,
-                                   .node_class = of.node_class,
-                                   .attributes = {{"momentum", of.momentum}},
-                                   .inputs = {of.average, of.value},
-                                   .outputs = {of.average},
+void add_change(Draft& draft, const StateChange& change) {
+  draft.plan.operations.push_back({.op = change.op,
+                                   .label = change.label,
+                                   .node_class = change.node_class,
+                                   .attributes = change.attributes,
+                                   .inputs = change.inputs,
+                                   .outputs = {change.inputs[0]},
                                    .kernel = nullptr,
                                    .optimizer = nullptr});
 }
@@ -101,9 +101,9 @@ void add_updates(Draft& draft) {
   for (const auto& key : parameters) add_update(draft, key.first, key.second, gradients.at(key));
   // In the order in which their values are made: that of the inference nodes.
   std::stable_sort(
-      draft.averages.begin(), draft.averages.end(),
-      [](const MovingAverage& a, const MovingAverage& b) { return a.value < b.value; });
-  for (const MovingAverage& each : draft.averages) add_average(draft, each);
+      draft.changes.begin(), draft.changes.end(),
+      [](const StateChange& a, const StateChange& b) { return a.inputs.back() < b.inputs.back(); });
+  for (const StateChange& each : draft.changes) add_change(draft, each);
 }
 
 }  // namespace mpsnn::graph

@@ -68,11 +68,9 @@ void read_results(Plan& plan) {
   }
 }
 
-/// Convolutions take any neuron with one set of parameters, normalisations the ReLU family.
+/// Any neuron with one set of parameters.
 bool takes_neuron(OpId op, NeuronType type) {
-  const bool is_relu = type == NeuronType::RELU || type == NeuronType::RELUN;
-  return (op == OpId::convolution && type != NeuronType::PRELU) ||
-         (op == OpId::normalization && is_relu);
+  return (op == OpId::convolution || op == OpId::normalization) && type != NeuronType::PRELU;
 }
 
 bool can_fuse(const Plan& plan, const Operation& before, const Operation& neuron) {

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "graph/in_place.h"
 #include "graph/passes/passes.h"
 
 namespace mpsnn::graph {
@@ -16,7 +17,7 @@ void prune(Draft& draft) {
   for (auto operation = plan.operations.rbegin(); operation != plan.operations.rend();
        ++operation) {
     const auto is_wanted = [&wanted](ValueId id) { return id != kNoValue && wanted[id]; };
-    const bool updates = operation->optimizer != nullptr || operation->op == OpId::moving_average;
+    const bool updates = operation->optimizer != nullptr || moves_state(operation->op);
     if (!updates && std::none_of(operation->outputs.begin(), operation->outputs.end(), is_wanted))
       continue;
     for (const ValueId input : operation->inputs) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The memory of a training step is what the backward pass needs of the forward pass. Some of it is
-// cheaper made again than kept: an upsampled image from the small one, a sum from its two terms.
+// cheaper made again than kept: an upsampled image from the small one, a sum from its two terms, a
+// normalised image from its source, which the gradient needs anyway.
 #include <algorithm>
 #include <optional>
 #include <utility>
@@ -25,6 +26,7 @@ bool is_cheap(OpId op) {
   switch (op) {
     case OpId::addition:
     case OpId::concatenation:
+    case OpId::normalization:
     case OpId::slice:
     case OpId::upsampling_nearest:
     case OpId::upsampling_bilinear:
@@ -62,6 +64,7 @@ class Recompute {
   void note_uses() {
     uses_.assign(plan_.values.size(), {});
     writer_.assign(plan_.values.size(), kNone);
+    changed_.assign(plan_.values.size(), kNone);
     for (std::size_t i = 0; i < plan_.operations.size(); ++i) {
       const Operation& operation = plan_.operations[i];
       for (const std::vector<ValueId>* ids : {&operation.inputs, &operation.outputs}) {
@@ -71,7 +74,9 @@ class Recompute {
         }
       }
       for (const ValueId id : operation.outputs) {
-        if (id != kNoValue) writer_[id] = i;
+        if (id == kNoValue) continue;
+        writer_[id] = i;
+        changed_[id] = std::min(changed_[id], i);
       }
       if (operation.scratch != kNoValue) uses_[operation.scratch].push_back(i);
     }
@@ -103,6 +108,8 @@ class Recompute {
   }
 
   bool is_there(ValueId id, std::size_t at) const {
+    // A parameter that was updated meanwhile is another one.
+    if (plan_.values[id].kind == ValueKind::PARAMETER) return at <= changed_[id];
     if (plan_.values[id].kind != ValueKind::TEMPORARY) return true;
     return !uses_[id].empty() && uses_[id].front() < at && uses_[id].back() >= at;
   }
@@ -156,6 +163,7 @@ class Recompute {
   Plan& plan_;
   std::vector<std::vector<std::size_t>> uses_;  // by value: operations, in order
   std::vector<std::size_t> writer_;             // by value: the operation, kNone for sources
+  std::vector<std::size_t> changed_;            // by value: the first operation that writes it
 };
 
 }  // namespace

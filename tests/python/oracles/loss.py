@@ -158,6 +158,85 @@ def gradient_terms(case: Case, shapes: Mapping[str, tuple[int, ...]]) -> int:
     return shapes["source0"][3] if case.attributes["loss_type"] == SOFT_MAX else 1
 
 
+def loss_gradient(case: Case, sources: list[Array], parameters: Parameters) -> Array:
+    """The gradient of the summed loss with respect to the predictions."""
+    if case.attributes["loss_type"] == COSINE:
+        return -case.attributes.get("weight", 1.0) * sources[1]
+
+    def total(predictions: Array) -> Array:
+        return undivided(case, [predictions, *sources[1:]], parameters).sum()
+
+    return jax.grad(total)(sources[0])
+
+
+def gradient_magnitude(case: Case, sources: list[Array], _parameters: Parameters) -> Array:
+    """Derivatives are at most about 10, or 2 (y - t)."""
+    weight = abs(case.attributes.get("weight", 1.0))
+    weights = jnp.abs(sources[2]).max() if len(sources) > 2 else 1.0
+    steepest = 10 + 2 * jnp.abs(sources[0]).max() + 2 * jnp.abs(sources[1]).max()
+    return jnp.full(sources[0].shape, weight * weights * steepest)
+
+
+def sigmoid_entropy(y: Array, t: Array | float) -> Array:
+    """The cross entropy of a sigmoid."""
+    return jnp.logaddexp(0.0, y) - y * t
+
+
+def interval(a: Array, a_length: Array, b: Array, b_length: Array) -> Array:
+    """What two intervals have in common."""
+    low = jnp.maximum(a - a_length / 2, b - b_length / 2)
+    return jnp.maximum(jnp.minimum(a + a_length / 2, b + b_length / 2) - low, 0.0)
+
+
+def box_losses(case: Case, predictions: Array, labels: Array) -> Array:
+    """The loss of every box, (N, H, W, anchors)."""
+    a = case.attributes
+    anchors = jnp.asarray(a["anchor_boxes"]).reshape(-1, 2)
+    shape = (*predictions.shape[:3], len(anchors), -1)
+    p, t = predictions.reshape(shape), labels.reshape(shape)
+    there = t[..., 4] > 0
+    centre, extent = jax.nn.sigmoid(p[..., 0:2]), anchors * jnp.exp(p[..., 2:4])
+    common = interval(centre, extent, t[..., 0:2], t[..., 2:4]).prod(axis=-1)
+    together = extent.prod(axis=-1) + t[..., 2:4].prod(axis=-1) - common
+    overlap = jax.lax.stop_gradient(jnp.where(there, common / together, 0.0))
+    best = jnp.argmax(jnp.where(there, overlap, -1.0), axis=-1, keepdims=True)
+    is_best = jnp.arange(len(anchors)) == best
+    presence = a.get("minimum_iou_for_object_presence", 0.7)
+    answers = there & (is_best | (overlap >= presence))
+    empty = ~answers & (overlap < a.get("maximum_iou_for_object_absence", 0.3))
+
+    def distance(kind: int, y: Array, target: Array) -> Array:
+        one = Case("", (), {"loss_type": kind, "delta": a.get("delta", 1.0)})
+        return each(one, y, target).sum(axis=-1)
+
+    wanted = jnp.log(jnp.where(t[..., 2:4] > 0, t[..., 2:4], 1.0) / anchors)
+    target = overlap if a.get("rescore", True) else 1.0
+    if a.get("classes_loss_type", SOFT_MAX) == SOFT_MAX:
+        classes = -(t[..., 5:] * jax.nn.log_softmax(p[..., 5:], axis=-1)).sum(axis=-1)
+    else:
+        classes = sigmoid_entropy(p[..., 5:], t[..., 5:]).sum(axis=-1)
+    of_object = (
+        a.get("scale_xy", 10.0) * distance(a.get("xy_loss_type", SQUARED), centre, t[..., 0:2])
+        + a.get("scale_wh", 10.0) * distance(a.get("wh_loss_type", HUBER), p[..., 2:4], wanted)
+        + a.get("scale_object", 100.0) * sigmoid_entropy(p[..., 4], target)
+        + a.get("scale_class", 2.0) * classes
+    )
+    nothing = a.get("scale_no_object", 5.0) * sigmoid_entropy(p[..., 4], 0.0)
+    losses = jnp.where(answers, of_object, jnp.where(empty, nothing, 0.0))
+    return a.get("weight", 1.0) * losses
+
+
+def yolo(case: Case, sources: list[Array], _parameters: Parameters) -> Array:
+    """The loss of each image, or the gradient of the predictions."""
+    predictions, labels = sources
+    if not case.attributes.get("computes_loss", False):
+        return jax.grad(lambda y: box_losses(case, y, labels).sum())(predictions)
+    losses = box_losses(case, predictions, labels)
+    total = losses.sum(axis=(1, 2, 3)).reshape(-1, 1, 1, 1)
+    is_mean = case.attributes.get("reduction_type", 1) == MEAN
+    return total / np.prod(losses.shape[1:]) if is_mean else total
+
+
 ORACLES = {
     "ForwardLossNode": Oracle(
         loss,
@@ -167,5 +246,7 @@ ORACLES = {
         gradient_terms=gradient_terms,
         gradient_sizes=gradient_sizes,
     ),
+    "LossNode": Oracle(loss_gradient, magnitude=gradient_magnitude, terms=gradient_terms),
+    "YOLOLossNode": Oracle(yolo, terms=terms, bounded_by_result=True),
     "InitialGradientNode": Oracle(ones),
 }

@@ -43,6 +43,20 @@ void check_case(const ConvolutionCase& c, const Operands& operands) {
                  "a convolution's strides and dilations are at least 1");
 }
 
+/// A window that is the whole source: every value of it is a channel of one pixel. Images and OHWI
+/// weights lie in memory as that pixel and its weights would.
+bool covers_source(const ConvolutionCase& c) {
+  const auto covers = [](const ConvolutionAxis& a) {
+    return a.result == 1 && a.kernel == a.source && a.pad == 0 && a.dilation == 1;
+  };
+  return c.groups == 1 && c.taps() > 1 && covers(c.y) && covers(c.x);
+}
+
+void flatten(ConvolutionCase& c) {
+  c.inputs *= c.taps();
+  c.y = c.x = {.source = 1, .result = 1, .kernel = 1, .stride = 1, .dilation = 1, .pad = 0};
+}
+
 }  // namespace
 
 ConvolutionCase read_convolution(const KernelQuery& query) {
@@ -76,6 +90,7 @@ ConvolutionCase read_convolution(const KernelQuery& query) {
                 static_cast<float>(get_float(attributes, "neuron_c"))};
   }
   check_case(c, operands);
+  if (covers_source(c)) flatten(c);
   return c;
 }
 

@@ -140,9 +140,8 @@ Fit fits_normalization_plain(const KernelQuery& query) {
   const Fit plain = all_plain_float32(query);
   if (!plain.yes) return plain;
   const auto type = static_cast<NeuronType>(get_int(query.attributes, "neuron_type"));
-  if (type == NeuronType::NONE || type == NeuronType::RELU || type == NeuronType::RELUN) return {};
-  return Fit::no(
-      str("neuron_type: expected NONE, RELU or RELUN to fuse, got type ", static_cast<int>(type)));
+  if (type != NeuronType::PRELU) return {};
+  return Fit::no("neuron_type: expected any but PRELU to fuse, got PRELU");
 }
 
 std::shared_ptr<Kernel> prepare_normalization_plain(const KernelQuery& query) {

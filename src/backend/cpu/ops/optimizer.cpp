@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// optimizer_stochastic_gradient_descent, optimizer_adam. The parameter's version counts updates;
-// copies of it in other layouts are known to be stale by it.
+// optimizer_stochastic_gradient_descent, optimizer_adam, optimizer_rms_prop. The parameter's
+// version counts updates; copies of it in other layouts are known to be stale by it.
 #include <cmath>
 
 #include "backend/cpu/ops/kernel_tools.h"
@@ -140,6 +140,37 @@ MPSNN_SIMD void adam(const Adam& a, const float* g, float rate, const AdamArrays
   }
 }
 
+/// The same, dividing by the root of the largest velocity so far.
+MPSNN_SIMD void amsgrad(const Adam& a, const float* g, float rate, const AdamArrays& arrays,
+                        const float* most, float* new_most, std::int64_t count) {
+  const auto beta1 = static_cast<float>(a.beta1), beta2 = static_cast<float>(a.beta2);
+  const auto rest1 = static_cast<float>(1 - a.beta1), rest2 = static_cast<float>(1 - a.beta2);
+  MPSNN_IVDEP
+  for (std::int64_t i = 0; i < count; ++i) {
+    const float momentum = beta1 * arrays.momentum[i] + rest1 * g[i];
+    const float velocity = beta2 * arrays.velocity[i] + rest2 * (g[i] * g[i]);
+    const float largest = most[i] > velocity ? most[i] : velocity;
+    arrays.new_momentum[i] = momentum;
+    arrays.new_velocity[i] = velocity;
+    new_most[i] = largest;
+    arrays.new_value[i] = arrays.value[i] - rate * momentum / (std::sqrt(largest) + a.epsilon);
+  }
+}
+
+struct RmsProp {
+  float decay, rest, epsilon, rate;
+};
+
+MPSNN_SIMD void rms_prop(const RmsProp& r, const float* g, const float* value, float* new_value,
+                         const float* squares, float* new_squares, std::int64_t count) {
+  MPSNN_IVDEP
+  for (std::int64_t i = 0; i < count; ++i) {
+    const float average = r.decay * squares[i] + r.rest * (g[i] * g[i]);
+    new_squares[i] = average;
+    new_value[i] = value[i] - r.rate * g[i] / (std::sqrt(average) + r.epsilon);
+  }
+}
+
 Fit fits_update(const KernelQuery& query, std::span<const std::size_t> arrays) {
   for (const std::size_t i : arrays) {
     if (!has_input(query, i)) continue;
@@ -184,10 +215,10 @@ std::shared_ptr<Kernel> prepare_optimizer_stochastic_gradient_descent_plain(
   });
 }
 
-// value, gradient, version, time step, momentum, velocity -> value, version, time step, momentum,
-// velocity
+// value, gradient, version, time step, momentum, velocity, maximum velocity? -> value, version,
+// time step, momentum, velocity, maximum velocity?
 Fit fits_optimizer_adam_plain(const KernelQuery& query) {
-  constexpr std::size_t kArrays[] = {0, 1, 4, 5};
+  constexpr std::size_t kArrays[] = {0, 1, 4, 5, 6};
   return fits_update(query, kArrays);
 }
 
@@ -195,18 +226,46 @@ std::shared_ptr<Kernel> prepare_optimizer_adam_plain(const KernelQuery& query) {
   const Treatment treatment(query.attributes);
   const Adam rule = {get_float(query.attributes, "beta1"), get_float(query.attributes, "beta2"),
                      static_cast<float>(get_float(query.attributes, "epsilon"))};
+  const bool keeps_most = has_input(query, 6);
   return make_kernel([=, count = query.inputs[0].count()](const KernelArgs& args) {
     const std::int64_t step = *args.input<std::int64_t>(3) + 1;
     const float rate = rule.rate(args.scalars[0], step);
     for_each_piece(
         treatment, args, count, [&](std::int64_t at, std::int64_t elements, const float* gradient) {
-          adam(rule, gradient, rate,
-               {args.input<float>(0) + at, args.input<float>(4) + at, args.input<float>(5) + at,
-                args.output<float>(0) + at, args.output<float>(3) + at, args.output<float>(4) + at},
-               elements);
+          const AdamArrays arrays = {args.input<float>(0) + at,  args.input<float>(4) + at,
+                                     args.input<float>(5) + at,  args.output<float>(0) + at,
+                                     args.output<float>(3) + at, args.output<float>(4) + at};
+          if (keeps_most) {
+            amsgrad(rule, gradient, rate, arrays, args.input<float>(6) + at,
+                    args.output<float>(5) + at, elements);
+          } else {
+            adam(rule, gradient, rate, arrays, elements);
+          }
         });
     *args.output<std::int64_t>(1) = *args.input<std::int64_t>(2) + 1;
     *args.output<std::int64_t>(2) = step;
+  });
+}
+
+// value, gradient, version, sum of squares -> value, version, sum of squares
+Fit fits_optimizer_rms_prop_plain(const KernelQuery& query) {
+  constexpr std::size_t kArrays[] = {0, 1, 3};
+  return fits_update(query, kArrays);
+}
+
+std::shared_ptr<Kernel> prepare_optimizer_rms_prop_plain(const KernelQuery& query) {
+  const Treatment treatment(query.attributes);
+  const double decay = get_float(query.attributes, "decay");
+  const auto epsilon = static_cast<float>(get_float(query.attributes, "epsilon"));
+  return make_kernel([=, count = query.inputs[0].count()](const KernelArgs& args) {
+    const RmsProp rule = {static_cast<float>(decay), static_cast<float>(1 - decay), epsilon,
+                          static_cast<float>(args.scalars[0])};
+    for_each_piece(treatment, args, count,
+                   [&](std::int64_t at, std::int64_t elements, const float* gradient) {
+                     rms_prop(rule, gradient, args.input<float>(0) + at, args.output<float>(0) + at,
+                              args.input<float>(3) + at, args.output<float>(2) + at, elements);
+                   });
+    *args.output<std::int64_t>(1) = *args.input<std::int64_t>(2) + 1;
   });
 }
 

@@ -74,7 +74,7 @@ BlockedLayout::BlockedLayout(const ConvolutionCase& c, bool outputs_are_blocked)
       inputs(c.inputs_a_group()),
       outputs(c.outputs_a_group()),
       blocks_are_outputs(outputs_are_blocked) {
-  name = str("blocked16.", blocks_are_outputs ? "outputs" : "inputs",
+  name = str("blocked16.", blocks_are_outputs ? "outputs" : "inputs", ".", taps, "x", inputs,
              groups == 1 ? "" : str(".groups", groups));
   bytes = static_cast<std::size_t>(groups * blocks() * block_size()) * sizeof(float);
 }

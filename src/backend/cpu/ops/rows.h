@@ -69,13 +69,25 @@ MPSNN_CPU_ROW(normalization_plain);
 MPSNN_CPU_ROW(normalization_sums_plain);
 MPSNN_CPU_ROW(normalization_gradient_plain);
 MPSNN_CPU_ROW(moving_average_plain);
+MPSNN_CPU_ROW(spatial_normalization_plain);
+MPSNN_CPU_ROW(spatial_normalization_gradient_plain);
+MPSNN_CPU_ROW(local_contrast_normalization_plain);
+MPSNN_CPU_ROW(local_contrast_normalization_gradient_plain);
+MPSNN_CPU_ROW(cross_channel_normalization_plain);
+MPSNN_CPU_ROW(cross_channel_normalization_gradient_plain);
+MPSNN_CPU_ROW(dropout_plain);
+MPSNN_CPU_ROW(count_step_plain);
+MPSNN_CPU_ROW(gram_matrix_plain);
+MPSNN_CPU_ROW(gram_matrix_gradient_plain);
 MPSNN_CPU_ROW(softmax_plain);
 MPSNN_CPU_ROW(softmax_gradient_plain);
 MPSNN_CPU_ROW(loss_plain);
 MPSNN_CPU_ROW(loss_gradient_plain);
+MPSNN_CPU_ROW(yolo_loss_plain);
 MPSNN_CPU_ROW(fill_plain);
 MPSNN_CPU_ROW(optimizer_stochastic_gradient_descent_plain);
 MPSNN_CPU_ROW(optimizer_adam_plain);
+MPSNN_CPU_ROW(optimizer_rms_prop_plain);
 
 }  // namespace mpsnn::backend::cpu
 
