@@ -22,10 +22,13 @@ std::uint64_t convolution_flops(const Plan& plan, const Operation& operation) {
          static_cast<std::uint64_t>(image.n * image.height * image.width);
 }
 
-/// Additions that a separable window takes for each value.
+/// Additions that a window of channels, or a separable one of pixels, takes for each value.
 std::uint64_t window_sums(const Operation& operation) {
-  return static_cast<std::uint64_t>(get_int(operation.attributes, "kernel_height") +
-                                    get_int(operation.attributes, "kernel_width"));
+  const AttributeMap& a = operation.attributes;
+  const bool of_channels = a.contains("kernel_size");
+  return static_cast<std::uint64_t>(of_channels
+                                        ? get_int(a, "kernel_size")
+                                        : get_int(a, "kernel_height") + get_int(a, "kernel_width"));
 }
 
 /// Operations on each element of output 0, or of input 0 where the operation reduces it.
@@ -87,25 +90,20 @@ std::uint64_t flops_of(const Plan& plan, const Operation& operation) {
     case OpId::normalization_statistics:
       return 3 * read;
     case OpId::normalization:
+    case OpId::moving_average:
       return 3 * written;
     case OpId::normalization_sums:
       return 4 * read;
     case OpId::normalization_gradient:
       return 5 * written;
-    case OpId::moving_average:
-      return 3 * written;
     case OpId::spatial_normalization:
     case OpId::local_contrast_normalization:
+    case OpId::cross_channel_normalization:
       return written * (20 + window_sums(operation));
     case OpId::spatial_normalization_gradient:
     case OpId::local_contrast_normalization_gradient:
-      return written * (30 + 2 * window_sums(operation));
-    case OpId::cross_channel_normalization:
-      return written *
-             (20 + static_cast<std::uint64_t>(get_int(operation.attributes, "kernel_size")));
     case OpId::cross_channel_normalization_gradient:
-      return written *
-             (30 + 2 * static_cast<std::uint64_t>(get_int(operation.attributes, "kernel_size")));
+      return written * (30 + 2 * window_sums(operation));
     case OpId::dropout:
       return 2 * written;
     case OpId::gram_matrix:
