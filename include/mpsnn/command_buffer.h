@@ -30,7 +30,9 @@ enum class CommandBufferStatus : std::int32_t {
 };
 
 /// When Graph::encode hands over what was recorded: as soon as the work recorded since the last
-/// piece reaches one of the two. 0: after every operation.
+/// piece reaches one of the two. Each piece that a command buffer commits by itself needs twice the
+/// work of the one before: the device starts early, and the host hands over a handful of pieces
+/// however long the graph. 0: after every operation.
 struct CommitThreshold {
   std::uint64_t flops = 1'000'000'000;             // arithmetic, as Graph::cost counts it
   std::uint64_t bytes = std::uint64_t{256} << 20;  // read and written

@@ -44,7 +44,8 @@ void bind_values(py::module_& m) {
   py::class_<CommitThreshold>(m, "CommitThreshold",
                               R"(When `Graph.encode` hands over what was recorded.
 
-As soon as the work recorded since the last piece reaches one of the two. 0: after every operation.
+As soon as the work recorded since the last piece reaches one of the two. Each piece that a command
+buffer commits by itself needs twice the work of the one before. 0: after every operation.
 
 Args:
     flops: Arithmetic, as `Graph.cost` counts it.

@@ -81,9 +81,8 @@ std::size_t CommandBufferState::end_of_piece(const CompiledPlan& plan, std::size
   if (!auto_commit_) return count;
   // Sums grow with the operations, so the first one that fills the piece is found by halving.
   const auto fills = [&](std::size_t end) {
-    return recording_.flops + plan.flops_before(end) - plan.flops_before(first) >=
-               threshold_.flops ||
-           recording_.bytes + plan.bytes_before(end) - plan.bytes_before(first) >= threshold_.bytes;
+    return is_full(recording_.flops + plan.flops_before(end) - plan.flops_before(first),
+                   recording_.bytes + plan.bytes_before(end) - plan.bytes_before(first));
   };
   const auto ends = std::views::iota(first + 1, count + 1);
   const auto found =
@@ -118,11 +117,10 @@ void CommandBufferState::record(std::shared_ptr<const PlanRun> run,
       const std::lock_guard usage_lock(device_->usage_mutex);
       for (const auto& image : run->results) image->usage.writer = recording_.piece;
     }
-    const bool is_full = auto_commit_ && (recording_.flops >= threshold_.flops ||
-                                          recording_.bytes >= threshold_.bytes);
     // A source that another buffer has yet to commit is no error before this one is committed.
-    if (!is_full || !can_commit()) continue;
+    if (!auto_commit_ || !is_full(recording_.flops, recording_.bytes) || !can_commit()) continue;
     const Handed handed = hand_over(true);
+    automatic_pieces_ = std::min(automatic_pieces_ + 1, 63U);
     if (!handed.failure) continue;
     lock.unlock();
     give_up(handed);

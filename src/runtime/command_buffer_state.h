@@ -129,6 +129,11 @@ class CommandBufferState : public std::enable_shared_from_this<CommandBufferStat
   Handed hand_over(bool go_on);
   /// After a failed hand-over, without the lock: tells everyone, and throws.
   void give_up(const Handed& handed);
+  /// Whether so much work ends a piece.
+  bool is_full(std::uint64_t flops, std::uint64_t bytes) const noexcept {
+    return flops >> automatic_pieces_ >= threshold_.flops ||
+           bytes >> automatic_pieces_ >= threshold_.bytes;
+  }
   /// The end of the part of the plan, from `first` on, that fills the piece; the number of
   /// operations where it does not.
   std::size_t end_of_piece(const CompiledPlan& plan, std::size_t first) const;
@@ -148,6 +153,7 @@ class CommandBufferState : public std::enable_shared_from_this<CommandBufferStat
   Recording recording_;  // piece null: recording has ended
   std::shared_ptr<Arena> arena_;
   CommitThreshold threshold_;
+  unsigned automatic_pieces_ = 0;  // at most 63: each needs twice the work of the one before
 
   mutable std::mutex status_mutex_;  // taken after recording_mutex_; never held while calling out
   std::shared_ptr<Piece> first_, last_;  // pieces committed

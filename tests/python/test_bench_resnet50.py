@@ -175,6 +175,7 @@ def run(*arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
 
 
+@pytest.mark.long
 def test_command(tmp_path: Path) -> None:
     figures, picture = tmp_path / "figures.json", tmp_path / "chart.png"
     done = run(*SMALL, "--device", "cpu", "--no-peer", "--json", figures, "--chart", picture)
@@ -192,6 +193,7 @@ def test_command(tmp_path: Path) -> None:
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.long
 def test_command_captures_a_timeline(tmp_path: Path) -> None:
     picture, trace = tmp_path / "timeline.png", tmp_path / "trace.json"
     done = run(*SMALL[:-1], "0", "--timeline", picture)
@@ -214,6 +216,7 @@ def test_the_peer_trains_alike() -> None:
     assert expected["images_per_second"] > 0
 
 
+@pytest.mark.long
 def test_command_reads_cifar10(tmp_path: Path) -> None:
     record = bytes([3]) + bytes(3072)
     for number in range(1, 6):
@@ -271,6 +274,14 @@ def test_a_peer_that_is_not_there_is_told(
     monkeypatch.setattr(bench, "peer_is_installed", lambda: False)
     assert cli.main(["bench", "resnet50", "--peer"]) == 1
     assert "PyTorch is not installed" in capsys.readouterr().err
+
+
+def test_a_chart_that_cannot_be_drawn_is_told_at_once(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    assert cli.main(["bench", "resnet50", "--chart", "a.png"]) == 1
+    assert "pip install 'mpsnn[plot]'" in capsys.readouterr().err
 
 
 def test_too_few_pictures_are_told(tmp_path: Path) -> None:

@@ -276,6 +276,7 @@ def close(found: NDArray[np.float32], expected: jax.Array, name: str, limit: flo
     assert np.abs(found - wanted).max() <= limit * np.abs(wanted).max(), name
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("stem", ["cifar", "imagenet"])
 def test_one_training_step(stem: str, device: mps.Device) -> None:
     size, pictures, labels = case(stem)

@@ -190,8 +190,8 @@ def test_a_capture_is_drawn(cpu: mps.Device, tmp_path: Path) -> None:
     plan = layout(trace.spans)
     assert [lane.host for lane in plan.lanes] == [True, False]
     assert plan.lanes[1].name == "cpu: drawn"
-    assert [span.name for span in plan.lanes[1].skipped] == ["blur"]
-    assert list(plan.colours) == ["convolution"]
+    assert "blur" in [span.name for span in plan.lanes[1].skipped]
+    assert "convolution" in plan.colours
     assert 0 < plan.busy_ns <= plan.total_ns
     trace.plot(tmp_path / "timeline.png")
     assert (tmp_path / "timeline.png").read_bytes().startswith(b"\x89PNG")

@@ -6,6 +6,8 @@ The formulas are written from the definitions of Metal Performance Shaders, not 
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -168,38 +170,12 @@ def _shapes(
 
 
 def oracle_of(node: str) -> Oracle:
-    """The oracle of a node class."""
-    from oracles import (
-        arithmetic,
-        concatenation,
-        convolution,
-        loss,
-        neuron,
-        normalization,
-        padding,
-        pooling,
-        reduction,
-        resize,
-        softmax,
-        upsampling,
-    )
-
-    modules = (
-        arithmetic,
-        concatenation,
-        convolution,
-        loss,
-        neuron,
-        normalization,
-        padding,
-        pooling,
-        reduction,
-        resize,
-        softmax,
-        upsampling,
-    )
-    tables = [module.ORACLES for module in modules]
-    return next(table[node] for table in tables if node in table)
+    """The oracle of a node class: each module of this package has some in `ORACLES`."""
+    for module in pkgutil.iter_modules(__path__):
+        table = importlib.import_module(f"oracles.{module.name}").ORACLES
+        if node in table:
+            return table[node]
+    raise LookupError(node)
 
 
 def take_rows(image: Array, positions: NDArray[np.int64], axis: int, *, clamp: bool) -> Array:

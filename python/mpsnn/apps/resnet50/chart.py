@@ -48,8 +48,9 @@ def draw(result: Result, path: Path) -> None:
     ):
         _bars(axes, titles, spreads, texts)
         axes.set_title(title, fontsize=10)
+    speeds.invert_yaxis()  # shared: both have the first contestant at the top
     options = result.options
-    title = f"Training ResNet-50 on {options.dataset}, batch {options.batch}"
+    title = f"Training ResNet-50 ({options.dataset}), batch {options.batch}"
     figure.suptitle(f"{title}: {result.reference.device}", fontsize=10)
     with atomic_path(path) as draft:
         figure.savefig(draft, dpi=130)
@@ -74,5 +75,4 @@ def _bars(
         axes.text(
             0.03 * max(*values, 1.0), row, f"{value:.2f}   {text}", va="center", color="white"
         )
-    axes.invert_yaxis()
     axes.spines[["top", "right"]].set_visible(False)

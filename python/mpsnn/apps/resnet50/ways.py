@@ -12,7 +12,7 @@ import mpsnn as mps
 from mpsnn.apps.resnet50.images import Batch
 from mpsnn.models import ResNet, resnet50
 
-LEARNING_RATE = 0.02
+LEARNING_RATE = 0.01
 MOMENTUM = 0.9
 WEIGHT_DECAY = 5e-4
 
@@ -89,6 +89,7 @@ def build_net(
         width=width,
         seed=seed,
         optimizer=optimizer,
+        zero_last_gamma=True,  # without it the first steps are too steep for this learning rate
     )
 
 
