@@ -60,20 +60,6 @@ std::uint64_t flops_of(const Plan& plan, const Operation& operation) {
     case OpId::multiplication_gradient:
     case OpId::division_gradient:
       return 2 * read;
-    case OpId::normalization_statistics:
-      return 3 * read;
-    case OpId::normalization:
-      return 3 * written;
-    case OpId::normalization_sums:
-      return 4 * read;
-    case OpId::normalization_gradient:
-      return 5 * written;
-    case OpId::moving_average:
-      return 3 * written;
-    case OpId::softmax:
-      return 12 * written;  // an exponential is about 8
-    case OpId::softmax_gradient:
-      return 4 * written;
     case OpId::multiplication:
     case OpId::division:
       return 3 * written;
@@ -92,6 +78,20 @@ std::uint64_t flops_of(const Plan& plan, const Operation& operation) {
       return read;
     case OpId::extremum_gradient:
       return 2 * written;
+    case OpId::normalization_statistics:
+      return 3 * read;
+    case OpId::normalization:
+      return 3 * written;
+    case OpId::normalization_sums:
+      return 4 * read;
+    case OpId::normalization_gradient:
+      return 5 * written;
+    case OpId::moving_average:
+      return 3 * written;
+    case OpId::softmax:
+      return 12 * written;  // an exponential is about 8
+    case OpId::softmax_gradient:
+      return 4 * written;
     case OpId::loss:
       return 4 * read;
     case OpId::loss_gradient:

@@ -11,7 +11,6 @@ namespace {
 
 using namespace fixtures;
 
-std::int64_t value(LossType type) { return static_cast<std::int64_t>(type); }
 std::int64_t value(ImageEdgeMode mode) { return static_cast<std::int64_t>(mode); }
 
 ConvolutionDescriptor descriptor(std::int64_t in, std::int64_t out) {

@@ -68,14 +68,16 @@ void read_results(Plan& plan) {
   }
 }
 
+/// Convolutions take any neuron with one set of parameters, normalisations the ReLU family.
 bool takes_neuron(OpId op, NeuronType type) {
-  if (op == OpId::convolution) return type != NeuronType::PRELU;
-  return op == OpId::normalization && (type == NeuronType::RELU || type == NeuronType::RELUN);
+  const bool is_relu = type == NeuronType::RELU || type == NeuronType::RELUN;
+  return (op == OpId::convolution && type != NeuronType::PRELU) ||
+         (op == OpId::normalization && is_relu);
 }
 
 bool can_fuse(const Plan& plan, const Operation& before, const Operation& neuron) {
   const Value& between = plan.values[before.outputs[0]];
-  return takes_neuron(before.op, type_of(neuron)) && type_of(before) == NeuronType::NONE &&
+  return type_of(before) == NeuronType::NONE && takes_neuron(before.op, type_of(neuron)) &&
          between.kind == ValueKind::TEMPORARY &&
          between.desc == plan.values[neuron.outputs[0]].desc;
 }
