@@ -26,9 +26,9 @@ struct Linear {
 
 struct Sigmoid {
   explicit Sigmoid(const Neuron&) {}
-  MPSNN_INLINE float value(float x) const { return 1.0F / (1.0F + exp_of(-x)); }
+  MPSNN_INLINE float value(float x) const { return 1.0F / (1.0F + exponential(-x)); }
   MPSNN_INLINE float slope(float x) const {
-    const float e = exp_of(-absolute_of(x));  // the slope is even
+    const float e = exponential(-absolute_of(x));  // the slope is even
     return e / ((1.0F + e) * (1.0F + e));
   }
   MPSNN_INLINE float slope_at_value(float y) const { return y * (1.0F - y); }
@@ -53,7 +53,7 @@ struct Tanh {
   explicit Tanh(const Neuron& n) : a(n.a), b(n.b), slope_at_0(n.a * n.b), inverse_a(1.0F / n.a) {}
   MPSNN_INLINE float value(float x) const { return a * hyperbolic_tangent(b * x); }
   MPSNN_INLINE float slope(float x) const {
-    const float e = exp_of(-2.0F * absolute_of(b * x));  // 1 - tanh^2 without cancellation
+    const float e = exponential(-2.0F * absolute_of(b * x));  // 1 - tanh^2 without cancellation
     return slope_at_0 * (4.0F * e / ((1.0F + e) * (1.0F + e)));
   }
   MPSNN_INLINE float slope_at_value(float y) const {
@@ -77,11 +77,13 @@ struct SoftPlus {
       : a(n.a), b(n.b), slope_at_infinity(n.a * n.b), inverse_a(1.0F / n.a) {}
   MPSNN_INLINE float value(float x) const {
     const float z = b * x;
-    return a * (positive(z) + log_of_one_plus_fraction(exp_of(-absolute_of(z))));
+    return a * (positive(z) + logarithm_of_1_plus(exponential(-absolute_of(z))));
   }
-  MPSNN_INLINE float slope(float x) const { return slope_at_infinity / (1.0F + exp_of(-(b * x))); }
+  MPSNN_INLINE float slope(float x) const {
+    return slope_at_infinity / (1.0F + exponential(-(b * x)));
+  }
   MPSNN_INLINE float slope_at_value(float y) const {
-    return -slope_at_infinity * exp_of_minus_1(-(y * inverse_a));
+    return -slope_at_infinity * exponential_minus_1(-(y * inverse_a));
   }
 };
 
@@ -98,11 +100,11 @@ struct ELU {
   float a;
   explicit ELU(const Neuron& n) : a(n.a) {}
   MPSNN_INLINE float value(float x) const {
-    const float negative = a * exp_of_minus_1(x > 0 ? 0.0F : x);
+    const float negative = a * exponential_minus_1(x > 0 ? 0.0F : x);
     return x > 0 ? x : negative;
   }
   MPSNN_INLINE float slope(float x) const {
-    const float negative = a * exp_of(x > 0 ? 0.0F : x);
+    const float negative = a * exponential(x > 0 ? 0.0F : x);
     return x > 0 ? 1.0F : negative;
   }
   MPSNN_INLINE float slope_at_value(float y) const {
@@ -195,7 +197,7 @@ struct Exponential {
     // (a x + b) ln c in two parts: a rounding would be multiplied by the product's size.
     const float t = a * x + b, high = high_part(t);
     const float rest = (t - high) * log_c + high * log_c_low;
-    return exp_of(high * log_c_high, absolute_of(t) < kInfinity ? rest : 0.0F);
+    return exponential(high * log_c_high, absolute_of(t) < kInfinity ? rest : 0.0F);
   }
   MPSNN_INLINE float slope(float x) const { return factor * value(x); }
   MPSNN_INLINE float slope_at_value(float y) const { return factor * y; }
@@ -208,7 +210,7 @@ struct Logarithm {
         b(n.b),
         inverse_log_c(static_cast<float>(1.0 / logarithm_of_base(n))),
         factor(static_cast<float>(static_cast<double>(n.a) / logarithm_of_base(n))) {}
-  MPSNN_INLINE float value(float x) const { return log_of(a * x + b) * inverse_log_c; }
+  MPSNN_INLINE float value(float x) const { return logarithm(a * x + b) * inverse_log_c; }
   MPSNN_INLINE float slope(float x) const { return factor / (a * x + b); }
 };
 
