@@ -173,7 +173,7 @@ def super_call(node: NodeClass) -> list[str]:
     lines = [
         "        super().__init__(",
         f'            "{node.name}",',
-        f"            {source_list(node)},",
+        *wrapped_list(source_list(node)),
         *wrapped_call(attributes),
     ]
     if node.weights:
@@ -195,6 +195,14 @@ def wrapped_call(text: str) -> list[str]:
         *(f"                {part}," for part in parts),
         "            ),",
     ]
+
+
+def wrapped_list(text: str) -> list[str]:
+    """A list on one line, or an element a line; no element has a comma."""
+    if len(text) <= 86:
+        return [f"            {text},"]
+    parts = text.removeprefix("[").removesuffix("]").split(", ")
+    return ["            [", *(f"                {part}," for part in parts), "            ],"]
 
 
 def source_list(node: NodeClass) -> str:

@@ -32,12 +32,34 @@ struct ConvolutionDescriptor {
   /// Applied to the result; must be NONE where the node is trained (use a neuron node: it is
   /// fused).
   NeuronDescriptor fused_neuron_descriptor;
+  /// r: the result has r times the rows and columns and 1 / r^2 of the channels
+  /// (SubPixelConvolutionDescriptor).
+  std::int64_t sub_pixel_scale_factor = 1;
   /// Elements of the weights: out · height · width · in / groups.
   std::int64_t weight_count() const noexcept {
     return output_feature_channels * kernel_height * kernel_width *
            (input_feature_channels / groups);
   }
   friend bool operator==(const ConvolutionDescriptor&, const ConvolutionDescriptor&) = default;
+};
+
+/// A convolution of each channel by itself: as many groups as input channels. Weights are (out,
+/// height, width, 1), channel_multiplier() result channels for each input channel, one after the
+/// other. Apple: MPSCNNDepthWiseConvolutionDescriptor, whose channel multiplier is 1.
+struct DepthWiseConvolutionDescriptor : ConvolutionDescriptor {
+  DepthWiseConvolutionDescriptor(std::int64_t width, std::int64_t height, std::int64_t inputs,
+                                 std::int64_t outputs);
+  std::int64_t channel_multiplier() const noexcept {
+    return output_feature_channels / input_feature_channels;
+  }
+};
+
+/// A convolution whose N channels become N / r^2 on an image r times as wide and high: result[y, x,
+/// c] = convolved[y / r, x / r, (N / r^2) * (r * (y mod r) + x mod r) + c].
+/// Apple: MPSCNNSubPixelConvolutionDescriptor.
+struct SubPixelConvolutionDescriptor : ConvolutionDescriptor {
+  SubPixelConvolutionDescriptor(std::int64_t width, std::int64_t height, std::int64_t inputs,
+                                std::int64_t outputs, std::int64_t scale_factor);
 };
 
 /// How an optimizer regularises: adds scale·sign(v) (L1) or scale·v (L2) to the gradient.

@@ -107,7 +107,13 @@ struct ConvolutionNodeOptions {
 /// which in training means: where the neuron's derivative can be told from the neuron's own
 /// result.
 ///
-/// **Unlike Apple**: any number of channels a group; weights are used in float32.
+/// **Kinds of descriptors**: with a DepthWiseConvolutionDescriptor each channel is convolved by
+/// itself; with a SubPixelConvolutionDescriptor of factor r the result has r times the rows and
+/// columns and 1 / r^2 of the channels: result[y, x, c] = convolved[y / r, x / r, (N / r^2) * (r *
+/// (y mod r) + x mod r) + c].
+///
+/// **Unlike Apple**: any number of channels a group, any channel multiplier; sub-pixel
+/// convolutions can be trained; weights are used in float32.
 ///
 /// Apple: MPSCNNConvolutionNode.
 class ConvolutionNode : public FilterNode {
@@ -151,6 +157,186 @@ class ConvolutionGradientNode : public FilterNode {
                        .set("edge_mode", options.edge_mode).map(), std::move(weights)) {
     if (!options.label.empty()) set_label(options.label);
     if (options.padding_policy) set_padding_policy(*options.padding_policy);
+  }
+};
+
+/// Options of ConvolutionTransposeNode.
+struct ConvolutionTransposeNodeOptions {
+  /// Source of the convolution that this one undoes: only its size is used, it is the result's.
+  std::optional<ImageNode> convolution_source = std::nullopt;
+  /// How the result is sized and placed.
+  std::optional<PaddingPolicy> padding_policy = std::nullopt;
+  /// Name for errors, plans and timelines; empty: a name is made.
+  std::string label = {};
+};
+
+/// Convolves an image with zeros between its pixels: enlarges.
+///
+/// Puts stride - 1 zeros between the source's pixels and convolves that with stride 1: result[n,
+/// y, x, o] = bias[o] + sum over i, j, c of weights[o, i, j, c] * stuffed[n, y - pad_top + i *
+/// dilation_y, x - pad_left + j * dilation_x, c]. As Apple says, the weights are not turned: to
+/// undo a convolution exactly, turn and exchange its weights yourself. The descriptor's
+/// output_feature_channels are the result's; weights are (out, height, width, in / groups).
+///
+/// **Result size** by the padding policy, along each axis, with k = (kernel - 1) * dilation + 1:
+/// SIZE_SAME (n - 1) * stride + 1, SIZE_VALID_ONLY that minus k - 1, SIZE_FULL that plus k - 1. To
+/// undo a convolution use the opposite: valid for full, full for valid. Pads are those of a
+/// convolution of stride 1 over the stuffed image.
+///
+/// With convolution_source, the source of the convolution that is undone (Apple's
+/// convolutionGradientState), the result has its size, and the policy is that convolution's. Error
+/// at encode where that does not give the source's size.
+///
+/// **Training**: as ConvolutionNode's.
+///
+/// Apple: MPSCNNConvolutionTransposeNode.
+class ConvolutionTransposeNode : public FilterNode {
+ public:
+  ConvolutionTransposeNode(const ImageNode& source, std::shared_ptr<ConvolutionDataSource> weights,
+                           const ConvolutionTransposeNodeOptions& options = {})
+      : FilterNode("ConvolutionTransposeNode", detail::joined({source}, options.convolution_source),
+                   detail::Attributes().map(), std::move(weights)) {
+    if (!options.label.empty()) set_label(options.label);
+    if (options.padding_policy) set_padding_policy(*options.padding_policy);
+  }
+};
+
+/// Options of ConvolutionTransposeGradientNode.
+struct ConvolutionTransposeGradientNodeOptions {
+  /// Source of the convolution that this one undoes: only its size is used, it is the result's.
+  std::optional<ImageNode> convolution_source = std::nullopt;
+  /// How the result is sized and placed.
+  std::optional<PaddingPolicy> padding_policy = std::nullopt;
+  /// Name for errors, plans and timelines; empty: a name is made.
+  std::string label = {};
+};
+
+/// Gradients of a transposed convolution's source, weights and bias.
+///
+/// Result: the gradient of the forward node's source image, of that image's size. As a side
+/// effect, where the data source is trainable and has an optimizer, the gradients of weights and
+/// bias are computed and the weights are updated, as by ConvolutionGradientNode.
+///
+/// Apple: MPSCNNConvolutionTransposeGradientNode.
+class ConvolutionTransposeGradientNode : public FilterNode {
+ public:
+  ConvolutionTransposeGradientNode(const ImageNode& source_gradient, const ImageNode& source_image,
+                                   std::shared_ptr<ConvolutionDataSource> weights,
+                                   const ConvolutionTransposeGradientNodeOptions& options = {})
+      : FilterNode("ConvolutionTransposeGradientNode", detail::joined({source_gradient, source_image}, options.convolution_source),
+                   detail::Attributes().map(), std::move(weights)) {
+    if (!options.label.empty()) set_label(options.label);
+    if (options.padding_policy) set_padding_policy(*options.padding_policy);
+  }
+};
+
+/// Options of BinaryConvolutionNode.
+struct BinaryConvolutionNodeOptions {
+  /// Factor of the convolution.
+  double scale_value = 1.0;
+  /// What is made binary, and how it is multiplied.
+  BinaryConvolutionType convolution_type = BinaryConvolutionType::BINARY_WEIGHTS;
+  /// Multiply with the mean of the source's absolute values in the window.
+  bool use_beta_scaling = false;
+  /// Added to each result channel; empty: the data source's bias.
+  std::vector<double> output_bias_terms = {};
+  /// Factor of each result channel; empty: 1.
+  std::vector<double> output_scale_terms = {};
+  /// Added to each source channel; empty: 0.
+  std::vector<double> input_bias_terms = {};
+  /// Factor of each source channel, before its bias; empty: 1.
+  std::vector<double> input_scale_terms = {};
+  /// How the result is sized and placed.
+  std::optional<PaddingPolicy> padding_policy = std::nullopt;
+  /// Name for errors, plans and timelines; empty: a name is made.
+  std::string label = {};
+};
+
+/// Convolves an image, made binary or not, with weights of one bit.
+///
+/// With in = input_scale_terms[c] * source + input_bias_terms[c]:
+///
+/// result[n, y, x, o] = scale_value * output_scale_terms[o] * beta[n, y, x] * (sum over i, j, c of
+/// in (x) weights) + output_bias_terms[o], where in (x) weights is by convolution_type
+/// - BINARY_WEIGHTS: in * w, w = 1 for a weight > 0, else -1;
+/// - XNOR: sign(in) * w with sign(v) = v < 0 ? -1 : 1. Over 32 channels that is 32 - 2 *
+///   popcount(a ^ b);
+/// - AND: 1 where in >= 0 and the weight > 0, else 0: popcount(a & b).
+///
+/// Positions outside of the image add nothing, with any type. beta is 1, or with use_beta_scaling
+/// the mean of abs(in) over the window and all channels (XNOR-Net; the window's area always counts
+/// whole). The descriptor's fused neuron follows.
+///
+/// **Result size** by the padding policy, as ConvolutionNode's. Error where groups are not 1.
+///
+/// It has no derivative: a training graph that reaches it fails, naming it.
+///
+/// **Unlike Apple**: the weights are floats, of which only the sign counts, not words of 32 bits.
+///
+/// Apple: MPSCNNBinaryConvolutionNode.
+class BinaryConvolutionNode : public FilterNode {
+ public:
+  BinaryConvolutionNode(const ImageNode& source, std::shared_ptr<ConvolutionDataSource> weights,
+                        const BinaryConvolutionNodeOptions& options = {})
+      : FilterNode("BinaryConvolutionNode", detail::Images{source},
+                   detail::Attributes()
+                       .set("scale_value", options.scale_value)
+                       .set("convolution_type", options.convolution_type)
+                       .set("use_beta_scaling", options.use_beta_scaling)
+                       .set("output_bias_terms", options.output_bias_terms)
+                       .set("output_scale_terms", options.output_scale_terms)
+                       .set("input_bias_terms", options.input_bias_terms)
+                       .set("input_scale_terms", options.input_scale_terms).map(), std::move(weights)) {
+    if (!options.label.empty()) set_label(options.label);
+    if (options.padding_policy) set_padding_policy(*options.padding_policy);
+  }
+};
+
+/// Options of BinaryFullyConnectedNode.
+struct BinaryFullyConnectedNodeOptions {
+  /// Factor of the convolution.
+  double scale_value = 1.0;
+  /// What is made binary, and how it is multiplied.
+  BinaryConvolutionType convolution_type = BinaryConvolutionType::BINARY_WEIGHTS;
+  /// Multiply with the mean of the source's absolute values in the window.
+  bool use_beta_scaling = false;
+  /// Added to each result channel; empty: the data source's bias.
+  std::vector<double> output_bias_terms = {};
+  /// Factor of each result channel; empty: 1.
+  std::vector<double> output_scale_terms = {};
+  /// Added to each source channel; empty: 0.
+  std::vector<double> input_bias_terms = {};
+  /// Factor of each source channel, before its bias; empty: 1.
+  std::vector<double> input_scale_terms = {};
+  /// Name for errors, plans and timelines; empty: a name is made.
+  std::string label = {};
+};
+
+/// A layer of weights of one bit that sees the whole image.
+///
+/// A BinaryConvolutionNode whose window is the whole image: kernel_width and kernel_height of the
+/// descriptor are the source's size, strides, dilation rates and groups are 1.
+///
+/// **Result size**: (N, 1, 1, output_feature_channels). Error at encode where the source has
+/// another size than the kernel.
+///
+/// It has no derivative: a training graph that reaches it fails, naming it.
+///
+/// Apple: MPSCNNBinaryFullyConnectedNode.
+class BinaryFullyConnectedNode : public FilterNode {
+ public:
+  BinaryFullyConnectedNode(const ImageNode& source, std::shared_ptr<ConvolutionDataSource> weights,
+                           const BinaryFullyConnectedNodeOptions& options = {})
+      : FilterNode("BinaryFullyConnectedNode", detail::Images{source},
+                   detail::Attributes()
+                       .set("scale_value", options.scale_value)
+                       .set("convolution_type", options.convolution_type)
+                       .set("use_beta_scaling", options.use_beta_scaling)
+                       .set("output_bias_terms", options.output_bias_terms)
+                       .set("output_scale_terms", options.output_scale_terms)
+                       .set("input_bias_terms", options.input_bias_terms)
+                       .set("input_scale_terms", options.input_scale_terms).map(), std::move(weights)) {
+    if (!options.label.empty()) set_label(options.label);
   }
 };
 
@@ -1468,6 +1654,8 @@ class ComparisonNode : public FilterNode {
 
 /// Options of ReductionRowMinNode.
 struct ReductionRowMinNodeOptions {
+  /// X, y, width, height of what is read of the source; empty: all of it.
+  std::vector<std::int64_t> clip_rect_source = {};
   /// Name for errors, plans and timelines; empty: a name is made.
   std::string label = {};
 };
@@ -1484,13 +1672,16 @@ class ReductionRowMinNode : public FilterNode {
   explicit ReductionRowMinNode(const ImageNode& source,
                                const ReductionRowMinNodeOptions& options = {})
       : FilterNode("ReductionRowMinNode", detail::Images{source},
-                   detail::Attributes().map()) {
+                   detail::Attributes()
+                       .set("clip_rect_source", options.clip_rect_source).map()) {
     if (!options.label.empty()) set_label(options.label);
   }
 };
 
 /// Options of ReductionRowMinGradientNode.
 struct ReductionRowMinGradientNodeOptions {
+  /// X, y, width, height of what is read of the source; empty: all of it.
+  std::vector<std::int64_t> clip_rect_source = {};
   /// Name for errors, plans and timelines; empty: a name is made.
   std::string label = {};
 };
@@ -1507,13 +1698,16 @@ class ReductionRowMinGradientNode : public FilterNode {
                               const ImageNode& result_image,
                               const ReductionRowMinGradientNodeOptions& options = {})
       : FilterNode("ReductionRowMinGradientNode", detail::Images{source_gradient, source_image, result_image},
-                   detail::Attributes().map()) {
+                   detail::Attributes()
+                       .set("clip_rect_source", options.clip_rect_source).map()) {
     if (!options.label.empty()) set_label(options.label);
   }
 };
 
 /// Options of ReductionRowMaxNode.
 struct ReductionRowMaxNodeOptions {
+  /// X, y, width, height of what is read of the source; empty: all of it.
+  std::vector<std::int64_t> clip_rect_source = {};
   /// Name for errors, plans and timelines; empty: a name is made.
   std::string label = {};
 };
@@ -1530,13 +1724,16 @@ class ReductionRowMaxNode : public FilterNode {
   explicit ReductionRowMaxNode(const ImageNode& source,
                                const ReductionRowMaxNodeOptions& options = {})
       : FilterNode("ReductionRowMaxNode", detail::Images{source},
-                   detail::Attributes().map()) {
+                   detail::Attributes()
+                       .set("clip_rect_source", options.clip_rect_source).map()) {
     if (!options.label.empty()) set_label(options.label);
   }
 };
 
 /// Options of ReductionRowMaxGradientNode.
 struct ReductionRowMaxGradientNodeOptions {
+  /// X, y, width, height of what is read of the source; empty: all of it.
+  std::vector<std::int64_t> clip_rect_source = {};
   /// Name for errors, plans and timelines; empty: a name is made.
   std::string label = {};
 };
@@ -1553,13 +1750,16 @@ class ReductionRowMaxGradientNode : public FilterNode {
                               const ImageNode& result_image,
                               const ReductionRowMaxGradientNodeOptions& options = {})
       : FilterNode("ReductionRowMaxGradientNode", detail::Images{source_gradient, source_image, result_image},
-                   detail::Attributes().map()) {
+                   detail::Attributes()
+                       .set("clip_rect_source", options.clip_rect_source).map()) {
     if (!options.label.empty()) set_label(options.label);
   }
 };
 
 /// Options of ReductionRowMeanNode.
 struct ReductionRowMeanNodeOptions {
+  /// X, y, width, height of what is read of the source; empty: all of it.
+  std::vector<std::int64_t> clip_rect_source = {};
   /// Name for errors, plans and timelines; empty: a name is made.
   std::string label = {};
 };
@@ -1576,13 +1776,16 @@ class ReductionRowMeanNode : public FilterNode {
   explicit ReductionRowMeanNode(const ImageNode& source,
                                 const ReductionRowMeanNodeOptions& options = {})
       : FilterNode("ReductionRowMeanNode", detail::Images{source},
-                   detail::Attributes().map()) {
+                   detail::Attributes()
+                       .set("clip_rect_source", options.clip_rect_source).map()) {
     if (!options.label.empty()) set_label(options.label);
   }
 };
 
 /// Options of ReductionRowMeanGradientNode.
 struct ReductionRowMeanGradientNodeOptions {
+  /// X, y, width, height of what is read of the source; empty: all of it.
+  std::vector<std::int64_t> clip_rect_source = {};
   /// Name for errors, plans and timelines; empty: a name is made.
   std::string label = {};
 };
@@ -1598,13 +1801,16 @@ class ReductionRowMeanGradientNode : public FilterNode {
   ReductionRowMeanGradientNode(const ImageNode& source_gradient, const ImageNode& source_image,
                                const ReductionRowMeanGradientNodeOptions& options = {})
       : FilterNode("ReductionRowMeanGradientNode", detail::Images{source_gradient, source_image},
-                   detail::Attributes().map()) {
+                   detail::Attributes()
+                       .set("clip_rect_source", options.clip_rect_source).map()) {
     if (!options.label.empty()) set_label(options.label);
   }
 };
 
 /// Options of ReductionRowSumNode.
 struct ReductionRowSumNodeOptions {
+  /// X, y, width, height of what is read of the source; empty: all of it.
+  std::vector<std::int64_t> clip_rect_source = {};
   /// Name for errors, plans and timelines; empty: a name is made.
   std::string label = {};
 };
@@ -1621,13 +1827,16 @@ class ReductionRowSumNode : public FilterNode {
   explicit ReductionRowSumNode(const ImageNode& source,
                                const ReductionRowSumNodeOptions& options = {})
       : FilterNode("ReductionRowSumNode", detail::Images{source},
-                   detail::Attributes().map()) {
+                   detail::Attributes()
+                       .set("clip_rect_source", options.clip_rect_source).map()) {
     if (!options.label.empty()) set_label(options.label);
   }
 };
 
 /// Options of ReductionRowSumGradientNode.
 struct ReductionRowSumGradientNodeOptions {
+  /// X, y, width, height of what is read of the source; empty: all of it.
+  std::vector<std::int64_t> clip_rect_source = {};
   /// Name for errors, plans and timelines; empty: a name is made.
   std::string label = {};
 };
@@ -1643,13 +1852,16 @@ class ReductionRowSumGradientNode : public FilterNode {
   ReductionRowSumGradientNode(const ImageNode& source_gradient, const ImageNode& source_image,
                               const ReductionRowSumGradientNodeOptions& options = {})
       : FilterNode("ReductionRowSumGradientNode", detail::Images{source_gradient, source_image},
-                   detail::Attributes().map()) {
+                   detail::Attributes()
+                       .set("clip_rect_source", options.clip_rect_source).map()) {
     if (!options.label.empty()) set_label(options.label);
   }
 };
 
 /// Options of ReductionColumnMinNode.
 struct ReductionColumnMinNodeOptions {
+  /// X, y, width, height of what is read of the source; empty: all of it.
+  std::vector<std::int64_t> clip_rect_source = {};
   /// Name for errors, plans and timelines; empty: a name is made.
   std::string label = {};
 };
@@ -1666,13 +1878,16 @@ class ReductionColumnMinNode : public FilterNode {
   explicit ReductionColumnMinNode(const ImageNode& source,
                                   const ReductionColumnMinNodeOptions& options = {})
       : FilterNode("ReductionColumnMinNode", detail::Images{source},
-                   detail::Attributes().map()) {
+                   detail::Attributes()
+                       .set("clip_rect_source", options.clip_rect_source).map()) {
     if (!options.label.empty()) set_label(options.label);
   }
 };
 
 /// Options of ReductionColumnMinGradientNode.
 struct ReductionColumnMinGradientNodeOptions {
+  /// X, y, width, height of what is read of the source; empty: all of it.
+  std::vector<std::int64_t> clip_rect_source = {};
   /// Name for errors, plans and timelines; empty: a name is made.
   std::string label = {};
 };
@@ -1689,13 +1904,16 @@ class ReductionColumnMinGradientNode : public FilterNode {
                                  const ImageNode& result_image,
                                  const ReductionColumnMinGradientNodeOptions& options = {})
       : FilterNode("ReductionColumnMinGradientNode", detail::Images{source_gradient, source_image, result_image},
-                   detail::Attributes().map()) {
+                   detail::Attributes()
+                       .set("clip_rect_source", options.clip_rect_source).map()) {
     if (!options.label.empty()) set_label(options.label);
   }
 };
 
 /// Options of ReductionColumnMaxNode.
 struct ReductionColumnMaxNodeOptions {
+  /// X, y, width, height of what is read of the source; empty: all of it.
+  std::vector<std::int64_t> clip_rect_source = {};
   /// Name for errors, plans and timelines; empty: a name is made.
   std::string label = {};
 };
@@ -1712,13 +1930,16 @@ class ReductionColumnMaxNode : public FilterNode {
   explicit ReductionColumnMaxNode(const ImageNode& source,
                                   const ReductionColumnMaxNodeOptions& options = {})
       : FilterNode("ReductionColumnMaxNode", detail::Images{source},
-                   detail::Attributes().map()) {
+                   detail::Attributes()
+                       .set("clip_rect_source", options.clip_rect_source).map()) {
     if (!options.label.empty()) set_label(options.label);
   }
 };
 
 /// Options of ReductionColumnMaxGradientNode.
 struct ReductionColumnMaxGradientNodeOptions {
+  /// X, y, width, height of what is read of the source; empty: all of it.
+  std::vector<std::int64_t> clip_rect_source = {};
   /// Name for errors, plans and timelines; empty: a name is made.
   std::string label = {};
 };
@@ -1735,13 +1956,16 @@ class ReductionColumnMaxGradientNode : public FilterNode {
                                  const ImageNode& result_image,
                                  const ReductionColumnMaxGradientNodeOptions& options = {})
       : FilterNode("ReductionColumnMaxGradientNode", detail::Images{source_gradient, source_image, result_image},
-                   detail::Attributes().map()) {
+                   detail::Attributes()
+                       .set("clip_rect_source", options.clip_rect_source).map()) {
     if (!options.label.empty()) set_label(options.label);
   }
 };
 
 /// Options of ReductionColumnMeanNode.
 struct ReductionColumnMeanNodeOptions {
+  /// X, y, width, height of what is read of the source; empty: all of it.
+  std::vector<std::int64_t> clip_rect_source = {};
   /// Name for errors, plans and timelines; empty: a name is made.
   std::string label = {};
 };
@@ -1758,13 +1982,16 @@ class ReductionColumnMeanNode : public FilterNode {
   explicit ReductionColumnMeanNode(const ImageNode& source,
                                    const ReductionColumnMeanNodeOptions& options = {})
       : FilterNode("ReductionColumnMeanNode", detail::Images{source},
-                   detail::Attributes().map()) {
+                   detail::Attributes()
+                       .set("clip_rect_source", options.clip_rect_source).map()) {
     if (!options.label.empty()) set_label(options.label);
   }
 };
 
 /// Options of ReductionColumnMeanGradientNode.
 struct ReductionColumnMeanGradientNodeOptions {
+  /// X, y, width, height of what is read of the source; empty: all of it.
+  std::vector<std::int64_t> clip_rect_source = {};
   /// Name for errors, plans and timelines; empty: a name is made.
   std::string label = {};
 };
@@ -1780,13 +2007,16 @@ class ReductionColumnMeanGradientNode : public FilterNode {
   ReductionColumnMeanGradientNode(const ImageNode& source_gradient, const ImageNode& source_image,
                                   const ReductionColumnMeanGradientNodeOptions& options = {})
       : FilterNode("ReductionColumnMeanGradientNode", detail::Images{source_gradient, source_image},
-                   detail::Attributes().map()) {
+                   detail::Attributes()
+                       .set("clip_rect_source", options.clip_rect_source).map()) {
     if (!options.label.empty()) set_label(options.label);
   }
 };
 
 /// Options of ReductionColumnSumNode.
 struct ReductionColumnSumNodeOptions {
+  /// X, y, width, height of what is read of the source; empty: all of it.
+  std::vector<std::int64_t> clip_rect_source = {};
   /// Name for errors, plans and timelines; empty: a name is made.
   std::string label = {};
 };
@@ -1803,13 +2033,16 @@ class ReductionColumnSumNode : public FilterNode {
   explicit ReductionColumnSumNode(const ImageNode& source,
                                   const ReductionColumnSumNodeOptions& options = {})
       : FilterNode("ReductionColumnSumNode", detail::Images{source},
-                   detail::Attributes().map()) {
+                   detail::Attributes()
+                       .set("clip_rect_source", options.clip_rect_source).map()) {
     if (!options.label.empty()) set_label(options.label);
   }
 };
 
 /// Options of ReductionColumnSumGradientNode.
 struct ReductionColumnSumGradientNodeOptions {
+  /// X, y, width, height of what is read of the source; empty: all of it.
+  std::vector<std::int64_t> clip_rect_source = {};
   /// Name for errors, plans and timelines; empty: a name is made.
   std::string label = {};
 };
@@ -1825,13 +2058,16 @@ class ReductionColumnSumGradientNode : public FilterNode {
   ReductionColumnSumGradientNode(const ImageNode& source_gradient, const ImageNode& source_image,
                                  const ReductionColumnSumGradientNodeOptions& options = {})
       : FilterNode("ReductionColumnSumGradientNode", detail::Images{source_gradient, source_image},
-                   detail::Attributes().map()) {
+                   detail::Attributes()
+                       .set("clip_rect_source", options.clip_rect_source).map()) {
     if (!options.label.empty()) set_label(options.label);
   }
 };
 
 /// Options of ReductionFeatureChannelsMinNode.
 struct ReductionFeatureChannelsMinNodeOptions {
+  /// X, y, width, height of what is read of the source; empty: all of it.
+  std::vector<std::int64_t> clip_rect_source = {};
   /// Name for errors, plans and timelines; empty: a name is made.
   std::string label = {};
 };
@@ -1848,13 +2084,16 @@ class ReductionFeatureChannelsMinNode : public FilterNode {
   explicit ReductionFeatureChannelsMinNode(const ImageNode& source,
                                            const ReductionFeatureChannelsMinNodeOptions& options = {})
       : FilterNode("ReductionFeatureChannelsMinNode", detail::Images{source},
-                   detail::Attributes().map()) {
+                   detail::Attributes()
+                       .set("clip_rect_source", options.clip_rect_source).map()) {
     if (!options.label.empty()) set_label(options.label);
   }
 };
 
 /// Options of ReductionFeatureChannelsMinGradientNode.
 struct ReductionFeatureChannelsMinGradientNodeOptions {
+  /// X, y, width, height of what is read of the source; empty: all of it.
+  std::vector<std::int64_t> clip_rect_source = {};
   /// Name for errors, plans and timelines; empty: a name is made.
   std::string label = {};
 };
@@ -1872,13 +2111,16 @@ class ReductionFeatureChannelsMinGradientNode : public FilterNode {
                                           const ImageNode& result_image,
                                           const ReductionFeatureChannelsMinGradientNodeOptions& options = {})
       : FilterNode("ReductionFeatureChannelsMinGradientNode", detail::Images{source_gradient, source_image, result_image},
-                   detail::Attributes().map()) {
+                   detail::Attributes()
+                       .set("clip_rect_source", options.clip_rect_source).map()) {
     if (!options.label.empty()) set_label(options.label);
   }
 };
 
 /// Options of ReductionFeatureChannelsMaxNode.
 struct ReductionFeatureChannelsMaxNodeOptions {
+  /// X, y, width, height of what is read of the source; empty: all of it.
+  std::vector<std::int64_t> clip_rect_source = {};
   /// Name for errors, plans and timelines; empty: a name is made.
   std::string label = {};
 };
@@ -1895,13 +2137,16 @@ class ReductionFeatureChannelsMaxNode : public FilterNode {
   explicit ReductionFeatureChannelsMaxNode(const ImageNode& source,
                                            const ReductionFeatureChannelsMaxNodeOptions& options = {})
       : FilterNode("ReductionFeatureChannelsMaxNode", detail::Images{source},
-                   detail::Attributes().map()) {
+                   detail::Attributes()
+                       .set("clip_rect_source", options.clip_rect_source).map()) {
     if (!options.label.empty()) set_label(options.label);
   }
 };
 
 /// Options of ReductionFeatureChannelsMaxGradientNode.
 struct ReductionFeatureChannelsMaxGradientNodeOptions {
+  /// X, y, width, height of what is read of the source; empty: all of it.
+  std::vector<std::int64_t> clip_rect_source = {};
   /// Name for errors, plans and timelines; empty: a name is made.
   std::string label = {};
 };
@@ -1919,13 +2164,16 @@ class ReductionFeatureChannelsMaxGradientNode : public FilterNode {
                                           const ImageNode& result_image,
                                           const ReductionFeatureChannelsMaxGradientNodeOptions& options = {})
       : FilterNode("ReductionFeatureChannelsMaxGradientNode", detail::Images{source_gradient, source_image, result_image},
-                   detail::Attributes().map()) {
+                   detail::Attributes()
+                       .set("clip_rect_source", options.clip_rect_source).map()) {
     if (!options.label.empty()) set_label(options.label);
   }
 };
 
 /// Options of ReductionFeatureChannelsMeanNode.
 struct ReductionFeatureChannelsMeanNodeOptions {
+  /// X, y, width, height of what is read of the source; empty: all of it.
+  std::vector<std::int64_t> clip_rect_source = {};
   /// Name for errors, plans and timelines; empty: a name is made.
   std::string label = {};
 };
@@ -1942,13 +2190,16 @@ class ReductionFeatureChannelsMeanNode : public FilterNode {
   explicit ReductionFeatureChannelsMeanNode(const ImageNode& source,
                                             const ReductionFeatureChannelsMeanNodeOptions& options = {})
       : FilterNode("ReductionFeatureChannelsMeanNode", detail::Images{source},
-                   detail::Attributes().map()) {
+                   detail::Attributes()
+                       .set("clip_rect_source", options.clip_rect_source).map()) {
     if (!options.label.empty()) set_label(options.label);
   }
 };
 
 /// Options of ReductionFeatureChannelsMeanGradientNode.
 struct ReductionFeatureChannelsMeanGradientNodeOptions {
+  /// X, y, width, height of what is read of the source; empty: all of it.
+  std::vector<std::int64_t> clip_rect_source = {};
   /// Name for errors, plans and timelines; empty: a name is made.
   std::string label = {};
 };
@@ -1965,7 +2216,8 @@ class ReductionFeatureChannelsMeanGradientNode : public FilterNode {
                                            const ImageNode& source_image,
                                            const ReductionFeatureChannelsMeanGradientNodeOptions& options = {})
       : FilterNode("ReductionFeatureChannelsMeanGradientNode", detail::Images{source_gradient, source_image},
-                   detail::Attributes().map()) {
+                   detail::Attributes()
+                       .set("clip_rect_source", options.clip_rect_source).map()) {
     if (!options.label.empty()) set_label(options.label);
   }
 };
@@ -1974,6 +2226,8 @@ class ReductionFeatureChannelsMeanGradientNode : public FilterNode {
 struct ReductionFeatureChannelsSumNodeOptions {
   /// Factor of the sum.
   double weight = 1.0;
+  /// X, y, width, height of what is read of the source; empty: all of it.
+  std::vector<std::int64_t> clip_rect_source = {};
   /// Name for errors, plans and timelines; empty: a name is made.
   std::string label = {};
 };
@@ -1991,7 +2245,8 @@ class ReductionFeatureChannelsSumNode : public FilterNode {
                                            const ReductionFeatureChannelsSumNodeOptions& options = {})
       : FilterNode("ReductionFeatureChannelsSumNode", detail::Images{source},
                    detail::Attributes()
-                       .set("weight", options.weight).map()) {
+                       .set("weight", options.weight)
+                       .set("clip_rect_source", options.clip_rect_source).map()) {
     if (!options.label.empty()) set_label(options.label);
   }
 };
@@ -2000,6 +2255,8 @@ class ReductionFeatureChannelsSumNode : public FilterNode {
 struct ReductionFeatureChannelsSumGradientNodeOptions {
   /// Factor of the sum.
   double weight = 1.0;
+  /// X, y, width, height of what is read of the source; empty: all of it.
+  std::vector<std::int64_t> clip_rect_source = {};
   /// Name for errors, plans and timelines; empty: a name is made.
   std::string label = {};
 };
@@ -2017,13 +2274,16 @@ class ReductionFeatureChannelsSumGradientNode : public FilterNode {
                                           const ReductionFeatureChannelsSumGradientNodeOptions& options = {})
       : FilterNode("ReductionFeatureChannelsSumGradientNode", detail::Images{source_gradient, source_image},
                    detail::Attributes()
-                       .set("weight", options.weight).map()) {
+                       .set("weight", options.weight)
+                       .set("clip_rect_source", options.clip_rect_source).map()) {
     if (!options.label.empty()) set_label(options.label);
   }
 };
 
 /// Options of ReductionFeatureChannelsArgumentMinNode.
 struct ReductionFeatureChannelsArgumentMinNodeOptions {
+  /// X, y, width, height of what is read of the source; empty: all of it.
+  std::vector<std::int64_t> clip_rect_source = {};
   /// Name for errors, plans and timelines; empty: a name is made.
   std::string label = {};
 };
@@ -2043,13 +2303,16 @@ class ReductionFeatureChannelsArgumentMinNode : public FilterNode {
   explicit ReductionFeatureChannelsArgumentMinNode(const ImageNode& source,
                                                    const ReductionFeatureChannelsArgumentMinNodeOptions& options = {})
       : FilterNode("ReductionFeatureChannelsArgumentMinNode", detail::Images{source},
-                   detail::Attributes().map()) {
+                   detail::Attributes()
+                       .set("clip_rect_source", options.clip_rect_source).map()) {
     if (!options.label.empty()) set_label(options.label);
   }
 };
 
 /// Options of ReductionFeatureChannelsArgumentMaxNode.
 struct ReductionFeatureChannelsArgumentMaxNodeOptions {
+  /// X, y, width, height of what is read of the source; empty: all of it.
+  std::vector<std::int64_t> clip_rect_source = {};
   /// Name for errors, plans and timelines; empty: a name is made.
   std::string label = {};
 };
@@ -2069,13 +2332,16 @@ class ReductionFeatureChannelsArgumentMaxNode : public FilterNode {
   explicit ReductionFeatureChannelsArgumentMaxNode(const ImageNode& source,
                                                    const ReductionFeatureChannelsArgumentMaxNodeOptions& options = {})
       : FilterNode("ReductionFeatureChannelsArgumentMaxNode", detail::Images{source},
-                   detail::Attributes().map()) {
+                   detail::Attributes()
+                       .set("clip_rect_source", options.clip_rect_source).map()) {
     if (!options.label.empty()) set_label(options.label);
   }
 };
 
 /// Options of ReductionSpatialMeanNode.
 struct ReductionSpatialMeanNodeOptions {
+  /// X, y, width, height of what is read of the source; empty: all of it.
+  std::vector<std::int64_t> clip_rect_source = {};
   /// Name for errors, plans and timelines; empty: a name is made.
   std::string label = {};
 };
@@ -2093,13 +2359,16 @@ class ReductionSpatialMeanNode : public FilterNode {
   explicit ReductionSpatialMeanNode(const ImageNode& source,
                                     const ReductionSpatialMeanNodeOptions& options = {})
       : FilterNode("ReductionSpatialMeanNode", detail::Images{source},
-                   detail::Attributes().map()) {
+                   detail::Attributes()
+                       .set("clip_rect_source", options.clip_rect_source).map()) {
     if (!options.label.empty()) set_label(options.label);
   }
 };
 
 /// Options of ReductionSpatialMeanGradientNode.
 struct ReductionSpatialMeanGradientNodeOptions {
+  /// X, y, width, height of what is read of the source; empty: all of it.
+  std::vector<std::int64_t> clip_rect_source = {};
   /// Name for errors, plans and timelines; empty: a name is made.
   std::string label = {};
 };
@@ -2115,7 +2384,407 @@ class ReductionSpatialMeanGradientNode : public FilterNode {
   ReductionSpatialMeanGradientNode(const ImageNode& source_gradient, const ImageNode& source_image,
                                    const ReductionSpatialMeanGradientNodeOptions& options = {})
       : FilterNode("ReductionSpatialMeanGradientNode", detail::Images{source_gradient, source_image},
-                   detail::Attributes().map()) {
+                   detail::Attributes()
+                       .set("clip_rect_source", options.clip_rect_source).map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+};
+
+/// Options of PadNode.
+struct PadNodeOptions {
+  /// Columns on the left.
+  std::int64_t padding_size_before_x = 0;
+  /// Rows at the top.
+  std::int64_t padding_size_before_y = 0;
+  /// Channels before the source's.
+  std::int64_t padding_size_before_channel = 0;
+  /// Columns on the right.
+  std::int64_t padding_size_after_x = 0;
+  /// Rows at the bottom.
+  std::int64_t padding_size_after_y = 0;
+  /// Channels behind the source's.
+  std::int64_t padding_size_after_channel = 0;
+  /// What the margins hold.
+  ImageEdgeMode edge_mode = ImageEdgeMode::CONSTANT;
+  /// What CONSTANT fills margins with.
+  double fill_value = 0.0;
+  /// Name for errors, plans and timelines; empty: a name is made.
+  std::string label = {};
+};
+
+/// Puts margins around an image.
+///
+/// Puts margins around an image, along x, y and the channels. What stands in them, by edge_mode,
+/// along each axis: CONSTANT fill_value, ZERO zeros, CLAMP the nearest value, MIRROR the values
+/// mirrored at the edge value (which is not repeated), MIRROR_WITH_EDGE mirrored with the edge
+/// value repeated. Margins wider than the image mirror again and again.
+///
+/// **Result size**: (N, H + before_y + after_y, W + before_x + after_x, C + before_channel +
+/// after_channel).
+///
+/// It copies. Convolutions and poolings pad by themselves, by their padding policy: use this node
+/// for what they cannot do.
+///
+/// Apple: MPSNNPadNode.
+class PadNode : public FilterNode {
+ public:
+  explicit PadNode(const ImageNode& source, const PadNodeOptions& options = {})
+      : FilterNode("PadNode", detail::Images{source},
+                   detail::Attributes()
+                       .set("padding_size_before_x", options.padding_size_before_x)
+                       .set("padding_size_before_y", options.padding_size_before_y)
+                       .set("padding_size_before_channel", options.padding_size_before_channel)
+                       .set("padding_size_after_x", options.padding_size_after_x)
+                       .set("padding_size_after_y", options.padding_size_after_y)
+                       .set("padding_size_after_channel", options.padding_size_after_channel)
+                       .set("edge_mode", options.edge_mode)
+                       .set("fill_value", options.fill_value).map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+};
+
+/// Options of PadGradientNode.
+struct PadGradientNodeOptions {
+  /// Columns on the left.
+  std::int64_t padding_size_before_x = 0;
+  /// Rows at the top.
+  std::int64_t padding_size_before_y = 0;
+  /// Channels before the source's.
+  std::int64_t padding_size_before_channel = 0;
+  /// Columns on the right.
+  std::int64_t padding_size_after_x = 0;
+  /// Rows at the bottom.
+  std::int64_t padding_size_after_y = 0;
+  /// Channels behind the source's.
+  std::int64_t padding_size_after_channel = 0;
+  /// What the margins hold.
+  ImageEdgeMode edge_mode = ImageEdgeMode::CONSTANT;
+  /// What CONSTANT fills margins with.
+  double fill_value = 0.0;
+  /// Name for errors, plans and timelines; empty: a name is made.
+  std::string label = {};
+};
+
+/// Gradient of a padding's source.
+///
+/// Each source value gets the gradients of all values that repeat it. The result has the source's
+/// size.
+///
+/// Apple: MPSNNPadGradientNode.
+class PadGradientNode : public FilterNode {
+ public:
+  PadGradientNode(const ImageNode& source_gradient, const ImageNode& source_image,
+                  const PadGradientNodeOptions& options = {})
+      : FilterNode("PadGradientNode", detail::Images{source_gradient, source_image},
+                   detail::Attributes()
+                       .set("padding_size_before_x", options.padding_size_before_x)
+                       .set("padding_size_before_y", options.padding_size_before_y)
+                       .set("padding_size_before_channel", options.padding_size_before_channel)
+                       .set("padding_size_after_x", options.padding_size_after_x)
+                       .set("padding_size_after_y", options.padding_size_after_y)
+                       .set("padding_size_after_channel", options.padding_size_after_channel)
+                       .set("edge_mode", options.edge_mode)
+                       .set("fill_value", options.fill_value).map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+};
+
+/// Options of CropNode.
+struct CropNodeOptions {
+  /// Columns that are kept; 0: all from origin_x on.
+  std::int64_t result_width = 0;
+  /// Rows that are kept; 0: all from origin_y on.
+  std::int64_t result_height = 0;
+  /// Channels that are kept; 0: all from origin_feature_channel on.
+  std::int64_t result_feature_channels = 0;
+  /// The first column.
+  std::int64_t origin_x = 0;
+  /// The first row.
+  std::int64_t origin_y = 0;
+  /// The first channel.
+  std::int64_t origin_feature_channel = 0;
+  /// Name for errors, plans and timelines; empty: a name is made.
+  std::string label = {};
+};
+
+/// A rectangle of an image, or some of its channels.
+///
+/// result[n, y, x, c] = source[n, y + origin_y, x + origin_x, c + origin_feature_channel].
+///
+/// **Result size**: (N, result_height, result_width, result_feature_channels). Error at encode
+/// where that is not a part of the source.
+///
+/// Apple has no such node: there one sets offset and clipRect of a kernel, or encodes an
+/// MPSNNSlice.
+///
+/// Apple has no such class.
+class CropNode : public FilterNode {
+ public:
+  explicit CropNode(const ImageNode& source, const CropNodeOptions& options = {})
+      : FilterNode("CropNode", detail::Images{source},
+                   detail::Attributes()
+                       .set("result_width", options.result_width)
+                       .set("result_height", options.result_height)
+                       .set("result_feature_channels", options.result_feature_channels)
+                       .set("origin_x", options.origin_x)
+                       .set("origin_y", options.origin_y)
+                       .set("origin_feature_channel", options.origin_feature_channel).map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+};
+
+/// Options of CropGradientNode.
+struct CropGradientNodeOptions {
+  /// Columns that are kept; 0: all from origin_x on.
+  std::int64_t result_width = 0;
+  /// Rows that are kept; 0: all from origin_y on.
+  std::int64_t result_height = 0;
+  /// Channels that are kept; 0: all from origin_feature_channel on.
+  std::int64_t result_feature_channels = 0;
+  /// The first column.
+  std::int64_t origin_x = 0;
+  /// The first row.
+  std::int64_t origin_y = 0;
+  /// The first channel.
+  std::int64_t origin_feature_channel = 0;
+  /// Name for errors, plans and timelines; empty: a name is made.
+  std::string label = {};
+};
+
+/// Gradient of a crop's source.
+///
+/// The gradient where the source was kept, 0 elsewhere. The result has the source's size.
+///
+/// Apple has no such class.
+class CropGradientNode : public FilterNode {
+ public:
+  CropGradientNode(const ImageNode& source_gradient, const ImageNode& source_image,
+                   const CropGradientNodeOptions& options = {})
+      : FilterNode("CropGradientNode", detail::Images{source_gradient, source_image},
+                   detail::Attributes()
+                       .set("result_width", options.result_width)
+                       .set("result_height", options.result_height)
+                       .set("result_feature_channels", options.result_feature_channels)
+                       .set("origin_x", options.origin_x)
+                       .set("origin_y", options.origin_y)
+                       .set("origin_feature_channel", options.origin_feature_channel).map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+};
+
+/// Options of ReshapeNode.
+struct ReshapeNodeOptions {
+  /// Columns of the result. Required.
+  std::optional<std::int64_t> result_width = std::nullopt;
+  /// Rows of the result. Required.
+  std::optional<std::int64_t> result_height = std::nullopt;
+  /// Channels of the result. Required.
+  std::optional<std::int64_t> result_feature_channels = std::nullopt;
+  /// Name for errors, plans and timelines; empty: a name is made.
+  std::string label = {};
+};
+
+/// The values of an image in another size.
+///
+/// The same values in the same order, that of memory: (H, W, C), channels fastest. Images of the
+/// batch stay apart.
+///
+/// **Result size**: (N, result_height, result_width, result_feature_channels). Error at encode
+/// where that is another number of values.
+///
+/// Apple: MPSNNReshapeNode.
+class ReshapeNode : public FilterNode {
+ public:
+  ReshapeNode(const ImageNode& source, const ReshapeNodeOptions& options)
+      : FilterNode("ReshapeNode", detail::Images{source},
+                   detail::Attributes()
+                       .set("result_width", options.result_width)
+                       .set("result_height", options.result_height)
+                       .set("result_feature_channels", options.result_feature_channels).map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+
+  ReshapeNode(const ImageNode& source, std::int64_t result_width, std::int64_t result_height,
+              std::int64_t result_feature_channels)
+      : ReshapeNode(source,
+                    ReshapeNodeOptions{.result_width = result_width, .result_height = result_height, .result_feature_channels = result_feature_channels}) {}
+};
+
+/// Options of ReshapeGradientNode.
+struct ReshapeGradientNodeOptions {
+  /// Columns of the result. Required.
+  std::optional<std::int64_t> result_width = std::nullopt;
+  /// Rows of the result. Required.
+  std::optional<std::int64_t> result_height = std::nullopt;
+  /// Channels of the result. Required.
+  std::optional<std::int64_t> result_feature_channels = std::nullopt;
+  /// Name for errors, plans and timelines; empty: a name is made.
+  std::string label = {};
+};
+
+/// Gradient of a reshaping's source.
+///
+/// The gradient's values in the source's size.
+///
+/// Apple: MPSNNReshapeGradientNode.
+class ReshapeGradientNode : public FilterNode {
+ public:
+  ReshapeGradientNode(const ImageNode& source_gradient, const ImageNode& source_image,
+                      const ReshapeGradientNodeOptions& options)
+      : FilterNode("ReshapeGradientNode", detail::Images{source_gradient, source_image},
+                   detail::Attributes()
+                       .set("result_width", options.result_width)
+                       .set("result_height", options.result_height)
+                       .set("result_feature_channels", options.result_feature_channels).map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+};
+
+/// Options of BilinearScaleNode.
+struct BilinearScaleNodeOptions {
+  /// Columns of the result. Required.
+  std::optional<std::int64_t> result_width = std::nullopt;
+  /// Rows of the result. Required.
+  std::optional<std::int64_t> result_height = std::nullopt;
+  /// Scale x, scale y, translate x, translate y; empty: the source fills the result.
+  std::vector<double> transform = {};
+  /// Name for errors, plans and timelines; empty: a name is made.
+  std::string label = {};
+};
+
+/// Resizes an image by bilinear interpolation.
+///
+/// Interpolates between the two nearest source rows and columns, also where the image shrinks.
+/// Result column x reads the source position (x + 0.5 - translate_x) / scale_x - 0.5, rows
+/// likewise: centres of pixels lie at halves, and result = source * scale + translate as in
+/// MPSScaleTransform. Positions outside of the source read its nearest pixel. Without a transform
+/// the source fills the result: scale = result size / source size, translate = 0.
+///
+/// **Result size**: (N, result_height, result_width, C).
+///
+/// With a transform it crops, too: scales of 1 and translations of (-left, -top) cut a rectangle.
+///
+/// **Unlike Apple**: it has a gradient; the transform is a parameter of the node, not a provider
+/// that is asked at each encode. Apple's headers do not say where it samples: the half-pixel rule
+/// is that of MPSScaleTransform's formula.
+///
+/// Apple: MPSNNBilinearScaleNode.
+class BilinearScaleNode : public FilterNode {
+ public:
+  BilinearScaleNode(const ImageNode& source, const BilinearScaleNodeOptions& options)
+      : FilterNode("BilinearScaleNode", detail::Images{source},
+                   detail::Attributes()
+                       .set("result_width", options.result_width)
+                       .set("result_height", options.result_height)
+                       .set("transform", options.transform).map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+
+  BilinearScaleNode(const ImageNode& source, std::int64_t result_width, std::int64_t result_height)
+      : BilinearScaleNode(source,
+                          BilinearScaleNodeOptions{.result_width = result_width, .result_height = result_height}) {}
+};
+
+/// Options of BilinearScaleGradientNode.
+struct BilinearScaleGradientNodeOptions {
+  /// Columns of the result. Required.
+  std::optional<std::int64_t> result_width = std::nullopt;
+  /// Rows of the result. Required.
+  std::optional<std::int64_t> result_height = std::nullopt;
+  /// Scale x, scale y, translate x, translate y; empty: the source fills the result.
+  std::vector<double> transform = {};
+  /// Name for errors, plans and timelines; empty: a name is made.
+  std::string label = {};
+};
+
+/// Gradient of a bilinear resizing's source.
+///
+/// Each source pixel gets the gradients of the pixels that read it, times the weight they read it
+/// with. The result has the source's size.
+///
+/// Apple has no such class.
+class BilinearScaleGradientNode : public FilterNode {
+ public:
+  BilinearScaleGradientNode(const ImageNode& source_gradient, const ImageNode& source_image,
+                            const BilinearScaleGradientNodeOptions& options)
+      : FilterNode("BilinearScaleGradientNode", detail::Images{source_gradient, source_image},
+                   detail::Attributes()
+                       .set("result_width", options.result_width)
+                       .set("result_height", options.result_height)
+                       .set("transform", options.transform).map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+};
+
+/// Options of LanczosScaleNode.
+struct LanczosScaleNodeOptions {
+  /// Columns of the result. Required.
+  std::optional<std::int64_t> result_width = std::nullopt;
+  /// Rows of the result. Required.
+  std::optional<std::int64_t> result_height = std::nullopt;
+  /// Scale x, scale y, translate x, translate y; empty: the source fills the result.
+  std::vector<double> transform = {};
+  /// Name for errors, plans and timelines; empty: a name is made.
+  std::string label = {};
+};
+
+/// Resizes an image with Lanczos' kernel.
+///
+/// Resizes with the kernel sinc(t) * sinc(t / 3), |t| < 3. Result column x is centred at the
+/// source position (x + 0.5 - translate_x) / scale_x - 0.5; where the image shrinks the kernel is
+/// widened by 1 / scale, so that all pixels count. Weights are divided by their sum; positions
+/// outside of the source read its nearest pixel. Without a transform the source fills the result:
+/// scale = result size / source size, translate = 0.
+///
+/// **Result size**: (N, result_height, result_width, C).
+///
+/// **Unlike Apple**: it has a gradient; the transform is a parameter of the node, not a provider
+/// that is asked at each encode. Apple does not publish its kernel's width.
+///
+/// Apple: MPSNNLanczosScaleNode.
+class LanczosScaleNode : public FilterNode {
+ public:
+  LanczosScaleNode(const ImageNode& source, const LanczosScaleNodeOptions& options)
+      : FilterNode("LanczosScaleNode", detail::Images{source},
+                   detail::Attributes()
+                       .set("result_width", options.result_width)
+                       .set("result_height", options.result_height)
+                       .set("transform", options.transform).map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+
+  LanczosScaleNode(const ImageNode& source, std::int64_t result_width, std::int64_t result_height)
+      : LanczosScaleNode(source,
+                         LanczosScaleNodeOptions{.result_width = result_width, .result_height = result_height}) {}
+};
+
+/// Options of LanczosScaleGradientNode.
+struct LanczosScaleGradientNodeOptions {
+  /// Columns of the result. Required.
+  std::optional<std::int64_t> result_width = std::nullopt;
+  /// Rows of the result. Required.
+  std::optional<std::int64_t> result_height = std::nullopt;
+  /// Scale x, scale y, translate x, translate y; empty: the source fills the result.
+  std::vector<double> transform = {};
+  /// Name for errors, plans and timelines; empty: a name is made.
+  std::string label = {};
+};
+
+/// Gradient of a Lanczos resizing's source.
+///
+/// Each source pixel gets the gradients of the pixels that read it, times the weight they read it
+/// with. The result has the source's size.
+///
+/// Apple has no such class.
+class LanczosScaleGradientNode : public FilterNode {
+ public:
+  LanczosScaleGradientNode(const ImageNode& source_gradient, const ImageNode& source_image,
+                           const LanczosScaleGradientNodeOptions& options)
+      : FilterNode("LanczosScaleGradientNode", detail::Images{source_gradient, source_image},
+                   detail::Attributes()
+                       .set("result_width", options.result_width)
+                       .set("result_height", options.result_height)
+                       .set("transform", options.transform).map()) {
     if (!options.label.empty()) set_label(options.label);
   }
 };

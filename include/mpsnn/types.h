@@ -73,6 +73,9 @@ enum class ComparisonType : std::int32_t {
   GREATER_OR_EQUAL = 5
 };
 
+/// What a binary convolution makes binary. Apple: MPSCNNBinaryConvolutionType.
+enum class BinaryConvolutionType : std::int32_t { BINARY_WEIGHTS = 0, XNOR = 1, AND = 2 };
+
 /// Loss kinds. Apple: MPSCNNLossType.
 enum class LossType : std::int32_t {
   MEAN_ABSOLUTE_ERROR = 0,

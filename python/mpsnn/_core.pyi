@@ -116,6 +116,13 @@ class ComparisonType(enum.IntEnum):
     GREATER = 4
     GREATER_OR_EQUAL = 5
 
+class BinaryConvolutionType(enum.IntEnum):
+    """What a binary convolution makes binary. Apple: MPSCNNBinaryConvolutionType."""
+
+    BINARY_WEIGHTS = 0
+    XNOR = 1
+    AND = 2
+
 class LossType(enum.IntEnum):
     """Loss kinds. Apple: MPSCNNLossType."""
 
@@ -602,9 +609,62 @@ class ConvolutionDescriptor:
     @fused_neuron_descriptor.setter
     def fused_neuron_descriptor(self, value: NeuronDescriptor) -> None: ...
     @property
+    def sub_pixel_scale_factor(self) -> int:
+        """sub_pixel_scale_factor"""
+    @sub_pixel_scale_factor.setter
+    def sub_pixel_scale_factor(self, value: typing.SupportsInt | typing.SupportsIndex) -> None: ...
+    @property
     def weight_shape(self) -> tuple[int, int, int, int]:
         """Shape of the weights, OHWI."""
     def __eq__(self, other: object) -> bool: ...
+
+class DepthWiseConvolutionDescriptor(ConvolutionDescriptor):
+    """A convolution of each channel by itself. Apple: MPSCNNDepthWiseConvolutionDescriptor.
+
+    Weights have the shape (outputs, height, width, 1); each input channel makes channel_multiplier result
+    channels, one after the other (Apple's multiplier is 1). Strides, dilation and neuron are set as attributes.
+
+    Args:
+        kernel_width: Width of the window.
+        kernel_height: Height of the window.
+        input_feature_channels: Channels of the source, and number of groups.
+        output_feature_channels: Channels of the result, a multiple of the source's.
+    """
+
+    def __init__(
+        self,
+        kernel_width: typing.SupportsInt | typing.SupportsIndex,
+        kernel_height: typing.SupportsInt | typing.SupportsIndex,
+        input_feature_channels: typing.SupportsInt | typing.SupportsIndex,
+        output_feature_channels: typing.SupportsInt | typing.SupportsIndex,
+    ) -> None: ...
+    @property
+    def channel_multiplier(self) -> int:
+        """Result channels for each input channel."""
+
+class SubPixelConvolutionDescriptor(ConvolutionDescriptor):
+    """A convolution that enlarges. Apple: MPSCNNSubPixelConvolutionDescriptor.
+
+    With r the scale factor and N output channels: result[y, x, c] =
+    convolved[y // r, x // r, (N // r**2) * (r * (y % r) + x % r) + c], r times as wide and high with N / r**2
+    channels. Strides, dilation and neuron are set as attributes.
+
+    Args:
+        kernel_width: Width of the window.
+        kernel_height: Height of the window.
+        input_feature_channels: Channels of the source.
+        output_feature_channels: Channels of the convolution, a multiple of sub_pixel_scale_factor squared.
+        sub_pixel_scale_factor: Rows and columns of the result for each of the convolution.
+    """
+
+    def __init__(
+        self,
+        kernel_width: typing.SupportsInt | typing.SupportsIndex,
+        kernel_height: typing.SupportsInt | typing.SupportsIndex,
+        input_feature_channels: typing.SupportsInt | typing.SupportsIndex,
+        output_feature_channels: typing.SupportsInt | typing.SupportsIndex,
+        sub_pixel_scale_factor: typing.SupportsInt | typing.SupportsIndex,
+    ) -> None: ...
 
 class DataSource:
     """Where weights come from and where they live.

@@ -11,6 +11,7 @@ from mpsnn import _core
 from mpsnn._core import (
     BatchNormalizationDataSource,
     BatchNormalizationFlags,
+    BinaryConvolutionType,
     ComparisonType,
     ConvolutionDataSource,
     DropoutState,
@@ -31,11 +32,19 @@ __all__ = [
     "AdditionNode",
     "BatchNormalizationGradientNode",
     "BatchNormalizationNode",
+    "BilinearScaleGradientNode",
+    "BilinearScaleNode",
+    "BinaryConvolutionNode",
+    "BinaryFullyConnectedNode",
     "ComparisonNode",
     "ConcatenationGradientNode",
     "ConcatenationNode",
     "ConvolutionGradientNode",
     "ConvolutionNode",
+    "ConvolutionTransposeGradientNode",
+    "ConvolutionTransposeNode",
+    "CropGradientNode",
+    "CropNode",
     "CrossChannelNormalizationGradientNode",
     "CrossChannelNormalizationNode",
     "DilatedPoolingMaxGradientNode",
@@ -54,6 +63,8 @@ __all__ = [
     "InitialGradientNode",
     "InstanceNormalizationGradientNode",
     "InstanceNormalizationNode",
+    "LanczosScaleGradientNode",
+    "LanczosScaleNode",
     "LocalContrastNormalizationGradientNode",
     "LocalContrastNormalizationNode",
     "LogSoftMaxGradientNode",
@@ -78,6 +89,8 @@ __all__ = [
     "NeuronSoftPlusNode",
     "NeuronSoftSignNode",
     "NeuronTanHNode",
+    "PadGradientNode",
+    "PadNode",
     "PoolingAverageGradientNode",
     "PoolingAverageNode",
     "PoolingL2NormGradientNode",
@@ -112,6 +125,8 @@ __all__ = [
     "ReductionRowSumNode",
     "ReductionSpatialMeanGradientNode",
     "ReductionSpatialMeanNode",
+    "ReshapeGradientNode",
+    "ReshapeNode",
     "SoftMaxGradientNode",
     "SoftMaxNode",
     "SpatialNormalizationGradientNode",
@@ -171,7 +186,13 @@ class ConvolutionNode(FilterNode):
     result, which in training means: where the neuron's derivative can be told from the neuron's
     own result.
 
-    **Unlike Apple**: any number of channels a group; weights are used in float32.
+    **Kinds of descriptors**: with a DepthWiseConvolutionDescriptor each channel is convolved by
+    itself; with a SubPixelConvolutionDescriptor of factor r the result has r times the rows and
+    columns and 1 / r^2 of the channels: result[y, x, c] = convolved[y / r, x / r, (N / r^2) * (r
+    * (y mod r) + x mod r) + c].
+
+    **Unlike Apple**: any number of channels a group, any channel multiplier; sub-pixel
+    convolutions can be trained; weights are used in float32.
 
     Apple: MPSCNNConvolutionNode.
 
@@ -262,6 +283,321 @@ class ConvolutionGradientNode(FilterNode):
     def edge_mode(self) -> ImageEdgeMode:
         """What is read outside of the source."""
         return ImageEdgeMode(cast("int", self.attributes["edge_mode"]))
+
+
+class ConvolutionTransposeNode(FilterNode):
+    """Convolves an image with zeros between its pixels: enlarges.
+
+    Puts stride - 1 zeros between the source's pixels and convolves that with stride 1: result[n,
+    y, x, o] = bias[o] + sum over i, j, c of weights[o, i, j, c] * stuffed[n, y - pad_top + i *
+    dilation_y, x - pad_left + j * dilation_x, c]. As Apple says, the weights are not turned: to
+    undo a convolution exactly, turn and exchange its weights yourself. The descriptor's
+    output_feature_channels are the result's; weights are (out, height, width, in / groups).
+
+    **Result size** by the padding policy, along each axis, with k = (kernel - 1) * dilation + 1:
+    SIZE_SAME (n - 1) * stride + 1, SIZE_VALID_ONLY that minus k - 1, SIZE_FULL that plus k - 1.
+    To undo a convolution use the opposite: valid for full, full for valid. Pads are those of a
+    convolution of stride 1 over the stuffed image.
+
+    With convolution_source, the source of the convolution that is undone (Apple's
+    convolutionGradientState), the result has its size, and the policy is that convolution's.
+    Error at encode where that does not give the source's size.
+
+    **Training**: as ConvolutionNode's.
+
+    Apple: MPSCNNConvolutionTransposeNode.
+
+    Args:
+        source: Image with the descriptor's input_feature_channels.
+        weights: The data source.
+        convolution_source: Source of the convolution that this one undoes: only its size is
+            used, it is the result's. None: none.
+        label: Name for errors, plans and timelines; empty: a name is made.
+        padding_policy: How the result is sized and placed; None: the default.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+        UnsupportedError: A value is not supported yet.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        source: ImageNode | FilterNode,
+        weights: ConvolutionDataSource,
+        convolution_source: ImageNode | FilterNode | None = None,
+        *,
+        label: str = "",
+        padding_policy: PaddingPolicy | None = None,
+    ) -> None:
+        super().__init__(
+            "ConvolutionTransposeNode",
+            [source, *([] if convolution_source is None else [convolution_source])],
+            {},
+            weights,
+            label=label,
+            padding_policy=padding_policy,
+        )
+
+
+class ConvolutionTransposeGradientNode(FilterNode):
+    """Gradients of a transposed convolution's source, weights and bias.
+
+    Result: the gradient of the forward node's source image, of that image's size. As a side
+    effect, where the data source is trainable and has an optimizer, the gradients of weights and
+    bias are computed and the weights are updated, as by ConvolutionGradientNode.
+
+    Apple: MPSCNNConvolutionTransposeGradientNode.
+
+    Args:
+        source_gradient: Gradient of the transposed convolution's result.
+        source_image: The transposed convolution's source.
+        weights: The data source.
+        convolution_source: Source of the convolution that this one undoes: only its size is
+            used, it is the result's. None: none.
+        label: Name for errors, plans and timelines; empty: a name is made.
+        padding_policy: How the result is sized and placed; None: the default.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+        UnsupportedError: A value is not supported yet.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        source_gradient: ImageNode | FilterNode,
+        source_image: ImageNode | FilterNode,
+        weights: ConvolutionDataSource,
+        convolution_source: ImageNode | FilterNode | None = None,
+        *,
+        label: str = "",
+        padding_policy: PaddingPolicy | None = None,
+    ) -> None:
+        super().__init__(
+            "ConvolutionTransposeGradientNode",
+            [
+                source_gradient,
+                source_image,
+                *([] if convolution_source is None else [convolution_source]),
+            ],
+            {},
+            weights,
+            label=label,
+            padding_policy=padding_policy,
+        )
+
+
+class BinaryConvolutionNode(FilterNode):
+    """Convolves an image, made binary or not, with weights of one bit.
+
+    With in = input_scale_terms[c] * source + input_bias_terms[c]:
+
+    result[n, y, x, o] = scale_value * output_scale_terms[o] * beta[n, y, x] * (sum over i, j, c
+    of in (x) weights) + output_bias_terms[o], where in (x) weights is by convolution_type
+    - BINARY_WEIGHTS: in * w, w = 1 for a weight > 0, else -1;
+    - XNOR: sign(in) * w with sign(v) = v < 0 ? -1 : 1. Over 32 channels that is 32 - 2 *
+      popcount(a ^ b);
+    - AND: 1 where in >= 0 and the weight > 0, else 0: popcount(a & b).
+
+    Positions outside of the image add nothing, with any type. beta is 1, or with use_beta_scaling
+    the mean of abs(in) over the window and all channels (XNOR-Net; the window's area always
+    counts whole). The descriptor's fused neuron follows.
+
+    **Result size** by the padding policy, as ConvolutionNode's. Error where groups are not 1.
+
+    It has no derivative: a training graph that reaches it fails, naming it.
+
+    **Unlike Apple**: the weights are floats, of which only the sign counts, not words of 32 bits.
+
+    Apple: MPSCNNBinaryConvolutionNode.
+
+    Args:
+        source: Image with the descriptor's input_feature_channels.
+        weights: The data source.
+        scale_value: Factor of the convolution.
+        convolution_type: What is made binary, and how it is multiplied.
+        use_beta_scaling: Multiply with the mean of the source's absolute values in the window.
+        output_bias_terms: Added to each result channel; empty: the data source's bias.
+        output_scale_terms: Factor of each result channel; empty: 1.
+        input_bias_terms: Added to each source channel; empty: 0.
+        input_scale_terms: Factor of each source channel, before its bias; empty: 1.
+        label: Name for errors, plans and timelines; empty: a name is made.
+        padding_policy: How the result is sized and placed; None: the default.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+        UnsupportedError: A value is not supported yet.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        source: ImageNode | FilterNode,
+        weights: ConvolutionDataSource,
+        scale_value: float = 1.0,
+        convolution_type: BinaryConvolutionType = BinaryConvolutionType.BINARY_WEIGHTS,
+        output_bias_terms: Sequence[float] | None = None,
+        output_scale_terms: Sequence[float] | None = None,
+        input_bias_terms: Sequence[float] | None = None,
+        input_scale_terms: Sequence[float] | None = None,
+        *,
+        use_beta_scaling: bool = False,
+        label: str = "",
+        padding_policy: PaddingPolicy | None = None,
+    ) -> None:
+        super().__init__(
+            "BinaryConvolutionNode",
+            [source],
+            _given(
+                scale_value=scale_value,
+                convolution_type=convolution_type,
+                use_beta_scaling=use_beta_scaling,
+                output_bias_terms=output_bias_terms,
+                output_scale_terms=output_scale_terms,
+                input_bias_terms=input_bias_terms,
+                input_scale_terms=input_scale_terms,
+            ),
+            weights,
+            label=label,
+            padding_policy=padding_policy,
+        )
+
+    @property
+    def scale_value(self) -> float:
+        """Factor of the convolution."""
+        return cast("float", self.attributes["scale_value"])
+
+    @property
+    def convolution_type(self) -> BinaryConvolutionType:
+        """What is made binary, and how it is multiplied."""
+        return BinaryConvolutionType(cast("int", self.attributes["convolution_type"]))
+
+    @property
+    def use_beta_scaling(self) -> bool:
+        """Multiply with the mean of the source's absolute values in the window."""
+        return cast("bool", self.attributes["use_beta_scaling"])
+
+    @property
+    def output_bias_terms(self) -> list[float]:
+        """Added to each result channel; empty: the data source's bias."""
+        return cast("list[float]", self.attributes["output_bias_terms"])
+
+    @property
+    def output_scale_terms(self) -> list[float]:
+        """Factor of each result channel; empty: 1."""
+        return cast("list[float]", self.attributes["output_scale_terms"])
+
+    @property
+    def input_bias_terms(self) -> list[float]:
+        """Added to each source channel; empty: 0."""
+        return cast("list[float]", self.attributes["input_bias_terms"])
+
+    @property
+    def input_scale_terms(self) -> list[float]:
+        """Factor of each source channel, before its bias; empty: 1."""
+        return cast("list[float]", self.attributes["input_scale_terms"])
+
+
+class BinaryFullyConnectedNode(FilterNode):
+    """A layer of weights of one bit that sees the whole image.
+
+    A BinaryConvolutionNode whose window is the whole image: kernel_width and kernel_height of the
+    descriptor are the source's size, strides, dilation rates and groups are 1.
+
+    **Result size**: (N, 1, 1, output_feature_channels). Error at encode where the source has
+    another size than the kernel.
+
+    It has no derivative: a training graph that reaches it fails, naming it.
+
+    Apple: MPSCNNBinaryFullyConnectedNode.
+
+    Args:
+        source: Image of the kernel's size.
+        weights: The data source.
+        scale_value: Factor of the convolution.
+        convolution_type: What is made binary, and how it is multiplied.
+        use_beta_scaling: Multiply with the mean of the source's absolute values in the window.
+        output_bias_terms: Added to each result channel; empty: the data source's bias.
+        output_scale_terms: Factor of each result channel; empty: 1.
+        input_bias_terms: Added to each source channel; empty: 0.
+        input_scale_terms: Factor of each source channel, before its bias; empty: 1.
+        label: Name for errors, plans and timelines; empty: a name is made.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+        UnsupportedError: A value is not supported yet.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        source: ImageNode | FilterNode,
+        weights: ConvolutionDataSource,
+        scale_value: float = 1.0,
+        convolution_type: BinaryConvolutionType = BinaryConvolutionType.BINARY_WEIGHTS,
+        output_bias_terms: Sequence[float] | None = None,
+        output_scale_terms: Sequence[float] | None = None,
+        input_bias_terms: Sequence[float] | None = None,
+        input_scale_terms: Sequence[float] | None = None,
+        *,
+        use_beta_scaling: bool = False,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            "BinaryFullyConnectedNode",
+            [source],
+            _given(
+                scale_value=scale_value,
+                convolution_type=convolution_type,
+                use_beta_scaling=use_beta_scaling,
+                output_bias_terms=output_bias_terms,
+                output_scale_terms=output_scale_terms,
+                input_bias_terms=input_bias_terms,
+                input_scale_terms=input_scale_terms,
+            ),
+            weights,
+            label=label,
+        )
+
+    @property
+    def scale_value(self) -> float:
+        """Factor of the convolution."""
+        return cast("float", self.attributes["scale_value"])
+
+    @property
+    def convolution_type(self) -> BinaryConvolutionType:
+        """What is made binary, and how it is multiplied."""
+        return BinaryConvolutionType(cast("int", self.attributes["convolution_type"]))
+
+    @property
+    def use_beta_scaling(self) -> bool:
+        """Multiply with the mean of the source's absolute values in the window."""
+        return cast("bool", self.attributes["use_beta_scaling"])
+
+    @property
+    def output_bias_terms(self) -> list[float]:
+        """Added to each result channel; empty: the data source's bias."""
+        return cast("list[float]", self.attributes["output_bias_terms"])
+
+    @property
+    def output_scale_terms(self) -> list[float]:
+        """Factor of each result channel; empty: 1."""
+        return cast("list[float]", self.attributes["output_scale_terms"])
+
+    @property
+    def input_bias_terms(self) -> list[float]:
+        """Added to each source channel; empty: 0."""
+        return cast("list[float]", self.attributes["input_bias_terms"])
+
+    @property
+    def input_scale_terms(self) -> list[float]:
+        """Factor of each source channel, before its bias; empty: 1."""
+        return cast("list[float]", self.attributes["input_scale_terms"])
 
 
 class FullyConnectedNode(FilterNode):
@@ -2708,6 +3044,7 @@ class ReductionRowMinNode(FilterNode):
 
     Args:
         source: Any image.
+        clip_rect_source: X, y, width, height of what is read of the source; empty: all of it.
         label: Name for errors, plans and timelines; empty: a name is made.
 
     Raises:
@@ -2720,15 +3057,21 @@ class ReductionRowMinNode(FilterNode):
     def __init__(
         self,
         source: ImageNode | FilterNode,
+        clip_rect_source: Sequence[int] | None = None,
         *,
         label: str = "",
     ) -> None:
         super().__init__(
             "ReductionRowMinNode",
             [source],
-            {},
+            _given(clip_rect_source=clip_rect_source),
             label=label,
         )
+
+    @property
+    def clip_rect_source(self) -> list[int]:
+        """X, y, width, height of what is read of the source; empty: all of it."""
+        return cast("list[int]", self.attributes["clip_rect_source"])
 
 
 class ReductionRowMinGradientNode(FilterNode):
@@ -2743,6 +3086,7 @@ class ReductionRowMinGradientNode(FilterNode):
         source_gradient: Gradient of the reduction's result.
         source_image: The reduction's source.
         result_image: The reduction's result.
+        clip_rect_source: X, y, width, height of what is read of the source; empty: all of it.
         label: Name for errors, plans and timelines; empty: a name is made.
 
     Raises:
@@ -2757,15 +3101,21 @@ class ReductionRowMinGradientNode(FilterNode):
         source_gradient: ImageNode | FilterNode,
         source_image: ImageNode | FilterNode,
         result_image: ImageNode | FilterNode,
+        clip_rect_source: Sequence[int] | None = None,
         *,
         label: str = "",
     ) -> None:
         super().__init__(
             "ReductionRowMinGradientNode",
             [source_gradient, source_image, result_image],
-            {},
+            _given(clip_rect_source=clip_rect_source),
             label=label,
         )
+
+    @property
+    def clip_rect_source(self) -> list[int]:
+        """X, y, width, height of what is read of the source; empty: all of it."""
+        return cast("list[int]", self.attributes["clip_rect_source"])
 
 
 class ReductionRowMaxNode(FilterNode):
@@ -2779,6 +3129,7 @@ class ReductionRowMaxNode(FilterNode):
 
     Args:
         source: Any image.
+        clip_rect_source: X, y, width, height of what is read of the source; empty: all of it.
         label: Name for errors, plans and timelines; empty: a name is made.
 
     Raises:
@@ -2791,15 +3142,21 @@ class ReductionRowMaxNode(FilterNode):
     def __init__(
         self,
         source: ImageNode | FilterNode,
+        clip_rect_source: Sequence[int] | None = None,
         *,
         label: str = "",
     ) -> None:
         super().__init__(
             "ReductionRowMaxNode",
             [source],
-            {},
+            _given(clip_rect_source=clip_rect_source),
             label=label,
         )
+
+    @property
+    def clip_rect_source(self) -> list[int]:
+        """X, y, width, height of what is read of the source; empty: all of it."""
+        return cast("list[int]", self.attributes["clip_rect_source"])
 
 
 class ReductionRowMaxGradientNode(FilterNode):
@@ -2814,6 +3171,7 @@ class ReductionRowMaxGradientNode(FilterNode):
         source_gradient: Gradient of the reduction's result.
         source_image: The reduction's source.
         result_image: The reduction's result.
+        clip_rect_source: X, y, width, height of what is read of the source; empty: all of it.
         label: Name for errors, plans and timelines; empty: a name is made.
 
     Raises:
@@ -2828,15 +3186,21 @@ class ReductionRowMaxGradientNode(FilterNode):
         source_gradient: ImageNode | FilterNode,
         source_image: ImageNode | FilterNode,
         result_image: ImageNode | FilterNode,
+        clip_rect_source: Sequence[int] | None = None,
         *,
         label: str = "",
     ) -> None:
         super().__init__(
             "ReductionRowMaxGradientNode",
             [source_gradient, source_image, result_image],
-            {},
+            _given(clip_rect_source=clip_rect_source),
             label=label,
         )
+
+    @property
+    def clip_rect_source(self) -> list[int]:
+        """X, y, width, height of what is read of the source; empty: all of it."""
+        return cast("list[int]", self.attributes["clip_rect_source"])
 
 
 class ReductionRowMeanNode(FilterNode):
@@ -2850,6 +3214,7 @@ class ReductionRowMeanNode(FilterNode):
 
     Args:
         source: Any image.
+        clip_rect_source: X, y, width, height of what is read of the source; empty: all of it.
         label: Name for errors, plans and timelines; empty: a name is made.
 
     Raises:
@@ -2862,15 +3227,21 @@ class ReductionRowMeanNode(FilterNode):
     def __init__(
         self,
         source: ImageNode | FilterNode,
+        clip_rect_source: Sequence[int] | None = None,
         *,
         label: str = "",
     ) -> None:
         super().__init__(
             "ReductionRowMeanNode",
             [source],
-            {},
+            _given(clip_rect_source=clip_rect_source),
             label=label,
         )
+
+    @property
+    def clip_rect_source(self) -> list[int]:
+        """X, y, width, height of what is read of the source; empty: all of it."""
+        return cast("list[int]", self.attributes["clip_rect_source"])
 
 
 class ReductionRowMeanGradientNode(FilterNode):
@@ -2884,6 +3255,7 @@ class ReductionRowMeanGradientNode(FilterNode):
     Args:
         source_gradient: Gradient of the reduction's result.
         source_image: The reduction's source; only its size is used.
+        clip_rect_source: X, y, width, height of what is read of the source; empty: all of it.
         label: Name for errors, plans and timelines; empty: a name is made.
 
     Raises:
@@ -2897,15 +3269,21 @@ class ReductionRowMeanGradientNode(FilterNode):
         self,
         source_gradient: ImageNode | FilterNode,
         source_image: ImageNode | FilterNode,
+        clip_rect_source: Sequence[int] | None = None,
         *,
         label: str = "",
     ) -> None:
         super().__init__(
             "ReductionRowMeanGradientNode",
             [source_gradient, source_image],
-            {},
+            _given(clip_rect_source=clip_rect_source),
             label=label,
         )
+
+    @property
+    def clip_rect_source(self) -> list[int]:
+        """X, y, width, height of what is read of the source; empty: all of it."""
+        return cast("list[int]", self.attributes["clip_rect_source"])
 
 
 class ReductionRowSumNode(FilterNode):
@@ -2919,6 +3297,7 @@ class ReductionRowSumNode(FilterNode):
 
     Args:
         source: Any image.
+        clip_rect_source: X, y, width, height of what is read of the source; empty: all of it.
         label: Name for errors, plans and timelines; empty: a name is made.
 
     Raises:
@@ -2931,15 +3310,21 @@ class ReductionRowSumNode(FilterNode):
     def __init__(
         self,
         source: ImageNode | FilterNode,
+        clip_rect_source: Sequence[int] | None = None,
         *,
         label: str = "",
     ) -> None:
         super().__init__(
             "ReductionRowSumNode",
             [source],
-            {},
+            _given(clip_rect_source=clip_rect_source),
             label=label,
         )
+
+    @property
+    def clip_rect_source(self) -> list[int]:
+        """X, y, width, height of what is read of the source; empty: all of it."""
+        return cast("list[int]", self.attributes["clip_rect_source"])
 
 
 class ReductionRowSumGradientNode(FilterNode):
@@ -2953,6 +3338,7 @@ class ReductionRowSumGradientNode(FilterNode):
     Args:
         source_gradient: Gradient of the reduction's result.
         source_image: The reduction's source; only its size is used.
+        clip_rect_source: X, y, width, height of what is read of the source; empty: all of it.
         label: Name for errors, plans and timelines; empty: a name is made.
 
     Raises:
@@ -2966,15 +3352,21 @@ class ReductionRowSumGradientNode(FilterNode):
         self,
         source_gradient: ImageNode | FilterNode,
         source_image: ImageNode | FilterNode,
+        clip_rect_source: Sequence[int] | None = None,
         *,
         label: str = "",
     ) -> None:
         super().__init__(
             "ReductionRowSumGradientNode",
             [source_gradient, source_image],
-            {},
+            _given(clip_rect_source=clip_rect_source),
             label=label,
         )
+
+    @property
+    def clip_rect_source(self) -> list[int]:
+        """X, y, width, height of what is read of the source; empty: all of it."""
+        return cast("list[int]", self.attributes["clip_rect_source"])
 
 
 class ReductionColumnMinNode(FilterNode):
@@ -2988,6 +3380,7 @@ class ReductionColumnMinNode(FilterNode):
 
     Args:
         source: Any image.
+        clip_rect_source: X, y, width, height of what is read of the source; empty: all of it.
         label: Name for errors, plans and timelines; empty: a name is made.
 
     Raises:
@@ -3000,15 +3393,21 @@ class ReductionColumnMinNode(FilterNode):
     def __init__(
         self,
         source: ImageNode | FilterNode,
+        clip_rect_source: Sequence[int] | None = None,
         *,
         label: str = "",
     ) -> None:
         super().__init__(
             "ReductionColumnMinNode",
             [source],
-            {},
+            _given(clip_rect_source=clip_rect_source),
             label=label,
         )
+
+    @property
+    def clip_rect_source(self) -> list[int]:
+        """X, y, width, height of what is read of the source; empty: all of it."""
+        return cast("list[int]", self.attributes["clip_rect_source"])
 
 
 class ReductionColumnMinGradientNode(FilterNode):
@@ -3023,6 +3422,7 @@ class ReductionColumnMinGradientNode(FilterNode):
         source_gradient: Gradient of the reduction's result.
         source_image: The reduction's source.
         result_image: The reduction's result.
+        clip_rect_source: X, y, width, height of what is read of the source; empty: all of it.
         label: Name for errors, plans and timelines; empty: a name is made.
 
     Raises:
@@ -3037,15 +3437,21 @@ class ReductionColumnMinGradientNode(FilterNode):
         source_gradient: ImageNode | FilterNode,
         source_image: ImageNode | FilterNode,
         result_image: ImageNode | FilterNode,
+        clip_rect_source: Sequence[int] | None = None,
         *,
         label: str = "",
     ) -> None:
         super().__init__(
             "ReductionColumnMinGradientNode",
             [source_gradient, source_image, result_image],
-            {},
+            _given(clip_rect_source=clip_rect_source),
             label=label,
         )
+
+    @property
+    def clip_rect_source(self) -> list[int]:
+        """X, y, width, height of what is read of the source; empty: all of it."""
+        return cast("list[int]", self.attributes["clip_rect_source"])
 
 
 class ReductionColumnMaxNode(FilterNode):
@@ -3059,6 +3465,7 @@ class ReductionColumnMaxNode(FilterNode):
 
     Args:
         source: Any image.
+        clip_rect_source: X, y, width, height of what is read of the source; empty: all of it.
         label: Name for errors, plans and timelines; empty: a name is made.
 
     Raises:
@@ -3071,15 +3478,21 @@ class ReductionColumnMaxNode(FilterNode):
     def __init__(
         self,
         source: ImageNode | FilterNode,
+        clip_rect_source: Sequence[int] | None = None,
         *,
         label: str = "",
     ) -> None:
         super().__init__(
             "ReductionColumnMaxNode",
             [source],
-            {},
+            _given(clip_rect_source=clip_rect_source),
             label=label,
         )
+
+    @property
+    def clip_rect_source(self) -> list[int]:
+        """X, y, width, height of what is read of the source; empty: all of it."""
+        return cast("list[int]", self.attributes["clip_rect_source"])
 
 
 class ReductionColumnMaxGradientNode(FilterNode):
@@ -3094,6 +3507,7 @@ class ReductionColumnMaxGradientNode(FilterNode):
         source_gradient: Gradient of the reduction's result.
         source_image: The reduction's source.
         result_image: The reduction's result.
+        clip_rect_source: X, y, width, height of what is read of the source; empty: all of it.
         label: Name for errors, plans and timelines; empty: a name is made.
 
     Raises:
@@ -3108,15 +3522,21 @@ class ReductionColumnMaxGradientNode(FilterNode):
         source_gradient: ImageNode | FilterNode,
         source_image: ImageNode | FilterNode,
         result_image: ImageNode | FilterNode,
+        clip_rect_source: Sequence[int] | None = None,
         *,
         label: str = "",
     ) -> None:
         super().__init__(
             "ReductionColumnMaxGradientNode",
             [source_gradient, source_image, result_image],
-            {},
+            _given(clip_rect_source=clip_rect_source),
             label=label,
         )
+
+    @property
+    def clip_rect_source(self) -> list[int]:
+        """X, y, width, height of what is read of the source; empty: all of it."""
+        return cast("list[int]", self.attributes["clip_rect_source"])
 
 
 class ReductionColumnMeanNode(FilterNode):
@@ -3130,6 +3550,7 @@ class ReductionColumnMeanNode(FilterNode):
 
     Args:
         source: Any image.
+        clip_rect_source: X, y, width, height of what is read of the source; empty: all of it.
         label: Name for errors, plans and timelines; empty: a name is made.
 
     Raises:
@@ -3142,15 +3563,21 @@ class ReductionColumnMeanNode(FilterNode):
     def __init__(
         self,
         source: ImageNode | FilterNode,
+        clip_rect_source: Sequence[int] | None = None,
         *,
         label: str = "",
     ) -> None:
         super().__init__(
             "ReductionColumnMeanNode",
             [source],
-            {},
+            _given(clip_rect_source=clip_rect_source),
             label=label,
         )
+
+    @property
+    def clip_rect_source(self) -> list[int]:
+        """X, y, width, height of what is read of the source; empty: all of it."""
+        return cast("list[int]", self.attributes["clip_rect_source"])
 
 
 class ReductionColumnMeanGradientNode(FilterNode):
@@ -3164,6 +3591,7 @@ class ReductionColumnMeanGradientNode(FilterNode):
     Args:
         source_gradient: Gradient of the reduction's result.
         source_image: The reduction's source; only its size is used.
+        clip_rect_source: X, y, width, height of what is read of the source; empty: all of it.
         label: Name for errors, plans and timelines; empty: a name is made.
 
     Raises:
@@ -3177,15 +3605,21 @@ class ReductionColumnMeanGradientNode(FilterNode):
         self,
         source_gradient: ImageNode | FilterNode,
         source_image: ImageNode | FilterNode,
+        clip_rect_source: Sequence[int] | None = None,
         *,
         label: str = "",
     ) -> None:
         super().__init__(
             "ReductionColumnMeanGradientNode",
             [source_gradient, source_image],
-            {},
+            _given(clip_rect_source=clip_rect_source),
             label=label,
         )
+
+    @property
+    def clip_rect_source(self) -> list[int]:
+        """X, y, width, height of what is read of the source; empty: all of it."""
+        return cast("list[int]", self.attributes["clip_rect_source"])
 
 
 class ReductionColumnSumNode(FilterNode):
@@ -3199,6 +3633,7 @@ class ReductionColumnSumNode(FilterNode):
 
     Args:
         source: Any image.
+        clip_rect_source: X, y, width, height of what is read of the source; empty: all of it.
         label: Name for errors, plans and timelines; empty: a name is made.
 
     Raises:
@@ -3211,15 +3646,21 @@ class ReductionColumnSumNode(FilterNode):
     def __init__(
         self,
         source: ImageNode | FilterNode,
+        clip_rect_source: Sequence[int] | None = None,
         *,
         label: str = "",
     ) -> None:
         super().__init__(
             "ReductionColumnSumNode",
             [source],
-            {},
+            _given(clip_rect_source=clip_rect_source),
             label=label,
         )
+
+    @property
+    def clip_rect_source(self) -> list[int]:
+        """X, y, width, height of what is read of the source; empty: all of it."""
+        return cast("list[int]", self.attributes["clip_rect_source"])
 
 
 class ReductionColumnSumGradientNode(FilterNode):
@@ -3233,6 +3674,7 @@ class ReductionColumnSumGradientNode(FilterNode):
     Args:
         source_gradient: Gradient of the reduction's result.
         source_image: The reduction's source; only its size is used.
+        clip_rect_source: X, y, width, height of what is read of the source; empty: all of it.
         label: Name for errors, plans and timelines; empty: a name is made.
 
     Raises:
@@ -3246,15 +3688,21 @@ class ReductionColumnSumGradientNode(FilterNode):
         self,
         source_gradient: ImageNode | FilterNode,
         source_image: ImageNode | FilterNode,
+        clip_rect_source: Sequence[int] | None = None,
         *,
         label: str = "",
     ) -> None:
         super().__init__(
             "ReductionColumnSumGradientNode",
             [source_gradient, source_image],
-            {},
+            _given(clip_rect_source=clip_rect_source),
             label=label,
         )
+
+    @property
+    def clip_rect_source(self) -> list[int]:
+        """X, y, width, height of what is read of the source; empty: all of it."""
+        return cast("list[int]", self.attributes["clip_rect_source"])
 
 
 class ReductionFeatureChannelsMinNode(FilterNode):
@@ -3268,6 +3716,7 @@ class ReductionFeatureChannelsMinNode(FilterNode):
 
     Args:
         source: Any image.
+        clip_rect_source: X, y, width, height of what is read of the source; empty: all of it.
         label: Name for errors, plans and timelines; empty: a name is made.
 
     Raises:
@@ -3280,15 +3729,21 @@ class ReductionFeatureChannelsMinNode(FilterNode):
     def __init__(
         self,
         source: ImageNode | FilterNode,
+        clip_rect_source: Sequence[int] | None = None,
         *,
         label: str = "",
     ) -> None:
         super().__init__(
             "ReductionFeatureChannelsMinNode",
             [source],
-            {},
+            _given(clip_rect_source=clip_rect_source),
             label=label,
         )
+
+    @property
+    def clip_rect_source(self) -> list[int]:
+        """X, y, width, height of what is read of the source; empty: all of it."""
+        return cast("list[int]", self.attributes["clip_rect_source"])
 
 
 class ReductionFeatureChannelsMinGradientNode(FilterNode):
@@ -3303,6 +3758,7 @@ class ReductionFeatureChannelsMinGradientNode(FilterNode):
         source_gradient: Gradient of the reduction's result.
         source_image: The reduction's source.
         result_image: The reduction's result.
+        clip_rect_source: X, y, width, height of what is read of the source; empty: all of it.
         label: Name for errors, plans and timelines; empty: a name is made.
 
     Raises:
@@ -3317,15 +3773,21 @@ class ReductionFeatureChannelsMinGradientNode(FilterNode):
         source_gradient: ImageNode | FilterNode,
         source_image: ImageNode | FilterNode,
         result_image: ImageNode | FilterNode,
+        clip_rect_source: Sequence[int] | None = None,
         *,
         label: str = "",
     ) -> None:
         super().__init__(
             "ReductionFeatureChannelsMinGradientNode",
             [source_gradient, source_image, result_image],
-            {},
+            _given(clip_rect_source=clip_rect_source),
             label=label,
         )
+
+    @property
+    def clip_rect_source(self) -> list[int]:
+        """X, y, width, height of what is read of the source; empty: all of it."""
+        return cast("list[int]", self.attributes["clip_rect_source"])
 
 
 class ReductionFeatureChannelsMaxNode(FilterNode):
@@ -3339,6 +3801,7 @@ class ReductionFeatureChannelsMaxNode(FilterNode):
 
     Args:
         source: Any image.
+        clip_rect_source: X, y, width, height of what is read of the source; empty: all of it.
         label: Name for errors, plans and timelines; empty: a name is made.
 
     Raises:
@@ -3351,15 +3814,21 @@ class ReductionFeatureChannelsMaxNode(FilterNode):
     def __init__(
         self,
         source: ImageNode | FilterNode,
+        clip_rect_source: Sequence[int] | None = None,
         *,
         label: str = "",
     ) -> None:
         super().__init__(
             "ReductionFeatureChannelsMaxNode",
             [source],
-            {},
+            _given(clip_rect_source=clip_rect_source),
             label=label,
         )
+
+    @property
+    def clip_rect_source(self) -> list[int]:
+        """X, y, width, height of what is read of the source; empty: all of it."""
+        return cast("list[int]", self.attributes["clip_rect_source"])
 
 
 class ReductionFeatureChannelsMaxGradientNode(FilterNode):
@@ -3374,6 +3843,7 @@ class ReductionFeatureChannelsMaxGradientNode(FilterNode):
         source_gradient: Gradient of the reduction's result.
         source_image: The reduction's source.
         result_image: The reduction's result.
+        clip_rect_source: X, y, width, height of what is read of the source; empty: all of it.
         label: Name for errors, plans and timelines; empty: a name is made.
 
     Raises:
@@ -3388,15 +3858,21 @@ class ReductionFeatureChannelsMaxGradientNode(FilterNode):
         source_gradient: ImageNode | FilterNode,
         source_image: ImageNode | FilterNode,
         result_image: ImageNode | FilterNode,
+        clip_rect_source: Sequence[int] | None = None,
         *,
         label: str = "",
     ) -> None:
         super().__init__(
             "ReductionFeatureChannelsMaxGradientNode",
             [source_gradient, source_image, result_image],
-            {},
+            _given(clip_rect_source=clip_rect_source),
             label=label,
         )
+
+    @property
+    def clip_rect_source(self) -> list[int]:
+        """X, y, width, height of what is read of the source; empty: all of it."""
+        return cast("list[int]", self.attributes["clip_rect_source"])
 
 
 class ReductionFeatureChannelsMeanNode(FilterNode):
@@ -3410,6 +3886,7 @@ class ReductionFeatureChannelsMeanNode(FilterNode):
 
     Args:
         source: Any image.
+        clip_rect_source: X, y, width, height of what is read of the source; empty: all of it.
         label: Name for errors, plans and timelines; empty: a name is made.
 
     Raises:
@@ -3422,15 +3899,21 @@ class ReductionFeatureChannelsMeanNode(FilterNode):
     def __init__(
         self,
         source: ImageNode | FilterNode,
+        clip_rect_source: Sequence[int] | None = None,
         *,
         label: str = "",
     ) -> None:
         super().__init__(
             "ReductionFeatureChannelsMeanNode",
             [source],
-            {},
+            _given(clip_rect_source=clip_rect_source),
             label=label,
         )
+
+    @property
+    def clip_rect_source(self) -> list[int]:
+        """X, y, width, height of what is read of the source; empty: all of it."""
+        return cast("list[int]", self.attributes["clip_rect_source"])
 
 
 class ReductionFeatureChannelsMeanGradientNode(FilterNode):
@@ -3444,6 +3927,7 @@ class ReductionFeatureChannelsMeanGradientNode(FilterNode):
     Args:
         source_gradient: Gradient of the reduction's result.
         source_image: The reduction's source; only its size is used.
+        clip_rect_source: X, y, width, height of what is read of the source; empty: all of it.
         label: Name for errors, plans and timelines; empty: a name is made.
 
     Raises:
@@ -3457,15 +3941,21 @@ class ReductionFeatureChannelsMeanGradientNode(FilterNode):
         self,
         source_gradient: ImageNode | FilterNode,
         source_image: ImageNode | FilterNode,
+        clip_rect_source: Sequence[int] | None = None,
         *,
         label: str = "",
     ) -> None:
         super().__init__(
             "ReductionFeatureChannelsMeanGradientNode",
             [source_gradient, source_image],
-            {},
+            _given(clip_rect_source=clip_rect_source),
             label=label,
         )
+
+    @property
+    def clip_rect_source(self) -> list[int]:
+        """X, y, width, height of what is read of the source; empty: all of it."""
+        return cast("list[int]", self.attributes["clip_rect_source"])
 
 
 class ReductionFeatureChannelsSumNode(FilterNode):
@@ -3480,6 +3970,7 @@ class ReductionFeatureChannelsSumNode(FilterNode):
     Args:
         source: Any image.
         weight: Factor of the sum.
+        clip_rect_source: X, y, width, height of what is read of the source; empty: all of it.
         label: Name for errors, plans and timelines; empty: a name is made.
 
     Raises:
@@ -3493,13 +3984,14 @@ class ReductionFeatureChannelsSumNode(FilterNode):
         self,
         source: ImageNode | FilterNode,
         weight: float = 1.0,
+        clip_rect_source: Sequence[int] | None = None,
         *,
         label: str = "",
     ) -> None:
         super().__init__(
             "ReductionFeatureChannelsSumNode",
             [source],
-            _given(weight=weight),
+            _given(weight=weight, clip_rect_source=clip_rect_source),
             label=label,
         )
 
@@ -3507,6 +3999,11 @@ class ReductionFeatureChannelsSumNode(FilterNode):
     def weight(self) -> float:
         """Factor of the sum."""
         return cast("float", self.attributes["weight"])
+
+    @property
+    def clip_rect_source(self) -> list[int]:
+        """X, y, width, height of what is read of the source; empty: all of it."""
+        return cast("list[int]", self.attributes["clip_rect_source"])
 
 
 class ReductionFeatureChannelsSumGradientNode(FilterNode):
@@ -3521,6 +4018,7 @@ class ReductionFeatureChannelsSumGradientNode(FilterNode):
         source_gradient: Gradient of the reduction's result.
         source_image: The reduction's source; only its size is used.
         weight: Factor of the sum.
+        clip_rect_source: X, y, width, height of what is read of the source; empty: all of it.
         label: Name for errors, plans and timelines; empty: a name is made.
 
     Raises:
@@ -3535,13 +4033,14 @@ class ReductionFeatureChannelsSumGradientNode(FilterNode):
         source_gradient: ImageNode | FilterNode,
         source_image: ImageNode | FilterNode,
         weight: float = 1.0,
+        clip_rect_source: Sequence[int] | None = None,
         *,
         label: str = "",
     ) -> None:
         super().__init__(
             "ReductionFeatureChannelsSumGradientNode",
             [source_gradient, source_image],
-            _given(weight=weight),
+            _given(weight=weight, clip_rect_source=clip_rect_source),
             label=label,
         )
 
@@ -3549,6 +4048,11 @@ class ReductionFeatureChannelsSumGradientNode(FilterNode):
     def weight(self) -> float:
         """Factor of the sum."""
         return cast("float", self.attributes["weight"])
+
+    @property
+    def clip_rect_source(self) -> list[int]:
+        """X, y, width, height of what is read of the source; empty: all of it."""
+        return cast("list[int]", self.attributes["clip_rect_source"])
 
 
 class ReductionFeatureChannelsArgumentMinNode(FilterNode):
@@ -3565,6 +4069,7 @@ class ReductionFeatureChannelsArgumentMinNode(FilterNode):
 
     Args:
         source: Any image.
+        clip_rect_source: X, y, width, height of what is read of the source; empty: all of it.
         label: Name for errors, plans and timelines; empty: a name is made.
 
     Raises:
@@ -3577,15 +4082,21 @@ class ReductionFeatureChannelsArgumentMinNode(FilterNode):
     def __init__(
         self,
         source: ImageNode | FilterNode,
+        clip_rect_source: Sequence[int] | None = None,
         *,
         label: str = "",
     ) -> None:
         super().__init__(
             "ReductionFeatureChannelsArgumentMinNode",
             [source],
-            {},
+            _given(clip_rect_source=clip_rect_source),
             label=label,
         )
+
+    @property
+    def clip_rect_source(self) -> list[int]:
+        """X, y, width, height of what is read of the source; empty: all of it."""
+        return cast("list[int]", self.attributes["clip_rect_source"])
 
 
 class ReductionFeatureChannelsArgumentMaxNode(FilterNode):
@@ -3602,6 +4113,7 @@ class ReductionFeatureChannelsArgumentMaxNode(FilterNode):
 
     Args:
         source: Any image.
+        clip_rect_source: X, y, width, height of what is read of the source; empty: all of it.
         label: Name for errors, plans and timelines; empty: a name is made.
 
     Raises:
@@ -3614,15 +4126,21 @@ class ReductionFeatureChannelsArgumentMaxNode(FilterNode):
     def __init__(
         self,
         source: ImageNode | FilterNode,
+        clip_rect_source: Sequence[int] | None = None,
         *,
         label: str = "",
     ) -> None:
         super().__init__(
             "ReductionFeatureChannelsArgumentMaxNode",
             [source],
-            {},
+            _given(clip_rect_source=clip_rect_source),
             label=label,
         )
+
+    @property
+    def clip_rect_source(self) -> list[int]:
+        """X, y, width, height of what is read of the source; empty: all of it."""
+        return cast("list[int]", self.attributes["clip_rect_source"])
 
 
 class ReductionSpatialMeanNode(FilterNode):
@@ -3637,6 +4155,7 @@ class ReductionSpatialMeanNode(FilterNode):
 
     Args:
         source: Any image.
+        clip_rect_source: X, y, width, height of what is read of the source; empty: all of it.
         label: Name for errors, plans and timelines; empty: a name is made.
 
     Raises:
@@ -3649,15 +4168,21 @@ class ReductionSpatialMeanNode(FilterNode):
     def __init__(
         self,
         source: ImageNode | FilterNode,
+        clip_rect_source: Sequence[int] | None = None,
         *,
         label: str = "",
     ) -> None:
         super().__init__(
             "ReductionSpatialMeanNode",
             [source],
-            {},
+            _given(clip_rect_source=clip_rect_source),
             label=label,
         )
+
+    @property
+    def clip_rect_source(self) -> list[int]:
+        """X, y, width, height of what is read of the source; empty: all of it."""
+        return cast("list[int]", self.attributes["clip_rect_source"])
 
 
 class ReductionSpatialMeanGradientNode(FilterNode):
@@ -3671,6 +4196,7 @@ class ReductionSpatialMeanGradientNode(FilterNode):
     Args:
         source_gradient: Gradient of the reduction's result.
         source_image: The reduction's source; only its size is used.
+        clip_rect_source: X, y, width, height of what is read of the source; empty: all of it.
         label: Name for errors, plans and timelines; empty: a name is made.
 
     Raises:
@@ -3684,15 +4210,760 @@ class ReductionSpatialMeanGradientNode(FilterNode):
         self,
         source_gradient: ImageNode | FilterNode,
         source_image: ImageNode | FilterNode,
+        clip_rect_source: Sequence[int] | None = None,
         *,
         label: str = "",
     ) -> None:
         super().__init__(
             "ReductionSpatialMeanGradientNode",
             [source_gradient, source_image],
-            {},
+            _given(clip_rect_source=clip_rect_source),
             label=label,
         )
+
+    @property
+    def clip_rect_source(self) -> list[int]:
+        """X, y, width, height of what is read of the source; empty: all of it."""
+        return cast("list[int]", self.attributes["clip_rect_source"])
+
+
+class PadNode(FilterNode):
+    """Puts margins around an image.
+
+    Puts margins around an image, along x, y and the channels. What stands in them, by edge_mode,
+    along each axis: CONSTANT fill_value, ZERO zeros, CLAMP the nearest value, MIRROR the values
+    mirrored at the edge value (which is not repeated), MIRROR_WITH_EDGE mirrored with the edge
+    value repeated. Margins wider than the image mirror again and again.
+
+    **Result size**: (N, H + before_y + after_y, W + before_x + after_x, C + before_channel +
+    after_channel).
+
+    It copies. Convolutions and poolings pad by themselves, by their padding policy: use this node
+    for what they cannot do.
+
+    Apple: MPSNNPadNode.
+
+    Args:
+        source: Any image.
+        padding_size_before_x: Columns on the left.
+        padding_size_before_y: Rows at the top.
+        padding_size_before_channel: Channels before the source's.
+        padding_size_after_x: Columns on the right.
+        padding_size_after_y: Rows at the bottom.
+        padding_size_after_channel: Channels behind the source's.
+        edge_mode: What the margins hold.
+        fill_value: What CONSTANT fills margins with.
+        label: Name for errors, plans and timelines; empty: a name is made.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+        UnsupportedError: A value is not supported yet.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        source: ImageNode | FilterNode,
+        padding_size_before_x: int = 0,
+        padding_size_before_y: int = 0,
+        padding_size_before_channel: int = 0,
+        padding_size_after_x: int = 0,
+        padding_size_after_y: int = 0,
+        padding_size_after_channel: int = 0,
+        edge_mode: ImageEdgeMode = ImageEdgeMode.CONSTANT,
+        fill_value: float = 0.0,
+        *,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            "PadNode",
+            [source],
+            _given(
+                padding_size_before_x=padding_size_before_x,
+                padding_size_before_y=padding_size_before_y,
+                padding_size_before_channel=padding_size_before_channel,
+                padding_size_after_x=padding_size_after_x,
+                padding_size_after_y=padding_size_after_y,
+                padding_size_after_channel=padding_size_after_channel,
+                edge_mode=edge_mode,
+                fill_value=fill_value,
+            ),
+            label=label,
+        )
+
+    @property
+    def padding_size_before_x(self) -> int:
+        """Columns on the left."""
+        return cast("int", self.attributes["padding_size_before_x"])
+
+    @property
+    def padding_size_before_y(self) -> int:
+        """Rows at the top."""
+        return cast("int", self.attributes["padding_size_before_y"])
+
+    @property
+    def padding_size_before_channel(self) -> int:
+        """Channels before the source's."""
+        return cast("int", self.attributes["padding_size_before_channel"])
+
+    @property
+    def padding_size_after_x(self) -> int:
+        """Columns on the right."""
+        return cast("int", self.attributes["padding_size_after_x"])
+
+    @property
+    def padding_size_after_y(self) -> int:
+        """Rows at the bottom."""
+        return cast("int", self.attributes["padding_size_after_y"])
+
+    @property
+    def padding_size_after_channel(self) -> int:
+        """Channels behind the source's."""
+        return cast("int", self.attributes["padding_size_after_channel"])
+
+    @property
+    def edge_mode(self) -> ImageEdgeMode:
+        """What the margins hold."""
+        return ImageEdgeMode(cast("int", self.attributes["edge_mode"]))
+
+    @property
+    def fill_value(self) -> float:
+        """What CONSTANT fills margins with."""
+        return cast("float", self.attributes["fill_value"])
+
+
+class PadGradientNode(FilterNode):
+    """Gradient of a padding's source.
+
+    Each source value gets the gradients of all values that repeat it. The result has the source's
+    size.
+
+    Apple: MPSNNPadGradientNode.
+
+    Args:
+        source_gradient: Gradient of the forward node's result.
+        source_image: The forward node's source; only its size is used.
+        padding_size_before_x: Columns on the left.
+        padding_size_before_y: Rows at the top.
+        padding_size_before_channel: Channels before the source's.
+        padding_size_after_x: Columns on the right.
+        padding_size_after_y: Rows at the bottom.
+        padding_size_after_channel: Channels behind the source's.
+        edge_mode: What the margins hold.
+        fill_value: What CONSTANT fills margins with.
+        label: Name for errors, plans and timelines; empty: a name is made.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+        UnsupportedError: A value is not supported yet.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        source_gradient: ImageNode | FilterNode,
+        source_image: ImageNode | FilterNode,
+        padding_size_before_x: int = 0,
+        padding_size_before_y: int = 0,
+        padding_size_before_channel: int = 0,
+        padding_size_after_x: int = 0,
+        padding_size_after_y: int = 0,
+        padding_size_after_channel: int = 0,
+        edge_mode: ImageEdgeMode = ImageEdgeMode.CONSTANT,
+        fill_value: float = 0.0,
+        *,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            "PadGradientNode",
+            [source_gradient, source_image],
+            _given(
+                padding_size_before_x=padding_size_before_x,
+                padding_size_before_y=padding_size_before_y,
+                padding_size_before_channel=padding_size_before_channel,
+                padding_size_after_x=padding_size_after_x,
+                padding_size_after_y=padding_size_after_y,
+                padding_size_after_channel=padding_size_after_channel,
+                edge_mode=edge_mode,
+                fill_value=fill_value,
+            ),
+            label=label,
+        )
+
+    @property
+    def padding_size_before_x(self) -> int:
+        """Columns on the left."""
+        return cast("int", self.attributes["padding_size_before_x"])
+
+    @property
+    def padding_size_before_y(self) -> int:
+        """Rows at the top."""
+        return cast("int", self.attributes["padding_size_before_y"])
+
+    @property
+    def padding_size_before_channel(self) -> int:
+        """Channels before the source's."""
+        return cast("int", self.attributes["padding_size_before_channel"])
+
+    @property
+    def padding_size_after_x(self) -> int:
+        """Columns on the right."""
+        return cast("int", self.attributes["padding_size_after_x"])
+
+    @property
+    def padding_size_after_y(self) -> int:
+        """Rows at the bottom."""
+        return cast("int", self.attributes["padding_size_after_y"])
+
+    @property
+    def padding_size_after_channel(self) -> int:
+        """Channels behind the source's."""
+        return cast("int", self.attributes["padding_size_after_channel"])
+
+    @property
+    def edge_mode(self) -> ImageEdgeMode:
+        """What the margins hold."""
+        return ImageEdgeMode(cast("int", self.attributes["edge_mode"]))
+
+    @property
+    def fill_value(self) -> float:
+        """What CONSTANT fills margins with."""
+        return cast("float", self.attributes["fill_value"])
+
+
+class CropNode(FilterNode):
+    """A rectangle of an image, or some of its channels.
+
+    result[n, y, x, c] = source[n, y + origin_y, x + origin_x, c + origin_feature_channel].
+
+    **Result size**: (N, result_height, result_width, result_feature_channels). Error at encode
+    where that is not a part of the source.
+
+    Apple has no such node: there one sets offset and clipRect of a kernel, or encodes an
+    MPSNNSlice.
+
+    Apple has no such class.
+
+    Args:
+        source: Any image.
+        result_width: Columns that are kept; 0: all from origin_x on.
+        result_height: Rows that are kept; 0: all from origin_y on.
+        result_feature_channels: Channels that are kept; 0: all from origin_feature_channel on.
+        origin_x: The first column.
+        origin_y: The first row.
+        origin_feature_channel: The first channel.
+        label: Name for errors, plans and timelines; empty: a name is made.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+        UnsupportedError: A value is not supported yet.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        source: ImageNode | FilterNode,
+        result_width: int = 0,
+        result_height: int = 0,
+        result_feature_channels: int = 0,
+        origin_x: int = 0,
+        origin_y: int = 0,
+        origin_feature_channel: int = 0,
+        *,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            "CropNode",
+            [source],
+            _given(
+                result_width=result_width,
+                result_height=result_height,
+                result_feature_channels=result_feature_channels,
+                origin_x=origin_x,
+                origin_y=origin_y,
+                origin_feature_channel=origin_feature_channel,
+            ),
+            label=label,
+        )
+
+    @property
+    def result_width(self) -> int:
+        """Columns that are kept; 0: all from origin_x on."""
+        return cast("int", self.attributes["result_width"])
+
+    @property
+    def result_height(self) -> int:
+        """Rows that are kept; 0: all from origin_y on."""
+        return cast("int", self.attributes["result_height"])
+
+    @property
+    def result_feature_channels(self) -> int:
+        """Channels that are kept; 0: all from origin_feature_channel on."""
+        return cast("int", self.attributes["result_feature_channels"])
+
+    @property
+    def origin_x(self) -> int:
+        """The first column."""
+        return cast("int", self.attributes["origin_x"])
+
+    @property
+    def origin_y(self) -> int:
+        """The first row."""
+        return cast("int", self.attributes["origin_y"])
+
+    @property
+    def origin_feature_channel(self) -> int:
+        """The first channel."""
+        return cast("int", self.attributes["origin_feature_channel"])
+
+
+class CropGradientNode(FilterNode):
+    """Gradient of a crop's source.
+
+    The gradient where the source was kept, 0 elsewhere. The result has the source's size.
+
+    Apple has no such class.
+
+    Args:
+        source_gradient: Gradient of the forward node's result.
+        source_image: The forward node's source; only its size is used.
+        result_width: Columns that are kept; 0: all from origin_x on.
+        result_height: Rows that are kept; 0: all from origin_y on.
+        result_feature_channels: Channels that are kept; 0: all from origin_feature_channel on.
+        origin_x: The first column.
+        origin_y: The first row.
+        origin_feature_channel: The first channel.
+        label: Name for errors, plans and timelines; empty: a name is made.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+        UnsupportedError: A value is not supported yet.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        source_gradient: ImageNode | FilterNode,
+        source_image: ImageNode | FilterNode,
+        result_width: int = 0,
+        result_height: int = 0,
+        result_feature_channels: int = 0,
+        origin_x: int = 0,
+        origin_y: int = 0,
+        origin_feature_channel: int = 0,
+        *,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            "CropGradientNode",
+            [source_gradient, source_image],
+            _given(
+                result_width=result_width,
+                result_height=result_height,
+                result_feature_channels=result_feature_channels,
+                origin_x=origin_x,
+                origin_y=origin_y,
+                origin_feature_channel=origin_feature_channel,
+            ),
+            label=label,
+        )
+
+    @property
+    def result_width(self) -> int:
+        """Columns that are kept; 0: all from origin_x on."""
+        return cast("int", self.attributes["result_width"])
+
+    @property
+    def result_height(self) -> int:
+        """Rows that are kept; 0: all from origin_y on."""
+        return cast("int", self.attributes["result_height"])
+
+    @property
+    def result_feature_channels(self) -> int:
+        """Channels that are kept; 0: all from origin_feature_channel on."""
+        return cast("int", self.attributes["result_feature_channels"])
+
+    @property
+    def origin_x(self) -> int:
+        """The first column."""
+        return cast("int", self.attributes["origin_x"])
+
+    @property
+    def origin_y(self) -> int:
+        """The first row."""
+        return cast("int", self.attributes["origin_y"])
+
+    @property
+    def origin_feature_channel(self) -> int:
+        """The first channel."""
+        return cast("int", self.attributes["origin_feature_channel"])
+
+
+class ReshapeNode(FilterNode):
+    """The values of an image in another size.
+
+    The same values in the same order, that of memory: (H, W, C), channels fastest. Images of the
+    batch stay apart.
+
+    **Result size**: (N, result_height, result_width, result_feature_channels). Error at encode
+    where that is another number of values.
+
+    Apple: MPSNNReshapeNode.
+
+    Args:
+        source: Any image.
+        result_width: Columns of the result.
+        result_height: Rows of the result.
+        result_feature_channels: Channels of the result.
+        label: Name for errors, plans and timelines; empty: a name is made.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+        UnsupportedError: A value is not supported yet.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        source: ImageNode | FilterNode,
+        result_width: int,
+        result_height: int,
+        result_feature_channels: int,
+        *,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            "ReshapeNode",
+            [source],
+            _given(
+                result_width=result_width,
+                result_height=result_height,
+                result_feature_channels=result_feature_channels,
+            ),
+            label=label,
+        )
+
+    @property
+    def result_width(self) -> int:
+        """Columns of the result."""
+        return cast("int", self.attributes["result_width"])
+
+    @property
+    def result_height(self) -> int:
+        """Rows of the result."""
+        return cast("int", self.attributes["result_height"])
+
+    @property
+    def result_feature_channels(self) -> int:
+        """Channels of the result."""
+        return cast("int", self.attributes["result_feature_channels"])
+
+
+class ReshapeGradientNode(FilterNode):
+    """Gradient of a reshaping's source.
+
+    The gradient's values in the source's size.
+
+    Apple: MPSNNReshapeGradientNode.
+
+    Args:
+        source_gradient: Gradient of the forward node's result.
+        source_image: The forward node's source; only its size is used.
+        result_width: Columns of the result.
+        result_height: Rows of the result.
+        result_feature_channels: Channels of the result.
+        label: Name for errors, plans and timelines; empty: a name is made.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+        UnsupportedError: A value is not supported yet.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        source_gradient: ImageNode | FilterNode,
+        source_image: ImageNode | FilterNode,
+        result_width: int,
+        result_height: int,
+        result_feature_channels: int,
+        *,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            "ReshapeGradientNode",
+            [source_gradient, source_image],
+            _given(
+                result_width=result_width,
+                result_height=result_height,
+                result_feature_channels=result_feature_channels,
+            ),
+            label=label,
+        )
+
+    @property
+    def result_width(self) -> int:
+        """Columns of the result."""
+        return cast("int", self.attributes["result_width"])
+
+    @property
+    def result_height(self) -> int:
+        """Rows of the result."""
+        return cast("int", self.attributes["result_height"])
+
+    @property
+    def result_feature_channels(self) -> int:
+        """Channels of the result."""
+        return cast("int", self.attributes["result_feature_channels"])
+
+
+class BilinearScaleNode(FilterNode):
+    """Resizes an image by bilinear interpolation.
+
+    Interpolates between the two nearest source rows and columns, also where the image shrinks.
+    Result column x reads the source position (x + 0.5 - translate_x) / scale_x - 0.5, rows
+    likewise: centres of pixels lie at halves, and result = source * scale + translate as in
+    MPSScaleTransform. Positions outside of the source read its nearest pixel. Without a transform
+    the source fills the result: scale = result size / source size, translate = 0.
+
+    **Result size**: (N, result_height, result_width, C).
+
+    With a transform it crops, too: scales of 1 and translations of (-left, -top) cut a rectangle.
+
+    **Unlike Apple**: it has a gradient; the transform is a parameter of the node, not a provider
+    that is asked at each encode. Apple's headers do not say where it samples: the half-pixel rule
+    is that of MPSScaleTransform's formula.
+
+    Apple: MPSNNBilinearScaleNode.
+
+    Args:
+        source: Any image.
+        result_width: Columns of the result.
+        result_height: Rows of the result.
+        transform: Scale x, scale y, translate x, translate y; empty: the source fills the
+            result.
+        label: Name for errors, plans and timelines; empty: a name is made.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+        UnsupportedError: A value is not supported yet.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        source: ImageNode | FilterNode,
+        result_width: int,
+        result_height: int,
+        transform: Sequence[float] | None = None,
+        *,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            "BilinearScaleNode",
+            [source],
+            _given(result_width=result_width, result_height=result_height, transform=transform),
+            label=label,
+        )
+
+    @property
+    def result_width(self) -> int:
+        """Columns of the result."""
+        return cast("int", self.attributes["result_width"])
+
+    @property
+    def result_height(self) -> int:
+        """Rows of the result."""
+        return cast("int", self.attributes["result_height"])
+
+    @property
+    def transform(self) -> list[float]:
+        """Scale x, scale y, translate x, translate y; empty: the source fills the result."""
+        return cast("list[float]", self.attributes["transform"])
+
+
+class BilinearScaleGradientNode(FilterNode):
+    """Gradient of a bilinear resizing's source.
+
+    Each source pixel gets the gradients of the pixels that read it, times the weight they read it
+    with. The result has the source's size.
+
+    Apple has no such class.
+
+    Args:
+        source_gradient: Gradient of the resized image.
+        source_image: The image that was resized; only its size is used.
+        result_width: Columns of the result.
+        result_height: Rows of the result.
+        transform: Scale x, scale y, translate x, translate y; empty: the source fills the
+            result.
+        label: Name for errors, plans and timelines; empty: a name is made.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+        UnsupportedError: A value is not supported yet.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        source_gradient: ImageNode | FilterNode,
+        source_image: ImageNode | FilterNode,
+        result_width: int,
+        result_height: int,
+        transform: Sequence[float] | None = None,
+        *,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            "BilinearScaleGradientNode",
+            [source_gradient, source_image],
+            _given(result_width=result_width, result_height=result_height, transform=transform),
+            label=label,
+        )
+
+    @property
+    def result_width(self) -> int:
+        """Columns of the result."""
+        return cast("int", self.attributes["result_width"])
+
+    @property
+    def result_height(self) -> int:
+        """Rows of the result."""
+        return cast("int", self.attributes["result_height"])
+
+    @property
+    def transform(self) -> list[float]:
+        """Scale x, scale y, translate x, translate y; empty: the source fills the result."""
+        return cast("list[float]", self.attributes["transform"])
+
+
+class LanczosScaleNode(FilterNode):
+    """Resizes an image with Lanczos' kernel.
+
+    Resizes with the kernel sinc(t) * sinc(t / 3), |t| < 3. Result column x is centred at the
+    source position (x + 0.5 - translate_x) / scale_x - 0.5; where the image shrinks the kernel is
+    widened by 1 / scale, so that all pixels count. Weights are divided by their sum; positions
+    outside of the source read its nearest pixel. Without a transform the source fills the result:
+    scale = result size / source size, translate = 0.
+
+    **Result size**: (N, result_height, result_width, C).
+
+    **Unlike Apple**: it has a gradient; the transform is a parameter of the node, not a provider
+    that is asked at each encode. Apple does not publish its kernel's width.
+
+    Apple: MPSNNLanczosScaleNode.
+
+    Args:
+        source: Any image.
+        result_width: Columns of the result.
+        result_height: Rows of the result.
+        transform: Scale x, scale y, translate x, translate y; empty: the source fills the
+            result.
+        label: Name for errors, plans and timelines; empty: a name is made.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+        UnsupportedError: A value is not supported yet.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        source: ImageNode | FilterNode,
+        result_width: int,
+        result_height: int,
+        transform: Sequence[float] | None = None,
+        *,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            "LanczosScaleNode",
+            [source],
+            _given(result_width=result_width, result_height=result_height, transform=transform),
+            label=label,
+        )
+
+    @property
+    def result_width(self) -> int:
+        """Columns of the result."""
+        return cast("int", self.attributes["result_width"])
+
+    @property
+    def result_height(self) -> int:
+        """Rows of the result."""
+        return cast("int", self.attributes["result_height"])
+
+    @property
+    def transform(self) -> list[float]:
+        """Scale x, scale y, translate x, translate y; empty: the source fills the result."""
+        return cast("list[float]", self.attributes["transform"])
+
+
+class LanczosScaleGradientNode(FilterNode):
+    """Gradient of a Lanczos resizing's source.
+
+    Each source pixel gets the gradients of the pixels that read it, times the weight they read it
+    with. The result has the source's size.
+
+    Apple has no such class.
+
+    Args:
+        source_gradient: Gradient of the resized image.
+        source_image: The image that was resized; only its size is used.
+        result_width: Columns of the result.
+        result_height: Rows of the result.
+        transform: Scale x, scale y, translate x, translate y; empty: the source fills the
+            result.
+        label: Name for errors, plans and timelines; empty: a name is made.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+        UnsupportedError: A value is not supported yet.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        source_gradient: ImageNode | FilterNode,
+        source_image: ImageNode | FilterNode,
+        result_width: int,
+        result_height: int,
+        transform: Sequence[float] | None = None,
+        *,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            "LanczosScaleGradientNode",
+            [source_gradient, source_image],
+            _given(result_width=result_width, result_height=result_height, transform=transform),
+            label=label,
+        )
+
+    @property
+    def result_width(self) -> int:
+        """Columns of the result."""
+        return cast("int", self.attributes["result_width"])
+
+    @property
+    def result_height(self) -> int:
+        """Rows of the result."""
+        return cast("int", self.attributes["result_height"])
+
+    @property
+    def transform(self) -> list[float]:
+        """Scale x, scale y, translate x, translate y; empty: the source fills the result."""
+        return cast("list[float]", self.attributes["transform"])
 
 
 class ConcatenationNode(FilterNode):
@@ -5421,6 +6692,10 @@ class InitialGradientNode(FilterNode):
 for _class in (
     ConvolutionNode,
     ConvolutionGradientNode,
+    ConvolutionTransposeNode,
+    ConvolutionTransposeGradientNode,
+    BinaryConvolutionNode,
+    BinaryFullyConnectedNode,
     FullyConnectedNode,
     FullyConnectedGradientNode,
     NeuronReLUNode,
@@ -5488,6 +6763,16 @@ for _class in (
     ReductionFeatureChannelsArgumentMaxNode,
     ReductionSpatialMeanNode,
     ReductionSpatialMeanGradientNode,
+    PadNode,
+    PadGradientNode,
+    CropNode,
+    CropGradientNode,
+    ReshapeNode,
+    ReshapeGradientNode,
+    BilinearScaleNode,
+    BilinearScaleGradientNode,
+    LanczosScaleNode,
+    LanczosScaleGradientNode,
     ConcatenationNode,
     ConcatenationGradientNode,
     BatchNormalizationNode,

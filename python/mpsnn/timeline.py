@@ -93,8 +93,7 @@ class Layout:
         start_ns: Begin of the first span.
         end_ns: End of the last one.
         busy_ns: Time in which at least one kernel or host function ran.
-        colours: A colour for each operation, the costliest first; those that are not named here
-            share one.
+        colours: A colour for each of the costliest operations, by name; the others share one.
     """
 
     lanes: list[Lane]
@@ -193,8 +192,9 @@ def _colours(work: Sequence[Span]) -> dict[str, str]:
     total: dict[str, int] = defaultdict(int)
     for span in work:
         total[operation(span)] += span.end_ns - span.start_ns
-    costliest = sorted(total, key=lambda name: (-total[name], name))
-    return dict(zip(costliest, WORK_COLOURS, strict=False))
+    costliest = sorted(total, key=lambda name: (-total[name], name))[: len(WORK_COLOURS)]
+    # By name, so that two pictures of like work have like colours.
+    return dict(zip(sorted(costliest), WORK_COLOURS, strict=False))
 
 
 def plot(spans: Iterable[Span], path: str | Path) -> None:

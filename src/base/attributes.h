@@ -52,6 +52,24 @@
 //     axis              int: 1 along the rows' direction (y), 2 along the columns' (x), 3 channels
 //     takes_maximum     bool: the largest value, else the smallest; NaN is both
 //     takes_index       bool, extremum only: the index of the first such value along the axis
+//   padding, padding_gradient
+//     before_y before_x before_channel  int: rows, columns and channels put before the source's;
+//                       negative: cut. The result's size says what stands behind.
+//     edge_mode         int, ImageEdgeMode: what margins hold
+//     fill_value        float, for CONSTANT
+//   resampling, resampling_gradient
+//     filter            int: 0 bilinear, 1 Lanczos
+//     scale_y scale_x translate_y translate_x  float: result = source * scale + translate, in
+//                       coordinates where pixel p is centred at p + 0.5
+//   sub_pixel
+//     factor            int, >= 1: result[y, x, c] = source[y / f, x / f, (y % f * f + x % f) * C +
+//     c] is_inverse        bool: the other way round, for gradients
+//   transposed_weights
+//     groups            int; (O, H, W, I / groups) -> (I, H, W, O / groups), turned by half a turn
+//   channel_affine
+//     scales biases     floats, one a channel (the last dimension); empty: 1 and 0
+//     binarization      int: 0 none, 1 x < 0 ? -1 : 1, 2 x < 0 ? 0 : 1, 3 x > 0 ? 1 : -1,
+//                       4 x > 0 ? 1 : 0
 //   slice
 //     channel_offset    int: first channel read; the result's channels say how many
 //   normalization, normalization_sums, normalization_gradient

@@ -187,11 +187,17 @@ Args:
                        std::int64_t outputs, std::int64_t stride_x, std::int64_t stride_y,
                        std::int64_t groups, std::int64_t dilation_x, std::int64_t dilation_y,
                        const std::optional<NeuronDescriptor>& neuron) {
-             return Descriptor{kernel_width, kernel_height,
-                               inputs,       outputs,
-                               stride_x,     stride_y,
-                               groups,       dilation_x,
-                               dilation_y,   neuron.value_or(NeuronDescriptor{})};
+             return Descriptor{kernel_width,
+                               kernel_height,
+                               inputs,
+                               outputs,
+                               stride_x,
+                               stride_y,
+                               groups,
+                               dilation_x,
+                               dilation_y,
+                               neuron.value_or(NeuronDescriptor{}),
+                               1};
            }),
            py::arg("kernel_width"), py::arg("kernel_height"), py::arg("input_feature_channels"),
            py::arg("output_feature_channels"), py::kw_only(), py::arg("stride_in_pixels_x") = 1,
@@ -207,6 +213,7 @@ Args:
       .def_readwrite("dilation_rate_x", &Descriptor::dilation_rate_x)
       .def_readwrite("dilation_rate_y", &Descriptor::dilation_rate_y)
       .def_readwrite("fused_neuron_descriptor", &Descriptor::fused_neuron_descriptor)
+      .def_readwrite("sub_pixel_scale_factor", &Descriptor::sub_pixel_scale_factor)
       .def_property_readonly(
           "weight_shape",
           [](const Descriptor& d) {
@@ -218,6 +225,51 @@ Args:
       .def(
           "__eq__", [](const Descriptor& a, const Descriptor& b) { return a == b; },
           py::is_operator());
+}
+
+void bind_depth_wise_descriptor(py::module_& m) {
+  using Descriptor = DepthWiseConvolutionDescriptor;
+  py::class_<Descriptor, ConvolutionDescriptor>(
+      m, "DepthWiseConvolutionDescriptor",
+      R"(A convolution of each channel by itself. Apple: MPSCNNDepthWiseConvolutionDescriptor.
+
+Weights have the shape (outputs, height, width, 1); each input channel makes channel_multiplier result
+channels, one after the other (Apple's multiplier is 1). Strides, dilation and neuron are set as attributes.
+
+Args:
+    kernel_width: Width of the window.
+    kernel_height: Height of the window.
+    input_feature_channels: Channels of the source, and number of groups.
+    output_feature_channels: Channels of the result, a multiple of the source's.)")
+      .def(py::init<std::int64_t, std::int64_t, std::int64_t, std::int64_t>(),
+           py::arg("kernel_width"), py::arg("kernel_height"), py::arg("input_feature_channels"),
+           py::arg("output_feature_channels"))
+      .def_property_readonly(
+          "channel_multiplier",
+          [](const Descriptor& d) {
+            return d.input_feature_channels > 0 ? d.channel_multiplier() : std::int64_t{0};
+          },
+          "Result channels for each input channel.");
+}
+
+void bind_sub_pixel_descriptor(py::module_& m) {
+  py::class_<SubPixelConvolutionDescriptor, ConvolutionDescriptor>(
+      m, "SubPixelConvolutionDescriptor",
+      R"(A convolution that enlarges. Apple: MPSCNNSubPixelConvolutionDescriptor.
+
+With r the scale factor and N output channels: result[y, x, c] =
+convolved[y // r, x // r, (N // r**2) * (r * (y % r) + x % r) + c], r times as wide and high with N / r**2
+channels. Strides, dilation and neuron are set as attributes.
+
+Args:
+    kernel_width: Width of the window.
+    kernel_height: Height of the window.
+    input_feature_channels: Channels of the source.
+    output_feature_channels: Channels of the convolution, a multiple of sub_pixel_scale_factor squared.
+    sub_pixel_scale_factor: Rows and columns of the result for each of the convolution.)")
+      .def(py::init<std::int64_t, std::int64_t, std::int64_t, std::int64_t, std::int64_t>(),
+           py::arg("kernel_width"), py::arg("kernel_height"), py::arg("input_feature_channels"),
+           py::arg("output_feature_channels"), py::arg("sub_pixel_scale_factor"));
 }
 
 std::vector<std::int64_t> shape_of(const DataSource& source, std::string_view parameter) {
@@ -382,6 +434,8 @@ void bind_data_sources(py::module_& m) {
   bind_optimizers(m);
   bind_neuron_descriptor(m);
   bind_convolution_descriptor(m);
+  bind_depth_wise_descriptor(m);
+  bind_sub_pixel_descriptor(m);
   bind_data_source_base(m);
   bind_convolution_data_source(m);
 }

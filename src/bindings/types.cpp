@@ -61,6 +61,16 @@ void bind_enums(py::module_& m) {
       .value("GREATER", ComparisonType::GREATER)
       .value("GREATER_OR_EQUAL", ComparisonType::GREATER_OR_EQUAL)
       .finalize();
+  py::native_enum<BinaryConvolutionType>(
+      m, "BinaryConvolutionType", "enum.IntEnum",
+      "What a binary convolution makes binary. Apple: MPSCNNBinaryConvolutionType.")
+      .value("BINARY_WEIGHTS", BinaryConvolutionType::BINARY_WEIGHTS)
+      .value("XNOR", BinaryConvolutionType::XNOR)
+      .value("AND", BinaryConvolutionType::AND)
+      .finalize();
+}
+
+void bind_loss_and_training_enums(py::module_& m) {
   py::native_enum<LossType>(m, "LossType", "enum.IntEnum", "Loss kinds. Apple: MPSCNNLossType.")
       .value("MEAN_ABSOLUTE_ERROR", LossType::MEAN_ABSOLUTE_ERROR)
       .value("MEAN_SQUARED_ERROR", LossType::MEAN_SQUARED_ERROR)
@@ -212,6 +222,7 @@ Args:
 
 void bind_types(py::module_& m) {
   bind_enums(m);
+  bind_loss_and_training_enums(m);
   bind_padding_method(m);
   bind_padding_policy(m);
   bind_loss_descriptor(m);

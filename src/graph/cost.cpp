@@ -69,6 +69,24 @@ std::uint64_t flops_of(const Plan& plan, const Operation& operation) {
     case OpId::multiplication_gradient:
     case OpId::division_gradient:
       return 2 * read;
+    case OpId::multiplication:
+    case OpId::division:
+      return 3 * written;
+    case OpId::channel_affine:
+      return 3 * written;
+    case OpId::comparison:
+    case OpId::broadcast:
+      return written;
+    case OpId::padding_gradient:
+      return read;
+    case OpId::resampling:
+      return 7 * written;
+    case OpId::resampling_gradient:
+      return 8 * read;
+    case OpId::extremum:
+      return read;
+    case OpId::extremum_gradient:
+      return 2 * written;
     case OpId::normalization_statistics:
       return 3 * read;
     case OpId::normalization:
@@ -98,16 +116,6 @@ std::uint64_t flops_of(const Plan& plan, const Operation& operation) {
       return 12 * written;  // an exponential is about 8
     case OpId::softmax_gradient:
       return 4 * written;
-    case OpId::multiplication:
-    case OpId::division:
-      return 3 * written;
-    case OpId::comparison:
-    case OpId::broadcast:
-      return written;
-    case OpId::extremum:
-      return read;
-    case OpId::extremum_gradient:
-      return 2 * written;
     case OpId::loss:
       return 4 * read;
     case OpId::yolo_loss:
@@ -120,6 +128,10 @@ std::uint64_t flops_of(const Plan& plan, const Operation& operation) {
       return 12 * written;
     case OpId::optimizer_rms_prop:
       return 8 * written;
+    case OpId::padding:
+    case OpId::reshape:
+    case OpId::sub_pixel:
+    case OpId::transposed_weights:
     case OpId::concatenation:
     case OpId::count_step:
     case OpId::slice:

@@ -26,6 +26,14 @@ void check(const ConvolutionDescriptor& d, std::string_view label) {
   check_at_least_one(label, "groups", d.groups);
   check_at_least_one(label, "dilation_rate_x", d.dilation_rate_x);
   check_at_least_one(label, "dilation_rate_y", d.dilation_rate_y);
+  check_at_least_one(label, "sub_pixel_scale_factor", d.sub_pixel_scale_factor);
+  // 2^15 squared fits, and no image has that many channels.
+  const std::int64_t r = d.sub_pixel_scale_factor;
+  if (r > 1 << 15 || d.output_feature_channels % (r * r) != 0) {
+    throw_expected(str(title_of(label), ": output_feature_channels"),
+                   str("a multiple of the square of sub_pixel_scale_factor (", r, ")"),
+                   d.output_feature_channels);
+  }
   const std::string multiple = str("a multiple of groups (", d.groups, ")");
   if (d.input_feature_channels % d.groups != 0) {
     throw_expected(str(title_of(label), ": input_feature_channels"), multiple,
@@ -45,6 +53,29 @@ void check_count(std::string_view label, std::string_view argument, std::int64_t
 }
 
 }  // namespace
+
+DepthWiseConvolutionDescriptor::DepthWiseConvolutionDescriptor(std::int64_t width,
+                                                               std::int64_t height,
+                                                               std::int64_t inputs,
+                                                               std::int64_t outputs) {
+  kernel_width = width;
+  kernel_height = height;
+  input_feature_channels = inputs;
+  output_feature_channels = outputs;
+  groups = inputs;
+}
+
+SubPixelConvolutionDescriptor::SubPixelConvolutionDescriptor(std::int64_t width,
+                                                             std::int64_t height,
+                                                             std::int64_t inputs,
+                                                             std::int64_t outputs,
+                                                             std::int64_t scale_factor) {
+  kernel_width = width;
+  kernel_height = height;
+  input_feature_channels = inputs;
+  output_feature_channels = outputs;
+  sub_pixel_scale_factor = scale_factor;
+}
 
 DataSource::DataSource(std::string label, std::shared_ptr<Optimizer> optimizer)
     : label_(std::move(label)),
@@ -104,6 +135,7 @@ AttributeMap ConvolutionDataSource::attributes() const {
           {"groups", d.groups},
           {"dilation_rate_x", d.dilation_rate_x},
           {"dilation_rate_y", d.dilation_rate_y},
+          {"sub_pixel_scale_factor", d.sub_pixel_scale_factor},
           {"neuron_type", static_cast<std::int64_t>(neuron.type)},
           {"neuron_a", static_cast<double>(neuron.a)},
           {"neuron_b", static_cast<double>(neuron.b)},

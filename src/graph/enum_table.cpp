@@ -43,6 +43,15 @@ EnumClass comparison_type() {
            MPSNN_ENUMERATOR(T, GREATER_OR_EQUAL)}};
 }
 
+EnumClass binary_convolution_type() {
+  using T = BinaryConvolutionType;
+  return {
+      "BinaryConvolutionType",
+      "MPSCNNBinaryConvolutionType",
+      "What a binary convolution makes binary",
+      {MPSNN_ENUMERATOR(T, BINARY_WEIGHTS), MPSNN_ENUMERATOR(T, XNOR), MPSNN_ENUMERATOR(T, AND)}};
+}
+
 EnumClass loss_type() {
   using T = LossType;
   return {"LossType",
@@ -110,9 +119,9 @@ EnumClass padding_method() {
 
 std::span<const EnumClass> enum_classes() {
   static const std::vector<EnumClass> table = {
-      neuron_type(),    image_edge_mode(), comparison_type(),           loss_type(),
-      reduction_type(), training_style(),  batch_normalization_flags(), regularization_type(),
-      padding_method()};
+      neuron_type(),         image_edge_mode(), comparison_type(), binary_convolution_type(),
+      loss_type(),           reduction_type(),  training_style(),  batch_normalization_flags(),
+      regularization_type(), padding_method()};
   return table;
 }
 

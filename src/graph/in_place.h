@@ -19,7 +19,6 @@ inline std::vector<std::size_t> in_place_operands(OpId op) {
     case OpId::neuron:
     case OpId::neuron_gradient:
       return {0};
-    case OpId::multiplication_gradient:
     case OpId::normalization:
     case OpId::softmax:
     case OpId::dropout:
@@ -31,6 +30,10 @@ inline std::vector<std::size_t> in_place_operands(OpId op) {
     case OpId::normalization_gradient:
     case OpId::softmax_gradient:
       return {0, 1};
+    case OpId::reshape:
+    case OpId::channel_affine:
+    case OpId::multiplication_gradient:
+      return {0};
     default:
       return {};
   }

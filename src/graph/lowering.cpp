@@ -34,6 +34,13 @@ bool Lowering::result_can_be(ValueId value) const {
   return draft_.plan.values.at(value).desc == draft_.shapes.at(&node_.result);
 }
 
+ValueId Lowering::temporary(std::string_view name, const ImageSize& size) {
+  return draft_.add_value(
+      str(node_.label, '.', name),
+      {DataType::FLOAT32, {size.n, size.height, size.width, size.channels}, nullptr},
+      ValueKind::TEMPORARY);
+}
+
 ValueId Lowering::parameter(std::string_view name) {
   for (const ParameterInfo& info : node_.weights->parameters()) {
     if (info.name != name) continue;

@@ -30,6 +30,9 @@ class Lowering {
   void result_is(ValueId value);
   bool result_can_be(ValueId value) const;
 
+  /// Makes a value between two operations of the node, float32.
+  ValueId temporary(std::string_view name, const ImageSize& size);
+
   /// The parameter of the node's data source ("weights", "bias"); kNoValue where it has none so
   /// named.
   ValueId parameter(std::string_view name);

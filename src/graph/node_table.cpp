@@ -15,12 +15,16 @@ void append(std::vector<NodeClass>& table, std::vector<NodeClass> family) {
 std::vector<NodeClass> assemble() {
   std::vector<NodeClass> table;
   append(table, convolution_nodes());
+  append(table, convolution_transpose_nodes());
+  append(table, binary_convolution_nodes());
   append(table, fully_connected_nodes());
   append(table, neuron_nodes());
   append(table, pooling_nodes());
   append(table, upsampling_nodes());
   append(table, arithmetic_nodes());
   append(table, reduction_nodes());
+  append(table, padding_nodes());
+  append(table, resize_nodes());
   append(table, concatenation_nodes());
   append(table, normalization_nodes());
   append(table, image_normalization_nodes());

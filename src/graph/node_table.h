@@ -136,11 +136,15 @@ std::string enumerator_name(std::string_view enum_name, std::int64_t value);
 
 /// The families, each in src/graph/ops/<family>.cpp.
 std::vector<NodeClass> convolution_nodes();
+std::vector<NodeClass> convolution_transpose_nodes();
+std::vector<NodeClass> binary_convolution_nodes();
 std::vector<NodeClass> neuron_nodes();
 std::vector<NodeClass> pooling_nodes();
 std::vector<NodeClass> upsampling_nodes();
 std::vector<NodeClass> arithmetic_nodes();
 std::vector<NodeClass> reduction_nodes();
+std::vector<NodeClass> padding_nodes();
+std::vector<NodeClass> resize_nodes();
 std::vector<NodeClass> concatenation_nodes();
 std::vector<NodeClass> fully_connected_nodes();
 std::vector<NodeClass> normalization_nodes();

@@ -50,6 +50,9 @@ ConvolutionDescriptor read_descriptor(const Stored& stored) {
   descriptor.groups = extent("groups");
   descriptor.dilation_rate_x = extent("dilation_rate_x");
   descriptor.dilation_rate_y = extent("dilation_rate_y");
+  // Absent in archives that are older than the field.
+  if (const auto factor = stored.field.at("attributes").find("sub_pixel_scale_factor"))
+    descriptor.sub_pixel_scale_factor = factor->integer(1, kMost);
   descriptor.fused_neuron_descriptor = {
       static_cast<NeuronType>(stored.attribute("neuron_type").integer(0, kMost)),
       number("neuron_a"), number("neuron_b"), number("neuron_c")};

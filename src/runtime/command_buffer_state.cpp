@@ -309,8 +309,8 @@ void CommandBufferState::call(const std::vector<Handler>& handlers, const Piece&
                                                       "\": " + std::string(kind) + " handler"));
     }
     if (!recorder) continue;
-    Span span{.kind = SpanKind::HANDLER, .name = std::string(kind), .commands = piece.label()};
-    recorder->add(lane(piece), std::move(span), start, Clock::now());
+    recorder->add(lane(piece), span_of(SpanKind::HANDLER, std::string(kind), piece.label()), start,
+                  Clock::now());
   }
 }
 

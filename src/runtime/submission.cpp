@@ -144,7 +144,7 @@ void PieceSubmission::ran(std::size_t i, Clock::time_point start, Clock::time_po
   const QueueLane lane = buffer_->lane(*recording_.piece);
   const std::string& commands = recording_.piece->label();
   const std::size_t waits = dependencies_.waits.size();
-  Span span{.kind = SpanKind::WAIT, .name = "other queues", .commands = commands};
+  Span span = span_of(SpanKind::WAIT, "other queues", commands);
   if (i < waits) return recorder_->add(lane, std::move(span), start, end);
   const Item& item = recording_.items[item_];
   if (const auto* slice = std::get_if<PlanSlice>(&item.work)) {
@@ -165,13 +165,11 @@ void PieceSubmission::ran(std::size_t i, Clock::time_point start, Clock::time_po
 
 void PieceSubmission::trace_piece() noexcept {
   if (!recorder_) return;
-  Span span{.kind = SpanKind::PIECE,
-            .name = recording_.piece->label(),
-            .commands = recording_.piece->label()};
+  const std::string& label = recording_.piece->label();
   const auto point = [](std::int64_t ns) {
     return Clock::time_point(std::chrono::nanoseconds(ns));
   };
-  recorder_->add(buffer_->lane(*recording_.piece), std::move(span),
+  recorder_->add(buffer_->lane(*recording_.piece), span_of(SpanKind::PIECE, label, label),
                  point(recording_.piece->times.started), point(recording_.piece->times.ended));
 }
 

@@ -20,6 +20,14 @@ namespace mpsnn::runtime {
 
 using Clock = std::chrono::steady_clock;
 
+inline Span span_of(SpanKind kind, std::string name, std::string commands) {
+  Span span;
+  span.kind = kind;
+  span.name = std::move(name);
+  span.commands = std::move(commands);
+  return span;
+}
+
 /// The lane of a queue: its device, and its label or address.
 struct QueueLane {
   const void* queue = nullptr;

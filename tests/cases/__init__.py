@@ -25,6 +25,7 @@ class Convolution:
     dilation: tuple[int, int] = (1, 1)  # y, x
     groups: int = 1
     bias: bool = True
+    sub_pixel: int = 1
 
 
 @dataclass(frozen=True)
@@ -49,8 +50,6 @@ class Case:
         padding: Bits of the padding method; None: the class's default.
         exact: Whether small integers go in and out without rounding.
         exact_gradients: Whether small integers come back as gradients without rounding, too.
-        domain: Where the sources' values lie: "" anywhere, "nonzero" away from 0, "positive" above
-            it.
         differentiable: False for classes without a gradient.
     """
 
@@ -61,7 +60,6 @@ class Case:
     padding: int | None = None
     exact: bool = True
     exact_gradients: bool = True
-    domain: str = ""
     differentiable: bool = True
     normalization: Normalization | None = None
     ranges: tuple[str, ...] = ()
@@ -79,6 +77,7 @@ class Case:
             parts += [f"s{c.stride[0]}x{c.stride[1]}"] * (c.stride != (1, 1))
             parts += [f"d{c.dilation[0]}x{c.dilation[1]}"] * (c.dilation != (1, 1))
             parts += [f"g{c.groups}"] * (c.groups != 1) + ["nobias"] * (not c.bias)
+            parts += [f"r{c.sub_pixel}"] * (c.sub_pixel != 1)
         if self.normalization is not None and self.normalization.epsilon is not None:
             parts.append(f"e{self.normalization.epsilon}")
         if self.normalization is not None and self.normalization.groups is not None:
@@ -90,7 +89,8 @@ class Case:
 
 def _text(value: object) -> str:
     if isinstance(value, list):
-        return f"[{len(value)}]"
+        # Short lists as they are: cases may differ in them alone.
+        return str(value).replace(" ", "") if len(value) <= 4 else f"[{len(value)}]"
     return getattr(value, "name", str(value))
 
 
@@ -103,8 +103,9 @@ REMAINDER_TOP_RIGHT, REMAINDER_BOTTOM_LEFT, REMAINDER_BOTTOM_RIGHT = 4, 8, 12
 EXCLUDE_EDGES = 1 << 15
 
 # Ranges of a source's values: any number; between 0.1 and 0.9; 0 or 1; not negative, with sum 1
-# over the channels; at most 0. "boxes3": labels of objects for three anchors.
-RANGES = ("any", "probability", "binary", "distribution", "negative")
+# over the channels; at most 0; from 1 on; from 1 on or from -1 down;
+# "boxes3": labels of objects for three anchors.
+RANGES = ("any", "probability", "binary", "distribution", "negative", "positive", "nonzero")
 
 # Edge modes (ImageEdgeMode), loss types (LossType) and reductions (ReductionType).
 ZERO, CLAMP = 0, 1

@@ -28,7 +28,7 @@ ALL = {"primary_scale": 2.0, "secondary_scale": -0.5, "bias": 1.0}
 
 SIZES: list[Size] = [(1, 1, 1, 1), (1, 1, 7, 3), (3, 5, 4, 5), (2, 8, 8, 16)]
 # Quotients and what is added to them are rounded.
-DIVISION = {"exact": False, "domain": "nonzero"}
+DIVISION = {"exact": False, "ranges": ("nonzero", "nonzero")}
 
 SCALED = [
     Case(node, pair, parameters, **(DIVISION if node == "DivisionNode" else {}))

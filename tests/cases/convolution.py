@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 
 from cases import (
@@ -20,6 +21,9 @@ from cases import (
     Convolution,
     Size,
 )
+
+# Types of binary convolutions (BinaryConvolutionType).
+BINARY_WEIGHTS, XNOR, AND = range(3)
 
 
 def case(
@@ -137,7 +141,118 @@ WIDE = [
 OUTSIDE = [case((1, 2, 2, 2), 3, (5, 5), padding=FULL, dilation=(2, 2))]
 
 
-# The window is the whole source.
+def sub_pixel(convolved: Case, factor: int) -> Case:
+    """The same with channels that become pixels."""
+    assert convolved.convolution is not None
+    return replace(convolved, convolution=replace(convolved.convolution, sub_pixel=factor))
+
+
+SUB_PIXEL = [
+    sub_pixel(case((1, 1, 1, 1), 4, (1, 1)), 2),
+    sub_pixel(case((2, 3, 5, 3), 12), 2),
+    sub_pixel(case((1, 4, 3, 2), 18, (2, 3), stride=(2, 1), bias=False), 3),
+    sub_pixel(case((2, 7, 6, 4), 16, groups=2, padding=VALID), 4),
+    sub_pixel(case((1, 8, 8, 16), 32), 2),
+]
+
+
+def transpose(
+    source: Size,
+    outputs: int,
+    kernel: tuple[int, int] = (3, 3),
+    *,
+    stride: tuple[int, int] = (1, 1),
+    dilation: tuple[int, int] = (1, 1),
+    groups: int = 1,
+    bias: bool = True,
+    padding: int | None = None,
+    like: tuple[int, int] | None = None,
+) -> Case:
+    """A transposed convolution; `like` is the size of what the undone convolution read."""
+    made = case(
+        source,
+        outputs,
+        kernel,
+        stride=stride,
+        dilation=dilation,
+        groups=groups,
+        bias=bias,
+        padding=padding,
+    )
+    sizes = (source,) if like is None else (source, (source[0], *like, outputs))
+    return replace(made, node="ConvolutionTransposeNode", sources=sizes)
+
+
+TRANSPOSE = [
+    transpose((1, 1, 1, 1), 1),
+    transpose((2, 5, 4, 3), 5),
+    *(
+        transpose((2, 4, 3, 3), 4, kernel, stride=(2, 2), padding=padding)
+        for kernel in [(2, 2), (3, 3), (4, 3)]
+        for padding in (None, FULL, SAME | REMAINDER_BOTTOM_RIGHT, SAME | TOP_LEFT)
+    ),
+    transpose((1, 5, 6, 4), 2, (2, 3), padding=VALID),
+    transpose((1, 5, 6, 4), 2, (3, 2), stride=(3, 1), padding=FULL | BOTTOM_RIGHT, bias=False),
+    transpose((1, 3, 4, 2), 3, (2, 3), stride=(2, 3), dilation=(2, 1), padding=FULL),
+    transpose((2, 3, 4, 6), 4, groups=2, stride=(2, 1)),
+    transpose((1, 6, 5, 8), 8, (2, 2), groups=8, stride=(2, 2), padding=FULL),
+    transpose((2, 4, 3, 3), 5, stride=(2, 2), like=(7, 6)),
+    transpose((2, 4, 3, 3), 5, stride=(2, 2), like=(8, 5), padding=SAME | REMAINDER_BOTTOM_RIGHT),
+    transpose((1, 3, 3, 2), 2, (4, 2), stride=(2, 1), like=(8, 4), padding=VALID),
+    transpose((2, 8, 9, 16), 32, (4, 4), stride=(2, 2), padding=FULL),
+    transpose((1, 8, 8, 32), 16, (2, 2), stride=(2, 2)),
+]
+
+
+def binary(made: Case, node: str = "BinaryConvolutionNode", **attributes: object) -> Case:
+    """The same geometry with weights of one bit; means are rounded."""
+    exact = not attributes.get("use_beta_scaling", False)
+    return replace(made, node=node, attributes=attributes, exact=exact, differentiable=False)
+
+
+FEW: Size = (2, 5, 6, 3)
+LISTS = {
+    "output_bias_terms": [0.5, -1.0, 2.0, 0.0],
+    "output_scale_terms": [1.0, -0.5, 0.25, 2.0],
+    "input_bias_terms": [1.0, -1.0, 0.5],
+    "input_scale_terms": [2.0, -1.0, 0.5],
+}
+TYPES = (BINARY_WEIGHTS, XNOR, AND)
+BINARY = (
+    [binary(case(FEW, 4), convolution_type=kind) for kind in TYPES]
+    + [binary(case((1, 1, 1, 1), 1, (1, 1), bias=False), convolution_type=kind) for kind in TYPES]
+    + [binary(case(FEW, 4), convolution_type=kind, scale_value=0.5, **LISTS) for kind in TYPES]
+    + [
+        binary(case(FEW, 4, bias=False), convolution_type=kind, use_beta_scaling=True, **lists)
+        for kind in TYPES
+        for lists in ({}, LISTS)
+    ]
+    + [
+        binary(
+            case((1, 7, 6, 33), 8, (2, 3), stride=(2, 1), padding=padding), convolution_type=kind
+        )
+        for kind in TYPES
+        for padding in (VALID, FULL)
+    ]
+    + [
+        binary(case((1, 7, 6, 8), 4, (2, 3), stride=(2, 1), padding=VALID), use_beta_scaling=True),
+        binary(case((1, 9, 8, 4), 4, dilation=(2, 3)), convolution_type=XNOR),
+    ]
+    + [
+        binary(case(FEW, 4, (5, 6)), "BinaryFullyConnectedNode", convolution_type=kind)
+        for kind in TYPES
+    ]
+    + [
+        binary(case(FEW, 4, (5, 6)), "BinaryFullyConnectedNode", scale_value=0.5, **LISTS),
+        binary(
+            case((3, 1, 1, 40), 7, (1, 1), bias=False),
+            "BinaryFullyConnectedNode",
+            convolution_type=XNOR,
+            use_beta_scaling=True,
+        ),
+    ]
+)
+
 FULLY_CONNECTED = [
     Case(
         "FullyConnectedNode",
@@ -168,4 +283,7 @@ CASES = (
     + WIDE
     + OUTSIDE
     + FULLY_CONNECTED
+    + SUB_PIXEL
+    + TRANSPOSE
+    + BINARY
 )

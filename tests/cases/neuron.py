@@ -25,9 +25,11 @@ RELU = (
 )
 
 
-def case(node: str, size: Size, exact: bool = False, domain: str = "", **attributes: float) -> Case:
+def case(
+    node: str, size: Size, exact: bool = False, values: str = "any", **attributes: float
+) -> Case:
     """A neuron; few of them give whole numbers."""
-    return Case(node, (size,), attributes, exact=exact, domain=domain)
+    return Case(node, (size,), attributes, exact=exact, ranges=(values,))
 
 
 # Parameters away from the defaults, each alone and all together.
@@ -60,15 +62,15 @@ BASES = [
     case("NeuronPowerNode", SIZES[1], exact=True, a=2.0, b=-1.0, c=3.0),
     case("NeuronPowerNode", SIZES[1], exact=True, a=-1.0, b=2.0, c=2.0),
     case("NeuronPowerNode", SIZES[2], a=0.5, b=2.0, c=5.0),
-    case("NeuronPowerNode", SIZES[2], domain="nonzero", c=-2.0),
-    case("NeuronPowerNode", SIZES[1], domain="positive", a=2.0, b=0.5, c=0.5),
-    case("NeuronPowerNode", SIZES[2], domain="positive", c=-1.25),
+    case("NeuronPowerNode", SIZES[2], values="nonzero", c=-2.0),
+    case("NeuronPowerNode", SIZES[1], values="positive", a=2.0, b=0.5, c=0.5),
+    case("NeuronPowerNode", SIZES[2], values="positive", c=-1.25),
     *(case("NeuronExponentialNode", size) for size in SIZES),
     *(case("NeuronExponentialNode", SIZES[1], a=-0.5, b=1.5, c=c) for c in (-1.0, 2.0, 0.3)),
     case("NeuronExponentialNode", SIZES[1], a=11.0, b=2.0, c=10.0),
-    *(case("NeuronLogarithmNode", size, domain="positive") for size in SIZES),
+    *(case("NeuronLogarithmNode", size, values="positive") for size in SIZES),
     *(
-        case("NeuronLogarithmNode", SIZES[1], domain="positive", a=1.5, b=0.25, c=c)
+        case("NeuronLogarithmNode", SIZES[1], values="positive", a=1.5, b=0.25, c=c)
         for c in (-1.0, 10.0, 0.5)
     ),
 ]

@@ -21,7 +21,28 @@ def reductions(axis: str, kinds: tuple[str, ...], sizes: list[Size]) -> list[Cas
     ]
 
 
+CLIPS = [[1, 2, 3, 2], [0, 0, 7, 1]]  # x, y, width, height
+CLIPPED = [
+    Case(
+        f"Reduction{name}Node",
+        ((2, 5, 7, 3),),
+        {"clip_rect_source": clip},
+        exact_gradients=not name.endswith("Mean"),
+        differentiable="Argument" not in name,
+    )
+    for name in [
+        *(f"{axis}{kind}" for axis in ("Row", "Column") for kind in ("Min", "Max", "Mean", "Sum")),
+        *(
+            f"FeatureChannels{kind}"
+            for kind in ("Min", "Max", "Mean", "Sum", "ArgumentMin", "ArgumentMax")
+        ),
+        "SpatialMean",
+    ]
+    for clip in CLIPS
+]
+
 CASES = [
+    *CLIPPED,
     *reductions("Row", ("Min", "Max", "Mean", "Sum"), SIZES + LARGE),
     *reductions("Column", ("Min", "Max", "Mean", "Sum"), SIZES + LARGE),
     *reductions("FeatureChannels", ("Min", "Max", "Mean", "Sum"), SIZES + CHANNELS),

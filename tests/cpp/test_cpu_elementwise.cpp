@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // neuron, addition and their gradients of the CPU backend against plain loops in double.
 #include <algorithm>
+#include <cmath>
 
 #include "cpu_fixtures.h"
 
@@ -128,6 +129,87 @@ TEST_CASE("cpu neuron: NaN stays NaN, infinities keep their sign or become zero"
   CHECK_EQ(y[1], inf);
   CHECK_EQ(y[2], 0.0F);
   CHECK_EQ(y[3], 0.0F);
+}
+
+double smooth(NeuronType type, double x) {
+  switch (type) {
+    case NeuronType::LINEAR:
+      return 1.5 * x + 0.5;
+    case NeuronType::SIGMOID:
+      return 1 / (1 + std::exp(-x));
+    case NeuronType::HARD_SIGMOID:
+      return std::clamp(1.5 * x + 0.5, 0.0, 1.0);
+    case NeuronType::TANH:
+      return 1.5 * std::tanh(0.5 * x);
+    case NeuronType::ABSOLUTE:
+      return std::abs(x);
+    case NeuronType::SOFT_PLUS:
+      return 1.5 * std::log1p(std::exp(0.5 * x));
+    case NeuronType::SOFT_SIGN:
+      return x / (1 + std::abs(x));
+    case NeuronType::ELU:
+      return x >= 0 ? x : 1.5 * std::expm1(x);
+    case NeuronType::POWER:
+      return std::pow(1.5 * x + 0.5, 5);
+    case NeuronType::EXPONENTIAL:
+      return std::pow(5, 1.5 * x + 0.5);
+    case NeuronType::LOGARITHM:
+      return std::log(1.5 * x + 0.5) / std::log(5);
+    case NeuronType::GELU:
+      return 0.5 * x * std::erfc(-x * std::sqrt(0.5));
+    default:
+      return x;
+  }
+}
+
+TEST_CASE("cpu neuron: every function to a few units in the last place, and its derivative") {
+  const Dims dims = {1, 3, 41, 5};
+  for (int number = static_cast<int>(NeuronType::LINEAR);
+       number <= static_cast<int>(NeuronType::GELU); ++number) {
+    const auto type = static_cast<NeuronType>(number);
+    if (type == NeuronType::PRELU || type == NeuronType::RELUN) continue;
+    std::vector<float> x(static_cast<std::size_t>(desc_of(dims).count())), ones(x.size(), 1.0F);
+    for (std::size_t i = 0; i < x.size(); ++i)  // no corner of a function among them
+      x[i] = (static_cast<float>(i) - (type == NeuronType::LOGARITHM ? 1 : 300)) / 77.0F + 0.003F;
+    AttributeMap attributes = neuron_attributes(type, 1.5, 0.5);
+    attributes["neuron_c"] = 5.0;
+    Case c = {.op = OpId::neuron,
+              .inputs = {Tensor(dims, x)},
+              .outputs = {desc_of(dims)},
+              .attributes = attributes,
+              .in_place = {},
+              .scalars = {}};
+    Reference expected = zeros(dims), slopes = zeros(dims);
+    for (std::size_t i = 0; i < x.size(); ++i) {
+      const double at = static_cast<double>(x[i]), step = 1e-5;
+      expected.values[i] = smooth(type, at);
+      // What rounding the argument does counts, too: it is up to 7 here, times 5 in powers.
+      expected.magnitudes[i] = std::abs(expected.values[i]) + 1e-3;
+      slopes.values[i] = (smooth(type, at + step) - smooth(type, at - step)) / (2 * step);
+      slopes.magnitudes[i] = std::abs(slopes.values[i]) + 0.1;
+    }
+    const std::string name = str("neuron type ", number);
+    const std::vector<float> y = run_case("neuron/plain", c)[0].floats();
+    check_values(name, y, expected, 400);
+    c.in_place = {{0, 0}};
+    check_values(name + " in place", run_case("neuron/plain", c)[0].floats(), expected, 400);
+    for (const bool from_result : {false, true}) {
+      Case back = {.op = OpId::neuron_gradient,
+                   .inputs = {Tensor(dims, ones), Tensor(dims, from_result ? y : x)},
+                   .outputs = {desc_of(dims)},
+                   .attributes = attributes,
+                   .in_place = {},
+                   .scalars = {}};
+      back.attributes["from_result"] = from_result;
+      if (from_result && !fit_of("neuron_gradient/plain", back).yes) continue;
+      // From the result digits are lost where the function is flat: a few of the largest slope's.
+      if (from_result) {
+        for (double& size : slopes.magnitudes) size += 4;
+      }
+      check_values(str(name, " gradient ", from_result),
+                   run_case("neuron_gradient/plain", back)[0].floats(), slopes, 400);
+    }
+  }
 }
 
 // ---- addition
@@ -259,6 +341,54 @@ TEST_CASE("cpu addition_gradient: sums over every set of broadcast dimensions") 
         // Sums are made in double: only the last rounding is float's.
         check_values(str("addition_gradient ", mask),
                      run_case("addition_gradient/plain", c)[0].floats(), expected, exact ? 0 : 1);
+      }
+    }
+  }
+}
+
+// ---- multiplication, division, comparison
+
+double combined(OpId op, double p, double s) {
+  if (op == OpId::multiplication) return 2 * p * s + 1;
+  if (op == OpId::division) return 4 * p / (0.5 * s) + 1;
+  return p < s ? 1 : 0;
+}
+
+TEST_CASE("cpu multiplication, division, comparison: every broadcast, in place on either") {
+  const Dims full = {2, 3, 4, 5};
+  for (const OpId op : {OpId::multiplication, OpId::division, OpId::comparison}) {
+    for (int mask = 0; mask < 256; ++mask) {
+      Dims p = full, s = full, result = full;
+      for (std::size_t i = 0; i < 4; ++i) {
+        if ((mask >> i & 1) != 0) p[i] = 1;
+        if ((mask >> (4 + i) & 1) != 0) s[i] = 1;
+        result[i] = std::max(p[i], s[i]);
+      }
+      Values values(9);
+      std::vector<float> y = values.integers(s).floats();
+      for (float& value : y) value = value == 0 ? 4 : std::exp2(value);  // exact quotients
+      const bool divides = op == OpId::division;
+      Case c = {.op = op,
+                .inputs = {values.integers(p), Tensor(s, y)},
+                .outputs = {desc_of(result)},
+                .attributes =
+                    addition_attributes(divides ? 4 : 2, divides ? 0.5 : 1, 1, -kLargest, kLargest),
+                .in_place = {},
+                .scalars = {}};
+      c.attributes["comparison_type"] = std::int64_t{2};
+      c.attributes["threshold"] = 0.0;
+      const std::vector<float> x = c.inputs[0].floats();
+      Reference expected = zeros(result);
+      for (std::int64_t i = 0; i < desc_of(result).count(); ++i) {
+        expected.values[i] = combined(op, static_cast<double>(x[broadcast_index(i, result, p)]),
+                                      static_cast<double>(y[broadcast_index(i, result, s)]));
+      }
+      const std::string row = rows_of(op).front();
+      check_values(str(row, " ", mask), run_case(row, c)[0].floats(), expected, 0);
+      for (const std::size_t shared : {0U, 1U}) {
+        if (c.inputs[shared].desc.dims != result) continue;
+        c.in_place = {{0, shared}};
+        check_values(str(row, " in place ", mask), run_case(row, c)[0].floats(), expected, 0);
       }
     }
   }

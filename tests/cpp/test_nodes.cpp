@@ -11,7 +11,6 @@ namespace {
 
 using namespace fixtures;
 
-std::int64_t value(LossType type) { return static_cast<std::int64_t>(type); }
 std::int64_t value(ImageEdgeMode mode) { return static_cast<std::int64_t>(mode); }
 
 ConvolutionDescriptor descriptor(std::int64_t in, std::int64_t out) {
@@ -27,8 +26,10 @@ TEST_CASE("node table: every row is complete and every name is there once") {
   std::set<std::string_view> names, apple_names;
   for (const graph::NodeClass& row : graph::node_classes()) {
     CHECK(names.insert(row.name).second);
-    CHECK(apple_names.insert(row.apple).second);
-    CHECK(row.name.ends_with("Node") && row.apple.ends_with(row.name));
+    CHECK(row.name.ends_with("Node"));
+    // Nodes of our own have no name there.
+    CHECK(row.apple.empty() || apple_names.insert(row.apple).second);
+    CHECK(row.apple.empty() || row.apple.ends_with(row.name));
     CHECK(!row.family.empty() && !row.brief.empty() && !row.doc.empty() && !row.sources.empty());
     CHECK(!row.brief.ends_with('.'));
     CHECK(row.shape != nullptr && row.lower != nullptr);
@@ -212,8 +213,8 @@ TEST_CASE("node: neurons in a convolution's descriptor") {
                                                         std::nullopt, "w");
     return convolution(ImageNode("source"), data);
   };
-  CHECK_THROWS_CONTAINS(make(NeuronType::GELU), UnsupportedError, "got GELU");
-  CHECK_THROWS_AS(make(NeuronType::PRELU), UnsupportedError);
+  CHECK_EQ(make(NeuronType::GELU).label(), "w");
+  CHECK_THROWS_CONTAINS(make(NeuronType::PRELU), UnsupportedError, "got PRELU");
   CHECK_THROWS_CONTAINS(make(NeuronType::RELU).gradient_filters(ImageNode("gradient")),
                         InvalidArgumentError,
                         "ConvolutionNode \"w\": fused_neuron_descriptor: expected NONE");

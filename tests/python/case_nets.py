@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,13 +37,8 @@ def values(case: Case, shape: tuple[int, ...], name: str, *, integers: bool) -> 
     seed = zlib.crc32(f"{case.id} {name}".encode())
     generator = np.random.Generator(np.random.Philox(seed))
     if integers:
-        drawn = generator.integers(-3, 4, shape).astype(np.float32)
-    else:
-        drawn = generator.standard_normal(shape, dtype=np.float32)
-    if not case.domain or not name.startswith("source"):
-        return drawn
-    away = np.abs(drawn) + np.float32(1 if integers else 0.5)
-    return away if case.domain == "positive" else np.copysign(away, drawn)
+        return generator.integers(-3, 4, shape).astype(np.float32)
+    return generator.standard_normal(shape, dtype=np.float32)
 
 
 def source_arrays(case: Case, *, integers: bool) -> dict[str, Floats]:
@@ -58,19 +54,20 @@ def source_arrays(case: Case, *, integers: bool) -> dict[str, Floats]:
 
 def in_range(array: Floats, kind: str) -> Floats:
     """The values brought into a range of `cases.RANGES`."""
-    if kind == "any":
-        return array
-    if kind == "binary":
-        return (array > 0).astype(np.float32)
-    if kind == "negative":
-        return -np.abs(array)
-    if kind == "probability":
-        return (0.1 + 0.8 / (1 + np.exp(-array))).astype(np.float32)
+    if kind == "distribution":
+        exponentials = np.exp(array)
+        return (exponentials / exponentials.sum(axis=3, keepdims=True)).astype(np.float32)
     if kind.startswith("boxes"):
         return boxes(array, int(kind.removeprefix("boxes")))
-    assert kind == "distribution"
-    exponentials = np.exp(array)
-    return (exponentials / exponentials.sum(axis=3, keepdims=True)).astype(np.float32)
+    ranges: dict[str, Callable[[Floats], Floats]] = {
+        "any": lambda x: x,
+        "binary": lambda x: x > 0,
+        "negative": lambda x: -np.abs(x),
+        "positive": lambda x: np.abs(x) + 1,
+        "nonzero": lambda x: np.copysign(np.abs(x) + 1, x),
+        "probability": lambda x: 0.1 + 0.8 / (1 + np.exp(-x)),
+    }
+    return ranges[kind](array).astype(np.float32)
 
 
 def boxes(array: Floats, anchors: int) -> Floats:
@@ -142,6 +139,7 @@ def data_source(case: Case, parameters: dict[str, Floats]) -> mps.DataSource | N
         dilation_rate_y=c.dilation[0],
         groups=c.groups,
     )
+    descriptor.sub_pixel_scale_factor = c.sub_pixel
     step = mps.OptimizerStochasticGradientDescent(1.0)
     return mps.ConvolutionDataSource(
         descriptor, parameters["weights"], parameters.get("bias"), "weights", step

@@ -180,11 +180,193 @@ REDUCTION: dict[str, Row] = {
     ),
 }
 
+SHAPE: dict[str, Row] = {
+    "a rectangle of three numbers": (
+        lambda: mps.ReductionRowMaxNode(x, [0, 0, 2]),
+        mps.InvalidArgumentError,
+        "ReductionRowMaxNode.*clip_rect_source: expected none or 4 numbers.*got 3",
+    ),
+    "an empty rectangle": (
+        lambda: mps.ReductionSpatialMeanNode(x, [0, 0, 0, 2]),
+        mps.InvalidArgumentError,
+        "ReductionSpatialMeanNode.*clip_rect_source: expected a width and a height >= 1, got 0",
+    ),
+    "a rectangle that reaches outside": (
+        lambda: plan(mps.ReductionColumnSumNode(x, [3, 0, 2, 4]), x=(1, 4, 4, 1)),
+        mps.InvalidArgumentError,
+        r"clip_rect_source: expected a rectangle in 4 columns and 4 rows, got 2 x 4 at \(3, 0\)",
+    ),
+    "a negative margin": (
+        lambda: mps.PadNode(x, padding_size_before_x=-1),
+        mps.InvalidArgumentError,
+        "PadNode.*padding_size_before_x: expected 0 to .*got -1",
+    ),
+    "a gradient of the unpadded size": (
+        lambda: plan(
+            mps.PadGradientNode(g, x, padding_size_after_y=2), g=(1, 4, 4, 1), x=(1, 4, 4, 1)
+        ),
+        mps.InvalidArgumentError,
+        r"PadGradientNode.*source_gradient: expected \(1, 6, 4, 1\), got \(1, 4, 4, 1\)",
+    ),
+    "a crop that reaches outside": (
+        lambda: plan(mps.CropNode(x, 3, origin_x=2), x=(1, 4, 4, 1)),
+        mps.InvalidArgumentError,
+        "CropNode.*result_width: expected a part of the source's 4 from 2 on, got 3",
+    ),
+    "a crop of nothing": (
+        lambda: plan(mps.CropNode(x, origin_feature_channel=2), x=(1, 4, 4, 2)),
+        mps.InvalidArgumentError,
+        "CropNode.*result_feature_channels: expected a part of the source's 2 from 2 on, got 0",
+    ),
+    "a reshaping that loses values": (
+        lambda: plan(mps.ReshapeNode(x, 2, 2, 3), x=(1, 4, 4, 1)),
+        mps.InvalidArgumentError,
+        r"ReshapeNode.*source: expected as many values as \(1, 2, 2, 3\), got \(1, 4, 4, 1\)",
+    ),
+    "a reshaping beyond all memory": (
+        lambda: plan(mps.ReshapeNode(x, 1 << 30, 1 << 30, 1 << 30), x=(1, 4, 4, 1)),
+        mps.InvalidArgumentError,
+        "ReshapeNode.*source: expected as many values as",
+    ),
+    "a resizing to nothing": (
+        lambda: mps.BilinearScaleNode(x, 0, 4),
+        mps.InvalidArgumentError,
+        "BilinearScaleNode.*result_width: expected 1 to .*got 0",
+    ),
+    "a transform of two numbers": (
+        lambda: mps.LanczosScaleNode(x, 4, 4, [1.0, 1.0]),
+        mps.InvalidArgumentError,
+        "LanczosScaleNode.*transform: expected none or 4 numbers.*got 2",
+    ),
+    "a transform that flattens": (
+        lambda: mps.LanczosScaleNode(x, 4, 4, [0.0, 1.0, 0.0, 0.0]),
+        mps.InvalidArgumentError,
+        "LanczosScaleNode.*transform: expected scales from 2.*got 0",
+    ),
+    "a gradient of another size": (
+        lambda: plan(mps.BilinearScaleGradientNode(g, x, 2, 2), g=(1, 4, 4, 1), x=(1, 4, 4, 1)),
+        mps.InvalidArgumentError,
+        r"BilinearScaleGradientNode.*source_gradient: expected \(1, 2, 2, 1\)",
+    ),
+}
+
+
+def weights(descriptor: mps.ConvolutionDescriptor) -> mps.ConvolutionDataSource:
+    """A data source of ones."""
+    return mps.ConvolutionDataSource(descriptor, np.ones(descriptor.weight_shape, np.float32))
+
+
+def depth_wise() -> mps.ConvolutionDataSource:
+    """Four channels from two, each by itself."""
+    return weights(mps.DepthWiseConvolutionDescriptor(3, 3, 2, 4))
+
+
+DENSE = mps.ConvolutionDescriptor(3, 3, 2, 4, stride_in_pixels_x=2, stride_in_pixels_y=2)
+DILATED = mps.ConvolutionDescriptor(3, 3, 2, 4, dilation_rate_x=2)
+
+CONVOLUTION: dict[str, Row] = {
+    "channels that do not make pixels": (
+        lambda: weights(mps.SubPixelConvolutionDescriptor(3, 3, 2, 6, 2)),
+        mps.InvalidArgumentError,
+        r"output_feature_channels: expected a multiple of the square of .*\(2\), got 6",
+    ),
+    "no factor": (
+        lambda: weights(mps.SubPixelConvolutionDescriptor(3, 3, 2, 4, 0)),
+        mps.InvalidArgumentError,
+        "sub_pixel_scale_factor: expected .*got 0",
+    ),
+    "a factor whose square is too much": (
+        lambda: weights(mps.SubPixelConvolutionDescriptor(3, 3, 2, 4, 1 << 40)),
+        mps.InvalidArgumentError,
+        "output_feature_channels: expected a multiple of the square",
+    ),
+    "channels that are no multiple": (
+        lambda: mps.ConvolutionDataSource(
+            mps.DepthWiseConvolutionDescriptor(3, 3, 2, 3), np.ones((3, 3, 3, 1), np.float32)
+        ),
+        mps.InvalidArgumentError,
+        r"output_feature_channels: expected a multiple of groups \(2\), got 3",
+    ),
+    "a transposed convolution of other channels": (
+        lambda: plan(mps.ConvolutionTransposeNode(x, weights(DENSE)), x=(1, 4, 4, 3)),
+        mps.InvalidArgumentError,
+        "ConvolutionTransposeNode.*source: expected 2 feature channels, got 3",
+    ),
+    "a transposed convolution that leaves nothing": (
+        lambda: plan(
+            mps.ConvolutionTransposeNode(x, weights(DENSE), padding_policy=mps.PaddingPolicy(0)),
+            x=(1, 1, 4, 2),
+        ),
+        mps.InvalidArgumentError,
+        "ConvolutionTransposeNode.*source: expected .*at least one row, got 1",
+    ),
+    "a size that the convolution does not make": (
+        lambda: plan(
+            mps.ConvolutionTransposeNode(x, weights(DENSE), convolution_source=y),
+            x=(1, 4, 4, 2),
+            y=(1, 8, 9, 4),
+        ),
+        mps.InvalidArgumentError,
+        "ConvolutionTransposeNode.*convolution_source: expected .*4 columns, got 9",
+    ),
+    "channels that the result does not have": (
+        lambda: plan(
+            mps.ConvolutionTransposeNode(x, weights(DENSE), convolution_source=y),
+            x=(1, 4, 4, 2),
+            y=(1, 8, 8, 3),
+        ),
+        mps.InvalidArgumentError,
+        r"ConvolutionTransposeNode.*convolution_source: expected 1 images of 4 .*\(1, 8, 8, 3\)",
+    ),
+    "a transposed sub-pixel convolution": (
+        lambda: mps.ConvolutionTransposeNode(
+            x, weights(mps.SubPixelConvolutionDescriptor(3, 3, 2, 4, 2))
+        ),
+        mps.InvalidArgumentError,
+        "ConvolutionTransposeNode.*weights: expected a descriptor with sub_pixel_scale_factor 1",
+    ),
+    "binary groups": (
+        lambda: mps.BinaryConvolutionNode(x, depth_wise()),
+        mps.InvalidArgumentError,
+        "BinaryConvolutionNode.*weights: expected a descriptor with groups 1, got 2",
+    ),
+    "too few scales": (
+        lambda: mps.BinaryConvolutionNode(x, weights(DENSE), output_scale_terms=[1.0]),
+        mps.InvalidArgumentError,
+        "BinaryConvolutionNode.*output_scale_terms: expected none or 4 values.*got 1",
+    ),
+    "beta over gaps": (
+        lambda: mps.BinaryConvolutionNode(x, weights(DILATED), use_beta_scaling=True),
+        mps.InvalidArgumentError,
+        "BinaryConvolutionNode.*use_beta_scaling: expected false with a dilated window, got true",
+    ),
+    "a binary layer with strides": (
+        lambda: mps.BinaryFullyConnectedNode(x, weights(DENSE)),
+        mps.InvalidArgumentError,
+        "BinaryFullyConnectedNode.*weights: expected .*strides and dilation rates of 1, got 2",
+    ),
+    "a binary layer of another size": (
+        lambda: plan(
+            mps.BinaryFullyConnectedNode(x, weights(mps.ConvolutionDescriptor(3, 3, 2, 4))),
+            x=(1, 3, 4, 2),
+        ),
+        mps.InvalidArgumentError,
+        r"BinaryFullyConnectedNode.*source: expected \(1, 3, 3, 2\), got \(1, 3, 4, 2\)",
+    ),
+    "the derivative of a binary convolution": (
+        lambda: mps.BinaryConvolutionNode(x, weights(DENSE), label="bits").training_graph(g),
+        mps.InvalidArgumentError,
+        'BinaryConvolutionNode "bits": gradient: expected a node that has a derivative',
+    ),
+}
+
 FAMILIES: dict[str, dict[str, Row]] = {
     "pooling": POOLING,
     "neuron": NEURON,
     "arithmetic": ARITHMETIC,
     "reduction": REDUCTION,
+    "shape": SHAPE,
+    "convolution": CONVOLUTION,
 }
 
 

@@ -180,6 +180,19 @@ def by_hand() -> list[tuple[mps.FilterNode, mps.FilterNode]]:
         (mps.ReductionRowSumNode(x), mps.ReductionRowSumGradientNode(g, x)),
         (maximum, mps.ReductionColumnMaxGradientNode(g, x, maximum)),
         (mps.NeuronTanHNode(x, 2.0), mps.NeuronGradientNode(g, x, mps.NeuronType.TANH, 2.0, 1.0)),
+        (mps.ReductionSpatialMeanNode(x), mps.ReductionSpatialMeanGradientNode(g, x)),
+        (
+            mps.PadNode(x, 1, 2, edge_mode=mps.ImageEdgeMode.MIRROR),
+            mps.PadGradientNode(g, x, 1, 2, edge_mode=mps.ImageEdgeMode.MIRROR),
+        ),
+        (mps.CropNode(x, 2), mps.CropGradientNode(g, x, 2)),
+        (mps.ReshapeNode(x, 1, 1, 48), mps.ReshapeGradientNode(g, x, 1, 1, 48)),
+        (mps.BilinearScaleNode(x, 3, 5), mps.BilinearScaleGradientNode(g, x, 3, 5)),
+        (mps.LanczosScaleNode(x, 3, 5), mps.LanczosScaleGradientNode(g, x, 3, 5)),
+        (
+            mps.ConvolutionTransposeNode(x, source),
+            mps.ConvolutionTransposeGradientNode(g, x, source),
+        ),
         (mps.ConcatenationNode([x, y]), mps.ConcatenationGradientNode(g, [x, y], 1)),
         (
             mps.ForwardLossNode(x, y, LOSS),

@@ -53,7 +53,7 @@ def test_requirements_name_onednn_and_numpy() -> None:
     assert "linux" in onednn[0]
 
 
-@pytest.mark.parametrize("extra", ["denoise", "test"])
+@pytest.mark.parametrize("extra", ["denoise", "plot", "test"])
 def test_extras_are_declared(extra: str) -> None:
     assert extra in (importlib.metadata.metadata("mpsnn").get_all("Provides-Extra") or [])
 

@@ -113,7 +113,7 @@ def test_skipped_kernels_are_no_work() -> None:
 def test_the_costliest_operations_get_the_colours() -> None:
     spans = [kernel(f"op{index}", 100 * index, 100 * index + index) for index in range(1, 10)]
     plan = layout(spans)
-    assert list(plan.colours) == ["op9", "op8", "op7", "op6", "op5", "op4"]
+    assert list(plan.colours) == ["op4", "op5", "op6", "op7", "op8", "op9"]
     assert len(set(plan.colours.values())) == len(timeline.WORK_COLOURS)
 
 

@@ -30,7 +30,7 @@ struct SplitExponential {
 };
 
 /// For e^(x + rest), |rest| small; x is kept where neither overflow nor underflow goes further.
-MPSNN_INLINE SplitExponential split_exponential(float x, float rest) {
+MPSNN_INLINE SplitExponential split_exp(float x, float rest) {
   constexpr float kLog2e = 1.44269504F, kShift = 12582912.0F;  // 1.5 * 2^23: rounds to integers
   constexpr float kLn2High = 0.693359375F, kLn2Low = -2.12194440e-4F;
   const float above = x < -104.0F ? -104.0F : x;
@@ -49,8 +49,8 @@ MPSNN_INLINE SplitExponential split_exponential(float x, float rest) {
 }
 
 /// e^(x + rest).
-MPSNN_INLINE float exponential(float x, float rest = 0.0F) {
-  const SplitExponential e = split_exponential(x, rest);
+MPSNN_INLINE float exp_of(float x, float rest = 0.0F) {
+  const SplitExponential e = split_exp(x, rest);
   // In two steps: 2^power alone may be beyond the largest float, or below the smallest normal one.
   const std::int32_t first = e.power >> 1;
   return (1.0F + e.fraction) * as_float((first + 127) << 23) *
@@ -58,14 +58,14 @@ MPSNN_INLINE float exponential(float x, float rest = 0.0F) {
 }
 
 /// e^x - 1 for x <= 0, without cancellation.
-MPSNN_INLINE float exponential_minus_1(float x) {
-  const SplitExponential e = split_exponential(x < -30.0F ? -30.0F : x, 0.0F);
+MPSNN_INLINE float exp_of_minus_1(float x) {
+  const SplitExponential e = split_exp(x < -30.0F ? -30.0F : x, 0.0F);
   const float scale = as_float((e.power + 127) << 23);
   return e.fraction * scale + (scale - 1.0F);
 }
 
 /// ln(1 + f) for 1 + f between the roots of 1/2 and 2.
-MPSNN_INLINE float logarithm_near_1(float f) {
+MPSNN_INLINE float log_near_1(float f) {
   // (ln(1 + f) - f + f^2 / 2) / f^3, 2.2e-8
   float p = 0.0733243746F;
   p = p * f - 0.116598896F;
@@ -79,24 +79,30 @@ MPSNN_INLINE float logarithm_near_1(float f) {
   return f * f * f * p - 0.5F * f * f;  // to be added to f
 }
 
-MPSNN_INLINE float logarithm(float x) {
+MPSNN_INLINE float log_of(float x) {
   constexpr std::int32_t kRootOfHalf = 0x3f3504f3;
   const bool is_small = x < std::numeric_limits<float>::min();
   const std::int32_t i = as_int(is_small ? x * 8388608.0F : x) - kRootOfHalf;
   const auto e = static_cast<float>((i >> 23) - (is_small ? 23 : 0));
   const float f = as_float((i & 0x007fffff) + kRootOfHalf) - 1.0F;
-  const float finite = e * -2.12194440e-4F + logarithm_near_1(f) + f + e * 0.693359375F;
+  const float finite = e * -2.12194440e-4F + log_near_1(f) + f + e * 0.693359375F;
   const float of_sign = x < 0 ? std::numeric_limits<float>::quiet_NaN() : finite;
   const float of_zero = x == 0 ? -std::numeric_limits<float>::infinity() : of_sign;
   return x <= std::numeric_limits<float>::max() ? of_zero : x;  // infinity and NaN
 }
 
-/// ln(1 + e) for e in [0, 1].
-MPSNN_INLINE float logarithm_of_1_plus(float e) {
+/// ln(1 + x) for x >= 0, exact near 0.
+MPSNN_INLINE float log_of_one_plus(float x) {
+  const float u = 1.0F + x, lost = x - (u - 1.0F);
+  return log_of(u) + lost / u;
+}
+
+/// The same for e in [0, 1], without a division.
+MPSNN_INLINE float log_of_one_plus_fraction(float e) {
   const bool is_near = e < 0.41421356F;
   const float f = is_near ? e : (e - 1.0F) * 0.5F;  // 1 + e = 2 (1 + f)
   const float base = is_near ? 0.0F : 0.693147181F;
-  return base + (logarithm_near_1(f) + f);
+  return base + (log_near_1(f) + f);
 }
 
 MPSNN_INLINE float hyperbolic_tangent(float x) {
@@ -110,7 +116,7 @@ MPSNN_INLINE float hyperbolic_tangent(float x) {
   p = p * z - 0.333333332F;
   const float near = x + x * z * p;
   const float size = absolute_of(x);
-  const float far = with_sign(1.0F - 2.0F / (exponential(2.0F * size) + 1.0F), x);
+  const float far = with_sign(1.0F - 2.0F / (exp_of(2.0F * size) + 1.0F), x);
   return size < 0.625F ? near : far;
 }
 
@@ -123,8 +129,7 @@ struct NormalDistribution {
 MPSNN_INLINE NormalDistribution normal_distribution(float x) {
   const float size = absolute_of(x), limited = size > 20.0F ? 20.0F : size;
   const float high = high_part(limited);
-  const float density =
-      exponential(-0.5F * high * high, -0.5F * (limited - high) * (limited + high));
+  const float density = exp_of(-0.5F * high * high, -0.5F * (limited - high) * (limited + high));
   const float t = 1.0F / (1.0F + 0.353553391F * limited);
   // erfc(z) e^(z^2) / t for z = |x| / sqrt(2), t = 1 / (1 + z / 2), 3.6e-9
   float p = 0.0363178036F;

@@ -25,13 +25,20 @@ Geometry geometry_of(const FilterRecord& node, const ImageSize& source) {
                {d.kernel_width, d.stride_in_pixels_x, d.dilation_rate_x}, source);
 }
 
-ImageSize result_size(const FilterRecord& node, const ImageSize& source) {
+/// Size of what is convolved, before channels become pixels.
+ImageSize convolved_size(const FilterRecord& node, const ImageSize& source) {
   const ConvolutionDescriptor& d = descriptor_of(node);
   if (source.channels != d.input_feature_channels) {
     fail(node, "source", str(d.input_feature_channels, " feature channels"), source.channels);
   }
   const Geometry geometry = geometry_of(node, source);
   return {source.n, geometry.at_y.size, geometry.at_x.size, d.output_feature_channels};
+}
+
+ImageSize result_size(const FilterRecord& node, const ImageSize& source) {
+  const ImageSize convolved = convolved_size(node, source);
+  const std::int64_t r = descriptor_of(node).sub_pixel_scale_factor;
+  return {convolved.n, convolved.height * r, convolved.width * r, convolved.channels / (r * r)};
 }
 
 ImageSize forward_shape(const ShapeQuery& query) {
@@ -54,13 +61,28 @@ AttributeMap resolved(const FilterRecord& node, const ImageSize& source) {
   return attributes;
 }
 
-void check_fused_neuron(const FilterRecord& node) {
-  const NeuronDescriptor& neuron = descriptor_of(node).fused_neuron_descriptor;
+}  // namespace
+
+void check_fused_neuron(const FilterRecord& node, const NeuronDescriptor& neuron) {
   if (neuron.type == NeuronType::PRELU || neuron.type > NeuronType::GELU) {
     fail<UnsupportedError>(node, "fused_neuron_descriptor", "a neuron that is not PRELU",
                            enumerator_name("NeuronType", static_cast<std::int64_t>(neuron.type)));
   }
   check_neuron(node, "fused_neuron_descriptor.c", neuron.type, static_cast<double>(neuron.c));
+}
+
+void check_trained_without_neuron(const FilterRecord& node, const NeuronDescriptor& neuron) {
+  if (neuron.type != NeuronType::NONE) {
+    fail(node, "fused_neuron_descriptor",
+         "NONE in a node that is trained (use a neuron node, it is fused)",
+         enumerator_name("NeuronType", static_cast<std::int64_t>(neuron.type)));
+  }
+}
+
+namespace {
+
+void check_descriptor(const FilterRecord& node) {
+  check_fused_neuron(node, descriptor_of(node).fused_neuron_descriptor);
 }
 
 void lower_forward(Lowering& to) {
@@ -70,13 +92,30 @@ void lower_forward(Lowering& to) {
   attributes["neuron_a"] = static_cast<double>(neuron.a);
   attributes["neuron_b"] = static_cast<double>(neuron.b);
   attributes["neuron_c"] = static_cast<double>(neuron.c);
+  const std::int64_t factor = descriptor_of(to.node()).sub_pixel_scale_factor;
+  const ValueId convolved =
+      factor == 1 ? to.result()
+                  : to.temporary("convolved", convolved_size(to.node(), to.source_size(0)));
   to.add(OpId::convolution, {to.source(0), to.parameter("weights"), to.parameter("bias")},
-         {to.result()}, std::move(attributes));
+         {convolved}, std::move(attributes));
+  if (factor != 1) {
+    to.add(OpId::sub_pixel, {convolved}, {to.result()},
+           {{"factor", factor}, {"is_inverse", false}});
+  }
+}
+
+/// The gradient of what was convolved: pixels become channels again.
+ValueId gradient_of_convolved(Lowering& to) {
+  const std::int64_t factor = descriptor_of(to.node()).sub_pixel_scale_factor;
+  if (factor == 1) return to.source(0);
+  const ValueId gradient = to.temporary("gradient", convolved_size(to.node(), to.source_size(1)));
+  to.add(OpId::sub_pixel, {to.source(0)}, {gradient}, {{"factor", factor}, {"is_inverse", true}});
+  return gradient;
 }
 
 void lower_gradient(Lowering& to) {
   const AttributeMap attributes = resolved(to.node(), to.source_size(1));
-  const ValueId gradient = to.source(0);
+  const ValueId gradient = gradient_of_convolved(to);
   // Weights first: the source image, often saved from the forward pass, is free for the data
   // gradient.
   if (to.weights_are_updated()) {
@@ -90,12 +129,7 @@ void lower_gradient(Lowering& to) {
 
 FilterNode make_gradient(const GradientQuery& query) {
   const FilterRecord& forward = *query.forward.record();
-  const NeuronType type = descriptor_of(forward).fused_neuron_descriptor.type;
-  if (type != NeuronType::NONE) {
-    fail(forward, "fused_neuron_descriptor",
-         "NONE in a node that is trained (use a neuron node, it is fused)",
-         enumerator_name("NeuronType", static_cast<std::int64_t>(type)));
-  }
+  check_trained_without_neuron(forward, descriptor_of(forward).fused_neuron_descriptor);
   return FilterNode("ConvolutionGradientNode", gradient_then_sources(query),
                     shared_attributes(query.forward, {"edge_mode"}), forward.weights);
 }
@@ -128,7 +162,12 @@ runs right after. A node that is trained must not have a fused neuron in its des
 it is fused by the planner where nothing else reads the result, which in training means: where the neuron's
 derivative can be told from the neuron's own result.
 
-**Unlike Apple**: any number of channels a group; weights are used in float32.)";
+**Kinds of descriptors**: with a DepthWiseConvolutionDescriptor each channel is convolved by itself; with a
+SubPixelConvolutionDescriptor of factor r the result has r times the rows and columns and 1 / r^2 of the channels:
+result[y, x, c] = convolved[y / r, x / r, (N / r^2) * (r * (y mod r) + x mod r) + c].
+
+**Unlike Apple**: any number of channels a group, any channel multiplier; sub-pixel convolutions can be trained;
+weights are used in float32.)";
 
 constexpr std::string_view kGradientDoc =
     R"(Result: the gradient of the forward node's source image, of that image's size. As a side effect, where the
@@ -150,7 +189,7 @@ std::vector<NodeClass> convolution_nodes() {
        .weights = "ConvolutionDataSource",
        .trainable = true,
        .has_padding = true,
-       .check = check_fused_neuron,
+       .check = check_descriptor,
        .shape = forward_shape,
        .lower = lower_forward,
        .gradient_of = make_gradient},

@@ -27,12 +27,8 @@ void check(const FilterRecord& node) {
   check_one(node, "stride_in_pixels_y", d.stride_in_pixels_y);
   check_one(node, "dilation_rate_x", d.dilation_rate_x);
   check_one(node, "dilation_rate_y", d.dilation_rate_y);
-  const NeuronDescriptor& neuron = d.fused_neuron_descriptor;
-  if (neuron.type == NeuronType::PRELU || neuron.type > NeuronType::GELU) {
-    fail<UnsupportedError>(node, "fused_neuron_descriptor", "a neuron that is not PRELU",
-                           enumerator_name("NeuronType", static_cast<std::int64_t>(neuron.type)));
-  }
-  check_neuron(node, "fused_neuron_descriptor.c", neuron.type, static_cast<double>(neuron.c));
+  check_one(node, "sub_pixel_scale_factor", d.sub_pixel_scale_factor);
+  check_fused_neuron(node, d.fused_neuron_descriptor);
 }
 
 ImageSize result_size(const FilterRecord& node, std::string_view argument,
@@ -96,12 +92,7 @@ void lower_gradient(Lowering& to) {
 
 FilterNode make_gradient(const GradientQuery& query) {
   const FilterRecord& forward = *query.forward.record();
-  const NeuronType type = descriptor_of(forward).fused_neuron_descriptor.type;
-  if (type != NeuronType::NONE) {
-    fail(forward, "fused_neuron_descriptor",
-         "NONE in a node that is trained (use a neuron node, it is fused)",
-         enumerator_name("NeuronType", static_cast<std::int64_t>(type)));
-  }
+  check_trained_without_neuron(forward, descriptor_of(forward).fused_neuron_descriptor);
   return FilterNode("FullyConnectedGradientNode", gradient_then_sources(query), {},
                     forward.weights);
 }

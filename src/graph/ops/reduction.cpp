@@ -2,8 +2,10 @@
 // Reductions along rows, columns, channels or all pixels. Operations:
 //   addition_gradient (scaled sums), extremum                     source -> result
 //   broadcast (of a sum's gradient), extremum_gradient            see base/ops.def
-#include <array>
+//   padding                                                       clips, and undoes it
+#include <limits>
 #include <string>
+#include <vector>
 
 #include "base/attributes.h"
 #include "base/check.h"
@@ -49,14 +51,62 @@ std::int64_t dimension_of(Axis axis) {
   return axis == Axis::COLUMN ? 1 : axis == Axis::ROW ? 2 : 3;
 }
 
+// ---- clip rectangles
+
+/// Column, row, width and height of what is read; the whole source where the list is empty.
+std::vector<std::int64_t> clip_of(const FilterRecord& node) {
+  return std::get<std::vector<std::int64_t>>(node.attributes.find("clip_rect_source")->second);
+}
+
+void check_clip(const FilterRecord& node) {
+  const std::vector<std::int64_t> clip = clip_of(node);
+  if (clip.empty()) return;
+  if (clip.size() != 4)
+    fail(node, "clip_rect_source", "none or 4 numbers (x, y, width, height)", clip.size());
+  for (std::size_t i = 2; i < 4; ++i) {
+    if (clip[i] < 1) fail(node, "clip_rect_source", "a width and a height >= 1", clip[i]);
+  }
+}
+
+ImageSize clipped(const FilterRecord& node, const ImageSize& source) {
+  const std::vector<std::int64_t> clip = clip_of(node);
+  if (clip.empty()) return source;
+  if (clip[0] + clip[2] > source.width || clip[1] + clip[3] > source.height) {
+    fail(node, "clip_rect_source",
+         str("a rectangle in ", source.width, " columns and ", source.height, " rows"),
+         str(clip[2], " x ", clip[3], " at (", clip[0], ", ", clip[1], ")"));
+  }
+  return {source.n, clip[3], clip[2], source.channels};
+}
+
+/// A clip is a padding by negative margins, its gradient one by zeros.
+AttributeMap margins(const FilterRecord& node, std::int64_t sign) {
+  const std::vector<std::int64_t> clip = clip_of(node);
+  return {{"before_y", sign * clip[1]},
+          {"before_x", sign * clip[0]},
+          {"before_channel", std::int64_t{0}},
+          {"edge_mode", static_cast<std::int64_t>(ImageEdgeMode::ZERO)},
+          {"fill_value", 0.0}};
+}
+
+/// Source image i, clipped.
+ValueId clipped_source(Lowering& to, std::size_t i) {
+  if (clip_of(to.node()).empty()) return to.source(i);
+  const ValueId clip = to.temporary("clipped", clipped(to.node(), to.source_size(i)));
+  to.add(OpId::padding, {to.source(i)}, {clip}, margins(to.node(), -1));
+  return clip;
+}
+
+// ---- shapes and operations
+
 template <Axis axis>
 ImageSize forward_shape(const ShapeQuery& query) {
-  return reduced(query.sources[0], axis);
+  return reduced(clipped(query.node, query.sources[0]), axis);
 }
 
 template <Axis axis, Kind kind>
 ImageSize gradient_shape(const ShapeQuery& query) {
-  const ImageSize result = reduced(query.sources[1], axis);
+  const ImageSize result = reduced(clipped(query.node, query.sources[1]), axis);
   expect_size(query, 0, "source_gradient", result);
   if (!is_sum(kind)) expect_size(query, 2, "result_image", result);
   return query.sources[1];
@@ -64,13 +114,14 @@ ImageSize gradient_shape(const ShapeQuery& query) {
 
 template <Axis axis, Kind kind>
 void lower_forward(Lowering& to) {
-  const ImageSize source = to.source_size(0), result = reduced(source, axis);
+  const ImageSize source = clipped(to.node(), to.source_size(0)), result = reduced(source, axis);
+  const ValueId clip = clipped_source(to, 0);
   if (is_sum(kind)) {
-    to.add(OpId::addition_gradient, {to.source(0)}, {to.result()},
+    to.add(OpId::addition_gradient, {clip}, {to.result()},
            {{"scale", scale_of(kind, to.node(), source, result)}});
     return;
   }
-  to.add(OpId::extremum, {to.source(0)}, {to.result()},
+  to.add(OpId::extremum, {clip}, {to.result()},
          {{"axis", dimension_of(axis)},
           {"takes_maximum", kind == Kind::MAX || kind == Kind::ARGUMENT_MAX},
           {"takes_index", kind == Kind::ARGUMENT_MIN || kind == Kind::ARGUMENT_MAX}});
@@ -78,14 +129,18 @@ void lower_forward(Lowering& to) {
 
 template <Axis axis, Kind kind>
 void lower_gradient(Lowering& to) {
-  const ImageSize source = to.source_size(1);
+  const ImageSize source = clipped(to.node(), to.source_size(1));
+  const bool is_whole = clip_of(to.node()).empty();
+  const ValueId clip = is_sum(kind) ? kNoValue : clipped_source(to, 1),
+                gradient = is_whole ? to.result() : to.temporary("gradient", source);
   if (is_sum(kind)) {
-    to.add(OpId::broadcast, {to.source(0)}, {to.result()},
+    to.add(OpId::broadcast, {to.source(0)}, {gradient},
            {{"scale", scale_of(kind, to.node(), source, reduced(source, axis))}});
-    return;
+  } else {
+    to.add(OpId::extremum_gradient, {to.source(0), clip, to.source(2)}, {gradient},
+           {{"axis", dimension_of(axis)}, {"takes_maximum", kind == Kind::MAX}});
   }
-  to.add(OpId::extremum_gradient, {to.source(0), to.source(1), to.source(2)}, {to.result()},
-         {{"axis", dimension_of(axis)}, {"takes_maximum", kind == Kind::MAX}});
+  if (!is_whole) to.add(OpId::padding, {gradient}, {to.result()}, margins(to.node(), 1));
 }
 
 template <Kind kind>
@@ -98,6 +153,15 @@ FilterNode make_gradient(const GradientQuery& query) {
       query.forward.attributes());
 }
 
+AttributeSpec clip_rect_source() {
+  return {.name = "clip_rect_source",
+          .type = AttributeType::INTS,
+          .doc = "x, y, width, height of what is read of the source; empty: all of it",
+          .default_value = std::vector<std::int64_t>(),
+          .minimum = 0,
+          .maximum = 1 << 30};
+}
+
 /// The texts of a class; they live as long as the table.
 struct Texts {
   std::string_view name, apple, brief, doc;
@@ -105,7 +169,8 @@ struct Texts {
 
 template <Axis axis, Kind kind>
 void append(std::vector<NodeClass>& rows, const Texts& forward, const Texts& gradient,
-            const std::vector<AttributeSpec>& attributes = {}) {
+            std::vector<AttributeSpec> attributes = {}) {
+  attributes.push_back(clip_rect_source());
   rows.push_back({.name = forward.name,
                   .apple = forward.apple,
                   .family = "reduction",
@@ -113,6 +178,7 @@ void append(std::vector<NodeClass>& rows, const Texts& forward, const Texts& gra
                   .doc = forward.doc,
                   .sources = {{.name = "source", .doc = "any image"}},
                   .attributes = attributes,
+                  .check = check_clip,
                   .shape = forward_shape<axis>,
                   .lower = lower_forward<axis, kind>});
   if (gradient.name.empty()) return;
@@ -131,6 +197,7 @@ void append(std::vector<NodeClass>& rows, const Texts& forward, const Texts& gra
                   .sources = sources,
                   .attributes = attributes,
                   .gradient = true,
+                  .check = check_clip,
                   .shape = gradient_shape<axis, kind>,
                   .lower = lower_gradient<axis, kind>});
 }

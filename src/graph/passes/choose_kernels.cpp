@@ -57,12 +57,14 @@ class Chooser {
     }
   }
 
-  /// The copy of a parameter in a layout: one a plan, however many operations read it. Where the
-  /// plan updates the parameter, a kept copy would be stale at every run: it is a temporary then.
+  /// The copy of a parameter, or of a value made of one, in a layout: one a plan, however many
+  /// operations read it. Where the plan updates the parameter, a kept copy would be stale at every
+  /// run: it is a temporary then.
   ValueId copy_in_layout(ValueId parameter, const std::shared_ptr<const Layout>& layout) {
     const Value original = draft_.plan.values[parameter];
+    if (original.kind == ValueKind::TEMPORARY) return fresh_copy(parameter, layout->name, layout);
     check_internal(original.kind == ValueKind::PARAMETER,
-                   "only parameters are kept in a kernel's layout");
+                   "only parameters and what is made of them have a kernel's layout");
     const std::string name = str(original.parameter, '@', layout->name);
     if (updated_.contains(parameter)) return fresh_copy(parameter, name, layout);
     const std::size_t values_before = draft_.plan.values.size();

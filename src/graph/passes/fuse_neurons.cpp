@@ -68,13 +68,14 @@ void read_results(Plan& plan) {
   }
 }
 
+/// Any neuron with one set of parameters.
 bool takes_neuron(OpId op, NeuronType type) {
   return (op == OpId::convolution || op == OpId::normalization) && type != NeuronType::PRELU;
 }
 
 bool can_fuse(const Plan& plan, const Operation& before, const Operation& neuron) {
   const Value& between = plan.values[before.outputs[0]];
-  return takes_neuron(before.op, type_of(neuron)) && type_of(before) == NeuronType::NONE &&
+  return type_of(before) == NeuronType::NONE && takes_neuron(before.op, type_of(neuron)) &&
          between.kind == ValueKind::TEMPORARY &&
          between.desc == plan.values[neuron.outputs[0]].desc;
 }

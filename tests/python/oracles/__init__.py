@@ -176,6 +176,38 @@ def oracle_of(node: str) -> Oracle:
         if node in table:
             return table[node]
     raise LookupError(node)
+    """The oracle of a node class."""
+    from oracles import (
+        arithmetic,
+        concatenation,
+        convolution,
+        loss,
+        neuron,
+        normalization,
+        padding,
+        pooling,
+        reduction,
+        resize,
+        softmax,
+        upsampling,
+    )
+
+    modules = (
+        arithmetic,
+        concatenation,
+        convolution,
+        loss,
+        neuron,
+        normalization,
+        padding,
+        pooling,
+        reduction,
+        resize,
+        softmax,
+        upsampling,
+    )
+    tables = [module.ORACLES for module in modules]
+    return next(table[node] for table in tables if node in table)
 
 
 def take_rows(image: Array, positions: NDArray[np.int64], axis: int, *, clamp: bool) -> Array:

@@ -14,31 +14,41 @@ from oracles import Array, Formula, Oracle, Parameters
 AXES = {"Row": (2,), "Column": (1,), "FeatureChannels": (3,), "Spatial": (1, 2)}
 
 
+def clipped(case: Case, source: Array) -> Array:
+    """The rectangle that is read."""
+    clip = case.attributes.get("clip_rect_source")
+    if clip is None:
+        return source
+    x, y, width, height = clip
+    return source[:, y : y + height, x : x + width]
+
+
 def total(case: Case, sources: list[Array], _parameters: Parameters, *, axis: str) -> Array:
     """Weight times the sum."""
     weight = case.attributes.get("weight", 1.0)
-    return weight * sources[0].sum(AXES[axis], keepdims=True)
+    return weight * clipped(case, sources[0]).sum(AXES[axis], keepdims=True)
 
 
-def mean(_case: Case, sources: list[Array], _parameters: Parameters, *, axis: str) -> Array:
+def mean(case: Case, sources: list[Array], _parameters: Parameters, *, axis: str) -> Array:
     """The mean."""
-    return sources[0].mean(AXES[axis], keepdims=True)
+    return clipped(case, sources[0]).mean(AXES[axis], keepdims=True)
 
 
 def extremum(
-    _case: Case, sources: list[Array], _parameters: Parameters, *, axis: str, sign: float
+    case: Case, sources: list[Array], _parameters: Parameters, *, axis: str, sign: float
 ) -> Array:
     """The first of the largest values of the source times the sign."""
     (dimension,) = AXES[axis]
-    first = jnp.argmax(sign * sources[0], axis=dimension, keepdims=True)
-    return jnp.take_along_axis(sources[0], first, axis=dimension)
+    source = clipped(case, sources[0])
+    first = jnp.argmax(sign * source, axis=dimension, keepdims=True)
+    return jnp.take_along_axis(source, first, axis=dimension)
 
 
 def argument(
-    _case: Case, sources: list[Array], _parameters: Parameters, *, axis: str, sign: float
+    case: Case, sources: list[Array], _parameters: Parameters, *, axis: str, sign: float
 ) -> Array:
     """Its index."""
-    first = jnp.argmax(sign * sources[0], axis=AXES[axis][0], keepdims=True)
+    first = jnp.argmax(sign * clipped(case, sources[0]), axis=AXES[axis][0], keepdims=True)
     return first.astype(jnp.float64)
 
 

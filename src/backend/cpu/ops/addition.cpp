@@ -116,7 +116,7 @@ std::shared_ptr<Kernel> prepare_addition_gradient_plain(const KernelQuery& query
       });
     });
   }
-  const ReducedSum sum(query.inputs[0], query.outputs[0], scale);
+  const ReducedSum sum(query.inputs[0], query.outputs[0], scale, /*computes_rows=*/false);
   const std::int64_t row_size = query.inputs[0].image().width * query.inputs[0].image().channels;
   return make_kernel(
       [sum, row_size](const KernelArgs& args) {

@@ -183,7 +183,7 @@ std::shared_ptr<Kernel> make_gradient(const KernelQuery& query, const Function& 
               [](float*, std::int64_t) {});
     });
   }
-  const ReducedSum sum(gradient, result, 1.0);
+  const ReducedSum sum(gradient, result, 1.0, /*computes_rows=*/true);
   return make_kernel(
       [f, b, operand, sum](const KernelArgs& args) {
         const auto row_of = [&](std::int64_t row, float* work) {
@@ -217,7 +217,7 @@ std::shared_ptr<Kernel> make_denominator_gradient(const KernelQuery& query, floa
                    });
     });
   }
-  const ReducedSum sum(gradient, result, 1.0);
+  const ReducedSum sum(gradient, result, 1.0, /*computes_rows=*/true);
   return make_kernel(
       [fill_row, sum](const KernelArgs& args) {
         const auto row_of = [&](std::int64_t row, float* work) {
@@ -272,6 +272,8 @@ std::shared_ptr<Kernel> prepare_division_gradient_plain(const KernelQuery& query
 }
 
 Fit fits_comparison_plain(const KernelQuery& query) {
+  const Fit plain = all_plain_float32(query);
+  if (!plain.yes) return plain;
   const auto type = get_int(query.attributes, "comparison_type");
   if (type < 0 || type > static_cast<std::int64_t>(ComparisonType::GREATER_OR_EQUAL))
     return Fit::no(str("comparison_type: expected 0 to 5, got ", type));

@@ -78,8 +78,9 @@ void Clamp::apply(float* values, std::int64_t count) const {
   if (is_on) clamp_all(minimum, maximum, values, count);
 }
 
-ReducedSum::ReducedSum(const TensorDesc& from, const TensorDesc& to, double scale)
-    : from_(from.image()), scale_(scale) {
+ReducedSum::ReducedSum(const TensorDesc& from, const TensorDesc& to, double scale,
+                       bool computes_rows)
+    : from_(from.image()), scale_(scale), computes_rows_(computes_rows) {
   constexpr std::int64_t kParts = 16;
   for (std::size_t i = 0; i < 4; ++i) reduced_[i] = to.dims[i] != from.dims[i];
   kept_images_ = reduced_[0] ? 1 : from_.n;
@@ -91,7 +92,7 @@ ReducedSum::ReducedSum(const TensorDesc& from, const TensorDesc& to, double scal
 
 std::size_t ReducedSum::scratch_bytes() const noexcept {
   return static_cast<std::size_t>(items() * out_row_size()) * sizeof(double) +
-         static_cast<std::size_t>(chunks() * row_size()) * sizeof(float);
+         (computes_rows_ ? static_cast<std::size_t>(chunks() * row_size()) * sizeof(float) : 0);
 }
 
 void ReducedSum::add_row(const float* row, double* sums) const {

@@ -72,10 +72,12 @@ struct Clamp {
 /// rows that are summed are split into parts that are added at the end.
 class ReducedSum {
  public:
-  ReducedSum(const TensorDesc& from, const TensorDesc& to, double scale);
+  /// computes_rows: run()'s row_of writes into its work.
+  ReducedSum(const TensorDesc& from, const TensorDesc& to, double scale, bool computes_rows);
   std::size_t scratch_bytes() const noexcept;
 
-  /// out = scale * sums. row_of(row, work) gives a row of what is summed; `work` has room for one.
+  /// out = scale * sums. row_of(row, work) gives a row of what is summed; `work` has room for one
+  /// where rows are computed.
   template <class RowOf>
   void run(RowOf&& row_of, float* out, void* scratch) const {
     auto* const sums = static_cast<double*>(scratch);
@@ -83,7 +85,7 @@ class ReducedSum {
     parallel_for(chunks(), grain_for(row_size() * (from_.n * from_.height / chunks()) * 4),
                  [&](std::int64_t begin, std::int64_t end) {
                    for (std::int64_t chunk = begin; chunk < end; ++chunk) {
-                     float* const work = works + chunk * row_size();
+                     float* const work = computes_rows_ ? works + chunk * row_size() : nullptr;
                      for (std::int64_t item = items() * chunk / chunks();
                           item < items() * (chunk + 1) / chunks(); ++item) {
                        add_item(item, row_of, work, sums + item * out_row_size());
@@ -119,6 +121,7 @@ class ReducedSum {
   ImageSize from_;
   std::array<bool, 4> reduced_{};
   double scale_;
+  bool computes_rows_;
   std::int64_t kept_images_, kept_rows_, summed_images_, summed_rows_, parts_;
 };
 

@@ -26,9 +26,9 @@ struct Linear {
 
 struct Sigmoid {
   explicit Sigmoid(const Neuron&) {}
-  MPSNN_INLINE float value(float x) const { return 1.0F / (1.0F + exponential(-x)); }
+  MPSNN_INLINE float value(float x) const { return 1.0F / (1.0F + exp_of(-x)); }
   MPSNN_INLINE float slope(float x) const {
-    const float e = exponential(-absolute_of(x));  // the slope is even
+    const float e = exp_of(-absolute_of(x));  // the slope is even
     return e / ((1.0F + e) * (1.0F + e));
   }
   MPSNN_INLINE float slope_at_value(float y) const { return y * (1.0F - y); }
@@ -53,7 +53,7 @@ struct Tanh {
   explicit Tanh(const Neuron& n) : a(n.a), b(n.b), slope_at_0(n.a * n.b), inverse_a(1.0F / n.a) {}
   MPSNN_INLINE float value(float x) const { return a * hyperbolic_tangent(b * x); }
   MPSNN_INLINE float slope(float x) const {
-    const float e = exponential(-2.0F * absolute_of(b * x));  // 1 - tanh^2 without cancellation
+    const float e = exp_of(-2.0F * absolute_of(b * x));  // 1 - tanh^2 without cancellation
     return slope_at_0 * (4.0F * e / ((1.0F + e) * (1.0F + e)));
   }
   MPSNN_INLINE float slope_at_value(float y) const {
@@ -77,13 +77,11 @@ struct SoftPlus {
       : a(n.a), b(n.b), slope_at_infinity(n.a * n.b), inverse_a(1.0F / n.a) {}
   MPSNN_INLINE float value(float x) const {
     const float z = b * x;
-    return a * (positive(z) + logarithm_of_1_plus(exponential(-absolute_of(z))));
+    return a * (positive(z) + log_of_one_plus_fraction(exp_of(-absolute_of(z))));
   }
-  MPSNN_INLINE float slope(float x) const {
-    return slope_at_infinity / (1.0F + exponential(-(b * x)));
-  }
+  MPSNN_INLINE float slope(float x) const { return slope_at_infinity / (1.0F + exp_of(-(b * x))); }
   MPSNN_INLINE float slope_at_value(float y) const {
-    return -slope_at_infinity * exponential_minus_1(-(y * inverse_a));
+    return -slope_at_infinity * exp_of_minus_1(-(y * inverse_a));
   }
 };
 
@@ -100,11 +98,11 @@ struct ELU {
   float a;
   explicit ELU(const Neuron& n) : a(n.a) {}
   MPSNN_INLINE float value(float x) const {
-    const float negative = a * exponential_minus_1(x > 0 ? 0.0F : x);
+    const float negative = a * exp_of_minus_1(x > 0 ? 0.0F : x);
     return x > 0 ? x : negative;
   }
   MPSNN_INLINE float slope(float x) const {
-    const float negative = a * exponential(x > 0 ? 0.0F : x);
+    const float negative = a * exp_of(x > 0 ? 0.0F : x);
     return x > 0 ? 1.0F : negative;
   }
   MPSNN_INLINE float slope_at_value(float y) const {
@@ -115,25 +113,30 @@ struct ELU {
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
-/// u^c as C's pow gives it.
+constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+
+/// u^c as C's pow gives it. What depends on c alone is held as numbers: flags would keep the loop
+/// from being vectorised.
 struct Exponent {
   double c;
-  float at_zero, at_infinity;
-  bool is_integer, is_odd;
+  float at_zero, at_infinity, at_nan;
+  float of_negative;      // factor of what is computed for |u|: NaN unless c is a whole number
+  std::int32_t odd_sign;  // the sign's bit where c is odd
+
   explicit Exponent(double exponent)
       : c(exponent),
         at_zero(exponent > 0 ? 0.0F : (exponent < 0 ? kInfinity : 1.0F)),
         at_infinity(exponent > 0 ? kInfinity : (exponent < 0 ? 0.0F : 1.0F)),
-        is_integer(exponent == std::floor(exponent)),
-        is_odd(is_integer && std::fmod(exponent, 2.0) != 0) {}
+        at_nan(exponent == 0 ? 1.0F : kNan),
+        of_negative(exponent == std::floor(exponent) ? 1.0F : kNan),
+        odd_sign(std::abs(std::fmod(exponent, 2.0)) == 1 ? std::int32_t(0x80000000) : 0) {}
   MPSNN_INLINE float of(float u) const {
-    const float finite = power_of_absolute(u, c);
-    const float of_sign = u < 0 && !is_integer ? std::numeric_limits<float>::quiet_NaN() : finite;
-    const float size = absolute_of(u);
+    const float finite = power_of_absolute(u, c), size = absolute_of(u);
+    const float of_sign = u < 0 ? finite * of_negative : finite;
     const float of_zero = size == 0 ? at_zero : of_sign;
     const float of_infinity = size == kInfinity ? at_infinity : of_zero;
-    const float of_number = u == u || c == 0 ? of_infinity : u;
-    return is_odd ? with_sign(of_number, u) : of_number;
+    const float of_number = u == u ? of_infinity : at_nan;
+    return as_float(as_int(of_number) | (as_int(u) & odd_sign));
   }
 };
 
@@ -192,7 +195,7 @@ struct Exponential {
     // (a x + b) ln c in two parts: a rounding would be multiplied by the product's size.
     const float t = a * x + b, high = high_part(t);
     const float rest = (t - high) * log_c + high * log_c_low;
-    return exponential(high * log_c_high, absolute_of(t) < kInfinity ? rest : 0.0F);
+    return exp_of(high * log_c_high, absolute_of(t) < kInfinity ? rest : 0.0F);
   }
   MPSNN_INLINE float slope(float x) const { return factor * value(x); }
   MPSNN_INLINE float slope_at_value(float y) const { return factor * y; }
@@ -205,7 +208,7 @@ struct Logarithm {
         b(n.b),
         inverse_log_c(static_cast<float>(1.0 / logarithm_of_base(n))),
         factor(static_cast<float>(static_cast<double>(n.a) / logarithm_of_base(n))) {}
-  MPSNN_INLINE float value(float x) const { return logarithm(a * x + b) * inverse_log_c; }
+  MPSNN_INLINE float value(float x) const { return log_of(a * x + b) * inverse_log_c; }
   MPSNN_INLINE float slope(float x) const { return factor / (a * x + b); }
 };
 
@@ -333,11 +336,9 @@ bool tells_derivative(const Neuron& neuron) {
     case NeuronType::SOFT_PLUS:
       return neuron.a != 0;
     case NeuronType::ELU:
-      return neuron.a >= 0;
     case NeuronType::RELU:
-      return neuron.a >= 0;
     case NeuronType::RELUN:
-      return neuron.a >= 0 && neuron.b > 0;
+      return neuron.a >= 0;
     default:
       return false;
   }

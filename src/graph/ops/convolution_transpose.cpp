@@ -1,0 +1,264 @@
+// SPDX-License-Identifier: MIT
+// Transposed convolution: the data gradient of the convolution that it undoes, whose weights are
+// these with channels exchanged, turned by half a turn. Operations: those of the convolution,
+//   transposed_weights  weights -> weights of that convolution, or back
+//   reshape, addition   for the bias
+#include <array>
+
+#include "base/attributes.h"
+#include "base/check.h"
+#include "graph/geometry.h"
+#include "graph/lowering.h"
+#include "graph/node_table.h"
+#include "graph/ops/neuron.h"
+#include "graph/ops/shapes.h"
+
+namespace mpsnn::graph {
+namespace {
+
+const ConvolutionDescriptor& descriptor_of(const FilterRecord& node) {
+  const auto* weights = dynamic_cast<const ConvolutionDataSource*>(node.weights.get());
+  check_internal(weights != nullptr, "a convolution's data source is a ConvolutionDataSource");
+  return weights->descriptor();
+}
+
+/// Size of the result and, along y and x, the padding of the convolution that is undone: its source
+/// is the result here.
+struct Undone {
+  ImageSize result;
+  std::int64_t pad_top, pad_left;
+};
+
+/// Apple's rule: stride - 1 zeros between the source's pixels, then a convolution of stride 1 under
+/// the policy.
+Placement place_stuffed(const FilterRecord& node, Axis axis, const Window& window,
+                        std::int64_t source) {
+  const Window dense = {window.kernel, 1, window.dilation};
+  Placement placed = place(node.padding, axis, dense, (source - 1) * window.stride + 1);
+  if (placed.size < 1) {
+    fail(node, "source",
+         str("an image whose result has at least one ", axis == Axis::Y ? "row" : "column"),
+         source);
+  }
+  placed.pad = window.extent() - 1 - placed.pad;
+  return placed;
+}
+
+/// With the source of the convolution that is undone: its size, and the policy's pads there.
+Placement place_like(const FilterRecord& node, Axis axis, const Window& window, std::int64_t source,
+                     std::int64_t size) {
+  const Placement forward = place(node.padding, axis, window, size);
+  if (forward.size != source) {
+    fail(node, "convolution_source",
+         str("an image of which the convolution makes ", source,
+             axis == Axis::Y ? " rows" : " columns"),
+         size);
+  }
+  return {size, forward.pad};
+}
+
+Undone undone_by(const FilterRecord& node, const ImageSize& source, const ImageSize* like) {
+  const ConvolutionDescriptor& d = descriptor_of(node);
+  if (source.channels != d.input_feature_channels)
+    fail(node, "source", str(d.input_feature_channels, " feature channels"), source.channels);
+  if (like != nullptr && (like->n != source.n || like->channels != d.output_feature_channels)) {
+    fail(node, "convolution_source",
+         str(source.n, " images of ", d.output_feature_channels, " feature channels"),
+         to_string(*like));
+  }
+  const Window y = {d.kernel_height, d.stride_in_pixels_y, d.dilation_rate_y},
+               x = {d.kernel_width, d.stride_in_pixels_x, d.dilation_rate_x};
+  const Placement at_y = like ? place_like(node, Axis::Y, y, source.height, like->height)
+                              : place_stuffed(node, Axis::Y, y, source.height),
+                  at_x = like ? place_like(node, Axis::X, x, source.width, like->width)
+                              : place_stuffed(node, Axis::X, x, source.width);
+  return {{source.n, at_y.size, at_x.size, d.output_feature_channels}, at_y.pad, at_x.pad};
+}
+
+ImageSize forward_shape(const ShapeQuery& query) {
+  const ImageSize* like = query.sources.size() > 1 ? &query.sources[1] : nullptr;
+  return undone_by(query.node, query.sources[0], like).result;
+}
+
+ImageSize gradient_shape(const ShapeQuery& query) {
+  const ImageSize* like = query.sources.size() > 2 ? &query.sources[2] : nullptr;
+  expect_size(query, 0, "source_gradient", undone_by(query.node, query.sources[1], like).result);
+  return query.sources[1];
+}
+
+/// `first`: index of the forward node's source among this node's.
+Undone undone(const Lowering& to, std::size_t first) {
+  const FilterRecord& node = to.node();
+  if (node.sources.size() <= first + 1) return undone_by(node, to.source_size(first), nullptr);
+  const ImageSize like = to.source_size(first + 1);
+  return undone_by(node, to.source_size(first), &like);
+}
+
+AttributeMap resolved(const FilterRecord& node, const Undone& sizes) {
+  const ConvolutionDescriptor& d = descriptor_of(node);
+  return {{"kernel_height", d.kernel_height},
+          {"kernel_width", d.kernel_width},
+          {"stride_y", d.stride_in_pixels_y},
+          {"stride_x", d.stride_in_pixels_x},
+          {"dilation_y", d.dilation_rate_y},
+          {"dilation_x", d.dilation_rate_x},
+          {"pad_top", sizes.pad_top},
+          {"pad_left", sizes.pad_left},
+          {"groups", d.groups},
+          {"edge_mode", static_cast<std::int64_t>(ImageEdgeMode::ZERO)}};
+}
+
+/// Dimensions of the weights of the convolution that is undone: (in, height, width, out / groups).
+ImageSize undone_weights(const ConvolutionDescriptor& d) {
+  return {d.input_feature_channels, d.kernel_height, d.kernel_width,
+          d.output_feature_channels / d.groups};
+}
+
+ValueId add_transposed_weights(Lowering& to) {
+  const ConvolutionDescriptor& d = descriptor_of(to.node());
+  const ValueId weights = to.temporary("transposed_weights", undone_weights(d));
+  to.add(OpId::transposed_weights, {to.parameter("weights")}, {weights}, {{"groups", d.groups}});
+  return weights;
+}
+
+AttributeMap plain_sum() {
+  constexpr double kFloatMax = std::numeric_limits<float>::max();
+  return {{"primary_scale", 1.0},
+          {"secondary_scale", 1.0},
+          {"bias", 0.0},
+          {"minimum_value", -kFloatMax},
+          {"maximum_value", kFloatMax}};
+}
+
+void lower_forward(Lowering& to) {
+  const ConvolutionDescriptor& d = descriptor_of(to.node());
+  const Undone sizes = undone(to, 0);
+  const ValueId bias = to.parameter("bias");
+  const bool has_neuron = d.fused_neuron_descriptor.type != NeuronType::NONE;
+  const auto last = [&](bool is_last, std::string_view name) {
+    return is_last ? to.result() : to.temporary(name, sizes.result);
+  };
+  ValueId value = last(bias == kNoValue && !has_neuron, "convolved");
+  to.add(OpId::convolution_data_gradient, {to.source(0), add_transposed_weights(to)}, {value},
+         resolved(to.node(), sizes));
+  if (bias != kNoValue) {
+    const ValueId image = to.temporary("bias", ImageSize{1, 1, 1, d.output_feature_channels}),
+                  sum = last(!has_neuron, "sum");
+    to.add(OpId::reshape, {bias}, {image}, {});
+    to.add(OpId::addition, {value, image}, {sum}, plain_sum());
+    value = sum;
+  }
+  if (has_neuron) {
+    const NeuronDescriptor& n = d.fused_neuron_descriptor;
+    to.add(OpId::neuron, {value}, {to.result()},
+           {{"neuron_type", static_cast<std::int64_t>(n.type)},
+            {"neuron_a", static_cast<double>(n.a)},
+            {"neuron_b", static_cast<double>(n.b)},
+            {"neuron_c", static_cast<double>(n.c)},
+            {"neuron_parameters", std::vector<double>()}});
+  }
+}
+
+void lower_weights_gradient(Lowering& to, const AttributeMap& attributes) {
+  const ConvolutionDescriptor& d = descriptor_of(to.node());
+  const ValueId weights = to.parameter_gradient("weights"), bias = to.parameter_gradient("bias"),
+                undone = to.temporary("transposed_gradient", undone_weights(d));
+  to.add(OpId::convolution_weights_gradient, {to.source(1), to.source(0)}, {undone}, attributes);
+  to.add(OpId::transposed_weights, {undone}, {weights}, {{"groups", d.groups}});
+  if (bias == kNoValue) return;
+  const ValueId image =
+      to.temporary("bias_gradient", ImageSize{1, 1, 1, d.output_feature_channels});
+  to.add(OpId::addition_gradient, {to.source(0)}, {image}, {{"scale", 1.0}});
+  to.add(OpId::reshape, {image}, {bias}, {});
+}
+
+void lower_gradient(Lowering& to) {
+  AttributeMap attributes = resolved(to.node(), undone(to, 1));
+  if (to.weights_are_updated()) lower_weights_gradient(to, attributes);
+  // The convolution that is undone, of the gradient.
+  attributes["neuron_type"] = static_cast<std::int64_t>(NeuronType::NONE);
+  for (const char* name : {"neuron_a", "neuron_b", "neuron_c"}) attributes[name] = 0.0;
+  to.add(OpId::convolution, {to.source(0), add_transposed_weights(to)}, {to.result()},
+         std::move(attributes));
+}
+
+void check_descriptor(const FilterRecord& node) {
+  const ConvolutionDescriptor& d = descriptor_of(node);
+  if (d.sub_pixel_scale_factor != 1) {
+    fail(node, "weights", "a descriptor with sub_pixel_scale_factor 1", d.sub_pixel_scale_factor);
+  }
+  check_fused_neuron(node, d.fused_neuron_descriptor);
+}
+
+FilterNode make_gradient(const GradientQuery& query) {
+  const FilterRecord& forward = *query.forward.record();
+  check_trained_without_neuron(forward, descriptor_of(forward).fused_neuron_descriptor);
+  return FilterNode("ConvolutionTransposeGradientNode", gradient_then_sources(query), {},
+                    forward.weights);
+}
+
+std::vector<SourceSpec> sources() {
+  return {{.name = "source", .doc = "image with the descriptor's input_feature_channels"},
+          {.name = "convolution_source",
+           .doc = "source of the convolution that this one undoes: only its size is used, it is "
+                  "the result's",
+           .derivative = Derivative::NONE,
+           .optional = true}};
+}
+
+constexpr std::string_view kForwardDoc =
+    R"(Puts stride - 1 zeros between the source's pixels and convolves that with stride 1:
+result[n, y, x, o] = bias[o] + sum over i, j, c of
+weights[o, i, j, c] * stuffed[n, y - pad_top + i * dilation_y, x - pad_left + j * dilation_x, c].
+As Apple says, the weights are not turned: to undo a convolution exactly, turn and exchange its weights yourself. The
+descriptor's output_feature_channels are the result's; weights are (out, height, width, in / groups).
+
+**Result size** by the padding policy, along each axis, with k = (kernel - 1) * dilation + 1: SIZE_SAME
+(n - 1) * stride + 1, SIZE_VALID_ONLY that minus k - 1, SIZE_FULL that plus k - 1. To undo a convolution use the opposite:
+valid for full, full for valid. Pads are those of a convolution of stride 1 over the stuffed image.
+
+With convolution_source, the source of the convolution that is undone (Apple's convolutionGradientState), the result has
+its size, and the policy is that convolution's. Error at encode where that does not give the source's size.
+
+**Training**: as ConvolutionNode's.)";
+
+constexpr std::string_view kGradientDoc =
+    R"(Result: the gradient of the forward node's source image, of that image's size. As a side effect, where the
+data source is trainable and has an optimizer, the gradients of weights and bias are computed and the weights
+are updated, as by ConvolutionGradientNode.)";
+
+}  // namespace
+
+std::vector<NodeClass> convolution_transpose_nodes() {
+  std::vector<SourceSpec> gradient_sources = {
+      {.name = "source_gradient", .doc = "gradient of the transposed convolution's result"},
+      {.name = "source_image", .doc = "the transposed convolution's source"},
+      sources()[1]};
+  return {{.name = "ConvolutionTransposeNode",
+           .apple = "MPSCNNConvolutionTransposeNode",
+           .family = "convolution",
+           .brief = "Convolves an image with zeros between its pixels: enlarges",
+           .doc = kForwardDoc,
+           .sources = sources(),
+           .weights = "ConvolutionDataSource",
+           .trainable = true,
+           .has_padding = true,
+           .check = check_descriptor,
+           .shape = forward_shape,
+           .lower = lower_forward,
+           .gradient_of = make_gradient},
+          {.name = "ConvolutionTransposeGradientNode",
+           .apple = "MPSCNNConvolutionTransposeGradientNode",
+           .family = "convolution",
+           .brief = "Gradients of a transposed convolution's source, weights and bias",
+           .doc = kGradientDoc,
+           .sources = gradient_sources,
+           .weights = "ConvolutionDataSource",
+           .trainable = true,
+           .gradient = true,
+           .has_padding = true,
+           .shape = gradient_shape,
+           .lower = lower_gradient}};
+}
+
+}  // namespace mpsnn::graph
