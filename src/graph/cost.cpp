@@ -41,9 +41,10 @@ std::uint64_t flops_of(const Plan& plan, const Operation& operation) {
     case OpId::convolution_data_gradient:
     case OpId::convolution_weights_gradient:
       return convolution_flops(plan, operation);
-    case OpId::neuron:
-      return 2 * written;  // compare, multiply
+    case OpId::neuron:  // compare, multiply
     case OpId::neuron_gradient:
+    case OpId::extremum_gradient:
+    case OpId::dropout:
       return 2 * written;
     case OpId::pooling_max:
     case OpId::pooling_average:
@@ -64,16 +65,16 @@ std::uint64_t flops_of(const Plan& plan, const Operation& operation) {
     case OpId::upsampling_bilinear_gradient:
       return 8 * read;
     case OpId::addition:
+    case OpId::multiplication:
+    case OpId::division:
+    case OpId::channel_affine:
+    case OpId::normalization:
+    case OpId::moving_average:
       return 3 * written;
     case OpId::addition_gradient:
     case OpId::multiplication_gradient:
     case OpId::division_gradient:
       return 2 * read;
-    case OpId::multiplication:
-    case OpId::division:
-      return 3 * written;
-    case OpId::channel_affine:
-      return 3 * written;
     case OpId::comparison:
     case OpId::broadcast:
       return written;
@@ -85,13 +86,8 @@ std::uint64_t flops_of(const Plan& plan, const Operation& operation) {
       return 8 * read;
     case OpId::extremum:
       return read;
-    case OpId::extremum_gradient:
-      return 2 * written;
     case OpId::normalization_statistics:
       return 3 * read;
-    case OpId::normalization:
-    case OpId::moving_average:
-      return 3 * written;
     case OpId::normalization_sums:
       return 4 * read;
     case OpId::normalization_gradient:
@@ -104,8 +100,6 @@ std::uint64_t flops_of(const Plan& plan, const Operation& operation) {
     case OpId::local_contrast_normalization_gradient:
     case OpId::cross_channel_normalization_gradient:
       return written * (30 + 2 * window_sums(operation));
-    case OpId::dropout:
-      return 2 * written;
     case OpId::gram_matrix:
       return 2 * read *
              static_cast<std::uint64_t>(plan.values[operation.inputs[0]].desc.dims.back());
