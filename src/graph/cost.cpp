@@ -52,14 +52,15 @@ std::uint64_t flops_of(const Plan& plan, const Operation& operation) {
       return written * static_cast<std::uint64_t>(get_int(operation.attributes, "kernel_height") *
                                                   get_int(operation.attributes, "kernel_width"));
     case OpId::pooling_max_gradient:
+    case OpId::upsampling_nearest_gradient:
+    case OpId::padding_gradient:
+    case OpId::extremum:
       return read;
     case OpId::pooling_average_gradient:
     case OpId::pooling_l2_norm_gradient:
       return 4 * written;
     case OpId::upsampling_nearest:
       return 0;
-    case OpId::upsampling_nearest_gradient:
-      return read;
     case OpId::upsampling_bilinear:
       return 7 * written;  // four products, three sums
     case OpId::upsampling_bilinear_gradient:
@@ -78,14 +79,10 @@ std::uint64_t flops_of(const Plan& plan, const Operation& operation) {
     case OpId::comparison:
     case OpId::broadcast:
       return written;
-    case OpId::padding_gradient:
-      return read;
     case OpId::resampling:
       return 7 * written;
     case OpId::resampling_gradient:
       return 8 * read;
-    case OpId::extremum:
-      return read;
     case OpId::normalization_statistics:
       return 3 * read;
     case OpId::normalization_sums:
