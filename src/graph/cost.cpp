@@ -41,9 +41,10 @@ std::uint64_t flops_of(const Plan& plan, const Operation& operation) {
     case OpId::convolution_data_gradient:
     case OpId::convolution_weights_gradient:
       return convolution_flops(plan, operation);
-    case OpId::neuron:
-      return 2 * written;  // compare, multiply
+    case OpId::neuron:  // compare, multiply
     case OpId::neuron_gradient:
+    case OpId::extremum_gradient:
+    case OpId::dropout:
       return 2 * written;
     case OpId::pooling_max:
     case OpId::pooling_average:
@@ -51,47 +52,39 @@ std::uint64_t flops_of(const Plan& plan, const Operation& operation) {
       return written * static_cast<std::uint64_t>(get_int(operation.attributes, "kernel_height") *
                                                   get_int(operation.attributes, "kernel_width"));
     case OpId::pooling_max_gradient:
+    case OpId::upsampling_nearest_gradient:
+    case OpId::padding_gradient:
+    case OpId::extremum:
       return read;
     case OpId::pooling_average_gradient:
     case OpId::pooling_l2_norm_gradient:
       return 4 * written;
     case OpId::upsampling_nearest:
       return 0;
-    case OpId::upsampling_nearest_gradient:
-      return read;
     case OpId::upsampling_bilinear:
       return 7 * written;  // four products, three sums
     case OpId::upsampling_bilinear_gradient:
       return 8 * read;
     case OpId::addition:
+    case OpId::multiplication:
+    case OpId::division:
+    case OpId::channel_affine:
+    case OpId::normalization:
+    case OpId::moving_average:
       return 3 * written;
     case OpId::addition_gradient:
     case OpId::multiplication_gradient:
     case OpId::division_gradient:
       return 2 * read;
-    case OpId::multiplication:
-    case OpId::division:
-      return 3 * written;
-    case OpId::channel_affine:
-      return 3 * written;
     case OpId::comparison:
     case OpId::broadcast:
       return written;
-    case OpId::padding_gradient:
-      return read;
     case OpId::resampling:
       return 7 * written;
     case OpId::resampling_gradient:
       return 8 * read;
-    case OpId::extremum:
-      return read;
-    case OpId::extremum_gradient:
-      return 2 * written;
     case OpId::normalization_statistics:
       return 3 * read;
-    case OpId::normalization:
-    case OpId::moving_average:
-      return 3 * written;
     case OpId::normalization_sums:
       return 4 * read;
     case OpId::normalization_gradient:
@@ -104,8 +97,6 @@ std::uint64_t flops_of(const Plan& plan, const Operation& operation) {
     case OpId::local_contrast_normalization_gradient:
     case OpId::cross_channel_normalization_gradient:
       return written * (30 + 2 * window_sums(operation));
-    case OpId::dropout:
-      return 2 * written;
     case OpId::gram_matrix:
       return 2 * read *
              static_cast<std::uint64_t>(plan.values[operation.inputs[0]].desc.dims.back());

@@ -103,10 +103,9 @@ REMAINDER_TOP_RIGHT, REMAINDER_BOTTOM_LEFT, REMAINDER_BOTTOM_RIGHT = 4, 8, 12
 EXCLUDE_EDGES = 1 << 15
 
 # Ranges of a source's values: any number; between 0.1 and 0.9; 0 or 1; not negative, with sum 1
-# over the channels; at most 0; from 1 on; from 1 on or from -1 down.
+# over the channels; at most 0; from 1 on; from 1 on or from -1 down;
+# "boxes3": labels of objects for three anchors.
 RANGES = ("any", "probability", "binary", "distribution", "negative", "positive", "nonzero")
-# over the channels; at most 0. "boxes3": labels of objects for three anchors.
-RANGES = ("any", "probability", "binary", "distribution", "negative")
 
 # Edge modes (ImageEdgeMode), loss types (LossType) and reductions (ReductionType).
 ZERO, CLAMP = 0, 1
