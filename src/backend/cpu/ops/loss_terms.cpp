@@ -27,7 +27,7 @@ MPSNN_INLINE float size_of_value(float d) { return d < 0 ? -d : d; }
 MPSNN_INLINE float entropy(float t, float logarithm) { return t == 0 ? 0.0F : -t * logarithm; }
 
 MPSNN_INLINE float sigmoid(float y) {
-  const float e = exp_of(-size_of_value(y)), high = 1 / (1 + e);
+  const float e = exponential(-size_of_value(y)), high = 1 / (1 + e);
   return y < 0 ? e * high : high;
 }
 
@@ -43,9 +43,9 @@ MPSNN_INLINE float value(const LossFormula& f, float y, float t) {
   } else if constexpr (type == LossType::SIGMOID_CROSS_ENTROPY) {
     const float positive = y < 0 ? 0 : y;
     return (positive - y * (t * f.keep + f.share)) +
-           log_of_one_plus_fraction(exp_of(-size_of_value(y)));
+           logarithm_of_1_plus(exponential(-size_of_value(y)));
   } else if constexpr (type == LossType::CATEGORICAL_CROSS_ENTROPY) {
-    return entropy(t, log_of(y));
+    return entropy(t, logarithm(y));
   } else if constexpr (type == LossType::HINGE) {
     const float margin = 1 - (2 * t - 1) * y;
     return margin < 0 ? 0 : margin;
@@ -55,9 +55,9 @@ MPSNN_INLINE float value(const LossFormula& f, float y, float t) {
   } else if constexpr (type == LossType::COSINE_DISTANCE) {
     return -y * t;
   } else if constexpr (type == LossType::LOG) {
-    return entropy(t, log_of(y + f.epsilon)) + entropy(1 - t, log_of(1 - y + f.epsilon));
+    return entropy(t, logarithm(y + f.epsilon)) + entropy(1 - t, logarithm(1 - y + f.epsilon));
   } else {
-    return t == 0 ? 0.0F : t * (log_of(t) - y);
+    return t == 0 ? 0.0F : t * (logarithm(t) - y);
   }
 }
 
@@ -69,7 +69,7 @@ MPSNN_INLINE float slope(const LossFormula& f, float y, float t) {
   } else if constexpr (type == LossType::MEAN_SQUARED_ERROR) {
     return 2 * d;
   } else if constexpr (type == LossType::SOFT_MAX_CROSS_ENTROPY) {
-    return exp_of(y) - (t * f.keep + f.share);
+    return exponential(y) - (t * f.keep + f.share);
   } else if constexpr (type == LossType::SIGMOID_CROSS_ENTROPY) {
     return sigmoid(y) - (t * f.keep + f.share);
   } else if constexpr (type == LossType::CATEGORICAL_CROSS_ENTROPY) {
@@ -99,7 +99,7 @@ MPSNN_INLINE float label_slope(const LossFormula& f, float y, float t) {
                        type == LossType::SIGMOID_CROSS_ENTROPY) {
     return -f.keep * y;
   } else if constexpr (type == LossType::CATEGORICAL_CROSS_ENTROPY) {
-    return -log_of(y);
+    return -logarithm(y);
   } else if constexpr (type == LossType::HINGE) {
     return 1 + (1 - 2 * t) * y > 0 ? -2 * y : 0.0F;
   } else if constexpr (type == LossType::HUBER) {
@@ -107,9 +107,9 @@ MPSNN_INLINE float label_slope(const LossFormula& f, float y, float t) {
   } else if constexpr (type == LossType::COSINE_DISTANCE) {
     return -y;
   } else if constexpr (type == LossType::LOG) {
-    return log_of(1 - y + f.epsilon) - log_of(y + f.epsilon);
+    return logarithm(1 - y + f.epsilon) - logarithm(y + f.epsilon);
   } else {
-    return (log_of(t) + 1) - y;
+    return (logarithm(t) + 1) - y;
   }
 }
 
@@ -189,7 +189,7 @@ MPSNN_SIMD void loss_label_slopes(const LossFormula& formula, const LossElements
 MPSNN_SIMD void log_sums(const float* x, std::int64_t pixels, std::int64_t channels, float* rest) {
   for (std::int64_t p = 0; p < pixels; ++p, x += channels) {
     const float most = largest(x, channels);
-    rest[p] = most + log_of(exponential_sum(x, most, channels));
+    rest[p] = most + logarithm(exponential_sum(x, most, channels));
   }
 }
 

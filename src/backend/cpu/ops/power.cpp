@@ -37,7 +37,7 @@ MPSNN_SIMD void raise_denominators(float alpha, float beta, float delta, float* 
   }
   MPSNN_IVDEP
   for (std::int64_t i = 0; i < count; ++i)
-    values[i] = exp_of(-beta * log_of(delta + alpha * values[i]));
+    values[i] = exponential(-beta * logarithm(delta + alpha * values[i]));
 }
 
 MPSNN_SIMD void multiply_values(const float* x, const float* y, float* out, std::int64_t count) {

@@ -14,7 +14,7 @@ MPSNN_SIMD void softmax(const float* x, float* y, std::int64_t pixels, std::int6
   for (std::int64_t p = 0; p < pixels; ++p, x += channels, y += channels) {
     const float most = largest(x, channels);
     MPSNN_IVDEP
-    for (std::int64_t c = 0; c < channels; ++c) y[c] = exp_of(x[c] - most);
+    for (std::int64_t c = 0; c < channels; ++c) y[c] = exponential(x[c] - most);
     const float scale = 1 / lane_sum(y, channels);
     MPSNN_IVDEP
     for (std::int64_t c = 0; c < channels; ++c) y[c] *= scale;
@@ -23,7 +23,7 @@ MPSNN_SIMD void softmax(const float* x, float* y, std::int64_t pixels, std::int6
 
 MPSNN_SIMD void log_softmax(const float* x, float* y, std::int64_t pixels, std::int64_t channels) {
   for (std::int64_t p = 0; p < pixels; ++p, x += channels, y += channels) {
-    const float most = largest(x, channels), rest = log_of(exponential_sum(x, most, channels));
+    const float most = largest(x, channels), rest = logarithm(exponential_sum(x, most, channels));
     MPSNN_IVDEP
     for (std::int64_t c = 0; c < channels; ++c) y[c] = (x[c] - most) - rest;
   }
@@ -43,7 +43,7 @@ MPSNN_SIMD void log_softmax_gradient(const float* g, const float* y, float* out,
   for (std::int64_t p = 0; p < pixels; ++p, g += channels, y += channels, out += channels) {
     const float sum = lane_sum(g, channels);
     MPSNN_IVDEP
-    for (std::int64_t c = 0; c < channels; ++c) out[c] = g[c] - exp_of(y[c]) * sum;
+    for (std::int64_t c = 0; c < channels; ++c) out[c] = g[c] - exponential(y[c]) * sum;
   }
 }
 
@@ -63,7 +63,7 @@ MPSNN_SIMD void softmax_of_few(const float* x, float* y, std::int64_t pixels,
       for (std::int64_t c = 0; c < channels; ++c) values[p * channels + c] = from[c] - most;
     }
     MPSNN_IVDEP
-    for (std::int64_t i = 0; i < count * channels; ++i) values[i] = exp_of(values[i]);
+    for (std::int64_t i = 0; i < count * channels; ++i) values[i] = exponential(values[i]);
     for (std::int64_t p = 0; p < count; ++p) {
       const float* const own = values + p * channels;
       float* const to = y + (first + p) * channels;
@@ -87,14 +87,14 @@ MPSNN_SIMD void log_softmax_of_few(const float* x, float* y, std::int64_t pixels
       for (std::int64_t c = 0; c < channels; ++c) values[p * channels + c] = from[c] - most;
     }
     MPSNN_IVDEP
-    for (std::int64_t i = 0; i < count * channels; ++i) powers[i] = exp_of(values[i]);
+    for (std::int64_t i = 0; i < count * channels; ++i) powers[i] = exponential(values[i]);
     for (std::int64_t p = 0; p < count; ++p) {
       float sum = powers[p * channels];
       for (std::int64_t c = 1; c < channels; ++c) sum += powers[p * channels + c];
       sums[p] = sum;
     }
     MPSNN_IVDEP
-    for (std::int64_t p = 0; p < count; ++p) sums[p] = log_of(sums[p]);
+    for (std::int64_t p = 0; p < count; ++p) sums[p] = logarithm(sums[p]);
     for (std::int64_t p = 0; p < count; ++p) {
       for (std::int64_t c = 0; c < channels; ++c)
         y[(first + p) * channels + c] = values[p * channels + c] - sums[p];

@@ -54,9 +54,9 @@ MPSNN_INLINE float exponential_sum(const float* x, float most, std::int64_t coun
   float lanes[kLanes] = {};
   std::int64_t i = 0;
   for (; i + kLanes <= count; i += kLanes) {
-    for (std::int64_t l = 0; l < kLanes; ++l) lanes[l] += exp_of(x[i + l] - most);
+    for (std::int64_t l = 0; l < kLanes; ++l) lanes[l] += exponential(x[i + l] - most);
   }
-  for (; i < count; ++i) lanes[i % kLanes] += exp_of(x[i] - most);
+  for (; i < count; ++i) lanes[i % kLanes] += exponential(x[i] - most);
   return sum_of_lanes(lanes);
 }
 
