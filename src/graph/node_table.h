@@ -88,7 +88,7 @@ struct NodeClass {
   /// from Apple's class.
   std::string_view doc;
   std::vector<SourceSpec> sources;
-  std::vector<AttributeSpec> attributes;
+  std::vector<AttributeSpec> attributes = {};
   /// Attributes that all nodes of the class have with one value: the neuron type of NeuronReLUNode.
   AttributeMap fixed = {};
   /// Class of the data source, "ConvolutionDataSource"; "" where the class takes none.
