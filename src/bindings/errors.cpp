@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Each C++ error class is one Python exception; they are translated here and nowhere else.
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <chrono>
@@ -24,6 +25,7 @@ struct ErrorRow {
   PyObject* const* builtin;  // the built-in exception that it is as well
   const char* doc;
   bool (*matches)(const Error&);
+  const char* number = nullptr;  // an integer attribute that its errors have beside the text
 };
 
 template <class T>
@@ -63,7 +65,7 @@ const std::array kErrors = {
     ErrorRow{
         "BatchError", 0, &PyExc_RuntimeError,
         "A batch of a `Pipeline` failed: `batch` says which (from 0), `__cause__` is the failure.",
-        is<BatchError>},
+        is<BatchError>, "batch"},
     ErrorRow{
         "InternalError", 0, &PyExc_RuntimeError,
         "A rule that mpsnn itself must keep was broken: a defect in the library, please report it.",
@@ -98,7 +100,7 @@ void raise(const Error& error) {
     if (nested != nullptr && nested->nested_ptr())
       PyException_SetCause(made.ptr(), exception_object(nested->nested_ptr()).release().ptr());
     if (const auto* batch = dynamic_cast<const BatchError*>(&error))
-      py::setattr(made, "batch", py::int_(batch->batch()));
+      py::setattr(made, kErrors[i].number, py::int_(batch->batch()));
     PyErr_SetObject(classes()[i].ptr(), made.ptr());
     return;
   }
@@ -119,8 +121,8 @@ void translate(std::exception_ptr pointer) {
 void bind_errors(py::module_& m) {
   for (std::size_t i = 0; i < kErrors.size(); ++i) {
     classes()[i] = make_class(kErrors[i]);
-    if (kErrors[i].matches(BatchError("", 0)) && kErrors[i].base != kNoBase)
-      classes()[i].attr("batch") = 0;  // so that it is known to stubs; each error has its own
+    // On the class so that stubs know it; each error has its own.
+    if (kErrors[i].number != nullptr) classes()[i].attr(kErrors[i].number) = 0;
     m.attr(kErrors[i].name) = classes()[i];
   }
   py::register_local_exception_translator([](std::exception_ptr pointer) {
@@ -154,19 +156,18 @@ bool callbacks_are_refused() noexcept { return refusing(); }
 
 bool wait_in_slices(std::optional<double> seconds, const std::function<bool(double)>& wait) {
   constexpr double kSlice = 0.1;
-  if (seconds && !(*seconds >= kSlice)) {  // also what is no time at all, for `wait` to refuse
-    py::gil_scoped_release release;
-    return wait(*seconds);
-  }
   const auto started = std::chrono::steady_clock::now();
+  double left = seconds.value_or(kSlice);
   while (true) {
+    const bool is_last = seconds && !(left > kSlice);  // also what is no time, for `wait` to refuse
     {
       py::gil_scoped_release release;
-      if (wait(kSlice)) return true;
+      if (wait(is_last ? left : kSlice)) return true;
     }
     if (PyErr_CheckSignals() != 0) throw py::error_already_set();
+    if (is_last) return false;
     const std::chrono::duration<double> passed = std::chrono::steady_clock::now() - started;
-    if (seconds && passed.count() >= *seconds) return false;
+    if (seconds) left = std::max(*seconds - passed.count(), 0.0);
   }
 }
 

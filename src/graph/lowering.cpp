@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "graph/lowering.h"
 
+#include <limits>
+
 #include <algorithm>
 #include <utility>
 
@@ -107,6 +109,15 @@ void Lowering::add(OpId op, std::vector<ValueId> inputs, std::vector<ValueId> ou
                                     .outputs = std::move(outputs),
                                     .kernel = nullptr,
                                     .optimizer = nullptr});
+}
+
+AttributeMap plain_binary() {
+  constexpr double kFloatMax = std::numeric_limits<float>::max();
+  return {{"primary_scale", 1.0},
+          {"secondary_scale", 1.0},
+          {"bias", 0.0},
+          {"minimum_value", -kFloatMax},
+          {"maximum_value", kFloatMax}};
 }
 
 }  // namespace mpsnn::graph

@@ -66,4 +66,7 @@ class Lowering {
   const FilterRecord& node_;
 };
 
+/// Attributes of a sum or product without scales, bias and bounds.
+AttributeMap plain_binary();
+
 }  // namespace mpsnn::graph

@@ -15,11 +15,6 @@ namespace {
 
 constexpr double kSeconds = 1e-9;
 
-const PlanRun* run_of(const Item& item) {
-  const auto* slice = std::get_if<PlanSlice>(&item.work);
-  return slice ? slice->run.get() : nullptr;
-}
-
 }  // namespace
 
 void Recording::settle_events(const std::shared_ptr<Failure>& failure) const noexcept {
@@ -92,7 +87,7 @@ std::size_t CommandBufferState::end_of_piece(const CompiledPlan& plan, std::size
 bool CommandBufferState::can_commit() const {
   const std::lock_guard lock(device_->usage_mutex);
   return std::ranges::all_of(recording_.items, [&](const Item& item) {
-    const PlanRun* run = run_of(item);
+    const PlanRun* run = item.graph_run();
     return !run || std::ranges::all_of(run->sources, [&](const auto& image) {
       return is_made(*image, *recording_.piece);
     });

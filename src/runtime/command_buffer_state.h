@@ -47,6 +47,11 @@ struct Item {
   /// Null: always run.
   std::shared_ptr<const PredicateStack> predicates = nullptr;
 
+  /// The run of a graph whose slice this is; null: other work.
+  const PlanRun* graph_run() const noexcept {
+    const auto* slice = std::get_if<PlanSlice>(&work);
+    return slice ? slice->run.get() : nullptr;
+  }
   std::size_t step_count() const noexcept;
   /// Step i of the piece that the item belongs to.
   backend::Launch step(std::size_t i, const Piece& piece) const;

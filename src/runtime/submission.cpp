@@ -11,11 +11,6 @@
 namespace mpsnn::runtime {
 namespace {
 
-const PlanRun* run_of(const Item& item) {
-  const auto* slice = std::get_if<PlanSlice>(&item.work);
-  return slice ? slice->run.get() : nullptr;
-}
-
 /// A source image must be made by work that was committed before, or by this very piece.
 void check_maker(const ImageState& image, const Piece& reader) {
   if (is_made(image, reader)) return;
@@ -59,14 +54,14 @@ Dependencies order_piece(const Recording& recording, DeviceState& device) {
   Dependencies found;
   const std::lock_guard lock(device.usage_mutex);
   for (const Item& item : recording.items) {
-    if (const PlanRun* run = run_of(item)) collect(*run, recording.piece, found);
+    if (const PlanRun* run = item.graph_run()) collect(*run, recording.piece, found);
   }
   // A queue runs in order: its own earlier work needs no waiting for.
   std::erase_if(found.waits,
                 [&](const auto& piece) { return piece->queue() == recording.piece->queue(); });
   recording.piece->advance(PieceState::COMMITTED);
   for (const Item& item : recording.items) {
-    if (const PlanRun* run = run_of(item)) enter(*run, recording.piece);
+    if (const PlanRun* run = item.graph_run()) enter(*run, recording.piece);
     const auto* step = std::get_if<EventStep>(&item.work);
     if (step && step->kind == EventStep::Kind::SIGNAL)
       step->event->expect(step->value, recording.piece->queue().get());

@@ -13,7 +13,8 @@ namespace {
 /// Guards which recorder is the active one.
 struct Active {
   std::mutex mutex;
-  std::weak_ptr<TraceRecorder> recorder;  // a trace that is dropped records no longer
+  std::weak_ptr<TraceRecorder> recorder;   // a trace that is dropped records no longer
+  const TraceRecorder* started = nullptr;  // the one that was started last; only compared
   static Active& instance() {
     static Active active;
     return active;
@@ -62,11 +63,12 @@ void TraceRecorder::start() {
   const std::lock_guard lock(mutex_);
   if (state_ != State::NEW)
     throw StateError("Trace: start: expected a trace that was not started, got one that was");
-  if (const auto running = active.recorder.lock(); running && running.get() != this)
+  if (!active.recorder.expired())
     throw StateError("Trace: start: expected no capture to be running, got a second one");
   zero_ = Clock::now();
   state_ = State::RUNNING;
   active.recorder = weak_from_this();
+  active.started = this;
   is_active_ = true;
 }
 
@@ -76,6 +78,8 @@ void TraceRecorder::stop() noexcept {
   const std::lock_guard lock(mutex_);
   if (state_ != State::RUNNING) return;
   state_ = State::STOPPED;
+  // A dropped trace stops as it is destroyed, when another one may have been started already.
+  if (active.started != this) return;
   is_active_ = false;
   active.recorder.reset();
 }

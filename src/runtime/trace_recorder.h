@@ -42,6 +42,11 @@ class TraceRecorder : public std::enable_shared_from_this<TraceRecorder> {
     return is_active_.load(std::memory_order_relaxed) ? find_active() : nullptr;
   }
 
+  TraceRecorder() = default;
+  ~TraceRecorder() { stop(); }
+  TraceRecorder(const TraceRecorder&) = delete;
+  TraceRecorder& operator=(const TraceRecorder&) = delete;
+
   void start();
   void stop() noexcept;
   bool is_running() const;

@@ -9,6 +9,7 @@
 #include "graph/geometry.h"
 #include "graph/lowering.h"
 #include "graph/node_table.h"
+#include "graph/ops/convolution.h"
 #include "graph/ops/neuron.h"
 #include "graph/ops/shapes.h"
 
@@ -157,8 +158,7 @@ class BinaryLayer {
     }
     AttributeMap attributes = window_of(to_.node(), source_);
     attributes["groups"] = std::int64_t{1};
-    attributes["neuron_type"] = static_cast<std::int64_t>(NeuronType::NONE);
-    for (const char* name : {"neuron_a", "neuron_b", "neuron_c"}) attributes[name] = 0.0;
+    set_neuron(attributes);
     to_.add(OpId::convolution, {source, weights}, {next}, std::move(attributes));
   }
 
@@ -168,7 +168,7 @@ class BinaryLayer {
                     small = {result_.n, result_.height, result_.width, 1};
     const ValueId sizes = to_.temporary("absolute", source_), mean = to_.temporary("mean", plane),
                   beta = to_.temporary("beta", small);
-    to_.add(OpId::neuron, {scaled_}, {sizes}, neuron({NeuronType::ABSOLUTE, 0, 0, 0}));
+    add_neuron(to_, scaled_, {NeuronType::ABSOLUTE, 0, 0, 0}, sizes);
     to_.add(OpId::addition_gradient, {sizes}, {mean},
             {{"scale", 1.0 / static_cast<double>(source_.channels)}});
     AttributeMap window = window_of(to_.node(), source_);
@@ -192,30 +192,10 @@ class BinaryLayer {
     return list("output_bias_terms").empty() && weights->has_bias();
   }
 
-  void add_bias(ValueId next) {
-    const ValueId image = to_.temporary("bias", {1, 1, 1, result_.channels});
-    to_.add(OpId::reshape, {to_.parameter("bias")}, {image}, {});
-    to_.add(OpId::addition, {value_, image}, {next}, plain_binary());
-  }
+  void add_bias(ValueId next) { graph::add_bias(to_, value_, next); }
 
   void apply_neuron(ValueId next) {
-    to_.add(OpId::neuron, {value_}, {next}, neuron(d_.fused_neuron_descriptor));
-  }
-
-  static AttributeMap neuron(const NeuronDescriptor& n) {
-    return {{"neuron_type", static_cast<std::int64_t>(n.type)},
-            {"neuron_a", static_cast<double>(n.a)},
-            {"neuron_b", static_cast<double>(n.b)},
-            {"neuron_c", static_cast<double>(n.c)},
-            {"neuron_parameters", std::vector<double>()}};
-  }
-
-  static AttributeMap plain_binary() {
-    return {{"primary_scale", 1.0},
-            {"secondary_scale", 1.0},
-            {"bias", 0.0},
-            {"minimum_value", -kFloatMax},
-            {"maximum_value", kFloatMax}};
+    add_neuron(to_, value_, d_.fused_neuron_descriptor, next);
   }
 
   Lowering& to_;

@@ -7,6 +7,7 @@
 #include "graph/geometry.h"
 #include "graph/lowering.h"
 #include "graph/node_table.h"
+#include "graph/ops/convolution.h"
 #include "graph/ops/neuron.h"
 #include "graph/ops/shapes.h"
 
@@ -71,6 +72,25 @@ void check_fused_neuron(const FilterRecord& node, const NeuronDescriptor& neuron
   check_neuron(node, "fused_neuron_descriptor.c", neuron.type, static_cast<double>(neuron.c));
 }
 
+void add_bias(Lowering& to, ValueId value, ValueId result) {
+  const ImageSize pixel = {1, 1, 1, descriptor_of(to.node()).output_feature_channels};
+  const ValueId image = to.temporary("bias", pixel);
+  to.add(OpId::reshape, {to.parameter("bias")}, {image}, {});
+  to.add(OpId::addition, {value, image}, {result}, plain_binary());
+}
+
+void add_convolution_gradients(Lowering& to, ValueId gradient, const AttributeMap& attributes) {
+  // Weights first: the source image, often saved from the forward pass, is free for the data
+  // gradient.
+  if (to.weights_are_updated()) {
+    const ValueId weights = to.parameter_gradient("weights"), bias = to.parameter_gradient("bias");
+    to.add(OpId::convolution_weights_gradient, {gradient, to.source(1)}, {weights, bias},
+           attributes);
+  }
+  to.add(OpId::convolution_data_gradient, {gradient, to.parameter("weights")}, {to.result()},
+         attributes);
+}
+
 void check_trained_without_neuron(const FilterRecord& node, const NeuronDescriptor& neuron) {
   if (neuron.type != NeuronType::NONE) {
     fail(node, "fused_neuron_descriptor",
@@ -86,12 +106,8 @@ void check_descriptor(const FilterRecord& node) {
 }
 
 void lower_forward(Lowering& to) {
-  const NeuronDescriptor& neuron = descriptor_of(to.node()).fused_neuron_descriptor;
   AttributeMap attributes = resolved(to.node(), to.source_size(0));
-  attributes["neuron_type"] = static_cast<std::int64_t>(neuron.type);
-  attributes["neuron_a"] = static_cast<double>(neuron.a);
-  attributes["neuron_b"] = static_cast<double>(neuron.b);
-  attributes["neuron_c"] = static_cast<double>(neuron.c);
+  set_neuron(attributes, descriptor_of(to.node()).fused_neuron_descriptor);
   const std::int64_t factor = descriptor_of(to.node()).sub_pixel_scale_factor;
   const ValueId convolved =
       factor == 1 ? to.result()
@@ -114,17 +130,7 @@ ValueId gradient_of_convolved(Lowering& to) {
 }
 
 void lower_gradient(Lowering& to) {
-  const AttributeMap attributes = resolved(to.node(), to.source_size(1));
-  const ValueId gradient = gradient_of_convolved(to);
-  // Weights first: the source image, often saved from the forward pass, is free for the data
-  // gradient.
-  if (to.weights_are_updated()) {
-    const ValueId weights = to.parameter_gradient("weights"), bias = to.parameter_gradient("bias");
-    to.add(OpId::convolution_weights_gradient, {gradient, to.source(1)}, {weights, bias},
-           attributes);
-  }
-  to.add(OpId::convolution_data_gradient, {gradient, to.parameter("weights")}, {to.result()},
-         attributes);
+  add_convolution_gradients(to, gradient_of_convolved(to), resolved(to.node(), to.source_size(1)));
 }
 
 FilterNode make_gradient(const GradientQuery& query) {

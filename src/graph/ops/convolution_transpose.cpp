@@ -10,6 +10,7 @@
 #include "graph/geometry.h"
 #include "graph/lowering.h"
 #include "graph/node_table.h"
+#include "graph/ops/convolution.h"
 #include "graph/ops/neuron.h"
 #include "graph/ops/shapes.h"
 
@@ -121,15 +122,6 @@ ValueId add_transposed_weights(Lowering& to) {
   return weights;
 }
 
-AttributeMap plain_sum() {
-  constexpr double kFloatMax = std::numeric_limits<float>::max();
-  return {{"primary_scale", 1.0},
-          {"secondary_scale", 1.0},
-          {"bias", 0.0},
-          {"minimum_value", -kFloatMax},
-          {"maximum_value", kFloatMax}};
-}
-
 void lower_forward(Lowering& to) {
   const ConvolutionDescriptor& d = descriptor_of(to.node());
   const Undone sizes = undone(to, 0);
@@ -142,21 +134,11 @@ void lower_forward(Lowering& to) {
   to.add(OpId::convolution_data_gradient, {to.source(0), add_transposed_weights(to)}, {value},
          resolved(to.node(), sizes));
   if (bias != kNoValue) {
-    const ValueId image = to.temporary("bias", ImageSize{1, 1, 1, d.output_feature_channels}),
-                  sum = last(!has_neuron, "sum");
-    to.add(OpId::reshape, {bias}, {image}, {});
-    to.add(OpId::addition, {value, image}, {sum}, plain_sum());
+    const ValueId sum = last(!has_neuron, "sum");
+    add_bias(to, value, sum);
     value = sum;
   }
-  if (has_neuron) {
-    const NeuronDescriptor& n = d.fused_neuron_descriptor;
-    to.add(OpId::neuron, {value}, {to.result()},
-           {{"neuron_type", static_cast<std::int64_t>(n.type)},
-            {"neuron_a", static_cast<double>(n.a)},
-            {"neuron_b", static_cast<double>(n.b)},
-            {"neuron_c", static_cast<double>(n.c)},
-            {"neuron_parameters", std::vector<double>()}});
-  }
+  if (has_neuron) add_neuron(to, value, d.fused_neuron_descriptor, to.result());
 }
 
 void lower_weights_gradient(Lowering& to, const AttributeMap& attributes) {
@@ -176,8 +158,7 @@ void lower_gradient(Lowering& to) {
   AttributeMap attributes = resolved(to.node(), undone(to, 1));
   if (to.weights_are_updated()) lower_weights_gradient(to, attributes);
   // The convolution that is undone, of the gradient.
-  attributes["neuron_type"] = static_cast<std::int64_t>(NeuronType::NONE);
-  for (const char* name : {"neuron_a", "neuron_b", "neuron_c"}) attributes[name] = 0.0;
+  set_neuron(attributes);
   to.add(OpId::convolution, {to.source(0), add_transposed_weights(to)}, {to.result()},
          std::move(attributes));
 }

@@ -2,8 +2,8 @@
 // Fully connected layers: convolutions whose window is the whole source. Operations: convolution,
 // convolution_data_gradient, convolution_weights_gradient.
 #include "base/check.h"
-#include "graph/lowering.h"
 #include "graph/node_table.h"
+#include "graph/ops/convolution.h"
 #include "graph/ops/neuron.h"
 #include "graph/ops/shapes.h"
 
@@ -68,26 +68,14 @@ AttributeMap resolved(const FilterRecord& node) {
 }
 
 void lower_forward(Lowering& to) {
-  const NeuronDescriptor& neuron = descriptor_of(to.node()).fused_neuron_descriptor;
   AttributeMap attributes = resolved(to.node());
-  attributes["neuron_type"] = static_cast<std::int64_t>(neuron.type);
-  attributes["neuron_a"] = static_cast<double>(neuron.a);
-  attributes["neuron_b"] = static_cast<double>(neuron.b);
-  attributes["neuron_c"] = static_cast<double>(neuron.c);
+  set_neuron(attributes, descriptor_of(to.node()).fused_neuron_descriptor);
   to.add(OpId::convolution, {to.source(0), to.parameter("weights"), to.parameter("bias")},
          {to.result()}, std::move(attributes));
 }
 
 void lower_gradient(Lowering& to) {
-  const AttributeMap attributes = resolved(to.node());
-  const ValueId gradient = to.source(0);
-  if (to.weights_are_updated()) {
-    const ValueId weights = to.parameter_gradient("weights"), bias = to.parameter_gradient("bias");
-    to.add(OpId::convolution_weights_gradient, {gradient, to.source(1)}, {weights, bias},
-           attributes);
-  }
-  to.add(OpId::convolution_data_gradient, {gradient, to.parameter("weights")}, {to.result()},
-         attributes);
+  add_convolution_gradients(to, to.source(0), resolved(to.node()));
 }
 
 FilterNode make_gradient(const GradientQuery& query) {

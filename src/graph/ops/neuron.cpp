@@ -281,6 +281,19 @@ std::vector<NodeClass> more_neurons() {
 
 }  // namespace
 
+void set_neuron(AttributeMap& attributes, const NeuronDescriptor& neuron) {
+  attributes["neuron_type"] = static_cast<std::int64_t>(neuron.type);
+  attributes["neuron_a"] = static_cast<double>(neuron.a);
+  attributes["neuron_b"] = static_cast<double>(neuron.b);
+  attributes["neuron_c"] = static_cast<double>(neuron.c);
+}
+
+void add_neuron(Lowering& to, ValueId value, const NeuronDescriptor& neuron, ValueId result) {
+  AttributeMap attributes = {{"neuron_parameters", std::vector<double>()}};
+  set_neuron(attributes, neuron);
+  to.add(OpId::neuron, {value}, {result}, std::move(attributes));
+}
+
 void check_neuron(const FilterRecord& node, std::string_view argument, NeuronType type, double c) {
   if (c > 0 && !(type == NeuronType::LOGARITHM && c == 1)) return;
   if (c == -1) return;

@@ -3,6 +3,7 @@
 
 #include <string_view>
 
+#include "graph/lowering.h"
 #include "graph/node_records.h"
 
 namespace mpsnn::graph {
@@ -11,9 +12,10 @@ namespace mpsnn::graph {
 /// LOGARITHM the same but 1. Other types take any c.
 void check_neuron(const FilterRecord& node, std::string_view argument, NeuronType type, double c);
 
-/// Throws unless a convolution can have the neuron in its descriptor.
-void check_fused_neuron(const FilterRecord& node, const NeuronDescriptor& neuron);
-/// Throws unless a node that is trained has no neuron in its descriptor.
-void check_trained_without_neuron(const FilterRecord& node, const NeuronDescriptor& neuron);
+/// Gives an operation that can have a neuron fused into it that neuron; without one: none, so that
+/// the planner may fuse one later.
+void set_neuron(AttributeMap& attributes, const NeuronDescriptor& neuron = {});
+/// A neuron with one set of parameters as an operation of its own.
+void add_neuron(Lowering& to, ValueId value, const NeuronDescriptor& neuron, ValueId result);
 
 }  // namespace mpsnn::graph

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "graph/ops/neuron.h"
 #include "graph/ops/shapes.h"
 
 namespace mpsnn::graph {
@@ -52,8 +53,7 @@ AttributeMap epsilon_of(const Lowering& to) {
 
 void add_normalization(Lowering& to, const Statistics& statistics) {
   AttributeMap attributes = epsilon_of(to);
-  attributes["neuron_type"] = static_cast<std::int64_t>(NeuronType::NONE);
-  for (const char* name : {"neuron_a", "neuron_b", "neuron_c"}) attributes[name] = 0.0;
+  set_neuron(attributes);
   to.add(OpId::normalization,
          {to.source(0), statistics.mean, statistics.variance, to.parameter("gamma"),
           to.parameter("beta")},

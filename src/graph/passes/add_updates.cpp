@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
 #include <algorithm>
-#include <limits>
 #include <map>
 #include <utility>
 
 #include "base/check.h"
+#include "graph/lowering.h"
 #include "graph/passes/passes.h"
 
 namespace mpsnn::graph {
@@ -18,14 +18,6 @@ OpId operation_of(const Optimizer& optimizer) {
   throw InternalError(str("optimizer operation \"", optimizer.operation(), "\" is not in ops.def"));
 }
 
-AttributeMap plain_sum() {
-  return {{"primary_scale", 1.0},
-          {"secondary_scale", 1.0},
-          {"bias", 0.0},
-          {"minimum_value", -static_cast<double>(std::numeric_limits<float>::max())},
-          {"maximum_value", static_cast<double>(std::numeric_limits<float>::max())}};
-}
-
 /// Adds the gradients that several nodes gave, in the order of the nodes.
 ValueId sum(Draft& draft, const std::string& label, const std::vector<ValueId>& gradients) {
   ValueId total = gradients[0];
@@ -35,7 +27,7 @@ ValueId sum(Draft& draft, const std::string& label, const std::vector<ValueId>& 
     draft.plan.operations.push_back({.op = OpId::addition,
                                      .label = label + ".gradient_sum",
                                      .node_class = {},
-                                     .attributes = plain_sum(),
+                                     .attributes = plain_binary(),
                                      .inputs = {total, gradients[i]},
                                      .outputs = {next},
                                      .kernel = nullptr,

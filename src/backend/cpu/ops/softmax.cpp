@@ -50,18 +50,23 @@ MPSNN_SIMD void log_softmax_gradient(const float* g, const float* y, float* out,
 constexpr std::int64_t kFewChannels = 24;  // below, a pixel does not fill a loop over channels
 constexpr std::int64_t kPixels = 64;       // that are treated at once then
 
+/// Each pixel's values less its largest one.
+MPSNN_INLINE void subtract_largest(const float* x, float* values, std::int64_t pixels,
+                                   std::int64_t channels) {
+  for (std::int64_t p = 0; p < pixels; ++p, x += channels, values += channels) {
+    float most = x[0];
+    for (std::int64_t c = 1; c < channels; ++c) most = most > x[c] ? most : x[c];
+    for (std::int64_t c = 0; c < channels; ++c) values[c] = x[c] - most;
+  }
+}
+
 /// The same results' formulas, with the exponentials of many pixels in one loop.
 MPSNN_SIMD void softmax_of_few(const float* x, float* y, std::int64_t pixels,
                                std::int64_t channels) {
   float values[kPixels * kFewChannels];
   for (std::int64_t first = 0; first < pixels; first += kPixels) {
     const std::int64_t count = pixels - first < kPixels ? pixels - first : kPixels;
-    for (std::int64_t p = 0; p < count; ++p) {
-      const float* const from = x + (first + p) * channels;
-      float most = from[0];
-      for (std::int64_t c = 1; c < channels; ++c) most = most > from[c] ? most : from[c];
-      for (std::int64_t c = 0; c < channels; ++c) values[p * channels + c] = from[c] - most;
-    }
+    subtract_largest(x + first * channels, values, count, channels);
     MPSNN_IVDEP
     for (std::int64_t i = 0; i < count * channels; ++i) values[i] = exponential(values[i]);
     for (std::int64_t p = 0; p < count; ++p) {
@@ -80,12 +85,7 @@ MPSNN_SIMD void log_softmax_of_few(const float* x, float* y, std::int64_t pixels
   float values[kPixels * kFewChannels], powers[kPixels * kFewChannels], sums[kPixels];
   for (std::int64_t first = 0; first < pixels; first += kPixels) {
     const std::int64_t count = pixels - first < kPixels ? pixels - first : kPixels;
-    for (std::int64_t p = 0; p < count; ++p) {
-      const float* const from = x + (first + p) * channels;
-      float most = from[0];
-      for (std::int64_t c = 1; c < channels; ++c) most = most > from[c] ? most : from[c];
-      for (std::int64_t c = 0; c < channels; ++c) values[p * channels + c] = from[c] - most;
-    }
+    subtract_largest(x + first * channels, values, count, channels);
     MPSNN_IVDEP
     for (std::int64_t i = 0; i < count * channels; ++i) powers[i] = exponential(values[i]);
     for (std::int64_t p = 0; p < count; ++p) {
