@@ -91,9 +91,8 @@ HostKernel make_host_kernel(const Hinted<FunctionHint>& function, const std::str
 using KernelClass = py::class_<DeviceKernel>;
 
 void bind_state(KernelClass& cls) {
-  kernel
-      .def_property_readonly("state_bytes", &DeviceKernel::state_bytes,
-                             "Bytes of the state kept on the device between encodes; 0: none.")
+  cls.def_property_readonly("state_bytes", &DeviceKernel::state_bytes,
+                            "Bytes of the state kept on the device between encodes; 0: none.")
       .def(
           "read_state",
           [](const DeviceKernel& kernel) {
@@ -147,15 +146,14 @@ Raises:
     InvalidArgumentError: Unknown class, unknown or missing parameter, a value of the wrong type or
         range; the text names class and argument.)",
                   py::release_gil_before_calling_cpp_dtor());
-  kernel
-      .def(py::init([](const Device& device, const std::string& class_name,
-                       const Attributes& attributes, const std::string& label) {
-             DeviceKernel kernel(device, class_name, attributes_of(attributes));
-             if (!label.empty()) kernel.set_label(label);
-             return kernel;
-           }),
-           py::arg("device"), py::arg("class_name"), py::arg("attributes") = Attributes(),
-           py::kw_only(), py::arg("label") = "")
+  cls.def(py::init([](const Device& device, const std::string& class_name,
+                      const Attributes& attributes, const std::string& label) {
+            DeviceKernel kernel(device, class_name, attributes_of(attributes));
+            if (!label.empty()) kernel.set_label(label);
+            return kernel;
+          }),
+          py::arg("device"), py::arg("class_name"), py::arg("attributes") = Attributes(),
+          py::kw_only(), py::arg("label") = "")
       .def_property_readonly("class_name", &DeviceKernel::class_name, "Name of the kernel's class.")
       .def_property_readonly("device", &DeviceKernel::device, "Where it runs.")
       .def_property("label", &DeviceKernel::label, &DeviceKernel::set_label,
