@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Fails when a class of kernels, a method or a parameter has no case: adding one means adding it."""
+"""Fails when a class of kernels, a method or a parameter has no case."""
 
 from __future__ import annotations
 
