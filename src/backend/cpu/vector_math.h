@@ -113,18 +113,19 @@ MPSNN_INLINE float logarithm_of_1_plus(float e) {
 }
 
 MPSNN_INLINE float hyperbolic_tangent(float x) {
-  const float z = x * x;
-  // (tanh(x) - x) / x^3 for |x| < 0.625, 1.5e-9
-  float p = 0.00229893967F;
-  p = p * z - 0.00835000623F;
-  p = p * z + 0.0217709951F;
-  p = p * z - 0.0539595502F;
-  p = p * z + 0.13333305F;
-  p = p * z - 0.333333332F;
-  const float near = x + x * z * p;
-  const float size = absolute_of(x);
-  const float far = with_sign(1.0F - 2.0F / (exponential(2.0F * size) + 1.0F), x);
-  return size < 0.625F ? near : far;
+  const float limited = limited_to(9.0F, x), z = limited * limited;  // tanh(9) is 1
+  // tanh(x) / x as a quotient of polynomials in x^2 for |x| < 9, 3.0e-8
+  float p = 1.34675249e-8F;
+  p = p * z + 2.06909281e-5F;
+  p = p * z + 0.00350057171F;
+  p = p * z + 0.133852243F;
+  p = p * z + 1.0F;
+  float q = 7.82288168e-7F;
+  q = q * z + 0.000329377915F;
+  q = q * z + 0.0258959476F;
+  q = q * z + 0.467185408F;
+  q = q * z + 1.0F;
+  return unless_nan(x, limited_to(1.0F, limited * p / q));
 }
 
 /// The standard normal distribution: density e^(-x^2 / 2), and its integral from minus infinity
