@@ -236,8 +236,8 @@ class PeerStep:
         if case.node.startswith("Binary"):
             found["signs"] = torch.where(found.pop("weights") > 0, 1.0, -1.0)
         if case.node == "ConvolutionTransposeNode":
-            # Ours holds the weights of the convolution that it undoes.
-            weights = found.pop("weights").transpose(0, 1)
+            # Ours are read in the result's order: the other way round.
+            weights = found.pop("weights").flip(2, 3).transpose(0, 1)
             found["transposed"] = weights.contiguous(memory_format=torch.channels_last)
         return found
 

@@ -44,13 +44,14 @@ struct SplitExponential {
 
 /// For e^(x + rest), |rest| small; x is kept where neither overflow nor underflow goes further. A NaN
 /// is the fraction.
-MPSNN_INLINE SplitExponential split_exponential(float x, float rest) {
+MPSNN_INLINE SplitExponential split_exponential(float x, float rest = 0.0F) {
   constexpr float kLog2e = 1.44269504F, kShift = 12582912.0F;  // 1.5 * 2^23: rounds to integers
   constexpr float kLn2High = 0.693359375F, kLn2Low = -2.12194440e-4F;
   const float limited = limited_to(104.0F, x);
   const float shifted = limited * kLog2e + kShift;
   const float n = shifted - kShift;
-  const float r = limited - n * kLn2High - n * kLn2Low + rest;
+  const float reduced = limited - n * kLn2High - n * kLn2Low;
+  const float r = __builtin_constant_p(rest) && rest == 0 ? reduced : reduced + rest;
   // (e^r - 1 - r) / r^2, 1.4e-9
   float p = 0.000199075826F;
   p = p * r + 0.00139336522F;
@@ -72,7 +73,7 @@ MPSNN_INLINE float exponential(float x, float rest = 0.0F) {
 
 /// e^x - 1 for x <= 0, without cancellation.
 MPSNN_INLINE float exponential_minus_1(float x) {
-  const SplitExponential e = split_exponential(x, 0.0F);
+  const SplitExponential e = split_exponential(x);
   const float scale = as_float((e.power < -44 ? 83 : e.power + 127) << 23);  // 1 - 2^-44 is 1
   return e.fraction * scale + (scale - 1.0F);
 }
