@@ -42,8 +42,8 @@ Product weights_gradient(const ConvolutionCase& c) {
 
 dnnl::matmul::primitive_desc describe(const Product& product) {
   constexpr bool kAllowEmpty = true;
-  return {onednn::engine(), product.left,              product.right,
-          product.result,   onednn::make_attributes(), kAllowEmpty};
+  return {onednn::engine(),          product.left, product.right, product.result,
+          onednn::make_attributes(), kAllowEmpty};
 }
 
 Fit fits_row_of_pixels(const KernelQuery& query) {
@@ -70,11 +70,10 @@ std::shared_ptr<onednn::StepsKernel> prepare(const Product& product) {
   std::vector<onednn::Step> steps;
   steps.emplace_back(
       dnnl::matmul(description),
-      std::vector<Operand>{
-          {DNNL_ARG_SRC, product.left, From::INPUT, product.left_input},
-          {DNNL_ARG_WEIGHTS, product.right, From::INPUT, product.right_input},
-          {DNNL_ARG_DST, product.result, From::OUTPUT, 0},
-          {DNNL_ARG_SCRATCHPAD, description.scratchpad_desc(), From::SCRATCH, 0}});
+      std::vector<Operand>{{DNNL_ARG_SRC, product.left, From::INPUT, product.left_input},
+                           {DNNL_ARG_WEIGHTS, product.right, From::INPUT, product.right_input},
+                           {DNNL_ARG_DST, product.result, From::OUTPUT, 0},
+                           {DNNL_ARG_SCRATCHPAD, description.scratchpad_desc(), From::SCRATCH, 0}});
   auto kernel = std::make_shared<onednn::StepsKernel>(std::move(steps));
   kernel->scratch_bytes = description.scratchpad_desc().get_size();
   return kernel;
