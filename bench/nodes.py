@@ -69,7 +69,8 @@ class Contestant:
 
     def ask(self, do: str, step: str = "", **more: Any) -> dict[str, Any]:
         """Sends a request and waits for the answer."""
-        assert self.process.stdin is not None and self.process.stdout is not None
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
         self.process.stdin.write(json.dumps({"do": do, "step": step, **more}) + "\n")
         self.process.stdin.flush()
         line = self.process.stdout.readline()
@@ -216,9 +217,8 @@ def row(found: Measured) -> str:
     )
 
 
-HEADER = (
-    "| node | size | µs | PyTorch µs | time / PyTorch | bandwidth / copy |\n|---|---|---|---|---|---|"
-)
+HEADER = """| node | size | µs | PyTorch µs | time / PyTorch | bandwidth / copy |
+|---|---|---|---|---|---|"""
 
 
 def summary(all_found: Sequence[Measured]) -> str:
@@ -243,7 +243,9 @@ def summary(all_found: Sequence[Measured]) -> str:
 def check_complete() -> dict[str, bool]:
     """Whether each forward class has a gradient; every class of the table must have a row."""
     table = {row["name"]: row for row in _core.node_table()}
-    forward = {name: bool(row["has_derivative"]) for name, row in table.items() if not row["gradient"]}
+    forward = {
+        name: bool(row["has_derivative"]) for name, row in table.items() if not row["gradient"]
+    }
     missing = sorted(set(forward) - {case.node for case in CASES})
     if missing:
         sys.exit(f"bench/node_cases.py has no row for {', '.join(missing)}")
