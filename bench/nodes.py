@@ -217,6 +217,26 @@ def row(found: Measured) -> str:
     )
 
 
+def cell(found: Measured | None) -> str:
+    """A size's ratio, with the share of the copy bandwidth behind it."""
+    if found is None:
+        return ""
+    ratio, share = found.ratio, found.bandwidth
+    first = f"{ratio.median:.2f}" if ratio else f"{statistics.median(found.ours) * 1e6:.0f} µs"
+    return first + (f" ({share.median:.2f})" if share else "")
+
+
+def overview(all_found: Sequence[Measured]) -> str:
+    """A line a node: time over PyTorch's, and in brackets bandwidth over the copy's."""
+    sizes = [size for size in SIZES if any(m.size == size for m in all_found)]
+    by_key = {(m.name(), m.size): m for m in all_found}
+    lines = [f"| node | {' | '.join(sizes)} |", "|---" * (1 + len(sizes)) + "|"]
+    for name in dict.fromkeys(m.name() for m in all_found):
+        cells = [cell(by_key.get((name, size))) for size in sizes]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 HEADER = """| node | size | µs | PyTorch µs | time / PyTorch | bandwidth / copy |
 |---|---|---|---|---|---|"""
 
@@ -280,6 +300,7 @@ def main() -> None:
                 print(row(found), flush=True)
                 if found.difference is not None and found.difference > 1e-3:
                     print(f"{found.name()} differs from PyTorch's by {found.difference:.2g}")
+    print("\n" + overview(all_found))
     print("\n" + summary(all_found))
     for contestant in contestants.values():
         contestant.end()
