@@ -88,6 +88,7 @@ from mpsnn._core import (
     TraceSummary,
     TrainingStyle,
     UnsupportedError,
+    WeightsQuantizationType,
     __version__,
     capture,
 )
@@ -166,6 +167,7 @@ __all__ = [
     "TraceSummary",
     "TrainingStyle",
     "UnsupportedError",
+    "WeightsQuantizationType",
     "__version__",
     "capture",
 ]

@@ -3,6 +3,7 @@
 // told to the user where none fits.
 #include "backend/cpu/kernels.h"
 
+#include "backend/cpu/ops/float16.h"
 #include "backend/cpu/ops/rows.h"
 
 namespace mpsnn::backend::cpu {
@@ -97,6 +98,10 @@ constexpr KernelRow kRows[] = {
         optimizer_stochastic_gradient_descent_plain),
     ROW(optimizer_adam, "plain", optimizer_adam_plain),
     ROW(optimizer_rms_prop, "plain", optimizer_rms_prop_plain),
+// Each operation's last one.
+#define MPSNN_OP(name, doc) ROW(name, "float16", float16),
+#include "base/ops.def"
+#undef MPSNN_OP
 };
 
 #undef ROW
