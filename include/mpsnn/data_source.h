@@ -233,9 +233,9 @@ struct ConvolutionWeights {
   std::variant<std::vector<float>, std::vector<std::uint16_t>, std::vector<std::uint8_t>> values;
   /// LINEAR: a minimum and a maximum for each output channel, (O, 2); the weight of u is u / 255 ·
   /// (maximum − minimum) + minimum. Apple: rangesForUInt8Kernel.
-  std::vector<float> ranges;
+  std::vector<float> ranges = {};
   /// LOOKUP_TABLE: the weights of 0 … 255. Apple: lookupTableForUInt8Kernel.
-  std::vector<float> lookup_table;
+  std::vector<float> lookup_table = {};
 
   DataType data_type() const noexcept;  // FLOAT32, FLOAT16 or UINT8
   WeightsQuantizationType quantization_type() const noexcept;

@@ -55,8 +55,7 @@ def source_arrays(case: Case, *, integers: bool) -> dict[str, Floats]:
 def in_range(array: Floats, kind: str) -> Floats:
     """The values brought into a range of `cases.RANGES`."""
     if kind == "distribution":
-        exponentials = np.exp(array)
-        return (exponentials / exponentials.sum(axis=3, keepdims=True)).astype(np.float32)
+        return distribution(array)
     if kind.startswith("boxes"):
         return boxes(array, int(kind.removeprefix("boxes")))
     ranges: dict[str, Callable[[Floats], Floats]] = {
@@ -68,6 +67,17 @@ def in_range(array: Floats, kind: str) -> Floats:
         "probability": lambda x: 0.1 + 0.8 / (1 + np.exp(-x)),
     }
     return ranges[kind](array).astype(np.float32)
+
+
+def distribution(array: Floats) -> Floats:
+    """Shares of the channels in steps of 1 / 1024: they add up to 1 in float16, too."""
+    exponentials = np.exp(array)
+    shares = exponentials / exponentials.sum(axis=3, keepdims=True)
+    steps = np.maximum(np.round(shares * 1024), 1)
+    rest = 1024 - steps.sum(axis=3, keepdims=True)
+    largest = np.argmax(steps, axis=3, keepdims=True)
+    np.put_along_axis(steps, largest, np.take_along_axis(steps, largest, 3) + rest, 3)
+    return (steps / 1024).astype(np.float32)
 
 
 def boxes(array: Floats, anchors: int) -> Floats:
