@@ -54,7 +54,7 @@ ARROWS: dict[str, list[str]] = {
     "src/backend/null": [*BACKEND, "backend/null/"],
     "src/runtime": ["runtime/", "graph/", "base/", "backend/backend.h", "mpsnn/"],
     "src/runtime/null_device.cpp": ["runtime/", "backend/null/", "mpsnn/"],
-    "src/bindings": ["bindings/", "mpsnn/", "graph/node_table.h"],
+    "src/bindings": ["bindings/", "mpsnn/", "graph/node_table.h", "graph/kernel_table.h"],
     "tests/cpp": ["", "mpsnn/"],
     "examples": ["mpsnn/"],
     "tests/embed": ["mpsnn/"],

@@ -255,9 +255,9 @@ class ConvolutionDataSource final : public DataSource {
   ConvolutionDataSource(ConvolutionDescriptor descriptor, std::vector<float> weights,
                         std::optional<std::vector<float>> bias_terms = std::nullopt,
                         std::string label = "", std::shared_ptr<Optimizer> optimizer = nullptr);
-  /// Weights of any element type. Throws InvalidArgumentError, besides: 8-bit weights without ranges
-  /// and without a table, or with both; either with other weights; another count; ranges whose
-  /// maximum is below their minimum; numbers in them that are not finite.
+  /// Weights of any element type. Throws InvalidArgumentError, besides: 8-bit weights without
+  /// ranges and without a table, or with both; either with other weights; another count; ranges
+  /// whose maximum is below their minimum; numbers in them that are not finite.
   ConvolutionDataSource(ConvolutionDescriptor descriptor, ConvolutionWeights weights,
                         std::optional<std::vector<float>> bias_terms = std::nullopt,
                         std::string label = "", std::shared_ptr<Optimizer> optimizer = nullptr);

@@ -16,11 +16,12 @@ Example:
     (1, 4, 4, 3)
 """
 
-from mpsnn import nodes
+from mpsnn import kernels, nodes
 from mpsnn._core import (
     Archive,
     ArchiveError,
     ArgumentTypeError,
+    Array,
     BatchError,
     BatchNormalizationDataSource,
     BatchNormalizationFlags,
@@ -39,6 +40,7 @@ from mpsnn._core import (
     DepthWiseConvolutionDescriptor,
     Device,
     DeviceError,
+    DeviceKernel,
     DeviceLostError,
     DropoutState,
     Error,
@@ -49,6 +51,7 @@ from mpsnn._core import (
     GraphCost,
     GraphOutputs,
     GroupNormalizationDataSource,
+    HostKernel,
     Image,
     ImageEdgeMode,
     ImageNode,
@@ -59,7 +62,9 @@ from mpsnn._core import (
     KeyedUnarchiver,
     LossDescriptor,
     LossType,
+    Matrix,
     MemoryStats,
+    NDArray,
     NeuronDescriptor,
     NeuronType,
     NodeCost,
@@ -88,10 +93,12 @@ from mpsnn._core import (
     TraceSummary,
     TrainingStyle,
     UnsupportedError,
+    Vector,
     WeightsQuantizationType,
     __version__,
     capture,
 )
+from mpsnn.kernels import *  # noqa: F403 (every kernel class; __all__ names them)
 from mpsnn.nodes import *  # noqa: F403 (every node class; __all__ names them)
 from mpsnn.pipeline import Pipeline
 
@@ -99,6 +106,7 @@ __all__ = [
     "Archive",
     "ArchiveError",
     "ArgumentTypeError",
+    "Array",
     "BatchError",
     "BatchNormalizationDataSource",
     "BatchNormalizationFlags",
@@ -117,6 +125,7 @@ __all__ = [
     "DepthWiseConvolutionDescriptor",
     "Device",
     "DeviceError",
+    "DeviceKernel",
     "DeviceLostError",
     "DropoutState",
     "Error",
@@ -127,6 +136,7 @@ __all__ = [
     "GraphCost",
     "GraphOutputs",
     "GroupNormalizationDataSource",
+    "HostKernel",
     "Image",
     "ImageEdgeMode",
     "ImageNode",
@@ -137,7 +147,9 @@ __all__ = [
     "KeyedUnarchiver",
     "LossDescriptor",
     "LossType",
+    "Matrix",
     "MemoryStats",
+    "NDArray",
     "NeuronDescriptor",
     "NeuronType",
     "NodeCost",
@@ -167,8 +179,10 @@ __all__ = [
     "TraceSummary",
     "TrainingStyle",
     "UnsupportedError",
+    "Vector",
     "WeightsQuantizationType",
     "__version__",
     "capture",
 ]
 __all__ += nodes.__all__
+__all__ += kernels.__all__

@@ -25,6 +25,7 @@ _Sizes: typing.TypeAlias = (
     | collections.abc.Mapping[ImageNode, _Size]
     | collections.abc.Mapping[FilterNode, _Size]
 )
+_HostFunction: typing.TypeAlias = collections.abc.Callable[..., object]
 _NodeHandler: typing.TypeAlias = collections.abc.Callable[
     [FilterNode, FilterNode | None, ImageNode | None, ImageNode], object
 ]
@@ -76,6 +77,9 @@ class DataType(enum.Enum):
     UINT32 = 3
     UINT8 = 4
     INT64 = 5
+    INT8 = 6
+    INT16 = 7
+    UINT16 = 8
 
 class NeuronType(enum.IntEnum):
     """Neuron (activation) kinds. Apple: MPSCNNNeuronType."""
@@ -1062,6 +1066,13 @@ def node_table() -> list[dict[str, typing.Any]]:
         A row a class, as the library itself uses them.
     """
 
+def kernel_table() -> list[dict[str, typing.Any]]:
+    """Every kernel class: names, documentation, parameters, operands.
+
+    Returns:
+        A row a class, as the library itself uses them.
+    """
+
 def enum_table() -> list[dict[str, typing.Any]]:
     """Every enumeration that node classes use.
 
@@ -1557,6 +1568,411 @@ class SharedEvent:
             Error: The failure of the command buffer that should have signalled it.
         """
 
+class Array:
+    """Base of `Matrix`, `Vector` and `NDArray`: a view of a buffer.
+
+    `np.asarray(array)` and `memoryview(array)` wait for the work that was committed and writes the buffer
+    and, on the CPU, share its memory.
+    """
+
+    @property
+    def data_type(self) -> DataType:
+        """Element type."""
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Extents; a leading 1 of matrices or vectors is left out."""
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """Bytes from one element to the next along each dimension."""
+    @property
+    def offset(self) -> int:
+        """Of the first element, in bytes from the buffer's start."""
+    @property
+    def buffer(self) -> Buffer:
+        """Where the elements lie."""
+    @property
+    def device(self) -> Device:
+        """Where it is."""
+    @property
+    def label(self) -> str:
+        """Name for errors."""
+    @label.setter
+    def label(self, value: str) -> None: ...
+    @property
+    def bytes(self) -> int:
+        """Of all elements without gaps."""
+    def numpy(self) -> npt.NDArray[typing.Any]:
+        """The elements as an array. Waits for the work that writes them.
+
+        On the CPU the array is the memory itself; elsewhere a copy.
+
+        Returns:
+            The array.
+
+        Raises:
+            DeviceError: The work failed.
+        """
+    def read(self) -> npt.NDArray[typing.Any]:
+        """A copy of the elements. Waits as `numpy` does.
+
+        Returns:
+            A new array.
+
+        Raises:
+            DeviceError: The work that writes them failed.
+        """
+    def write(self, array: npt.ArrayLike) -> None:
+        """Replaces the elements; waits for work on the buffer.
+
+        Args:
+            array: Array of the same shape and element type. Copied.
+
+        Raises:
+            InvalidArgumentError: The shape is another.
+            ArgumentTypeError: The element type is another.
+        """
+    def __array__(
+        self, dtype: npt.DTypeLike | None = None, copy: bool | None = None
+    ) -> npt.NDArray[typing.Any]: ...
+    def __dlpack__(self, **options: object) -> typing.Any: ...
+    def __dlpack_device__(self) -> tuple[int, int]: ...
+    def __repr__(self) -> str: ...
+    def __buffer__(self, flags: int, /) -> memoryview: ...
+
+class Matrix(Array):
+    """One or more matrices of one size. Apple: MPSMatrix, MPSMatrixDescriptor.
+
+    Element (i, j) of matrix k lies at k * matrix_bytes + i * row_bytes + j * the element's size.
+
+    Args:
+        device: Where it will be, zeros at first.
+        buffer: Instead of the device: the memory, of which it is a view.
+        rows: Of each matrix.
+        columns: Of each matrix.
+        data_type: Element type.
+        matrices: Their number.
+        row_bytes: From one row to the next; 0: no gaps.
+        matrix_bytes: From one matrix to the next, a multiple of row_bytes; 0: no gaps.
+        offset: Of the first element, in bytes from the buffer's start.
+
+    Raises:
+        InvalidArgumentError: An extent below 1, a stride that is too short, elements beyond the buffer.
+    """
+
+    @typing.overload
+    def __init__(
+        self,
+        device: Device,
+        *,
+        rows: typing.SupportsInt | typing.SupportsIndex,
+        columns: typing.SupportsInt | typing.SupportsIndex,
+        data_type: DataType = DataType.FLOAT32,
+        matrices: typing.SupportsInt | typing.SupportsIndex = 1,
+        row_bytes: typing.SupportsInt | typing.SupportsIndex = 0,
+        matrix_bytes: typing.SupportsInt | typing.SupportsIndex = 0,
+    ) -> None: ...
+    @typing.overload
+    def __init__(
+        self,
+        buffer: Buffer,
+        *,
+        rows: typing.SupportsInt | typing.SupportsIndex,
+        columns: typing.SupportsInt | typing.SupportsIndex,
+        data_type: DataType = DataType.FLOAT32,
+        matrices: typing.SupportsInt | typing.SupportsIndex = 1,
+        row_bytes: typing.SupportsInt | typing.SupportsIndex = 0,
+        matrix_bytes: typing.SupportsInt | typing.SupportsIndex = 0,
+        offset: typing.SupportsInt | typing.SupportsIndex = 0,
+    ) -> None: ...
+    @staticmethod
+    def row_bytes_for_columns(
+        columns: typing.SupportsInt | typing.SupportsIndex,
+        data_type: DataType,
+    ) -> int:
+        """A stride at which kernels are fastest. Apple: rowBytesForColumns:dataType:.
+
+        Args:
+            columns: Of the matrix.
+            data_type: Element type.
+
+        Returns:
+            Bytes: floating-point rows rounded up to 16 bytes, others to 4 elements; one column as it is.
+        """
+    @property
+    def rows(self) -> int:
+        """Of each matrix."""
+    @property
+    def columns(self) -> int:
+        """Of each matrix."""
+    @property
+    def matrices(self) -> int:
+        """Their number."""
+    @property
+    def row_bytes(self) -> int:
+        """From one row to the next."""
+    @property
+    def matrix_bytes(self) -> int:
+        """From one matrix to the next."""
+    @staticmethod
+    def from_array(device: Device, array: npt.ArrayLike) -> Matrix:
+        """A copy of an array on the device.
+
+        Args:
+            device: Where it will be.
+            array: Array of one of the element types of `DataType`.
+
+        Returns:
+            The copy.
+
+        Raises:
+            InvalidArgumentError: The array has another number of dimensions.
+            ArgumentTypeError: Its element type is not supported.
+        """
+    @staticmethod
+    def wrap(device: Device, array: npt.ArrayLike) -> Matrix:
+        """A view of an array's own memory, which is kept alive. CPU only.
+
+        Args:
+            device: Where it is.
+            array: Writable array with positive strides; the elements of a row lie together. While work on
+                it runs it must not be written to.
+
+        Returns:
+            The view.
+
+        Raises:
+            InvalidArgumentError: The array cannot be shared or has another number of dimensions.
+            ArgumentTypeError: Its element type is not supported.
+            UnsupportedError: The device's memory is not the host's.
+        """
+    @staticmethod
+    def from_dlpack(device: Device, array: object) -> Matrix:
+        """A view of the memory of another framework's array, without a copy. CPU only.
+
+        Args:
+            device: Where it is.
+            array: Any object with `__dlpack__` whose memory can be shared as `wrap` says.
+
+        Returns:
+            The view.
+
+        Raises:
+            InvalidArgumentError: The array cannot be shared or has another number of dimensions.
+            ArgumentTypeError: Its element type is not supported.
+        """
+
+class Vector(Array):
+    """One or more vectors of one length. Apple: MPSVector, MPSVectorDescriptor.
+
+    Args:
+        device: Where it will be, zeros at first.
+        buffer: Instead of the device: the memory, of which it is a view.
+        length: Of each vector.
+        data_type: Element type.
+        vectors: Their number.
+        vector_bytes: From one vector to the next; 0: no gaps.
+        offset: Of the first element, in bytes from the buffer's start.
+
+    Raises:
+        InvalidArgumentError: An extent below 1, a stride that is too short, elements beyond the buffer.
+    """
+
+    @typing.overload
+    def __init__(
+        self,
+        device: Device,
+        *,
+        length: typing.SupportsInt | typing.SupportsIndex,
+        data_type: DataType = DataType.FLOAT32,
+        vectors: typing.SupportsInt | typing.SupportsIndex = 1,
+        vector_bytes: typing.SupportsInt | typing.SupportsIndex = 0,
+    ) -> None: ...
+    @typing.overload
+    def __init__(
+        self,
+        buffer: Buffer,
+        *,
+        length: typing.SupportsInt | typing.SupportsIndex,
+        data_type: DataType = DataType.FLOAT32,
+        vectors: typing.SupportsInt | typing.SupportsIndex = 1,
+        vector_bytes: typing.SupportsInt | typing.SupportsIndex = 0,
+        offset: typing.SupportsInt | typing.SupportsIndex = 0,
+    ) -> None: ...
+    @property
+    def length(self) -> int:
+        """Of each vector."""
+    @property
+    def vectors(self) -> int:
+        """Their number."""
+    @property
+    def vector_bytes(self) -> int:
+        """From one vector to the next."""
+    @staticmethod
+    def from_array(device: Device, array: npt.ArrayLike) -> Vector:
+        """A copy of an array on the device.
+
+        Args:
+            device: Where it will be.
+            array: Array of one of the element types of `DataType`.
+
+        Returns:
+            The copy.
+
+        Raises:
+            InvalidArgumentError: The array has another number of dimensions.
+            ArgumentTypeError: Its element type is not supported.
+        """
+    @staticmethod
+    def wrap(device: Device, array: npt.ArrayLike) -> Vector:
+        """A view of an array's own memory, which is kept alive. CPU only.
+
+        Args:
+            device: Where it is.
+            array: Writable array with positive strides; the elements of a row lie together. While work on
+                it runs it must not be written to.
+
+        Returns:
+            The view.
+
+        Raises:
+            InvalidArgumentError: The array cannot be shared or has another number of dimensions.
+            ArgumentTypeError: Its element type is not supported.
+            UnsupportedError: The device's memory is not the host's.
+        """
+    @staticmethod
+    def from_dlpack(device: Device, array: object) -> Vector:
+        """A view of the memory of another framework's array, without a copy. CPU only.
+
+        Args:
+            device: Where it is.
+            array: Any object with `__dlpack__` whose memory can be shared as `wrap` says.
+
+        Returns:
+            The view.
+
+        Raises:
+            InvalidArgumentError: The array cannot be shared or has another number of dimensions.
+            ArgumentTypeError: Its element type is not supported.
+        """
+
+class NDArray(Array):
+    """An array of 1 to 16 dimensions. Apple: MPSNDArray, MPSNDArrayDescriptor.
+
+    Args:
+        device: Where it will be, zeros at first.
+        buffer: Instead of the device: the memory, of which it is a view.
+        shape: Extents, the slowest dimension first.
+        data_type: Element type.
+        strides: Bytes from one element to the next along each dimension; empty: no gaps.
+        offset: Of the first element, in bytes from the buffer's start.
+
+    Raises:
+        InvalidArgumentError: An extent below 1, a bad stride, elements beyond the buffer.
+    """
+
+    @typing.overload
+    def __init__(
+        self,
+        device: Device,
+        *,
+        shape: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
+        data_type: DataType = DataType.FLOAT32,
+        strides: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex] = [],
+    ) -> None: ...
+    @typing.overload
+    def __init__(
+        self,
+        buffer: Buffer,
+        *,
+        shape: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
+        data_type: DataType = DataType.FLOAT32,
+        strides: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex] = [],
+        offset: typing.SupportsInt | typing.SupportsIndex = 0,
+    ) -> None: ...
+    def transposed(
+        self,
+        first: typing.SupportsInt | typing.SupportsIndex,
+        second: typing.SupportsInt | typing.SupportsIndex,
+    ) -> NDArray:
+        """The same memory with two dimensions exchanged. Apple: transposeDimension:withDimension:.
+
+        Args:
+            first: Index of a dimension.
+            second: Index of the other.
+
+        Returns:
+            The view.
+
+        Raises:
+            InvalidArgumentError: There is no such dimension.
+        """
+    def sliced(
+        self,
+        dimension: typing.SupportsInt | typing.SupportsIndex,
+        start: typing.SupportsInt | typing.SupportsIndex,
+        count: typing.SupportsInt | typing.SupportsIndex,
+    ) -> NDArray:
+        """A part of the same memory. Apple: sliceDimension:withSubrange:.
+
+        Args:
+            dimension: Index of the dimension that is cut.
+            start: First element of it.
+            count: Elements, at least 1.
+
+        Returns:
+            The view.
+
+        Raises:
+            InvalidArgumentError: The range does not lie inside.
+        """
+    @staticmethod
+    def from_array(device: Device, array: npt.ArrayLike) -> NDArray:
+        """A copy of an array on the device.
+
+        Args:
+            device: Where it will be.
+            array: Array of one of the element types of `DataType`.
+
+        Returns:
+            The copy.
+
+        Raises:
+            InvalidArgumentError: The array has another number of dimensions.
+            ArgumentTypeError: Its element type is not supported.
+        """
+    @staticmethod
+    def wrap(device: Device, array: npt.ArrayLike) -> NDArray:
+        """A view of an array's own memory, which is kept alive. CPU only.
+
+        Args:
+            device: Where it is.
+            array: Writable array with positive strides; the elements of a row lie together. While work on
+                it runs it must not be written to.
+
+        Returns:
+            The view.
+
+        Raises:
+            InvalidArgumentError: The array cannot be shared or has another number of dimensions.
+            ArgumentTypeError: Its element type is not supported.
+            UnsupportedError: The device's memory is not the host's.
+        """
+    @staticmethod
+    def from_dlpack(device: Device, array: object) -> NDArray:
+        """A view of the memory of another framework's array, without a copy. CPU only.
+
+        Args:
+            device: Where it is.
+            array: Any object with `__dlpack__` whose memory can be shared as `wrap` says.
+
+        Returns:
+            The view.
+
+        Raises:
+            InvalidArgumentError: The array cannot be shared or has another number of dimensions.
+            ArgumentTypeError: Its element type is not supported.
+        """
+
 class CommitThreshold:
     """When `Graph.encode` hands over what was recorded.
 
@@ -1808,6 +2224,134 @@ class CommandBuffer:
     @property
     def error(self) -> BaseException | None:
         """The first failure as an exception; None where there is none, or not yet."""
+
+class DeviceKernel:
+    """A kernel that is encoded by itself. Apple: MPSKernel.
+
+    Use the typed classes (`MatrixMultiplication`, …), which derive from it and add `encode`. A kernel may
+    be encoded from several threads at once, but not while a parameter is set.
+
+    Args:
+        device: Where it runs.
+        class_name: A class of the kernel table ("MatrixMultiplication").
+        attributes: Its parameters by name.
+        label: Name for errors and timelines; empty: the class's.
+
+    Raises:
+        InvalidArgumentError: Unknown class, unknown or missing parameter, a value of the wrong type or
+            range; the text names class and argument.
+    """
+
+    def __init__(
+        self,
+        device: Device,
+        class_name: str,
+        attributes: dict[str, object] = {},
+        *,
+        label: str = "",
+    ) -> None: ...
+    @property
+    def class_name(self) -> str:
+        """Name of the kernel's class."""
+    @property
+    def device(self) -> Device:
+        """Where it runs."""
+    @property
+    def label(self) -> str:
+        """Name for errors and timelines."""
+    @label.setter
+    def label(self, value: str) -> None: ...
+    @property
+    def attributes(self) -> dict[str, bool | int | float | str | list[int] | list[float]]:
+        """Every parameter with its value, defaults included."""
+    def set_attribute(self, name: str, value: object) -> None:
+        """Sets a parameter for later encodes.
+
+        Args:
+            name: Of the parameter.
+            value: Its new value.
+
+        Raises:
+            InvalidArgumentError: Unknown name, a value out of range, or one that the kernel's state was made
+                from.
+        """
+    def encode_method(
+        self,
+        commands: CommandBuffer,
+        method: str,
+        operands: collections.abc.Sequence[collections.abc.Sequence[Array | Image]],
+    ) -> None:
+        """Records the kernel; the typed classes' `encode` calls it.
+
+        Args:
+            commands: Where it is recorded.
+            method: One of the class's methods ("encode").
+            operands: A list for each argument: empty where an optional one is left out.
+
+        Raises:
+            InvalidArgumentError: Sizes or ranges that do not fit, operands that overlap.
+            ArgumentTypeError: An operand of another kind or element type.
+            UnsupportedError: The device has no kernel for the case.
+        """
+    @property
+    def state_bytes(self) -> int:
+        """Bytes of the state kept on the device between encodes; 0: none."""
+    def read_state(self) -> bytes:
+        """Copies the state to the host; waits for work that changes it.
+
+        Returns:
+            The bytes.
+
+        Raises:
+            InvalidArgumentError: The class has no state.
+        """
+    def write_state(self, state: bytes) -> None:
+        """Replaces the state; waits for work that uses it.
+
+        Args:
+            state: What `read_state` of a kernel of the same class gave.
+
+        Raises:
+            InvalidArgumentError: Another number of bytes.
+        """
+    def __repr__(self) -> str: ...
+
+class HostKernel:
+    """A function of one's own, encoded like any kernel.
+
+    It runs in its turn on the queue's thread, obeys predicates, and is ordered against other queues by
+    what it reads and writes; its exception becomes the command's error.
+
+    Args:
+        function: Called with an array for each operand: those that are read (not writable), then those
+            that are written. The arrays are the operands' own memory and valid during the call only.
+        label: Name for errors and timelines.
+    """
+
+    def __init__(self, function: _HostFunction, label: str = "HostKernel") -> None: ...
+    @property
+    def label(self) -> str:
+        """Name for errors and timelines."""
+    @label.setter
+    def label(self, value: str) -> None: ...
+    def encode(
+        self,
+        commands: CommandBuffer,
+        reads: collections.abc.Sequence[Array | Image] = [],
+        writes: collections.abc.Sequence[Array | Image] = [],
+    ) -> None:
+        """Records the function.
+
+        Args:
+            commands: Where it is recorded.
+            reads: Matrices, vectors, arrays and images that it reads.
+            writes: Those that it writes.
+
+        Raises:
+            InvalidArgumentError: An operand of another device.
+            ArgumentTypeError: An operand that is none.
+            UnsupportedError: The device's memory is not the host's.
+        """
 
 class GraphOutputs:
     """The images that one encode makes.

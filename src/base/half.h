@@ -10,8 +10,10 @@ namespace half {
 
 inline constexpr std::uint32_t kSignOfHalf = 0x8000, kQuietHalf = 0x7e00, kInfiniteHalf = 0x7c00;
 inline constexpr std::uint32_t kInfinity = 0x7f800000, kQuiet = 0x00400000;
-inline constexpr std::uint32_t kFirstInfinite = (127 + 16) << 23;  // 2^16: above the largest float16
-inline constexpr std::uint32_t kFirstNormal = (127 - 14) << 23;    // 2^-14: the smallest normal float16
+inline constexpr std::uint32_t kFirstInfinite = (127 + 16)
+                                                << 23;  // 2^16: above the largest float16
+inline constexpr std::uint32_t kFirstNormal = (127 - 14)
+                                              << 23;  // 2^-14: the smallest normal float16
 inline constexpr std::uint32_t kRebias = (127 - 15) << 23;
 inline constexpr int kDropped = 13;  // bits of the fraction
 
@@ -27,12 +29,15 @@ inline __attribute__((always_inline)) float float_of_half(std::uint16_t bits) {
   const std::uint32_t sign = static_cast<std::uint32_t>(bits & half::kSignOfHalf) << 16;
   const std::uint32_t normal = magnitude + half::kRebias;
   const std::uint32_t special =
-      (magnitude + 2 * half::kRebias) | (magnitude > half::kInfiniteHalf << half::kDropped ? half::kQuiet : 0);
+      (magnitude + 2 * half::kRebias) |
+      (magnitude > half::kInfiniteHalf << half::kDropped ? half::kQuiet : 0);
   // 2^-14 (1 + f) - 2^-14: the subtraction normalises, exactly.
-  const auto denormal = std::bit_cast<std::uint32_t>(
-      std::bit_cast<float>(magnitude + half::kFirstNormal) - std::bit_cast<float>(half::kFirstNormal));
+  const auto denormal =
+      std::bit_cast<std::uint32_t>(std::bit_cast<float>(magnitude + half::kFirstNormal) -
+                                   std::bit_cast<float>(half::kFirstNormal));
   const std::uint32_t finite = magnitude < (std::uint32_t{1} << 23) ? denormal : normal;
-  return std::bit_cast<float>(sign | (magnitude >= half::kInfiniteHalf << half::kDropped ? special : finite));
+  return std::bit_cast<float>(
+      sign | (magnitude >= half::kInfiniteHalf << half::kDropped ? special : finite));
 }
 
 /// Rounds to the nearest, ties to even; from 65520 on to infinity, below 2^-14 to denormals. A NaN

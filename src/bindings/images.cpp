@@ -101,8 +101,8 @@ Image wrap_array(const Device& device, const py::array& array) {
                                ": expected a writable array in C order, which can be shared");
   }
   auto owner = std::make_shared<SharedObject>(array);
-  return Image::wrap(device, image_size(array, what), format,
-                     const_cast<void*>(array.data()), std::move(owner));
+  return Image::wrap(device, image_size(array, what), format, const_cast<void*>(array.data()),
+                     std::move(owner));
 }
 
 void write(const Image& image, const ArrayObject& object) {

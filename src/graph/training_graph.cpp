@@ -56,7 +56,8 @@ class TrainingGraph {
   const NodeHandler& handler_;
   RunningOrder order_{[](const ImageRecord& image) { return !image.stop_gradient; }};
   std::unordered_map<const ImageRecord*, std::vector<ImageNode>> gradients_;  // one a reader
-  std::vector<std::shared_ptr<ImageRecord>> reached_;  // images in gradients_, in the order of the first
+  std::vector<std::shared_ptr<ImageRecord>>
+      reached_;  // images in gradients_, in the order of the first
   std::unordered_set<const FilterRecord*> trained_;  // filters behind which weights are updated
   std::vector<FilterNode> made_;
 };

@@ -57,8 +57,8 @@ bool add_as_given(const DataSource& source, const ParameterInfo& parameter,
                                    std::move(shape), numbers));
   };
   if (const auto* halves = std::get_if<std::vector<std::uint16_t>>(&weights.values)) {
-    tensors.push_back(store<std::uint16_t>(parameter.name, runtime::kHalfTensor, parameter.shape,
-                                           *halves));
+    tensors.push_back(
+        store<std::uint16_t>(parameter.name, runtime::kHalfTensor, parameter.shape, *halves));
   } else {
     tensors.push_back(store<std::uint8_t>(parameter.name, runtime::kByteTensor, parameter.shape,
                                           std::get<std::vector<std::uint8_t>>(weights.values)));

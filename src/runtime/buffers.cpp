@@ -100,6 +100,14 @@ Buffer::Buffer(const Device& device, const void* data, std::size_t bytes)
   write(0, data, bytes);
 }
 
+Buffer Buffer::wrap(const Device& device, void* data, std::size_t bytes,
+                    std::shared_ptr<void> owner) {
+  if (bytes == 0) throw_expected("Buffer: bytes", "at least 1", "0");
+  const auto& state = device.state();
+  return Buffer(std::make_shared<BufferState>(
+      state, runtime::wrap_memory(*state, "Buffer", data, bytes, std::move(owner)), bytes));
+}
+
 std::size_t Buffer::bytes() const { return state_->bytes; }
 Device Buffer::device() const { return Device(state_->device); }
 const std::string& Buffer::label() const { return state_->label; }

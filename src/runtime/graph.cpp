@@ -20,8 +20,7 @@ const Image& GraphOutputs::operator[](const std::string& handle) const {
 }
 
 Graph::Graph(const Device& device, std::vector<ImageNode> result_images,
-             std::optional<std::vector<bool>> results_are_needed,
-             std::optional<DataType> format) {
+             std::optional<std::vector<bool>> results_are_needed, std::optional<DataType> format) {
   if (format && *format != DataType::FLOAT32 && *format != DataType::FLOAT16)
     throw_expected<UnsupportedError>("Graph: format", "float32 or float16", name_of(*format));
   std::vector<bool> needed =

@@ -49,9 +49,9 @@ class OutputImages {
     const std::uint32_t base = plan_.base_of(id);
     check_internal(base >= plan_.first_allocated_base() && base < plan_.first_parameter_base(),
                    "results have memory of their own");
-    auto state = std::make_shared<ImageState>(
-        device_, value.desc.image(), value.desc.type,
-        run_.allocated[base - plan_.first_allocated_base()], value.name);
+    auto state = std::make_shared<ImageState>(device_, value.desc.image(), value.desc.type,
+                                              run_.allocated[base - plan_.first_allocated_base()],
+                                              value.name);
     made_.emplace_back(id, state);
     run_.results.push_back(state);
     return Image(std::move(state));

@@ -34,7 +34,8 @@ void wait_for_maker(const Resource& resource) {
   }
   if (!maker) return;
   if (maker->state() < PieceState::COMMITTED) {
-    throw StateError(str(resource.title(), ": read: expected an image that was made, got one whose ",
+    throw StateError(str(resource.title(),
+                         ": read: expected an image that was made, got one whose ",
                          "command buffer \"", maker->label(), "\" was not committed"));
   }
   if (!maker->is_executed()) {
@@ -61,8 +62,7 @@ void take_over(Resource& resource) {
 
 MemoryHandle wrap_memory(const DeviceState& device, std::string_view kind, void* data,
                          std::size_t bytes, std::shared_ptr<void> owner) {
-  if (data == nullptr)
-    throw_expected(str(kind, ": wrap"), "the caller's memory", "a null pointer");
+  if (data == nullptr) throw_expected(str(kind, ": wrap"), "the caller's memory", "a null pointer");
   if (!device.backend->info().wraps_host_memory) {
     throw UnsupportedError(
         str(kind, ": wrap: device \"", device.kind(), "\" cannot use the caller's memory"));

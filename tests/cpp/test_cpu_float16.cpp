@@ -106,7 +106,8 @@ TEST_CASE("float16: large values become infinity, small ones zero with their sig
   constexpr float kInfinity = std::numeric_limits<float>::infinity();
   CHECK_EQ(narrowed(65504.0F), 0x7bff);
   CHECK_EQ(narrowed(std::nextafter(65520.0F, 0.0F)), 0x7bff);
-  for (const float large : {65520.0F, 65536.0F, 1e30F, std::numeric_limits<float>::max(), kInfinity}) {
+  for (const float large :
+       {65520.0F, 65536.0F, 1e30F, std::numeric_limits<float>::max(), kInfinity}) {
     CHECK_EQ(narrowed(large), 0x7c00);
     CHECK_EQ(narrowed(-large), 0xfc00);
   }
@@ -127,7 +128,8 @@ TEST_CASE("float16: any float32 by both paths") {
   for (float& value : floats) value = std::bit_cast<float>(static_cast<std::uint32_t>(engine()));
   narrowed(floats);
   for (std::size_t length = 0; length < 40; ++length)
-    narrowed(std::vector<float>(floats.begin(), floats.begin() + static_cast<std::ptrdiff_t>(length)));
+    narrowed(
+        std::vector<float>(floats.begin(), floats.begin() + static_cast<std::ptrdiff_t>(length)));
 }
 
 TEST_CASE("float16 rows: a float32 kernel between two conversions, in all mixtures of formats") {
@@ -160,10 +162,8 @@ TEST_CASE("float16 rows: in place, and without an optional operand") {
   Values values(4);
   Case c;
   c.op = OpId::neuron;
-  c.attributes = {{"neuron_type", std::int64_t{1}},
-                  {"neuron_a", 0.5},
-                  {"neuron_b", 0.0},
-                  {"neuron_c", 0.0}};
+  c.attributes = {
+      {"neuron_type", std::int64_t{1}}, {"neuron_a", 0.5}, {"neuron_b", 0.0}, {"neuron_c", 0.0}};
   const Tensor source = values.integers(dims);
   c.inputs = {halves_of(source)};
   c.outputs = {desc_of(dims, DataType::FLOAT16)};

@@ -60,7 +60,8 @@ TEST_CASE("formats: a gradient has that of its image, whatever comes in") {
   });
   CHECK_EQ(made.size(), std::size_t{5});  // two of the sum, two of neurons, one sum of gradients
   for (const FilterNode& each : made) CHECK(format(each) == kHalf);
-  for (const FilterNode& each : made) CHECK(format(each, kFloat) == (each == made.back() ? kHalf : kFloat));
+  for (const FilterNode& each : made)
+    CHECK(format(each, kFloat) == (each == made.back() ? kHalf : kFloat));
   // One that is made by hand follows the gradient that comes in.
   CHECK(format(node("NeuronGradientNode", {gradient, source},
                     {{"neuron_type", std::int64_t{1}}, {"a", 0.0}})) == kFloat);
@@ -84,8 +85,8 @@ TEST_CASE("formats: what a rounded neuron's result does not tell is taken from i
 
 TEST_CASE("weights: float16 and 8 bits stand for numbers") {
   const std::vector<float> expected = {1, -2, 0.5F, 65504, 0x1p-24F, -0.0F};
-  const auto halves = source_of({.values = std::vector<std::uint16_t>{0x3c00, 0xc000, 0x3800,
-                                                                      0x7bff, 0x0001, 0x8000}});
+  const auto halves = source_of(
+      {.values = std::vector<std::uint16_t>{0x3c00, 0xc000, 0x3800, 0x7bff, 0x0001, 0x8000}});
   CHECK_EQ(halves->initial("weights"), expected);
   CHECK(halves->stored_weights().data_type() == kHalf);
 
@@ -112,13 +113,21 @@ TEST_CASE("weights: what does not explain them is refused") {
     CHECK_THROWS_CONTAINS(source_of(std::move(weights)), InvalidArgumentError,
                           str("ConvolutionDataSource \"net\": ", text));
   };
-  refuse({.values = steps}, "weights: expected ranges or a lookup_table with weights of uint8, got neither");
-  refuse({.values = steps, .ranges = ranges, .lookup_table = table}, "weights: expected ranges or a lookup_table with weights of uint8, got both");
-  refuse({.values = std::vector<float>(6), .ranges = ranges}, "ranges: expected none with weights of float32");
-  refuse({.values = std::vector<std::uint16_t>(6), .lookup_table = table}, "lookup_table: expected none with weights of float16");
+  refuse({.values = steps},
+         "weights: expected ranges or a lookup_table with weights of uint8, got neither");
+  refuse({.values = steps, .ranges = ranges, .lookup_table = table},
+         "weights: expected ranges or a lookup_table with weights of uint8, got both");
+  refuse({.values = std::vector<float>(6), .ranges = ranges},
+         "ranges: expected none with weights of float32");
+  refuse({.values = std::vector<std::uint16_t>(6), .lookup_table = table},
+         "lookup_table: expected none with weights of float16");
   refuse({.values = steps, .ranges = {0, 1}}, "ranges: expected 4 values");
-  refuse({.values = steps, .ranges = {0, 1, 2, 1}}, "ranges: expected a maximum that is not below the minimum, got 2 to 1 for output channel 1");
+  refuse(
+      {.values = steps, .ranges = {0, 1, 2, 1}},
+      "ranges: expected a maximum that is not below the minimum, got 2 to 1 for output channel 1");
   refuse({.values = steps, .ranges = {0, kInfinity, 0, 1}}, "ranges: expected finite numbers");
-  refuse({.values = steps, .lookup_table = std::vector<float>(255)}, "lookup_table: expected 256 values, got 255");
-  refuse({.values = std::vector<std::uint8_t>(5), .ranges = ranges}, "weights: expected 6 values, got 5");
+  refuse({.values = steps, .lookup_table = std::vector<float>(255)},
+         "lookup_table: expected 256 values, got 255");
+  refuse({.values = std::vector<std::uint8_t>(5), .ranges = ranges},
+         "weights: expected 6 values, got 5");
 }

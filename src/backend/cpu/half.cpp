@@ -21,7 +21,8 @@ MPSNN_SIMD void narrow(const float* from, Half* to, std::int64_t count) {
 }
 
 #if defined(__x86_64__)
-// All lanes of a mask: the forms without one begin with an undefined register, of which GCC 12 warns.
+// All lanes of a mask: the forms without one begin with an undefined register, of which GCC 12
+// warns.
 constexpr __mmask16 kAll = 0xffff;
 
 __attribute__((target("avx512f"))) void widen_avx512(const Half* from, float* to,
@@ -38,7 +39,7 @@ __attribute__((target("avx512f"))) void narrow_avx512(const float* from, Half* t
                                                       std::int64_t count) {
   std::int64_t i = 0;
   for (; i + 16 <= count; i += 16) {
-    const __m256i halves = 
+    const __m256i halves =
         _mm512_maskz_cvtps_ph(kAll, _mm512_loadu_ps(from + i), _MM_FROUND_TO_NEAREST_INT);
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(to + i), halves);
   }

@@ -3,11 +3,11 @@
 //   convolution                   source, weights, bias? -> result
 //   convolution_data_gradient     gradient, weights -> source gradient
 //   convolution_weights_gradient  gradient, source -> weights gradient, bias gradient?
+#include "graph/ops/convolution.h"
 #include "base/check.h"
 #include "graph/geometry.h"
 #include "graph/lowering.h"
 #include "graph/node_table.h"
-#include "graph/ops/convolution.h"
 #include "graph/ops/neuron.h"
 #include "graph/ops/shapes.h"
 

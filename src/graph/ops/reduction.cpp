@@ -132,10 +132,9 @@ template <Axis axis, Kind kind>
 ValueId extremum_of(Lowering& to, ValueId clip) {
   if (!to.is_rounded(2, 1)) return to.source(2);
   const ValueId result = to.temporary("result", to.source_size(2));
-  to.add(OpId::extremum, {clip}, {result},
-         {{"axis", dimension_of(axis)},
-          {"takes_maximum", kind == Kind::MAX},
-          {"takes_index", false}});
+  to.add(
+      OpId::extremum, {clip}, {result},
+      {{"axis", dimension_of(axis)}, {"takes_maximum", kind == Kind::MAX}, {"takes_index", false}});
   return result;
 }
 

@@ -103,9 +103,10 @@ struct Slice {
 
 template <class Move>
 std::shared_ptr<Kernel> make_moving_kernel(const KernelQuery& query, Move move) {
-  return make_kernel([move = std::move(move), halves = moves_halves(query)](const KernelArgs& args) {
-    halves ? move.template run<Half>(args) : move.template run<float>(args);
-  });
+  return make_kernel(
+      [move = std::move(move), halves = moves_halves(query)](const KernelArgs& args) {
+        halves ? move.template run<Half>(args) : move.template run<float>(args);
+      });
 }
 
 }  // namespace

@@ -9,7 +9,10 @@
 
 #include "backend/cpu/half.h"
 #include "backend/cpu/kernels.h"
+#include "backend/cpu/parallel.h"
+#include "base/attributes.h"
 #include "base/check.h"
+#include "base/half.h"
 
 namespace mpsnn::backend::cpu {
 namespace {
@@ -23,7 +26,9 @@ bool is_half(const TensorDesc& operand) {
 std::vector<TensorDesc> widened(std::span<const TensorDesc> operands) {
   std::vector<TensorDesc> descs(operands.begin(), operands.end());
   for (TensorDesc& desc : descs) {
-    if (is_half(desc)) desc.type = DataType::FLOAT32;
+    if (!is_half(desc)) continue;
+    desc.type = DataType::FLOAT32;
+    desc.strides.clear();  // dense in scratch memory
   }
   return descs;
 }
@@ -49,17 +54,78 @@ const KernelRow* find_row(const KernelQuery& query, std::string& reasons) {
   return nullptr;
 }
 
-/// A float16 operand, and where its float32 values lie in the scratch memory.
-struct Converted {
-  std::size_t operand;
-  std::size_t offset;
-  std::int64_t count;
+/// A float16 operand, and where its float32 values lie in the scratch memory: dense, whatever the
+/// operand's strides.
+class Converted {
+ public:
+  Converted(std::size_t operand, std::size_t offset, const TensorDesc& desc)
+      : operand_(operand), offset_(offset), count_(desc.count()) {
+    if (desc.strides.empty() || count_ == 0) return;
+    strides_ = desc.strides;
+    dims_ = desc.dims;
+  }
+  std::size_t operand() const noexcept { return operand_; }
+  std::size_t bytes() const noexcept { return static_cast<std::size_t>(count_) * sizeof(float); }
+  void* place(std::byte* scratch) const { return scratch + offset_; }
+
+  void widen(const void* halves, std::byte* scratch) const {
+    auto* const floats = reinterpret_cast<float*>(scratch + offset_);
+    if (dims_.empty()) return halves_to_floats(static_cast<const Half*>(halves), floats, count_);
+    each_row([&](std::int64_t row, std::int64_t at) {
+      const auto* const from = static_cast<const std::byte*>(halves) + at;
+      float* const to = floats + row * dims_.back();
+      if (is_dense())
+        return halves_to_floats(reinterpret_cast<const Half*>(from), to, dims_.back());
+      for (std::int64_t i = 0; i < dims_.back(); ++i)
+        to[i] = float_of_half(*reinterpret_cast<const Half*>(from + i * strides_.back()));
+    });
+  }
+
+  void narrow(const std::byte* scratch, void* halves) const {
+    const auto* const floats = reinterpret_cast<const float*>(scratch + offset_);
+    if (dims_.empty()) return floats_to_halves(floats, static_cast<Half*>(halves), count_);
+    each_row([&](std::int64_t row, std::int64_t at) {
+      const float* const from = floats + row * dims_.back();
+      auto* const to = static_cast<std::byte*>(halves) + at;
+      if (is_dense()) return floats_to_halves(from, reinterpret_cast<Half*>(to), dims_.back());
+      for (std::int64_t i = 0; i < dims_.back(); ++i)
+        *reinterpret_cast<Half*>(to + i * strides_.back()) = half_of_float(from[i]);
+    });
+  }
+
+ private:
+  bool is_dense() const { return strides_.back() == sizeof(Half); }
+
+  /// Calls fn(row, bytes to it) for each run along the last dimension.
+  template <class Fn>
+  void each_row(Fn fn) const {
+    parallel_for(count_ / dims_.back(), grain_for(dims_.back() * 6),
+                 [&](std::int64_t begin, std::int64_t end) {
+                   for (std::int64_t row = begin; row < end; ++row) {
+                     std::int64_t at = 0, rest = row;
+                     for (std::size_t i = dims_.size() - 1; i-- > 0; rest /= dims_[i])
+                       at += rest % dims_[i] * strides_[i];
+                     fn(row, at);
+                   }
+                 });
+  }
+
+  std::size_t operand_, offset_;
+  std::int64_t count_;
+  std::vector<std::int64_t> dims_, strides_;  // empty where the operand is dense
 };
+
+/// Whether the operation reads what its result held.
+bool reads_result(const KernelQuery& query) {
+  return query.attributes.contains("beta") && get_float(query.attributes, "beta") != 0;
+}
 
 class Float16Kernel final : public Kernel {
  public:
   Float16Kernel(const KernelQuery& query, const KernelRow& inner_row)
-      : inputs_(place(query.inputs)), outputs_(place(query.outputs)) {
+      : inputs_(place(query.inputs)),
+        outputs_(place(query.outputs)),
+        reads_result_(reads_result(query)) {
     const Widened wide(query);
     inner_ = inner_row.prepare(wide.query);
     inner_scratch_ = scratch_bytes;
@@ -80,12 +146,14 @@ class Float16Kernel final : public Kernel {
       indices[i] = static_cast<std::uint32_t>(i);
     }
     for (const Converted& input : inputs_) {
-      auto* const wide = reinterpret_cast<float*>(scratch + input.offset);
-      halves_to_floats(static_cast<const Half*>(table[input.operand]), wide, input.count);
-      table[input.operand] = wide;
+      input.widen(table[input.operand()], scratch);
+      table[input.operand()] = input.place(scratch);
     }
-    for (const Converted& output : outputs_)
-      table[args.inputs.size() + output.operand] = scratch + output.offset;
+    for (const Converted& output : outputs_) {
+      void*& place = table[args.inputs.size() + output.operand()];
+      if (reads_result_) output.widen(place, scratch);
+      place = output.place(scratch);
+    }
 
     KernelArgs inner = args;
     inner.table = table.data();
@@ -94,10 +162,8 @@ class Float16Kernel final : public Kernel {
     inner.scratch = inner_->scratch_bytes == 0 ? nullptr : scratch + inner_scratch_;
     inner_->run(inner);
 
-    for (const Converted& output : outputs_) {
-      floats_to_halves(reinterpret_cast<const float*>(scratch + output.offset),
-                       args.output<Half>(output.operand), output.count);
-    }
+    for (const Converted& output : outputs_)
+      output.narrow(scratch, args.output<Half>(output.operand()));
   }
 
  private:
@@ -105,10 +171,8 @@ class Float16Kernel final : public Kernel {
     std::vector<Converted> converted;
     for (std::size_t i = 0; i < operands.size(); ++i) {
       if (!is_half(operands[i])) continue;
-      const std::int64_t count = operands[i].count();
-      converted.push_back({i, scratch_bytes, count});
-      const std::size_t bytes = static_cast<std::size_t>(count) * sizeof(float);
-      scratch_bytes += (bytes + kAlignment - 1) / kAlignment * kAlignment;
+      converted.emplace_back(i, scratch_bytes, operands[i]);
+      scratch_bytes += (converted.back().bytes() + kAlignment - 1) / kAlignment * kAlignment;
     }
     return converted;
   }
@@ -116,6 +180,7 @@ class Float16Kernel final : public Kernel {
   std::vector<Converted> inputs_, outputs_;
   std::shared_ptr<const Kernel> inner_;
   std::size_t inner_scratch_ = 0;
+  bool reads_result_;
   std::string name_;
 };
 

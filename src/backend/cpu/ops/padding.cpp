@@ -205,15 +205,15 @@ Fit fits_reshape_plain(const KernelQuery& query) {
 }
 
 std::shared_ptr<Kernel> prepare_reshape_plain(const KernelQuery& query) {
-  return make_kernel([bytes = static_cast<std::int64_t>(query.outputs[0].bytes())](
-                         const KernelArgs& args) {
-    const std::byte* const from = args.input<std::byte>(0);
-    std::byte* const to = args.output<std::byte>(0);
-    if (from == to) return;  // in place: nothing moves
-    parallel_for(bytes, grain_for(2), [&](std::int64_t begin, std::int64_t end) {
-      std::copy_n(from + begin, end - begin, to + begin);
-    });
-  });
+  return make_kernel(
+      [bytes = static_cast<std::int64_t>(query.outputs[0].bytes())](const KernelArgs& args) {
+        const std::byte* const from = args.input<std::byte>(0);
+        std::byte* const to = args.output<std::byte>(0);
+        if (from == to) return;  // in place: nothing moves
+        parallel_for(bytes, grain_for(2), [&](std::int64_t begin, std::int64_t end) {
+          std::copy_n(from + begin, end - begin, to + begin);
+        });
+      });
 }
 
 }  // namespace mpsnn::backend::cpu
