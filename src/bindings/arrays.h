@@ -35,11 +35,11 @@ struct TypedArray {
   DataType type;
 };
 
-/// "float32 or float16".
+/// "float32, float16 or uint8".
 inline std::string names_of(std::span<const DataType> types) {
-  std::string names;
-  for (const DataType type : types)
-    names += (names.empty() ? "" : " or ") + std::string(name_of(type));
+  std::string names(name_of(types.front()));
+  for (std::size_t i = 1; i < types.size(); ++i)
+    names += (i + 1 < types.size() ? ", " : " or ") + std::string(name_of(types[i]));
   return names;
 }
 

@@ -111,8 +111,9 @@ void write(const Image& image, const ArrayObject& object) {
   const py::array array = typed_array(object, types, what).array;
   const ImageSize size = image_size(array, what);
   if (size != image.size()) {
-    throw InvalidArgumentError(what + ": expected " + to_string(image.size()) + ", got " +
-                               to_string(size));
+    const std::string format(name_of(image.format()));
+    throw InvalidArgumentError(what + ": expected " + format + " " + to_string(image.size()) +
+                               ", got " + format + " " + to_string(size));
   }
   const void* const data = array.data();
   py::gil_scoped_release release;

@@ -97,7 +97,7 @@ def in_format(array: Floats, image_format: mps.DataType) -> Floats | Halves:
 def compare(
     name: str, got: Floats | Halves, expected: Doubles, error: Doubles, *, exact: bool
 ) -> None:
-    """Equal bit for bit once rounded, or within the error of float32 and the rounding to float16."""
+    """Equal bit for bit once rounded, or within the errors of float32 and of the rounding."""
     assert got.shape == expected.shape, f"{name}: {got.shape}, expected {expected.shape}"
     is_half = got.dtype == np.float16
     with np.errstate(over="ignore"):

@@ -30,7 +30,9 @@ def _plan(device: mps.Device, image_format: mps.DataType, case: Case) -> dict[st
     sizes = {f"source{i}": size for i, size in enumerate(case.sources)}
     commands = mps.CommandBuffer(device.command_queue())
     forward = mps.Graph(device, [net.node.result_image])
-    images = {name: mps.Image(device, size=size, format=image_format) for name, size in sizes.items()}
+    images = {
+        name: mps.Image(device, size=size, format=image_format) for name, size in sizes.items()
+    }
     try:
         result = forward.encode(commands, {name: images[name] for name in forward.source_handles})[
             0

@@ -3,10 +3,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from test_errors_archives import header_of, with_header
 
 import mpsnn as mps
 
@@ -217,7 +220,7 @@ def test_half_the_bytes_lie_in_the_heap_between_two_nodes(cpu: mps.Device) -> No
     def heap(source: mps.ImageNode) -> int:
         node: mps.FilterNode | mps.ImageNode = source
         for _ in range(3):
-            node = mps.PoolingAverageNode(node, 3, 3, 1, 1)
+            node = mps.PoolingMaxNode(node, 3, 3, 1, 1)
         assert isinstance(node, mps.FilterNode)
         graph = mps.Graph(cpu, [node.result_image])
         return graph.cost({"x": (1, 64, 64, 8)}).heap_bytes
@@ -251,9 +254,7 @@ def quantized(optimizer: mps.Optimizer | None = None) -> mps.ConvolutionDataSour
     steps = np.arange(24, dtype=np.uint8).reshape(2, 1, 3, 4) * 10
     ranges = np.array([[-1, 1], [0, 3]], np.float32)
     descriptor = mps.ConvolutionDescriptor(3, 1, 4, 2)
-    return mps.ConvolutionDataSource(
-        descriptor, steps, None, "weights", optimizer, ranges=ranges
-    )
+    return mps.ConvolutionDataSource(descriptor, steps, None, "weights", optimizer, ranges=ranges)
 
 
 def test_weights_are_kept_as_given(cpu: mps.Device) -> None:
@@ -349,6 +350,67 @@ def test_archives_of_8_bits_are_small(device: mps.Device, tmp_path: Path) -> Non
     assert sizes[2] > 4 * 256 * 256
 
 
+def renamed(header: dict[str, Any], name: str, other: str) -> None:
+    header[other] = header.pop(name)
+
+
+def with_type(header: dict[str, Any], name: str, dtype: str) -> None:
+    header[name]["dtype"] = dtype
+
+
+def with_shape(header: dict[str, Any], name: str, shape: list[int]) -> None:
+    header[name]["shape"] = shape
+
+
+BAD_TENSORS: dict[str, tuple[Callable[[dict[str, Any]], None], str]] = {
+    "neither": (
+        lambda h: renamed(h, "weights.weights.ranges", "other"),
+        "expected ranges or a lookup_table with weights of uint8, got neither",
+    ),
+    "type": (lambda h: with_type(h, "weights.weights", "I8"), "its type or shape is not that"),
+    "shape": (
+        lambda h: with_shape(h, "weights.weights", [2, 1, 4, 3]),
+        "its type or shape is not that",
+    ),
+    "shape of ranges": (
+        lambda h: with_shape(h, "weights.weights.ranges", [4]),
+        "its type or shape is not that",
+    ),
+    "type of ranges": (
+        lambda h: with_type(h, "weights.weights.ranges", "I32"),
+        "its type or shape is not that",
+    ),
+    "no weights": (
+        lambda h: renamed(h, "weights.weights", "other"),
+        "expected a tensor of its weights, got none",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BAD_TENSORS)
+def test_bad_tensors_in_archives(cpu: mps.Device, tmp_path: Path, name: str) -> None:
+    path = tmp_path / "net.safetensors"
+    round_trip(cpu, graph_with(cpu, quantized()), path)
+    data = path.read_bytes()
+    change, text = BAD_TENSORS[name]
+    header: dict[str, Any] = header_of(data)[1]
+    change(header)
+    path.write_bytes(with_header(data, header))
+    with pytest.raises(mps.ArchiveError, match=text):
+        mps.KeyedUnarchiver(cpu).open(path).decode_graph("net")
+
+
+def test_bad_ranges_in_archives(cpu: mps.Device, tmp_path: Path) -> None:
+    path = tmp_path / "net.safetensors"
+    round_trip(cpu, graph_with(cpu, quantized()), path)
+    data = path.read_bytes()
+    good = quantized().ranges
+    assert good is not None
+    path.write_bytes(data.replace(good.tobytes(), good[:, ::-1].tobytes()))
+    with pytest.raises(mps.ArchiveError, match="a maximum that is not below the minimum"):
+        mps.KeyedUnarchiver(cpu).open(path).decode_graph("net")
+
+
 STEPS = np.zeros((2, 1, 3, 4), np.uint8)
 RANGES = np.array([[-1, 1], [0, 3]], np.float32)
 TABLE = np.zeros(256, np.float32)
@@ -376,7 +438,7 @@ BAD_WEIGHTS = {
     "maximum below minimum": (
         {"weights": STEPS, "ranges": RANGES[:, ::-1]},
         mps.InvalidArgumentError,
-        "ranges: expected a maximum that is not below the minimum, got 1 to -1 for output channel 0",
+        "ranges: expected a maximum that is not below the minimum, got 1 to -1 for output",
     ),
     "ranges not finite": (
         {"weights": STEPS, "ranges": np.where(RANGES < 0, -np.inf, RANGES).astype(np.float32)},
@@ -406,7 +468,7 @@ BAD_WEIGHTS = {
     "weights of int8": (
         {"weights": STEPS.astype(np.int8)},
         mps.ArgumentTypeError,
-        "weights: expected float32 or float16 or uint8, got int8",
+        "weights: expected float32, float16 or uint8, got int8",
     ),
     "shape of the weights": (
         {"weights": STEPS[:1], "ranges": RANGES},

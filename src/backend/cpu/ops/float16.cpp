@@ -35,10 +35,10 @@ std::vector<TensorDesc> widened(std::span<const TensorDesc> operands) {
 
 /// The same case in float32.
 struct Widened {
-  explicit Widened(const KernelQuery& query)
-      : inputs(widened(query.inputs)),
-        outputs(widened(query.outputs)),
-        query{query.op, query.label, inputs, outputs, query.attributes} {}
+  explicit Widened(const KernelQuery& of)
+      : inputs(widened(of.inputs)),
+        outputs(widened(of.outputs)),
+        query{of.op, of.label, inputs, outputs, of.attributes} {}
   std::vector<TensorDesc> inputs, outputs;
   KernelQuery query;
 };
