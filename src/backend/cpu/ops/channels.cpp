@@ -52,10 +52,10 @@ MPSNN_INLINE void copy_any(const T* from, std::int64_t from_step, T* to, std::in
   }
 }
 
-<<<<<<< HEAD
 MPSNN_SIMD void fill(float* to, float value, std::int64_t count) {
   for (std::int64_t i = 0; i < count; ++i) to[i] = value;
-=======
+}
+
 MPSNN_SIMD void copy_channels(const float* from, std::int64_t from_step, float* to,
                               std::int64_t to_step, std::int64_t count, std::int64_t pixels) {
   copy_any(from, from_step, to, to_step, count, pixels);
@@ -64,7 +64,6 @@ MPSNN_SIMD void copy_channels(const float* from, std::int64_t from_step, float* 
 MPSNN_SIMD void copy_channels(const Half* from, std::int64_t from_step, Half* to,
                               std::int64_t to_step, std::int64_t count, std::int64_t pixels) {
   copy_any(from, from_step, to, to_step, count, pixels);
->>>>>>> a
 }
 
 std::int64_t pixels_of(const TensorDesc& image) {
