@@ -44,7 +44,7 @@ class InceptionV3(Net):
     blocks ("Mixed_5b" … "Mixed_7c") and "avgpool", the (N, 1, 1, 2048) features of a picture.
 
     Attributes:
-        auxiliary_logits: The auxiliary classifier's, (N, 1, 1, classes); None: it was not asked for.
+        auxiliary_logits: The auxiliary classifier's, (N, 1, 1, classes); None: not asked for.
     """
 
     auxiliary_logits: ImageNode | None = None

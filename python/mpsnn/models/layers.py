@@ -90,7 +90,7 @@ class Layers:
         bias: bool = False,
         padding_policy: PaddingPolicy | None = None,
     ) -> FilterNode:
-        """Of `kernel` rows and columns; without a bias where a normalisation follows that has one."""
+        """Of `kernel` rows and columns; no bias where a normalisation with one follows."""
         height, width = (kernel, kernel) if isinstance(kernel, int) else kernel
         descriptor = ConvolutionDescriptor(
             width, height, inputs, outputs, stride_in_pixels_x=stride, stride_in_pixels_y=stride

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""VGG nets (Simonyan and Zisserman, Very Deep Convolutional Networks for Large-Scale Image
-Recognition, 2014), plain and with batch normalisation.
+"""VGG nets, plain and with batch normalisation.
 
+Simonyan and Zisserman, Very Deep Convolutional Networks for Large-Scale Image Recognition, 2014.
 The layers, their order and their names are torchvision's: `features.0` here is the same tensor as
 `features.0.weight` there.
 """
