@@ -217,10 +217,10 @@ def test_training_step(case: Case, device: mps.Device) -> None:
     ours = case.ours(optimizer=mps.OptimizerStochasticGradientDescent(rate))
     first = tensors_of(theirs)
     models.load_state_dict(ours, first)
+    single = copy.deepcopy(theirs).float()
     expected = watch(case, ours, theirs)
     pictures = pictures_of(case)
     labels = np.arange(case.batch) % CLASSES
-    single = copy.deepcopy(theirs).float()
     singles = watch(case, ours, single)
     for net, into in ((theirs, expected), (single, singles)):
         logits = net(channels_first(pictures).to(next(net.parameters()).dtype))
