@@ -52,6 +52,10 @@ MPSNN_INLINE void copy_any(const T* from, std::int64_t from_step, T* to, std::in
   }
 }
 
+MPSNN_SIMD void fill(float* to, float value, std::int64_t count) {
+  for (std::int64_t i = 0; i < count; ++i) to[i] = value;
+}
+
 MPSNN_SIMD void copy_channels(const float* from, std::int64_t from_step, float* to,
                               std::int64_t to_step, std::int64_t count, std::int64_t pixels) {
   copy_any(from, from_step, to, to_step, count, pixels);
@@ -143,7 +147,7 @@ std::shared_ptr<Kernel> prepare_fill_plain(const KernelQuery& query) {
   const auto value = static_cast<float>(get_float(query.attributes, "value"));
   return make_kernel([value, count = query.outputs[0].count()](const KernelArgs& args) {
     parallel_for(count, grain_for(4), [&](std::int64_t begin, std::int64_t end) {
-      std::fill(args.output<float>(0) + begin, args.output<float>(0) + end, value);
+      fill(args.output<float>(0) + begin, value, end - begin);
     });
   });
 }
