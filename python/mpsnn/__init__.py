@@ -94,6 +94,7 @@ from mpsnn._core import (
     TrainingStyle,
     UnsupportedError,
     Vector,
+    WeightsQuantizationType,
     __version__,
     capture,
 )
@@ -179,6 +180,7 @@ __all__ = [
     "TrainingStyle",
     "UnsupportedError",
     "Vector",
+    "WeightsQuantizationType",
     "__version__",
     "capture",
 ]
