@@ -10,6 +10,7 @@
 #include "mpsnn/dropout_state.h"
 #include "mpsnn/error.h"
 #include "mpsnn/graph.h"
+#include "mpsnn/loss_labels.h"
 #include "mpsnn/node.h"
 #include "mpsnn/nodes.h"
 #include "mpsnn/normalization_data_source.h"

@@ -21,6 +21,7 @@ class FilterNode;
 namespace graph {
 struct ImageRecord;  // src/graph/node_records.h
 struct FilterRecord;
+struct StateRecord;
 }  // namespace graph
 
 /// Placeholder of an image. You make the graph's inputs; filters make the rest (`result_image()`).
@@ -53,6 +54,32 @@ class ImageNode {
 
  private:
   std::shared_ptr<graph::ImageRecord> record_;
+};
+
+/// Placeholder of a state: named arrays beside the images. A filter makes one (`result_state()`),
+/// or it is given to the encode under its handle (`FilterNode::input_labels()`). Apple:
+/// MPSNNStateNode.
+class StateNode {
+ public:
+  /// Key of the state in `Graph::encode`'s states or outputs.
+  const std::string& handle() const;
+  void set_handle(std::string handle);
+  /// true: the state comes back from `Graph::encode` under its handle. Default false.
+  bool export_from_graph() const;
+  /// Throws InvalidArgumentError for a state that no filter makes.
+  void set_export_from_graph(bool on);
+  /// The filter that makes this state; none: it is given to the encode.
+  std::optional<FilterNode> producer() const;
+  /// Names of the arrays: ("mean", "variance").
+  std::vector<std::string> names() const;
+
+  /// Same node, not same values.
+  friend bool operator==(const StateNode& a, const StateNode& b) { return a.record_ == b.record_; }
+  const std::shared_ptr<graph::StateRecord>& record() const noexcept { return record_; }
+  explicit StateNode(std::shared_ptr<graph::StateRecord> record) : record_(std::move(record)) {}
+
+ private:
+  std::shared_ptr<graph::StateRecord> record_;
 };
 
 /// How a filter sizes and places its result. Apple: MPSNNPadding, MPSNNDefaultPadding.
@@ -90,6 +117,15 @@ class FilterNode {
   const std::vector<ImageNode>& sources() const;
   ImageNode result_image() const;
   operator ImageNode() const { return result_image(); }  // NOLINT: a filter stands for its result
+  /// What the node leaves beside its image: the statistics that a normalisation used, the gradients
+  /// of a gradient node's weights, a dropout's mask. It is made where it is exported. Throws
+  /// InvalidArgumentError for a class that has none.
+  StateNode result_state() const;
+  /// All of them: one or none.
+  std::vector<StateNode> result_states() const;
+  /// Of a loss without labels image: stands for the LossLabels given to `Graph::encode`, by the
+  /// handle "labels" unless it is set. Throws InvalidArgumentError for other nodes.
+  StateNode input_labels() const;
   /// Every parameter with its value, defaults included.
   const AttributeMap& attributes() const;
   const AttributeValue& attribute(std::string_view name) const;

@@ -935,6 +935,22 @@ class FilterNode:
     def result_image(self) -> ImageNode:
         """The image that it makes."""
     @property
+    def result_state(self) -> StateNode:
+        """What the node leaves beside its image; made where it is exported.
+
+        The statistics that a normalisation used, the gradients of a gradient node's weights, a dropout's
+        mask. Raises InvalidArgumentError for a class that has none.
+        """
+    @property
+    def result_states(self) -> list[StateNode]:
+        """All result states: one or none."""
+    @property
+    def input_labels(self) -> StateNode:
+        """Of a loss without labels image: stands for the `LossLabels`.
+
+        Its handle is "labels" unless it is set. Raises InvalidArgumentError for other nodes.
+        """
+    @property
     def attributes(self) -> dict[str, bool | int | float | str | list[int] | list[float]]:
         """Every parameter with its value, defaults included."""
     @property
@@ -1048,6 +1064,33 @@ class ImageNode:
     @property
     def producer(self) -> FilterNode | None:
         """The filter that makes this image; None for the graph's inputs."""
+    def __eq__(self, other: object) -> bool: ...
+    def __hash__(self) -> int: ...
+    def __repr__(self) -> str: ...
+
+class StateNode:
+    """Placeholder of a state. Apple: MPSNNStateNode.
+
+    A state is named arrays beside the images. A filter makes one (`result_state`), or it is given to the
+    encode under its handle (`input_labels`). Nodes compare and hash by identity.
+    """
+
+    @property
+    def handle(self) -> str:
+        """Key of the state in `Graph.encode`'s states or outputs."""
+    @handle.setter
+    def handle(self, value: str) -> None: ...
+    @property
+    def export_from_graph(self) -> bool:
+        """True: the state comes back from `Graph.encode` under its handle."""
+    @export_from_graph.setter
+    def export_from_graph(self, value: bool) -> None: ...
+    @property
+    def producer(self) -> FilterNode | None:
+        """The filter that makes this state; None: it is given to the encode."""
+    @property
+    def names(self) -> list[str]:
+        """Names of the arrays."""
     def __eq__(self, other: object) -> bool: ...
     def __hash__(self) -> int: ...
     def __repr__(self) -> str: ...
@@ -1809,6 +1852,57 @@ class CommandBuffer:
     def error(self) -> BaseException | None:
         """The first failure as an exception; None where there is none, or not yet."""
 
+class LossLabels:
+    """Labels of a loss as a state. Apple: MPSCNNLossLabels.
+
+    Given to `Graph.encode` for a `LossNode` or `YOLOLossNode` without labels image, which leaves its loss
+    here.
+
+    Args:
+        device: Where the images are.
+        labels: `Image`, or float32 array, of the predictions' size. An array is copied.
+        weights: Factor of each element's loss, of the labels' size. None: 1.
+        loss_image_size: The labels' size (for reduction NONE) or (N, 1, 1, 1). None: as the loss's
+            reduction says; another than that is an error at the encode.
+        label: Name for errors.
+
+    Raises:
+        InvalidArgumentError: A size does not fit, or an image is on another device.
+        ArgumentTypeError: An array is not of float32.
+    """
+
+    def __init__(
+        self,
+        device: Device,
+        labels: _ImageLike,
+        weights: _ImageLike | None = None,
+        loss_image_size: tuple[int, int, int, int] | None = None,
+        label: str = "",
+    ) -> None: ...
+    @property
+    def device(self) -> Device:
+        """Where the images are."""
+    @property
+    def label(self) -> str:
+        """Name for errors."""
+    @property
+    def labels_image(self) -> Image:
+        """The labels."""
+    @property
+    def weights_image(self) -> Image | None:
+        """The weights; None where there are none."""
+    @property
+    def loss_image_size(self) -> tuple[int, int, int, int] | None:
+        """The size that was given; None: the loss's reduction decides."""
+    @property
+    def loss_image(self) -> Image:
+        """The loss that the last encode with these labels leaves.
+
+        float32, a new image at each encode; reading it waits for the command buffer. Raises StateError where
+        there was no encode.
+        """
+    def __repr__(self) -> str: ...
+
 class GraphOutputs:
     """The images that one encode makes.
 
@@ -1822,6 +1916,12 @@ class GraphOutputs:
     @property
     def by_handle(self) -> dict[str, Image]:
         """Results and exported images by handle."""
+    @property
+    def states(self) -> dict[str, dict[str, Image]]:
+        """Exported states by handle: the arrays of each by name, float32.
+
+        With ones before their extents up to four: a bias of C is (1, 1, 1, C).
+        """
     def __len__(self) -> int: ...
     def __iter__(self) -> collections.abc.Iterator[Image | None]: ...
     def __contains__(self, arg0: str) -> bool: ...
@@ -1881,8 +1981,14 @@ class Graph:
     def source_handles(self) -> list[str]:
         """Handles of the sources, in the order of a list given to `encode`."""
     @property
+    def source_state_handles(self) -> list[str]:
+        """Handles of the states that `encode` wants: labels of losses."""
+    @property
     def intermediate_handles(self) -> list[str]:
         """Handles of the exported images."""
+    @property
+    def result_state_handles(self) -> list[str]:
+        """Handles of the exported states."""
     @property
     def result_images(self) -> list[ImageNode]:
         """The nodes of the results."""
@@ -1895,7 +2001,12 @@ class Graph:
     @property
     def nodes(self) -> list[FilterNode]:
         """Every filter node, in the order they run."""
-    def encode(self, commands: CommandBuffer, sources: _Sources) -> GraphOutputs:
+    def encode(
+        self,
+        commands: CommandBuffer,
+        sources: _Sources,
+        states: dict[str | StateNode, LossLabels] | None = None,
+    ) -> GraphOutputs:
         """Records the graph on a command buffer, which may commit pieces of it (`CommitThreshold`).
 
         Args:
@@ -1903,13 +2014,14 @@ class Graph:
             sources: An image a source: an `Image`, or a float32 array (N, H, W, C), or (H, W, C) for one
                 image, which is copied at the call. By handle or image node, or a list in the order of
                 `source_handles`.
+            states: A `LossLabels` for each loss whose labels come in a state, by handle or state node.
 
         Returns:
             The images that will be made.
 
         Raises:
-            InvalidArgumentError: A source is missing or unknown, or its size or rank does not fit; the text
-                names the source or node.
+            InvalidArgumentError: A source or state is missing or unknown, or its size or rank does not fit;
+                the text names the source, state or node.
             ArgumentTypeError: An array is not of float32.
             UnsupportedError: No kernel of the device fits.
         """
@@ -1917,7 +2029,8 @@ class Graph:
         """The plan as text: operations, kernels, lifetimes, heap.
 
         Args:
-            sources: Sizes (N, H, W, C), or images, by handle or node.
+            sources: Sizes (N, H, W, C), or images, by handle or node. A state's labels have its handle
+                ("labels"), its weights, where they are there, "labels.weights".
 
         Returns:
             The text.

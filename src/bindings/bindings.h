@@ -27,6 +27,7 @@ void bind_device(py::module_& m);
 void bind_buffers_and_events(py::module_& m);
 void bind_images(py::module_& m);
 void bind_command_buffers(py::module_& m);
+void bind_loss_labels(py::module_& m);
 void bind_graph(py::module_& m);
 void bind_archive(py::module_& m);
 void bind_traces(py::module_& m);

@@ -82,11 +82,37 @@ ImageMap images_of(const Graph& graph, const Hinted<SourcesHint>& sources) {
   return images;
 }
 
-GraphOutputs encode(const Graph& graph, CommandBuffer& commands,
-                    const Hinted<SourcesHint>& sources) {
+using StateMap = std::map<std::string, LossLabels>;
+
+/// Labels by handle or state node.
+StateMap states_of(const Graph& graph, const std::optional<py::dict>& states) {
+  StateMap labels;
+  if (!states) return labels;
+  for (const auto& [key, value] : *states) {
+    py::detail::make_caster<StateKey> handle;
+    if (!handle.load(key, false)) {
+      throw ArgumentTypeError(title(graph) +
+                              ": states: expected handles or state nodes as keys, got " +
+                              std::string(py::repr(key)));
+    }
+    const std::string& name = py::detail::cast_op<StateKey&>(handle).handle;
+    if (!py::isinstance<LossLabels>(value)) {
+      throw ArgumentTypeError(title(graph) + ": state \"" + name +
+                              "\": expected a LossLabels, got " + type_name(value));
+    }
+    labels.emplace(name, value.cast<const LossLabels&>());
+  }
+  return labels;
+}
+
+using StatesArgument = py::typing::Dict<StateKey, LossLabels>;
+
+GraphOutputs encode(const Graph& graph, CommandBuffer& commands, const Hinted<SourcesHint>& sources,
+                    const std::optional<StatesArgument>& states) {
   const ImageMap images = images_of(graph, sources);
+  const StateMap labels = states_of(graph, states);
   py::gil_scoped_release release;
-  return graph.encode(commands, images);
+  return graph.encode(commands, images, labels);
 }
 
 /// Sizes by handle; where an array or image is given, its own.
@@ -125,6 +151,10 @@ the results that have one and of the exported images.)",
                            py::release_gil_before_calling_cpp_dtor())
       .def_readonly("results", &GraphOutputs::results, "The results in their order.")
       .def_readonly("by_handle", &GraphOutputs::by_handle, "Results and exported images by handle.")
+      .def_readonly("states", &GraphOutputs::states,
+                    R"(Exported states by handle: the arrays of each by name, float32.
+
+With ones before their extents up to four: a bias of C is (1, 1, 1, C).)")
       .def("__len__", [](const GraphOutputs& outputs) { return outputs.results.size(); })
       .def("__iter__",
            [](const GraphOutputs& outputs) -> py::typing::Iterator<std::optional<Image>> {
@@ -177,8 +207,12 @@ void bind_structure(GraphClass& graph) {
       .def_property("label", &Graph::label, &Graph::set_label, "Name for errors and timelines.")
       .def_property_readonly("source_handles", &Graph::source_handles,
                              "Handles of the sources, in the order of a list given to `encode`.")
+      .def_property_readonly("source_state_handles", &Graph::source_state_handles,
+                             "Handles of the states that `encode` wants: labels of losses.")
       .def_property_readonly("intermediate_handles", &Graph::intermediate_handles,
                              "Handles of the exported images.")
+      .def_property_readonly("result_state_handles", &Graph::result_state_handles,
+                             "Handles of the exported states.")
       .def_property_readonly("result_images", &Graph::result_images, "The nodes of the results.")
       .def_property_readonly("results_are_needed", &Graph::results_are_needed, "A flag a result.")
       .def_property_readonly("data_sources", &Graph::data_sources,
@@ -190,7 +224,7 @@ void bind_structure(GraphClass& graph) {
 
 void bind_encode(GraphClass& graph) {
   graph.def(
-      "encode", &encode, py::arg("commands"), py::arg("sources"),
+      "encode", &encode, py::arg("commands"), py::arg("sources"), py::arg("states") = py::none(),
       R"(Records the graph on a command buffer, which may commit pieces of it (`CommitThreshold`).
 
 Args:
@@ -198,13 +232,14 @@ Args:
     sources: An image a source: an `Image`, or a float32 array (N, H, W, C), or (H, W, C) for one
         image, which is copied at the call. By handle or image node, or a list in the order of
         `source_handles`.
+    states: A `LossLabels` for each loss whose labels come in a state, by handle or state node.
 
 Returns:
     The images that will be made.
 
 Raises:
-    InvalidArgumentError: A source is missing or unknown, or its size or rank does not fit; the text
-        names the source or node.
+    InvalidArgumentError: A source or state is missing or unknown, or its size or rank does not fit;
+        the text names the source, state or node.
     ArgumentTypeError: An array is not of float32.
     UnsupportedError: No kernel of the device fits.)");
 }
@@ -219,7 +254,8 @@ void bind_plans(GraphClass& graph) {
           py::arg("sources"), R"(The plan as text: operations, kernels, lifetimes, heap.
 
 Args:
-    sources: Sizes (N, H, W, C), or images, by handle or node.
+    sources: Sizes (N, H, W, C), or images, by handle or node. A state's labels have its handle
+        ("labels"), its weights, where they are there, "labels.weights".
 
 Returns:
     The text.

@@ -165,7 +165,9 @@ class NetworkWriter {
 
   Json node_to_json(FilterRecord& node) const {
     Json::Array sources;
-    for (const ImageNode& source : node.sources) sources.emplace_back(reference(source));
+    for (const ImageNode& source : node.sources) {
+      if (source.record()->state == nullptr) sources.emplace_back(reference(source));
+    }
     Json::Object json = {{"class", node.node_class->name},
                          {"label", node.label},
                          {"sources", std::move(sources)},
@@ -178,6 +180,8 @@ class NetworkWriter {
     if (inference) json["inference_node"] = static_cast<std::int64_t>(*inference);
     Json::Object result = image_to_json(result_of(node.shared_from_this()));
     if (!result.empty()) json["result"] = std::move(result);
+    if (node.input_state) json["labels"] = node.input_state->handle;
+    if (node.result_state.exported) json["exported_state"] = node.result_state.handle;
     return json;
   }
 
@@ -241,6 +245,15 @@ class NetworkReader {
       node.record()->inference_node = nodes_[inference->index(nodes_.size())].record();
     }
     if (const auto result = field.find("result")) read_image(*result, node.result_image());
+    if (const auto labels = field.find("labels")) {
+      built(*labels, [&] { node.input_labels().set_handle(labels->string()); });
+    }
+    if (const auto state = field.find("exported_state")) {
+      built(*state, [&] {
+        node.result_state().set_handle(state->string());
+        node.result_state().set_export_from_graph(true);
+      });
+    }
   }
 
   const DataSourceAt& data_source_at_;

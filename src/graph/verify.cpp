@@ -99,6 +99,11 @@ class Verifier {
                 "an output is a result that is written", str("value ", id));
       }
     }
+    for (const StateOutput& output : plan_.states) {
+      require(exists(output.value) && written_[output.value] &&
+                  plan_.values[output.value].kind == ValueKind::RESULT,
+              "an array of a state is a result that is written", output.name);
+    }
   }
 
   /// Updates come after every reader of the parameter and of its copies in other layouts.

@@ -43,6 +43,24 @@ std::vector<std::string> Graph::intermediate_handles() const {
   return handles;
 }
 
+namespace {
+
+std::vector<std::string> handles_of(const std::vector<StateNode>& states) {
+  std::vector<std::string> handles;
+  for (const StateNode& state : states) handles.push_back(state.handle());
+  return handles;
+}
+
+}  // namespace
+
+std::vector<std::string> Graph::source_state_handles() const {
+  return handles_of(impl_->network.source_states);
+}
+
+std::vector<std::string> Graph::result_state_handles() const {
+  return handles_of(impl_->network.exported_states);
+}
+
 std::vector<ImageNode> Graph::result_images() const { return impl_->network.results; }
 std::vector<bool> Graph::results_are_needed() const { return impl_->network.needed; }
 std::vector<std::shared_ptr<DataSource>> Graph::data_sources() const {
@@ -50,9 +68,9 @@ std::vector<std::shared_ptr<DataSource>> Graph::data_sources() const {
 }
 std::vector<FilterNode> Graph::nodes() const { return impl_->network.nodes; }
 
-GraphOutputs Graph::encode(CommandBuffer& commands,
-                           const std::map<std::string, Image>& sources) const {
-  return impl_->encode(commands, sources);
+GraphOutputs Graph::encode(CommandBuffer& commands, const std::map<std::string, Image>& sources,
+                           const std::map<std::string, LossLabels>& states) const {
+  return impl_->encode(commands, sources, states);
 }
 
 std::string Graph::plan_text(const std::map<std::string, ImageSize>& sources) const {

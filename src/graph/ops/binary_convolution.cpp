@@ -194,9 +194,7 @@ class BinaryLayer {
 
   void add_bias(ValueId next) { graph::add_bias(to_, value_, next); }
 
-  void apply_neuron(ValueId next) {
-    add_neuron(to_, value_, d_.fused_neuron_descriptor, next);
-  }
+  void apply_neuron(ValueId next) { add_neuron(to_, value_, d_.fused_neuron_descriptor, next); }
 
   Lowering& to_;
   const ConvolutionDescriptor& d_;

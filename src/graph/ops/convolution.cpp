@@ -3,11 +3,11 @@
 //   convolution                   source, weights, bias? -> result
 //   convolution_data_gradient     gradient, weights -> source gradient
 //   convolution_weights_gradient  gradient, source -> weights gradient, bias gradient?
+#include "graph/ops/convolution.h"
 #include "base/check.h"
 #include "graph/geometry.h"
 #include "graph/lowering.h"
 #include "graph/node_table.h"
-#include "graph/ops/convolution.h"
 #include "graph/ops/neuron.h"
 #include "graph/ops/shapes.h"
 
@@ -179,7 +179,10 @@ constexpr std::string_view kGradientDoc =
     R"(Result: the gradient of the forward node's source image, of that image's size. As a side effect, where the
 data source is trainable and has an optimizer, the gradients of weights and bias are computed and the weights
 are updated, once for all gradient nodes of a graph that share the data source: their gradients are added
-first. No gradient is divided by batch or pixels. Parts that nothing needs are not computed.)";
+first. No gradient is divided by batch or pixels. Parts that nothing needs are not computed.
+
+**State**: the gradients of "weights", OHWI, and of "bias" where there is one, (1, 1, 1, O): of this node alone, also
+where nothing is updated.)";
 
 }  // namespace
 
@@ -211,6 +214,7 @@ std::vector<NodeClass> convolution_nodes() {
        .trainable = true,
        .gradient = true,
        .has_padding = true,
+       .state = {"weights", "bias"},
        .shape = gradient_shape,
        .lower = lower_gradient},
   };

@@ -12,8 +12,8 @@ void check_fused_neuron(const FilterRecord& node, const NeuronDescriptor& neuron
 void check_trained_without_neuron(const FilterRecord& node, const NeuronDescriptor& neuron);
 
 /// The operations of a gradient node whose sources are (gradient, source image): gradients of the
-/// weights and bias where they are updated, and of the source. `gradient` is that of the convolution
-/// itself.
+/// weights and bias where they are updated, and of the source. `gradient` is that of the
+/// convolution itself.
 void add_convolution_gradients(Lowering& to, ValueId gradient, const AttributeMap& attributes);
 
 /// Adds the bias to every pixel: for what is convolved otherwise than by a convolution.

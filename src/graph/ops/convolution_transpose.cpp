@@ -206,7 +206,7 @@ its size, and the policy is that convolution's. Error at encode where that does 
 constexpr std::string_view kGradientDoc =
     R"(Result: the gradient of the forward node's source image, of that image's size. As a side effect, where the
 data source is trainable and has an optimizer, the gradients of weights and bias are computed and the weights
-are updated, as by ConvolutionGradientNode.)";
+are updated, as by ConvolutionGradientNode, whose state it has, too.)";
 
 }  // namespace
 
@@ -238,6 +238,7 @@ std::vector<NodeClass> convolution_transpose_nodes() {
            .trainable = true,
            .gradient = true,
            .has_padding = true,
+           .state = {"weights", "bias"},
            .shape = gradient_shape,
            .lower = lower_gradient}};
 }

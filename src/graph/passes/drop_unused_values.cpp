@@ -17,6 +17,7 @@ void for_each_use(Plan& plan, F f) {
   for (std::vector<ValueId>* ids : {&plan.sources, &plan.results, &plan.exported}) {
     for (ValueId& id : *ids) f(id);
   }
+  for (StateOutput& output : plan.states) f(output.value);
 }
 
 }  // namespace
