@@ -244,6 +244,18 @@ Raises:
     UnsupportedError: No kernel of the device fits.)");
 }
 
+void bind_reload(GraphClass& graph) {
+  graph.def("reload_from_data_sources", &Graph::reload_from_data_sources,
+            py::call_guard<py::gil_scoped_release>(),
+            R"(Reads the values of every data source again. Apple: reloadFromDataSources.
+
+Those it was made with or `set_initial` gave, or what one of one's own gives now. Work in flight is
+waited for; moments and time steps stay. What training has changed on this device since is lost.
+
+Raises:
+    StateError: A data source cannot be loaded; the text names it.)");
+}
+
 void bind_plans(GraphClass& graph) {
   graph
       .def(
@@ -339,16 +351,20 @@ Args:
 
 Raises:
     InvalidArgumentError: No results, a result that no node makes, two sources with one handle, a
-        source without one, lengths that differ.)",
+        source without one, lengths that differ.
+    StateError: A data source cannot be loaded; the text names it.)",
                    py::release_gil_before_calling_cpp_dtor());
   graph.def(py::init([](const Device& device, const std::vector<ImageArgument>& result_images,
                         std::optional<std::vector<bool>> results_are_needed) {
-              return Graph(device, nodes_of(result_images), std::move(results_are_needed));
+              std::vector<ImageNode> nodes = nodes_of(result_images);
+              py::gil_scoped_release release;
+              return Graph(device, std::move(nodes), std::move(results_are_needed));
             }),
             py::arg("device"), py::arg("result_images"),
             py::arg("results_are_needed") = py::none());
   bind_structure(graph);
   bind_encode(graph);
+  bind_reload(graph);
   bind_plans(graph);
   graph.def("__repr__", [](const Graph& self) { return "<mpsnn." + title(self) + ">"; });
 }

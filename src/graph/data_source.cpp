@@ -82,6 +82,30 @@ DataSource::DataSource(std::string label, std::shared_ptr<Optimizer> optimizer)
       optimizer_(std::move(optimizer)),
       states_(std::make_shared<DeviceStates>()) {}
 
+bool DataSource::is_updated() const {
+  return trainable_ && (optimizer_ != nullptr || updates_itself(TrainingStyle::UPDATE_DEVICE_CPU) ||
+                        updates_itself(TrainingStyle::UPDATE_DEVICE_GPU));
+}
+
+bool DataSource::load() const { return true; }
+void DataSource::purge() const {}
+std::vector<float> DataSource::values(std::string_view parameter) const {
+  return initial(parameter);
+}
+bool DataSource::updates_itself(TrainingStyle /*style*/) const { return false; }
+std::optional<ParameterValues> DataSource::update_with_gradient_state(
+    const ParameterValues& /*gradient_state*/, const ParameterValues& /*source_state*/) {
+  return std::nullopt;
+}
+
+ConvolutionDataSource::ConvolutionDataSource(ConvolutionDescriptor descriptor, bool has_bias,
+                                             std::string label,
+                                             std::shared_ptr<Optimizer> optimizer)
+    : DataSource(std::move(label), std::move(optimizer)), descriptor_(descriptor) {
+  check(descriptor_, this->label());
+  if (has_bias) bias_.emplace();
+}
+
 ConvolutionDataSource::ConvolutionDataSource(ConvolutionDescriptor descriptor,
                                              std::vector<float> weights,
                                              std::optional<std::vector<float>> bias_terms,
@@ -111,6 +135,9 @@ std::vector<ParameterInfo> ConvolutionDataSource::parameters() const {
 }
 
 const std::vector<float>& ConvolutionDataSource::initial(std::string_view parameter) const {
+  if (weights_.empty())
+    throw_expected(str(title_of(label()), ": values"), "an override, since no weights were given",
+                   "none");
   if (parameter == "weights") return weights_;
   if (parameter == "bias" && bias_) return *bias_;
   throw_expected(str(title_of(label()), ": parameter"), bias_ ? "weights or bias" : "weights",

@@ -137,7 +137,7 @@ bool Lowering::changes_state(std::string_view parameter) {
       draft_.changes, [value](const StateChange& change) { return change.inputs[0] == value; });
 }
 
-bool Lowering::updates_weights() const noexcept {
+bool Lowering::updates_weights() const {
   return node_.weights != nullptr && node_.weights->is_updated() &&
          node_.training_style != TrainingStyle::UPDATE_DEVICE_NONE;
 }

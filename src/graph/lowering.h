@@ -75,7 +75,7 @@ class Lowering {
            AttributeMap attributes);
 
  private:
-  bool updates_weights() const noexcept;
+  bool updates_weights() const;
 
   Draft& draft_;
   const FilterRecord& node_;

@@ -236,10 +236,6 @@ void FilterNode::set_training_style(TrainingStyle style) {
   if (!record_->node_class->trainable) {
     graph::fail(*record_, "training_style", "a trainable node", record_->node_class->name);
   }
-  if (style == TrainingStyle::UPDATE_DEVICE_CPU) {
-    graph::fail<UnsupportedError>(*record_, "training_style",
-                                  "UPDATE_DEVICE_GPU or UPDATE_DEVICE_NONE", "UPDATE_DEVICE_CPU");
-  }
   record_->training_style = style;
 }
 

@@ -60,6 +60,18 @@ struct StateOutput {
   ValueId value = kNoValue;
 };
 
+/// Gradients of a data source that no operation of the plan uses: the data source updates itself, or
+/// the host does it by the optimizer.
+struct OwnUpdate {
+  std::uint32_t data_source = 0;
+  TrainingStyle style = TrainingStyle::UPDATE_DEVICE_CPU;
+  struct Gradient {
+    std::string parameter;
+    ValueId value;  // a RESULT
+  };
+  std::vector<Gradient> gradients = {};
+};
+
 struct Plan {
   std::vector<Operation> operations;
   std::vector<Value> values;
@@ -67,6 +79,7 @@ struct Plan {
   std::vector<ValueId> results;   // in the order of the graph's results; kNoValue: not needed
   std::vector<ValueId> exported;  // in the order of Graph::intermediate_handles()
   std::vector<StateOutput> states;
+  std::vector<OwnUpdate> own_updates;
   std::vector<std::shared_ptr<DataSource>> data_sources;
   std::size_t heap_bytes = 0;
 

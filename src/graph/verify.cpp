@@ -99,10 +99,13 @@ class Verifier {
                 "an output is a result that is written", str("value ", id));
       }
     }
-    for (const StateOutput& output : plan_.states) {
-      require(exists(output.value) && written_[output.value] &&
-                  plan_.values[output.value].kind == ValueKind::RESULT,
-              "an array of a state is a result that is written", output.name);
+    const auto check = [this](ValueId id, const std::string& name) {
+      require(exists(id) && written_[id] && plan_.values[id].kind == ValueKind::RESULT,
+              "an array of a state is a result that is written", name);
+    };
+    for (const StateOutput& output : plan_.states) check(output.value, output.name);
+    for (const OwnUpdate& update : plan_.own_updates) {
+      for (const OwnUpdate::Gradient& each : update.gradients) check(each.value, each.parameter);
     }
   }
 

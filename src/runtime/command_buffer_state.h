@@ -32,6 +32,7 @@ struct PlanSlice {
 struct HostStep {
   std::string label;
   std::function<void()> function;
+  std::shared_ptr<const Binding> parameters = nullptr;  // that it changes; null: none
 };
 
 /// Signals an event, or waits for it.

@@ -6,6 +6,7 @@
 
 #include "base/check.h"
 #include "runtime/graph_impl.h"
+#include "runtime/parameter_state.h"
 
 namespace mpsnn {
 
@@ -25,6 +26,13 @@ Graph::Graph(const Device& device, std::vector<ImageNode> result_images,
       results_are_needed.value_or(std::vector<bool>(result_images.size(), true));
   impl_ =
       std::make_shared<Impl>(device, graph::collect(std::move(result_images), std::move(needed)));
+  for (const auto& source : impl_->network.data_sources)
+    runtime::ParameterState::of(*source, device.state())->load(*source);
+}
+
+void Graph::reload_from_data_sources() const {
+  for (const auto& source : impl_->network.data_sources)
+    runtime::ParameterState::of(*source, impl_->device.state())->reload(*source);
 }
 
 const Device& Graph::device() const { return impl_->device; }

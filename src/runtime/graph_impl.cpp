@@ -9,6 +9,7 @@
 #include "graph/node_records.h"
 #include "runtime/command_buffer_state.h"
 #include "runtime/loss_labels.h"
+#include "runtime/own_updates.h"
 
 namespace mpsnn {
 namespace {
@@ -20,6 +21,12 @@ using runtime::PlanRun;
 
 TensorDesc desc_of(const ImageSize& size, DataType type) {
   return {type, {size.n, size.height, size.width, size.channels}, nullptr};
+}
+
+/// Of an array with fewer extents: with ones before them.
+ImageSize image_size(TensorDesc desc) {
+  desc.dims.insert(desc.dims.begin(), 4 - desc.dims.size(), 1);
+  return desc.image();
 }
 
 DataType type_of(const ImageNode& source) { return source.format().value_or(DataType::FLOAT32); }
@@ -53,7 +60,7 @@ class OutputImages {
                    "results have memory of their own");
     auto state = std::make_shared<ImageState>(
         ImageState{.device = device_,
-                   .size = value.desc.image(),
+                   .size = image_size(value.desc),
                    .format = value.desc.type,
                    .memory = run_.allocated[base - plan_.first_allocated_base()],
                    .label = value.name});
@@ -301,7 +308,14 @@ GraphOutputs Graph::Impl::encode(CommandBuffer& commands,
     outputs.states[network.exported_states[output.state].handle()].emplace(output.name, image);
   }
   check_losses(labels, losses);
+  std::vector<runtime::OwnGradients> gradients;
+  for (const graph::OwnUpdate& update : plan->plan().own_updates) {
+    ParameterImages& images_of = gradients.emplace_back(update).images;
+    for (const auto& each : update.gradients)
+      images_of.emplace(each.parameter, made.image(each.value));
+  }
   buffer.record(run, commands.layer()->stack());
+  for (const runtime::OwnGradients& each : gradients) runtime::record_update(commands, *run, each);
   for (std::size_t i = 0; i < labels.size(); ++i) {
     const std::lock_guard lock(labels[i].state()->mutex);
     labels[i].state()->loss = losses[i];

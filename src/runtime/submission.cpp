@@ -20,6 +20,20 @@ void check_maker(const ImageState& image, const Piece& reader) {
                    maker->label() + "\", which was not committed");
 }
 
+void collect(const Binding& parameters, Dependencies& found) {
+  for (const Binding::Use& use : parameters.uses) use.state->usage.collect(use.writes, found.waits);
+}
+
+void enter(const Binding& parameters, const std::shared_ptr<Piece>& piece) {
+  for (const Binding::Use& use : parameters.uses) {
+    if (use.writes) {
+      use.state->usage.set_writer(piece);
+    } else {
+      use.state->usage.add_reader(piece);
+    }
+  }
+}
+
 void collect(const PlanRun& run, const std::shared_ptr<Piece>& piece, Dependencies& found) {
   for (const auto& image : run.sources) {
     check_maker(*image, *piece);
@@ -28,19 +42,17 @@ void collect(const PlanRun& run, const std::shared_ptr<Piece>& piece, Dependenci
     if (maker && maker != piece && (!maker->is_executed() || maker->failure()))
       found.makers.push_back(maker);
   }
-  for (const Binding::Use& use : run.binding->uses)
-    use.state->usage.collect(use.writes, found.waits);
+  collect(*run.binding, found);
+}
+
+const Binding* changed_by(const Item& item) {
+  const auto* host = std::get_if<HostStep>(&item.work);
+  return host ? host->parameters.get() : nullptr;
 }
 
 void enter(const PlanRun& run, const std::shared_ptr<Piece>& piece) {
   for (const auto& image : run.sources) image->usage.add_reader(piece);
-  for (const Binding::Use& use : run.binding->uses) {
-    if (use.writes) {
-      use.state->usage.set_writer(piece);
-    } else {
-      use.state->usage.add_reader(piece);
-    }
-  }
+  enter(*run.binding, piece);
 }
 
 }  // namespace
@@ -55,6 +67,7 @@ Dependencies order_piece(const Recording& recording, DeviceState& device) {
   const std::lock_guard lock(device.usage_mutex);
   for (const Item& item : recording.items) {
     if (const PlanRun* run = item.graph_run()) collect(*run, recording.piece, found);
+    if (const Binding* changed = changed_by(item)) collect(*changed, found);
   }
   // A queue runs in order: its own earlier work needs no waiting for.
   std::erase_if(found.waits,
@@ -62,6 +75,7 @@ Dependencies order_piece(const Recording& recording, DeviceState& device) {
   recording.piece->advance(PieceState::COMMITTED);
   for (const Item& item : recording.items) {
     if (const PlanRun* run = item.graph_run()) enter(*run, recording.piece);
+    if (const Binding* changed = changed_by(item)) enter(*changed, recording.piece);
     const auto* step = std::get_if<EventStep>(&item.work);
     if (step && step->kind == EventStep::Kind::SIGNAL)
       step->event->expect(step->value, recording.piece->queue().get());

@@ -44,7 +44,7 @@ void lower_batch(Lowering& to) {
 void move_averages(Lowering& to, const Statistics& batch) {
   const auto& values = dynamic_cast<const BatchNormalizationDataSource&>(*to.node().weights);
   ValueId& moved = to.shared(1, "moved");
-  if (!values.trainable() || to.node().training_style != TrainingStyle::UPDATE_DEVICE_GPU ||
+  if (!values.trainable() || to.node().training_style == TrainingStyle::UPDATE_DEVICE_NONE ||
       moved != kNoValue)
     return;
   moved = batch.mean;

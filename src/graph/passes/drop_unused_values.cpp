@@ -18,6 +18,9 @@ void for_each_use(Plan& plan, F f) {
     for (ValueId& id : *ids) f(id);
   }
   for (StateOutput& output : plan.states) f(output.value);
+  for (OwnUpdate& update : plan.own_updates) {
+    for (OwnUpdate::Gradient& gradient : update.gradients) f(gradient.value);
+  }
 }
 
 }  // namespace
