@@ -15,6 +15,7 @@
 #include "mpsnn/nodes.h"
 #include "mpsnn/normalization_data_source.h"
 #include "mpsnn/null_device.h"
+#include "mpsnn/padding.h"
 #include "mpsnn/pipeline.h"
 #include "mpsnn/trace.h"
 #include "mpsnn/types.h"

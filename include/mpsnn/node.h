@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "mpsnn/data_source.h"
+#include "mpsnn/padding.h"
 #include "mpsnn/types.h"
 
 /// Nodes: the graph as the user writes it. Nodes know no device and hold no data; a `Graph`
@@ -82,14 +83,6 @@ class StateNode {
   std::shared_ptr<graph::StateRecord> record_;
 };
 
-/// How a filter sizes and places its result. Apple: MPSNNPadding, MPSNNDefaultPadding.
-struct PaddingPolicy {
-  /// Bits of PaddingMethod. Default: centred, remainder to top-left, same size (Apple's default).
-  std::int64_t method = PaddingMethod::ALIGN_CENTERED | PaddingMethod::ADD_REMAINDER_TO_TOP_LEFT |
-                        PaddingMethod::SIZE_SAME;
-  friend bool operator==(const PaddingPolicy&, const PaddingPolicy&) = default;
-};
-
 /// Called for each node of a training graph as it is made: the gradient node, the inference node it
 /// belongs to (none for an addition that joins the gradients of an image with several readers), the
 /// inference node's source image, and the gradient image that enters the gradient node.
@@ -131,6 +124,8 @@ class FilterNode {
   const AttributeValue& attribute(std::string_view name) const;
   std::shared_ptr<DataSource> weights() const;
   PaddingPolicy padding_policy() const;
+  /// Throws InvalidArgumentError: a class without padding, bits that there are not, pads below 0,
+  /// the bit CUSTOM without a policy of one's own.
   void set_padding_policy(PaddingPolicy policy);
   /// For trainable nodes. Default UPDATE_DEVICE_GPU.
   TrainingStyle training_style() const;

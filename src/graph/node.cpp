@@ -85,7 +85,15 @@ constexpr std::int64_t kAlignmentMask = 3, kRemainderMask = 3 << 2, kSizeMask = 
 void check_padding(const FilterRecord& node, const PaddingPolicy& policy) {
   if (!node.node_class->has_padding)
     fail(node, "padding_policy", "none for this class", policy.method);
-  std::int64_t rest = policy.method & ~(kAlignmentMask | kRemainderMask | kSizeMask);
+  constexpr std::int64_t kOwn = PaddingMethod::CUSTOM | PaddingMethod::CUSTOM_ALLOW_FOR_NODE_FUSION;
+  if (((policy.method & PaddingMethod::CUSTOM) != 0) != (policy.own != nullptr)) {
+    fail(node, "padding_policy", "the bit CUSTOM together with a policy of one's own",
+         policy.own ? "a policy without the bit" : "the bit alone");
+  }
+  for (const std::int64_t pad : policy.pads.value_or(std::array<std::int64_t, 4>{})) {
+    if (pad < 0) fail(node, "padding_policy", "pads >= 0", pad);
+  }
+  std::int64_t rest = policy.method & ~(kAlignmentMask | kRemainderMask | kSizeMask | kOwn);
   if (rest == PaddingMethod::EXCLUDE_EDGES) {
     if (!node.node_class->name.starts_with("PoolingAverage"))
       fail(node, "padding_policy", "no EXCLUDE_EDGES (it is for average pooling)", policy.method);

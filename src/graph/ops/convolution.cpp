@@ -4,6 +4,7 @@
 //   convolution_data_gradient     gradient, weights -> source gradient
 //   convolution_weights_gradient  gradient, source -> weights gradient, bias gradient?
 #include "graph/ops/convolution.h"
+#include "base/attributes.h"
 #include "base/check.h"
 #include "graph/geometry.h"
 #include "graph/lowering.h"
@@ -54,11 +55,12 @@ ImageSize gradient_shape(const ShapeQuery& query) {
 AttributeMap resolved(const FilterRecord& node, const ImageSize& source) {
   const ConvolutionDescriptor& d = descriptor_of(node);
   AttributeMap attributes;
-  geometry_of(node, source).describe(attributes);
+  const Geometry geometry = geometry_of(node, source);
+  geometry.describe(attributes);
   attributes["dilation_y"] = d.dilation_rate_y;
   attributes["dilation_x"] = d.dilation_rate_x;
   attributes["groups"] = d.groups;
-  attributes["edge_mode"] = node.attributes.find("edge_mode")->second;
+  attributes["edge_mode"] = geometry.edge_mode_or(get_int(node.attributes, "edge_mode"));
   return attributes;
 }
 
