@@ -38,7 +38,7 @@ _Sizes: typing.TypeAlias = (
     | collections.abc.Mapping[FilterNode, _Size]
 )
 _NodeHandler: typing.TypeAlias = collections.abc.Callable[
-    [FilterNode, FilterNode | None, ImageNode | None, ImageNode], object
+    [FilterNode, FilterNode | None, ImageNode | None, ImageNode], FilterNode | None
 ]
 '''
 

@@ -85,7 +85,12 @@ class StateNode {
 
 /// Called for each node of a training graph as it is made: the gradient node, the inference node it
 /// belongs to (none for an addition that joins the gradients of an image with several readers), the
-/// inference node's source image, and the gradient image that enters the gradient node.
+/// inference node's source image, and the gradient image that enters the gradient node. It may set
+/// the node's training style, label and handles, export its image or state, freeze the inference
+/// node's data source, set `stop_gradient` of the inference source, and put another node in the
+/// place of the gradient node by assigning it: what comes before then gets that one's result as its
+/// gradient (a clipping of the gradient node's result, say). The place of a node whose result has
+/// another size is an error of the encode.
 using NodeHandler = std::function<void(
     FilterNode& gradient_node, const std::optional<FilterNode>& inference_node,
     const std::optional<ImageNode>& inference_source, const ImageNode& gradient_source)>;

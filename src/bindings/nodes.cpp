@@ -9,6 +9,7 @@
 #include <pybind11/numpy.h>
 #include <pybind11/stl.h>
 
+#include "bindings/arrays.h"
 #include "bindings/bindings.h"
 #include "bindings/casters.h"
 
@@ -105,7 +106,14 @@ NodeHandler node_handler(const std::optional<Hinted<HandlerHint>>& handler) {
   return [function = *handler](
              FilterNode& gradient_node, const std::optional<FilterNode>& inference_node,
              const std::optional<ImageNode>& inference_source, const ImageNode& gradient_source) {
-    function(wrap(gradient_node), wrap_optional(inference_node), inference_source, gradient_source);
+    const py::object other = function(wrap(gradient_node), wrap_optional(inference_node),
+                                      inference_source, gradient_source);
+    if (other.is_none()) return;
+    if (!py::isinstance<FilterNode>(other)) {
+      throw ArgumentTypeError("node_handler: expected a node in the place of \"" +
+                              gradient_node.label() + "\", or None, got " + type_name(other));
+    }
+    gradient_node = other.cast<const FilterNode&>();
   };
 }
 
@@ -275,7 +283,11 @@ Args:
         its source (as that of an `InitialGradientNode`).
     node_handler: Called for each new node as it is made with the gradient node, the inference node
         that it belongs to (None for an addition that joins gradients), the inference node's source
-        image, and the gradient image that enters the gradient node.
+        image, and the gradient image that enters the gradient node. It may set the gradient node's
+        training style, label and handles, export its image or state, freeze the inference node's
+        data source, set `stop_gradient` of the inference source, and return another node that takes
+        the gradient node's place (a clipping of its result, say): what comes before then gets that
+        one's result as its gradient. None: the gradient node stays.
 
 Returns:
     The end nodes, whose results no other gradient node reads, in the order they were made.

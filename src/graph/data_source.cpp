@@ -6,6 +6,7 @@
 
 #include "base/check.h"
 #include "graph/device_states.h"
+#include "mpsnn/device.h"
 
 namespace mpsnn {
 namespace {
@@ -95,6 +96,11 @@ std::vector<float> DataSource::values(std::string_view parameter) const {
 bool DataSource::updates_itself(TrainingStyle /*style*/) const { return false; }
 std::optional<ParameterValues> DataSource::update_with_gradient_state(
     const ParameterValues& /*gradient_state*/, const ParameterValues& /*source_state*/) {
+  return std::nullopt;
+}
+std::optional<ParameterImages> DataSource::update_with_command_buffer(
+    CommandBuffer& /*commands*/, const ParameterImages& /*gradient_state*/,
+    const ParameterImages& /*source_state*/) {
   return std::nullopt;
 }
 

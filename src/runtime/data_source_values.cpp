@@ -5,19 +5,9 @@
 #include <utility>
 
 #include "base/check.h"
-#include "mpsnn/command_buffer.h"
-#include "mpsnn/device.h"
+#include "mpsnn/error.h"
 
-namespace mpsnn {
-
-// Here, since only this layer knows images.
-std::optional<ParameterImages> DataSource::update_with_command_buffer(
-    CommandBuffer& /*commands*/, const ParameterImages& /*gradient_state*/,
-    const ParameterImages& /*source_state*/) {
-  return std::nullopt;
-}
-
-namespace runtime {
+namespace mpsnn::runtime {
 namespace {
 
 /// What a method of a data source throws, with the names of both.
@@ -72,5 +62,4 @@ ParameterValues load_values(const DataSource& source) {
   return all;
 }
 
-}  // namespace runtime
-}  // namespace mpsnn
+}  // namespace mpsnn::runtime
