@@ -6,6 +6,8 @@ A fenced block is an example by its language, and its info string says what to d
 - ``python`` and ``cpp`` blocks are run, each as a program of its own in an empty folder;
 - ``python continue`` and ``cpp continue`` run after all earlier blocks of the file back to the last
   one without ``continue``, in the same program;
+- ``python setup`` is run, and before every later ``python continue`` of the file, each of which is
+  then a program of its own;
 - ``python no-run`` and ``cpp no-run`` are not (a fragment, or hardware that is not everywhere);
 - ``sh run`` is run by ``bash -eu``; a ``sh`` block without ``run`` is not;
 - ``text output`` right after a block is what it prints, compared exactly.
@@ -84,12 +86,21 @@ def fences(file: Path) -> list[tuple[int, list[str], str]]:
     return found
 
 
+def check_marks(file: Path, line: int, marks: set[str]) -> None:
+    """Ends the run for a mark that means nothing."""
+    unknown = marks - {"continue", "no-run", "setup"}
+    if unknown:
+        msg = f"{file}:{line}: unknown mark {', '.join(sorted(unknown))}"
+        raise SystemExit(msg)
+
+
 def blocks_of(file: Path) -> tuple[list[Block], list[Block]]:
     """The blocks to run, and those marked ``no-run``."""
     run: list[Block] = []
     skipped: list[Block] = []
     previous: Block | None = None
     so_far = {"python": "", "cpp": ""}
+    setup = ""
     for line, info, text in fences(file):
         language, marks = (info[0], set(info[1:])) if info else ("", set())
         if language == "text" and "output" in marks:
@@ -99,17 +110,17 @@ def blocks_of(file: Path) -> tuple[list[Block], list[Block]]:
             previous.output = text
         previous = None
         if language in so_far:
-            unknown = marks - {"continue", "no-run"}
-            if unknown:
-                msg = f"{file}:{line}: unknown mark {', '.join(sorted(unknown))}"
-                raise SystemExit(msg)
+            check_marks(file, line, marks)
             block = Block(file, line, language, text)
             if "no-run" in marks:
                 skipped.append(block)
                 continue
             if "continue" in marks:
                 block.text = so_far[language] + text
-            so_far[language] = block.text
+            if "setup" in marks:
+                setup = language
+            if "continue" not in marks or setup != language:
+                so_far[language] = block.text
             run.append(block)
             previous = block
         elif language == "sh" and "run" in marks:

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import ModuleType
 
 import gen_stubs
-from gen_table import FLOAT_MAX, Attribute, NodeClass, Table, sentence
+from gen_table import FLOAT_MAX, Attribute, KernelClass, NodeClass, Table, sentence
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -132,6 +132,65 @@ def node_section(table: Table, node: NodeClass) -> list[str]:
     return [*parts, "", " ".join(facts)] if facts else parts
 
 
+def kernels(table: Table) -> str:
+    """docs/reference/kernels.md."""
+    parts = [
+        NOTE,
+        "# Kernels",
+        "",
+        "Kernels that are encoded one by one on a command buffer: matrices, random numbers,",
+        "images. All have the argument `label` by keyword. Parameters are properties, too: setting",
+        "one takes effect for later encodes. Kernels obey the command buffer's predicate. What is",
+        "written must lie apart from what is read, but where a kernel works in place. Examples",
+        "begin with",
+        "",
+        "```python setup",
+        "import numpy as np",
+        "import mpsnn as mps",
+        "",
+        'device = mps.Device("cpu")',
+        "queue = device.command_queue()",
+        "```",
+        "",
+    ]
+    families = dict.fromkeys(kernel.family for kernel in table.kernels)
+    for family in families:
+        members = [kernel for kernel in table.kernels if kernel.family == family]
+        links = ", ".join(f"[{kernel.name}](#{kernel.name.lower()})" for kernel in members)
+        parts.append(f"- {title(family)}: {links}")
+    for family in families:
+        parts += ["", f"## {title(family)}"]
+        for kernel in table.kernels:
+            if kernel.family == family:
+                parts += kernel_section(table, kernel)
+    return "\n".join(parts) + "\n"
+
+
+def kernel_section(table: Table, kernel: KernelClass) -> list[str]:
+    """One kernel class."""
+    apple = f"Apple: `{kernel.apple}`." if kernel.apple else "Apple has no such class."
+    parts = ["", f"### {kernel.name}", "", f"{kernel.brief}. {apple}", "", kernel.doc]
+    if kernel.attributes:
+        parts += ["", "| parameter | type | default | |", "|---|---|---|---|"]
+    parts += [
+        f"| `{a.name}` | {type_text(a)} | {default_text(table, a)} "
+        f"| {cell(a.doc)}{supported(table, a)} |"
+        for a in kernel.attributes
+    ]
+    for method in kernel.methods:
+        names = "".join(f", {operand.name}" for operand in method.operands)
+        parts += ["", f"`{method.name}(commands{names})`: {method.doc}", ""]
+        parts += ["| operand | | | |", "|---|---|---|---|"]
+        for operand in method.operands:
+            kind = f"list of `{operand.kind}`" if operand.variadic else f"`{operand.kind}`"
+            access = "written" if operand.writes else "read"
+            access += ", optional" * operand.optional
+            parts.append(f"| `{operand.name}` | {kind} | {access} | {cell(operand.doc)} |")
+    if kernel.has_state:
+        parts += ["", "Keeps a state on the device: `state_bytes`, `read_state`, `write_state`."]
+    return [*parts, "", "```python continue", kernel.example.rstrip("\n"), "```"]
+
+
 def cell(text: str) -> str:
     """A phrase in a cell of a table."""
     return sentence(text).replace("|", "\\|")
@@ -176,7 +235,8 @@ def supported(table: Table, attribute: Attribute) -> str:
 
 def apple_names(core: ModuleType, table: Table) -> str:
     """docs/reference/apple-names.md."""
-    pairs = [(node.apple, f"`{node.name}`") for node in table.nodes if node.apple]
+    rows: list[NodeClass | KernelClass] = [*table.nodes, *table.kernels]
+    pairs = [(row.apple, f"`{row.name}`") for row in rows if row.apple]
     for name, member in vars(core).items():
         found = (
             re.search(r"Apple: ([\w, ]+)\.", member.__doc__ or "")
@@ -212,9 +272,9 @@ def apple_names(core: ModuleType, table: Table) -> str:
         "|---|---|",
         *(f"| {ours} | `{apple}` |" for ours, apple in here),
         "",
-        "Nodes that Apple has no class for:",
+        "Nodes and kernels that Apple has no class for:",
         "",
-        *(f"- `{node.name}`" for node in table.nodes if not node.apple),
+        *(f"- `{row.name}`" for row in rows if not row.apple),
         "",
         "## Enumerators",
         "",

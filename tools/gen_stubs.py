@@ -37,6 +37,7 @@ _Sizes: typing.TypeAlias = (
     | collections.abc.Mapping[ImageNode, _Size]
     | collections.abc.Mapping[FilterNode, _Size]
 )
+_HostFunction: typing.TypeAlias = collections.abc.Callable[..., object]
 _NodeHandler: typing.TypeAlias = collections.abc.Callable[
     [FilterNode, FilterNode | None, ImageNode | None, ImageNode], FilterNode | None
 ]
@@ -91,7 +92,7 @@ def class_stub(name: str, cls: type) -> list[str]:
         if key in HIDDEN or key.startswith("_pybind11"):
             continue
         body += member_stub(key, member)
-    if "__buffer__" not in vars(cls) and name in {"Buffer", "Image"}:
+    if "__buffer__" not in vars(cls) and name in {"Array", "Buffer", "Image"}:
         body.append("def __buffer__(self, flags: int, /) -> memoryview: ...")
     return [*lines, "", *indented(body)]
 

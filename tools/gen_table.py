@@ -81,6 +81,49 @@ class NodeClass:
 
 
 @dataclass(frozen=True)
+class Operand:
+    """An operand of an encode method."""
+
+    name: str
+    kind: str
+    doc: str
+    writes: bool
+    optional: bool
+    variadic: bool
+    in_place: bool
+
+
+@dataclass(frozen=True)
+class EncodeMethod:
+    """A way to encode a kernel."""
+
+    name: str
+    doc: str
+    operands: list[Operand]
+
+
+@dataclass(frozen=True)
+class KernelClass:
+    """A class of kernels that are encoded one by one."""
+
+    name: str
+    apple: str
+    family: str
+    brief: str
+    doc: str
+    example: str
+    attributes: list[Attribute]
+    fixed: dict[str, Any]
+    methods: list[EncodeMethod]
+    has_state: bool
+
+    @property
+    def apple_text(self) -> str:
+        """The class that this one is the counterpart of."""
+        return f"Apple: {self.apple}." if self.apple else "Apple has no such class."
+
+
+@dataclass(frozen=True)
 class Enumeration:
     """An enumeration that node classes use."""
 
@@ -111,6 +154,7 @@ class Table:
     """All that the generators write from."""
 
     nodes: list[NodeClass]
+    kernels: list[KernelClass]
     enums: dict[str, Enumeration]
 
     @classmethod
@@ -121,8 +165,16 @@ class Table:
             sources = [Source(**source) for source in row.pop("sources")]
             attributes = [Attribute(**attribute) for attribute in row.pop("attributes")]
             nodes.append(NodeClass(sources=sources, attributes=attributes, **row))
+        kernels = []
+        for row in core.kernel_table():
+            attributes = [Attribute(**attribute) for attribute in row.pop("attributes")]
+            methods = [
+                EncodeMethod(operands=[Operand(**o) for o in method.pop("operands")], **method)
+                for method in row.pop("methods")
+            ]
+            kernels.append(KernelClass(attributes=attributes, methods=methods, **row))
         enums = {row["name"]: Enumeration(**row) for row in core.enum_table()}
-        return cls(nodes, enums)
+        return cls(nodes, kernels, enums)
 
     def enumerator(self, attribute: Attribute) -> str:
         """Name of the enumerator that is an attribute's default."""

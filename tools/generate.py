@@ -20,6 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import gen_cpp
 import gen_docs
+import gen_kernels
 import gen_python
 import gen_stubs
 from gen_table import Table
@@ -29,8 +30,11 @@ ROOT = Path(__file__).resolve().parent.parent
 # Each file with what writes it. Order: the package can be imported after the first ones.
 FILES: dict[str, Callable[[ModuleType, Table], str]] = {
     "python/mpsnn/nodes.py": lambda _core, table: gen_python.write(table),
+    "python/mpsnn/kernels.py": lambda _core, table: gen_kernels.python(table),
     "python/mpsnn/_core.pyi": lambda core, _table: gen_stubs.write(core),
     "include/mpsnn/nodes.h": lambda _core, table: gen_cpp.write(table),
+    "include/mpsnn/kernels.h": lambda _core, table: gen_kernels.cpp(table),
+    "docs/reference/kernels.md": lambda _core, table: gen_docs.kernels(table),
     "docs/reference/nodes.md": lambda _core, table: gen_docs.nodes(table),
     "docs/reference/apple-names.md": gen_docs.apple_names,
     "docs/reference/python.md": lambda core, _table: gen_docs.python(core),

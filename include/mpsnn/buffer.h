@@ -28,6 +28,10 @@ class Buffer {
   Buffer(const Device& device, std::size_t bytes);
   /// Copies the caller's bytes, which may change afterwards.
   Buffer(const Device& device, const void* data, std::size_t bytes);
+  /// Shares the caller's memory (CPU only: UnsupportedError elsewhere); `owner` is held for as long
+  /// as the buffer or work on it lives. Apple: newBufferWithBytesNoCopy.
+  static Buffer wrap(const Device& device, void* data, std::size_t bytes,
+                     std::shared_ptr<void> owner);
 
   std::size_t bytes() const;
   Device device() const;

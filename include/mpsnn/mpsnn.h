@@ -3,6 +3,7 @@
 
 /// The whole public API.
 #include "mpsnn/archive.h"
+#include "mpsnn/array.h"
 #include "mpsnn/buffer.h"
 #include "mpsnn/command_buffer.h"
 #include "mpsnn/data_source.h"
@@ -10,6 +11,8 @@
 #include "mpsnn/dropout_state.h"
 #include "mpsnn/error.h"
 #include "mpsnn/graph.h"
+#include "mpsnn/kernel.h"
+#include "mpsnn/kernels.h"
 #include "mpsnn/loss_labels.h"
 #include "mpsnn/node.h"
 #include "mpsnn/nodes.h"

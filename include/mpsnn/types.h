@@ -15,7 +15,17 @@ namespace mpsnn {
 
 /// Element type of images, weights and buffers.
 /// INT64 is for counters (versions of weights, time steps), never for images.
-enum class DataType : std::uint8_t { FLOAT32, FLOAT16, INT32, UINT32, UINT8, INT64 };
+enum class DataType : std::uint8_t {
+  FLOAT32,
+  FLOAT16,
+  INT32,
+  UINT32,
+  UINT8,
+  INT64,
+  INT8,
+  INT16,
+  UINT16
+};
 
 /// Bytes of one element.
 std::size_t size_of(DataType type) noexcept;

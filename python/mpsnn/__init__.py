@@ -16,11 +16,12 @@ Example:
     (1, 4, 4, 3)
 """
 
-from mpsnn import nodes
+from mpsnn import kernels, nodes
 from mpsnn._core import (
     Archive,
     ArchiveError,
     ArgumentTypeError,
+    Array,
     BatchError,
     BatchNormalizationDataSource,
     BatchNormalizationFlags,
@@ -39,6 +40,7 @@ from mpsnn._core import (
     DepthWiseConvolutionDescriptor,
     Device,
     DeviceError,
+    DeviceKernel,
     DeviceLostError,
     DropoutState,
     Error,
@@ -49,6 +51,7 @@ from mpsnn._core import (
     GraphCost,
     GraphOutputs,
     GroupNormalizationDataSource,
+    HostKernel,
     Image,
     ImageEdgeMode,
     ImageNode,
@@ -60,7 +63,9 @@ from mpsnn._core import (
     LossDescriptor,
     LossLabels,
     LossType,
+    Matrix,
     MemoryStats,
+    NDArray,
     NeuronDescriptor,
     NeuronType,
     NodeCost,
@@ -93,9 +98,11 @@ from mpsnn._core import (
     TraceSummary,
     TrainingStyle,
     UnsupportedError,
+    Vector,
     __version__,
     capture,
 )
+from mpsnn.kernels import *  # noqa: F403 (every kernel class; __all__ names them)
 from mpsnn.nodes import *  # noqa: F403 (every node class; __all__ names them)
 from mpsnn.pipeline import Pipeline
 
@@ -103,6 +110,7 @@ __all__ = [
     "Archive",
     "ArchiveError",
     "ArgumentTypeError",
+    "Array",
     "BatchError",
     "BatchNormalizationDataSource",
     "BatchNormalizationFlags",
@@ -121,6 +129,7 @@ __all__ = [
     "DepthWiseConvolutionDescriptor",
     "Device",
     "DeviceError",
+    "DeviceKernel",
     "DeviceLostError",
     "DropoutState",
     "Error",
@@ -131,6 +140,7 @@ __all__ = [
     "GraphCost",
     "GraphOutputs",
     "GroupNormalizationDataSource",
+    "HostKernel",
     "Image",
     "ImageEdgeMode",
     "ImageNode",
@@ -142,7 +152,9 @@ __all__ = [
     "LossDescriptor",
     "LossLabels",
     "LossType",
+    "Matrix",
     "MemoryStats",
+    "NDArray",
     "NeuronDescriptor",
     "NeuronType",
     "NodeCost",
@@ -176,7 +188,9 @@ __all__ = [
     "TraceSummary",
     "TrainingStyle",
     "UnsupportedError",
+    "Vector",
     "__version__",
     "capture",
 ]
 __all__ += nodes.__all__
+__all__ += kernels.__all__

@@ -25,8 +25,9 @@ _Sizes: typing.TypeAlias = (
     | collections.abc.Mapping[ImageNode, _Size]
     | collections.abc.Mapping[FilterNode, _Size]
 )
+_HostFunction: typing.TypeAlias = collections.abc.Callable[..., object]
 _NodeHandler: typing.TypeAlias = collections.abc.Callable[
-    [FilterNode, FilterNode | None, ImageNode | None, ImageNode], object
+    [FilterNode, FilterNode | None, ImageNode | None, ImageNode], FilterNode | None
 ]
 
 class Error(Exception):
@@ -76,6 +77,9 @@ class DataType(enum.Enum):
     UINT32 = 3
     UINT8 = 4
     INT64 = 5
+    INT8 = 6
+    INT16 = 7
+    UINT16 = 8
 
 class NeuronType(enum.IntEnum):
     """Neuron (activation) kinds. Apple: MPSCNNNeuronType."""
@@ -192,22 +196,9 @@ class PaddingMethod(enum.IntFlag):
     SIZE_VALID_ONLY = 0
     SIZE_SAME = 16
     SIZE_FULL = 32
+    CUSTOM_ALLOW_FOR_NODE_FUSION = 8192
+    CUSTOM = 16384
     EXCLUDE_EDGES = 32768
-
-class PaddingPolicy:
-    """How a filter sizes and places its result. Apple: MPSNNPadding.
-
-    Args:
-        method: Bits of `PaddingMethod`. Default: centred, remainder to the top left, same size.
-    """
-
-    def __init__(self, method: typing.SupportsInt | typing.SupportsIndex = 16) -> None: ...
-    @property
-    def method(self) -> PaddingMethod:
-        """Bits of `PaddingMethod`."""
-    def __eq__(self, other: object) -> bool: ...
-    def __hash__(self) -> int: ...
-    def __repr__(self) -> str: ...
 
 class LossDescriptor:
     """What a loss computes. Apple: MPSCNNLossDescriptor.
@@ -277,6 +268,179 @@ class LossDescriptor:
     def reduce_across_batch(self, value: bool) -> None: ...
     def __eq__(self, other: object) -> bool: ...
     def __repr__(self) -> str: ...
+
+class PaddingPlacement:
+    """Size of a filter's result, and where its windows lie.
+
+    Args:
+        height: Rows of the result.
+        width: Columns of the result.
+        offset_y: Row of the source on which the first window is centred: it begins k // 2 before it, k being
+            (kernel - 1) * dilation + 1.
+        offset_x: The same for columns.
+        edge_mode: What is read outside of the source. None: the node's own.
+    """
+
+    def __init__(
+        self,
+        height: typing.SupportsInt | typing.SupportsIndex,
+        width: typing.SupportsInt | typing.SupportsIndex,
+        offset_y: typing.SupportsInt | typing.SupportsIndex,
+        offset_x: typing.SupportsInt | typing.SupportsIndex,
+        edge_mode: ImageEdgeMode | None = None,
+    ) -> None: ...
+    @property
+    def height(self) -> int:
+        """Rows of the result."""
+    @height.setter
+    def height(self, value: typing.SupportsInt | typing.SupportsIndex) -> None: ...
+    @property
+    def width(self) -> int:
+        """Columns of the result."""
+    @width.setter
+    def width(self, value: typing.SupportsInt | typing.SupportsIndex) -> None: ...
+    @property
+    def offset_y(self) -> int:
+        """Row that the first window is centred on."""
+    @offset_y.setter
+    def offset_y(self, value: typing.SupportsInt | typing.SupportsIndex) -> None: ...
+    @property
+    def offset_x(self) -> int:
+        """Column that the first window is centred on."""
+    @offset_x.setter
+    def offset_x(self, value: typing.SupportsInt | typing.SupportsIndex) -> None: ...
+    @property
+    def edge_mode(self) -> ImageEdgeMode | None:
+        """What is read outside of the source."""
+    @edge_mode.setter
+    def edge_mode(self, value: ImageEdgeMode | None) -> None: ...
+    def __eq__(self, other: object) -> bool: ...
+    def __repr__(self) -> str: ...
+
+class PaddingQuery:
+    """What a padding policy of one's own is asked.
+
+    A transposed convolution asks about its source with the zeros put in and windows of stride 1.
+    """
+
+    @property
+    def label(self) -> str:
+        """The node's."""
+    @property
+    def source_height(self) -> int:
+        """Rows of the source."""
+    @property
+    def source_width(self) -> int:
+        """Columns of the source."""
+    @property
+    def kernel_height(self) -> int:
+        """Rows of a window."""
+    @property
+    def kernel_width(self) -> int:
+        """Columns of a window."""
+    @property
+    def stride_in_pixels_y(self) -> int:
+        """Rows from window to window."""
+    @property
+    def stride_in_pixels_x(self) -> int:
+        """Columns from window to window."""
+    @property
+    def dilation_rate_y(self) -> int:
+        """Rows within a window."""
+    @property
+    def dilation_rate_x(self) -> int:
+        """Columns within a window."""
+    @property
+    def suggested(self) -> PaddingPlacement:
+        """What the bits of padding_method say."""
+
+class Padding:
+    """Base of padding policies of one's own. Apple: MPSNNPadding, with the bit Custom.
+
+    A class overrides `destination`, and `label` and `padding_method` where it wants to. Called when a plan
+    is made, from any thread; the same query must have the same answer. Gradient nodes ask the policy of
+    their forward nodes.
+    """
+
+    def __init__(self) -> None: ...
+    def label(self) -> str:
+        """How errors call it."""
+    def padding_method(self) -> int:
+        """Bits of `PaddingMethod` from which the suggestion is made."""
+    def destination(self, query: PaddingQuery) -> PaddingPlacement:
+        """The placement. To be overridden.
+
+        Args:
+            query: Source, windows, and what the bits suggest.
+
+        Returns:
+            Size and offsets. Every window must touch the source.
+        """
+
+class PaddingPolicy:
+    """How a filter sizes and places its result. Apple: MPSNNPadding, MPSNNDefaultPadding.
+
+    Args:
+        method: Bits of `PaddingMethod`. Default: centred, remainder to the top left, same size.
+        padding: A policy of one's own, in the place of the bits.
+    """
+
+    @typing.overload
+    def __init__(self, method: typing.SupportsInt | typing.SupportsIndex = 16) -> None: ...
+    @typing.overload
+    def __init__(self, padding: Padding) -> None: ...
+    @property
+    def method(self) -> PaddingMethod:
+        """Bits of `PaddingMethod`."""
+    @property
+    def pads(self) -> typing.Annotated[list[int], "FixedSize(4)"] | None:
+        """Left, top, right, bottom; None: as the method says."""
+    @property
+    def edge_mode(self) -> ImageEdgeMode | None:
+        """What is read outside of the source; None: the node's own."""
+    @property
+    def padding(self) -> Padding | None:
+        """The policy of one's own; None where there is none."""
+    def __eq__(self, other: object) -> bool: ...
+    def __hash__(self) -> int: ...
+    def __repr__(self) -> str: ...
+    @staticmethod
+    def with_pads(
+        left: typing.SupportsInt | typing.SupportsIndex,
+        top: typing.SupportsInt | typing.SupportsIndex,
+        right: typing.SupportsInt | typing.SupportsIndex,
+        bottom: typing.SupportsInt | typing.SupportsIndex,
+    ) -> PaddingPolicy:
+        """As PyTorch pads convolutions: zeros around the source.
+
+        The result has (n + before + after - k) // stride + 1 rows or columns, with k = (kernel - 1) * dilation +
+        1; that of a transposed convolution (n - 1) * stride + k - before - after.
+
+        Args:
+            left: Columns before the source.
+            top: Rows before the source.
+            right: Columns behind the source.
+            bottom: Rows behind the source.
+
+        Returns:
+            The policy.
+        """
+    @staticmethod
+    def tensorflow_average_pooling() -> PaddingPolicy:
+        """Same size, remainder to the bottom right, edge mode CLAMP.
+
+        Apple: paddingForTensorflowAveragePooling.
+
+        Returns:
+            The policy.
+        """
+    @staticmethod
+    def tensorflow_average_pooling_valid_only() -> PaddingPolicy:
+        """Valid only, edge mode CLAMP. Apple: paddingForTensorflowAveragePoolingValidOnly.
+
+        Returns:
+            The policy.
+        """
 
 class OptimizerDescriptor:
     """What all optimizers share. Gradients are clipped, then rescaled, then regularised.
@@ -672,6 +836,10 @@ class DataSource:
     A data source has state on each device that uses it (weights, optimizer moments, time step): every
     graph on that device that holds the same data source sees the same weights, the latest at each
     encode.
+
+    One of one's own derives from the class that a node wants (`ConvolutionDataSource`, …) and overrides
+    what it does otherwise: where values come from (`load`, `values`, `purge`) and how they are updated
+    (`update_with_gradient_state`, `update_with_command_buffer`). These may be called from any thread.
     """
 
     @property
@@ -725,16 +893,77 @@ class DataSource:
             ArgumentTypeError: The array is not of float32.
         """
     def __repr__(self) -> str: ...
+    def load(self) -> bool:
+        """Called before values are read, by a graph that is made or reloaded.
+
+        `purge` follows in any case where this returned True. To be overridden.
+
+        Returns:
+            True; False, or an exception, makes what asked fail with a StateError that names the data source.
+        """
+    def purge(self) -> None:
+        """Called once for each `load` that returned True, after the values were read."""
+    def values(self, parameter: str) -> npt.NDArray[np.float32]:
+        """The values of a parameter, asked for between `load` and `purge`.
+
+        To be overridden.
+
+        Args:
+            parameter: "weights", "bias".
+
+        Returns:
+            A float32 array of the parameter's shape; here the initial values.
+        """
+    def update_with_gradient_state(
+        self,
+        gradient_state: dict[str, npt.NDArray[np.float32]],
+        source_state: dict[str, npt.NDArray[np.float32]],
+    ) -> dict[str, npt.NDArray[np.float32]] | None:
+        """The update of nodes with the training style UPDATE_DEVICE_CPU.
+
+        To be overridden; it is then used in the place of the optimizer. Called on the queue's thread in the
+        turn of the encode. Apple: updateWithGradientState:.
+
+        Args:
+            gradient_state: Gradients by parameter, of all nodes of the graph added up.
+            source_state: The values that they were computed with.
+
+        Returns:
+            New values by parameter, seen by all later work; those left out stay. None: no change. An
+            exception is the command buffer's failure.
+        """
+    def update_with_command_buffer(
+        self,
+        commands: mpsnn::CommandBuffer,
+        gradient_state: dict[str, mpsnn::Image],
+        source_state: dict[str, mpsnn::Image],
+    ) -> dict[str, mpsnn::Image] | None:
+        """The update of nodes with the training style UPDATE_DEVICE_GPU.
+
+        To be overridden; it is then used in the place of the optimizer. Called by the encode, after the
+        gradients were recorded; records what makes the new values, which are copied when their turn comes.
+        Apple: updateWithCommandBuffer:.
+
+        Args:
+            commands: The command buffer.
+            gradient_state: Images of the gradients by parameter, with ones before their extents up to four.
+            source_state: The weights themselves, to be read by what is recorded here only.
+
+        Returns:
+            Images of the new values by parameter; those left out stay. None: no change.
+        """
 
 class ConvolutionDataSource(DataSource):
     """Weights of a convolution. Apple: MPSCNNConvolutionDataSource.
 
     Args:
         descriptor: The convolution's geometry.
-        weights: float32 array OHWI: (out, kernel height, kernel width, in / groups). Copied.
+        weights: float32 array OHWI: (out, kernel height, kernel width, in / groups). Copied. None: the
+            class overrides `values`, which gives "weights" and, with has_bias, "bias".
         bias_terms: float32 array (out); None: no bias. Copied.
         label: Name for errors, plans and archives.
         optimizer: Updates the weights where the node is trained; None: they stay.
+        has_bias: Whether there is a bias, where weights is None.
 
     Raises:
         InvalidArgumentError: A shape does not fit the descriptor, or the descriptor is impossible.
@@ -744,10 +973,12 @@ class ConvolutionDataSource(DataSource):
     def __init__(
         self,
         descriptor: ConvolutionDescriptor,
-        weights: npt.ArrayLike,
+        weights: npt.ArrayLike | None,
         bias_terms: npt.ArrayLike | None = None,
         label: str = "",
         optimizer: Optimizer | None = None,
+        *,
+        has_bias: bool = False,
     ) -> None: ...
     @property
     def descriptor(self) -> ConvolutionDescriptor:
@@ -1011,7 +1242,11 @@ class FilterNode:
                 its source (as that of an `InitialGradientNode`).
             node_handler: Called for each new node as it is made with the gradient node, the inference node
                 that it belongs to (None for an addition that joins gradients), the inference node's source
-                image, and the gradient image that enters the gradient node.
+                image, and the gradient image that enters the gradient node. It may set the gradient node's
+                training style, label and handles, export its image or state, freeze the inference node's
+                data source, set `stop_gradient` of the inference source, and return another node that takes
+                the gradient node's place (a clipping of its result, say): what comes before then gets that
+                one's result as its gradient. None: the gradient node stays.
 
         Returns:
             The end nodes, whose results no other gradient node reads, in the order they were made.
@@ -1100,6 +1335,13 @@ def register_node_class(class_name: str, type: type) -> None:
 
 def node_table() -> list[dict[str, typing.Any]]:
     """Every node class: names, documentation, sources, parameters.
+
+    Returns:
+        A row a class, as the library itself uses them.
+    """
+
+def kernel_table() -> list[dict[str, typing.Any]]:
+    """Every kernel class: names, documentation, parameters, operands.
 
     Returns:
         A row a class, as the library itself uses them.
@@ -1600,6 +1842,411 @@ class SharedEvent:
             Error: The failure of the command buffer that should have signalled it.
         """
 
+class Array:
+    """Base of `Matrix`, `Vector` and `NDArray`: a view of a buffer.
+
+    `np.asarray(array)` and `memoryview(array)` wait for the work that was committed and writes the buffer
+    and, on the CPU, share its memory.
+    """
+
+    @property
+    def data_type(self) -> DataType:
+        """Element type."""
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Extents; a leading 1 of matrices or vectors is left out."""
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """Bytes from one element to the next along each dimension."""
+    @property
+    def offset(self) -> int:
+        """Of the first element, in bytes from the buffer's start."""
+    @property
+    def buffer(self) -> Buffer:
+        """Where the elements lie."""
+    @property
+    def device(self) -> Device:
+        """Where it is."""
+    @property
+    def label(self) -> str:
+        """Name for errors."""
+    @label.setter
+    def label(self, value: str) -> None: ...
+    @property
+    def bytes(self) -> int:
+        """Of all elements without gaps."""
+    def numpy(self) -> npt.NDArray[typing.Any]:
+        """The elements as an array. Waits for the work that writes them.
+
+        On the CPU the array is the memory itself; elsewhere a copy.
+
+        Returns:
+            The array.
+
+        Raises:
+            DeviceError: The work failed.
+        """
+    def read(self) -> npt.NDArray[typing.Any]:
+        """A copy of the elements. Waits as `numpy` does.
+
+        Returns:
+            A new array.
+
+        Raises:
+            DeviceError: The work that writes them failed.
+        """
+    def write(self, array: npt.ArrayLike) -> None:
+        """Replaces the elements; waits for work on the buffer.
+
+        Args:
+            array: Array of the same shape and element type. Copied.
+
+        Raises:
+            InvalidArgumentError: The shape is another.
+            ArgumentTypeError: The element type is another.
+        """
+    def __array__(
+        self, dtype: npt.DTypeLike | None = None, copy: bool | None = None
+    ) -> npt.NDArray[typing.Any]: ...
+    def __dlpack__(self, **options: object) -> typing.Any: ...
+    def __dlpack_device__(self) -> tuple[int, int]: ...
+    def __repr__(self) -> str: ...
+    def __buffer__(self, flags: int, /) -> memoryview: ...
+
+class Matrix(Array):
+    """One or more matrices of one size. Apple: MPSMatrix, MPSMatrixDescriptor.
+
+    Element (i, j) of matrix k lies at k * matrix_bytes + i * row_bytes + j * the element's size.
+
+    Args:
+        device: Where it will be, zeros at first.
+        buffer: Instead of the device: the memory, of which it is a view.
+        rows: Of each matrix.
+        columns: Of each matrix.
+        data_type: Element type.
+        matrices: Their number.
+        row_bytes: From one row to the next; 0: no gaps.
+        matrix_bytes: From one matrix to the next, a multiple of row_bytes; 0: no gaps.
+        offset: Of the first element, in bytes from the buffer's start.
+
+    Raises:
+        InvalidArgumentError: An extent below 1, a stride that is too short, elements beyond the buffer.
+    """
+
+    @typing.overload
+    def __init__(
+        self,
+        device: Device,
+        *,
+        rows: typing.SupportsInt | typing.SupportsIndex,
+        columns: typing.SupportsInt | typing.SupportsIndex,
+        data_type: DataType = DataType.FLOAT32,
+        matrices: typing.SupportsInt | typing.SupportsIndex = 1,
+        row_bytes: typing.SupportsInt | typing.SupportsIndex = 0,
+        matrix_bytes: typing.SupportsInt | typing.SupportsIndex = 0,
+    ) -> None: ...
+    @typing.overload
+    def __init__(
+        self,
+        buffer: Buffer,
+        *,
+        rows: typing.SupportsInt | typing.SupportsIndex,
+        columns: typing.SupportsInt | typing.SupportsIndex,
+        data_type: DataType = DataType.FLOAT32,
+        matrices: typing.SupportsInt | typing.SupportsIndex = 1,
+        row_bytes: typing.SupportsInt | typing.SupportsIndex = 0,
+        matrix_bytes: typing.SupportsInt | typing.SupportsIndex = 0,
+        offset: typing.SupportsInt | typing.SupportsIndex = 0,
+    ) -> None: ...
+    @staticmethod
+    def row_bytes_for_columns(
+        columns: typing.SupportsInt | typing.SupportsIndex,
+        data_type: DataType,
+    ) -> int:
+        """A stride at which kernels are fastest. Apple: rowBytesForColumns:dataType:.
+
+        Args:
+            columns: Of the matrix.
+            data_type: Element type.
+
+        Returns:
+            Bytes: floating-point rows rounded up to 16 bytes, others to 4 elements; one column as it is.
+        """
+    @property
+    def rows(self) -> int:
+        """Of each matrix."""
+    @property
+    def columns(self) -> int:
+        """Of each matrix."""
+    @property
+    def matrices(self) -> int:
+        """Their number."""
+    @property
+    def row_bytes(self) -> int:
+        """From one row to the next."""
+    @property
+    def matrix_bytes(self) -> int:
+        """From one matrix to the next."""
+    @staticmethod
+    def from_array(device: Device, array: npt.ArrayLike) -> Matrix:
+        """A copy of an array on the device.
+
+        Args:
+            device: Where it will be.
+            array: Array of one of the element types of `DataType`.
+
+        Returns:
+            The copy.
+
+        Raises:
+            InvalidArgumentError: The array has another number of dimensions.
+            ArgumentTypeError: Its element type is not supported.
+        """
+    @staticmethod
+    def wrap(device: Device, array: npt.ArrayLike) -> Matrix:
+        """A view of an array's own memory, which is kept alive. CPU only.
+
+        Args:
+            device: Where it is.
+            array: Writable array with positive strides; the elements of a row lie together. While work on
+                it runs it must not be written to.
+
+        Returns:
+            The view.
+
+        Raises:
+            InvalidArgumentError: The array cannot be shared or has another number of dimensions.
+            ArgumentTypeError: Its element type is not supported.
+            UnsupportedError: The device's memory is not the host's.
+        """
+    @staticmethod
+    def from_dlpack(device: Device, array: object) -> Matrix:
+        """A view of the memory of another framework's array, without a copy. CPU only.
+
+        Args:
+            device: Where it is.
+            array: Any object with `__dlpack__` whose memory can be shared as `wrap` says.
+
+        Returns:
+            The view.
+
+        Raises:
+            InvalidArgumentError: The array cannot be shared or has another number of dimensions.
+            ArgumentTypeError: Its element type is not supported.
+        """
+
+class Vector(Array):
+    """One or more vectors of one length. Apple: MPSVector, MPSVectorDescriptor.
+
+    Args:
+        device: Where it will be, zeros at first.
+        buffer: Instead of the device: the memory, of which it is a view.
+        length: Of each vector.
+        data_type: Element type.
+        vectors: Their number.
+        vector_bytes: From one vector to the next; 0: no gaps.
+        offset: Of the first element, in bytes from the buffer's start.
+
+    Raises:
+        InvalidArgumentError: An extent below 1, a stride that is too short, elements beyond the buffer.
+    """
+
+    @typing.overload
+    def __init__(
+        self,
+        device: Device,
+        *,
+        length: typing.SupportsInt | typing.SupportsIndex,
+        data_type: DataType = DataType.FLOAT32,
+        vectors: typing.SupportsInt | typing.SupportsIndex = 1,
+        vector_bytes: typing.SupportsInt | typing.SupportsIndex = 0,
+    ) -> None: ...
+    @typing.overload
+    def __init__(
+        self,
+        buffer: Buffer,
+        *,
+        length: typing.SupportsInt | typing.SupportsIndex,
+        data_type: DataType = DataType.FLOAT32,
+        vectors: typing.SupportsInt | typing.SupportsIndex = 1,
+        vector_bytes: typing.SupportsInt | typing.SupportsIndex = 0,
+        offset: typing.SupportsInt | typing.SupportsIndex = 0,
+    ) -> None: ...
+    @property
+    def length(self) -> int:
+        """Of each vector."""
+    @property
+    def vectors(self) -> int:
+        """Their number."""
+    @property
+    def vector_bytes(self) -> int:
+        """From one vector to the next."""
+    @staticmethod
+    def from_array(device: Device, array: npt.ArrayLike) -> Vector:
+        """A copy of an array on the device.
+
+        Args:
+            device: Where it will be.
+            array: Array of one of the element types of `DataType`.
+
+        Returns:
+            The copy.
+
+        Raises:
+            InvalidArgumentError: The array has another number of dimensions.
+            ArgumentTypeError: Its element type is not supported.
+        """
+    @staticmethod
+    def wrap(device: Device, array: npt.ArrayLike) -> Vector:
+        """A view of an array's own memory, which is kept alive. CPU only.
+
+        Args:
+            device: Where it is.
+            array: Writable array with positive strides; the elements of a row lie together. While work on
+                it runs it must not be written to.
+
+        Returns:
+            The view.
+
+        Raises:
+            InvalidArgumentError: The array cannot be shared or has another number of dimensions.
+            ArgumentTypeError: Its element type is not supported.
+            UnsupportedError: The device's memory is not the host's.
+        """
+    @staticmethod
+    def from_dlpack(device: Device, array: object) -> Vector:
+        """A view of the memory of another framework's array, without a copy. CPU only.
+
+        Args:
+            device: Where it is.
+            array: Any object with `__dlpack__` whose memory can be shared as `wrap` says.
+
+        Returns:
+            The view.
+
+        Raises:
+            InvalidArgumentError: The array cannot be shared or has another number of dimensions.
+            ArgumentTypeError: Its element type is not supported.
+        """
+
+class NDArray(Array):
+    """An array of 1 to 16 dimensions. Apple: MPSNDArray, MPSNDArrayDescriptor.
+
+    Args:
+        device: Where it will be, zeros at first.
+        buffer: Instead of the device: the memory, of which it is a view.
+        shape: Extents, the slowest dimension first.
+        data_type: Element type.
+        strides: Bytes from one element to the next along each dimension; empty: no gaps.
+        offset: Of the first element, in bytes from the buffer's start.
+
+    Raises:
+        InvalidArgumentError: An extent below 1, a bad stride, elements beyond the buffer.
+    """
+
+    @typing.overload
+    def __init__(
+        self,
+        device: Device,
+        *,
+        shape: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
+        data_type: DataType = DataType.FLOAT32,
+        strides: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex] = [],
+    ) -> None: ...
+    @typing.overload
+    def __init__(
+        self,
+        buffer: Buffer,
+        *,
+        shape: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
+        data_type: DataType = DataType.FLOAT32,
+        strides: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex] = [],
+        offset: typing.SupportsInt | typing.SupportsIndex = 0,
+    ) -> None: ...
+    def transposed(
+        self,
+        first: typing.SupportsInt | typing.SupportsIndex,
+        second: typing.SupportsInt | typing.SupportsIndex,
+    ) -> NDArray:
+        """The same memory with two dimensions exchanged. Apple: transposeDimension:withDimension:.
+
+        Args:
+            first: Index of a dimension.
+            second: Index of the other.
+
+        Returns:
+            The view.
+
+        Raises:
+            InvalidArgumentError: There is no such dimension.
+        """
+    def sliced(
+        self,
+        dimension: typing.SupportsInt | typing.SupportsIndex,
+        start: typing.SupportsInt | typing.SupportsIndex,
+        count: typing.SupportsInt | typing.SupportsIndex,
+    ) -> NDArray:
+        """A part of the same memory. Apple: sliceDimension:withSubrange:.
+
+        Args:
+            dimension: Index of the dimension that is cut.
+            start: First element of it.
+            count: Elements, at least 1.
+
+        Returns:
+            The view.
+
+        Raises:
+            InvalidArgumentError: The range does not lie inside.
+        """
+    @staticmethod
+    def from_array(device: Device, array: npt.ArrayLike) -> NDArray:
+        """A copy of an array on the device.
+
+        Args:
+            device: Where it will be.
+            array: Array of one of the element types of `DataType`.
+
+        Returns:
+            The copy.
+
+        Raises:
+            InvalidArgumentError: The array has another number of dimensions.
+            ArgumentTypeError: Its element type is not supported.
+        """
+    @staticmethod
+    def wrap(device: Device, array: npt.ArrayLike) -> NDArray:
+        """A view of an array's own memory, which is kept alive. CPU only.
+
+        Args:
+            device: Where it is.
+            array: Writable array with positive strides; the elements of a row lie together. While work on
+                it runs it must not be written to.
+
+        Returns:
+            The view.
+
+        Raises:
+            InvalidArgumentError: The array cannot be shared or has another number of dimensions.
+            ArgumentTypeError: Its element type is not supported.
+            UnsupportedError: The device's memory is not the host's.
+        """
+    @staticmethod
+    def from_dlpack(device: Device, array: object) -> NDArray:
+        """A view of the memory of another framework's array, without a copy. CPU only.
+
+        Args:
+            device: Where it is.
+            array: Any object with `__dlpack__` whose memory can be shared as `wrap` says.
+
+        Returns:
+            The view.
+
+        Raises:
+            InvalidArgumentError: The array cannot be shared or has another number of dimensions.
+            ArgumentTypeError: Its element type is not supported.
+        """
+
 class CommitThreshold:
     """When `Graph.encode` hands over what was recorded.
 
@@ -1903,6 +2550,134 @@ class LossLabels:
         """
     def __repr__(self) -> str: ...
 
+class DeviceKernel:
+    """A kernel that is encoded by itself. Apple: MPSKernel.
+
+    Use the typed classes (`MatrixMultiplication`, …), which derive from it and add `encode`. A kernel may
+    be encoded from several threads at once, but not while a parameter is set.
+
+    Args:
+        device: Where it runs.
+        class_name: A class of the kernel table ("MatrixMultiplication").
+        attributes: Its parameters by name.
+        label: Name for errors and timelines; empty: the class's.
+
+    Raises:
+        InvalidArgumentError: Unknown class, unknown or missing parameter, a value of the wrong type or
+            range; the text names class and argument.
+    """
+
+    def __init__(
+        self,
+        device: Device,
+        class_name: str,
+        attributes: dict[str, object] = {},
+        *,
+        label: str = "",
+    ) -> None: ...
+    @property
+    def class_name(self) -> str:
+        """Name of the kernel's class."""
+    @property
+    def device(self) -> Device:
+        """Where it runs."""
+    @property
+    def label(self) -> str:
+        """Name for errors and timelines."""
+    @label.setter
+    def label(self, value: str) -> None: ...
+    @property
+    def attributes(self) -> dict[str, bool | int | float | str | list[int] | list[float]]:
+        """Every parameter with its value, defaults included."""
+    def set_attribute(self, name: str, value: object) -> None:
+        """Sets a parameter for later encodes.
+
+        Args:
+            name: Of the parameter.
+            value: Its new value.
+
+        Raises:
+            InvalidArgumentError: Unknown name, a value out of range, or one that the kernel's state was made
+                from.
+        """
+    def encode_method(
+        self,
+        commands: CommandBuffer,
+        method: str,
+        operands: collections.abc.Sequence[collections.abc.Sequence[Array | Image]],
+    ) -> None:
+        """Records the kernel; the typed classes' `encode` calls it.
+
+        Args:
+            commands: Where it is recorded.
+            method: One of the class's methods ("encode").
+            operands: A list for each argument: empty where an optional one is left out.
+
+        Raises:
+            InvalidArgumentError: Sizes or ranges that do not fit, operands that overlap.
+            ArgumentTypeError: An operand of another kind or element type.
+            UnsupportedError: The device has no kernel for the case.
+        """
+    @property
+    def state_bytes(self) -> int:
+        """Bytes of the state kept on the device between encodes; 0: none."""
+    def read_state(self) -> bytes:
+        """Copies the state to the host; waits for work that changes it.
+
+        Returns:
+            The bytes.
+
+        Raises:
+            InvalidArgumentError: The class has no state.
+        """
+    def write_state(self, state: bytes) -> None:
+        """Replaces the state; waits for work that uses it.
+
+        Args:
+            state: What `read_state` of a kernel of the same class gave.
+
+        Raises:
+            InvalidArgumentError: Another number of bytes.
+        """
+    def __repr__(self) -> str: ...
+
+class HostKernel:
+    """A function of one's own, encoded like any kernel.
+
+    It runs in its turn on the queue's thread, obeys predicates, and is ordered against other queues by
+    what it reads and writes; its exception becomes the command's error.
+
+    Args:
+        function: Called with an array for each operand: those that are read (not writable), then those
+            that are written. The arrays are the operands' own memory and valid during the call only.
+        label: Name for errors and timelines.
+    """
+
+    def __init__(self, function: _HostFunction, label: str = "HostKernel") -> None: ...
+    @property
+    def label(self) -> str:
+        """Name for errors and timelines."""
+    @label.setter
+    def label(self, value: str) -> None: ...
+    def encode(
+        self,
+        commands: CommandBuffer,
+        reads: collections.abc.Sequence[Array | Image] = [],
+        writes: collections.abc.Sequence[Array | Image] = [],
+    ) -> None:
+        """Records the function.
+
+        Args:
+            commands: Where it is recorded.
+            reads: Matrices, vectors, arrays and images that it reads.
+            writes: Those that it writes.
+
+        Raises:
+            InvalidArgumentError: An operand of another device.
+            ArgumentTypeError: An operand that is none.
+            UnsupportedError: The device's memory is not the host's.
+        """
+
 class GraphOutputs:
     """The images that one encode makes.
 
@@ -1961,6 +2736,7 @@ class Graph:
     Raises:
         InvalidArgumentError: No results, a result that no node makes, two sources with one handle, a
             source without one, lengths that differ.
+        StateError: A data source cannot be loaded; the text names it.
     """
 
     def __init__(
@@ -2024,6 +2800,15 @@ class Graph:
                 the text names the source, state or node.
             ArgumentTypeError: An array is not of float32.
             UnsupportedError: No kernel of the device fits.
+        """
+    def reload_from_data_sources(self) -> None:
+        """Reads the values of every data source again. Apple: reloadFromDataSources.
+
+        Those it was made with or `set_initial` gave, or what one of one's own gives now. Work in flight is
+        waited for; moments and time steps stay. What training has changed on this device since is lost.
+
+        Raises:
+            StateError: A data source cannot be loaded; the text names it.
         """
     def plan_text(self, sources: _Sizes) -> str:
         """The plan as text: operations, kernels, lifetimes, heap.

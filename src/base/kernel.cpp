@@ -25,7 +25,12 @@ std::int64_t TensorDesc::count() const noexcept {
 }
 
 std::size_t TensorDesc::bytes() const noexcept {
-  return layout ? layout->bytes : static_cast<std::size_t>(count()) * size_of(type);
+  if (layout) return layout->bytes;
+  if (strides.empty() || count() == 0) return static_cast<std::size_t>(count()) * size_of(type);
+  std::size_t end = size_of(type);
+  for (std::size_t i = 0; i < dims.size(); ++i)
+    end += static_cast<std::size_t>((dims[i] - 1) * strides[i]);
+  return end;
 }
 
 ImageSize TensorDesc::image() const {

@@ -36,17 +36,20 @@ struct Layout {
 };
 
 /// One operand: images are (N, H, W, C), weights OHWI, vectors (length); dense and in row order
-/// unless a layout says otherwise.
+/// unless a layout or strides say otherwise.
 struct TensorDesc {
   DataType type = DataType::FLOAT32;
   std::vector<std::int64_t> dims;
   std::shared_ptr<const Layout> layout;  // null: plain
+  /// Bytes from one element to the next along each dimension; empty: dense. Operands of kernels
+  /// that are encoded one by one only.
+  std::vector<std::int64_t> strides = {};
 
   std::int64_t count() const noexcept;
-  std::size_t bytes() const noexcept;  // of the layout where there is one
+  std::size_t bytes() const noexcept;  // of the layout where there is one; to the last element
   ImageSize image() const;             // throws InternalError unless rank 4
   friend bool operator==(const TensorDesc& a, const TensorDesc& b) {
-    return a.type == b.type && a.dims == b.dims &&
+    return a.type == b.type && a.dims == b.dims && a.strides == b.strides &&
            (a.layout ? a.layout->name : std::string()) ==
                (b.layout ? b.layout->name : std::string());
   }

@@ -15,13 +15,16 @@ struct TypeRow {
   std::string_view name;
 };
 
-constexpr std::array<TypeRow, 6> kTypes = {{
+constexpr std::array<TypeRow, 9> kTypes = {{
     {DataType::FLOAT32, 4, "float32"},
     {DataType::FLOAT16, 2, "float16"},
     {DataType::INT32, 4, "int32"},
     {DataType::UINT32, 4, "uint32"},
     {DataType::UINT8, 1, "uint8"},
     {DataType::INT64, 8, "int64"},
+    {DataType::INT8, 1, "int8"},
+    {DataType::INT16, 2, "int16"},
+    {DataType::UINT16, 2, "uint16"},
 }};
 
 constexpr bool rows_stand_in_order() {
@@ -53,8 +56,9 @@ DataType data_type_named(std::string_view name) {
   for (const TypeRow& candidate : kTypes) {
     if (candidate.name == name) return candidate.type;
   }
-  throw ArgumentTypeError(str(
-      "data type: expected float32, float16, int32, uint32, uint8 or int64, got \"", name, "\""));
+  std::string names;
+  for (const TypeRow& row : kTypes) names += str(names.empty() ? "" : ", ", row.name);
+  throw_expected<ArgumentTypeError>("data type", names, str('"', name, '"'));
 }
 
 std::string to_string(const ImageSize& size) {

@@ -21,8 +21,10 @@ PYBIND11_MODULE(_core, m, pybind11::mod_gil_used()) {
   bind_device(m);
   bind_images(m);
   bind_buffers_and_events(m);
+  bind_matrices(m);
   bind_command_buffers(m);
   bind_loss_labels(m);
+  bind_kernels(m);
   bind_graph(m);
   bind_archive(m);
   bind_traces(m);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// The node table as plain data: what the typed classes, stubs and reference pages are generated
-// from.
-#include "graph/node_table.h"
+// The node and kernel tables as plain data: what the typed classes, stubs and reference pages are
+// generated from.
+#include "graph/kernel_table.h"
 
 #include <array>
 
@@ -53,6 +53,9 @@ py::dict row(const graph::AttributeSpec& attribute) {
   return row;
 }
 
+py::dict row(const graph::OperandSpec& operand);
+py::dict row(const graph::EncodeMethod& method);
+
 template <class Spec>
 py::list rows(const std::vector<Spec>& specs) {
   py::list list;
@@ -88,6 +91,47 @@ Table node_table() {
   return list;
 }
 
+py::dict row(const graph::OperandSpec& operand) {
+  py::dict row;
+  row["name"] = operand.name;
+  row["kind"] = name_of(operand.kind);
+  row["doc"] = operand.doc;
+  row["writes"] = operand.writes;
+  row["optional"] = operand.optional;
+  row["variadic"] = operand.variadic;
+  row["in_place"] = operand.in_place;
+  return row;
+}
+
+py::dict row(const graph::EncodeMethod& method) {
+  py::dict row;
+  row["name"] = method.name;
+  row["doc"] = method.doc;
+  row["operands"] = rows(method.operands);
+  return row;
+}
+
+py::dict row(const graph::KernelClass& kernel) {
+  py::dict row;
+  row["name"] = kernel.name;
+  row["apple"] = kernel.apple;
+  row["family"] = kernel.family;
+  row["brief"] = kernel.brief;
+  row["doc"] = kernel.doc;
+  row["example"] = kernel.example;
+  row["attributes"] = rows(kernel.attributes);
+  row["fixed"] = py::cast(kernel.fixed);
+  row["methods"] = rows(kernel.methods);
+  row["has_state"] = kernel.make_state != nullptr;
+  return row;
+}
+
+Table kernel_table() {
+  Table list;
+  for (const graph::KernelClass& kernel : graph::kernel_classes()) list.append(row(kernel));
+  return list;
+}
+
 Table enum_table() {
   Table list;
   for (const graph::EnumClass& enumeration : graph::enum_classes()) {
@@ -108,6 +152,11 @@ Table enum_table() {
 
 void bind_node_table(py::module_& m) {
   m.def("node_table", &node_table, R"(Every node class: names, documentation, sources, parameters.
+
+Returns:
+    A row a class, as the library itself uses them.)");
+  m.def("kernel_table", &kernel_table,
+        R"(Every kernel class: names, documentation, parameters, operands.
 
 Returns:
     A row a class, as the library itself uses them.)");

@@ -1,15 +1,14 @@
 // SPDX-License-Identifier: MIT
 // Image and filter nodes. The typed classes (mpsnn.ConvolutionNode …) are Python, generated from
 // the node table; they derive from FilterNode and register themselves by class name.
-#include <algorithm>
 #include <optional>
 #include <string>
 #include <vector>
 
-#include <pybind11/numpy.h>
 #include <pybind11/stl.h>
 
 #include "bindings/arrays.h"
+#include "bindings/attributes.h"
 #include "bindings/bindings.h"
 #include "bindings/casters.h"
 
@@ -19,66 +18,6 @@ namespace {
 constexpr const char* kRegistry = "_node_classes";
 
 py::module_ core() { return py::module_::import("mpsnn._core"); }
-
-std::string text_of(py::handle object) { return py::repr(object); }
-
-std::int64_t integer_of(const std::string& name, py::handle object) {
-  const auto index = py::reinterpret_steal<py::object>(PyNumber_Index(object.ptr()));
-  if (!index) throw py::error_already_set();
-  int overflow = 0;
-  const long long value = PyLong_AsLongLongAndOverflow(index.ptr(), &overflow);
-  if (overflow != 0) {
-    throw InvalidArgumentError(name + ": expected an integer of 64 bits, got " + text_of(object));
-  }
-  return value;
-}
-
-double number_of(const std::string& name, py::handle object) {
-  const double value = PyFloat_AsDouble(object.ptr());
-  if (value == -1.0 && PyErr_Occurred() != nullptr) {
-    PyErr_Clear();
-    throw ArgumentTypeError(name + ": expected a number, got " + text_of(object));
-  }
-  return value;
-}
-
-AttributeValue list_of(const std::string& name, const py::list& items) {
-  const auto is_integer = [](py::handle item) { return PyLong_Check(item.ptr()) != 0; };
-  if (std::all_of(items.begin(), items.end(), is_integer)) {
-    std::vector<std::int64_t> integers;
-    for (const py::handle item : items) integers.push_back(integer_of(name, item));
-    return integers;
-  }
-  std::vector<double> numbers;
-  for (const py::handle item : items) numbers.push_back(number_of(name, item));
-  return numbers;
-}
-
-/// A parameter's value. Numbers may be numpy's, integers any enumeration.
-AttributeValue attribute_value(const std::string& name, const py::object& object) {
-  py::detail::make_caster<bool> flag;  // takes numpy's as well
-  if (flag.load(object, /*convert=*/false)) return py::detail::cast_op<bool>(flag);
-  if (py::isinstance<py::str>(object)) return object.cast<std::string>();
-  if (py::isinstance<py::list>(object) || py::isinstance<py::tuple>(object)) {
-    return list_of(name, py::list(object));
-  }
-  if (PyIndex_Check(object.ptr()) != 0 && !py::hasattr(object, "__len__")) {
-    return integer_of(name, object);
-  }
-  if (py::isinstance<py::array>(object)) return list_of(name, py::list(object.attr("tolist")()));
-  return number_of(name, object);
-}
-
-using Attributes = py::typing::Dict<py::str, py::object>;
-
-AttributeMap attributes_of(const Attributes& dict) {
-  AttributeMap attributes;
-  for (const auto& [key, value] : dict) {
-    const std::string name = py::str(key);
-    attributes[name] = attribute_value(name, py::reinterpret_borrow<py::object>(value));
-  }
-  return attributes;
-}
 
 FilterNode make_filter(const std::string& class_name, const std::vector<ImageArgument>& sources,
                        const Attributes& attributes,

@@ -24,10 +24,9 @@ struct MethodHint {
 class OwnPadding : public Padding, public py::trampoline_self_life_support {
  public:
   std::string label() const override {
-    const auto given = call_override(static_cast<const Padding*>(this), "label",
-                                     [](const py::object& text) -> std::string {
-                                       return py::str(text);
-                                     });
+    const auto given =
+        call_override(static_cast<const Padding*>(this), "label",
+                      [](const py::object& text) -> std::string { return py::str(text); });
     return given ? *given : class_name();
   }
 
@@ -63,7 +62,8 @@ class OwnPadding : public Padding, public py::trampoline_self_life_support {
 
 void bind_placement(py::module_& m) {
   using Placement = PaddingPlacement;
-  py::class_<Placement>(m, "PaddingPlacement", R"(Size of a filter's result, and where its windows lie.
+  py::class_<Placement>(m, "PaddingPlacement",
+                        R"(Size of a filter's result, and where its windows lie.
 
 Args:
     height: Rows of the result.
@@ -113,15 +113,15 @@ A transposed convolution asks about its source with the zeros put in and windows
 
 void bind_padding(py::module_& m) {
   py::class_<Padding, OwnPadding, py::smart_holder>(
-      m, "Padding", R"(Base of padding policies of one's own. Apple: MPSNNPadding, with the bit Custom.
+      m, "Padding",
+      R"(Base of padding policies of one's own. Apple: MPSNNPadding, with the bit Custom.
 
 A class overrides `destination`, and `label` and `padding_method` where it wants to. Called when a plan
 is made, from any thread; the same query must have the same answer. Gradient nodes ask the policy of
 their forward nodes.)")
       .def(py::init<>())
       .def(
-          "label", [](const Padding& self) { return self.Padding::label(); },
-          "How errors call it.")
+          "label", [](const Padding& self) { return self.Padding::label(); }, "How errors call it.")
       .def(
           "padding_method", [](const Padding& self) { return self.Padding::padding_method(); },
           "Bits of `PaddingMethod` from which the suggestion is made.")
@@ -163,9 +163,10 @@ Apple: paddingForTensorflowAveragePooling.
 
 Returns:
     The policy.)")
-      .def_static("tensorflow_average_pooling_valid_only",
-                  &PaddingPolicy::tensorflow_average_pooling_valid_only,
-                  R"(Valid only, edge mode CLAMP. Apple: paddingForTensorflowAveragePoolingValidOnly.
+      .def_static(
+          "tensorflow_average_pooling_valid_only",
+          &PaddingPolicy::tensorflow_average_pooling_valid_only,
+          R"(Valid only, edge mode CLAMP. Apple: paddingForTensorflowAveragePoolingValidOnly.
 
 Returns:
     The policy.)");
@@ -175,7 +176,8 @@ std::string text_of(const PaddingPolicy& policy) {
   if (policy.own) return "PaddingPolicy(" + policy.own->label() + ")";
   if (!policy.pads) return "PaddingPolicy(" + std::to_string(policy.method) + ")";
   std::string text;
-  for (const std::int64_t pad : *policy.pads) text += (text.empty() ? "" : ", ") + std::to_string(pad);
+  for (const std::int64_t pad : *policy.pads)
+    text += (text.empty() ? "" : ", ") + std::to_string(pad);
   return "PaddingPolicy.with_pads(" + text + ")";
 }
 
@@ -185,8 +187,9 @@ void bind_paddings(py::module_& m) {
   bind_placement(m);
   bind_query(m);
   bind_padding(m);
-  PolicyClass policy(m, "PaddingPolicy",
-                     R"(How a filter sizes and places its result. Apple: MPSNNPadding, MPSNNDefaultPadding.
+  PolicyClass policy(
+      m, "PaddingPolicy",
+      R"(How a filter sizes and places its result. Apple: MPSNNPadding, MPSNNDefaultPadding.
 
 Args:
     method: Bits of `PaddingMethod`. Default: centred, remainder to the top left, same size.

@@ -23,6 +23,9 @@ void bind_enums(py::module_& m) {
       .value("UINT32", DataType::UINT32)
       .value("UINT8", DataType::UINT8)
       .value("INT64", DataType::INT64)
+      .value("INT8", DataType::INT8)
+      .value("INT16", DataType::INT16)
+      .value("UINT16", DataType::UINT16)
       .finalize();
   py::native_enum<NeuronType>(m, "NeuronType", "enum.IntEnum",
                               "Neuron (activation) kinds. Apple: MPSCNNNeuronType.")

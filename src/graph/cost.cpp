@@ -31,6 +31,19 @@ std::uint64_t window_sums(const Operation& operation) {
                                         : get_int(a, "kernel_height") + get_int(a, "kernel_width"));
 }
 
+/// Of operations that no node but kernels encoded by themselves have; 0: what only moves data.
+std::uint64_t flops_of_kernel(const Plan& plan, const Operation& operation) {
+  const std::uint64_t written =
+      operation.outputs.empty() ? 0 : count_of(plan, operation.outputs[0]);
+  switch (operation.op) {
+    case OpId::matrix_multiplication:
+      return 2 * written *
+             static_cast<std::uint64_t>(plan.values[operation.inputs[0]].desc.dims.back());
+    default:
+      return 0;
+  }
+}
+
 /// Operations on each element of output 0, or of input 0 where the operation reduces it.
 std::uint64_t flops_of(const Plan& plan, const Operation& operation) {
   const std::uint64_t written =
@@ -119,18 +132,9 @@ std::uint64_t flops_of(const Plan& plan, const Operation& operation) {
       return 12 * written;
     case OpId::optimizer_rms_prop:
       return 8 * written;
-    case OpId::padding:
-    case OpId::reshape:
-    case OpId::sub_pixel:
-    case OpId::transposed_weights:
-    case OpId::concatenation:
-    case OpId::count_step:
-    case OpId::slice:
-    case OpId::fill:
-    case OpId::parameter_layout:
-      return 0;
+    default:
+      return flops_of_kernel(plan, operation);
   }
-  return 0;
 }
 
 }  // namespace

@@ -8,6 +8,12 @@
 namespace mpsnn::graph {
 namespace {
 
+template <class E = InvalidArgumentError, class Expected, class Got>
+[[noreturn]] void fail(const AttributeTable& of, std::string_view argument,
+                       const Expected& expected, const Got& got) {
+  throw_expected<E>(str(of.title, ": ", argument), expected, got);
+}
+
 std::string_view type_name(const AttributeSpec& spec) {
   switch (spec.type) {
     case AttributeType::BOOL:
@@ -58,16 +64,16 @@ std::optional<AttributeValue> converted(const AttributeSpec& spec, AttributeValu
   throw InternalError("attribute type out of range");
 }
 
-void check_number(const FilterRecord& node, const AttributeSpec& spec, double value) {
+void check_number(const AttributeTable& of, const AttributeSpec& spec, double value) {
   if (value >= spec.minimum && value <= spec.maximum) return;
   const bool no_minimum = std::isinf(spec.minimum), no_maximum = std::isinf(spec.maximum);
-  if (no_minimum && no_maximum) fail(node, spec.name, "a number", value);  // NaN
-  if (no_maximum) fail(node, spec.name, str(">= ", spec.minimum), value);
-  if (no_minimum) fail(node, spec.name, str("<= ", spec.maximum), value);
-  fail(node, spec.name, str(spec.minimum, " to ", spec.maximum), value);
+  if (no_minimum && no_maximum) fail(of, spec.name, "a number", value);  // NaN
+  if (no_maximum) fail(of, spec.name, str(">= ", spec.minimum), value);
+  if (no_minimum) fail(of, spec.name, str("<= ", spec.maximum), value);
+  fail(of, spec.name, str(spec.minimum, " to ", spec.maximum), value);
 }
 
-void check_enumerator(const FilterRecord& node, const AttributeSpec& spec, std::int64_t value) {
+void check_enumerator(const AttributeTable& of, const AttributeSpec& spec, std::int64_t value) {
   const EnumClass* row = find_enum_class(spec.enum_name);
   check_internal(row != nullptr, str("enumeration ", spec.enum_name, " stands in enum_classes()"));
   bool known = false, supported = spec.supported.empty();
@@ -77,68 +83,73 @@ void check_enumerator(const FilterRecord& node, const AttributeSpec& spec, std::
     supported = supported || each == value;
     names += str(names.empty() ? "" : " or ", enumerator_name(spec.enum_name, each));
   }
-  if (!known) fail(node, spec.name, str("a value of ", spec.enum_name), value);
+  if (!known) fail(of, spec.name, str("a value of ", spec.enum_name), value);
   if (!supported) {
-    fail<UnsupportedError>(node, spec.name, names, enumerator_name(spec.enum_name, value));
+    fail<UnsupportedError>(of, spec.name, names, enumerator_name(spec.enum_name, value));
   }
 }
 
-void check_range(const FilterRecord& node, const AttributeSpec& spec, const AttributeValue& value) {
+void check_range(const AttributeTable& of, const AttributeSpec& spec, const AttributeValue& value) {
   if (spec.type == AttributeType::ENUM) {
-    check_enumerator(node, spec, std::get<std::int64_t>(value));
+    check_enumerator(of, spec, std::get<std::int64_t>(value));
   } else if (const auto* integer = std::get_if<std::int64_t>(&value)) {
-    check_number(node, spec, static_cast<double>(*integer));
+    check_number(of, spec, static_cast<double>(*integer));
   } else if (const auto* number = std::get_if<double>(&value)) {
-    check_number(node, spec, *number);
+    check_number(of, spec, *number);
   } else if (const auto* integers = std::get_if<std::vector<std::int64_t>>(&value)) {
-    for (const std::int64_t each : *integers) check_number(node, spec, static_cast<double>(each));
+    for (const std::int64_t each : *integers) check_number(of, spec, static_cast<double>(each));
   } else if (const auto* numbers = std::get_if<std::vector<double>>(&value)) {
-    for (const double each : *numbers) check_number(node, spec, each);
+    for (const double each : *numbers) check_number(of, spec, each);
   }
 }
 
 /// Attributes that the class fixes may be given (an archive does), with their own value.
-void take_fixed(const FilterRecord& node, AttributeMap& given, AttributeMap& complete) {
-  for (const auto& [name, value] : node.node_class->fixed) {
+void take_fixed(const AttributeTable& of, AttributeMap& given, AttributeMap& complete) {
+  for (const auto& [name, value] : of.fixed) {
     const auto found = given.find(name);
     if (found != given.end()) {
-      if (found->second != value) fail(node, name, to_string(value), to_string(found->second));
+      if (found->second != value) fail(of, name, to_string(value), to_string(found->second));
       given.erase(found);
     }
     complete.emplace(name, value);
   }
 }
 
-AttributeValue take(const FilterRecord& node, const AttributeSpec& spec, AttributeMap& given,
+AttributeValue take(const AttributeTable& of, const AttributeSpec& spec, AttributeMap& given,
                     const AttributeMap& complete) {
   const auto found = given.find(spec.name);
   if (found == given.end()) {
-    if (spec.required()) throw_expected(title(node), str("argument ", spec.name), "none");
+    if (spec.required()) throw_expected(of.title, str("argument ", spec.name), "none");
     if (!spec.default_from.empty()) return complete.find(spec.default_from)->second;
     return *spec.default_value;
   }
   std::optional<AttributeValue> value = converted(spec, found->second);
-  if (!value) fail(node, spec.name, type_name(spec), to_string(found->second));
-  check_range(node, spec, *value);
+  if (!value) fail(of, spec.name, type_name(spec), to_string(found->second));
+  check_range(of, spec, *value);
   given.erase(found);
   return *std::move(value);
 }
 
 }  // namespace
 
-AttributeMap complete_attributes(const FilterRecord& node, AttributeMap given) {
+AttributeMap complete_attributes(const AttributeTable& of, AttributeMap given) {
   AttributeMap complete;
-  take_fixed(node, given, complete);
+  take_fixed(of, given, complete);
   std::string names;
-  for (const AttributeSpec& spec : node.node_class->attributes) {
-    complete.emplace(spec.name, take(node, spec, given, complete));
+  for (const AttributeSpec& spec : of.specs) {
+    complete.emplace(spec.name, take(of, spec, given, complete));
     names += str(names.empty() ? "" : ", ", spec.name);
   }
   if (!given.empty()) {
-    throw_expected(title(node), names.empty() ? "no arguments" : str("arguments of ", names),
+    throw_expected(of.title, names.empty() ? "no arguments" : str("arguments of ", names),
                    str("an argument ", given.begin()->first));
   }
   return complete;
+}
+
+AttributeMap complete_attributes(const FilterRecord& node, AttributeMap given) {
+  const NodeClass& row = *node.node_class;
+  return complete_attributes({title(node), row.attributes, row.fixed}, std::move(given));
 }
 
 std::string to_string(const AttributeValue& value) {

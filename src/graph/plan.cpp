@@ -18,6 +18,7 @@ std::string place_of(const Plan& plan, ValueId id) {
   const Value& root = plan.values[value.storage];
   std::string text = value.storage == id ? "" : str("as ", value.storage, " ");
   if (root.kind == ValueKind::RESULT) return text + "result";
+  if (root.kind == ValueKind::OPERAND) return text + str("operand, from byte ", value.offset);
   return text + str("heap [", root.offset, ", ", root.offset + root.desc.bytes(), ")");
 }
 

@@ -24,6 +24,7 @@ enum class ValueKind : std::uint8_t {
   TEMPORARY,  // in the heap
   RESULT,     // a result or exported image, allocated at encode
   PARAMETER,  // lives in a data source's state on the device
+  OPERAND,    // of a kernel that is encoded by itself: given at encode, and may be written
 };
 
 struct Value {
@@ -32,7 +33,8 @@ struct Value {
   ValueKind kind = ValueKind::TEMPORARY;
   ValueId storage =
       kNoValue;  // the value whose memory this one uses (in place, views); itself otherwise
-  std::size_t offset = 0;             // TEMPORARY: bytes from the heap's start
+  /// TEMPORARY: bytes from the heap's start. OPERAND that is a view: bytes from its storage's.
+  std::size_t offset = 0;
   std::uint32_t first = 0, last = 0;  // operations between which it is alive, both included
   std::uint32_t data_source = 0;      // PARAMETER: index into Plan::data_sources
   std::string parameter;  // PARAMETER: "weights", "weights.momentum", "weights.version",

@@ -11,6 +11,7 @@ namespace {
 std::string_view style_of(ValueKind kind) {
   switch (kind) {
     case ValueKind::SOURCE:
+    case ValueKind::OPERAND:
       return kDotSource;
     case ValueKind::RESULT:
       return kDotResult;

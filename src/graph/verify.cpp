@@ -67,7 +67,7 @@ class Verifier {
     for (const ValueId id : plan_.operations[i].inputs) {
       if (id == kNoValue) continue;
       const ValueKind kind = plan_.values[id].kind;
-      const bool given = kind == ValueKind::SOURCE || kind == ValueKind::PARAMETER;
+      const bool given = kind != ValueKind::TEMPORARY && kind != ValueKind::RESULT;
       require(given || written_[id], "a value is written before it is read", at(i, id));
       check_alive(i, id);
     }
@@ -79,7 +79,8 @@ class Verifier {
       if (id == kNoValue) continue;
       const ValueKind kind = plan_.values[id].kind;
       require(kind != ValueKind::SOURCE, "a source is never written", at(i, id));
-      require(kind == ValueKind::PARAMETER || !written_[id], "a value is written once", at(i, id));
+      const bool keeps = kind == ValueKind::PARAMETER || kind == ValueKind::OPERAND;
+      require(keeps || !written_[id], "a value is written once", at(i, id));
       written_[id] = true;
       check_alive(i, id);
     }
@@ -145,6 +146,7 @@ class Verifier {
     for (ValueId id = 0; id < plan_.values.size(); ++id)
       groups[plan_.values[id].storage].push_back(id);
     for (auto& [root, group] : groups) {
+      if (plan_.values[root].kind == ValueKind::OPERAND) continue;  // views of what is given
       std::stable_sort(group.begin(), group.end(), [this](ValueId a, ValueId b) {
         return plan_.values[a].first < plan_.values[b].first;
       });

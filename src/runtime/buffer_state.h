@@ -8,19 +8,20 @@
 #include <mutex>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "mpsnn/buffer.h"
-#include "runtime/allocator.h"
+#include "runtime/resource.h"
 
 namespace mpsnn::runtime {
 
-struct BufferState {
-  std::shared_ptr<DeviceState> device;
-  MemoryHandle memory;
-  std::size_t bytes = 0;
-  std::string label;
-  std::string title() const { return "Buffer \"" + label + "\""; }
+struct BufferState : Resource {
+  BufferState(std::shared_ptr<DeviceState> on, MemoryHandle in, std::size_t of_bytes,
+              std::string with_label = {})
+      : Resource{std::move(on), std::move(in), "Buffer", std::move(with_label)}, bytes(of_bytes) {}
+
+  const std::size_t bytes;
 };
 
 /// Four bytes of a buffer.

@@ -43,8 +43,7 @@ std::shared_ptr<PredicateState> PredicateSlots::take(const Device& device) {
     const std::lock_guard giving(self->mutex_);
     self->free_.push_back(slot);
   };
-  auto page = std::make_shared<BufferState>(
-      BufferState{device.state(), slot.page, kPageBytes, "predicates"});
+  auto page = std::make_shared<BufferState>(device.state(), slot.page, kPageBytes, "predicates");
   auto state =
       std::make_shared<PredicateState>(PredicateState{Buffer(std::move(page)), slot.offset, {}});
   state->slot = std::shared_ptr<void>(nullptr, [give_back](void*) { give_back(); });
@@ -70,11 +69,7 @@ namespace {
 std::shared_ptr<BufferState> make_buffer(const Device& device, std::size_t bytes) {
   if (bytes == 0) throw_expected("Buffer: bytes", "at least 1", "0");
   const auto& state = device.state();
-  auto buffer = std::make_shared<BufferState>();
-  buffer->device = state;
-  buffer->memory = state->allocator.allocate(bytes);
-  buffer->bytes = bytes;
-  return buffer;
+  return std::make_shared<BufferState>(state, state->allocator.allocate(bytes), bytes);
 }
 
 void check_range(const BufferState& buffer, const char* what, std::size_t offset,
@@ -103,6 +98,14 @@ Buffer::Buffer(const Device& device, std::size_t bytes) : state_(make_buffer(dev
 Buffer::Buffer(const Device& device, const void* data, std::size_t bytes)
     : state_(make_buffer(device, bytes)) {
   write(0, data, bytes);
+}
+
+Buffer Buffer::wrap(const Device& device, void* data, std::size_t bytes,
+                    std::shared_ptr<void> owner) {
+  if (bytes == 0) throw_expected("Buffer: bytes", "at least 1", "0");
+  const auto& state = device.state();
+  return Buffer(std::make_shared<BufferState>(
+      state, runtime::wrap_memory(*state, "Buffer", data, bytes, std::move(owner)), bytes));
 }
 
 std::size_t Buffer::bytes() const { return state_->bytes; }

@@ -87,9 +87,8 @@ std::size_t CommandBufferState::end_of_piece(const CompiledPlan& plan, std::size
 bool CommandBufferState::can_commit() const {
   const std::lock_guard lock(device_->usage_mutex);
   return std::ranges::all_of(recording_.items, [&](const Item& item) {
-    const PlanRun* run = item.graph_run();
-    return !run || std::ranges::all_of(run->sources, [&](const auto& image) {
-      return is_made(*image, *recording_.piece);
+    return std::ranges::all_of(item.uses(), [&](const ResourceUse& use) {
+      return use.writes || is_made(*use.resource, *recording_.piece);
     });
   });
 }

@@ -7,6 +7,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <span>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -32,6 +33,7 @@ struct PlanSlice {
 struct HostStep {
   std::string label;
   std::function<void()> function;
+  std::vector<ResourceUse> uses = {};
   std::shared_ptr<const Binding> parameters = nullptr;  // that it changes; null: none
 };
 
@@ -48,11 +50,19 @@ struct Item {
   /// Null: always run.
   std::shared_ptr<const PredicateStack> predicates = nullptr;
 
-  /// The run of a graph whose slice this is; null: other work.
-  const PlanRun* graph_run() const noexcept {
+  /// The run of a plan whose slice this is; null: other work.
+  const PlanRun* plan_run() const noexcept {
     const auto* slice = std::get_if<PlanSlice>(&work);
     return slice ? slice->run.get() : nullptr;
   }
+  /// The parameters that it uses; null: none.
+  const Binding* parameters() const noexcept {
+    if (const PlanRun* run = plan_run()) return run->binding.get();
+    const auto* host = std::get_if<HostStep>(&work);
+    return host ? host->parameters.get() : nullptr;
+  }
+  /// What it reads and writes beside the parameters of its plan.
+  std::span<const ResourceUse> uses() const noexcept;
   std::size_t step_count() const noexcept;
   /// Step i of the piece that the item belongs to.
   backend::Launch step(std::size_t i, const Piece& piece) const;

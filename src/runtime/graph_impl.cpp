@@ -58,12 +58,9 @@ class OutputImages {
     const std::uint32_t base = plan_.base_of(id);
     check_internal(base >= plan_.first_allocated_base() && base < plan_.first_parameter_base(),
                    "results have memory of their own");
-    auto state = std::make_shared<ImageState>(
-        ImageState{.device = device_,
-                   .size = image_size(value.desc),
-                   .format = value.desc.type,
-                   .memory = run_.allocated[base - plan_.first_allocated_base()],
-                   .label = value.name});
+    auto state = std::make_shared<ImageState>(device_, image_size(value.desc), value.desc.type,
+                                              run_.allocated[base - plan_.first_allocated_base()],
+                                              value.name);
     made_.emplace_back(id, state);
     run_.results.push_back(state);
     return Image(std::move(state));
@@ -84,7 +81,7 @@ std::shared_ptr<PlanRun> prepare_run(std::shared_ptr<const CompiledPlan> plan,
   auto run = std::make_shared<PlanRun>();
   run->plan = std::move(plan);
   run->binding = std::move(binding);
-  run->sources = std::move(sources);
+  for (auto& source : sources) run->uses.push_back({std::move(source), false});
   run->heap = commands.heap(run->plan->plan().heap_bytes);
   for (const ValueId id : run->plan->allocated()) {
     run->allocated.push_back(
@@ -92,7 +89,7 @@ std::shared_ptr<PlanRun> prepare_run(std::shared_ptr<const CompiledPlan> plan,
   }
   // In the order of CompiledPlan::Base.
   std::vector<void*> bases = {nullptr, run->heap ? run->heap->device_pointer() : nullptr};
-  for (const auto& source : run->sources) bases.push_back(source->memory->device_pointer());
+  for (const auto& use : run->uses) bases.push_back(use.resource->memory->device_pointer());
   for (const auto& memory : run->allocated) bases.push_back(memory->device_pointer());
   for (const auto& memory : run->binding->memory) bases.push_back(memory->device_pointer());
   run->table = run->plan->table(bases);

@@ -3,27 +3,27 @@
 
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "mpsnn/device.h"
-#include "runtime/device_state.h"
-#include "runtime/piece.h"
+#include "runtime/resource.h"
 
 namespace mpsnn::runtime {
 
 /// A batch of images in device memory.
-struct ImageState {
-  std::shared_ptr<DeviceState> device;
-  ImageSize size;
-  DataType format = DataType::FLOAT32;
-  MemoryHandle memory;
-  std::string label;
-  Usage usage = {};  // guarded by device->usage_mutex
+struct ImageState : Resource {
+  ImageState(std::shared_ptr<DeviceState> on, ImageSize with_size, DataType with_format,
+             MemoryHandle in, std::string with_label = {})
+      : Resource{std::move(on), std::move(in), "Image", std::move(with_label)},
+        size(with_size),
+        format(with_format) {}
+
+  const ImageSize size;
+  const DataType format;
 
   std::size_t bytes() const noexcept {
     return static_cast<std::size_t>(size.count()) * size_of(format);
   }
-  /// How errors call the image: `Image "noisy"`.
-  std::string title() const { return "Image \"" + label + "\""; }
 };
 
 /// Bytes of such an image. Throws InvalidArgumentError for extents below 1 and for sizes that do

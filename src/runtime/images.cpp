@@ -3,66 +3,16 @@
 
 #include "mpsnn/error.h"
 #include "runtime/image_state.h"
-#include "runtime/trace_recorder.h"
 
 namespace mpsnn {
 namespace {
 
 using runtime::ImageState;
 
-/// Memory of the caller's.
-class WrappedMemory final : public backend::Memory {
- public:
-  WrappedMemory(void* data, std::size_t bytes, std::shared_ptr<void> owner)
-      : data_(data), bytes_(bytes), owner_(std::move(owner)) {}
-  void* device_pointer() const noexcept override { return data_; }
-  void* host_pointer() const noexcept override { return data_; }
-  std::size_t bytes() const noexcept override { return bytes_; }
-
- private:
-  void* data_;
-  std::size_t bytes_;
-  std::shared_ptr<void> owner_;
-};
-
 std::shared_ptr<ImageState> make_image(const Device& device, ImageSize size, DataType format) {
   const std::size_t bytes = runtime::checked_bytes(size, format);
   const auto& state = device.state();
-  return std::make_shared<ImageState>(ImageState{.device = state,
-                                                 .size = size,
-                                                 .format = format,
-                                                 .memory = state->allocator.allocate(bytes),
-                                                 .label = {}});
-}
-
-/// Waits for the work that makes the image.
-void wait_for_maker(const ImageState& image) {
-  std::shared_ptr<runtime::Piece> maker;
-  {
-    const std::lock_guard lock(image.device->usage_mutex);
-    maker = image.usage.writer;
-  }
-  if (!maker) return;
-  if (maker->state() < runtime::PieceState::COMMITTED) {
-    throw StateError(image.title() +
-                     ": read: expected an image that was made, got one whose command buffer \"" +
-                     maker->label() + "\" was not committed");
-  }
-  if (!maker->is_executed()) {
-    const runtime::HostSpan span(SpanKind::WAIT, image.title() + ": read", maker->label());
-    maker->wait(runtime::PieceState::EXECUTED);
-  }
-  if (const auto failure = maker->failure()) failure->rethrow();
-}
-
-/// Waits for committed work that reads or makes the image; how that ended does not matter.
-void wait_for_users(const ImageState& image) {
-  std::vector<std::shared_ptr<runtime::Piece>> users;
-  {
-    const std::lock_guard lock(image.device->usage_mutex);
-    image.usage.collect(true, users);
-  }
-  for (const auto& user : users) user->wait(runtime::PieceState::EXECUTED);
+  return std::make_shared<ImageState>(state, size, format, state->allocator.allocate(bytes));
 }
 
 void check_count(const ImageState& image, const char* what, const void* pointer,
@@ -100,18 +50,9 @@ Image::Image(const Device& device, ImageSize size, DataType format, const void* 
 Image Image::wrap(const Device& device, ImageSize size, DataType format, void* data,
                   std::shared_ptr<void> owner) {
   const std::size_t bytes = runtime::checked_bytes(size, format);
-  if (data == nullptr)
-    throw InvalidArgumentError("Image: wrap: expected the caller's memory, got a null pointer");
-  if (!device.state()->backend->info().wraps_host_memory) {
-    throw UnsupportedError("Image: wrap: device \"" + device.kind() +
-                           "\" cannot use the caller's memory");
-  }
+  const auto& state = device.state();
   return Image(std::make_shared<ImageState>(
-      ImageState{.device = device.state(),
-                 .size = size,
-                 .format = format,
-                 .memory = std::make_shared<WrappedMemory>(data, bytes, std::move(owner)),
-                 .label = {}}));
+      state, size, format, runtime::wrap_memory(*state, "Image", data, bytes, std::move(owner))));
 }
 
 const ImageSize& Image::size() const { return state_->size; }
@@ -123,23 +64,19 @@ std::size_t Image::bytes() const { return state_->bytes(); }
 
 void Image::read(void* to, std::size_t bytes) const {
   check_count(*state_, "read", to, bytes);
-  wait_for_maker(*state_);
+  runtime::wait_for_maker(*state_);
   state_->device->backend->read(*state_->memory, 0, to, bytes);
 }
 
 void Image::write(const void* from, std::size_t bytes) const {
   check_count(*state_, "write", from, bytes);
-  wait_for_users(*state_);
+  runtime::wait_for_users(*state_);
   state_->device->backend->write(*state_->memory, 0, from, bytes);
-  const std::lock_guard lock(state_->device->usage_mutex);
-  // The contents are the host's now, unless work that was recorded but not committed will replace
-  // them.
-  const auto& writer = state_->usage.writer;
-  if (writer && writer->state() != runtime::PieceState::RECORDING) state_->usage.writer = nullptr;
+  runtime::take_over(*state_);
 }
 
 void* Image::data() const {
-  wait_for_maker(*state_);
+  runtime::wait_for_maker(*state_);
   return state_->memory->host_pointer();
 }
 

@@ -154,13 +154,9 @@ std::function<void()> device_function(CommandBuffer& commands,
   constexpr std::string_view kMethod = "update_with_command_buffer";
   ParameterImages source_state;
   for (const Target& target : update->targets) {
-    source_state.emplace(
-        target.info.name,
-        Image(std::make_shared<ImageState>(ImageState{.device = update->device,
-                                                      .size = image_size(target.info),
-                                                      .format = DataType::FLOAT32,
-                                                      .memory = target.value,
-                                                      .label = target.info.name})));
+    source_state.emplace(target.info.name, Image(std::make_shared<ImageState>(
+                                               update->device, image_size(target.info),
+                                               DataType::FLOAT32, target.value, target.info.name)));
   }
   const auto changed =
       update->source->update_with_command_buffer(commands, gradients.images, source_state);
@@ -190,8 +186,9 @@ void record_update(CommandBuffer& commands, const PlanRun& run, const OwnGradien
   std::function<void()> function =
       on_host ? host_function(update, gradients) : device_function(commands, update, gradients);
   if (!function) return;
-  buffer.record(HostStep{"update of " + update->source->label(), std::move(function), run.binding},
-                commands.layer()->stack());
+  buffer.record(
+      HostStep{"update of " + update->source->label(), std::move(function), {}, run.binding},
+      commands.layer()->stack());
 }
 
 }  // namespace mpsnn::runtime

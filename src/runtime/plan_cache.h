@@ -7,6 +7,7 @@
 #include <list>
 #include <memory>
 #include <mutex>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -17,13 +18,15 @@ namespace mpsnn::runtime {
 /// Plans that a graph keeps at first; the one used longest ago makes room.
 inline constexpr std::size_t kPlanCacheSize = 16;
 
-/// All that a plan depends on beside the nodes.
+/// All that a plan depends on beside the nodes, or the class of a kernel.
 struct PlanKey {
   std::vector<TensorDesc> sources;
   std::vector<std::shared_ptr<Optimizer>>
       optimizers;  // a data source; null where it is not updated
   std::vector<bool> trainable =
-      {};  // a data source: running statistics move on without an optimizer
+      {};                        // a data source: running statistics move on without an optimizer
+  AttributeMap attributes = {};  // of a kernel: they may be changed between encodes
+  std::string_view method = {};  // of a kernel, a name of the kernel table
   friend bool operator==(const PlanKey&, const PlanKey&) = default;
 };
 

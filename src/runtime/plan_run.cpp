@@ -39,7 +39,10 @@ void CompiledPlan::place_values() {
     if (plan_.values[id].kind == ValueKind::RESULT) allocated_.push_back(id);
     if (plan_.values[id].kind == ValueKind::PARAMETER) parameters_.push_back(id);
   }
-  for (ValueId id = 0; id < count; ++id) places_.push_back(place_of(root_of(id)));
+  for (ValueId id = 0; id < count; ++id) {
+    places_.push_back(place_of(root_of(id)));
+    if (plan_.values[id].kind == ValueKind::OPERAND) places_[id].offset = plan_.values[id].offset;
+  }
   places_.push_back({});
 }
 
@@ -54,6 +57,7 @@ CompiledPlan::Place CompiledPlan::place_of(ValueId root) {
     case ValueKind::TEMPORARY:
       return {kHeapBase, value.offset};
     case ValueKind::SOURCE:
+    case ValueKind::OPERAND:
       return {kFirstSourceBase + index(plan_.sources), 0};
     case ValueKind::RESULT:
       return {first_allocated_base() + index(allocated_), 0};

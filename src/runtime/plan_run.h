@@ -108,7 +108,8 @@ struct PlanRun {
   std::shared_ptr<const CompiledPlan> plan;
   std::shared_ptr<const Binding> binding;
   MemoryHandle heap;
-  std::vector<std::shared_ptr<ImageState>> sources, results;
+  std::vector<ResourceUse> uses;  // the sources of a graph, the operands of a kernel
+  std::vector<std::shared_ptr<ImageState>> results;
   std::vector<MemoryHandle> allocated;  // of CompiledPlan::allocated()
   std::vector<void*> table;
   std::vector<double> scalars;

@@ -11,71 +11,65 @@
 namespace mpsnn::runtime {
 namespace {
 
-/// A source image must be made by work that was committed before, or by this very piece.
-void check_maker(const ImageState& image, const Piece& reader) {
-  if (is_made(image, reader)) return;
-  const auto& maker = image.usage.writer;
-  throw StateError("command buffer \"" + reader.label() + "\": commit: expected " + image.title() +
-                   " to be made by work committed before, got one of command buffer \"" +
-                   maker->label() + "\", which was not committed");
+/// What is read must be made by work that was committed before, or by this very piece.
+void check_maker(const Resource& resource, const Piece& reader) {
+  if (is_made(resource, reader)) return;
+  const auto& maker = resource.usage.writer;
+  throw StateError("command buffer \"" + reader.label() + "\": commit: expected " +
+                   resource.title() + " to be made by work committed before, got one of command " +
+                   "buffer \"" + maker->label() + "\", which was not committed");
 }
 
-void collect(const Binding& parameters, Dependencies& found) {
-  for (const Binding::Use& use : parameters.uses) use.state->usage.collect(use.writes, found.waits);
+void collect(const ResourceUse& use, const std::shared_ptr<Piece>& piece, Dependencies& found) {
+  const Usage& usage = use.resource->usage;
+  usage.collect(use.writes, found.waits);
+  if (use.writes) return;
+  check_maker(*use.resource, *piece);
+  const auto& maker = usage.writer;
+  if (maker && maker != piece && (!maker->is_executed() || maker->failure()))
+    found.makers.push_back(maker);
 }
 
-void enter(const Binding& parameters, const std::shared_ptr<Piece>& piece) {
-  for (const Binding::Use& use : parameters.uses) {
-    if (use.writes) {
-      use.state->usage.set_writer(piece);
-    } else {
-      use.state->usage.add_reader(piece);
-    }
+void collect(const Item& item, const std::shared_ptr<Piece>& piece, Dependencies& found) {
+  for (const ResourceUse& use : item.uses()) collect(use, piece, found);
+  const Binding* parameters = item.parameters();
+  if (!parameters) return;
+  for (const Binding::Use& use : parameters->uses)
+    use.state->usage.collect(use.writes, found.waits);
+}
+
+void enter(Usage& usage, bool writes, const std::shared_ptr<Piece>& piece) {
+  if (writes) {
+    usage.set_writer(piece);
+  } else {
+    usage.add_reader(piece);
   }
 }
 
-void collect(const PlanRun& run, const std::shared_ptr<Piece>& piece, Dependencies& found) {
-  for (const auto& image : run.sources) {
-    check_maker(*image, *piece);
-    image->usage.collect(false, found.waits);
-    const auto& maker = image->usage.writer;
-    if (maker && maker != piece && (!maker->is_executed() || maker->failure()))
-      found.makers.push_back(maker);
-  }
-  collect(*run.binding, found);
-}
-
-const Binding* changed_by(const Item& item) {
-  const auto* host = std::get_if<HostStep>(&item.work);
-  return host ? host->parameters.get() : nullptr;
-}
-
-void enter(const PlanRun& run, const std::shared_ptr<Piece>& piece) {
-  for (const auto& image : run.sources) image->usage.add_reader(piece);
-  enter(*run.binding, piece);
+void enter(const Item& item, const std::shared_ptr<Piece>& piece) {
+  for (const ResourceUse& use : item.uses()) enter(use.resource->usage, use.writes, piece);
+  const Binding* parameters = item.parameters();
+  if (!parameters) return;
+  for (const Binding::Use& use : parameters->uses) enter(use.state->usage, use.writes, piece);
 }
 
 }  // namespace
 
-bool is_made(const ImageState& image, const Piece& reader) {
-  const auto& maker = image.usage.writer;
+bool is_made(const Resource& resource, const Piece& reader) {
+  const auto& maker = resource.usage.writer;
   return !maker || maker.get() == &reader || maker->state() >= PieceState::COMMITTED;
 }
 
 Dependencies order_piece(const Recording& recording, DeviceState& device) {
   Dependencies found;
   const std::lock_guard lock(device.usage_mutex);
-  for (const Item& item : recording.items) {
-    if (const PlanRun* run = item.graph_run()) collect(*run, recording.piece, found);
-    if (const Binding* changed = changed_by(item)) collect(*changed, found);
-  }
+  for (const Item& item : recording.items) collect(item, recording.piece, found);
   // A queue runs in order: its own earlier work needs no waiting for.
   std::erase_if(found.waits,
                 [&](const auto& piece) { return piece->queue() == recording.piece->queue(); });
   recording.piece->advance(PieceState::COMMITTED);
   for (const Item& item : recording.items) {
-    if (const PlanRun* run = item.graph_run()) enter(*run, recording.piece);
-    if (const Binding* changed = changed_by(item)) enter(*changed, recording.piece);
+    enter(item, recording.piece);
     const auto* step = std::get_if<EventStep>(&item.work);
     if (step && step->kind == EventStep::Kind::SIGNAL)
       step->event->expect(step->value, recording.piece->queue().get());
@@ -94,6 +88,12 @@ void run(const EventStep& step, QueueLife& queue) {
 }
 
 }  // namespace
+
+std::span<const ResourceUse> Item::uses() const noexcept {
+  if (const PlanRun* run = plan_run()) return run->uses;
+  if (const auto* host = std::get_if<HostStep>(&work)) return host->uses;
+  return {};
+}
 
 std::size_t Item::step_count() const noexcept {
   const auto* slice = std::get_if<PlanSlice>(&work);

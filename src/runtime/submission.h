@@ -19,9 +19,9 @@ struct Dependencies {
 /// submit_mutex. Throws StateError, changing nothing, where a source image's maker was not
 /// committed.
 Dependencies order_piece(const Recording& recording, DeviceState& device);
-/// Whether a source image is made by work that was committed, or by `reader` itself. The caller
-/// holds usage_mutex.
-bool is_made(const ImageState& image, const Piece& reader);
+/// Whether a resource is made by work that was committed, or by `reader` itself. The caller holds
+/// usage_mutex.
+bool is_made(const Resource& resource, const Piece& reader);
 
 /// A piece in flight.
 class PieceSubmission final : public backend::Submission {

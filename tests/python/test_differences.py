@@ -95,7 +95,9 @@ def test_documentation_states_the_difference(kind: type, text: str) -> None:
 def test_time_steps_and_rates_are_read_and_set_between_steps(device: mps.Device) -> None:
     optimizer = mps.OptimizerAdam(0.5)
     weights = mps.ConvolutionDataSource(
-        mps.ConvolutionDescriptor(1, 1, 1, 1), np.zeros((1, 1, 1, 1), np.float32), optimizer=optimizer
+        mps.ConvolutionDescriptor(1, 1, 1, 1),
+        np.zeros((1, 1, 1, 1), np.float32),
+        optimizer=optimizer,
     )
     node = mps.ConvolutionNode(mps.ImageNode("x"), weights)
     end = node.gradient_filter(mps.ImageNode("g"))

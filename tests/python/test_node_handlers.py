@@ -173,22 +173,20 @@ def test_a_handler_exports_gradients_and_names_them(device: mps.Device) -> None:
     net = Net()
     graph, outputs = train(device, net.nodes[2].training_graph(mps.ImageNode("g"), handler), 1)
     assert graph.result_state_handles == ["layer2.weights", "layer1.weights", "layer0.weights"]
-    assert [node.label for node in graph.nodes if "slope" in node.label][0] == "slope of layer2"
+    assert "slope of layer2" in [node.label for node in graph.nodes]
     weights = np.asarray(outputs.states["layer2.weights"]["weights"])
     assert weights.shape == (3, 1, 1, 3)
     bias = np.asarray(outputs.states["layer2.weights"]["bias"]).ravel()
     np.testing.assert_allclose(bias, SOURCES["g"].sum((0, 1, 2)), rtol=1e-5, atol=1e-5)
     expected = SOURCES["g"] @ net.layers[2].weights[:, 0, 0]
-    np.testing.assert_allclose(
-        np.asarray(outputs["layer2.source"]), expected, rtol=1e-5, atol=1e-5
-    )
+    np.testing.assert_allclose(np.asarray(outputs["layer2.source"]), expected, rtol=1e-5, atol=1e-5)
     assert changed(net, device) == [False] * 3
 
 
 def test_bad_handlers_are_errors(device: mps.Device) -> None:
     net = Net()
     gradient = mps.ImageNode("g")
-    with pytest.raises(mps.ArgumentTypeError, match='node_handler: .*"layer2.gradient".*got int'):
+    with pytest.raises(mps.ArgumentTypeError, match=r'node_handler: .*"layer2.gradient".*got int'):
         net.nodes[2].training_graph(gradient, lambda *_: 3)  # type: ignore[arg-type, return-value]
 
     def larger(node: mps.FilterNode, *_: object) -> mps.FilterNode:

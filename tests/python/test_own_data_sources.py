@@ -30,16 +30,19 @@ class Lazy(mps.ConvolutionDataSource):
         self.is_there = True
 
     def load(self) -> bool:
+        """Says whether the values are there."""
         self.calls.append("load")
         return self.is_there
 
     def values(self, parameter: str) -> Floats:
+        """What a parameter has."""
         self.calls.append(parameter)
         if parameter == "bias":
             return np.array([1, 2], np.float32)
         return np.arange(6, dtype=np.float32).reshape(2, 1, 1, 3) * np.float32(self.scale)
 
     def purge(self) -> None:
+        """Is told that all was read."""
         self.calls.append("purge")
 
 
@@ -172,18 +175,27 @@ def test_a_data_source_that_cannot_be_loaded(device: mps.Device) -> None:
 
 
 class Raising(Lazy):
+    """Cannot be loaded."""
+
     def load(self) -> bool:
+        """Says whether the values are there."""
         super().load()
         raise OSError("no such file")
 
 
 class Short(Lazy):
+    """Gives too few values."""
+
     def values(self, parameter: str) -> Floats:
+        """What a parameter has."""
         return super().values(parameter)[:1]
 
 
 class Wrong(Lazy):
+    """Gives another type."""
+
     def values(self, parameter: str) -> Floats:
+        """What a parameter has."""
         return super().values(parameter).astype(np.float64)  # type: ignore[return-value]
 
 
@@ -201,7 +213,7 @@ def test_errors_name_the_data_source_and_stay_balanced(device: mps.Device) -> No
         with pytest.raises(mps.StateError, match=f'"odd": values: .*{text}'):
             forward(device, wrong)
         assert wrong.calls.count("load") == wrong.calls.count("purge") == 1
-    with pytest.raises(mps.StateError, match='"none": values: .*an override'):
+    with pytest.raises(mps.StateError, match=r'"none": values: .*an override'):
         forward(device, Nothing(DESCRIPTOR, None, label="none"))
     with pytest.raises(mps.InvalidArgumentError, match="a class that overrides values"):
         mps.ConvolutionDataSource(DESCRIPTOR, None)
@@ -228,6 +240,7 @@ class ByHand(Lazy):
     def update_with_gradient_state(
         self, gradient_state: dict[str, Floats], source_state: dict[str, Floats]
     ) -> dict[str, Floats] | None:
+        """New values by the host."""
         self.seen = gradient_state, source_state
         return self.answer(gradient_state, source_state)  # type: ignore[return-value]
 
@@ -319,6 +332,7 @@ class OnDevice(Lazy):
         gradient_state: dict[str, mps.Image],
         source_state: dict[str, mps.Image],
     ) -> dict[str, mps.Image] | None:
+        """New values by the device."""
         value, slope = mps.ImageNode("value"), mps.ImageNode("slope")
         step = mps.SubtractionNode(value, slope, secondary_scale=0.5)
         device = gradient_state["weights"].device
@@ -371,7 +385,7 @@ def test_a_style_that_the_data_source_does_not_have(
     device: mps.Device, kind: type[Lazy], style: mps.TrainingStyle
 ) -> None:
     graph = trainer(device, kind(label="one way"), style)
-    with pytest.raises(mps.InvalidArgumentError, match='training_style: .*"one way"'):
+    with pytest.raises(mps.InvalidArgumentError, match=r'training_style: .*"one way"'):
         run(device, graph, x=integers(1, 2, 2, 3), g=integers(1, 2, 2, 2))
 
 

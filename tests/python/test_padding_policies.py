@@ -29,9 +29,11 @@ class PyTorchPadding(mps.Padding):
         self.queries: list[mps.PaddingQuery] = []
 
     def label(self) -> str:
+        """How errors call it."""
         return f"PyTorch {self.pad}"
 
     def destination(self, query: mps.PaddingQuery) -> mps.PaddingPlacement:
+        """Where the windows lie."""
         self.queries.append(query)
 
         def along(size: int, kernel: int, stride: int, dilation: int) -> tuple[int, int]:
@@ -273,9 +275,7 @@ def test_a_policy_is_asked_with_what_the_bits_suggest(device: mps.Device) -> Non
     assert (query.dilation_rate_y, query.dilation_rate_x) == (1, 1)
     assert query.suggested == mps.PaddingPlacement(6, 3, 1, 1)
     node.padding_policy = mps.PaddingPolicy(VALID)
-    np.testing.assert_array_equal(
-        own, run(device, mps.Graph(device, [node.result_image]), x=x)[0]
-    )
+    np.testing.assert_array_equal(own, run(device, mps.Graph(device, [node.result_image]), x=x)[0])
 
 
 class Answers(mps.Padding):
@@ -286,6 +286,7 @@ class Answers(mps.Padding):
         self.answer = answer
 
     def destination(self, query: mps.PaddingQuery) -> mps.PaddingPlacement:
+        """Where the windows lie."""
         del query
         if isinstance(self.answer, Exception):
             raise self.answer
@@ -356,5 +357,5 @@ def test_policies_of_the_library_go_through_archives(
 def test_policies_of_ones_own_are_not_archived(cpu: mps.Device) -> None:
     node = mps.PoolingMaxNode(mps.ImageNode("x"), 3, label="pool")
     node.padding_policy = mps.PaddingPolicy(PyTorchPadding(1))
-    with pytest.raises(mps.InvalidArgumentError, match='"pool": padding_policy.*"?PyTorch 1'):
+    with pytest.raises(mps.InvalidArgumentError, match=r'"pool": padding_policy.*"?PyTorch 1'):
         mps.KeyedArchiver().encode("net", mps.Graph(cpu, [node.result_image]))

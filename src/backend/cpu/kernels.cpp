@@ -97,6 +97,11 @@ constexpr KernelRow kRows[] = {
         optimizer_stochastic_gradient_descent_plain),
     ROW(optimizer_adam, "plain", optimizer_adam_plain),
     ROW(optimizer_rms_prop, "plain", optimizer_rms_prop_plain),
+    ROW(copy, "plain", copy_plain),
+#if defined(MPSNN_WITH_ONEDNN)
+    ROW(matrix_multiplication, "onednn", matrix_multiplication_onednn),
+#endif
+    ROW(matrix_multiplication, "plain", matrix_multiplication_plain),
 };
 
 #undef ROW

@@ -25,8 +25,9 @@ void set_lifetimes(Plan& plan) {
     touch(operation.scratch, i);
   }
   for (Value& value : plan.values) {
-    if (value.kind == ValueKind::SOURCE || value.kind == ValueKind::PARAMETER) value.first = 0;
-    if (value.kind == ValueKind::RESULT || value.kind == ValueKind::PARAMETER) value.last = end;
+    const bool is_given = value.kind == ValueKind::PARAMETER || value.kind == ValueKind::OPERAND;
+    if (is_given || value.kind == ValueKind::SOURCE) value.first = 0;
+    if (is_given || value.kind == ValueKind::RESULT) value.last = end;
   }
 }
 

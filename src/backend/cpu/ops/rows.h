@@ -21,7 +21,10 @@ MPSNN_CPU_ROW(convolution_onednn);
 MPSNN_CPU_ROW(convolution_data_gradient_onednn);
 MPSNN_CPU_ROW(convolution_weights_gradient_onednn);
 MPSNN_CPU_ROW(parameter_layout_onednn);
+MPSNN_CPU_ROW(matrix_multiplication_onednn);
 #endif
+MPSNN_CPU_ROW(matrix_multiplication_plain);
+MPSNN_CPU_ROW(copy_plain);
 MPSNN_CPU_ROW(convolution_few_outputs);
 MPSNN_CPU_ROW(convolution_narrow_depthwise);
 MPSNN_CPU_ROW(convolution_plain);

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: MIT
+#include "graph/kernel_table.h"
+
+#include <array>
+#include <iterator>
+
+namespace mpsnn::graph {
+namespace {
+
+void append(std::vector<KernelClass>& table, std::vector<KernelClass> family) {
+  table.insert(table.end(), std::make_move_iterator(family.begin()),
+               std::make_move_iterator(family.end()));
+}
+
+std::vector<KernelClass> assemble() {
+  std::vector<KernelClass> table;
+  append(table, matrix_multiplication_kernels());
+  append(table, matrix_softmax_kernels());
+  return table;
+}
+
+}  // namespace
+
+std::string_view name_of(OperandKind kind) noexcept {
+  constexpr std::array<std::string_view, 4> kNames = {"Matrix", "Vector", "NDArray", "Image"};
+  return kNames[static_cast<std::size_t>(kind)];
+}
+
+std::span<const KernelClass> kernel_classes() {
+  static const std::vector<KernelClass> table = assemble();
+  return table;
+}
+
+const KernelClass* find_kernel_class(std::string_view name) {
+  for (const KernelClass& row : kernel_classes()) {
+    if (row.name == name) return &row;
+  }
+  return nullptr;
+}
+
+}  // namespace mpsnn::graph

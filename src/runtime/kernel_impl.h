@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "graph/kernel_lowering.h"
+#include "mpsnn/kernel.h"
+#include "runtime/buffer_state.h"
+#include "runtime/plan_cache.h"
+
+namespace mpsnn {
+
+struct DeviceKernel::Impl {
+  Impl(const Device& on, const graph::KernelClass& of, AttributeMap given);
+
+  const Device device;
+  const graph::KernelClass& kernel_class;
+  std::string label;
+  AttributeMap attributes;
+  std::optional<Buffer> state;  // on the device
+  runtime::PlanCache plans;
+
+  /// `MatrixSoftMax "attention"`: how errors call it.
+  std::string title() const { return graph::title(kernel_class, label); }
+};
+
+}  // namespace mpsnn

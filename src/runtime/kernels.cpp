@@ -1,0 +1,279 @@
+// SPDX-License-Identifier: MIT
+// Encoding one kernel: operands are checked, the plan is looked up, one item is recorded.
+#include <algorithm>
+#include <utility>
+
+#include "base/check.h"
+#include "graph/node_attributes.h"
+#include "runtime/array_state.h"
+#include "runtime/command_buffer_state.h"
+#include "runtime/image_state.h"
+#include "runtime/kernel_impl.h"
+#include "runtime/trace_recorder.h"
+
+namespace mpsnn {
+namespace {
+
+using graph::EncodeMethod;
+using graph::OperandKind;
+using graph::OperandSpec;
+using runtime::PlanRun;
+using runtime::Resource;
+
+/// An operand as the runtime sees it.
+struct Bound {
+  const OperandSpec* spec = nullptr;
+  std::shared_ptr<Resource> resource;  // null: left out
+  std::size_t offset = 0;
+  TensorDesc desc = {};
+
+  const std::byte* address() const {
+    return static_cast<const std::byte*>(resource->memory->device_pointer()) + offset;
+  }
+};
+
+OperandKind kind_of(const KernelOperand& operand) {
+  if (std::holds_alternative<Image>(operand)) return OperandKind::IMAGE;
+  switch (std::get<Array>(operand).kind()) {
+    case ArrayKind::MATRIX:
+      return OperandKind::MATRIX;
+    case ArrayKind::VECTOR:
+      return OperandKind::VECTOR;
+    case ArrayKind::NDARRAY:
+      return OperandKind::NDARRAY;
+  }
+  throw InternalError("kind of an array out of range");
+}
+
+Bound bind_memory(const KernelOperand& operand) {
+  if (const auto* image = std::get_if<Image>(&operand)) {
+    const ImageSize& size = image->size();
+    return {nullptr,
+            image->state(),
+            0,
+            {image->format(), {size.n, size.height, size.width, size.channels}, nullptr}};
+  }
+  const auto& array = *std::get<Array>(operand).state();
+  return {nullptr, array.resource(), array.offset, array.desc};
+}
+
+void check_device(const std::string& title, const Device& device, const Resource& resource,
+                  std::string_view argument) {
+  if (resource.device == device.state()) return;
+  throw_expected(str(title, ": ", argument), str("memory of device \"", device.kind(), '"'),
+                 str("that of device \"", resource.device->kind(), '"'));
+}
+
+/// The arguments of an encode, checked against the method's specs one by one.
+std::vector<Bound> bind_operands(const DeviceKernel::Impl& kernel, const EncodeMethod& method,
+                                 const std::vector<KernelOperands>& given) {
+  const std::vector<OperandSpec>& specs = method.operands;
+  if (given.size() > specs.size()) {
+    throw_expected(str(kernel.title(), ": ", method.name), str(specs.size(), " operands"),
+                   given.size());
+  }
+  std::vector<Bound> bound;
+  for (std::size_t i = 0; i < specs.size(); ++i) {
+    const OperandSpec& spec = specs[i];
+    const std::size_t count = i < given.size() ? given[i].size() : 0;
+    const std::string subject = str(kernel.title(), ": ", spec.name);
+    if (count == 0 && !spec.optional) throw_expected(subject, name_of(spec.kind), "none");
+    if (count > 1 && !spec.variadic) throw_expected(subject, name_of(spec.kind), "a list");
+    if (count == 0) bound.push_back({&spec, nullptr});
+    for (std::size_t k = 0; k < count; ++k) {
+      const OperandKind kind = kind_of(given[i][k]);
+      if (kind != spec.kind)
+        throw_expected<ArgumentTypeError>(subject, name_of(spec.kind), name_of(kind));
+      bound.push_back(bind_memory(given[i][k]));
+      bound.back().spec = &spec;
+      check_device(kernel.title(), kernel.device, *bound.back().resource, spec.name);
+    }
+  }
+  return bound;
+}
+
+/// What is written overlaps no other operand, but where the kernel works in place.
+void check_overlaps(const DeviceKernel::Impl& kernel, const std::vector<Bound>& operands) {
+  for (const Bound& written : operands) {
+    if (!written.resource || !written.spec->writes) continue;
+    const std::byte* const start = written.address();
+    for (const Bound& other : operands) {
+      if (&other == &written || !other.resource) continue;
+      const std::byte* const from = other.address();
+      if (start + written.desc.bytes() <= from || from + other.desc.bytes() <= start) continue;
+      const bool is_same = from == start && other.desc == written.desc;
+      if (is_same && written.spec->in_place && !other.spec->writes) continue;
+      throw_expected(str(kernel.title(), ": ", written.spec->name),
+                     str("memory apart from ", other.spec->name), "memory that overlaps it");
+    }
+  }
+}
+
+runtime::PlanKey key_of(const DeviceKernel::Impl& kernel, const EncodeMethod& method,
+                        const std::vector<Bound>& operands) {
+  runtime::PlanKey key{{}, {}, {}};
+  for (const Bound& operand : operands) key.sources.push_back(operand.desc);
+  key.attributes = kernel.attributes;
+  key.method = method.name;
+  return key;
+}
+
+const EncodeMethod& method_named(const DeviceKernel::Impl& kernel, std::string_view name) {
+  const auto& methods = kernel.kernel_class.methods;
+  const auto found = std::ranges::find(methods, name, &EncodeMethod::name);
+  if (found != methods.end()) return *found;
+  std::string names;
+  for (const EncodeMethod& method : methods) names += str(names.empty() ? "" : ", ", method.name);
+  throw_expected(str(kernel.title(), ": method"), names, str('"', name, '"'));
+}
+
+}  // namespace
+
+DeviceKernel::Impl::Impl(const Device& on, const graph::KernelClass& of, AttributeMap given)
+    : device(on),
+      kernel_class(of),
+      label(of.name),
+      attributes(graph::complete_attributes({std::string(of.name), of.attributes, of.fixed},
+                                            std::move(given))) {
+  if (of.check != nullptr) of.check(of.name, attributes);
+  if (of.make_state == nullptr) return;
+  const std::vector<std::byte> bytes = of.make_state(attributes);
+  state = Buffer(device, bytes.data(), bytes.size());
+}
+
+DeviceKernel::DeviceKernel(const Device& device, std::string_view class_name,
+                           AttributeMap attributes) {
+  const graph::KernelClass* row = graph::find_kernel_class(class_name);
+  if (row == nullptr) {
+    throw_expected("DeviceKernel: class_name", "a class of the kernel table",
+                   str('"', class_name, '"'));
+  }
+  impl_ = std::make_shared<Impl>(device, *row, std::move(attributes));
+}
+
+std::string_view DeviceKernel::class_name() const { return impl_->kernel_class.name; }
+Device DeviceKernel::device() const { return impl_->device; }
+const std::string& DeviceKernel::label() const { return impl_->label; }
+void DeviceKernel::set_label(std::string label) {
+  impl_->label = std::move(label);
+  impl_->plans.clear();  // they bear the label
+}
+const AttributeMap& DeviceKernel::attributes() const { return impl_->attributes; }
+
+const AttributeValue& DeviceKernel::attribute(std::string_view name) const {
+  const auto found = impl_->attributes.find(name);
+  if (found == impl_->attributes.end())
+    throw_expected(impl_->title(), "the name of an attribute", str('"', name, '"'));
+  return found->second;
+}
+
+void DeviceKernel::set_attribute(std::string_view name, AttributeValue value) {
+  const graph::KernelClass& row = impl_->kernel_class;
+  AttributeMap changed = impl_->attributes;
+  changed[std::string(name)] = std::move(value);
+  changed =
+      graph::complete_attributes({impl_->title(), row.attributes, row.fixed}, std::move(changed));
+  if (row.check != nullptr) row.check(impl_->title(), changed);
+  if (row.make_state != nullptr && row.make_state(changed) != row.make_state(impl_->attributes)) {
+    throw InvalidArgumentError(
+        str(impl_->title(), ": ", name, ": expected to be set at construction, got a change"));
+  }
+  impl_->attributes = std::move(changed);
+}
+
+std::size_t DeviceKernel::state_bytes() const { return impl_->state ? impl_->state->bytes() : 0; }
+
+namespace {
+
+void check_state_bytes(const DeviceKernel& kernel, const char* what, std::size_t bytes) {
+  if (kernel.impl()->state && bytes == kernel.state_bytes()) return;
+  throw_expected(str(kernel.impl()->title(), ": ", what), str(kernel.state_bytes(), " bytes"),
+                 bytes);
+}
+
+}  // namespace
+
+void DeviceKernel::read_state(void* to, std::size_t bytes) const {
+  check_state_bytes(*this, "read_state", bytes);
+  runtime::wait_for_maker(*impl_->state->state());
+  impl_->state->read(0, to, bytes);
+}
+
+void DeviceKernel::write_state(const void* from, std::size_t bytes) const {
+  check_state_bytes(*this, "write_state", bytes);
+  runtime::wait_for_users(*impl_->state->state());
+  impl_->state->write(0, from, bytes);
+  runtime::take_over(*impl_->state->state());
+}
+
+void DeviceKernel::encode_method(CommandBuffer& commands, std::string_view method_name,
+                                 const std::vector<KernelOperands>& given) const {
+  const EncodeMethod& method = method_named(*impl_, method_name);
+  runtime::CommandBufferState& buffer = *commands.state();
+  runtime::HostSpan span(SpanKind::ENCODE, impl_->label, buffer.label());
+  if (buffer.device() != impl_->device.state()) {
+    throw_expected(str(impl_->title(), ": commands"),
+                   str("a command buffer of device \"", impl_->device.kind(), '"'),
+                   str("one of device \"", buffer.device()->kind(), '"'));
+  }
+  const std::vector<Bound> operands = bind_operands(*impl_, method, given);
+  check_overlaps(*impl_, operands);
+  const runtime::PlanKey key = key_of(*impl_, method, operands);
+  const auto make = [&] {
+    return graph::make_plan(
+        {impl_->kernel_class, method, impl_->label, impl_->attributes, key.sources, state_bytes()},
+        impl_->device.state()->chooser);
+  };
+  const auto plan = impl_->plans.plan(key, make);
+  span.set_work(plan->bytes_before(plan->plan().operations.size()),
+                plan->flops_before(plan->plan().operations.size()));
+
+  auto run = std::make_shared<PlanRun>();
+  run->plan = plan;
+  run->heap = buffer.heap(plan->plan().heap_bytes);
+  std::vector<void*> bases = {nullptr, run->heap ? run->heap->device_pointer() : nullptr};
+  for (const Bound& operand : operands) {
+    bases.push_back(operand.resource ? const_cast<std::byte*>(operand.address()) : nullptr);
+    if (operand.resource) run->uses.push_back({operand.resource, operand.spec->writes});
+  }
+  if (impl_->state) {
+    bases.push_back(impl_->state->state()->memory->device_pointer());
+    run->uses.push_back({impl_->state->state(), true});
+  }
+  run->table = plan->table(bases);
+  run->scalars = plan->scalars();
+  buffer.record(std::move(run), commands.layer()->stack());
+}
+
+HostKernel::HostKernel(Function function, std::string label)
+    : function_(std::move(function)), label_(std::move(label)) {
+  if (!function_) throw_expected("HostKernel: function", "a function", "none");
+}
+
+void HostKernel::encode(CommandBuffer& commands, const KernelOperands& reads,
+                        const KernelOperands& writes) const {
+  runtime::CommandBufferState& buffer = *commands.state();
+  const std::string title = str("HostKernel \"", label_, '"');
+  runtime::HostStep step{label_, {}};
+  const auto bind = [&](const KernelOperands& operands, bool writing) {
+    std::vector<Operand> bound;
+    for (const KernelOperand& operand : operands) {
+      const Bound memory = bind_memory(operand);
+      check_device(title, Device(buffer.device()), *memory.resource, writing ? "writes" : "reads");
+      auto* const host = static_cast<std::byte*>(memory.resource->memory->host_pointer());
+      if (host == nullptr) {
+        throw UnsupportedError(str(title, ": the memory of device \"", buffer.device()->kind(),
+                                   "\" is not the host's"));
+      }
+      step.uses.push_back({memory.resource, writing});
+      bound.push_back({operand, host + memory.offset});
+    }
+    return bound;
+  };
+  step.function = [function = function_, read = bind(reads, false), written = bind(writes, true)] {
+    function(read, written);
+  };
+  buffer.record(std::move(step), commands.layer()->stack());
+}
+
+}  // namespace mpsnn
