@@ -934,10 +934,10 @@ class DataSource:
         """
     def update_with_command_buffer(
         self,
-        commands: mpsnn::CommandBuffer,
-        gradient_state: dict[str, mpsnn::Image],
-        source_state: dict[str, mpsnn::Image],
-    ) -> dict[str, mpsnn::Image] | None:
+        commands: CommandBuffer,
+        gradient_state: dict[str, Image],
+        source_state: dict[str, Image],
+    ) -> dict[str, Image] | None:
         """The update of nodes with the training style UPDATE_DEVICE_GPU.
 
         To be overridden; it is then used in the place of the optimizer. Called by the encode, after the
