@@ -208,9 +208,9 @@ class DataSource {
   /// true where gradients are wanted: trainable, and an optimizer is set or it updates itself.
   bool is_updated() const;
 
-  /// Called before values are read, by a graph that is made or by reload_from_data_sources(); purge()
-  /// follows in any case where this returned true. false or an exception: what was asked for fails
-  /// with a StateError that names the data source. Default: true.
+  /// Called before values are read, by a graph that is made or by reload_from_data_sources();
+  /// purge() follows in any case where this returned true. false or an exception: what was asked
+  /// for fails with a StateError that names the data source. Default: true.
   virtual bool load() const;
   /// Called once for each load() that returned true, after the values were read. Default: nothing.
   virtual void purge() const;
@@ -226,8 +226,8 @@ class DataSource {
   virtual std::optional<ParameterValues> update_with_gradient_state(
       const ParameterValues& gradient_state, const ParameterValues& source_state);
   /// The update of the style UPDATE_DEVICE_GPU: called by the encode, after the gradients were
-  /// recorded; records what makes the new values, which are copied when their turn comes. The images
-  /// of `source_state` are the weights themselves: to be read by what is recorded here only.
+  /// recorded; records what makes the new values, which are copied when their turn comes. The
+  /// images of `source_state` are the weights themselves: to be read by what is recorded here only.
   /// Default: none. Apple: updateWithCommandBuffer:.
   virtual std::optional<ParameterImages> update_with_command_buffer(
       CommandBuffer& commands, const ParameterImages& gradient_state,

@@ -33,8 +33,8 @@ struct GraphOutputs {
 class Graph {
  public:
   /// `results_are_needed[i]` false: the image itself is not wanted, only the weight updates on the
-  /// way. Data sources that this device does not know yet are loaded. Throws InvalidArgumentError: no
-  /// results, a result that no node makes, two sources with one handle, a source without one,
+  /// way. Data sources that this device does not know yet are loaded. Throws InvalidArgumentError:
+  /// no results, a result that no node makes, two sources with one handle, a source without one,
   /// lengths that differ; StateError: a data source that cannot be loaded.
   Graph(const Device& device, std::vector<ImageNode> result_images,
         std::optional<std::vector<bool>> results_are_needed = std::nullopt);
@@ -64,8 +64,8 @@ class Graph {
                       const std::map<std::string, LossLabels>& states = {}) const;
 
   /// Reads the values of every data source again: those it was made with or set_initial() gave, or
-  /// what one of one's own gives now. Work in flight is waited for; moments and time steps stay. What
-  /// training has changed on this device since is lost. Apple: reloadFromDataSources.
+  /// what one of one's own gives now. Work in flight is waited for; moments and time steps stay.
+  /// What training has changed on this device since is lost. Apple: reloadFromDataSources.
   void reload_from_data_sources() const;
 
   /// Plans are kept for the last sizes of sources, this many; the one used longest ago makes room.

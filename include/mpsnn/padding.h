@@ -15,8 +15,8 @@ namespace mpsnn {
 /// Size of a filter's result, and where its windows lie.
 struct PaddingPlacement {
   std::int64_t height = 1, width = 1;
-  /// The source's row and column on which the first window is centred: it begins floor(k / 2) before
-  /// them, k being (kernel - 1) * dilation + 1. Apple: MPSOffset.
+  /// The source's row and column on which the first window is centred: it begins floor(k / 2)
+  /// before them, k being (kernel - 1) * dilation + 1. Apple: MPSOffset.
   std::int64_t offset_y = 0, offset_x = 0;
   /// What is read outside of the source; none: the node's own.
   std::optional<ImageEdgeMode> edge_mode = std::nullopt;

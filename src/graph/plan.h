@@ -62,8 +62,8 @@ struct StateOutput {
   ValueId value = kNoValue;
 };
 
-/// Gradients of a data source that no operation of the plan uses: the data source updates itself, or
-/// the host does it by the optimizer.
+/// Gradients of a data source that no operation of the plan uses: the data source updates itself,
+/// or the host does it by the optimizer.
 struct OwnUpdate {
   std::uint32_t data_source = 0;
   TrainingStyle style = TrainingStyle::UPDATE_DEVICE_CPU;

@@ -46,9 +46,8 @@ Geometry place_stuffed(const FilterRecord& node, const Window& y, const Window& 
                     along(Axis::X, x, source.width), node.padding.edge_mode};
   apply_own_policy(node, (source.height - 1) * y.stride + 1, (source.width - 1) * x.stride + 1,
                    geometry);
-  for (const auto& [placed, what, size] :
-       {std::tuple(geometry.at_y, "row", source.height),
-        std::tuple(geometry.at_x, "column", source.width)}) {
+  for (const auto& [placed, what, size] : {std::tuple(geometry.at_y, "row", source.height),
+                                           std::tuple(geometry.at_x, "column", source.width)}) {
     if (placed.size < 1)
       fail(node, "source", str("an image whose result has at least one ", what), size);
   }
