@@ -10,9 +10,13 @@ namespace {
 
 enum Operand : std::size_t { kSource, kDestination };
 
-/// Writes (n, 1, 1, c) values into pixel (column, 0) of the destination.
-void write_pixel(KernelLowering& to, ValueId values, std::int64_t column) {
-  const ImagePart part = part_of_image(to, kDestination, {column, 0, 1, 1});
+/// Writes values, (n, 1, 1, c) or (n, c), into pixel (column, 0) of the destination.
+void write_pixel(KernelLowering& to, ValueId values, std::int64_t column, bool is_image = true) {
+  ImagePart part = part_of_image(to, kDestination, {column, 0, 1, 1});
+  if (!is_image) {
+    const std::vector<std::int64_t> dims = part.desc.dims, strides = strides_of(part.desc);
+    part.desc = {part.desc.type, {dims[0], dims[3]}, nullptr, {strides[0], strides[3]}};
+  }
   to.add(OpId::copy, {values}, {to.view(kDestination, part.desc, part.offset)}, {},
          "destination_image");
 }
@@ -52,8 +56,8 @@ void lower_mean_and_variance(KernelLowering& to) {
   const ValueId mean = to.temporary("mean", statistics),
                 variance = to.temporary("variance", statistics);
   to.add(OpId::normalization_statistics, {source}, {mean, variance}, {});
-  write_pixel(to, to.reshaped(mean, {size.n, 1, 1, size.channels}), 0);
-  write_pixel(to, to.reshaped(variance, {size.n, 1, 1, size.channels}), 1);
+  write_pixel(to, mean, 0, false);
+  write_pixel(to, variance, 1, false);
 }
 
 void lower_mean(KernelLowering& to) {
