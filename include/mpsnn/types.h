@@ -73,6 +73,13 @@ enum class ImageEdgeMode : std::int32_t {
   CONSTANT = 4
 };
 
+/// Order of an image's values in memory outside of images: pixel by pixel, or channel by channel.
+/// Apple: MPSDataLayout.
+enum class DataLayout : std::int32_t { HWC = 0, CHW = 1 };
+
+/// What the last channel of an image says about its colours. Apple: MPSAlphaType.
+enum class AlphaType : std::int32_t { NON_PREMULTIPLIED = 0, ALPHA_IS_ONE = 1, PREMULTIPLIED = 2 };
+
 /// How two values are compared. Apple: MPSNNComparisonType.
 enum class ComparisonType : std::int32_t {
   EQUAL = 0,

@@ -113,6 +113,17 @@
 //     rescore computes_loss  bool
 //   fill
 //     value             float
+//   image_filter
+//     kernel_height kernel_width  int; the source is larger than the result by these less 1
+//     weights           floats, kernel_height * kernel_width, row by row
+//     bias              float
+//   grid_sample
+//     is_absolute       bool: the grid holds positions (x, y), else what is added to the pixel's
+//     own edge_mode         int, ImageEdgeMode: ZERO or CLAMP
+//   local_correlation
+//     window_y window_x           int, >= 0: neighbours on each side
+//     stride_y stride_x           int, >= 1: pixels from one neighbour to the next; the secondary
+//                                 image has window * stride more pixels on each side
 //   optimizer_…         the optimizer's attributes(); learning_rate is taken from scalars[0]
 //   concatenation, parameter_layout, normalization_statistics, count_step: none
 #pragma once

@@ -55,6 +55,19 @@ void bind_enums(py::module_& m) {
       .value("MIRROR_WITH_EDGE", ImageEdgeMode::MIRROR_WITH_EDGE)
       .value("CONSTANT", ImageEdgeMode::CONSTANT)
       .finalize();
+  py::native_enum<DataLayout>(
+      m, "DataLayout", "enum.IntEnum",
+      "Order of an image's values outside of images: by pixels or channels. Apple: MPSDataLayout.")
+      .value("HWC", DataLayout::HWC)
+      .value("CHW", DataLayout::CHW)
+      .finalize();
+  py::native_enum<AlphaType>(
+      m, "AlphaType", "enum.IntEnum",
+      "What the last channel of an image says about its colours. Apple: MPSAlphaType.")
+      .value("NON_PREMULTIPLIED", AlphaType::NON_PREMULTIPLIED)
+      .value("ALPHA_IS_ONE", AlphaType::ALPHA_IS_ONE)
+      .value("PREMULTIPLIED", AlphaType::PREMULTIPLIED)
+      .finalize();
   py::native_enum<ComparisonType>(m, "ComparisonType", "enum.IntEnum",
                                   "How two values are compared. Apple: MPSNNComparisonType.")
       .value("EQUAL", ComparisonType::EQUAL)

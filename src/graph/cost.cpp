@@ -39,6 +39,15 @@ std::uint64_t flops_of_kernel(const Plan& plan, const Operation& operation) {
     case OpId::matrix_multiplication:
       return 2 * written *
              static_cast<std::uint64_t>(plan.values[operation.inputs[0]].desc.dims.back());
+    case OpId::image_filter:
+      return 2 * written *
+             static_cast<std::uint64_t>(get_int(operation.attributes, "kernel_height") *
+                                        get_int(operation.attributes, "kernel_width"));
+    case OpId::grid_sample:
+      return 8 * written;
+    case OpId::local_correlation:
+      return 2 * written *
+             static_cast<std::uint64_t>(plan.values[operation.inputs[0]].desc.dims.back());
     default:
       return 0;
   }

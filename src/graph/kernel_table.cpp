@@ -16,6 +16,14 @@ std::vector<KernelClass> assemble() {
   std::vector<KernelClass> table;
   append(table, matrix_multiplication_kernels());
   append(table, matrix_softmax_kernels());
+  append(table, image_copy_kernels());
+  append(table, image_conversion_kernels());
+  append(table, image_scale_kernels());
+  append(table, image_filter_kernels());
+  append(table, image_statistics_kernels());
+  append(table, image_reduction_kernels());
+  append(table, image_arithmetic_kernels());
+  append(table, image_sampling_kernels());
   return table;
 }
 

@@ -79,5 +79,13 @@ const KernelClass* find_kernel_class(std::string_view name);
 /// The families, each in src/graph/kernels/<family>.cpp.
 std::vector<KernelClass> matrix_multiplication_kernels();
 std::vector<KernelClass> matrix_softmax_kernels();
+std::vector<KernelClass> image_copy_kernels();
+std::vector<KernelClass> image_conversion_kernels();
+std::vector<KernelClass> image_scale_kernels();
+std::vector<KernelClass> image_filter_kernels();
+std::vector<KernelClass> image_statistics_kernels();
+std::vector<KernelClass> image_reduction_kernels();
+std::vector<KernelClass> image_arithmetic_kernels();
+std::vector<KernelClass> image_sampling_kernels();
 
 }  // namespace mpsnn::graph

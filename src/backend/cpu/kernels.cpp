@@ -99,6 +99,9 @@ constexpr KernelRow kRows[] = {
     ROW(optimizer_adam, "plain", optimizer_adam_plain),
     ROW(optimizer_rms_prop, "plain", optimizer_rms_prop_plain),
     ROW(copy, "plain", copy_plain),
+    ROW(image_filter, "plain", image_filter_plain),
+    ROW(grid_sample, "plain", grid_sample_plain),
+    ROW(local_correlation, "plain", local_correlation_plain),
 #if defined(MPSNN_WITH_ONEDNN)
     ROW(matrix_multiplication, "onednn", matrix_multiplication_onednn),
 #endif
