@@ -125,6 +125,27 @@
 //     stride_y stride_x           int, >= 1: pixels from one neighbour to the next; the secondary
 //                                 image has window * stride more pixels on each side
 //   optimizer_…         the optimizer's attributes(); learning_rate is taken from scalars[0]
+//   matrix_multiplication
+//     alpha beta                  float; input 2 is the result where beta is not 0
+//   matrix_neuron, matrix_neuron_gradient: neuron_type neuron_a neuron_b neuron_c
+//     neuron_parameters, as neuron's
+//     alpha             float
+//     factor            float, matrix_neuron_gradient only
+//   matrix_sum
+//     start_index       int, >= 0: of the first source in scales and offsets (row, column)
+//   top_k
+//     index_offset      int, >= 0, added to the indices
+//   matrix_copy
+//     copy_rows copy_columns      int, >= 1: rows and columns of the part, before it is transposed
+//     source_is_transposed destination_is_transposed  bool
+//     source_row source_column result_row result_column  int, >= 0, where no offsets are given
+//     offset_index      int, >= 0: which four of the offsets
+//   cholesky_decomposition
+//     lower             bool
+//   triangular_solve
+//     right upper transpose unit  bool
+//   apply_pivots
+//     backwards         bool: interchanges are taken back
 //   concatenation, parameter_layout, normalization_statistics, count_step: none
 #pragma once
 

@@ -30,7 +30,8 @@ std::vector<KernelClass> assemble() {
 }  // namespace
 
 std::string_view name_of(OperandKind kind) noexcept {
-  constexpr std::array<std::string_view, 4> kNames = {"Matrix", "Vector", "NDArray", "Image"};
+  constexpr std::array<std::string_view, 5> kNames = {"Matrix", "Vector", "NDArray", "Image",
+                                                      "KernelOperand"};
   return kNames[static_cast<std::size_t>(kind)];
 }
 

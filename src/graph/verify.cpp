@@ -80,7 +80,9 @@ class Verifier {
       const ValueKind kind = plan_.values[id].kind;
       require(kind != ValueKind::SOURCE, "a source is never written", at(i, id));
       const bool keeps = kind == ValueKind::PARAMETER || kind == ValueKind::OPERAND;
-      require(keeps || !written_[id], "a value is written once", at(i, id));
+      // What an operation changes it reads, too.
+      const bool changes = std::ranges::find(operation.inputs, id) != operation.inputs.end();
+      require(keeps || changes || !written_[id], "a value is written once", at(i, id));
       written_[id] = true;
       check_alive(i, id);
     }

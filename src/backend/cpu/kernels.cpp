@@ -94,6 +94,7 @@ constexpr KernelRow kRows[] = {
     ROW(loss_gradient, "plain", loss_gradient_plain),
     ROW(yolo_loss, "plain", yolo_loss_plain),
     ROW(fill, "plain", fill_plain),
+    ROW(fill, "strided", fill_strided),
     ROW(optimizer_stochastic_gradient_descent, "plain",
         optimizer_stochastic_gradient_descent_plain),
     ROW(optimizer_adam, "plain", optimizer_adam_plain),
@@ -106,6 +107,20 @@ constexpr KernelRow kRows[] = {
     ROW(matrix_multiplication, "onednn", matrix_multiplication_onednn),
 #endif
     ROW(matrix_multiplication, "plain", matrix_multiplication_plain),
+    ROW(matrix_multiplication, "integer", matrix_multiplication_integer),
+    ROW(matrix_neuron, "integer", matrix_neuron_integer),
+    ROW(matrix_neuron, "plain", matrix_neuron_plain),
+    ROW(matrix_neuron_gradient, "plain", matrix_neuron_gradient_plain),
+    ROW(column_sums, "plain", column_sums_plain),
+    ROW(matrix_sum, "plain", matrix_sum_plain),
+    ROW(top_k, "plain", top_k_plain),
+    ROW(matrix_copy, "plain", matrix_copy_plain),
+    ROW(lu_decomposition, "plain", lu_decomposition_plain),
+    ROW(cholesky_decomposition, "plain", cholesky_decomposition_plain),
+    ROW(triangular_solve, "plain", triangular_solve_plain),
+    ROW(apply_pivots, "plain", apply_pivots_plain),
+    ROW(gather, "plain", gather_plain),
+    ROW(gather_gradient, "plain", gather_gradient_plain),
 // Each operation's last one.
 #define MPSNN_OP(name, doc) ROW(name, "float16", float16),
 #include "base/ops.def"
