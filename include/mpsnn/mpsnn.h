@@ -18,6 +18,8 @@
 #include "mpsnn/normalization_data_source.h"
 #include "mpsnn/null_device.h"
 #include "mpsnn/pipeline.h"
+#include "mpsnn/rnn.h"
+#include "mpsnn/rnn_descriptor.h"
 #include "mpsnn/trace.h"
 #include "mpsnn/types.h"
 #include "mpsnn/version.h"

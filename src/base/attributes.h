@@ -113,6 +113,15 @@
 //     rescore computes_loss  bool
 //   fill
 //     value             float
+//   single_gate, lstm_…, gru_… and their gradients: operands are (1, rows, channels), the gates
+//                       (1, rows, gates * channels)
+//     neurons           floats: type, a, b, c of each neuron of the operation, gates in their order;
+//                       lstm_output: output gate, then memory to output
+//   gru_output and its gradient only
+//     p                 float, above 0
+//     flips             bool: exchanges candidate and previous output
+//   column_sums
+//     accumulates       bool: the sums are added to the result
 //   optimizer_…         the optimizer's attributes(); learning_rate is taken from scalars[0]
 //   concatenation, parameter_layout, normalization_statistics, count_step: none
 #pragma once

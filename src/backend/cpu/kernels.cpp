@@ -98,6 +98,17 @@ constexpr KernelRow kRows[] = {
     ROW(optimizer_adam, "plain", optimizer_adam_plain),
     ROW(optimizer_rms_prop, "plain", optimizer_rms_prop_plain),
     ROW(copy, "plain", copy_plain),
+    ROW(single_gate, "plain", single_gate_plain),
+    ROW(single_gate_gradient, "plain", single_gate_gradient_plain),
+    ROW(lstm_memory, "plain", lstm_memory_plain),
+    ROW(lstm_memory_gradient, "plain", lstm_memory_gradient_plain),
+    ROW(lstm_output, "plain", lstm_output_plain),
+    ROW(lstm_output_gradient, "plain", lstm_output_gradient_plain),
+    ROW(gru_gates, "plain", gru_gates_plain),
+    ROW(gru_gates_gradient, "plain", gru_gates_gradient_plain),
+    ROW(gru_output, "plain", gru_output_plain),
+    ROW(gru_output_gradient, "plain", gru_output_gradient_plain),
+    ROW(column_sums, "plain", column_sums_plain),
 #if defined(MPSNN_WITH_ONEDNN)
     ROW(matrix_multiplication, "onednn", matrix_multiplication_onednn),
 #endif

@@ -25,6 +25,17 @@ MPSNN_CPU_ROW(matrix_multiplication_onednn);
 #endif
 MPSNN_CPU_ROW(matrix_multiplication_plain);
 MPSNN_CPU_ROW(copy_plain);
+MPSNN_CPU_ROW(single_gate_plain);
+MPSNN_CPU_ROW(single_gate_gradient_plain);
+MPSNN_CPU_ROW(lstm_memory_plain);
+MPSNN_CPU_ROW(lstm_memory_gradient_plain);
+MPSNN_CPU_ROW(lstm_output_plain);
+MPSNN_CPU_ROW(lstm_output_gradient_plain);
+MPSNN_CPU_ROW(gru_gates_plain);
+MPSNN_CPU_ROW(gru_gates_gradient_plain);
+MPSNN_CPU_ROW(gru_output_plain);
+MPSNN_CPU_ROW(gru_output_gradient_plain);
+MPSNN_CPU_ROW(column_sums_plain);
 MPSNN_CPU_ROW(convolution_few_outputs);
 MPSNN_CPU_ROW(convolution_narrow_depthwise);
 MPSNN_CPU_ROW(convolution_plain);
