@@ -39,8 +39,10 @@ std::vector<ValueId> RecurrentDraft::operands(std::string_view name, std::size_t
 }
 
 ValueId RecurrentDraft::temporary(std::string_view name, std::int64_t rows, std::int64_t columns) {
-  return draft_.add_value(str(call_.label, '.', name), matrix_desc(rows, columns),
-                          ValueKind::TEMPORARY);
+  const ValueId id = draft_.add_value(str(call_.label, '.', name), matrix_desc(rows, columns),
+                                      ValueKind::TEMPORARY);
+  draft_.plan.values[id].is_part = true;  // of itself: products are added to it
+  return id;
 }
 
 ValueId RecurrentDraft::part(ValueId value, TensorDesc desc, std::int64_t bytes) {
