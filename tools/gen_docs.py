@@ -401,26 +401,27 @@ def markdown(doc: str) -> list[str]:
 
 
 def support(table: Table) -> str:
-    """docs/reference/support.md: every case of tests/cases, planned on every device."""
+    """docs/reference/support.md: every case, planned in every format on every device."""
     sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "python")]
     planned = importlib.import_module("planned_cases")
-    kinds, found = planned.plan_all()
+    found = planned.plan_all()
     parts = [
         NOTE,
         "# What runs where",
         "",
-        "Each node class on each device: whether it has kernels for all cases that the tests run",
-        "(`tests/cases`). The `null` device records commands and computes nothing. What a device",
-        "cannot do is refused with `UnsupportedError`, which names the node and each kernel's",
-        "reason; nothing falls back to another device.",
+        "Each node class on each device with images of each format: whether it has kernels for all",
+        "cases that the tests run (`tests/cases`). The `null` device records commands and computes",
+        "nothing. What a device cannot do is refused with `UnsupportedError`, which names the node",
+        "and each kernel's reason; nothing falls back to another device. On the CPU, float16 is a",
+        "format of memory: kernels compute in float32, and each result is rounded once.",
         "",
-        "| node | " + " | ".join(kinds) + " |",
-        "|---|" + "---|" * len(kinds),
+        "| node | " + " | ".join(found) + " |",
+        "|---|" + "---|" * len(found),
     ]
     for node in table.nodes:
         cells = []
-        for kind in kinds:
-            yes, total = found[kind].get(node.name, (0, 0))
+        for counts in found.values():
+            yes, total = counts.get(node.name, (0, 0))
             cells.append("yes" if yes == total > 0 else f"{yes} of {total} cases")
         parts.append(f"| [{node.name}](nodes.md#{node.name.lower()}) | " + " | ".join(cells) + " |")
     return "\n".join(parts) + "\n"

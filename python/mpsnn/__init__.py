@@ -109,6 +109,7 @@ from mpsnn._core import (
     TrainingStyle,
     UnsupportedError,
     Vector,
+    WeightsQuantizationType,
     __version__,
     capture,
 )
@@ -209,6 +210,7 @@ __all__ = [
     "TrainingStyle",
     "UnsupportedError",
     "Vector",
+    "WeightsQuantizationType",
     "__version__",
     "capture",
 ]
