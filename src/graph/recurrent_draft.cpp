@@ -121,7 +121,7 @@ void RecurrentDraft::add(OpId op, std::vector<ValueId> inputs, std::vector<Value
 
 void RecurrentDraft::multiply(ValueId left, ValueId right, ValueId result, bool adds,
                               std::string_view name) {
-  add(OpId::matrix_multiplication, {left, right}, {result},
+  add(OpId::matrix_multiplication, {left, right, adds ? result : kNoValue}, {result},
       {{"alpha", 1.0}, {"beta", adds ? 1.0 : 0.0}}, name);
 }
 

@@ -94,6 +94,20 @@ bool is_relu(NeuronType type) { return type == NeuronType::RELU || type == Neuro
 
 bool is_known(NeuronType type) { return type > NeuronType::NONE && type <= NeuronType::GELU; }
 
+void apply_neuron_gradient(const Neuron& neuron, bool from_result, const float* g, const float* x,
+                           float* out, std::int64_t count) {
+  if (!is_relu(neuron.type)) {
+    from_result ? apply_derivative_of_result(neuron, g, x, out, count)
+                : apply_derivative(neuron, g, x, out, count);
+  } else if (neuron.type == NeuronType::RELUN) {
+    relun_gradient(g, x, out, count, neuron.a, neuron.b, from_result ? 1.0F : neuron.a);
+  } else if (neuron.a == 0) {
+    relu_zero_gradient(g, x, out, count);
+  } else {
+    relu_gradient(g, x, out, count, neuron.a);
+  }
+}
+
 Neuron read_neuron(const AttributeMap& attributes) {
   return {.type = static_cast<NeuronType>(get_int(attributes, "neuron_type")),
           .a = static_cast<float>(get_float(attributes, "neuron_a")),
@@ -146,20 +160,10 @@ void apply_neuron(const Neuron& neuron, const float* x, float* y, std::int64_t c
   }
 }
 
-void apply_neuron_gradient(const Neuron& neuron, bool from_result, const float* g, const float* x,
-                           float* out, std::int64_t count) {
-  if (neuron.type == NeuronType::NONE) {
-    if (g != out) std::copy_n(g, count, out);
-  } else if (!is_relu(neuron.type)) {
-    from_result ? apply_derivative_of_result(neuron, g, x, out, count)
-                : apply_derivative(neuron, g, x, out, count);
-  } else if (neuron.type == NeuronType::RELUN) {
-    relun_gradient(g, x, out, count, neuron.a, neuron.b, from_result ? 1.0F : neuron.a);
-  } else if (neuron.a == 0) {
-    relu_zero_gradient(g, x, out, count);
-  } else {
-    relu_gradient(g, x, out, count, neuron.a);
-  }
+void apply_neuron_gradient(const Neuron& neuron, const float* g, const float* x, float* out,
+                           std::int64_t count) {
+  if (neuron.type != NeuronType::NONE) return apply_neuron_gradient(neuron, false, g, x, out, count);
+  if (g != out) std::copy_n(g, count, out);
 }
 
 void add_bias_and_neuron(const Neuron& neuron, const float* bias, float* row, std::int64_t pixels,

@@ -82,7 +82,7 @@ std::shared_ptr<Kernel> prepare_single_gate_gradient_plain(const KernelQuery& qu
   const CellExtent extent(query.inputs[0], query.inputs[1]);
   return make_kernel([extent, neurons = read_neurons(query.attributes)](const KernelArgs& args) {
     extent.for_each_piece([&](std::int64_t gate, std::int64_t at, std::int64_t, std::int64_t n) {
-      apply_neuron_gradient(neurons[0], false, args.input<float>(1) + at,
+      apply_neuron_gradient(neurons[0], args.input<float>(1) + at,
                             args.input<float>(0) + gate, args.output<float>(0) + gate, n);
     });
   });
@@ -147,10 +147,10 @@ std::shared_ptr<Kernel> prepare_lstm_output_gradient_plain(const KernelQuery& qu
           Piece work;
           apply_neuron(neurons[1], memory, work.data(), n);
           multiply(work.data(), work.data(), gradient, n);
-          apply_neuron_gradient(neurons[0], false, work.data(), z, dz, n);
+          apply_neuron_gradient(neurons[0], work.data(), z, dz, n);
           apply_neuron(neurons[0], z, work.data(), n);
           multiply(work.data(), work.data(), gradient, n);
-          apply_neuron_gradient(neurons[1], false, work.data(), memory, work.data(), n);
+          apply_neuron_gradient(neurons[1], work.data(), memory, work.data(), n);
           increase(d_memory, work.data(), n);
           if (const float* const peephole = args.input<float>(3))
             multiply_add(d_memory, dz, peephole + channel, n);
@@ -179,7 +179,7 @@ std::shared_ptr<Kernel> prepare_lstm_memory_gradient_plain(const KernelQuery& qu
           for (std::size_t g = 0; g < 3; ++g) {
             const std::int64_t offset = gate + std::int64_t(g) * extent.channels;
             multiply(work.data(), d_memory, others[g], n);
-            apply_neuron_gradient(neurons[g], false, work.data(), args.input<float>(0) + offset,
+            apply_neuron_gradient(neurons[g], work.data(), args.input<float>(0) + offset,
                                   args.output<float>(0) + offset, n);
           }
           multiply(d_memory, d_memory, gates[1].data(), n);
@@ -194,7 +194,15 @@ std::shared_ptr<Kernel> prepare_lstm_memory_gradient_plain(const KernelQuery& qu
   });
 }
 
-Fit fits_column_sums_plain(const KernelQuery& query) { return all_plain_float32(query); }
+// Rows may have gaps between them.
+Fit fits_column_sums_plain(const KernelQuery& query) {
+  for (const auto operands : {query.inputs, query.outputs}) {
+    for (const TensorDesc& desc : operands) {
+      if (desc.type != DataType::FLOAT32) return Fit::no(str(name_of(desc.type), " operands"));
+    }
+  }
+  return {};
+}
 
 std::shared_ptr<Kernel> prepare_column_sums_plain(const KernelQuery& query) {
   const auto row_stride = [](const TensorDesc& desc) {

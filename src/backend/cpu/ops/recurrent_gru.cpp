@@ -112,7 +112,7 @@ std::shared_ptr<Kernel> prepare_gru_output_gradient_plain(const KernelQuery& que
       for (std::int64_t i = 0; i < n; ++i) d_z[i] += work[static_cast<std::size_t>(i)];
       add_product(args.output<float>(1) + at, flips ? rest.data() : z.data(), gradient, n);
       set_product(work.data(), flips ? z.data() : rest.data(), gradient, n);
-      apply_neuron_gradient(neurons[1], false, work.data(), candidate_sum, d_candidate, n);
+      apply_neuron_gradient(neurons[1], work.data(), candidate_sum, d_candidate, n);
     });
   });
 }
@@ -134,7 +134,7 @@ std::shared_ptr<Kernel> prepare_gru_gates_gradient_plain(const KernelQuery& quer
         apply_neuron(neurons[1], r, work.data(), n);
         add_product(d_before, work.data(), d_reset, n);
         set_product(work.data(), before, d_reset, n);
-        apply_neuron_gradient(neurons[1], false, work.data(), r, d_r, n);
+        apply_neuron_gradient(neurons[1], work.data(), r, d_r, n);
       } else {
         std::fill_n(d_r, n, 0.0F);
       }
@@ -143,7 +143,7 @@ std::shared_ptr<Kernel> prepare_gru_gates_gradient_plain(const KernelQuery& quer
         add_product(d_before, work.data(), d_updated, n);
         add_product(d_z, before, d_updated, n);
       }
-      apply_neuron_gradient(neurons[0], false, d_z, z, d_z, n);
+      apply_neuron_gradient(neurons[0], d_z, z, d_z, n);
     });
   });
 }
