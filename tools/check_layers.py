@@ -37,6 +37,7 @@ GRAPH_API = [
         "error",
         "data_source",
         "normalization_data_source",
+        "rnn_descriptor",
         "dropout_state",
         "node",
         "nodes",

@@ -20,6 +20,8 @@
 #include "mpsnn/null_device.h"
 #include "mpsnn/padding.h"
 #include "mpsnn/pipeline.h"
+#include "mpsnn/rnn.h"
+#include "mpsnn/rnn_descriptor.h"
 #include "mpsnn/trace.h"
 #include "mpsnn/types.h"
 #include "mpsnn/version.h"

@@ -124,6 +124,15 @@
 //     window_y window_x           int, >= 0: neighbours on each side
 //     stride_y stride_x           int, >= 1: pixels from one neighbour to the next; the secondary
 //                                 image has window * stride more pixels on each side
+//   single_gate, lstm_…, gru_… and their gradients: operands are (1, rows, channels), the gates
+//                       (1, rows, gates * channels)
+//     neurons           floats: type, a, b, c of each neuron of the operation, gates in their order;
+//                       lstm_output: output gate, then memory to output
+//   gru_output and its gradient only
+//     p                 float, above 0
+//     flips             bool: exchanges candidate and previous output
+//   gate_sums
+//     accumulates       bool: the sums are added to the result
 //   optimizer_…         the optimizer's attributes(); learning_rate is taken from scalars[0]
 //   matrix_multiplication
 //     alpha beta                  float; input 2 is the result where beta is not 0

@@ -31,6 +31,8 @@ void bind_matrices(py::module_& m);
 void bind_command_buffers(py::module_& m);
 void bind_loss_labels(py::module_& m);
 void bind_kernels(py::module_& m);
+void bind_recurrent_descriptors(py::module_& m);
+void bind_recurrent_layers(py::module_& m);
 void bind_graph(py::module_& m);
 void bind_archive(py::module_& m);
 void bind_traces(py::module_& m);

@@ -25,6 +25,8 @@ PYBIND11_MODULE(_core, m, pybind11::mod_gil_used()) {
   bind_command_buffers(m);
   bind_loss_labels(m);
   bind_kernels(m);
+  bind_recurrent_descriptors(m);
+  bind_recurrent_layers(m);
   bind_graph(m);
   bind_archive(m);
   bind_traces(m);

@@ -35,6 +35,10 @@ struct Value {
       kNoValue;  // the value whose memory this one uses (in place, views); itself otherwise
   /// TEMPORARY: bytes from the heap's start. OPERAND that is a view: bytes from its storage's.
   std::size_t offset = 0;
+  /// A part of its storage, which may be all of it: other parts may overlap it, and it may be
+  /// written several times. Bytes from the storage's beginning.
+  bool is_part = false;
+  std::size_t within = 0;
   std::uint32_t first = 0, last = 0;  // operations between which it is alive, both included
   std::uint32_t data_source = 0;      // PARAMETER: index into Plan::data_sources
   std::string parameter;  // PARAMETER: "weights", "weights.momentum", "weights.version",

@@ -42,6 +42,7 @@ void CompiledPlan::place_values() {
   for (ValueId id = 0; id < count; ++id) {
     places_.push_back(place_of(root_of(id)));
     if (plan_.values[id].kind == ValueKind::OPERAND) places_[id].offset = plan_.values[id].offset;
+    places_[id].offset += plan_.values[id].within;
   }
   places_.push_back({});
 }

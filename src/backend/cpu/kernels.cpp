@@ -103,6 +103,17 @@ constexpr KernelRow kRows[] = {
     ROW(image_filter, "plain", image_filter_plain),
     ROW(grid_sample, "plain", grid_sample_plain),
     ROW(local_correlation, "plain", local_correlation_plain),
+    ROW(single_gate, "plain", single_gate_plain),
+    ROW(single_gate_gradient, "plain", single_gate_gradient_plain),
+    ROW(lstm_memory, "plain", lstm_memory_plain),
+    ROW(lstm_memory_gradient, "plain", lstm_memory_gradient_plain),
+    ROW(lstm_output, "plain", lstm_output_plain),
+    ROW(lstm_output_gradient, "plain", lstm_output_gradient_plain),
+    ROW(gru_gates, "plain", gru_gates_plain),
+    ROW(gru_gates_gradient, "plain", gru_gates_gradient_plain),
+    ROW(gru_output, "plain", gru_output_plain),
+    ROW(gru_output_gradient, "plain", gru_output_gradient_plain),
+    ROW(gate_sums, "plain", gate_sums_plain),
 #if defined(MPSNN_WITH_ONEDNN)
     ROW(matrix_multiplication, "onednn", matrix_multiplication_onednn),
 #endif
