@@ -23,10 +23,14 @@ constexpr KernelRow kRows[] = {
     ROW(convolution, "plain", convolution_plain),
     ROW(convolution_data_gradient, "narrow_depthwise", convolution_data_gradient_narrow_depthwise),
 #if defined(MPSNN_WITH_ONEDNN)
+    ROW(convolution_data_gradient, "matmul", convolution_data_gradient_matmul),
     ROW(convolution_data_gradient, "winograd", convolution_data_gradient_winograd),
     ROW(convolution_data_gradient, "onednn", convolution_data_gradient_onednn),
 #endif
     ROW(convolution_data_gradient, "plain", convolution_data_gradient_plain),
+#if defined(MPSNN_WITH_ONEDNN)
+    ROW(convolution_weights_gradient, "matmul", convolution_weights_gradient_matmul),
+#endif
     ROW(convolution_weights_gradient, "direct", convolution_weights_gradient_direct),
 #if defined(MPSNN_WITH_ONEDNN)
     ROW(convolution_weights_gradient, "onednn", convolution_weights_gradient_onednn),

@@ -44,10 +44,9 @@ MPSNN_AVX512 inline Words round_of(const Words& w, std::uint32_t key0, std::uint
   const __m512i a = _mm512_mul_epu32(w.w0, _mm512_set1_epi64(0xD2511F53)),
                 b = _mm512_mul_epu32(w.w2, _mm512_set1_epi64(0xCD9E8D57));
   constexpr int kXor = 0x96;  // of three
-  return {_mm512_ternarylogic_epi64(_mm512_srli_epi64(b, 32), w.w1, _mm512_set1_epi64(key0), kXor),
-          b,
-          _mm512_ternarylogic_epi64(_mm512_srli_epi64(a, 32), w.w3, _mm512_set1_epi64(key1), kXor),
-          a};
+  return {
+      _mm512_ternarylogic_epi64(_mm512_srli_epi64(b, 32), w.w1, _mm512_set1_epi64(key0), kXor), b,
+      _mm512_ternarylogic_epi64(_mm512_srli_epi64(a, 32), w.w3, _mm512_set1_epi64(key1), kXor), a};
 }
 
 /// Puts the words of each block side by side.

@@ -17,6 +17,8 @@ namespace mpsnn::backend::cpu {
 MPSNN_CPU_ROW(convolution_winograd);
 MPSNN_CPU_ROW(convolution_data_gradient_winograd);
 MPSNN_CPU_ROW(parameter_layout_winograd);
+MPSNN_CPU_ROW(convolution_data_gradient_matmul);
+MPSNN_CPU_ROW(convolution_weights_gradient_matmul);
 MPSNN_CPU_ROW(convolution_onednn);
 MPSNN_CPU_ROW(convolution_data_gradient_onednn);
 MPSNN_CPU_ROW(convolution_weights_gradient_onednn);
