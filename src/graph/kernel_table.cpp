@@ -16,13 +16,22 @@ std::vector<KernelClass> assemble() {
   std::vector<KernelClass> table;
   append(table, matrix_multiplication_kernels());
   append(table, matrix_softmax_kernels());
+  append(table, image_copy_kernels());
+  append(table, image_conversion_kernels());
+  append(table, image_scale_kernels());
+  append(table, image_filter_kernels());
+  append(table, image_statistics_kernels());
+  append(table, image_reduction_kernels());
+  append(table, image_arithmetic_kernels());
+  append(table, image_sampling_kernels());
   return table;
 }
 
 }  // namespace
 
 std::string_view name_of(OperandKind kind) noexcept {
-  constexpr std::array<std::string_view, 4> kNames = {"Matrix", "Vector", "NDArray", "Image"};
+  constexpr std::array<std::string_view, 5> kNames = {"Matrix", "Vector", "NDArray", "Image",
+                                                      "KernelOperand"};
   return kNames[static_cast<std::size_t>(kind)];
 }
 

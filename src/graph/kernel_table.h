@@ -24,8 +24,8 @@ class KernelLowering;  // graph/kernel_lowering.h
 
 /// What an operand is. Matrices reach a lowering with dims (matrices, rows, columns), vectors
 /// (vectors, length), arrays their shape, images (N, H, W, C).
-enum class OperandKind : std::uint8_t { MATRIX, VECTOR, NDARRAY, IMAGE };
-/// "Matrix".
+enum class OperandKind : std::uint8_t { MATRIX, VECTOR, NDARRAY, IMAGE, ANY };
+/// "Matrix"; ANY: "KernelOperand".
 std::string_view name_of(OperandKind kind) noexcept;
 
 /// One operand of an encode method.
@@ -35,7 +35,7 @@ struct OperandSpec {
   std::string_view doc;
   bool writes = false;    // the kernel writes it; it may read it too
   bool optional = false;  // may be left out; only the last ones
-  bool variadic = false;  // one or more, a list; only the last one
+  bool variadic = false;  // one or more, a list; the lists of a method are of one length
   /// A written operand may be the very memory of an operand that is read, with the same layout.
   bool in_place = false;
 };
@@ -79,5 +79,13 @@ const KernelClass* find_kernel_class(std::string_view name);
 /// The families, each in src/graph/kernels/<family>.cpp.
 std::vector<KernelClass> matrix_multiplication_kernels();
 std::vector<KernelClass> matrix_softmax_kernels();
+std::vector<KernelClass> image_copy_kernels();
+std::vector<KernelClass> image_conversion_kernels();
+std::vector<KernelClass> image_scale_kernels();
+std::vector<KernelClass> image_filter_kernels();
+std::vector<KernelClass> image_statistics_kernels();
+std::vector<KernelClass> image_reduction_kernels();
+std::vector<KernelClass> image_arithmetic_kernels();
+std::vector<KernelClass> image_sampling_kernels();
 
 }  // namespace mpsnn::graph
