@@ -101,6 +101,14 @@ void bind_loss_and_training_enums(py::module_& m) {
       .value("L1", RegularizationType::L1)
       .value("L2", RegularizationType::L2)
       .finalize();
+  py::native_enum<MatrixDecompositionStatus>(
+      m, "MatrixDecompositionStatus", "enum.IntEnum",
+      "What a decomposition of a matrix came to. Apple: MPSMatrixDecompositionStatus.")
+      .value("SUCCESS", MatrixDecompositionStatus::SUCCESS)
+      .value("FAILURE", MatrixDecompositionStatus::FAILURE)
+      .value("SINGULAR", MatrixDecompositionStatus::SINGULAR)
+      .value("NON_POSITIVE_DEFINITE", MatrixDecompositionStatus::NON_POSITIVE_DEFINITE)
+      .finalize();
   py::native_enum<BatchNormalizationFlags>(
       m, "BatchNormalizationFlags", "enum.IntEnum",
       R"(Which statistics a batch normalisation uses. Apple: MPSCNNBatchNormalizationFlags.

@@ -99,6 +99,15 @@ EnumClass regularization_type() {
           {MPSNN_ENUMERATOR(T, NONE), MPSNN_ENUMERATOR(T, L1), MPSNN_ENUMERATOR(T, L2)}};
 }
 
+EnumClass matrix_decomposition_status() {
+  using T = MatrixDecompositionStatus;
+  return {"MatrixDecompositionStatus",
+          "MPSMatrixDecompositionStatus",
+          "What a decomposition of a matrix came to",
+          {MPSNN_ENUMERATOR(T, SUCCESS), MPSNN_ENUMERATOR(T, FAILURE),
+           MPSNN_ENUMERATOR(T, SINGULAR), MPSNN_ENUMERATOR(T, NON_POSITIVE_DEFINITE)}};
+}
+
 EnumClass padding_method() {
   using T = PaddingMethod;
   return {"PaddingMethod",
@@ -121,7 +130,7 @@ std::span<const EnumClass> enum_classes() {
   static const std::vector<EnumClass> table = {
       neuron_type(),         image_edge_mode(), comparison_type(), binary_convolution_type(),
       loss_type(),           reduction_type(),  training_style(),  batch_normalization_flags(),
-      regularization_type(), padding_method()};
+      regularization_type(), padding_method(),  matrix_decomposition_status()};
   return table;
 }
 
