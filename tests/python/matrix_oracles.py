@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: MIT
+# ruff: noqa: ANN401 (operands, parameters and values of all kinds pass through)
 """What the kernels of matrices must come to: formulas in float64, gradients by JAX."""
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ from cases.matrix_kernels import KernelCase
 
 jax.config.update("jax_enable_x64", True)
 
-Values = list[Any]  # operands as float64 or integer arrays, matrices with their batch; None: left out
+Values = list[
+    Any
+]  # operands as float64 or integer arrays, matrices with their batch; None: left out
 Expected = dict[int, Any]
 FLOAT_MIN = 1.17549435e-38
 
@@ -80,7 +83,9 @@ def written(whole: Any, view_of: Callable[[Any], Any], value: Any) -> Any:
 def multiplication(case: KernelCase, v: Values) -> Expected:
     """Alpha op(L) op(R) + beta C."""
     a = case.attributes
-    m, n, k = (a.get(f"{name}", -1) for name in ("result_rows", "result_columns", "interior_columns"))
+    m, n, k = (
+        a.get(f"{name}", -1) for name in ("result_rows", "result_columns", "interior_columns")
+    )
     turn_left, turn_right = a.get("transpose_left", False), a.get("transpose_right", False)
 
     def result(c: Any) -> Any:
@@ -208,7 +213,9 @@ def normalization(case: KernelCase, v: Values) -> Expected:
     expected: Expected = {}
     if a.get("compute_statistics"):
         mean, variance = x.mean(0), x.var(0)
-        expected = {i: written(v[i], lambda s: s[0, :columns], s) for i, s in ((1, mean), (2, variance))}
+        expected = {
+            i: written(v[i], lambda w: w[0, :columns], s) for i, s in ((1, mean), (2, variance))
+        }
     gamma, beta = (d if v[i] is None else v[i][0][:columns] for i, d in ((4, 1.0), (5, 0.0)))
     return {**expected, 3: written(v[3], result, normalized(a, x, mean, variance, gamma, beta))}
 
@@ -229,7 +236,7 @@ def normalization_gradient(case: KernelCase, v: Values) -> Expected:
     )
     root = np.sqrt(variance + a.get("epsilon", FLOAT_MIN))
     hat = (x - mean) / root
-    _, pull = jax.vjp(lambda z: neuron(a)(z), jnp.asarray(hat * gamma + beta))
+    _, pull = jax.vjp(neuron(a), jnp.asarray(hat * gamma + beta))
     own = np.asarray(pull(g)[0])
     data = gamma / root * (own - own.mean(0) - hat * (own * hat).mean(0))
     expected = {4: written(v[4], result, data)}
@@ -381,7 +388,9 @@ def solve(case: KernelCase, v: Values) -> Expected:
                 full[[i, pivot]] = full[[pivot, i]]
             full = full.T if a.get("transpose") else full
         elif case.kernel == "MatrixSolveCholesky":
-            full = np.triu(own).T @ np.triu(own) if a.get("upper") else np.tril(own) @ np.tril(own).T
+            full = (
+                np.triu(own).T @ np.triu(own) if a.get("upper") else np.tril(own) @ np.tril(own).T
+            )
         else:
             full = np.triu(own) if a.get("upper") else np.tril(own)
             if a.get("unit"):
@@ -418,9 +427,7 @@ def strided_slice(case: KernelCase, v: Values) -> Expected:
     whole, part = (v[1], v[0]) if gradient else (v[0], v[1])
     rank = whole.ndim
     starts, strides = a.get("starts", [0] * rank), a.get("strides", [1] * rank)
-    cut = tuple(
-        slice(b, b + n * s, s) for b, s, n in zip(starts, strides, part.shape, strict=True)
-    )
+    cut = tuple(slice(b, b + n * s, s) for b, s, n in zip(starts, strides, part.shape, strict=True))
     if not gradient:
         return {1: whole[cut]}
     result = np.zeros(whole.shape)

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: MIT
+# ruff: noqa: ANN401 (operands, parameters and values of all kinds pass through)
 """Kernels of matrices, vectors and arrays: every case against formulas in float64."""
 
 from __future__ import annotations
@@ -86,7 +87,11 @@ def well_conditioned(case: KernelCase, values: np.ndarray) -> np.ndarray:
     n = min(values.shape[-2:])
     if "Cholesky" in case.kernel:
         n += 4  # origins off the diagonal
-        values = (values + np.swapaxes(values, -1, -2)) / 2 if values.shape[-1] == values.shape[-2] else values
+        values = (
+            (values + np.swapaxes(values, -1, -2)) / 2
+            if values.shape[-1] == values.shape[-2]
+            else values
+        )
     if case.kernel == "MatrixDecompositionLU":
         return values
     eye = np.zeros(values.shape)
@@ -102,8 +107,8 @@ def well_conditioned(case: KernelCase, values: np.ndarray) -> np.ndarray:
     values = values / 4
     if "Cholesky" in case.kernel and row != column:
         part = values[..., row : row + size, column : column + size]
-        values[..., row : row + size, column : column + size] = (
-            np.tril(part) + np.swapaxes(np.tril(part, -1), -1, -2)
+        values[..., row : row + size, column : column + size] = np.tril(part) + np.swapaxes(
+            np.tril(part, -1), -1, -2
         )
     return values + eye
 
@@ -126,7 +131,9 @@ def tolerance(case: KernelCase, i: int) -> tuple[float, float]:
         return (4e-3, 8e-3) if "Decomposition" in case.kernel else (2e-3, 4e-3)
     if "float" not in case.dtype(i):
         return 0.0, 0.0
-    return (2e-4, 2e-4) if "Decomposition" in case.kernel or "Solve" in case.kernel else (2e-5, 2e-5)
+    return (
+        (2e-4, 2e-4) if "Decomposition" in case.kernel or "Solve" in case.kernel else (2e-5, 2e-5)
+    )
 
 
 @pytest.mark.parametrize("case", KERNEL_CASES, ids=lambda case: case.name)
@@ -169,7 +176,11 @@ def test_agrees_with_the_formula(cpu: mps.Device, case: KernelCase) -> None:
             actual = expanded(own.view, specs[i]["kind"])
             assert np.isfinite(actual).all()
             np.testing.assert_allclose(
-                actual, np.asarray(value).reshape(actual.shape), rtol, atol, err_msg=specs[i]["name"]
+                actual,
+                np.asarray(value).reshape(actual.shape),
+                rtol,
+                atol,
+                err_msg=specs[i]["name"],
             )
             assert own.guards_hold(), specs[i]["name"]
 
@@ -279,8 +290,9 @@ def test_decompositions_solve(cpu: mps.Device, order: int) -> None:
     random = np.random.default_rng(order)
     a = random.standard_normal((order, order)).astype(np.float32)
     b = random.standard_normal((order, 3)).astype(np.float32)
-    factors, pivots = mps.Matrix(cpu, rows=order, columns=order), mps.Matrix(
-        cpu, rows=1, columns=order, data_type=mps.DataType.UINT32
+    factors, pivots = (
+        mps.Matrix(cpu, rows=order, columns=order),
+        mps.Matrix(cpu, rows=1, columns=order, data_type=mps.DataType.UINT32),
     )
     x = mps.Matrix.from_array(cpu, b)
     commands = mps.CommandBuffer(cpu.command_queue())
@@ -312,7 +324,9 @@ def test_adam_counts_its_steps_on_the_device(cpu: mps.Device) -> None:
     assert np.frombuffer(update.read_state(), np.int64)[1] == 10
 
 
-@pytest.mark.parametrize("source", ["float16", "float32", "int8", "int16", "int32", "uint8", "uint16", "uint32"])
+@pytest.mark.parametrize(
+    "source", ["float16", "float32", "int8", "int16", "int32", "uint8", "uint16", "uint32"]
+)
 @pytest.mark.parametrize("result", ["float16", "float32", "int32", "uint8"])
 def test_copies_convert(cpu: mps.Device, source: str, result: str) -> None:
     random = np.random.default_rng(3)
@@ -322,7 +336,9 @@ def test_copies_convert(cpu: mps.Device, source: str, result: str) -> None:
     elif source == "float32":
         bits = random.integers(0, 2**32, 100003, dtype=np.uint32)
         values = bits.view(np.float32)
-        values = np.concatenate([values[~np.isnan(values)], np.linspace(-70000, 70000, 50001, dtype=np.float32)])
+        values = np.concatenate(
+            [values[~np.isnan(values)], np.linspace(-70000, 70000, 50001, dtype=np.float32)]
+        )
     else:
         info = np.iinfo(source)
         values = random.integers(info.min, info.max, 10001, dtype=np.int64, endpoint=True)
@@ -347,12 +363,41 @@ def refuse(cpu: mps.Device, match: str, kernel: Any, *operands: Any, error: Any 
 
 def test_bad_input_is_named(cpu: mps.Device) -> None:
     a, b, c = (mps.Matrix(cpu, rows=r, columns=k) for r, k in ((3, 4), (5, 6), (3, 6)))
-    refuse(cpu, r'MatrixMultiplication "MatrixMultiplication": right_matrix', mps.MatrixMultiplication(cpu), a, b, c)
+    refuse(
+        cpu,
+        r'MatrixMultiplication "MatrixMultiplication": right_matrix',
+        mps.MatrixMultiplication(cpu),
+        a,
+        b,
+        c,
+    )
     small = matrix(cpu, np.zeros((4, 6)), "int8")
-    refuse(cpu, r"element types: expected .*got \(float32, int8, float32\)", mps.MatrixMultiplication(cpu), a, small, c, error=mps.ArgumentTypeError)
-    refuse(cpu, r"input_vector: expected at least 4 elements", mps.MatrixVectorMultiplication(cpu), a, vector(cpu, [1, 2, 3]), vector(cpu, [0, 0, 0]))
+    refuse(
+        cpu,
+        r"element types: expected .*got \(float32, int8, float32\)",
+        mps.MatrixMultiplication(cpu),
+        a,
+        small,
+        c,
+        error=mps.ArgumentTypeError,
+    )
+    refuse(
+        cpu,
+        r"input_vector: expected at least 4 elements",
+        mps.MatrixVectorMultiplication(cpu),
+        a,
+        vector(cpu, [1, 2, 3]),
+        vector(cpu, [0, 0, 0]),
+    )
     values, indices = mps.Matrix(cpu, rows=3, columns=9), matrix(cpu, np.zeros((3, 9)), "uint32")
-    refuse(cpu, r"number_of_top_k_values: expected at most 4, the source's columns, got 9", mps.MatrixFindTopK(cpu, 9), a, indices, values)
+    refuse(
+        cpu,
+        r"number_of_top_k_values: expected at most 4, the source's columns, got 9",
+        mps.MatrixFindTopK(cpu, 9),
+        a,
+        indices,
+        values,
+    )
     with pytest.raises(mps.InvalidArgumentError, match="number_of_top_k_values"):
         mps.MatrixFindTopK(cpu, 0)
     with pytest.raises(mps.InvalidArgumentError, match="row_bytes"):
@@ -360,17 +405,68 @@ def test_bad_input_is_named(cpu: mps.Device) -> None:
     with pytest.raises(mps.InvalidArgumentError):
         mps.Vector(mps.Buffer(cpu, 16), length=5)
     ints = matrix(cpu, [[1]], "int32")
-    refuse(cpu, "float32 or float16 for a neuron that is not LINEAR", mps.MatrixNeuron(cpu, neuron_type=mps.NeuronType.TANH), ints, ints, error=mps.ArgumentTypeError)
+    refuse(
+        cpu,
+        "float32 or float16 for a neuron that is not LINEAR",
+        mps.MatrixNeuron(cpu, neuron_type=mps.NeuronType.TANH),
+        ints,
+        ints,
+        error=mps.ArgumentTypeError,
+    )
     with pytest.raises(mps.InvalidArgumentError, match="neuron_parameters: expected one a column"):
         mps.MatrixNeuron(cpu, neuron_type=mps.NeuronType.PRELU)
-    refuse(cpu, "neuron_parameters: expected 4 of them", mps.MatrixNeuron(cpu, neuron_type=mps.NeuronType.PRELU, neuron_parameters=[1.0]), a, mps.Matrix(cpu, rows=3, columns=4))
-    refuse(cpu, "source_matrix: expected as many rows as columns", mps.MatrixDecompositionCholesky(cpu), a, mps.Matrix(cpu, rows=3, columns=4))
-    refuse(cpu, "source_matrices: expected 2 matrices, got 1", mps.MatrixSum(cpu, count=2), [a], mps.Matrix(cpu, rows=3, columns=4))
-    refuse(cpu, "destination_matrices: expected 2 operands, as source_matrices, got 1", mps.MatrixCopy(cpu), [a, a], [mps.Matrix(cpu, rows=3, columns=4)])
-    refuse(cpu, "offsets: expected 4 numbers", mps.MatrixCopy(cpu, offsets=[1]), [a], [mps.Matrix(cpu, rows=3, columns=4)])
-    refuse(cpu, "momentum: expected operand", mps.OptimizerStochasticGradientDescentUpdate(cpu, momentum_scale=0.5), a, a, a)
+    refuse(
+        cpu,
+        "neuron_parameters: expected 4 of them",
+        mps.MatrixNeuron(cpu, neuron_type=mps.NeuronType.PRELU, neuron_parameters=[1.0]),
+        a,
+        mps.Matrix(cpu, rows=3, columns=4),
+    )
+    refuse(
+        cpu,
+        "source_matrix: expected as many rows as columns",
+        mps.MatrixDecompositionCholesky(cpu),
+        a,
+        mps.Matrix(cpu, rows=3, columns=4),
+    )
+    refuse(
+        cpu,
+        "source_matrices: expected 2 matrices, got 1",
+        mps.MatrixSum(cpu, count=2),
+        [a],
+        mps.Matrix(cpu, rows=3, columns=4),
+    )
+    refuse(
+        cpu,
+        "destination_matrices: expected 2 operands, as source_matrices, got 1",
+        mps.MatrixCopy(cpu),
+        [a, a],
+        [mps.Matrix(cpu, rows=3, columns=4)],
+    )
+    refuse(
+        cpu,
+        "offsets: expected 4 numbers",
+        mps.MatrixCopy(cpu, offsets=[1]),
+        [a],
+        [mps.Matrix(cpu, rows=3, columns=4)],
+    )
+    refuse(
+        cpu,
+        "momentum: expected operand",
+        mps.OptimizerStochasticGradientDescentUpdate(cpu, momentum_scale=0.5),
+        a,
+        a,
+        a,
+    )
     three = mps.NDArray(cpu, shape=(3, 4))
-    refuse(cpu, "axis: expected below 2", mps.NDArrayGather(cpu, axis=2), three, mps.NDArray.from_array(cpu, np.zeros(2, np.int32)), three)
+    refuse(
+        cpu,
+        "axis: expected below 2",
+        mps.NDArrayGather(cpu, axis=2),
+        three,
+        mps.NDArray.from_array(cpu, np.zeros(2, np.int32)),
+        three,
+    )
 
 
 def test_places_beyond_a_matrix_fail_the_command(cpu: mps.Device) -> None:
@@ -383,11 +479,19 @@ def test_places_beyond_a_matrix_fail_the_command(cpu: mps.Device) -> None:
     offsets = vector(cpu, [0, 9, 0, 0], "uint32")
     fails("offset_vector", mps.MatrixCopy(cpu), [a], [b], offsets)
     b = mps.Matrix(cpu, rows=3, columns=4)
-    fails("row_permute_indices", mps.MatrixCopy(cpu), [a], [b], None, vector(cpu, [0, 1, 3], "uint32"))
+    fails(
+        "row_permute_indices", mps.MatrixCopy(cpu), [a], [b], None, vector(cpu, [0, 1, 3], "uint32")
+    )
     b = mps.Matrix(cpu, rows=3, columns=4)
     fails("offset_vector", mps.MatrixSum(cpu), [a], b, None, vector(cpu, [1, 0], "uint32"))
     table, result = mps.NDArray(cpu, shape=(3, 4)), mps.NDArray(cpu, shape=(1, 4))
-    fails("index 0", mps.NDArrayGather(cpu), table, mps.NDArray.from_array(cpu, np.array([3], np.int32)), result)
+    fails(
+        "index 0",
+        mps.NDArrayGather(cpu),
+        table,
+        mps.NDArray.from_array(cpu, np.array([3], np.int32)),
+        result,
+    )
     pivots = matrix(cpu, [[0, 5]], "uint32")
     eye, x = matrix(cpu, np.eye(2)), matrix(cpu, np.ones((2, 1)))
     fails("pivot_indices", mps.MatrixSolveLU(cpu), eye, x, pivots, x)
