@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
+import gen_kernels
 import gen_stubs
 from gen_table import FLOAT_MAX, Attribute, KernelClass, NodeClass, Table, sentence
 
@@ -182,7 +183,8 @@ def kernel_section(table: Table, kernel: KernelClass) -> list[str]:
         parts += ["", f"`{method.name}(commands{names})`: {method.doc}", ""]
         parts += ["| operand | | | |", "|---|---|---|---|"]
         for operand in method.operands:
-            kind = f"list of `{operand.kind}`" if operand.variadic else f"`{operand.kind}`"
+            kind = gen_kernels.python_kind(operand).replace(" | ", "` or `")
+            kind = f"list of `{kind}`" if operand.variadic else f"`{kind}`"
             access = "written" if operand.writes else "read"
             access += ", optional" * operand.optional
             parts.append(f"| `{operand.name}` | {kind} | {access} | {cell(operand.doc)} |")

@@ -143,6 +143,14 @@ enum class BatchNormalizationFlags : std::int32_t {
   CALCULATE_STATISTICS_NEVER = 2
 };
 
+/// What a decomposition of a matrix came to. Apple: MPSMatrixDecompositionStatus.
+enum class MatrixDecompositionStatus : std::int32_t {
+  SUCCESS = 0,
+  FAILURE = -1,
+  SINGULAR = -2,
+  NON_POSITIVE_DEFINITE = -3
+};
+
 /// Value of a node's parameter. Enumerations are held as integers, their meaning is in the class's
 /// table.
 using AttributeValue = std::variant<bool, std::int64_t, double, std::string,

@@ -124,6 +124,14 @@ channel's range. LOOKUP_TABLE: the u-th of 256 numbers.)")
       .value("LINEAR", WeightsQuantizationType::LINEAR)
       .value("LOOKUP_TABLE", WeightsQuantizationType::LOOKUP_TABLE)
       .finalize();
+  py::native_enum<MatrixDecompositionStatus>(
+      m, "MatrixDecompositionStatus", "enum.IntEnum",
+      "What a decomposition of a matrix came to. Apple: MPSMatrixDecompositionStatus.")
+      .value("SUCCESS", MatrixDecompositionStatus::SUCCESS)
+      .value("FAILURE", MatrixDecompositionStatus::FAILURE)
+      .value("SINGULAR", MatrixDecompositionStatus::SINGULAR)
+      .value("NON_POSITIVE_DEFINITE", MatrixDecompositionStatus::NON_POSITIVE_DEFINITE)
+      .finalize();
   py::native_enum<BatchNormalizationFlags>(
       m, "BatchNormalizationFlags", "enum.IntEnum",
       R"(Which statistics a batch normalisation uses. Apple: MPSCNNBatchNormalizationFlags.

@@ -125,6 +125,15 @@ EnumClass weights_quantization_type() {
       {MPSNN_ENUMERATOR(T, NONE), MPSNN_ENUMERATOR(T, LINEAR), MPSNN_ENUMERATOR(T, LOOKUP_TABLE)}};
 }
 
+EnumClass matrix_decomposition_status() {
+  using T = MatrixDecompositionStatus;
+  return {"MatrixDecompositionStatus",
+          "MPSMatrixDecompositionStatus",
+          "What a decomposition of a matrix came to",
+          {MPSNN_ENUMERATOR(T, SUCCESS), MPSNN_ENUMERATOR(T, FAILURE),
+           MPSNN_ENUMERATOR(T, SINGULAR), MPSNN_ENUMERATOR(T, NON_POSITIVE_DEFINITE)}};
+}
+
 EnumClass padding_method() {
   using T = PaddingMethod;
   return {"PaddingMethod",
@@ -157,7 +166,8 @@ std::span<const EnumClass> enum_classes() {
                                                batch_normalization_flags(),
                                                regularization_type(),
                                                padding_method(),
-                                               weights_quantization_type()};
+                                               weights_quantization_type(),
+                                               matrix_decomposition_status()};
   return table;
 }
 

@@ -24,6 +24,15 @@ std::vector<KernelClass> assemble() {
   append(table, image_reduction_kernels());
   append(table, image_arithmetic_kernels());
   append(table, image_sampling_kernels());
+  append(table, matrix_sum_kernels());
+  append(table, matrix_copy_kernels());
+  append(table, matrix_neuron_kernels());
+  append(table, matrix_fully_connected_kernels());
+  append(table, matrix_batch_normalization_kernels());
+  append(table, matrix_find_top_k_kernels());
+  append(table, matrix_decomposition_kernels());
+  append(table, ndarray_kernels());
+  append(table, optimizer_update_kernels());
   return table;
 }
 

@@ -69,6 +69,8 @@ struct KernelClass {
   /// The state that a kernel keeps on the device between encodes, as it is at first; null: none.
   /// Attributes that it is made from can be set at construction only.
   std::vector<std::byte> (*make_state)(const AttributeMap& attributes) = nullptr;
+  /// Setting such an attribute later makes the state anew instead of being refused.
+  bool remakes_state = false;
 };
 
 /// All classes, family by family.
@@ -87,5 +89,14 @@ std::vector<KernelClass> image_statistics_kernels();
 std::vector<KernelClass> image_reduction_kernels();
 std::vector<KernelClass> image_arithmetic_kernels();
 std::vector<KernelClass> image_sampling_kernels();
+std::vector<KernelClass> matrix_sum_kernels();
+std::vector<KernelClass> matrix_copy_kernels();
+std::vector<KernelClass> matrix_neuron_kernels();
+std::vector<KernelClass> matrix_fully_connected_kernels();
+std::vector<KernelClass> matrix_batch_normalization_kernels();
+std::vector<KernelClass> matrix_find_top_k_kernels();
+std::vector<KernelClass> matrix_decomposition_kernels();
+std::vector<KernelClass> ndarray_kernels();
+std::vector<KernelClass> optimizer_update_kernels();
 
 }  // namespace mpsnn::graph

@@ -192,6 +192,12 @@ void DeviceKernel::set_attribute(std::string_view name, AttributeValue value) {
       graph::complete_attributes({impl_->title(), row.attributes, row.fixed}, std::move(changed));
   if (row.check != nullptr) row.check(impl_->title(), changed);
   if (row.make_state != nullptr && row.make_state(changed) != row.make_state(impl_->attributes)) {
+    if (row.remakes_state) {
+      const std::vector<std::byte> state = row.make_state(changed);
+      write_state(state.data(), state.size());
+      impl_->attributes = std::move(changed);
+      return;
+    }
     throw InvalidArgumentError(
         str(impl_->title(), ": ", name, ": expected to be set at construction, got a change"));
   }

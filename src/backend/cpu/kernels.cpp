@@ -128,6 +128,7 @@ constexpr KernelRow kRows[] = {
     ROW(matrix_neuron_gradient, "plain", matrix_neuron_gradient_plain),
     ROW(column_sums, "plain", column_sums_plain),
     ROW(matrix_sum, "plain", matrix_sum_plain),
+    ROW(transpose, "plain", transpose_plain),
     ROW(top_k, "plain", top_k_plain),
     ROW(matrix_copy, "plain", matrix_copy_plain),
     ROW(lu_decomposition, "plain", lu_decomposition_plain),

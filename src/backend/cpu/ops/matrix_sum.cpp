@@ -104,4 +104,28 @@ std::shared_ptr<Kernel> prepare_matrix_sum_plain(const KernelQuery& query) {
   });
 }
 
+// matrix -> its transpose
+Fit fits_transpose_plain(const KernelQuery& query) { return fits_float32_rows(query); }
+
+std::shared_ptr<Kernel> prepare_transpose_plain(const KernelQuery& query) {
+  constexpr std::int64_t kTile = 16;  // a line of the cache each way
+  const MatrixLayout from(query.inputs[0]), to(query.outputs[0]);
+  const std::int64_t tiles = (to.rows + kTile - 1) / kTile;
+  return make_kernel([=](const KernelArgs& args) {
+    parallel_for(to.matrices * tiles, grain_for(kTile * to.columns * 8),
+                 [&](std::int64_t begin, std::int64_t end) {
+                   for (std::int64_t i = begin; i < end; ++i) {
+                     const std::int64_t matrix = i / tiles, first = i % tiles * kTile,
+                                        last = std::min(first + kTile, to.rows);
+                     const float* const x = args.input<float>(0) + matrix * from.matrix_stride;
+                     float* const y = args.output<float>(0) + matrix * to.matrix_stride;
+                     for (std::int64_t column = 0; column < to.columns; ++column) {
+                       for (std::int64_t row = first; row < last; ++row)
+                         y[row * to.row_stride + column] = x[column * from.row_stride + row];
+                     }
+                   }
+                 });
+  });
+}
+
 }  // namespace mpsnn::backend::cpu

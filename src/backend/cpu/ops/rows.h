@@ -32,6 +32,7 @@ MPSNN_CPU_ROW(matrix_neuron_plain);
 MPSNN_CPU_ROW(matrix_neuron_gradient_plain);
 MPSNN_CPU_ROW(column_sums_plain);
 MPSNN_CPU_ROW(matrix_sum_plain);
+MPSNN_CPU_ROW(transpose_plain);
 MPSNN_CPU_ROW(top_k_plain);
 MPSNN_CPU_ROW(matrix_copy_plain);
 MPSNN_CPU_ROW(lu_decomposition_plain);
