@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Plans of inference: stacks of cells, one direction or both.
+#include <algorithm>
 #include <numeric>
 #include <string>
 #include <utility>
@@ -49,7 +50,7 @@ std::vector<CellValues> run_stack(RecurrentDraft& draft, const std::vector<Recur
                                   const StateValues* state) {
   std::vector<std::size_t> order(steps.count());
   std::iota(order.begin(), order.end(), std::size_t{0});
-  if (backward) order.assign(order.rbegin(), order.rend());
+  if (backward) std::ranges::reverse(order);
   const std::int64_t rows = steps.rows[order.front()];
   std::vector<CellValues> all;
   for (std::size_t i = 0; i < cells.size(); ++i) {

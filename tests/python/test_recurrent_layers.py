@@ -231,10 +231,12 @@ def test_memory_of_a_sequence_is_given_back(device: mps.Device) -> None:
     layer = mps.RNNMatrixInferenceLayer(device, descriptor(LSTM))
     steps = list(values(3, 2, 3))
     run(layer, steps)
-    before = device.memory_stats.current
+    device.synchronize()
+    before = device.memory_stats().current
     for _ in range(5):
         run(layer, steps)
-    assert device.memory_stats.current <= before
+    device.synchronize()
+    assert device.memory_stats().current <= before
 
 
 def bad_weights(outputs: int = 4, inputs: int = 3, **kinds: object) -> mps.ConvolutionDataSource:
