@@ -196,8 +196,7 @@ class RNNMatrixTrainingLayer : public RNNLayer {
   /// Matrices of float32 with the weights that the data sources have on the device.
   std::vector<Matrix> create_weight_matrices() const;
   /// Zeros, float32 or float16.
-  std::vector<Matrix> create_weight_gradient_matrices(
-      DataType data_type = DataType::FLOAT32) const;
+  std::vector<Matrix> create_weight_gradient_matrices(DataType data_type = DataType::FLOAT32) const;
 
   /// Records a copy between one of the weights and a part of a matrix, from (row, column) on.
   /// Throws InvalidArgumentError for an id that the layer has no weights for, a part that does not
@@ -223,8 +222,7 @@ class RNNMatrixTrainingLayer : public RNNLayer {
   /// argument: sizes, training states of another layer or sequence or out of order.
   RNNRecurrentMatrixState encode_gradient_sequence(
       CommandBuffer& commands, const std::vector<Matrix>& forward_sources,
-      const std::vector<Matrix>& source_gradients,
-      const std::vector<Matrix>& destination_gradients,
+      const std::vector<Matrix>& source_gradients, const std::vector<Matrix>& destination_gradients,
       const std::vector<Matrix>& weight_gradients,
       const std::vector<RNNMatrixTrainingState>& training_states,
       const std::vector<Matrix>& weights,

@@ -126,7 +126,8 @@
 //                                 image has window * stride more pixels on each side
 //   single_gate, lstm_…, gru_… and their gradients: operands are (1, rows, channels), the gates
 //                       (1, rows, gates * channels)
-//     neurons           floats: type, a, b, c of each neuron of the operation, gates in their order;
+//     neurons           floats: type, a, b, c of each neuron of the operation, gates in their
+//     order;
 //                       lstm_output: output gate, then memory to output
 //   gru_output and its gradient only
 //     p                 float, above 0

@@ -36,7 +36,8 @@ Raises:
       .def_property_readonly("number_of_layers", &MatrixState::number_of_layers,
                              "Layers of the stack.")
       .def("recurrent_output_matrix", &MatrixState::recurrent_output_matrix,
-           py::arg("layer_index") = 0, R"(The output of a layer. Apple: getRecurrentOutputMatrixForLayerIndex:.
+           py::arg("layer_index") = 0,
+           R"(The output of a layer. Apple: getRecurrentOutputMatrixForLayerIndex:.
 
 Args:
     layer_index: 0 is the first layer.
@@ -73,7 +74,8 @@ Raises:
       .def_property_readonly("number_of_layers", &ImageState::number_of_layers,
                              "Layers of the stack.")
       .def("recurrent_output_image", &ImageState::recurrent_output_image,
-           py::arg("layer_index") = 0, R"(The output of a layer. Apple: getRecurrentOutputImageForLayerIndex:.
+           py::arg("layer_index") = 0,
+           R"(The output of a layer. Apple: getRecurrentOutputImageForLayerIndex:.
 
 Args:
     layer_index: 0 is the first layer.
@@ -304,9 +306,8 @@ void bind_forward(TrainingClass& cls) {
          const std::optional<RNNRecurrentMatrixState>& state,
          const std::vector<std::size_t>& source_offsets,
          const std::vector<std::size_t>& destination_offsets) {
-        RNNForwardSequence made =
-            layer.encode_forward_sequence(commands, sources, destinations, weights, state,
-                                          source_offsets, destination_offsets);
+        RNNForwardSequence made = layer.encode_forward_sequence(
+            commands, sources, destinations, weights, state, source_offsets, destination_offsets);
         return std::pair(std::move(made.training_states), std::move(made.recurrent_output_states));
       },
       py::arg("commands"), py::arg("source_matrices"), py::arg("destination_matrices"),

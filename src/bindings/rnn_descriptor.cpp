@@ -36,8 +36,8 @@ void bind_enums(py::module_& m) {
       .finalize();
   py::native_enum<RNNMatrixId> ids(m, "RNNMatrixId", "enum.IntEnum",
                                    "Weights of a training layer. Apple: MPSRNNMatrixId.");
-  for (std::int32_t id = 0; id <= static_cast<std::int32_t>(RNNMatrixId::GRU_OUTPUT_GATE_BIAS_TERMS);
-       ++id) {
+  for (std::int32_t id = 0;
+       id <= static_cast<std::int32_t>(RNNMatrixId::GRU_OUTPUT_GATE_BIAS_TERMS); ++id) {
     const auto value = static_cast<RNNMatrixId>(id);
     ids.value(std::string(name_of(value)).c_str(), value);
   }
@@ -47,7 +47,7 @@ void bind_enums(py::module_& m) {
 /// A weight as a property: None where there is none.
 template <class Descriptor>
 void bind_weights(py::class_<Descriptor, RNNDescriptor>& cls, const char* name,
-                  RNNWeights Descriptor::*member) {
+                  RNNWeights Descriptor::* member) {
   cls.def_property(
       name,
       [member](const Descriptor& d) -> OptionalWeights {
@@ -59,8 +59,9 @@ void bind_weights(py::class_<Descriptor, RNNDescriptor>& cls, const char* name,
 }
 
 void bind_base(py::module_& m) {
-  py::class_<RNNDescriptor>(m, "RNNDescriptor",
-                            R"(What the descriptors of recurrent layers share. Apple: MPSRNNDescriptor.
+  py::class_<RNNDescriptor>(
+      m, "RNNDescriptor",
+      R"(What the descriptors of recurrent layers share. Apple: MPSRNNDescriptor.
 
 Weights are data sources of 1x1 convolutions; None: zeros. Those that multiply the layer's input carry
 the gate's bias and, as fused neuron, its function (none: the identity).)")
@@ -68,10 +69,11 @@ the gate's bias and, as fused neuron, its function (none: the identity).)")
                      "Channels of the layer's input.")
       .def_readwrite("output_feature_channels", &RNNDescriptor::output_feature_channels,
                      "Channels of the layer's output.")
-      .def_readwrite("use_layer_input_unit_transform_mode",
-                     &RNNDescriptor::use_layer_input_unit_transform_mode,
-                     "True: the layer's input stands for its products with the input weights, whose "
-                     "bias and neuron apply.")
+      .def_readwrite(
+          "use_layer_input_unit_transform_mode",
+          &RNNDescriptor::use_layer_input_unit_transform_mode,
+          "True: the layer's input stands for its products with the input weights, whose "
+          "bias and neuron apply.")
       .def_readwrite("layer_sequence_direction", &RNNDescriptor::layer_sequence_direction,
                      "Read by bidirectional encodes only.");
 }
@@ -89,8 +91,9 @@ Descriptor start(std::int64_t inputs, std::int64_t outputs, bool unit_transform,
 
 void bind_single_gate(py::module_& m) {
   using Descriptor = RNNSingleGateDescriptor;
-  py::class_<Descriptor, RNNDescriptor> cls(m, "RNNSingleGateDescriptor",
-                                            R"(A recurrent layer of one gate. Apple: MPSRNNSingleGateDescriptor.
+  py::class_<Descriptor, RNNDescriptor> cls(
+      m, "RNNSingleGateDescriptor",
+      R"(A recurrent layer of one gate. Apple: MPSRNNSingleGateDescriptor.
 
 h1 = g(W x + U h0 + b)
 
@@ -101,18 +104,18 @@ Args:
     recurrent_weights: U.
     use_layer_input_unit_transform_mode: x stands for W x.
     layer_sequence_direction: Read by bidirectional encodes.)");
-  cls.def(py::init([](std::int64_t inputs, std::int64_t outputs, OptionalWeights input,
-                      OptionalWeights recurrent, bool unit_transform,
-                      RNNSequenceDirection direction) {
-            auto d = start<Descriptor>(inputs, outputs, unit_transform, direction);
-            d.input_weights = std::move(input).value_or(nullptr);
-            d.recurrent_weights = std::move(recurrent).value_or(nullptr);
-            return d;
-          }),
-          py::arg("input_feature_channels"), py::arg("output_feature_channels"), py::kw_only(),
-          py::arg("input_weights") = py::none(), py::arg("recurrent_weights") = py::none(),
-          py::arg("use_layer_input_unit_transform_mode") = false,
-          py::arg("layer_sequence_direction") = RNNSequenceDirection::FORWARD);
+  cls.def(
+      py::init([](std::int64_t inputs, std::int64_t outputs, OptionalWeights input,
+                  OptionalWeights recurrent, bool unit_transform, RNNSequenceDirection direction) {
+        auto d = start<Descriptor>(inputs, outputs, unit_transform, direction);
+        d.input_weights = std::move(input).value_or(nullptr);
+        d.recurrent_weights = std::move(recurrent).value_or(nullptr);
+        return d;
+      }),
+      py::arg("input_feature_channels"), py::arg("output_feature_channels"), py::kw_only(),
+      py::arg("input_weights") = py::none(), py::arg("recurrent_weights") = py::none(),
+      py::arg("use_layer_input_unit_transform_mode") = false,
+      py::arg("layer_sequence_direction") = RNNSequenceDirection::FORWARD);
   bind_weights(cls, "input_weights", &Descriptor::input_weights);
   bind_weights(cls, "recurrent_weights", &Descriptor::recurrent_weights);
 }

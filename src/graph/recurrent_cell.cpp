@@ -10,22 +10,35 @@
 namespace mpsnn {
 
 std::string_view name_of(RNNMatrixId id) {
-  constexpr std::array<std::string_view, 29> kNames = {
-      "SINGLE_GATE_INPUT_WEIGHTS",          "SINGLE_GATE_RECURRENT_WEIGHTS",
-      "SINGLE_GATE_BIAS_TERMS",             "LSTM_INPUT_GATE_INPUT_WEIGHTS",
-      "LSTM_INPUT_GATE_RECURRENT_WEIGHTS",  "LSTM_INPUT_GATE_MEMORY_WEIGHTS",
-      "LSTM_INPUT_GATE_BIAS_TERMS",         "LSTM_FORGET_GATE_INPUT_WEIGHTS",
-      "LSTM_FORGET_GATE_RECURRENT_WEIGHTS", "LSTM_FORGET_GATE_MEMORY_WEIGHTS",
-      "LSTM_FORGET_GATE_BIAS_TERMS",        "LSTM_MEMORY_GATE_INPUT_WEIGHTS",
-      "LSTM_MEMORY_GATE_RECURRENT_WEIGHTS", "LSTM_MEMORY_GATE_MEMORY_WEIGHTS",
-      "LSTM_MEMORY_GATE_BIAS_TERMS",        "LSTM_OUTPUT_GATE_INPUT_WEIGHTS",
-      "LSTM_OUTPUT_GATE_RECURRENT_WEIGHTS", "LSTM_OUTPUT_GATE_MEMORY_WEIGHTS",
-      "LSTM_OUTPUT_GATE_BIAS_TERMS",        "GRU_INPUT_GATE_INPUT_WEIGHTS",
-      "GRU_INPUT_GATE_RECURRENT_WEIGHTS",   "GRU_INPUT_GATE_BIAS_TERMS",
-      "GRU_RECURRENT_GATE_INPUT_WEIGHTS",   "GRU_RECURRENT_GATE_RECURRENT_WEIGHTS",
-      "GRU_RECURRENT_GATE_BIAS_TERMS",      "GRU_OUTPUT_GATE_INPUT_WEIGHTS",
-      "GRU_OUTPUT_GATE_RECURRENT_WEIGHTS",  "GRU_OUTPUT_GATE_INPUT_GATE_WEIGHTS",
-      "GRU_OUTPUT_GATE_BIAS_TERMS"};
+  constexpr std::array<std::string_view, 29> kNames = {"SINGLE_GATE_INPUT_WEIGHTS",
+                                                       "SINGLE_GATE_RECURRENT_WEIGHTS",
+                                                       "SINGLE_GATE_BIAS_TERMS",
+                                                       "LSTM_INPUT_GATE_INPUT_WEIGHTS",
+                                                       "LSTM_INPUT_GATE_RECURRENT_WEIGHTS",
+                                                       "LSTM_INPUT_GATE_MEMORY_WEIGHTS",
+                                                       "LSTM_INPUT_GATE_BIAS_TERMS",
+                                                       "LSTM_FORGET_GATE_INPUT_WEIGHTS",
+                                                       "LSTM_FORGET_GATE_RECURRENT_WEIGHTS",
+                                                       "LSTM_FORGET_GATE_MEMORY_WEIGHTS",
+                                                       "LSTM_FORGET_GATE_BIAS_TERMS",
+                                                       "LSTM_MEMORY_GATE_INPUT_WEIGHTS",
+                                                       "LSTM_MEMORY_GATE_RECURRENT_WEIGHTS",
+                                                       "LSTM_MEMORY_GATE_MEMORY_WEIGHTS",
+                                                       "LSTM_MEMORY_GATE_BIAS_TERMS",
+                                                       "LSTM_OUTPUT_GATE_INPUT_WEIGHTS",
+                                                       "LSTM_OUTPUT_GATE_RECURRENT_WEIGHTS",
+                                                       "LSTM_OUTPUT_GATE_MEMORY_WEIGHTS",
+                                                       "LSTM_OUTPUT_GATE_BIAS_TERMS",
+                                                       "GRU_INPUT_GATE_INPUT_WEIGHTS",
+                                                       "GRU_INPUT_GATE_RECURRENT_WEIGHTS",
+                                                       "GRU_INPUT_GATE_BIAS_TERMS",
+                                                       "GRU_RECURRENT_GATE_INPUT_WEIGHTS",
+                                                       "GRU_RECURRENT_GATE_RECURRENT_WEIGHTS",
+                                                       "GRU_RECURRENT_GATE_BIAS_TERMS",
+                                                       "GRU_OUTPUT_GATE_INPUT_WEIGHTS",
+                                                       "GRU_OUTPUT_GATE_RECURRENT_WEIGHTS",
+                                                       "GRU_OUTPUT_GATE_INPUT_GATE_WEIGHTS",
+                                                       "GRU_OUTPUT_GATE_BIAS_TERMS"};
   const auto index = static_cast<std::size_t>(id);
   return index < kNames.size() ? kNames[index] : "unknown";
 }
@@ -120,26 +133,25 @@ void add_gates(const Site& site, RecurrentCell& cell, const LSTMDescriptor& d) {
   cell.memory_to_output = {d.cell_to_output_neuron_type, d.cell_to_output_neuron_param_a,
                            d.cell_to_output_neuron_param_b, d.cell_to_output_neuron_param_c};
   check_neuron(site, "cell_to_output", cell.memory_to_output);
-  cell.gates = {make_gate(site,
-                          {"input_gate_input_weights", "input_gate_recurrent_weights",
-                           "input_gate_memory_weights"},
-                          d.input_gate_input_weights, d.input_gate_recurrent_weights,
-                          d.input_gate_memory_weights),
-                make_gate(site,
-                          {"forget_gate_input_weights", "forget_gate_recurrent_weights",
-                           "forget_gate_memory_weights"},
-                          d.forget_gate_input_weights, d.forget_gate_recurrent_weights,
-                          d.forget_gate_memory_weights),
-                make_gate(site,
-                          {"cell_gate_input_weights", "cell_gate_recurrent_weights",
-                           "cell_gate_memory_weights"},
-                          d.cell_gate_input_weights, d.cell_gate_recurrent_weights,
-                          d.cell_gate_memory_weights),
-                make_gate(site,
-                          {"output_gate_input_weights", "output_gate_recurrent_weights",
-                           "output_gate_memory_weights"},
-                          d.output_gate_input_weights, d.output_gate_recurrent_weights,
-                          d.output_gate_memory_weights)};
+  cell.gates = {
+      make_gate(
+          site,
+          {"input_gate_input_weights", "input_gate_recurrent_weights", "input_gate_memory_weights"},
+          d.input_gate_input_weights, d.input_gate_recurrent_weights, d.input_gate_memory_weights),
+      make_gate(site,
+                {"forget_gate_input_weights", "forget_gate_recurrent_weights",
+                 "forget_gate_memory_weights"},
+                d.forget_gate_input_weights, d.forget_gate_recurrent_weights,
+                d.forget_gate_memory_weights),
+      make_gate(
+          site,
+          {"cell_gate_input_weights", "cell_gate_recurrent_weights", "cell_gate_memory_weights"},
+          d.cell_gate_input_weights, d.cell_gate_recurrent_weights, d.cell_gate_memory_weights),
+      make_gate(site,
+                {"output_gate_input_weights", "output_gate_recurrent_weights",
+                 "output_gate_memory_weights"},
+                d.output_gate_input_weights, d.output_gate_recurrent_weights,
+                d.output_gate_memory_weights)};
 }
 
 void add_gates(const Site& site, RecurrentCell& cell, const GRUDescriptor& d) {
@@ -148,16 +160,16 @@ void add_gates(const Site& site, RecurrentCell& cell, const GRUDescriptor& d) {
   cell.flips = d.flip_output_gates;
   if (!(cell.p > 0) || !std::isfinite(cell.p))
     site.fail("gate_p_norm_value", "a number above 0", cell.p);
-  cell.gates = {make_gate(site, {"input_gate_input_weights", "input_gate_recurrent_weights", ""},
-                          d.input_gate_input_weights, d.input_gate_recurrent_weights),
-                make_gate(site,
-                          {"recurrent_gate_input_weights", "recurrent_gate_recurrent_weights", ""},
-                          d.recurrent_gate_input_weights, d.recurrent_gate_recurrent_weights),
-                make_gate(site,
-                          {"output_gate_input_weights", "output_gate_recurrent_weights",
-                           "output_gate_input_gate_weights"},
-                          d.output_gate_input_weights, d.output_gate_recurrent_weights,
-                          d.output_gate_input_gate_weights)};
+  cell.gates = {
+      make_gate(site, {"input_gate_input_weights", "input_gate_recurrent_weights", ""},
+                d.input_gate_input_weights, d.input_gate_recurrent_weights),
+      make_gate(site, {"recurrent_gate_input_weights", "recurrent_gate_recurrent_weights", ""},
+                d.recurrent_gate_input_weights, d.recurrent_gate_recurrent_weights),
+      make_gate(site,
+                {"output_gate_input_weights", "output_gate_recurrent_weights",
+                 "output_gate_input_gate_weights"},
+                d.output_gate_input_weights, d.output_gate_recurrent_weights,
+                d.output_gate_input_gate_weights)};
 }
 
 bool has_weights(const RecurrentCell& cell) {

@@ -26,8 +26,8 @@ RecurrentDraft::RecurrentDraft(const RecurrentCall& call, const KernelChooser& c
 
 ValueId RecurrentDraft::operand(std::string_view name) {
   check_internal(next_ < call_.operands.size(), "a recurrent encode has all of its operands");
-  const ValueId id = draft_.add_value(std::string(name), normalized(call_.operands[next_++]),
-                                      ValueKind::OPERAND);
+  const ValueId id =
+      draft_.add_value(std::string(name), normalized(call_.operands[next_++]), ValueKind::OPERAND);
   draft_.plan.sources.push_back(id);
   return id;
 }
@@ -93,8 +93,8 @@ ValueId RecurrentDraft::reshaped(ValueId value, std::vector<std::int64_t> dims) 
 ValueId RecurrentDraft::parameter(const std::shared_ptr<ConvolutionDataSource>& source,
                                   std::string_view name, std::int64_t rows, std::int64_t columns) {
   auto& all = draft_.plan.data_sources;
-  const auto [found, is_new] = draft_.data_sources.try_emplace(
-      source.get(), static_cast<std::uint32_t>(all.size()));
+  const auto [found, is_new] =
+      draft_.data_sources.try_emplace(source.get(), static_cast<std::uint32_t>(all.size()));
   if (is_new) all.push_back(source);
   for (const ParameterInfo& info : source->parameters()) {
     if (info.name != name) continue;

@@ -100,9 +100,9 @@ CellWeights parameters_of(RecurrentDraft& draft, const RecurrentCell& cell);
 
 /// What a cell makes of a sequence: all steps one after the other.
 struct CellValues {
-  ValueId gates = kNoValue;                        // before their neurons: (total, gate channels)
-  ValueId outputs = kNoValue, memory = kNoValue;   // (total, outputs)
-  ValueId reset = kNoValue, updated = kNoValue;    // a GRU's r h0 and z h0; kNoValue: not kept
+  ValueId gates = kNoValue;                       // before their neurons: (total, gate channels)
+  ValueId outputs = kNoValue, memory = kNoValue;  // (total, outputs)
+  ValueId reset = kNoValue, updated = kNoValue;   // a GRU's r h0 and z h0; kNoValue: not kept
   ValueId first_output = kNoValue, first_memory = kNoValue;  // before the first step
 };
 /// The values of a training in a block of training_floats().

@@ -139,8 +139,7 @@ void CellForward::project(ValueId inputs) {
                         });
   if (!is_whole) draft_.clear(values_.gates, "gates");
   for (std::size_t g = 0; g < cell_.gates.size(); ++g) {
-    const ValueId gate =
-        draft_.column_part(values_.gates, static_cast<std::int64_t>(g) * n, n);
+    const ValueId gate = draft_.column_part(values_.gates, static_cast<std::int64_t>(g) * n, n);
     if (cell_.unit_transform) {
       draft_.copy(inputs, gate, "inputs");
     } else if (weights_.gates[g].input != kNoValue) {
@@ -183,10 +182,10 @@ void CellForward::lstm(std::size_t t, ValueId gates) {
   };
   const auto diagonal = [&](std::size_t g) { return cell_.diagonal ? w[g].memory : kNoValue; };
   for (std::size_t g = 0; g < 3; ++g) peephole(g, before);
-  draft_.add(OpId::lstm_memory,
-             {gates, before, w[0].bias, w[1].bias, w[2].bias, diagonal(0), diagonal(1),
-              diagonal(2)},
-             {after, gates}, gate_attributes(cell_, 0, 3), "memory");
+  draft_.add(
+      OpId::lstm_memory,
+      {gates, before, w[0].bias, w[1].bias, w[2].bias, diagonal(0), diagonal(1), diagonal(2)},
+      {after, gates}, gate_attributes(cell_, 0, 3), "memory");
   peephole(3, after);
   draft_.add(OpId::lstm_output, {gates, after, w[3].bias, diagonal(3)},
              {at(values_.outputs, t), gates}, lstm_output_attributes(cell_), "output");

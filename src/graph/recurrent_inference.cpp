@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Plans of inference: stacks of cells, one direction or both.
+#include <algorithm>
 #include <numeric>
 #include <string>
 #include <utility>
@@ -49,7 +50,7 @@ std::vector<CellValues> run_stack(RecurrentDraft& draft, const std::vector<Recur
                                   const StateValues* state) {
   std::vector<std::size_t> order(steps.count());
   std::iota(order.begin(), order.end(), std::size_t{0});
-  if (backward) order.assign(order.rbegin(), order.rend());
+  if (backward) std::ranges::reverse(order);
   const std::int64_t rows = steps.rows[order.front()];
   std::vector<CellValues> all;
   for (std::size_t i = 0; i < cells.size(); ++i) {
@@ -94,7 +95,8 @@ std::vector<RecurrentCell> cells_of(const std::vector<RecurrentCell>& cells, boo
 void run_both_ways(RecurrentDraft& draft, const std::vector<RecurrentCell>& cells,
                    const Steps& steps, ValueId inputs, RNNBidirectionalCombineMode combine,
                    const std::vector<ValueId>& destinations) {
-  const std::vector<RecurrentCell> forward = cells_of(cells, false), backward = cells_of(cells, true);
+  const std::vector<RecurrentCell> forward = cells_of(cells, false),
+                                   backward = cells_of(cells, true);
   const ValueId there = run_stack(draft, forward, steps, inputs, false, nullptr).back().outputs,
                 back = run_stack(draft, backward, steps, inputs, true, nullptr).back().outputs;
   const auto half = destinations.begin() + static_cast<std::ptrdiff_t>(steps.count());
@@ -111,8 +113,7 @@ void run_both_ways(RecurrentDraft& draft, const std::vector<RecurrentCell>& cell
       std::vector<ValueId> left, right;
       for (const ValueId destination : destinations) {
         left.push_back(draft.column_part(destination, 0, draft.columns(there)));
-        right.push_back(
-            draft.column_part(destination, draft.columns(there), draft.columns(back)));
+        right.push_back(draft.column_part(destination, draft.columns(there), draft.columns(back)));
       }
       scatter(draft, there, steps, left, "destination");
       return scatter(draft, back, steps, right, "destination");

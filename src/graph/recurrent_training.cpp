@@ -95,10 +95,9 @@ class CellGradient {
     const std::int64_t n = cell_.outputs;
     if (cell_.unit_transform) {
       const auto gates = static_cast<std::int64_t>(cell_.gates.size());
-      return draft_.add(OpId::addition_gradient,
-                        {draft_.reshaped(gates_, {steps_.total, 1, gates, n})},
-                        {draft_.reshaped(result, {steps_.total, 1, 1, n})}, {{"scale", 1.0}},
-                        "inputs_gradient");
+      return draft_.add(
+          OpId::addition_gradient, {draft_.reshaped(gates_, {steps_.total, 1, gates, n})},
+          {draft_.reshaped(result, {steps_.total, 1, 1, n})}, {{"scale", 1.0}}, "inputs_gradient");
     }
     bool adds = false;
     for (std::size_t g = 0; g < cell_.gates.size(); ++g) {
@@ -112,8 +111,8 @@ class CellGradient {
   void weight_gradient(const RecurrentWeight& weight, ValueId inputs, ValueId result,
                        bool accumulates) {
     const bool is_gru_candidate = cell_.kind == CellKind::GRU && weight.gate == 2;
-    const bool is_vector = weight.role == WeightRole::BIAS ||
-                           (weight.role == WeightRole::MEMORY && cell_.diagonal);
+    const bool is_vector =
+        weight.role == WeightRole::BIAS || (weight.role == WeightRole::MEMORY && cell_.diagonal);
     const auto sum = [&](ValueId gates, ValueId factors, bool adds) {
       if (is_vector) {
         draft_.add(OpId::gate_sums, {gates, factors}, {result}, {{"accumulates", adds}},

@@ -101,10 +101,9 @@ void encode_both_ways(RecurrentLayer& layer, RecurrentEncode& encode, const Sequ
   encode.record("encode_bidirectional_sequence", rows.size(),
                 {{"combine", static_cast<std::int64_t>(layer.combine)}},
                 [&](const graph::RecurrentCall& call) {
-                  return graph::plan_inference(
-                      call, layer.cells,
-                      {.bidirectional = true, .combine = layer.combine},
-                      layer.device.state()->chooser);
+                  return graph::plan_inference(call, layer.cells,
+                                               {.bidirectional = true, .combine = layer.combine},
+                                               layer.device.state()->chooser);
                 });
 }
 
@@ -114,10 +113,10 @@ void record_forward(RecurrentLayer& layer, RecurrentEncode& encode, std::size_t 
                 {{"has_input_state", has_input_state},
                  {"output_states", static_cast<std::int64_t>(output_states)}},
                 [&](const graph::RecurrentCall& call) {
-                  return graph::plan_inference(call, layer.cells,
-                                               {.has_input_state = has_input_state,
-                                                .output_states = output_states},
-                                               layer.device.state()->chooser);
+                  return graph::plan_inference(
+                      call, layer.cells,
+                      {.has_input_state = has_input_state, .output_states = output_states},
+                      layer.device.state()->chooser);
                 });
 }
 
@@ -131,8 +130,7 @@ RNNBidirectionalCombineMode RNNInferenceLayer::bidirectional_combine_mode() cons
 }
 void RNNInferenceLayer::set_bidirectional_combine_mode(RNNBidirectionalCombineMode mode) {
   if (mode < RNNBidirectionalCombineMode::NONE || mode > RNNBidirectionalCombineMode::CONCATENATE) {
-    state()->fail("bidirectional_combine_mode", "NONE, ADD or CONCATENATE",
-                  static_cast<int>(mode));
+    state()->fail("bidirectional_combine_mode", "NONE, ADD or CONCATENATE", static_cast<int>(mode));
   }
   state()->combine = mode;
 }
@@ -191,8 +189,7 @@ void RNNMatrixInferenceLayer::encode_bidirectional_sequence(
   };
   RecurrentEncode encode(layer, commands);
   encode_both_ways(
-      layer, encode,
-      sequence("source_sequence", source_sequence, ends(layer, false).first->inputs),
+      layer, encode, sequence("source_sequence", source_sequence, ends(layer, false).first->inputs),
       sequence("destination_forward_matrices", destination_forward_matrices, channels[0]),
       sequence("destination_backward_matrices", destination_backward_matrices, channels[1]));
 }

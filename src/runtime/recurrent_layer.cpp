@@ -58,9 +58,7 @@ void RecurrentEncode::record(std::string_view method, std::size_t steps, Attribu
   PlanKey key{std::move(descs_), {}, {}};
   key.attributes = std::move(options);
   key.method = method;
-  const auto make = [&] {
-    return plan({layer_.label, layer_.class_name, key.sources, steps});
-  };
+  const auto make = [&] { return plan({layer_.label, layer_.class_name, key.sources, steps}); };
   auto [compiled, binding] = layer_.plans.bound_plan(key, make, layer_.device.state());
   const std::size_t operations = compiled->plan().operations.size();
   span.set_work(compiled->bytes_before(operations), compiled->flops_before(operations));
@@ -153,8 +151,8 @@ std::vector<std::int64_t> checked_rows(const RecurrentLayer& layer, std::string_
   for (const RecurrentOperand& operand : sequence) {
     const std::int64_t count = operand.desc.dims[1];
     if (!may_grow && !rows.empty() && count > rows.back()) {
-      layer.fail(str(argument, '[', rows.size(), ']'), str("at most ", rows.back(),
-                 " rows, as the time step before"), count);
+      layer.fail(str(argument, '[', rows.size(), ']'),
+                 str("at most ", rows.back(), " rows, as the time step before"), count);
     }
     rows.push_back(count);
   }

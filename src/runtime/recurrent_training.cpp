@@ -143,7 +143,8 @@ void RNNMatrixTrainingLayer::encode_copy_weights(CommandBuffer& commands,
     layer.fail<ArgumentTypeError>("matrix", "float32 or float16", name_of(part.desc.type));
   const auto inside = graph::part_of(part.desc, row, column, rows, columns, 0, 1);
   if (!inside) {
-    layer.fail("matrix", str(rows, " rows and ", columns, " columns from (", row, ", ", column, ')'),
+    layer.fail("matrix",
+               str(rows, " rows and ", columns, " columns from (", row, ", ", column, ')'),
                str(part.desc.dims[1], " rows, ", part.desc.dims[2], " columns"));
   }
   part.desc = inside->desc;
@@ -187,8 +188,8 @@ RNNForwardSequence RNNMatrixTrainingLayer::encode_forward_sequence(
                        *made.recurrent_output_states.back().state(), of, true);
   }
   const auto floats = static_cast<std::size_t>(graph::training_floats(cell_of(layer), rows));
-  const auto sequence = std::make_shared<runtime::TrainingSequence>(runtime::TrainingSequence{
-      state(), rows, Buffer(layer.device, floats * sizeof(float))});
+  const auto sequence = std::make_shared<runtime::TrainingSequence>(
+      runtime::TrainingSequence{state(), rows, Buffer(layer.device, floats * sizeof(float))});
   encode.add("training_states", block_of(*sequence), true);
   encode.record("encode_forward_sequence", rows.size(),
                 {{"has_input_state", recurrent_input_state.has_value()},

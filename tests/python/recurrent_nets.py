@@ -16,7 +16,10 @@ Named = dict[str, Floats]
 Descriptor = mps.RNNSingleGateDescriptor | mps.LSTMDescriptor | mps.GRUDescriptor
 
 # Names of the gates and of the weights in the descriptors, by gate.
-GATE_NAMES = {"lstm": ("input", "forget", "cell", "output"), "gru": ("input", "recurrent", "output")}
+GATE_NAMES = {
+    "lstm": ("input", "forget", "cell", "output"),
+    "gru": ("input", "recurrent", "output"),
+}
 ROLES = {"w": "input", "u": "recurrent", "v": "memory"}
 FIRST_ID = {"single": 0, "lstm": 3, "gru": 19}
 
@@ -71,9 +74,7 @@ def data_sources(cell: Cell, weights: Mapping[str, Floats]) -> dict[str, mps.Con
     return sources
 
 
-def descriptor_of(
-    cell: Cell, sources: Mapping[str, mps.ConvolutionDataSource]
-) -> Descriptor:
+def descriptor_of(cell: Cell, sources: Mapping[str, mps.ConvolutionDataSource]) -> Descriptor:
     """The layer's descriptor."""
     if cell.kind == "single":
         single = mps.RNNSingleGateDescriptor(cell.inputs, cell.outputs)
@@ -145,9 +146,7 @@ def matrices(device: mps.Device, arrays: Sequence[Floats]) -> list[mps.Matrix]:
     return [mps.Matrix.from_array(device, array) for array in arrays]
 
 
-def empty_matrices(
-    device: mps.Device, rows: Sequence[int], columns: int
-) -> list[mps.Matrix]:
+def empty_matrices(device: mps.Device, rows: Sequence[int], columns: int) -> list[mps.Matrix]:
     """Matrices that hold NaN until they are written."""
     nan = np.float32(np.nan)
     return matrices(device, [np.full((count, columns), nan, np.float32) for count in rows])

@@ -34,9 +34,7 @@ def encoded(device: mps.Device) -> mps.CommandBuffer:
 def run(layer: mps.RNNMatrixInferenceLayer, steps: list[np.ndarray]) -> list[np.ndarray]:
     """The layer's outputs."""
     device = layer.device
-    made = [
-        mps.Matrix(device, rows=len(x), columns=layer.output_feature_channels) for x in steps
-    ]
+    made = [mps.Matrix(device, rows=len(x), columns=layer.output_feature_channels) for x in steps]
     commands = encoded(device)
     layer.encode_sequence(commands, matrices(device, steps), made)
     commands.commit()
@@ -179,9 +177,7 @@ def test_gradients_that_are_not_wanted_are_not_made(device: mps.Device) -> None:
     kept, states = layer.encode_forward_sequence(
         commands, sources, [mps.Matrix(device, rows=2, columns=4)], weights
     )
-    initial = layer.encode_gradient_sequence(
-        commands, sources, upstream, [], [], kept, weights
-    )
+    initial = layer.encode_gradient_sequence(commands, sources, upstream, [], [], kept, weights)
     commands.commit()
     assert np.abs(initial.recurrent_output_matrix().read()).max() > 0
     assert [state.time_step for state in kept] == [0]
@@ -224,9 +220,7 @@ def test_a_layer_learns_to_remember_the_first_of_its_inputs(device: mps.Device) 
         losses.append(float(np.mean(error**2) * 8))
         upstream[-1].write(error / np.float32(rows) * 4)
         commands = mps.CommandBuffer(queue)
-        layer.encode_gradient_sequence(
-            commands, sources, upstream, [], gradients, kept, weights
-        )
+        layer.encode_gradient_sequence(commands, sources, upstream, [], gradients, kept, weights)
         for gradient, weight in zip(gradients, weights, strict=True):
             update.encode(commands, [gradient], [weight])
         commands.commit()
@@ -237,11 +231,12 @@ def test_memory_of_a_sequence_is_given_back(device: mps.Device) -> None:
     layer = mps.RNNMatrixInferenceLayer(device, descriptor(LSTM))
     steps = list(values(3, 2, 3))
     run(layer, steps)
-    first = device.memory.current_bytes if hasattr(device, "memory") else None
+    device.synchronize()
+    before = device.memory_stats().current
     for _ in range(5):
         run(layer, steps)
-    after = device.memory.current_bytes if hasattr(device, "memory") else None
-    assert first == after
+    device.synchronize()
+    assert device.memory_stats().current <= before
 
 
 def bad_weights(outputs: int = 4, inputs: int = 3, **kinds: object) -> mps.ConvolutionDataSource:
@@ -270,7 +265,7 @@ def with_prelu() -> mps.ConvolutionDataSource:
 
 Row = tuple[Callable[[], object], str]
 MAKING: dict[str, Row] = {
-    "no weights at all": (lambda: single(), "weights: expected at least one data source, got none"),
+    "no weights at all": (single, "weights: expected at least one data source, got none"),
     "too few input channels": (
         lambda: single(input_weights=bad_weights(4, 2)),
         "input_weights: input_feature_channels: expected 3, got 2",
@@ -447,8 +442,7 @@ ENCODES: dict[str, tuple[Callable[[Encodes], object], type[mps.Error], str]] = {
     "a state of other channels": (
         lambda e: e.forward([2], [2], recurrent_input_state=e.state(2, 5, memory=True)),
         mps.InvalidArgumentError,
-        "recurrent_input_state: layer 0: recurrent output: expected at least 2 rows, 4 channels, "
-        "got 2 rows, 5 channels",
+        "recurrent_input_state: layer 0: recurrent output: .*got 2 rows, 5 channels",
     ),
     "a state of fewer rows": (
         lambda e: e.forward([2], [2], recurrent_input_state=e.state(1, 4, memory=True)),

@@ -195,8 +195,7 @@ std::shared_ptr<Kernel> prepare_copy_plain(const KernelQuery& query) {
   const std::int64_t bytes =
       std::min(columns, kRowPart) *
       static_cast<std::int64_t>(size_of(query.inputs[0].type) + size_of(query.outputs[0].type));
-  const bool is_same =
-      query.inputs[0].type == query.outputs[0].type && shape.from == shape.to;
+  const bool is_same = query.inputs[0].type == query.outputs[0].type && shape.from == shape.to;
   return make_kernel([=](const KernelArgs& args) {
     auto* const from = const_cast<std::byte*>(args.input<std::byte>(0));
     auto* const to = args.output<std::byte>(0);

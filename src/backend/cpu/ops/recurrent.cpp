@@ -82,8 +82,8 @@ std::shared_ptr<Kernel> prepare_single_gate_gradient_plain(const KernelQuery& qu
   const CellExtent extent(query.inputs[0], query.inputs[1]);
   return make_kernel([extent, neurons = read_neurons(query.attributes)](const KernelArgs& args) {
     extent.for_each_piece([&](std::int64_t gate, std::int64_t at, std::int64_t, std::int64_t n) {
-      apply_neuron_gradient(neurons[0], args.input<float>(1) + at,
-                            args.input<float>(0) + gate, args.output<float>(0) + gate, n);
+      apply_neuron_gradient(neurons[0], args.input<float>(1) + at, args.input<float>(0) + gate,
+                            args.output<float>(0) + gate, n);
     });
   });
 }
@@ -163,34 +163,32 @@ Fit fits_lstm_memory_gradient_plain(const KernelQuery& query) { return fits_recu
 std::shared_ptr<Kernel> prepare_lstm_memory_gradient_plain(const KernelQuery& query) {
   const CellExtent extent(query.inputs[0], query.inputs[1]);
   return make_kernel([extent, neurons = read_neurons(query.attributes)](const KernelArgs& args) {
-    extent.for_each_piece(
-        [&](std::int64_t gate, std::int64_t at, std::int64_t channel, std::int64_t n) {
-          const float* const memory = args.input<float>(1) + at;
-          float* const d_memory = args.output<float>(1) + at;
-          std::array<Piece, 3> gates;
-          for (std::size_t g = 0; g < 3; ++g) {
-            apply_neuron(neurons[g],
-                         args.input<float>(0) + gate + std::int64_t(g) * extent.channels,
-                         gates[g].data(), n);
-          }
-          // What each gate's value was multiplied by.
-          const std::array<const float*, 3> others = {gates[2].data(), memory, gates[0].data()};
-          Piece work;
-          for (std::size_t g = 0; g < 3; ++g) {
-            const std::int64_t offset = gate + std::int64_t(g) * extent.channels;
-            multiply(work.data(), d_memory, others[g], n);
-            apply_neuron_gradient(neurons[g], work.data(), args.input<float>(0) + offset,
-                                  args.output<float>(0) + offset, n);
-          }
-          multiply(d_memory, d_memory, gates[1].data(), n);
-          for (std::size_t g = 0; g < 3; ++g) {
-            if (const float* const peephole = args.input<float>(2 + g)) {
-              multiply_add(d_memory,
-                           args.output<float>(0) + gate + std::int64_t(g) * extent.channels,
-                           peephole + channel, n);
-            }
-          }
-        });
+    extent.for_each_piece([&](std::int64_t gate, std::int64_t at, std::int64_t channel,
+                              std::int64_t n) {
+      const float* const memory = args.input<float>(1) + at;
+      float* const d_memory = args.output<float>(1) + at;
+      std::array<Piece, 3> gates;
+      for (std::size_t g = 0; g < 3; ++g) {
+        apply_neuron(neurons[g], args.input<float>(0) + gate + std::int64_t(g) * extent.channels,
+                     gates[g].data(), n);
+      }
+      // What each gate's value was multiplied by.
+      const std::array<const float*, 3> others = {gates[2].data(), memory, gates[0].data()};
+      Piece work;
+      for (std::size_t g = 0; g < 3; ++g) {
+        const std::int64_t offset = gate + std::int64_t(g) * extent.channels;
+        multiply(work.data(), d_memory, others[g], n);
+        apply_neuron_gradient(neurons[g], work.data(), args.input<float>(0) + offset,
+                              args.output<float>(0) + offset, n);
+      }
+      multiply(d_memory, d_memory, gates[1].data(), n);
+      for (std::size_t g = 0; g < 3; ++g) {
+        if (const float* const peephole = args.input<float>(2 + g)) {
+          multiply_add(d_memory, args.output<float>(0) + gate + std::int64_t(g) * extent.channels,
+                       peephole + channel, n);
+        }
+      }
+    });
   });
 }
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Cells of GRUs. z is the input gate, r the recurrent gate, h0 the previous output, h the candidate.
+// Cells of GRUs. z is the input gate, r the recurrent gate, h0 the previous output, h the
+// candidate.
 #include <cmath>
 
 #include "backend/cpu/ops/kernel_tools.h"
@@ -21,14 +22,12 @@ struct Complement {
       for (std::int64_t i = 0; i < count; ++i) to[i] = 1.0F - z[i];
       return;
     }
-    for (std::int64_t i = 0; i < count; ++i)
-      to[i] = std::pow(1.0F - std::pow(z[i], p), inverse_p);
+    for (std::int64_t i = 0; i < count; ++i) to[i] = std::pow(1.0F - std::pow(z[i], p), inverse_p);
   }
   void slope(const float* z, float* to, std::int64_t count) const {
     if (p == 1) return static_cast<void>(std::fill_n(to, count, -1.0F));
     for (std::int64_t i = 0; i < count; ++i) {
-      to[i] = -std::pow(z[i], p - 1.0F) *
-              std::pow(1.0F - std::pow(z[i], p), inverse_p - 1.0F);
+      to[i] = -std::pow(z[i], p - 1.0F) * std::pow(1.0F - std::pow(z[i], p), inverse_p - 1.0F);
     }
   }
 };
