@@ -40,6 +40,9 @@ GRAPH_API = [
         "dropout_state",
         "node",
         "nodes",
+        "padding",
+        # Image as a type alone: data sources have a method that takes some.
+        "device",
     )
 ]
 LEAF_API = ["mpsnn/types.h", "mpsnn/error.h"]

@@ -123,6 +123,8 @@ struct PaddingMethod {
                                 ADD_REMAINDER_TO_BOTTOM_LEFT = 2 << 2,
                                 ADD_REMAINDER_TO_BOTTOM_RIGHT = 3 << 2;
   static constexpr std::int64_t SIZE_VALID_ONLY = 0, SIZE_SAME = 1 << 4, SIZE_FULL = 2 << 4;
+  /// With a policy of one's own only. Fusion never depends on the second one here.
+  static constexpr std::int64_t CUSTOM = 1 << 14, CUSTOM_ALLOW_FOR_NODE_FUSION = 1 << 13;
   static constexpr std::int64_t EXCLUDE_EDGES = 1 << 15;
 };
 

@@ -19,6 +19,7 @@ namespace py = pybind11;
 
 void bind_errors(py::module_& m);
 void bind_types(py::module_& m);
+void bind_paddings(py::module_& m);
 void bind_data_sources(py::module_& m);
 void bind_normalization_data_sources(py::module_& m);
 void bind_nodes(py::module_& m);
@@ -28,6 +29,7 @@ void bind_buffers_and_events(py::module_& m);
 void bind_images(py::module_& m);
 void bind_matrices(py::module_& m);
 void bind_command_buffers(py::module_& m);
+void bind_loss_labels(py::module_& m);
 void bind_kernels(py::module_& m);
 void bind_graph(py::module_& m);
 void bind_archive(py::module_& m);

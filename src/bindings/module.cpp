@@ -13,6 +13,7 @@ PYBIND11_MODULE(_core, m, pybind11::mod_gil_used()) {
   m.attr("__version__") = std::string(mpsnn::version());
   bind_errors(m);
   bind_types(m);
+  bind_paddings(m);
   bind_data_sources(m);
   bind_normalization_data_sources(m);
   bind_nodes(m);
@@ -22,6 +23,7 @@ PYBIND11_MODULE(_core, m, pybind11::mod_gil_used()) {
   bind_buffers_and_events(m);
   bind_matrices(m);
   bind_command_buffers(m);
+  bind_loss_labels(m);
   bind_kernels(m);
   bind_graph(m);
   bind_archive(m);

@@ -152,10 +152,6 @@ DEFAULT: those of the batch where the graph holds its gradient node, the stored 
       .finalize();
 }
 
-struct MethodHint {
-  static constexpr auto name = py::detail::const_name("PaddingMethod");
-};
-
 /// The bits of a padding method are constants of a struct in C++, an IntFlag in Python.
 void bind_padding_method(py::module_& m) {
   py::dict bits;
@@ -169,36 +165,14 @@ void bind_padding_method(py::module_& m) {
   bits["SIZE_VALID_ONLY"] = PaddingMethod::SIZE_VALID_ONLY;
   bits["SIZE_SAME"] = PaddingMethod::SIZE_SAME;
   bits["SIZE_FULL"] = PaddingMethod::SIZE_FULL;
+  bits["CUSTOM_ALLOW_FOR_NODE_FUSION"] = PaddingMethod::CUSTOM_ALLOW_FOR_NODE_FUSION;
+  bits["CUSTOM"] = PaddingMethod::CUSTOM;
   bits["EXCLUDE_EDGES"] = PaddingMethod::EXCLUDE_EDGES;
   py::object flag = py::module_::import("enum").attr("IntFlag");
   py::object made = flag("PaddingMethod", bits, py::arg("module") = m.attr("__name__"));
   made.attr("__doc__") =
       "Bits of a padding method: alignment | remainder | size. Apple: MPSNNPaddingMethod.";
   m.attr("PaddingMethod") = made;
-}
-
-void bind_padding_policy(py::module_& m) {
-  py::class_<PaddingPolicy>(m, "PaddingPolicy",
-                            R"(How a filter sizes and places its result. Apple: MPSNNPadding.
-
-Args:
-    method: Bits of `PaddingMethod`. Default: centred, remainder to the top left, same size.)")
-      .def(py::init([](std::int64_t method) { return PaddingPolicy{method}; }),
-           py::arg_v("method", PaddingPolicy{}.method, "16"))
-      .def_property_readonly(
-          "method",
-          [m](const PaddingPolicy& policy) {
-            return Hinted<MethodHint>(m.attr("PaddingMethod")(policy.method));
-          },
-          "Bits of `PaddingMethod`.")
-      .def(
-          "__eq__", [](const PaddingPolicy& a, const PaddingPolicy& b) { return a == b; },
-          py::is_operator())
-      .def("__hash__",
-           [](const PaddingPolicy& policy) { return std::hash<std::int64_t>()(policy.method); })
-      .def("__repr__", [](const PaddingPolicy& policy) {
-        return "PaddingPolicy(" + std::to_string(policy.method) + ")";
-      });
 }
 
 void bind_loss_descriptor(py::module_& m) {
@@ -250,7 +224,6 @@ void bind_types(py::module_& m) {
   bind_enums(m);
   bind_loss_and_training_enums(m);
   bind_padding_method(m);
-  bind_padding_policy(m);
   bind_loss_descriptor(m);
 }
 

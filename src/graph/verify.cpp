@@ -100,6 +100,14 @@ class Verifier {
                 "an output is a result that is written", str("value ", id));
       }
     }
+    const auto check = [this](ValueId id, const std::string& name) {
+      require(exists(id) && written_[id] && plan_.values[id].kind == ValueKind::RESULT,
+              "an array of a state is a result that is written", name);
+    };
+    for (const StateOutput& output : plan_.states) check(output.value, output.name);
+    for (const OwnUpdate& update : plan_.own_updates) {
+      for (const OwnUpdate::Gradient& each : update.gradients) check(each.value, each.parameter);
+    }
   }
 
   /// Updates come after every reader of the parameter and of its copies in other layouts.
