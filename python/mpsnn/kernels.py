@@ -1431,8 +1431,8 @@ class CropAndResizeBilinear(DeviceKernel):
         >>> source = mps.Image(device, np.arange(25, dtype=np.float32).reshape(1, 5, 5, 1))
         >>> crops = mps.Image(device, size=(2, 3, 3, 1))
         >>> commands = mps.CommandBuffer(queue)
-        >>> halves = [0, 0, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5]
-        >>> crop = mps.CropAndResizeBilinear(device, resize_width=3, resize_height=3, regions=halves)
+        >>> parts = [0, 0, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5]
+        >>> crop = mps.CropAndResizeBilinear(device, resize_width=3, resize_height=3, regions=parts)
         >>> crop.encode(commands, source, crops)
         >>> commands.commit()
         >>> assert np.allclose(np.asarray(crops)[1], np.asarray(source)[0, 2:, 2:])
