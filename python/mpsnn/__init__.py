@@ -18,6 +18,7 @@ Example:
 
 from mpsnn import kernels, nodes
 from mpsnn._core import (
+    AlphaType,
     Archive,
     ArchiveError,
     ArgumentTypeError,
@@ -35,6 +36,7 @@ from mpsnn._core import (
     ComparisonType,
     ConvolutionDataSource,
     ConvolutionDescriptor,
+    DataLayout,
     DataSource,
     DataType,
     DepthWiseConvolutionDescriptor,
@@ -54,8 +56,6 @@ from mpsnn._core import (
     GRUDescriptor,
     HostKernel,
     Image,
-    AlphaType,
-    DataLayout,
     ImageEdgeMode,
     ImageNode,
     InstanceNormalizationDataSource,
@@ -126,6 +126,7 @@ from mpsnn.nodes import *  # noqa: F403 (every node class; __all__ names them)
 from mpsnn.pipeline import Pipeline
 
 __all__ = [
+    "AlphaType",
     "Archive",
     "ArchiveError",
     "ArgumentTypeError",
@@ -143,6 +144,7 @@ __all__ = [
     "ComparisonType",
     "ConvolutionDataSource",
     "ConvolutionDescriptor",
+    "DataLayout",
     "DataSource",
     "DataType",
     "DepthWiseConvolutionDescriptor",
@@ -162,8 +164,6 @@ __all__ = [
     "GroupNormalizationDataSource",
     "HostKernel",
     "Image",
-    "AlphaType",
-    "DataLayout",
     "ImageEdgeMode",
     "ImageNode",
     "InstanceNormalizationDataSource",

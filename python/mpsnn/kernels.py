@@ -575,7 +575,8 @@ class MatrixCopyToImage(DeviceKernel):
         >>> rows = mps.Matrix.from_array(device, np.arange(16, dtype=np.float32).reshape(2, 8))
         >>> images = mps.Image(device, size=(2, 2, 2, 2))
         >>> commands = mps.CommandBuffer(queue)
-        >>> mps.MatrixCopyToImage(device, data_layout=mps.DataLayout.HWC).encode(commands, rows, images)
+        >>> copy = mps.MatrixCopyToImage(device, data_layout=mps.DataLayout.HWC)
+        >>> copy.encode(commands, rows, images)
         >>> commands.commit()
         >>> assert np.array_equal(np.asarray(images).reshape(2, 8), np.asarray(rows))
     """
@@ -1430,8 +1431,8 @@ class CropAndResizeBilinear(DeviceKernel):
         >>> source = mps.Image(device, np.arange(25, dtype=np.float32).reshape(1, 5, 5, 1))
         >>> crops = mps.Image(device, size=(2, 3, 3, 1))
         >>> commands = mps.CommandBuffer(queue)
-        >>> regions = [0, 0, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5]
-        >>> crop = mps.CropAndResizeBilinear(device, resize_width=3, resize_height=3, regions=regions)
+        >>> parts = [0, 0, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5]
+        >>> crop = mps.CropAndResizeBilinear(device, resize_width=3, resize_height=3, regions=parts)
         >>> crop.encode(commands, source, crops)
         >>> commands.commit()
         >>> assert np.allclose(np.asarray(crops)[1], np.asarray(source)[0, 2:, 2:])
@@ -2016,7 +2017,8 @@ class ImageBox(DeviceKernel):
         >>> source = mps.Image(device, np.arange(5, dtype=np.float32).reshape(1, 1, 5, 1))
         >>> mean = mps.Image(device, size=(1, 1, 5, 1))
         >>> commands = mps.CommandBuffer(queue)
-        >>> box = mps.ImageBox(device, kernel_width=3, kernel_height=1, edge_mode=mps.ImageEdgeMode.CLAMP)
+        >>> clamp = mps.ImageEdgeMode.CLAMP
+        >>> box = mps.ImageBox(device, kernel_width=3, kernel_height=1, edge_mode=clamp)
         >>> box.encode(commands, source, mean)
         >>> commands.commit()
         >>> assert np.allclose(np.asarray(mean).ravel(), [1 / 3, 1, 2, 3, 11 / 3])

@@ -142,7 +142,8 @@ constexpr std::string_view kToImageExample =
     R"(rows = mps.Matrix.from_array(device, np.arange(16, dtype=np.float32).reshape(2, 8))
 images = mps.Image(device, size=(2, 2, 2, 2))
 commands = mps.CommandBuffer(queue)
-mps.MatrixCopyToImage(device, data_layout=mps.DataLayout.HWC).encode(commands, rows, images)
+copy = mps.MatrixCopyToImage(device, data_layout=mps.DataLayout.HWC)
+copy.encode(commands, rows, images)
 commands.commit()
 assert np.array_equal(np.asarray(images).reshape(2, 8), np.asarray(rows))
 )";
@@ -287,7 +288,8 @@ std::vector<KernelClass> image_copy_kernels() {
                        .type = AttributeType::INT,
                        .doc = "first channel that is read",
                        .default_value = std::int64_t{0},
-                       .minimum = 0}},
+                       .minimum = 0,
+                       .maximum = 1 << 24}},
        .methods = {image_method("Records the copy.", "any image", "image of as many images",
                                 lower_slice)},
        .check = check_rectangles},

@@ -309,7 +309,8 @@ constexpr std::string_view kBoxExample =
     R"(source = mps.Image(device, np.arange(5, dtype=np.float32).reshape(1, 1, 5, 1))
 mean = mps.Image(device, size=(1, 1, 5, 1))
 commands = mps.CommandBuffer(queue)
-box = mps.ImageBox(device, kernel_width=3, kernel_height=1, edge_mode=mps.ImageEdgeMode.CLAMP)
+clamp = mps.ImageEdgeMode.CLAMP
+box = mps.ImageBox(device, kernel_width=3, kernel_height=1, edge_mode=clamp)
 box.encode(commands, source, mean)
 commands.commit()
 assert np.allclose(np.asarray(mean).ravel(), [1 / 3, 1, 2, 3, 11 / 3])

@@ -136,7 +136,6 @@ void check_regions(std::string_view title, const AttributeMap& attributes) {
                    str(regions.size(), " numbers"));
   }
   for (std::size_t i = 0; i < regions.size(); ++i) {
-    // Below this a region is narrower than what a resampling can tell from a point.
     if (i % 4 >= 2 && regions[i] <= 0)
       throw_expected(str(title, ": regions"), "widths and heights above 0", regions[i]);
   }
@@ -237,8 +236,8 @@ constexpr std::string_view kCropExample =
     R"(source = mps.Image(device, np.arange(25, dtype=np.float32).reshape(1, 5, 5, 1))
 crops = mps.Image(device, size=(2, 3, 3, 1))
 commands = mps.CommandBuffer(queue)
-regions = [0, 0, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5]
-crop = mps.CropAndResizeBilinear(device, resize_width=3, resize_height=3, regions=regions)
+parts = [0, 0, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5]
+crop = mps.CropAndResizeBilinear(device, resize_width=3, resize_height=3, regions=parts)
 crop.encode(commands, source, crops)
 commands.commit()
 assert np.allclose(np.asarray(crops)[1], np.asarray(source)[0, 2:, 2:])
