@@ -14,6 +14,7 @@ PYBIND11_MODULE(_core, m, pybind11::mod_gil_used()) {
   bind_errors(m);
   bind_types(m);
   bind_paddings(m);
+  bind_optimizers(m);
   bind_data_sources(m);
   bind_normalization_data_sources(m);
   bind_nodes(m);
