@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Optimizers and data sources.
+// Data sources.
 #include "mpsnn/data_source.h"
 
 #include <cstring>
