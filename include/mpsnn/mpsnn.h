@@ -18,6 +18,7 @@
 #include "mpsnn/normalization_data_source.h"
 #include "mpsnn/null_device.h"
 #include "mpsnn/pipeline.h"
+#include "mpsnn/random.h"
 #include "mpsnn/trace.h"
 #include "mpsnn/types.h"
 #include "mpsnn/version.h"

@@ -114,6 +114,10 @@
 //   fill
 //     value             float
 //   optimizer_…         the optimizer's attributes(); learning_rate is taken from scalars[0]
+//   random_philox, random_mtgp32
+//     distribution_type  int, MatrixRandomDistribution: NORMAL with finite minimum and maximum is
+//                        truncated
+//     minimum maximum mean standard_deviation  float, of float32's values; infinite bounds: none
 //   concatenation, parameter_layout, normalization_statistics, count_step: none
 #pragma once
 
@@ -129,6 +133,7 @@ namespace mpsnn {
 /// type.
 bool get_bool(const AttributeMap& attributes, std::string_view name);
 std::int64_t get_int(const AttributeMap& attributes, std::string_view name);
+std::uint64_t get_uint(const AttributeMap& attributes, std::string_view name);
 double get_float(const AttributeMap& attributes, std::string_view name);
 const std::vector<double>& get_floats(const AttributeMap& attributes, std::string_view name);
 

@@ -148,7 +148,7 @@ Raises:
                   py::release_gil_before_calling_cpp_dtor());
   cls.def(py::init([](const Device& device, const std::string& class_name,
                       const Attributes& attributes, const std::string& label) {
-            DeviceKernel kernel(device, class_name, attributes_of(attributes));
+            DeviceKernel kernel(device, class_name, attributes_of(attributes, class_name + ": "));
             if (!label.empty()) kernel.set_label(label);
             return kernel;
           }),
@@ -163,7 +163,8 @@ Raises:
       .def(
           "set_attribute",
           [](DeviceKernel& kernel, const std::string& name, const py::object& value) {
-            kernel.set_attribute(name, attribute_value(name, value));
+            const std::string title = std::string(kernel.class_name()) + " \"" + kernel.label() + "\": ";
+            kernel.set_attribute(name, attribute_value(title + name, value));
           },
           py::arg("name"), py::arg("value"), R"(Sets a parameter for later encodes.
 

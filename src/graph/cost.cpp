@@ -39,6 +39,9 @@ std::uint64_t flops_of_kernel(const Plan& plan, const Operation& operation) {
     case OpId::matrix_multiplication:
       return 2 * written *
              static_cast<std::uint64_t>(plan.values[operation.inputs[0]].desc.dims.back());
+    case OpId::random_philox:
+    case OpId::random_mtgp32:
+      return 20 * written;
     default:
       return 0;
   }

@@ -113,6 +113,25 @@ EnumClass padding_method() {
            MPSNN_ENUMERATOR(T, EXCLUDE_EDGES)}};
 }
 
+EnumClass matrix_random_distribution() {
+  using T = MatrixRandomDistribution;
+  return {"MatrixRandomDistribution",
+          "MPSMatrixRandomDistribution",
+          "How random numbers are distributed",
+          {MPSNN_ENUMERATOR(T, DEFAULT), MPSNN_ENUMERATOR(T, UNIFORM),
+           MPSNN_ENUMERATOR(T, NORMAL)}};
+}
+
+EnumClass data_type() {
+  using T = DataType;
+  return {"DataType",
+          "",
+          "Element type of images and buffers",
+          {MPSNN_ENUMERATOR(T, FLOAT32), MPSNN_ENUMERATOR(T, FLOAT16), MPSNN_ENUMERATOR(T, INT32),
+           MPSNN_ENUMERATOR(T, UINT32), MPSNN_ENUMERATOR(T, UINT8), MPSNN_ENUMERATOR(T, INT64),
+           MPSNN_ENUMERATOR(T, INT8), MPSNN_ENUMERATOR(T, INT16), MPSNN_ENUMERATOR(T, UINT16)}};
+}
+
 #undef MPSNN_ENUMERATOR
 
 }  // namespace
@@ -121,7 +140,7 @@ std::span<const EnumClass> enum_classes() {
   static const std::vector<EnumClass> table = {
       neuron_type(),         image_edge_mode(), comparison_type(), binary_convolution_type(),
       loss_type(),           reduction_type(),  training_style(),  batch_normalization_flags(),
-      regularization_type(), padding_method()};
+      regularization_type(), padding_method(), matrix_random_distribution(), data_type()};
   return table;
 }
 

@@ -88,6 +88,8 @@ MPSNN_CPU_ROW(loss_plain);
 MPSNN_CPU_ROW(loss_gradient_plain);
 MPSNN_CPU_ROW(yolo_loss_plain);
 MPSNN_CPU_ROW(fill_plain);
+MPSNN_CPU_ROW(random_philox_plain);
+MPSNN_CPU_ROW(random_mtgp32_plain);
 MPSNN_CPU_ROW(optimizer_stochastic_gradient_descent_plain);
 MPSNN_CPU_ROW(optimizer_adam_plain);
 MPSNN_CPU_ROW(optimizer_rms_prop_plain);
