@@ -54,6 +54,7 @@ for _class in (
 TYPES = {
     "bool": "bool",
     "int": "int",
+    "uint": "int",
     "float": "float",
     "string": "str",
     "ints": "Sequence[int]",

@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <variant>
 #include <vector>
 
 #include "mpsnn/types.h"
@@ -202,7 +203,7 @@ class DataSource {
   virtual std::vector<ParameterInfo> parameters() const = 0;
   /// The values that a device starts from, float32. Throws InvalidArgumentError for an unknown
   /// name.
-  virtual const std::vector<float>& initial(std::string_view parameter) const = 0;
+  virtual std::vector<float> initial(std::string_view parameter) const = 0;
   /// Replaces the values that new devices start from (devices already in use:
   /// Device::write_parameter).
   virtual void set_initial(std::string_view parameter, std::vector<float> values) = 0;
@@ -222,8 +223,31 @@ class DataSource {
   std::shared_ptr<DeviceStates> states_;
 };
 
-/// Weights of a convolution: OHWI ([out][height][width][in / groups]) and a bias a channel.
-/// Apple: MPSCNNConvolutionDataSource.
+/// How 8-bit weights stand for numbers. Apple: MPSCNNWeightsQuantizationType.
+enum class WeightsQuantizationType : std::int32_t { NONE = 0, LINEAR = 1, LOOKUP_TABLE = 2 };
+
+/// Weights in the element type in which they are given, OHWI. Kernels compute in float32; what is
+/// kept and archived stays as small as it is.
+struct ConvolutionWeights {
+  /// float32; the bits of float16; or 8 bits, which `ranges` or `lookup_table` explains.
+  std::variant<std::vector<float>, std::vector<std::uint16_t>, std::vector<std::uint8_t>> values;
+  /// LINEAR: a minimum and a maximum for each output channel, (O, 2); the weight of u is u / 255 ·
+  /// (maximum − minimum) + minimum. Apple: rangesForUInt8Kernel.
+  std::vector<float> ranges = {};
+  /// LOOKUP_TABLE: the weights of 0 … 255. Apple: lookupTableForUInt8Kernel.
+  std::vector<float> lookup_table = {};
+
+  DataType data_type() const noexcept;  // FLOAT32, FLOAT16 or UINT8
+  WeightsQuantizationType quantization_type() const noexcept;
+  std::size_t count() const noexcept;
+  /// The numbers that they stand for; `per_output` of them for each output channel.
+  std::vector<float> floats(std::size_t per_output) const;
+};
+
+/// Weights of a convolution: OHWI ([out][height][width][in / groups]) and a bias a channel. Those
+/// of float16 and of 8 bits are widened when a device first uses them; where they are trained, that
+/// is done in float32 from the numbers that they stand for, and archives keep them as float32 from
+/// the first update on. Apple: MPSCNNConvolutionDataSource.
 class ConvolutionDataSource final : public DataSource {
  public:
   /// Throws InvalidArgumentError when a count does not fit the descriptor, which is checked as
@@ -231,17 +255,25 @@ class ConvolutionDataSource final : public DataSource {
   ConvolutionDataSource(ConvolutionDescriptor descriptor, std::vector<float> weights,
                         std::optional<std::vector<float>> bias_terms = std::nullopt,
                         std::string label = "", std::shared_ptr<Optimizer> optimizer = nullptr);
+  /// Weights of any element type. Throws InvalidArgumentError, besides: 8-bit weights without
+  /// ranges and without a table, or with both; either with other weights; another count; ranges
+  /// whose maximum is below their minimum; numbers in them that are not finite.
+  ConvolutionDataSource(ConvolutionDescriptor descriptor, ConvolutionWeights weights,
+                        std::optional<std::vector<float>> bias_terms = std::nullopt,
+                        std::string label = "", std::shared_ptr<Optimizer> optimizer = nullptr);
   const ConvolutionDescriptor& descriptor() const noexcept { return descriptor_; }
+  /// The weights as they were given; set_initial makes them float32.
+  const ConvolutionWeights& stored_weights() const noexcept { return weights_; }
   bool has_bias() const noexcept { return bias_.has_value(); }
   std::string_view class_name() const noexcept override;
   std::vector<ParameterInfo> parameters() const override;
-  const std::vector<float>& initial(std::string_view parameter) const override;
+  std::vector<float> initial(std::string_view parameter) const override;
   void set_initial(std::string_view parameter, std::vector<float> values) override;
   AttributeMap attributes() const override;
 
  private:
   ConvolutionDescriptor descriptor_;
-  std::vector<float> weights_;
+  ConvolutionWeights weights_;
   std::optional<std::vector<float>> bias_;
 };
 

@@ -31,14 +31,23 @@ class Graph {
   /// `results_are_needed[i]` false: the image itself is not wanted, only the weight updates on the
   /// way. Throws InvalidArgumentError: no results, a result that no node makes, two sources with
   /// one handle, a source without one, lengths that differ.
+  /// `format`: element type of the images that nodes make and that say nothing themselves
+  /// (ImageNode::set_format), FLOAT32 or FLOAT16; none: that of the node's first source. A gradient
+  /// has the type of the image that it is the gradient of. Apple: MPSNNGraph.format, whose default
+  /// is float16; here images are float32 unless one is asked to be otherwise.
   Graph(const Device& device, std::vector<ImageNode> result_images,
-        std::optional<std::vector<bool>> results_are_needed = std::nullopt);
+        std::optional<std::vector<bool>> results_are_needed = std::nullopt,
+        std::optional<DataType> format = std::nullopt);
 
   const Device& device() const;
   const std::string& label() const;
   void set_label(std::string label);
   /// Handles of the sources, in the order that `encode` wants where they are given as a list.
   std::vector<std::string> source_handles() const;
+  /// Element type of a source's images; none where there is no such source.
+  std::optional<DataType> source_format(const std::string& handle) const;
+  /// That of images that say nothing themselves; none: that of the node's first source.
+  std::optional<DataType> format() const;
   /// Handles of the exported images.
   std::vector<std::string> intermediate_handles() const;
   std::vector<ImageNode> result_images() const;

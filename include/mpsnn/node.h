@@ -40,7 +40,9 @@ class ImageNode {
   /// true: the image comes back from `Graph::encode` under its handle. Default false.
   bool export_from_graph() const;
   void set_export_from_graph(bool on);
-  /// Element type in memory; unset (the default): that of the first source, float32 for inputs.
+  /// Element type in memory, FLOAT32 or FLOAT16; unset (the default): of a gradient that of the
+  /// image it belongs to, else the graph's (Graph::format), else that of the first source; float32
+  /// for inputs.
   std::optional<DataType> format() const;
   void set_format(std::optional<DataType> format);
   /// The filter that makes this image, if any (inputs have none).

@@ -36,7 +36,7 @@ class NormalizationDataSource : public DataSource {
   double epsilon() const noexcept { return epsilon_; }
 
   std::vector<ParameterInfo> parameters() const override;
-  const std::vector<float>& initial(std::string_view parameter) const override;
+  std::vector<float> initial(std::string_view parameter) const override;
   void set_initial(std::string_view parameter, std::vector<float> values) override;
   AttributeMap attributes() const override;
 

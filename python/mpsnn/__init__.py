@@ -63,6 +63,8 @@ from mpsnn._core import (
     LossDescriptor,
     LossType,
     Matrix,
+    MatrixRandomDistribution,
+    MatrixRandomDistributionDescriptor,
     MemoryStats,
     NDArray,
     NeuronDescriptor,
@@ -94,6 +96,7 @@ from mpsnn._core import (
     TrainingStyle,
     UnsupportedError,
     Vector,
+    WeightsQuantizationType,
     __version__,
     capture,
 )
@@ -147,6 +150,8 @@ __all__ = [
     "LossDescriptor",
     "LossType",
     "Matrix",
+    "MatrixRandomDistribution",
+    "MatrixRandomDistributionDescriptor",
     "MemoryStats",
     "NDArray",
     "NeuronDescriptor",
@@ -179,6 +184,7 @@ __all__ = [
     "TrainingStyle",
     "UnsupportedError",
     "Vector",
+    "WeightsQuantizationType",
     "__version__",
     "capture",
 ]

@@ -156,6 +156,17 @@ class RegularizationType(enum.IntEnum):
     L1 = 1
     L2 = 2
 
+class WeightsQuantizationType(enum.IntEnum):
+    """How 8-bit weights stand for numbers. Apple: MPSCNNWeightsQuantizationType.
+
+    NONE: they are float32 or float16. LINEAR: u / 255 * (maximum - minimum) + minimum, by the output
+    channel's range. LOOKUP_TABLE: the u-th of 256 numbers.
+    """
+
+    NONE = 0
+    LINEAR = 1
+    LOOKUP_TABLE = 2
+
 class BatchNormalizationFlags(enum.IntEnum):
     """Which statistics a batch normalisation uses. Apple: MPSCNNBatchNormalizationFlags.
 
@@ -735,14 +746,23 @@ class ConvolutionDataSource(DataSource):
 
     Args:
         descriptor: The convolution's geometry.
-        weights: float32 array OHWI: (out, kernel height, kernel width, in / groups). Copied.
+        weights: Array OHWI: (out, kernel height, kernel width, in / groups), of float32, float16 or
+            uint8. Copied and kept as it is; kernels compute in float32.
         bias_terms: float32 array (out); None: no bias. Copied.
         label: Name for errors, plans and archives.
-        optimizer: Updates the weights where the node is trained; None: they stay.
+        optimizer: Updates the weights where the node is trained; None: they stay. Weights of float16
+            and uint8 are trained in float32 from the numbers that they stand for, and archives keep
+            them as float32 from the first update on.
+        ranges: float32 array (out, 2), a minimum and a maximum for each output channel, for weights of
+            uint8: u stands for u / 255 * (maximum - minimum) + minimum. Apple: rangesForUInt8Kernel.
+        lookup_table: float32 array (256), in the place of ranges: u stands for its element u.
+            Apple: lookupTableForUInt8Kernel.
 
     Raises:
-        InvalidArgumentError: A shape does not fit the descriptor, or the descriptor is impossible.
-        ArgumentTypeError: An array is not of float32.
+        InvalidArgumentError: A shape does not fit the descriptor, or the descriptor is impossible;
+            weights of uint8 with neither ranges nor lookup_table, or with both; either of them with
+            other weights; a maximum below its minimum; numbers in them that are not finite.
+        ArgumentTypeError: An array is of another element type.
     """
 
     def __init__(
@@ -752,6 +772,9 @@ class ConvolutionDataSource(DataSource):
         bias_terms: npt.ArrayLike | None = None,
         label: str = "",
         optimizer: Optimizer | None = None,
+        *,
+        ranges: npt.ArrayLike | None = None,
+        lookup_table: npt.ArrayLike | None = None,
     ) -> None: ...
     @property
     def descriptor(self) -> ConvolutionDescriptor:
@@ -760,8 +783,20 @@ class ConvolutionDataSource(DataSource):
     def has_bias(self) -> bool:
         """Whether there is a bias."""
     @property
-    def weights(self) -> npt.NDArray[np.float32]:
-        """Initial weights, a new array OHWI."""
+    def weights(self) -> npt.NDArray[typing.Any]:
+        """Initial weights, a new array OHWI in the element type that they were given in."""
+    @property
+    def data_type(self) -> DataType:
+        """Element type of the initial weights: float32, float16 or uint8."""
+    @property
+    def weights_quantization_type(self) -> WeightsQuantizationType:
+        """What explains weights of uint8; NONE for others."""
+    @property
+    def ranges(self) -> npt.NDArray[np.float32] | None:
+        """Minimum and maximum of each output channel, a new array (out, 2), or None."""
+    @property
+    def lookup_table(self) -> npt.NDArray[np.float32] | None:
+        """The numbers that uint8 stands for, a new array (256), or None."""
     @property
     def bias_terms(self) -> npt.NDArray[np.float32] | None:
         """Initial bias, a new array (out), or None."""
@@ -1046,7 +1081,11 @@ class ImageNode:
     def export_from_graph(self, value: bool) -> None: ...
     @property
     def format(self) -> DataType | None:
-        """Element type in memory; None: that of the first source, float32 for inputs."""
+        """Element type in memory, FLOAT32 or FLOAT16.
+
+        None: of a gradient that of the image it belongs to, else the graph's (`Graph.format`), else that of the first
+        source; float32 for inputs.
+        """
     @format.setter
     def format(self, value: DataType | None) -> None: ...
     @property
@@ -1303,13 +1342,13 @@ class Image:
 
     Args:
         device: Where it is.
-        array: float32 array (N, H, W, C), or (H, W, C) for one image. Copied.
+        array: float32 or float16 array (N, H, W, C), or (H, W, C) for one image. Copied.
         size: (N, H, W, C) of an image of zeros, in the place of `array`.
         format: Element type of an image of zeros.
 
     Raises:
         InvalidArgumentError: An array of another rank, or a size below 1.
-        ArgumentTypeError: An array that is not of float32.
+        ArgumentTypeError: An array that is neither of float32 nor of float16.
         OutOfMemoryError: There is not enough memory.
     """
 
@@ -1329,14 +1368,14 @@ class Image:
 
         Args:
             device: Where the image is.
-            array: float32 array (N, H, W, C) or (H, W, C), writable and in C order.
+            array: float32 or float16 array (N, H, W, C) or (H, W, C), writable and in C order.
 
         Returns:
             The image. While work on it runs the array must not be written to.
 
         Raises:
             InvalidArgumentError: The array cannot be shared or has another rank.
-            ArgumentTypeError: The array is not of float32.
+            ArgumentTypeError: The array is neither of float32 nor of float16.
             UnsupportedError: The device's memory is not the host's.
         """
     @staticmethod
@@ -1345,14 +1384,14 @@ class Image:
 
         Args:
             device: Where the image is.
-            array: Any object with `__dlpack__`, float32, (N, H, W, C) or (H, W, C) in C order.
+            array: Any object with `__dlpack__`, float32 or float16, (N, H, W, C) or (H, W, C) in C order.
 
         Returns:
             The image.
 
         Raises:
             InvalidArgumentError: The array cannot be shared or has another rank.
-            ArgumentTypeError: The array is not of float32.
+            ArgumentTypeError: The array is neither of float32 nor of float16.
         """
     @property
     def size(self) -> tuple[int, int, int, int]:
@@ -1398,11 +1437,11 @@ class Image:
         """Replaces the image's values.
 
         Args:
-            array: float32 array of the image's size. Copied.
+            array: Array of the image's format and size. Copied.
 
         Raises:
             InvalidArgumentError: The size is another.
-            ArgumentTypeError: The array is not of float32.
+            ArgumentTypeError: The array is not of the image's format.
         """
     def __array__(
         self, dtype: npt.DTypeLike | None = None, copy: bool | None = None
@@ -2401,10 +2440,15 @@ class Graph:
         result_images: The images wanted.
         results_are_needed: A flag a result; False: the image itself is not wanted, only the weight
             updates on the way. None: all are.
+        format: Element type, FLOAT32 or FLOAT16, of the images that nodes make and that say nothing
+            themselves (`ImageNode.format`). None: that of the node's first source; a source that says
+            nothing is of float32. A gradient has the type of the image that it is the gradient of.
+            Apple: MPSNNGraph's `format`, whose default is float16.
 
     Raises:
         InvalidArgumentError: No results, a result that no node makes, two sources with one handle, a
             source without one, lengths that differ.
+        UnsupportedError: A format other than float32 and float16.
     """
 
     def __init__(
@@ -2412,6 +2456,7 @@ class Graph:
         device: Device,
         result_images: collections.abc.Sequence[ImageNode | FilterNode],
         results_are_needed: collections.abc.Sequence[bool] | None = None,
+        format: DataType | None = None,
     ) -> None: ...
     @property
     def device(self) -> Device:
@@ -2424,6 +2469,18 @@ class Graph:
     @property
     def source_handles(self) -> list[str]:
         """Handles of the sources, in the order of a list given to `encode`."""
+    @property
+    def format(self) -> DataType | None:
+        """Element type of images that say nothing themselves, or None."""
+    def source_format(self, handle: str) -> DataType | None:
+        """The element type of a source's images.
+
+        Args:
+            handle: The source's handle.
+
+        Returns:
+            The type; None where there is no such source.
+        """
     @property
     def intermediate_handles(self) -> list[str]:
         """Handles of the exported images."""
@@ -2444,9 +2501,9 @@ class Graph:
 
         Args:
             commands: The command buffer.
-            sources: An image a source: an `Image`, or a float32 array (N, H, W, C), or (H, W, C) for one
-                image, which is copied at the call. By handle or image node, or a list in the order of
-                `source_handles`.
+            sources: An image a source: an `Image`, or an array of the source's format (N, H, W, C), or
+                (H, W, C) for one image, which is copied at the call. By handle or image node, or a list in
+                the order of `source_handles`.
 
         Returns:
             The images that will be made.
@@ -2454,7 +2511,7 @@ class Graph:
         Raises:
             InvalidArgumentError: A source is missing or unknown, or its size or rank does not fit; the text
                 names the source or node.
-            ArgumentTypeError: An array is not of float32.
+            ArgumentTypeError: An image or array is not of the source's format.
             UnsupportedError: No kernel of the device fits.
         """
     def plan_text(self, sources: _Sizes) -> str:

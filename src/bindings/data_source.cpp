@@ -2,6 +2,9 @@
 // Optimizers and data sources.
 #include "mpsnn/data_source.h"
 
+#include <cstring>
+#include <variant>
+
 #include <pybind11/stl.h>
 
 #include "bindings/arrays.h"
@@ -280,20 +283,59 @@ std::vector<std::int64_t> shape_of(const DataSource& source, std::string_view pa
 }
 
 FloatArray initial_array(const DataSource& source, const std::string& parameter) {
-  const std::vector<float>& values = source.initial(parameter);
-  return shaped(values, shape_of(source, parameter));
+  return shaped(source.initial(parameter), shape_of(source, parameter));
+}
+
+void check_shape(const py::array& array, const std::vector<std::int64_t>& shape,
+                 const std::string& what) {
+  if (std::vector<std::int64_t>(array.shape(), array.shape() + array.ndim()) == shape) return;
+  throw InvalidArgumentError(what + ": expected shape " +
+                             std::string(py::str(py::tuple(py::cast(shape)))) + ", got " +
+                             shape_text(array));
 }
 
 /// The values of an array whose shape must be the parameter's.
 std::vector<float> checked_values(py::handle object, const std::vector<std::int64_t>& shape,
                                   const std::string& what) {
   const FloatArray array = float_array(object, what);
-  if (std::vector<std::int64_t>(array.shape(), array.shape() + array.ndim()) != shape) {
-    throw InvalidArgumentError(what + ": expected shape " +
-                               std::string(py::str(py::tuple(py::cast(shape)))) + ", got " +
-                               shape_text(array));
-  }
+  check_shape(array, shape, what);
   return values_of(array);
+}
+
+template <class T>
+std::vector<T> elements_of(const py::array& array) {
+  const auto* const first = static_cast<const T*>(array.data());
+  return {first, first + array.size()};
+}
+
+/// Weights in the element type of their array.
+ConvolutionWeights checked_weights(py::handle object, const std::vector<std::int64_t>& shape,
+                                   const std::string& what) {
+  constexpr DataType kTypes[] = {DataType::FLOAT32, DataType::FLOAT16, DataType::UINT8};
+  const auto [array, type] = typed_array(object, kTypes, what);
+  check_shape(array, shape, what);
+  ConvolutionWeights weights;
+  if (type == DataType::FLOAT16) {
+    weights.values = elements_of<std::uint16_t>(array);
+  } else if (type == DataType::UINT8) {
+    weights.values = elements_of<std::uint8_t>(array);
+  } else {
+    weights.values = elements_of<float>(array);
+  }
+  return weights;
+}
+
+/// Weights as they were given: a new array.
+ImageArray stored_array(const ConvolutionDataSource& source) {
+  const ConvolutionWeights& weights = source.stored_weights();
+  py::array array(dtype_of(weights.data_type()), shape_of(source, "weights"));
+  std::visit(
+      [&](const auto& values) {
+        std::memcpy(array.mutable_data(), values.data(),
+                    values.size() * size_of(weights.data_type()));
+      },
+      weights.values);
+  return ImageArray(std::move(array));
 }
 
 void bind_data_source_base(py::module_& m) {
@@ -370,18 +412,25 @@ Raises:
 std::shared_ptr<ConvolutionDataSource> make_convolution(
     ConvolutionDescriptor descriptor, const ArrayObject& weights,
     const std::optional<ArrayObject>& bias_terms, std::string label,
-    std::optional<std::shared_ptr<Optimizer>> optimizer) {
+    std::optional<std::shared_ptr<Optimizer>> optimizer, const std::optional<ArrayObject>& ranges,
+    const std::optional<ArrayObject>& lookup_table) {
   const std::string name = "ConvolutionDataSource \"" + label + "\": ";
   if (descriptor.groups < 1 || descriptor.input_feature_channels % descriptor.groups != 0) {
     // No shape fits: the constructor says what is wrong with the descriptor.
     return std::make_shared<ConvolutionDataSource>(descriptor, std::vector<float>(), std::nullopt,
                                                    label);
   }
-  std::vector<float> values = checked_values(
+  ConvolutionWeights values = checked_weights(
       weights,
       {descriptor.output_feature_channels, descriptor.kernel_height, descriptor.kernel_width,
        descriptor.input_feature_channels / descriptor.groups},
       name + "weights");
+  if (ranges) {
+    values.ranges =
+        checked_values(*ranges, {descriptor.output_feature_channels, 2}, name + "ranges");
+  }
+  if (lookup_table)
+    values.lookup_table = checked_values(*lookup_table, {256}, name + "lookup_table");
   std::optional<std::vector<float>> bias;
   if (bias_terms) {
     bias = checked_values(*bias_terms, {descriptor.output_feature_channels}, name + "bias_terms");
@@ -398,25 +447,60 @@ void bind_convolution_data_source(py::module_& m) {
 
 Args:
     descriptor: The convolution's geometry.
-    weights: float32 array OHWI: (out, kernel height, kernel width, in / groups). Copied.
+    weights: Array OHWI: (out, kernel height, kernel width, in / groups), of float32, float16 or
+        uint8. Copied and kept as it is; kernels compute in float32.
     bias_terms: float32 array (out); None: no bias. Copied.
     label: Name for errors, plans and archives.
-    optimizer: Updates the weights where the node is trained; None: they stay.
+    optimizer: Updates the weights where the node is trained; None: they stay. Weights of float16
+        and uint8 are trained in float32 from the numbers that they stand for, and archives keep
+        them as float32 from the first update on.
+    ranges: float32 array (out, 2), a minimum and a maximum for each output channel, for weights of
+        uint8: u stands for u / 255 * (maximum - minimum) + minimum. Apple: rangesForUInt8Kernel.
+    lookup_table: float32 array (256), in the place of ranges: u stands for its element u.
+        Apple: lookupTableForUInt8Kernel.
 
 Raises:
-    InvalidArgumentError: A shape does not fit the descriptor, or the descriptor is impossible.
-    ArgumentTypeError: An array is not of float32.)")
+    InvalidArgumentError: A shape does not fit the descriptor, or the descriptor is impossible;
+        weights of uint8 with neither ranges nor lookup_table, or with both; either of them with
+        other weights; a maximum below its minimum; numbers in them that are not finite.
+    ArgumentTypeError: An array is of another element type.)")
       .def(py::init(&make_convolution), py::arg("descriptor"), py::arg("weights"),
            py::arg("bias_terms") = py::none(), py::arg("label") = "",
-           py::arg("optimizer") = py::none())
+           py::arg("optimizer") = py::none(), py::kw_only(), py::arg("ranges") = py::none(),
+           py::arg("lookup_table") = py::none())
       .def_property_readonly("descriptor", &ConvolutionDataSource::descriptor,
                              "The convolution's geometry (a copy).", py::return_value_policy::copy)
       .def_property_readonly("has_bias", &ConvolutionDataSource::has_bias,
                              "Whether there is a bias.")
       .def_property_readonly(
-          "weights",
-          [](const ConvolutionDataSource& source) { return initial_array(source, "weights"); },
-          "Initial weights, a new array OHWI.")
+          "weights", &stored_array,
+          "Initial weights, a new array OHWI in the element type that they were given in.")
+      .def_property_readonly(
+          "data_type",
+          [](const ConvolutionDataSource& source) { return source.stored_weights().data_type(); },
+          "Element type of the initial weights: float32, float16 or uint8.")
+      .def_property_readonly(
+          "weights_quantization_type",
+          [](const ConvolutionDataSource& source) {
+            return source.stored_weights().quantization_type();
+          },
+          "What explains weights of uint8; NONE for others.")
+      .def_property_readonly(
+          "ranges",
+          [](const ConvolutionDataSource& source) -> std::optional<FloatArray> {
+            const std::vector<float>& ranges = source.stored_weights().ranges;
+            if (ranges.empty()) return std::nullopt;
+            return shaped(ranges, {source.descriptor().output_feature_channels, 2});
+          },
+          "Minimum and maximum of each output channel, a new array (out, 2), or None.")
+      .def_property_readonly(
+          "lookup_table",
+          [](const ConvolutionDataSource& source) -> std::optional<FloatArray> {
+            const std::vector<float>& table = source.stored_weights().lookup_table;
+            if (table.empty()) return std::nullopt;
+            return shaped(table, {static_cast<std::int64_t>(table.size())});
+          },
+          "The numbers that uint8 stands for, a new array (256), or None.")
       .def_property_readonly(
           "bias_terms",
           [](const ConvolutionDataSource& source) -> std::optional<FloatArray> {

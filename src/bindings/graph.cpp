@@ -37,12 +37,14 @@ std::string handle_of(const Graph& graph, py::handle key) {
 Image image_of(const Graph& graph, const std::string& handle, py::handle value) {
   if (py::isinstance<Image>(value)) return value.cast<const Image&>();
   const std::string what = title(graph) + ": source \"" + handle + "\"";
-  const FloatArray array = float_array(value, what);
+  // An unknown source is refused by `encode`, whatever it is made of.
+  const DataType types[] = {graph.source_format(handle).value_or(DataType::FLOAT32)};
+  const py::array array = typed_array(value, types, what).array;
   const ImageSize size = image_size(array, what);
-  const float* const data = array.data();
+  const void* const data = array.data();
   const Device& device = graph.device();
   py::gil_scoped_release release;
-  return {device, size, DataType::FLOAT32, data};
+  return {device, size, types[0], data};
 }
 
 void add(const Graph& graph, ImageMap& images, const std::string& handle, py::handle value) {
@@ -177,6 +179,16 @@ void bind_structure(GraphClass& graph) {
       .def_property("label", &Graph::label, &Graph::set_label, "Name for errors and timelines.")
       .def_property_readonly("source_handles", &Graph::source_handles,
                              "Handles of the sources, in the order of a list given to `encode`.")
+      .def_property_readonly("format", &Graph::format,
+                             "Element type of images that say nothing themselves, or None.")
+      .def("source_format", &Graph::source_format, py::arg("handle"),
+           R"(The element type of a source's images.
+
+Args:
+    handle: The source's handle.
+
+Returns:
+    The type; None where there is no such source.)")
       .def_property_readonly("intermediate_handles", &Graph::intermediate_handles,
                              "Handles of the exported images.")
       .def_property_readonly("result_images", &Graph::result_images, "The nodes of the results.")
@@ -195,9 +207,9 @@ void bind_encode(GraphClass& graph) {
 
 Args:
     commands: The command buffer.
-    sources: An image a source: an `Image`, or a float32 array (N, H, W, C), or (H, W, C) for one
-        image, which is copied at the call. By handle or image node, or a list in the order of
-        `source_handles`.
+    sources: An image a source: an `Image`, or an array of the source's format (N, H, W, C), or
+        (H, W, C) for one image, which is copied at the call. By handle or image node, or a list in
+        the order of `source_handles`.
 
 Returns:
     The images that will be made.
@@ -205,7 +217,7 @@ Returns:
 Raises:
     InvalidArgumentError: A source is missing or unknown, or its size or rank does not fit; the text
         names the source or node.
-    ArgumentTypeError: An array is not of float32.
+    ArgumentTypeError: An image or array is not of the source's format.
     UnsupportedError: No kernel of the device fits.)");
 }
 
@@ -300,17 +312,23 @@ Args:
     result_images: The images wanted.
     results_are_needed: A flag a result; False: the image itself is not wanted, only the weight
         updates on the way. None: all are.
+    format: Element type, FLOAT32 or FLOAT16, of the images that nodes make and that say nothing
+        themselves (`ImageNode.format`). None: that of the node's first source; a source that says
+        nothing is of float32. A gradient has the type of the image that it is the gradient of.
+        Apple: MPSNNGraph's `format`, whose default is float16.
 
 Raises:
     InvalidArgumentError: No results, a result that no node makes, two sources with one handle, a
-        source without one, lengths that differ.)",
+        source without one, lengths that differ.
+    UnsupportedError: A format other than float32 and float16.)",
                    py::release_gil_before_calling_cpp_dtor());
   graph.def(py::init([](const Device& device, const std::vector<ImageArgument>& result_images,
-                        std::optional<std::vector<bool>> results_are_needed) {
-              return Graph(device, nodes_of(result_images), std::move(results_are_needed));
+                        std::optional<std::vector<bool>> results_are_needed,
+                        std::optional<DataType> format) {
+              return Graph(device, nodes_of(result_images), std::move(results_are_needed), format);
             }),
-            py::arg("device"), py::arg("result_images"),
-            py::arg("results_are_needed") = py::none());
+            py::arg("device"), py::arg("result_images"), py::arg("results_are_needed") = py::none(),
+            py::arg("format") = py::none());
   bind_structure(graph);
   bind_encode(graph);
   bind_plans(graph);

@@ -85,7 +85,10 @@ Returns:
                     &ImageNode::set_export_from_graph,
                     "True: the image comes back from `Graph.encode` under its handle.")
       .def_property("format", &ImageNode::format, &ImageNode::set_format,
-                    "Element type in memory; None: that of the first source, float32 for inputs.")
+                    R"(Element type in memory, FLOAT32 or FLOAT16.
+
+None: of a gradient that of the image it belongs to, else the graph's (`Graph.format`), else that of the first
+source; float32 for inputs.)")
       .def_property_readonly(
           "producer", [](const ImageNode& node) { return wrap_optional(node.producer()); },
           "The filter that makes this image; None for the graph's inputs.")

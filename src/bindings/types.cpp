@@ -101,6 +101,16 @@ void bind_loss_and_training_enums(py::module_& m) {
       .value("L1", RegularizationType::L1)
       .value("L2", RegularizationType::L2)
       .finalize();
+  py::native_enum<WeightsQuantizationType>(
+      m, "WeightsQuantizationType", "enum.IntEnum",
+      R"(How 8-bit weights stand for numbers. Apple: MPSCNNWeightsQuantizationType.
+
+NONE: they are float32 or float16. LINEAR: u / 255 * (maximum - minimum) + minimum, by the output
+channel's range. LOOKUP_TABLE: the u-th of 256 numbers.)")
+      .value("NONE", WeightsQuantizationType::NONE)
+      .value("LINEAR", WeightsQuantizationType::LINEAR)
+      .value("LOOKUP_TABLE", WeightsQuantizationType::LOOKUP_TABLE)
+      .finalize();
   py::native_enum<BatchNormalizationFlags>(
       m, "BatchNormalizationFlags", "enum.IntEnum",
       R"(Which statistics a batch normalisation uses. Apple: MPSCNNBatchNormalizationFlags.

@@ -5,9 +5,13 @@
 #include <utility>
 
 #include "base/check.h"
+#include "graph/convolution_weights.h"
 #include "graph/device_states.h"
 
 namespace mpsnn {
+
+using graph::check_quantization;
+
 namespace {
 
 std::string title_of(std::string_view label) { return str("ConvolutionDataSource \"", label, '"'); }
@@ -87,12 +91,21 @@ ConvolutionDataSource::ConvolutionDataSource(ConvolutionDescriptor descriptor,
                                              std::optional<std::vector<float>> bias_terms,
                                              std::string label,
                                              std::shared_ptr<Optimizer> optimizer)
+    : ConvolutionDataSource(descriptor, ConvolutionWeights{std::move(weights), {}, {}},
+                            std::move(bias_terms), std::move(label), std::move(optimizer)) {}
+
+ConvolutionDataSource::ConvolutionDataSource(ConvolutionDescriptor descriptor,
+                                             ConvolutionWeights weights,
+                                             std::optional<std::vector<float>> bias_terms,
+                                             std::string label,
+                                             std::shared_ptr<Optimizer> optimizer)
     : DataSource(std::move(label), std::move(optimizer)),
       descriptor_(descriptor),
       weights_(std::move(weights)),
       bias_(std::move(bias_terms)) {
   check(descriptor_, this->label());
-  check_count(this->label(), "weights", descriptor_.weight_count(), weights_.size());
+  check_count(this->label(), "weights", descriptor_.weight_count(), weights_.count());
+  check_quantization(weights_, descriptor_.output_feature_channels, title_of(this->label()));
   if (bias_)
     check_count(this->label(), "bias_terms", descriptor_.output_feature_channels, bias_->size());
 }
@@ -110,8 +123,11 @@ std::vector<ParameterInfo> ConvolutionDataSource::parameters() const {
   return parameters;
 }
 
-const std::vector<float>& ConvolutionDataSource::initial(std::string_view parameter) const {
-  if (parameter == "weights") return weights_;
+std::vector<float> ConvolutionDataSource::initial(std::string_view parameter) const {
+  if (parameter == "weights") {
+    const auto outputs = static_cast<std::size_t>(descriptor_.output_feature_channels);
+    return weights_.floats(weights_.count() / outputs);
+  }
   if (parameter == "bias" && bias_) return *bias_;
   throw_expected(str(title_of(label()), ": parameter"), bias_ ? "weights or bias" : "weights",
                  str('"', parameter, '"'));
@@ -120,7 +136,11 @@ const std::vector<float>& ConvolutionDataSource::initial(std::string_view parame
 void ConvolutionDataSource::set_initial(std::string_view parameter, std::vector<float> values) {
   const std::size_t count = initial(parameter).size();
   check_count(label(), parameter, static_cast<std::int64_t>(count), values.size());
-  (parameter == "weights" ? weights_ : *bias_) = std::move(values);
+  if (parameter == "weights") {
+    weights_ = {std::move(values), {}, {}};
+  } else {
+    bias_ = std::move(values);
+  }
 }
 
 AttributeMap ConvolutionDataSource::attributes() const {

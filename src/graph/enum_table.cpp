@@ -99,6 +99,15 @@ EnumClass regularization_type() {
           {MPSNN_ENUMERATOR(T, NONE), MPSNN_ENUMERATOR(T, L1), MPSNN_ENUMERATOR(T, L2)}};
 }
 
+EnumClass weights_quantization_type() {
+  using T = WeightsQuantizationType;
+  return {
+      "WeightsQuantizationType",
+      "MPSCNNWeightsQuantizationType",
+      "How 8-bit weights stand for numbers",
+      {MPSNN_ENUMERATOR(T, NONE), MPSNN_ENUMERATOR(T, LINEAR), MPSNN_ENUMERATOR(T, LOOKUP_TABLE)}};
+}
+
 EnumClass padding_method() {
   using T = PaddingMethod;
   return {"PaddingMethod",
@@ -137,10 +146,19 @@ EnumClass data_type() {
 }  // namespace
 
 std::span<const EnumClass> enum_classes() {
-  static const std::vector<EnumClass> table = {
-      neuron_type(),         image_edge_mode(), comparison_type(), binary_convolution_type(),
-      loss_type(),           reduction_type(),  training_style(),  batch_normalization_flags(),
-      regularization_type(), padding_method(), matrix_random_distribution(), data_type()};
+  static const std::vector<EnumClass> table = {neuron_type(),
+                                               image_edge_mode(),
+                                               comparison_type(),
+                                               binary_convolution_type(),
+                                               loss_type(),
+                                               reduction_type(),
+                                               training_style(),
+                                               batch_normalization_flags(),
+                                               regularization_type(),
+                                               padding_method(),
+                                               weights_quantization_type(),
+                                               matrix_random_distribution(),
+                                               data_type()};
   return table;
 }
 

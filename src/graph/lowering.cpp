@@ -20,6 +20,13 @@ ImageSize Lowering::source_size(std::size_t i) const {
   return draft_.shapes.at(node_.sources.at(i).record().get()).image();
 }
 
+bool Lowering::is_rounded(std::size_t result, std::size_t from) const {
+  const auto type_of = [this](std::size_t i) {
+    return draft_.shapes.at(node_.sources.at(i).record().get()).type;
+  };
+  return type_of(from) != type_of(result) && type_of(result) == DataType::FLOAT16;
+}
+
 ValueId Lowering::result() {
   const ValueId id =
       draft_.add_value(node_.label, draft_.shapes.at(&node_.result), ValueKind::TEMPORARY);

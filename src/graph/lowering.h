@@ -23,6 +23,10 @@ class Lowering {
   /// Size of source image i, which must be there.
   ImageSize source_size(std::size_t i) const;
 
+  /// Whether source image `result`, which a node made by choosing from source image `from`, lost
+  /// digits: what was chosen is not found again then.
+  bool is_rounded(std::size_t result, std::size_t from) const;
+
   /// Makes the value of the result image, to be written by one operation.
   ValueId result();
   /// Or says that the result is a value that exists; allowed where it has the result's size and

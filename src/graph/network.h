@@ -2,6 +2,7 @@
 // The nodes behind some results, checked and in running order; and planning them for given sizes.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -19,6 +20,7 @@ struct Network {
   std::vector<bool> needed;                               // a flag a result
   std::vector<ImageNode> exported;                        // images to hand out beside the results
   std::vector<std::shared_ptr<DataSource>> data_sources;  // in the order of first use
+  std::optional<DataType> format;  // of images that nodes make and that say nothing themselves
 };
 
 /// Walks back from the results. Throws InvalidArgumentError as Graph's constructor says.

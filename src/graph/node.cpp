@@ -20,6 +20,9 @@ void take_references(FilterRecord& record, std::vector<std::shared_ptr<FilterRec
   }
   record.sources.clear();
   if (record.inference_node) taken.push_back(std::move(record.inference_node));
+  FilterRecord* forward = record.gradient_of ? record.gradient_of->producer : nullptr;
+  if (forward != nullptr) taken.push_back(forward->shared_from_this());
+  record.gradient_of.reset();
 }
 
 /// "NeuronReLU3": the class without "Node", and how deep the node stands. Not unique, but the same

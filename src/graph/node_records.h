@@ -42,6 +42,7 @@ struct FilterRecord : std::enable_shared_from_this<FilterRecord> {
   PaddingPolicy padding;
   TrainingStyle training_style = TrainingStyle::UPDATE_DEVICE_GPU;
   std::shared_ptr<FilterRecord> inference_node;  // of gradient nodes made from a forward node
+  std::shared_ptr<ImageRecord> gradient_of;      // of gradients: the image, which gives the format
   std::size_t depth = 1;                         // filters on the longest way from an input to here
   ImageRecord result;
 };

@@ -7,6 +7,7 @@
 #include <unordered_map>
 #include <utility>
 
+#include "graph/formats.h"
 #include "graph/node_records.h"
 #include "graph/node_table.h"
 #include "graph/serialize_tools.h"
@@ -165,9 +166,11 @@ class NetworkWriter {
       result["needed"] = static_cast<bool>(network_.needed[i]);
       results.emplace_back(std::move(result));
     }
-    return Json::Object{{"sources", std::move(sources)},
-                        {"nodes", std::move(nodes)},
-                        {"results", std::move(results)}};
+    Json::Object json = {{"sources", std::move(sources)},
+                         {"nodes", std::move(nodes)},
+                         {"results", std::move(results)}};
+    if (network_.format) json["format"] = name_of(*network_.format);
+    return json;
   }
 
  private:
@@ -195,8 +198,18 @@ class NetworkWriter {
     const auto inference = order_.index_of(node.inference_node.get());
     if (inference) json["inference_node"] = static_cast<std::int64_t>(*inference);
     Json::Object result = image_to_json(result_of(node.shared_from_this()));
+    if (const auto format = format_to_keep(node)) result["format"] = name_of(*format);
     if (!result.empty()) json["result"] = std::move(result);
     return json;
+  }
+
+  /// Which image a gradient belongs to is not stored: its format is, where it says something.
+  std::optional<DataType> format_to_keep(const FilterRecord& node) const {
+    if (node.gradient_of == nullptr || node.result.format) return std::nullopt;
+    const DataType own = format_of(node.result, network_.format);
+    const DataType otherwise =
+        network_.format.value_or(format_of(*node.sources.at(0).record(), network_.format));
+    return own == otherwise ? std::nullopt : std::optional(own);
   }
 
   const Network& network_;
@@ -217,6 +230,8 @@ class NetworkReader {
     }
     for (std::size_t i = 0; i < nodes.size(); ++i) nodes_.push_back(read_node(nodes.at(i)));
     NetworkRoots roots;
+    if (const auto format = field.find("format"))
+      roots.format = built(*format, [&] { return data_type_named(format->string()); });
     for (std::size_t i = 0; i < results.size(); ++i) {
       roots.results.push_back(image_at(results.at(i)));
       roots.needed.push_back(results.at(i).at("needed").boolean());

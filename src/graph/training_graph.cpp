@@ -23,6 +23,7 @@ FilterNode make_gradient(const FilterNode& forward, const ImageNode& source_grad
   FilterRecord& to = *made.record();
   to.label = str(from.label, ".gradient", source == 0 ? "" : std::to_string(source));
   to.inference_node = forward.record();
+  to.gradient_of = from.sources[source].record();
   if (to.node_class->has_padding) to.padding = from.padding;
   to.training_style = from.training_style;
   return made;
@@ -46,7 +47,7 @@ class TrainingGraph {
   void note_trained(const FilterRecord& filter);
   bool is_wanted(const FilterRecord& filter, std::size_t source) const;
   void make_gradients(const FilterNode& forward);
-  ImageNode joined_gradient(const ImageRecord& image);
+  ImageNode joined_gradient(const std::shared_ptr<ImageRecord>& image);
   void keep(FilterNode made, const std::optional<FilterNode>& forward,
             const std::optional<ImageNode>& source, const ImageNode& gradient);
   std::vector<FilterNode> ends() const;
@@ -55,7 +56,8 @@ class TrainingGraph {
   const NodeHandler& handler_;
   RunningOrder order_{[](const ImageRecord& image) { return !image.stop_gradient; }};
   std::unordered_map<const ImageRecord*, std::vector<ImageNode>> gradients_;  // one a reader
-  std::vector<const ImageRecord*> reached_;  // images in gradients_, in the order of the first
+  std::vector<std::shared_ptr<ImageRecord>>
+      reached_;  // images in gradients_, in the order of the first
   std::unordered_set<const FilterRecord*> trained_;  // filters behind which weights are updated
   std::vector<FilterNode> made_;
 };
@@ -97,13 +99,14 @@ void TrainingGraph::keep(FilterNode made, const std::optional<FilterNode>& forwa
 
 /// The sum of the gradients that an image's readers gave, made by additions where there are
 /// several.
-ImageNode TrainingGraph::joined_gradient(const ImageRecord& image) {
-  std::vector<ImageNode>& parts = gradients_.find(&image)->second;
-  const std::string name = image.producer != nullptr ? image.producer->label : image.handle;
+ImageNode TrainingGraph::joined_gradient(const std::shared_ptr<ImageRecord>& image) {
+  std::vector<ImageNode>& parts = gradients_.find(image.get())->second;
+  const std::string name = image->producer != nullptr ? image->producer->label : image->handle;
   while (parts.size() > 1) {
     const ImageNode first = parts[0];
     FilterNode sum("AdditionNode", std::vector<ImageNode>{first, parts[1]});
     sum.set_label(name + ".gradient_sum");
+    sum.record()->gradient_of = image;
     parts.erase(parts.begin());
     parts[0] = sum.result_image();
     keep(sum, std::nullopt, std::nullopt, first);
@@ -113,13 +116,13 @@ ImageNode TrainingGraph::joined_gradient(const ImageRecord& image) {
 
 void TrainingGraph::make_gradients(const FilterNode& forward) {
   const FilterRecord& filter = *forward.record();
-  const ImageNode gradient = joined_gradient(filter.result);
+  const ImageNode gradient = joined_gradient(forward.result_image().record());
   check_has_derivative(filter);
   for (std::size_t i = 0; i < filter.sources.size(); ++i) {
     if (!is_wanted(filter, i)) continue;
     const FilterNode made = make_gradient(forward, gradient, i);
-    const ImageRecord* source = filter.sources[i].record().get();
-    std::vector<ImageNode>& parts = gradients_[source];
+    const std::shared_ptr<ImageRecord>& source = filter.sources[i].record();
+    std::vector<ImageNode>& parts = gradients_[source.get()];
     if (parts.empty()) reached_.push_back(source);
     parts.push_back(made.result_image());
     keep(made, forward, filter.sources[i], gradient);
@@ -150,7 +153,7 @@ std::vector<FilterNode> TrainingGraph::build(const std::optional<ImageNode>& sou
       make_gradients(FilterNode((*filter)->shared_from_this()));
   }
   // Images where the walk ended (inputs, stop_gradient): nobody asked for the sum of theirs yet.
-  for (const ImageRecord* image : reached_) joined_gradient(*image);
+  for (const std::shared_ptr<ImageRecord>& image : reached_) joined_gradient(image);
   return ends();
 }
 

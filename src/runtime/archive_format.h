@@ -14,5 +14,8 @@ inline constexpr std::int64_t kArchiveVersion = 1;
 /// `<data source>.<parameter>.time_step`: updates made to the parameter.
 inline constexpr std::string_view kTimeStepTensor = ".time_step";
 inline constexpr std::string_view kFloatTensor = "F32", kCounterTensor = "I64";
+/// Weights as they were given, and what explains those of 8 bits.
+inline constexpr std::string_view kHalfTensor = "F16", kByteTensor = "U8";
+inline constexpr std::string_view kRangesTensor = ".ranges", kTableTensor = ".lookup_table";
 
 }  // namespace mpsnn::runtime

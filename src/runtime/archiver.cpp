@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT
 // Writing archives; docs/archive-format.md describes the file.
 #include <algorithm>
+#include <cstring>
 #include <set>
 #include <utility>
+#include <variant>
 
 #include "base/check.h"
 #include "base/safetensors.h"
@@ -38,12 +40,42 @@ StoredTensor store(std::string name, std::string_view dtype, std::vector<std::in
   return {std::move(name), std::string(dtype), std::move(shape), {bytes.begin(), bytes.end()}};
 }
 
+/// Weights that are still those that they were given as, in their own element type; false, and
+/// nothing is added, for others and for float32.
+bool add_as_given(const DataSource& source, const ParameterInfo& parameter,
+                  const std::vector<float>& values, std::vector<StoredTensor>& tensors) {
+  const auto* convolution = dynamic_cast<const ConvolutionDataSource*>(&source);
+  if (convolution == nullptr || parameter.name != "weights") return false;
+  const ConvolutionWeights& weights = convolution->stored_weights();
+  if (weights.data_type() == DataType::FLOAT32) return false;
+  const std::vector<float> given = source.initial(parameter.name);
+  if (std::memcmp(given.data(), values.data(), given.size() * sizeof(float)) != 0) return false;
+  const auto add_floats = [&](std::string_view suffix, const std::vector<float>& numbers,
+                              std::vector<std::int64_t> shape) {
+    if (numbers.empty()) return;
+    tensors.push_back(store<float>(parameter.name + std::string(suffix), runtime::kFloatTensor,
+                                   std::move(shape), numbers));
+  };
+  if (const auto* halves = std::get_if<std::vector<std::uint16_t>>(&weights.values)) {
+    tensors.push_back(
+        store<std::uint16_t>(parameter.name, runtime::kHalfTensor, parameter.shape, *halves));
+  } else {
+    tensors.push_back(store<std::uint8_t>(parameter.name, runtime::kByteTensor, parameter.shape,
+                                          std::get<std::vector<std::uint8_t>>(weights.values)));
+  }
+  add_floats(runtime::kRangesTensor, weights.ranges, {parameter.shape[0], 2});
+  add_floats(runtime::kTableTensor, weights.lookup_table,
+             {static_cast<std::int64_t>(weights.lookup_table.size())});
+  return true;
+}
+
 std::vector<StoredTensor> snapshot(const DataSource& source,
                                    const std::shared_ptr<runtime::DeviceState>& device) {
   const auto state = runtime::ParameterState::of(source, device);
   std::vector<StoredTensor> tensors;
   const auto add = [&](const std::string& name, const ParameterInfo& parameter) {
     const std::vector<float> values = state->read(source, name);
+    if (name == parameter.name && add_as_given(source, parameter, values, tensors)) return;
     tensors.push_back(store<float>(name, runtime::kFloatTensor, parameter.shape, values));
   };
   for (const ParameterInfo& parameter : source.parameters()) {

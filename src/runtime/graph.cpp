@@ -20,11 +20,14 @@ const Image& GraphOutputs::operator[](const std::string& handle) const {
 }
 
 Graph::Graph(const Device& device, std::vector<ImageNode> result_images,
-             std::optional<std::vector<bool>> results_are_needed) {
+             std::optional<std::vector<bool>> results_are_needed, std::optional<DataType> format) {
+  if (format && *format != DataType::FLOAT32 && *format != DataType::FLOAT16)
+    throw_expected<UnsupportedError>("Graph: format", "float32 or float16", name_of(*format));
   std::vector<bool> needed =
       results_are_needed.value_or(std::vector<bool>(result_images.size(), true));
-  impl_ =
-      std::make_shared<Impl>(device, graph::collect(std::move(result_images), std::move(needed)));
+  graph::Network network = graph::collect(std::move(result_images), std::move(needed));
+  network.format = format;
+  impl_ = std::make_shared<Impl>(device, std::move(network));
 }
 
 const Device& Graph::device() const { return impl_->device; }
@@ -36,6 +39,15 @@ std::vector<std::string> Graph::source_handles() const {
   for (const ImageNode& source : impl_->network.sources) handles.push_back(source.handle());
   return handles;
 }
+
+std::optional<DataType> Graph::source_format(const std::string& handle) const {
+  for (const ImageNode& source : impl_->network.sources) {
+    if (source.handle() == handle) return source.format().value_or(DataType::FLOAT32);
+  }
+  return std::nullopt;
+}
+
+std::optional<DataType> Graph::format() const { return impl_->network.format; }
 
 std::vector<std::string> Graph::intermediate_handles() const {
   std::vector<std::string> handles;

@@ -96,7 +96,7 @@ MemoryHandle ParameterState::make(const DataSource& source, const std::string& n
   MemoryHandle memory = device_->allocator.allocate(bytes);
   const std::vector<ParameterInfo> parameters = source.parameters();
   if (find_parameter(parameters, name)) {
-    const std::vector<float>& initial = source.initial(name);
+    const std::vector<float> initial = source.initial(name);
     check_internal(bytes == initial.size() * sizeof(float),
                    str(name, " of ", title(source), " fits its values"));
     device_->backend->write(*memory, 0, initial.data(), bytes);

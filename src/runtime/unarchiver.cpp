@@ -82,10 +82,12 @@ struct Archive::Impl {
         entry.at("network"),
         [this](const JsonField& index) { return source_at(index.index(sources.size())); });
     try {
-      Graph graph(device, roots.results, roots.needed);
+      Graph graph(device, roots.results, roots.needed, roots.format);
       graph.set_label(entry.at("label").string());
       return graph;
     } catch (const InvalidArgumentError& error) {
+      entry.fail(error.what());
+    } catch (const UnsupportedError& error) {
       entry.fail(error.what());
     }
   }
@@ -127,9 +129,39 @@ struct Archive::Impl {
                                                 const std::vector<std::int64_t>& shape) const {
     const base::TensorView* tensor = find_tensor(field, name, runtime::kFloatTensor, shape);
     if (tensor == nullptr) return std::nullopt;
-    std::vector<float> values(tensor->bytes.size() / sizeof(float));
-    std::memcpy(values.data(), tensor->bytes.data(), tensor->bytes.size());
-    return values;
+    return elements_of<float>(*tensor);
+  }
+
+  template <class T>
+  static std::vector<T> elements_of(const base::TensorView& tensor) {
+    std::vector<T> elements(tensor.bytes.size() / sizeof(T));
+    std::memcpy(elements.data(), tensor.bytes.data(), tensor.bytes.size());
+    return elements;
+  }
+
+  /// Weights in the element type in which they are stored.
+  std::optional<ConvolutionWeights> read_weights(const JsonField& field,
+                                                 const ParameterInfo& parameter) const {
+    const auto found = file.tensors().find(field.at("name").string() + "." + parameter.name);
+    if (found == file.tensors().end()) return std::nullopt;
+    const base::TensorView& tensor = found->second;
+    ConvolutionWeights weights;
+    if (tensor.dtype == runtime::kHalfTensor) {
+      find_tensor(field, parameter.name, runtime::kHalfTensor, parameter.shape);
+      weights.values = elements_of<std::uint16_t>(tensor);
+    } else if (tensor.dtype == runtime::kByteTensor) {
+      find_tensor(field, parameter.name, runtime::kByteTensor, parameter.shape);
+      weights.values = elements_of<std::uint8_t>(tensor);
+      const auto numbers = [&](std::string_view suffix, const std::vector<std::int64_t>& shape) {
+        return read_floats(field, parameter.name + std::string(suffix), shape)
+            .value_or(std::vector<float>());
+      };
+      weights.ranges = numbers(runtime::kRangesTensor, {parameter.shape[0], 2});
+      weights.lookup_table = numbers(runtime::kTableTensor, {256});
+    } else {
+      weights.values = *read_floats(field, parameter.name, parameter.shape);
+    }
+    return weights;
   }
 
   std::shared_ptr<DataSource> read_source(const JsonField& field) {
@@ -140,6 +172,7 @@ struct Archive::Impl {
         [&](const ParameterInfo& parameter) {
           return read_floats(field, parameter.name, parameter.shape);
         },
+        [&](const ParameterInfo& parameter) { return read_weights(field, parameter); },
         std::move(optimizer));
     if (source->optimizer()) restore_optimizer_state(field, *source);
     return source;

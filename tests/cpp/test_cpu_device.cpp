@@ -99,11 +99,14 @@ Case convolution_with(const std::map<std::string, AttributeValue>& change,
 
 /// Every row of the case's operation refuses it, with `part` in its reason where it is not empty.
 void check_refused(const Case& c, std::string_view part) {
-  for (const std::string& row : rows_of(c.op)) {
+  std::vector<std::string> rows = rows_of(c.op);
+  CHECK(!fit_of(rows.back(), c).yes);  // float16's, which asks the others
+  rows.pop_back();
+  for (const std::string& row : rows) {
     const Fit fit = fit_of(row, c);
     CHECK(!fit.yes);
     CHECK(!fit.reason.empty());
-    if (row == rows_of(c.op).back() && !CHECK(fit.reason.find(part) != std::string::npos)) {
+    if (row == rows.back() && !CHECK(fit.reason.find(part) != std::string::npos)) {
       testing::report_failure(__FILE__, __LINE__, row + ": " + fit.reason);
     }
   }
@@ -115,14 +118,14 @@ TEST_CASE("cpu kernels: what is not supported is refused with the reason") {
   check_refused(convolution_with({{"neuron_type", std::int64_t{10}}}),
                 "neuron_type: expected one but PRELU to fuse, got type 10");
   for (std::size_t op = 0; op < kOpCount; ++op) {
-    Case half = convolution_with({});
-    half.op = static_cast<OpId>(op);
-    half.inputs[0].desc.type = DataType::FLOAT16;
-    if (half.op == OpId::fill) {
-      half.inputs.clear();
-      half.outputs[0].type = DataType::FLOAT16;
+    Case whole = convolution_with({});
+    whole.op = static_cast<OpId>(op);
+    whole.inputs[0].desc.type = DataType::INT32;
+    if (whole.op == OpId::fill) {
+      whole.inputs.clear();
+      whole.outputs[0].type = DataType::INT32;
     }
-    check_refused(half, "float32");
+    check_refused(whole, "float32");
   }
 }
 

@@ -3,6 +3,7 @@
 // told to the user where none fits.
 #include "backend/cpu/kernels.h"
 
+#include "backend/cpu/ops/float16.h"
 #include "backend/cpu/ops/rows.h"
 
 namespace mpsnn::backend::cpu {
@@ -104,6 +105,10 @@ constexpr KernelRow kRows[] = {
     ROW(matrix_multiplication, "onednn", matrix_multiplication_onednn),
 #endif
     ROW(matrix_multiplication, "plain", matrix_multiplication_plain),
+// Each operation's last one.
+#define MPSNN_OP(name, doc) ROW(name, "float16", float16),
+#include "base/ops.def"
+#undef MPSNN_OP
 };
 
 #undef ROW

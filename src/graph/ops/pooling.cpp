@@ -83,6 +83,17 @@ void lower_gradient(Lowering& to) {
          resolved(to.node(), to.source_size(1)));
 }
 
+void lower_max_gradient(Lowering& to) {
+  const AttributeMap attributes = resolved(to.node(), to.source_size(1));
+  ValueId result = to.source(2);
+  if (to.is_rounded(2, 1)) {
+    result = to.temporary("result", to.source_size(2));
+    to.add(OpId::pooling_max, {to.source(1)}, {result}, attributes);
+  }
+  to.add(OpId::pooling_max_gradient, {to.source(0), to.source(1), result}, {to.result()},
+         attributes);
+}
+
 void lower_average(Lowering& to) {
   to.add(OpId::pooling_average, {to.source(0)}, {to.result()},
          resolved_average(to.node(), to.source_size(0)));
@@ -258,7 +269,7 @@ std::vector<NodeClass> pooling_nodes() {
                       .doc = kMaxGradientDoc,
                       .sources = gradient_sources(true),
                       .attributes = max_attributes(),
-                      .lower = lower_gradient<OpId::pooling_max_gradient>}),
+                      .lower = lower_max_gradient}),
       forward_class({.name = "PoolingAverageNode",
                      .apple = "MPSCNNPoolingAverageNode",
                      .family = {},
@@ -313,7 +324,7 @@ std::vector<NodeClass> pooling_nodes() {
                       .doc = kMaxGradientDoc,
                       .sources = gradient_sources(true),
                       .attributes = dilated_attributes(),
-                      .lower = lower_gradient<OpId::pooling_max_gradient>}),
+                      .lower = lower_max_gradient}),
   };
 }
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "base/check.h"
+#include "graph/formats.h"
 #include "graph/node_table.h"
 #include "graph/passes/passes.h"
 
@@ -34,8 +35,7 @@ TensorDesc infer(const Draft& draft, const FilterRecord& node) {
   }
   const ImageSize size = node.node_class->shape({node, sources});
   if (!fits_in_memory(size)) fail(node, "result", "an image that fits in memory", to_string(size));
-  const DataType inherited = draft.shapes.at(node.sources.at(0).record().get()).type;
-  return {node.result.format.value_or(inherited),
+  return {format_of(node.result, draft.network.format, draft.shapes),
           {size.n, size.height, size.width, size.channels},
           nullptr};
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "backend/cpu/ops/broadcast.h"
 
+#include <cstring>
 #include <limits>
 
 #include "backend/cpu/ops/reduction.h"
@@ -34,18 +35,32 @@ MPSNN_SIMD void add_to_doubles(const float* x, double* sums, std::int64_t count)
   for (std::int64_t i = 0; i < count; ++i) sums[i] += static_cast<double>(x[i]);
 }
 
-/// sums[x] += the sum of pixel x. Eight partial sums: one chain of additions would be waited for.
+/// sums[x] += the sum of pixel x. Sixteen lanes, each of which adds a few floats before it becomes a
+/// double: turning every float into one would take longer than to read them.
 MPSNN_SIMD void add_pixel_sums(const float* row, std::int64_t pixels, std::int64_t channels,
                                double* sums) {
+  constexpr std::int64_t kRun = 8 * kLanes;
   for (std::int64_t x = 0; x < pixels; ++x, row += channels) {
-    double parts[8] = {};
-    std::int64_t c = 0;
-    for (; c + 8 <= channels; c += 8) {
-      for (std::int64_t i = 0; i < 8; ++i) parts[i] += static_cast<double>(row[c + i]);
+    double total = 0;
+    for (std::int64_t first = 0; first < channels; first += kRun) {
+      const std::int64_t end = first + kRun < channels ? first + kRun : channels;
+      Vec lanes = {}, next;
+      std::int64_t c = first;
+      for (; c + kLanes <= end; c += kLanes) {
+        load(next, row + c);
+        lanes += next;
+      }
+      HalfVec low, high;
+      std::memcpy(&low, &lanes, sizeof(low));
+      std::memcpy(&high, reinterpret_cast<const char*>(&lanes) + sizeof(low), sizeof(high));
+      low += high;
+      total += (static_cast<double>(low[0]) + static_cast<double>(low[4])) +
+               (static_cast<double>(low[1]) + static_cast<double>(low[5])) +
+               ((static_cast<double>(low[2]) + static_cast<double>(low[6])) +
+                (static_cast<double>(low[3]) + static_cast<double>(low[7])));
+      for (; c < end; ++c) total += static_cast<double>(row[c]);
     }
-    for (; c < channels; ++c) parts[c % 8] += static_cast<double>(row[c]);
-    sums[x] += ((parts[0] + parts[4]) + (parts[1] + parts[5])) +
-               ((parts[2] + parts[6]) + (parts[3] + parts[7]));
+    sums[x] += total;
   }
 }
 

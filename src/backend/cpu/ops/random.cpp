@@ -147,7 +147,6 @@ void fill_philox(const Destination& destination, const KernelArgs& args) {
   // Pieces begin at multiples of a block of the stream; the first one may lack its beginning.
   const auto lead = static_cast<std::int64_t>(state.position % kBlock);
   const std::uint64_t first_block = state.position / kBlock;
-  const PhiloxWords make = philox_words();
   const std::int64_t pieces = (lead + count + kPiece - 1) / kPiece;
   parallel_for(pieces, grain_for(kPiece * 8), [&](std::int64_t begin, std::int64_t end) {
     alignas(64) std::uint32_t words[kPiece];
@@ -155,7 +154,7 @@ void fill_philox(const Destination& destination, const KernelArgs& args) {
       const std::int64_t at = piece * kPiece;  // words from the first block's start
       const std::int64_t from = std::max(at, lead), to = std::min(at + kPiece, lead + count);
       constexpr std::int64_t kGroup = kBlock * kPhiloxGroup;
-      make(stream, first_block + static_cast<std::uint64_t>(at / kBlock),
+      philox_words(stream, first_block + static_cast<std::uint64_t>(at / kBlock),
            (to - at + kGroup - 1) / kGroup * kPhiloxGroup, words);
       destination.write(args.output<std::byte>(0), from - lead, words + (from - at), to - from);
     }

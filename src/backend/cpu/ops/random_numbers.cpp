@@ -32,11 +32,11 @@ MPSNN_INLINE float clamped(float value, float low, float high) {
   return above > high ? high : above;
 }
 
-template <int count>
-MPSNN_INLINE float polynomial(const float (&coefficients)[count], float x) {
-  float value = coefficients[count - 1];
-  for (int i = count - 2; i >= 0; --i) value = __builtin_fmaf(value, x, coefficients[i]);
-  return value;
+/// c0 + c1 x + c2 x^2 …
+MPSNN_INLINE float polynomial(float /*x*/, float c0) { return c0; }
+template <class... Rest>
+MPSNN_INLINE float polynomial(float x, float c0, Rest... rest) {
+  return __builtin_fmaf(polynomial(x, rest...), x, c0);
 }
 
 /// z with Phi(z) = t, t being so many steps; that of half a step for none. With w = -ln(4 t (1 -
@@ -44,19 +44,19 @@ MPSNN_INLINE float polynomial(const float (&coefficients)[count], float x) {
 /// the erfinv function").
 MPSNN_INLINE float inverse_normal(std::int32_t steps) {
   constexpr float kSplit = 5.0F;
-  // z / (t - 1/2) in w - 2.5, 5.6e-9, and in sqrt(w) - 3, 3.9e-8
-  constexpr float kCentre[] = {4.246627F,       0.69760406F,    -0.011815434F, -0.0035432891F,
-                               0.00061757135F,  -1.4038467e-05F, -9.794008e-06F, 1.3185297e-06F,
-                               6.571184e-08F,   -2.4864862e-08F};
-  constexpr float kTail[] = {8.012869F,     2.8331623F,    0.026708867F, -0.021556754F, 0.016146187F,
-                             -0.010411809F, 0.004024056F, 0.00031571227F, -0.00072044F};
   constexpr std::int32_t kHalf = 1 << (kFractionBits - 1);
   const std::int32_t below = steps < kHalf ? steps : 2 * kHalf - steps;
   const float smaller = (steps == 0 ? 0.5F : static_cast<float>(below)) * kUnit;
   const float offset = (steps == 0 ? 0.5F - kHalf : static_cast<float>(steps - kHalf)) * kUnit;
   const float w = -logarithm(4.0F * smaller * (1.0F - smaller));
   const float root = __builtin_sqrtf(w < kSplit ? kSplit : w);
-  const float centre = polynomial(kCentre, w - 2.5F), tail = polynomial(kTail, root - 3.0F);
+  // z / (t - 1/2), 5.6e-9 and 3.9e-8
+  const float centre = polynomial(w - 2.5F, 4.246627F, 0.69760406F, -0.011815434F, -0.0035432891F,
+                                  0.00061757135F, -1.4038467e-05F, -9.794008e-06F, 1.3185297e-06F,
+                                  6.571184e-08F, -2.4864862e-08F);
+  const float tail =
+      polynomial(root - 3.0F, 8.012869F, 2.8331623F, 0.026708867F, -0.021556754F, 0.016146187F,
+                 -0.010411809F, 0.004024056F, 0.00031571227F, -0.00072044F);
   return offset * (w < kSplit ? centre : tail);
 }
 

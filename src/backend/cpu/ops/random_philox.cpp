@@ -87,38 +87,47 @@ constexpr int kTogether = 4;  // registers that are worked on in turn, to fill t
 
 #define MPSNN_AVX512 __attribute__((target("avx512f,avx512dq,avx512vl,avx512bw")))
 
+// With a mask of all lanes: the forms without one begin with an undefined register, of which GCC 12
+// warns.
+constexpr __mmask8 kAll = 0xff;
+
+MPSNN_AVX512 inline __m512i all512(std::uint64_t value) {
+  return _mm512_set1_epi64(static_cast<long long>(value));
+}
+MPSNN_AVX512 inline __m512i product(__m512i x, __m512i y) {
+  return _mm512_maskz_mul_epu32(kAll, x, y);
+}
+MPSNN_AVX512 inline __m512i upper_half(__m512i x) { return _mm512_maskz_srli_epi64(kAll, x, 32); }
+
 /// Eight blocks a register; their order makes the last two shuffles put all words in place.
 MPSNN_AVX512 void words_avx512(const PhiloxStream& stream, std::uint64_t first, std::int64_t blocks,
                                std::uint32_t* out) {
   if (!is_low(first, blocks)) return words_plain(stream, first, blocks, out);
   constexpr int kBlocks = 8;
   static_assert(kPhiloxGroup == kBlocks * kTogether);
-  const auto all = [](std::uint64_t value) MPSNN_AVX512 {
-    return _mm512_set1_epi64(static_cast<long long>(value));
-  };
   const SharedRounds shared(stream);
-  const __m512i m0 = all(kMultiplier0), m1 = all(kMultiplier1);
+  const __m512i m0 = all512(kMultiplier0), m1 = all512(kMultiplier1);
   const __m512i order = _mm512_set_epi64(7, 3, 6, 2, 5, 1, 4, 0);
   for (std::int64_t at = 0; at < blocks; at += kPhiloxGroup, out += 4 * kPhiloxGroup) {
     __m512i w0[kTogether], w1[kTogether], w2[kTogether], w3[kTogether];
     for (int i = 0; i < kTogether; ++i) {
       const __m512i block =
-          _mm512_add_epi64(all(first + static_cast<std::uint64_t>(at + kBlocks * i)), order);
-      const __m512i b = _mm512_mul_epu32(_mm512_xor_si512(block, all(shared.word2)), m1);
-      const __m512i a = _mm512_mul_epu32(
-          _mm512_xor_si512(_mm512_srli_epi64(b, 32), all(shared.word0_2)), m0);
-      w0[i] = _mm512_xor_si512(b, all(shared.word0_3));
-      w1[i] = all(shared.word1_3);
-      w2[i] = _mm512_xor_si512(_mm512_srli_epi64(a, 32), all(shared.word2_3));
+          _mm512_add_epi64(all512(first + static_cast<std::uint64_t>(at + kBlocks * i)), order);
+      const __m512i b = product(_mm512_xor_si512(block, all512(shared.word2)), m1);
+      const __m512i a = product(
+          _mm512_xor_si512(upper_half(b), all512(shared.word0_2)), m0);
+      w0[i] = _mm512_xor_si512(b, all512(shared.word0_3));
+      w1[i] = all512(shared.word1_3);
+      w2[i] = _mm512_xor_si512(upper_half(a), all512(shared.word2_3));
       w3[i] = a;
     }
     for (std::size_t r = 0; r < SharedRounds::kRounds; ++r) {
-      const __m512i key0 = all(shared.key0[r]), key1 = all(shared.key1[r]);
+      const __m512i key0 = all512(shared.key0[r]), key1 = all512(shared.key1[r]);
       for (int i = 0; i < kTogether; ++i) {
         constexpr int kXor3 = 0x96;
-        const __m512i a = _mm512_mul_epu32(w0[i], m0), b = _mm512_mul_epu32(w2[i], m1);
-        w0[i] = _mm512_ternarylogic_epi64(_mm512_srli_epi64(b, 32), w1[i], key0, kXor3);
-        w2[i] = _mm512_ternarylogic_epi64(_mm512_srli_epi64(a, 32), w3[i], key1, kXor3);
+        const __m512i a = product(w0[i], m0), b = product(w2[i], m1);
+        w0[i] = _mm512_ternarylogic_epi64(upper_half(b), w1[i], key0, kXor3);
+        w2[i] = _mm512_ternarylogic_epi64(upper_half(a), w3[i], key1, kXor3);
         w1[i] = b;
         w3[i] = a;
       }
@@ -127,7 +136,6 @@ MPSNN_AVX512 void words_avx512(const PhiloxStream& stream, std::uint64_t first, 
       constexpr __mmask16 kUpper = 0xAAAA;
       const __m512i low = _mm512_mask_shuffle_epi32(w0[i], kUpper, w1[i], _MM_PERM_CCAA);
       const __m512i high = _mm512_mask_shuffle_epi32(w2[i], kUpper, w3[i], _MM_PERM_CCAA);
-      constexpr __mmask8 kAll = 0xff;  // the form without a mask: see half.cpp
       _mm512_storeu_si512(out + 32 * i, _mm512_maskz_unpacklo_epi64(kAll, low, high));
       _mm512_storeu_si512(out + 32 * i + 16, _mm512_maskz_unpackhi_epi64(kAll, low, high));
     }
@@ -136,33 +144,34 @@ MPSNN_AVX512 void words_avx512(const PhiloxStream& stream, std::uint64_t first, 
 
 #define MPSNN_AVX2 __attribute__((target("avx2")))
 
+MPSNN_AVX2 inline __m256i all256(std::uint64_t value) {
+  return _mm256_set1_epi64x(static_cast<long long>(value));
+}
+
 /// Four blocks a register.
 MPSNN_AVX2 void words_avx2(const PhiloxStream& stream, std::uint64_t first, std::int64_t blocks,
                            std::uint32_t* out) {
   if (!is_low(first, blocks)) return words_plain(stream, first, blocks, out);
   constexpr int kBlocks = 4, kAtOnce = kBlocks * kTogether;
   static_assert(kPhiloxGroup % kAtOnce == 0);
-  const auto all = [](std::uint64_t value) MPSNN_AVX2 {
-    return _mm256_set1_epi64x(static_cast<long long>(value));
-  };
   const SharedRounds shared(stream);
-  const __m256i m0 = all(kMultiplier0), m1 = all(kMultiplier1);
+  const __m256i m0 = all256(kMultiplier0), m1 = all256(kMultiplier1);
   const __m256i order = _mm256_set_epi64x(3, 1, 2, 0);
   for (std::int64_t at = 0; at < blocks; at += kAtOnce, out += 4 * kAtOnce) {
     __m256i w0[kTogether], w1[kTogether], w2[kTogether], w3[kTogether];
     for (int i = 0; i < kTogether; ++i) {
       const __m256i block =
-          _mm256_add_epi64(all(first + static_cast<std::uint64_t>(at + kBlocks * i)), order);
-      const __m256i b = _mm256_mul_epu32(_mm256_xor_si256(block, all(shared.word2)), m1);
+          _mm256_add_epi64(all256(first + static_cast<std::uint64_t>(at + kBlocks * i)), order);
+      const __m256i b = _mm256_mul_epu32(_mm256_xor_si256(block, all256(shared.word2)), m1);
       const __m256i a = _mm256_mul_epu32(
-          _mm256_xor_si256(_mm256_srli_epi64(b, 32), all(shared.word0_2)), m0);
-      w0[i] = _mm256_xor_si256(b, all(shared.word0_3));
-      w1[i] = all(shared.word1_3);
-      w2[i] = _mm256_xor_si256(_mm256_srli_epi64(a, 32), all(shared.word2_3));
+          _mm256_xor_si256(_mm256_srli_epi64(b, 32), all256(shared.word0_2)), m0);
+      w0[i] = _mm256_xor_si256(b, all256(shared.word0_3));
+      w1[i] = all256(shared.word1_3);
+      w2[i] = _mm256_xor_si256(_mm256_srli_epi64(a, 32), all256(shared.word2_3));
       w3[i] = a;
     }
     for (std::size_t r = 0; r < SharedRounds::kRounds; ++r) {
-      const __m256i key0 = all(shared.key0[r]), key1 = all(shared.key1[r]);
+      const __m256i key0 = all256(shared.key0[r]), key1 = all256(shared.key1[r]);
       for (int i = 0; i < kTogether; ++i) {
         const __m256i a = _mm256_mul_epu32(w0[i], m0), b = _mm256_mul_epu32(w2[i], m1);
         w0[i] = _mm256_xor_si256(_mm256_xor_si256(_mm256_srli_epi64(b, 32), w1[i]), key0);
@@ -201,6 +210,11 @@ std::vector<PhiloxPath> find_paths() {
 std::span<const PhiloxPath> philox_paths() {
   static const std::vector<PhiloxPath> paths = find_paths();
   return paths;
+}
+
+void philox_words(const PhiloxStream& stream, std::uint64_t first, std::int64_t blocks,
+                  std::uint32_t* words) {
+  philox_paths().front().words(stream, first, blocks, words);
 }
 
 }  // namespace mpsnn::backend::cpu

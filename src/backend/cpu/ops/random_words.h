@@ -25,7 +25,9 @@ struct PhiloxPath {
 };
 /// Those that run on this processor, the fastest first.
 std::span<const PhiloxPath> philox_paths();
-inline PhiloxWords philox_words() { return philox_paths().front().words; }
+/// By the fastest one.
+void philox_words(const PhiloxStream& stream, std::uint64_t first, std::int64_t blocks,
+                  std::uint32_t* words);
 
 /// One step of an MTGP32 stream: reads x[0, 351), appends 256 words at x + 351 and writes the 256
 /// words of the output.
