@@ -141,6 +141,7 @@ Args:
     class_name: A class of the kernel table ("MatrixMultiplication").
     attributes: Its parameters by name.
     label: Name for errors and timelines; empty: the class's.
+    kernel: Another object for the same kernel.
 
 Raises:
     InvalidArgumentError: Unknown class, unknown or missing parameter, a value of the wrong type or
@@ -154,6 +155,7 @@ Raises:
           }),
           py::arg("device"), py::arg("class_name"), py::arg("attributes") = Attributes(),
           py::kw_only(), py::arg("label") = "")
+      .def(py::init<const DeviceKernel&>(), py::arg("kernel"))
       .def_property_readonly("class_name", &DeviceKernel::class_name, "Name of the kernel's class.")
       .def_property_readonly("device", &DeviceKernel::device, "Where it runs.")
       .def_property("label", &DeviceKernel::label, &DeviceKernel::set_label,

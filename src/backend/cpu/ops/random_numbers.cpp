@@ -39,6 +39,19 @@ MPSNN_INLINE float polynomial(float x, float c0, Rest... rest) {
   return __builtin_fmaf(polynomial(x, rest...), x, c0);
 }
 
+/// ln x for an x that is neither small nor special.
+MPSNN_INLINE float plain_logarithm(float x) {
+  constexpr std::int32_t kRootOfHalf = 0x3f3504f3;
+  const std::int32_t i = as_int(x) - kRootOfHalf;
+  const auto e = static_cast<float>(i >> kFractionBits);
+  const float f = as_float((i & 0x007fffff) + kRootOfHalf) - 1.0F;
+  // (ln(1 + f) - f + f^2 / 2) / f^3, 2.2e-8
+  const float p = polynomial(f, 0.333333313F, -0.249999812F, 0.200006881F, -0.166691507F,
+                             0.142511547F, -0.123967069F, 0.116346783F, -0.116598896F, 0.0733243746F);
+  const float near = __builtin_fmaf(f * f, __builtin_fmaf(f, p, -0.5F), f);
+  return __builtin_fmaf(e, 0.693147181F, near);
+}
+
 /// z with Phi(z) = t, t being so many steps; that of half a step for none. With w = -ln(4 t (1 -
 /// t)) the quotient z / (t - 1/2) is smooth in w, and for large w in its root (Giles, "Approximating
 /// the erfinv function").
@@ -48,7 +61,7 @@ MPSNN_INLINE float inverse_normal(std::int32_t steps) {
   const std::int32_t below = steps < kHalf ? steps : 2 * kHalf - steps;
   const float smaller = (steps == 0 ? 0.5F : static_cast<float>(below)) * kUnit;
   const float offset = (steps == 0 ? 0.5F - kHalf : static_cast<float>(steps - kHalf)) * kUnit;
-  const float w = -logarithm(4.0F * smaller * (1.0F - smaller));
+  const float w = -plain_logarithm(4.0F * smaller * (1.0F - smaller));
   const float root = __builtin_sqrtf(w < kSplit ? kSplit : w);
   // z / (t - 1/2), 5.6e-9 and 3.9e-8
   const float centre = polynomial(w - 2.5F, 4.246627F, 0.69760406F, -0.011815434F, -0.0035432891F,
