@@ -3,9 +3,10 @@
 
     python bench/random.py [--rounds 5] [--seconds 1] [--mebibytes 256] [--only normal]
 
-Each contestant fills the same float32 array again and again, on two threads and in a process of its own;
-rounds are interleaved. numpy's generators run on one thread: two of them, each with its own half, count as
-numpy on two threads. The memory of JAX's results is made anew each time, as its interface wants it.
+Each contestant fills the same float32 array again and again, on two threads and in a process of its
+own; rounds are interleaved. numpy's generators run on one thread: two of them, each with its own
+half, count as numpy on two threads. The memory of JAX's results is made anew each time, as its
+interface wants it.
 """
 
 from __future__ import annotations

@@ -3,13 +3,14 @@
 
     python tools/dieharder.py [--kernel MatrixRandomPhilox] [--order streams] [--tests 0 1 2]
 
-Orders: `consecutive` words; `stream`, those of one stream of MTGP32 (every 1024th block of 256 words);
-`streams`, the first word of each block, so that neighbours come from different streams.
+Orders: `consecutive` words; `stream`, those of one stream of MTGP32 (every 1024th block of 256
+words); `streams`, the first word of each block, so that neighbours come from different streams.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import re
 import shutil
 import subprocess
@@ -56,16 +57,13 @@ def run_test(program: str, number: int, kernel: str, order: str, seed: int) -> l
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         if process.stdin is None or process.stdout is None:
             sys.exit("dieharder.py: no pipe to the program")
-        try:
+        # It closes the pipe when it has what it needs.
+        with contextlib.suppress(BrokenPipeError):
             for chunk in words(kernel, order, seed):
                 process.stdin.write(chunk.tobytes())
-        except BrokenPipeError:
-            pass  # it has what it needs
         text = process.stdout.read().decode()
-        try:
+        with contextlib.suppress(BrokenPipeError):
             process.stdin.close()
-        except BrokenPipeError:
-            pass
     found = re.findall(r"(PASSED|WEAK|FAILED)\s*$", text, re.MULTILINE)
     print(text.splitlines()[-1] if text else f"dieharder -d {number}: no output", flush=True)
     return found or ["FAILED"]

@@ -311,10 +311,7 @@ def cpp_class(table: Table, kernel: KernelClass) -> list[str]:
         f"      const {kernel.name}Options& options{defaulted})",
         f'      : DeviceKernel(device, "{kernel.name}",',
         "                     detail::Attributes()",
-        *(
-            f'                         .set("{a.name}", options.{a.name})'
-            for a in kernel.own
-        ),
+        *(f'                         .set("{a.name}", options.{a.name})' for a in kernel.own),
         *(
             f'                         .set("{a.name}", options.distribution_descriptor.{a.name})'
             for a in kernel.grouped

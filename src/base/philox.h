@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Philox4x32 with 10 rounds (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3"): four
-// random words for each counter. All random numbers here are words of one kind of stream: word i % 4
-// of block i / 4 is word i, a block having key (seed, seed >> 32) and counter (step, step >> 32,
+// random words for each counter. All random numbers here are words of one kind of stream: word i %
+// 4 of block i / 4 is word i, a block having key (seed, seed >> 32) and counter (step, step >> 32,
 // block >> 32, block). Step 0 is MatrixRandomPhilox's; a dropout counts its masks by it.
 #pragma once
 

@@ -19,8 +19,7 @@ void bind_archiver(py::module_& m) {
                             "Collects objects and writes them as one file. Apple: NSKeyedArchiver.",
                             py::release_gil_before_calling_cpp_dtor())
       .def(py::init<>())
-      .def("encode",
-           py::overload_cast<const std::string&, const Graph&>(&KeyedArchiver::encode),
+      .def("encode", py::overload_cast<const std::string&, const Graph&>(&KeyedArchiver::encode),
            py::arg("key"), py::arg("graph"), ReleaseGil(),
            R"(Adds a graph: nodes, data sources with their latest weights, optimizers and moments.
 
@@ -81,9 +80,9 @@ Hinted<KernelHint> typed(const DeviceKernel& kernel) {
 }
 
 void bind_reading(py::module_& m) {
-  py::class_<Archive> cls(m, "Archive",
-                          "A file that was opened and checked. Its graphs share their data sources.",
-                          py::release_gil_before_calling_cpp_dtor());
+  py::class_<Archive> cls(
+      m, "Archive", "A file that was opened and checked. Its graphs share their data sources.",
+      py::release_gil_before_calling_cpp_dtor());
   cls.def("keys", &Archive::keys, R"(Names of the graphs in the archive.
 
 Returns:

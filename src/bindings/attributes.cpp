@@ -65,8 +65,7 @@ AttributeValue attribute_value(const std::string& name, const py::object& object
   if (py::isinstance<py::list>(object) || py::isinstance<py::tuple>(object)) {
     return list_of(name, py::list(object));
   }
-  if (py::isinstance<DataType>(object))
-    return static_cast<std::int64_t>(object.cast<DataType>());
+  if (py::isinstance<DataType>(object)) return static_cast<std::int64_t>(object.cast<DataType>());
   if (PyIndex_Check(object.ptr()) != 0 && !py::hasattr(object, "__len__")) {
     return integer_of(name, object);
   }

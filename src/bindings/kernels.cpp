@@ -165,7 +165,8 @@ Raises:
       .def(
           "set_attribute",
           [](DeviceKernel& kernel, const std::string& name, const py::object& value) {
-            const std::string title = std::string(kernel.class_name()) + " \"" + kernel.label() + "\": ";
+            const std::string title =
+                std::string(kernel.class_name()) + " \"" + kernel.label() + "\": ";
             kernel.set_attribute(name, attribute_value(title + name, value));
           },
           py::arg("name"), py::arg("value"), R"(Sets a parameter for later encodes.

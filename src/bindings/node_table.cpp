@@ -24,7 +24,8 @@ py::str name_of(graph::Derivative derivative) {
 }
 
 py::str name_of(graph::AttributeType type) {
-  constexpr std::array kNames = {"bool", "int", "uint", "float", "string", "ints", "floats", "enum"};
+  constexpr std::array kNames = {"bool",   "int",  "uint",   "float",
+                                 "string", "ints", "floats", "enum"};
   return kNames.at(static_cast<std::size_t>(type));
 }
 

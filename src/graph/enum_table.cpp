@@ -124,11 +124,11 @@ EnumClass padding_method() {
 
 EnumClass matrix_random_distribution() {
   using T = MatrixRandomDistribution;
-  return {"MatrixRandomDistribution",
-          "MPSMatrixRandomDistribution",
-          "How random numbers are distributed",
-          {MPSNN_ENUMERATOR(T, DEFAULT), MPSNN_ENUMERATOR(T, UNIFORM),
-           MPSNN_ENUMERATOR(T, NORMAL)}};
+  return {
+      "MatrixRandomDistribution",
+      "MPSMatrixRandomDistribution",
+      "How random numbers are distributed",
+      {MPSNN_ENUMERATOR(T, DEFAULT), MPSNN_ENUMERATOR(T, UNIFORM), MPSNN_ENUMERATOR(T, NORMAL)}};
 }
 
 EnumClass data_type() {

@@ -195,9 +195,9 @@ void KeyedArchiver::encode(const std::string& key, const DeviceKernel& kernel) {
   if (bytes != 0) {
     std::vector<std::byte> state(bytes);
     kernel.read_state(state.data(), bytes);
-    impl_->kernel_states.push_back(store<std::byte>(
-        runtime::kernel_tensor(key), runtime::kByteTensor, {static_cast<std::int64_t>(bytes)},
-        state));
+    impl_->kernel_states.push_back(store<std::byte>(runtime::kernel_tensor(key),
+                                                    runtime::kByteTensor,
+                                                    {static_cast<std::int64_t>(bytes)}, state));
   }
   impl_->kernels.emplace(key, Json::Object{{"class", std::string(kernel.class_name())},
                                            {"label", kernel.label()},

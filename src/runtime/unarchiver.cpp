@@ -97,9 +97,8 @@ struct Archive::Impl {
   DeviceKernel decode_kernel(const std::string& key) const {
     const JsonField entry = root().at("kernels").at(key);
     const AttributeMap attributes = graph::read_attributes(entry.at("attributes"));
-    DeviceKernel kernel = graph::built(entry, [&] {
-      return DeviceKernel(device, entry.at("class").string(), attributes);
-    });
+    DeviceKernel kernel = graph::built(
+        entry, [&] { return DeviceKernel(device, entry.at("class").string(), attributes); });
     kernel.set_label(entry.at("label").string());
     const std::string name = runtime::kernel_tensor(key);
     const auto found = file.tensors().find(name);

@@ -33,8 +33,10 @@ def _table(kernel: str) -> list[RandomCase]:
     float32 = {"data_type": FLOAT32}
     float16 = {"data_type": FLOAT16}
 
-    def case(label: str, shape: tuple[int, ...], gap: int = 0, offset: int = 0, **a: Any) -> Any:
-        return RandomCase(f"{name}-{label}", kernel, shape, a, gap, offset)
+    def case(
+        label: str, shape: tuple[int, ...], gap: int = 0, offset: int = 0, **attributes: object
+    ) -> RandomCase:
+        return RandomCase(f"{name}-{label}", kernel, shape, attributes, gap, offset)
 
     uniform = {"distribution_type": UNIFORM, "minimum": -2.0, "maximum": 3.0}
     normal = {

@@ -38,16 +38,12 @@ MatrixRandomPhilox generator(const Device& device) {
 void read_spoilt(const Json& kernels, std::size_t bytes, const char* dtype = "U8") {
   const Folder folder;
   const std::vector<std::byte> state(bytes);
-  const Json document = Json::Object{{"format", "mpsnn"},
-                                     {"version", 1},
-                                     {"optimizers", Json::Array{}},
-                                     {"data_sources", Json::Array{}},
-                                     {"graphs", Json::Object{}},
-                                     {"kernels", kernels}};
-  base::write_safetensors(
-      folder / "spoilt",
-      {{"kernels/a/state", dtype, {static_cast<std::int64_t>(bytes)}, state}},
-      {{"mpsnn", base::to_string(document)}});
+  const Json document = Json::Object{{"format", "mpsnn"},           {"version", 1},
+                                     {"optimizers", Json::Array{}}, {"data_sources", Json::Array{}},
+                                     {"graphs", Json::Object{}},    {"kernels", kernels}};
+  base::write_safetensors(folder / "spoilt",
+                          {{"kernels/a/state", dtype, {static_cast<std::int64_t>(bytes)}, state}},
+                          {{"mpsnn", base::to_string(document)}});
   const Rig rig;
   static_cast<void>(KeyedUnarchiver(rig.device).open(folder / "spoilt").decode_kernel("a"));
 }
@@ -102,7 +98,8 @@ TEST_CASE("archive of kernels: what does not fit is refused with its place") {
       {entry({{"attributes", Json::Object{{"seed", -1}}}}), 16, "seed"},
       {entry({{"attributes", Json::Object{{"seed", Json::Object{{"u64", "1x"}}}}}}), 16, "u64"},
       {entry({{"attributes", Json::Object{{"seed", Json::Object{{"u64", "-1"}}}}}}), 16, "u64"},
-      {entry({{"attributes", Json::Object{{"seed", Json::Object{{"u64", "18446744073709551616"}}}}}}),
+      {entry(
+           {{"attributes", Json::Object{{"seed", Json::Object{{"u64", "18446744073709551616"}}}}}}),
        16, "u64"},
       {entry({{"attributes", Json::Object{{"sprout", 1}}}}), 16, "sprout"},
       {entry({}), 15, "expected 16 bytes, the state of a MatrixRandomPhilox"},

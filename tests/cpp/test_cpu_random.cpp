@@ -127,16 +127,16 @@ TEST_CASE("random: the classes in C++") {
   commands.commit();
   std::vector<std::uint32_t> bits(6);
   words.read(bits.data(), words.bytes());
-  CHECK_EQ(bits, std::vector<std::uint32_t>({0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8,
-                                             0x2dce73e5, 0x1348e23f}));
+  CHECK_EQ(bits, std::vector<std::uint32_t>(
+                     {0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8, 0x2dce73e5, 0x1348e23f}));
   std::vector<float> values(1000);
   numbers.read(values.data(), numbers.bytes());
   const double sum = std::accumulate(values.begin(), values.end(), 0.0);
   CHECK_NEAR(sum / 1000, 3.0, 0.1);
   CHECK_EQ(std::get<std::uint64_t>(generator.attribute("seed")), ~std::uint64_t{0});
-  CHECK_THROWS_CONTAINS(
-      DeviceKernel(device, "MatrixRandomMTGP32", {{"seed", std::int64_t{-1}}}),
-      InvalidArgumentError, "seed: expected an integer of 64 bits, not negative, got -1");
+  CHECK_THROWS_CONTAINS(DeviceKernel(device, "MatrixRandomMTGP32", {{"seed", std::int64_t{-1}}}),
+                        InvalidArgumentError,
+                        "seed: expected an integer of 64 bits, not negative, got -1");
 }
 
 }  // namespace

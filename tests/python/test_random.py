@@ -4,26 +4,30 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from cases.matrix_random import BOUNDS, KERNEL_CASES, RandomCase
+from numpy.typing import NDArray
 from oracles import random_words as oracle
 
 import mpsnn as mps
 from mpsnn.kernels import MatrixRandomMTGP32, MatrixRandomPhilox
 
 Kernel = MatrixRandomPhilox | MatrixRandomMTGP32
-KERNELS = [MatrixRandomPhilox, MatrixRandomMTGP32]
+KernelClass = type[MatrixRandomPhilox] | type[MatrixRandomMTGP32]
+KERNELS: list[KernelClass] = [MatrixRandomPhilox, MatrixRandomMTGP32]
+Array = NDArray[Any]
 Distribution = mps.MatrixRandomDistributionDescriptor
 DATA = Path(__file__).resolve().parent.parent / "data"
 NUMPY = {mps.DataType.UINT32: "uint32", mps.DataType.FLOAT32: "float32"}
 NUMPY[mps.DataType.FLOAT16] = "float16"
 
 
-def words_of(kernel: str, seed: int, first: int, count: int) -> np.ndarray[Any, Any]:
+def words_of(kernel: str, seed: int, first: int, count: int) -> Array:
     """Words of a sequence by the oracle; of MTGP32 below the second stream's end only."""
     if kernel == "MatrixRandomPhilox":
         return oracle.philox_words(seed, first, count)
@@ -34,7 +38,7 @@ def words_of(kernel: str, seed: int, first: int, count: int) -> np.ndarray[Any, 
     return np.concatenate(blocks)[first : first + count]
 
 
-def run(device: mps.Device, kernel: Any, *destinations: Any) -> None:
+def run(device: mps.Device, kernel: Kernel, *destinations: mps.Matrix | mps.Vector) -> None:
     commands = mps.CommandBuffer(device.command_queue())
     for destination in destinations:
         kernel.encode(commands, destination)
@@ -42,22 +46,23 @@ def run(device: mps.Device, kernel: Any, *destinations: Any) -> None:
     commands.wait_until_completed()
 
 
-def fill(device: mps.Device, kernel: Any, count: int, data_type: mps.DataType) -> Any:
+def fill(device: mps.Device, kernel: Kernel, count: int, data_type: mps.DataType) -> Array:
     vector = mps.Vector(device, length=count, data_type=data_type)
     run(device, kernel, vector)
     return np.array(vector)
 
 
-def make(device: mps.Device, name: str, attributes: Any) -> Any:
+def make(device: mps.Device, name: str, attributes: Mapping[str, Any]) -> Kernel:
     """A kernel by the arguments of its class."""
     given = dict(attributes)
     fields = ("distribution_type", "minimum", "maximum", "mean", "standard_deviation")
     descriptor = {field: given.pop(field) for field in fields if field in given}
     distribution = Distribution(**descriptor) if descriptor else None
-    return getattr(mps, name)(device, distribution_descriptor=distribution, **given)
+    kernel: Kernel = getattr(mps, name)(device, distribution_descriptor=distribution, **given)
+    return kernel
 
 
-def expected_of(case: RandomCase, words: Any) -> Any:
+def expected_of(case: RandomCase, words: Array) -> Array:
     a = case.attributes
     if a.get("data_type", mps.DataType.UINT32) is mps.DataType.UINT32:
         return words.astype(np.uint32)
@@ -82,21 +87,21 @@ def test_case(device: mps.Device, case: RandomCase) -> None:
     buffer = mps.Buffer(device, raw)
     strided = {"offset": case.offset * dtype.itemsize, "data_type": data_type}
     row = step * dtype.itemsize
-    destination: Any
+    destination: mps.Matrix | mps.Vector
     if len(case.shape) == 2:
-        destination = mps.Vector(buffer, 
-            vectors=case.shape[0], length=case.shape[1], vector_bytes=row, **strided
+        destination = mps.Vector(
+            buffer, vectors=case.shape[0], length=case.shape[1], vector_bytes=row, **strided
         )
     else:
         matrices, rows, columns = case.shape
-        destination = mps.Matrix(buffer, 
-            matrices=matrices, rows=rows, columns=columns, row_bytes=row, **strided
+        destination = mps.Matrix(
+            buffer, matrices=matrices, rows=rows, columns=columns, row_bytes=row, **strided
         )
     run(device, make(device, case.kernel, case.attributes), destination)
     result = np.frombuffer(buffer.read(), dtype)
     start = case.attributes.get("batch_start", 0)
     batch = case.attributes.get("batch_size", case.shape[0] - start)
-    taken = np.zeros(case.shape[:-1] + (step,), bool)
+    taken = np.zeros((*case.shape[:-1], step), bool)
     taken[start : start + batch, ..., : case.shape[-1]] = True
     mask = np.zeros(size, bool)
     mask[case.offset : case.offset + taken.size] = taken.ravel()
@@ -178,7 +183,7 @@ def test_streams_of_mtgp32(device: mps.Device) -> None:
 
 
 @pytest.mark.parametrize("cls", KERNELS)
-def test_encodes_go_on_where_the_last_one_ended(device: mps.Device, cls: Any) -> None:
+def test_encodes_go_on_where_the_last_one_ended(device: mps.Device, cls: KernelClass) -> None:
     parts = [1, 2, 3, 255, 256, 257, 1000, 4096, 300_000, 5]
     kernel = cls(device, seed=12)
     vectors = [mps.Vector(device, length=n, data_type=mps.DataType.UINT32) for n in parts]
@@ -188,7 +193,7 @@ def test_encodes_go_on_where_the_last_one_ended(device: mps.Device, cls: Any) ->
 
 
 @pytest.mark.parametrize("cls", KERNELS)
-def test_large_fills_are_the_small_ones(device: mps.Device, cls: Any) -> None:
+def test_large_fills_are_the_small_ones(device: mps.Device, cls: KernelClass) -> None:
     """Stores that pass the caches by, at an address that is no multiple of anything."""
     count = 3_000_001
     buffer = mps.Buffer(device, np.full(count + 8, 0xABABABAB, np.uint32))
@@ -198,8 +203,9 @@ def test_large_fills_are_the_small_ones(device: mps.Device, cls: Any) -> None:
     run(device, kernel, view)
     numbers = np.frombuffer(buffer.read(), np.uint32)
     assert np.all(numbers[[0, 1, 2, -5, -4, -3, -2, -1]] == 0xABABABAB)
-    other, strided = cls(device, seed=5), mps.Matrix(
-        device, rows=3000, columns=1001, row_bytes=4008, data_type=mps.DataType.UINT32
+    other, strided = (
+        cls(device, seed=5),
+        mps.Matrix(device, rows=3000, columns=1001, row_bytes=4008, data_type=mps.DataType.UINT32),
     )
     fill(device, other, 3, mps.DataType.UINT32)
     run(device, other, strided)
@@ -207,7 +213,7 @@ def test_large_fills_are_the_small_ones(device: mps.Device, cls: Any) -> None:
 
 
 @pytest.mark.parametrize("cls", KERNELS)
-def test_skipped_encodes_take_no_numbers(device: mps.Device, cls: Any) -> None:
+def test_skipped_encodes_take_no_numbers(device: mps.Device, cls: KernelClass) -> None:
     flags = mps.Buffer(device, np.array([0, 1], np.int32))
     first, second = (mps.Vector(device, length=9, data_type=mps.DataType.UINT32) for _ in range(2))
     kernel = cls(device, seed=3)
@@ -219,11 +225,15 @@ def test_skipped_encodes_take_no_numbers(device: mps.Device, cls: Any) -> None:
     commands.commit()
     commands.wait_until_completed()
     assert not np.asarray(first).any()
-    assert np.array_equal(np.asarray(second), fill(device, cls(device, seed=3), 9, second.data_type))
+    assert np.array_equal(
+        np.asarray(second), fill(device, cls(device, seed=3), 9, second.data_type)
+    )
 
 
 @pytest.mark.parametrize("cls", KERNELS)
-def test_state_is_read_written_and_archived(device: mps.Device, cls: Any, tmp_path: Path) -> None:
+def test_state_is_read_written_and_archived(
+    device: mps.Device, cls: KernelClass, tmp_path: Path
+) -> None:
     kernel = cls(device, seed=2**64 - 3, label="noise", data_type=mps.DataType.FLOAT32)
     fill(device, kernel, 1001, kernel.data_type)
     state = kernel.read_state()
@@ -259,7 +269,7 @@ def test_archives_of_kernels_refuse(device: mps.Device, tmp_path: Path) -> None:
 @pytest.mark.parametrize("cls", KERNELS)
 @pytest.mark.parametrize(("data_type", "minimum", "maximum"), BOUNDS)
 def test_uniform_numbers_lie_inside(
-    device: mps.Device, cls: Any, data_type: mps.DataType, minimum: float, maximum: float
+    device: mps.Device, cls: KernelClass, data_type: mps.DataType, minimum: float, maximum: float
 ) -> None:
     kernel = cls(
         device,
@@ -361,12 +371,36 @@ INF, NAN = math.inf, math.nan
         ({"data_type": mps.DataType.INT32}, mps.UnsupportedError, "data_type: expected"),
         ({"batch_start": -1}, ValueError, "batch_start: expected"),
         ({"batch_size": 0}, ValueError, "batch_size: expected at least 1"),
-        ({"distribution_descriptor": Distribution.uniform(0, 1)}, ValueError, "DEFAULT, as data_ty"),
-        ({"distribution_descriptor": Distribution.uniform(1, 1), **FLOAT32}, ValueError, "maximum:"),
-        ({"distribution_descriptor": Distribution.uniform(2, 1), **FLOAT32}, ValueError, "maximum:"),
-        ({"distribution_descriptor": Distribution.uniform(0, INF), **FLOAT32}, ValueError, "finite"),
-        ({"distribution_descriptor": Distribution.uniform(NAN, 1), **FLOAT32}, ValueError, "minimum"),
-        ({"distribution_descriptor": Distribution.uniform(0, 1e39), **FLOAT32}, ValueError, "finite"),
+        (
+            {"distribution_descriptor": Distribution.uniform(0, 1)},
+            ValueError,
+            "DEFAULT, as data_ty",
+        ),
+        (
+            {"distribution_descriptor": Distribution.uniform(1, 1), **FLOAT32},
+            ValueError,
+            "maximum:",
+        ),
+        (
+            {"distribution_descriptor": Distribution.uniform(2, 1), **FLOAT32},
+            ValueError,
+            "maximum:",
+        ),
+        (
+            {"distribution_descriptor": Distribution.uniform(0, INF), **FLOAT32},
+            ValueError,
+            "finite",
+        ),
+        (
+            {"distribution_descriptor": Distribution.uniform(NAN, 1), **FLOAT32},
+            ValueError,
+            "minimum",
+        ),
+        (
+            {"distribution_descriptor": Distribution.uniform(0, 1e39), **FLOAT32},
+            ValueError,
+            "finite",
+        ),
         (
             {
                 "distribution_descriptor": Distribution.uniform(1.0001, 1.0002),
@@ -400,7 +434,11 @@ INF, NAN = math.inf, math.nan
 )
 @pytest.mark.parametrize("cls", KERNELS)
 def test_bad_arguments(
-    device: mps.Device, cls: Any, attributes: Any, error: type[Exception], text: str
+    device: mps.Device,
+    cls: KernelClass,
+    attributes: Mapping[str, Any],
+    error: type[Exception],
+    text: str,
 ) -> None:
     with pytest.raises(error, match=f"^{cls.__name__}: .*{text}"):
         cls(device, **attributes)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Statistics of the generators: cheap ones with fixed seeds, and dieharder's where it is installed."""
+"""Statistics of the generators: cheap ones, fixed seeds, and dieharder where it is installed."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from scipy import stats
 
 import mpsnn as mps
@@ -25,8 +26,12 @@ Distribution = mps.MatrixRandomDistributionDescriptor
 
 
 def numbers(
-    device: mps.Device, kernel: str, data_type: mps.DataType, distribution: Any, count: int = COUNT
-) -> Any:
+    device: mps.Device,
+    kernel: str,
+    data_type: mps.DataType,
+    distribution: Distribution | None,
+    count: int = COUNT,
+) -> NDArray[Any]:
     generator = getattr(mps, kernel)(
         device, data_type=data_type, seed=20, distribution_descriptor=distribution
     )
@@ -66,9 +71,7 @@ def test_uniform_and_normal_numbers_are_distributed_so(device: mps.Device, kerne
 
 @pytest.mark.parametrize("kernel", KERNELS)
 @pytest.mark.parametrize("lag", [1, 2, 3, 4, STEP, STEP * 128])
-def test_numbers_do_not_follow_from_earlier_ones(
-    device: mps.Device, kernel: str, lag: int
-) -> None:
+def test_numbers_do_not_follow_from_earlier_ones(device: mps.Device, kernel: str, lag: int) -> None:
     """Neighbours, the same word of the next stream, and of the next stream of the same set."""
     uniform = numbers(device, kernel, mps.DataType.FLOAT32, Distribution.uniform(0, 1)) - 0.5
     correlation = np.corrcoef(uniform[:-lag], uniform[lag:])[0, 1]

@@ -79,9 +79,9 @@ void check(std::string_view title, const AttributeMap& attributes) {
   const MatrixRandomDistribution distribution = distribution_of(attributes);
   if (distribution == MatrixRandomDistribution::DEFAULT) return;
   if (type_of(attributes) == DataType::UINT32) {
-    throw_expected(str(title, ": distribution_type"), "DEFAULT, as data_type is UINT32",
-                   enumerator_name("MatrixRandomDistribution",
-                                   static_cast<std::int64_t>(distribution)));
+    throw_expected(
+        str(title, ": distribution_type"), "DEFAULT, as data_type is UINT32",
+        enumerator_name("MatrixRandomDistribution", static_cast<std::int64_t>(distribution)));
   }
   if (distribution == MatrixRandomDistribution::UNIFORM) return check_uniform(title, attributes);
   check_normal(title, attributes);
@@ -91,10 +91,8 @@ void check(std::string_view title, const AttributeMap& attributes) {
 TensorDesc as_matrices(const TensorDesc& desc) {
   if (desc.dims.size() == 3) return desc;
   const std::vector<std::int64_t> strides = strides_of(desc);
-  return {desc.type,
-          {desc.dims[0], 1, desc.dims[1]},
-          nullptr,
-          {strides[0], strides[0], strides[1]}};
+  return {
+      desc.type, {desc.dims[0], 1, desc.dims[1]}, nullptr, {strides[0], strides[0], strides[1]}};
 }
 
 template <OpId op>
@@ -166,7 +164,8 @@ std::vector<AttributeSpec> attributes() {
        .default_value = enumerator(MatrixRandomDistribution::DEFAULT),
        .enum_name = "MatrixRandomDistribution"},
       number("minimum", "lower bound, of the uniform and the truncated distribution"),
-      number("maximum", "upper bound: excluded by the uniform distribution, or the truncated one's"),
+      number("maximum",
+             "upper bound: excluded by the uniform distribution, or the truncated one's"),
       number("mean", "of the normal distribution before it is truncated"),
       number("standard_deviation", "the same")};
   for (AttributeSpec& spec : batch_range()) all.push_back(std::move(spec));

@@ -17,8 +17,8 @@ namespace mpsnn::backend::cpu {
 namespace {
 
 constexpr std::int64_t kGroup = 4 * kPhiloxGroup;  // values of a mask that are made side by side
-constexpr std::int64_t kPiece = 1024;               // values that a thread treats at once
-constexpr float kStepLimit = 1 << 20;               // of the lower of the two floats that hold the count
+constexpr std::int64_t kPiece = 1024;              // values that a thread treats at once
+constexpr float kStepLimit = 1 << 20;  // of the lower of the two floats that hold the count
 
 struct Mask {
   std::uint64_t seed;

@@ -155,7 +155,7 @@ void fill_philox(const Destination& destination, const KernelArgs& args) {
       const std::int64_t from = std::max(at, lead), to = std::min(at + kPiece, lead + count);
       constexpr std::int64_t kGroup = kBlock * kPhiloxGroup;
       philox_words(stream, first_block + static_cast<std::uint64_t>(at / kBlock),
-           (to - at + kGroup - 1) / kGroup * kPhiloxGroup, words);
+                   (to - at + kGroup - 1) / kGroup * kPhiloxGroup, words);
       destination.write(args.output<std::byte>(0), from - lead, words + (from - at), to - from);
     }
     if (destination.streamed) end_streaming();
@@ -166,7 +166,7 @@ void fill_philox(const Destination& destination, const KernelArgs& args) {
 /// Blocks of 256 words from `position` on that an encode touches.
 struct MtgpBlocks {
   std::uint64_t position;
-  std::int64_t count;          // words
+  std::int64_t count;           // words
   std::uint64_t first, blocks;  // the first block, and how many
 
   MtgpBlocks(std::uint64_t from, std::int64_t words)
@@ -209,7 +209,8 @@ void run_stream(const Destination& destination, const MtgpBlocks& blocks, std::u
 void fill_mtgp32(const Destination& destination, const KernelArgs& args) {
   auto& state = *args.output<MtgpState>(1);
   const MtgpBlocks blocks(state.position, destination.elements.count());
-  const auto streams = static_cast<std::int64_t>(std::min<std::uint64_t>(blocks.blocks, kMtgpStreams));
+  const auto streams =
+      static_cast<std::int64_t>(std::min<std::uint64_t>(blocks.blocks, kMtgpStreams));
   const auto steps = static_cast<std::int64_t>((blocks.blocks + kMtgpStreams - 1) / kMtgpStreams);
   parallel_for(
       streams, grain_for(kMtgpStep * 8 * steps), [&](std::int64_t begin, std::int64_t end) {

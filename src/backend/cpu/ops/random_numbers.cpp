@@ -46,15 +46,16 @@ MPSNN_INLINE float plain_logarithm(float x) {
   const auto e = static_cast<float>(i >> kFractionBits);
   const float f = as_float((i & 0x007fffff) + kRootOfHalf) - 1.0F;
   // (ln(1 + f) - f + f^2 / 2) / f^3, 2.2e-8
-  const float p = polynomial(f, 0.333333313F, -0.249999812F, 0.200006881F, -0.166691507F,
-                             0.142511547F, -0.123967069F, 0.116346783F, -0.116598896F, 0.0733243746F);
+  const float p =
+      polynomial(f, 0.333333313F, -0.249999812F, 0.200006881F, -0.166691507F, 0.142511547F,
+                 -0.123967069F, 0.116346783F, -0.116598896F, 0.0733243746F);
   const float near = __builtin_fmaf(f * f, __builtin_fmaf(f, p, -0.5F), f);
   return __builtin_fmaf(e, 0.693147181F, near);
 }
 
 /// z with Phi(z) = t, t being so many steps; that of half a step for none. With w = -ln(4 t (1 -
-/// t)) the quotient z / (t - 1/2) is smooth in w, and for large w in its root (Giles, "Approximating
-/// the erfinv function").
+/// t)) the quotient z / (t - 1/2) is smooth in w, and for large w in its root (Giles,
+/// "Approximating the erfinv function").
 MPSNN_INLINE float inverse_normal(std::int32_t steps) {
   constexpr float kSplit = 5.0F;
   constexpr std::int32_t kHalf = 1 << (kFractionBits - 1);
@@ -64,9 +65,9 @@ MPSNN_INLINE float inverse_normal(std::int32_t steps) {
   const float w = -plain_logarithm(4.0F * smaller * (1.0F - smaller));
   const float root = __builtin_sqrtf(w < kSplit ? kSplit : w);
   // z / (t - 1/2), 5.6e-9 and 3.9e-8
-  const float centre = polynomial(w - 2.5F, 4.246627F, 0.69760406F, -0.011815434F, -0.0035432891F,
-                                  0.00061757135F, -1.4038467e-05F, -9.794008e-06F, 1.3185297e-06F,
-                                  6.571184e-08F, -2.4864862e-08F);
+  const float centre =
+      polynomial(w - 2.5F, 4.246627F, 0.69760406F, -0.011815434F, -0.0035432891F, 0.00061757135F,
+                 -1.4038467e-05F, -9.794008e-06F, 1.3185297e-06F, 6.571184e-08F, -2.4864862e-08F);
   const float tail =
       polynomial(root - 3.0F, 8.012869F, 2.8331623F, 0.026708867F, -0.021556754F, 0.016146187F,
                  -0.010411809F, 0.004024056F, 0.00031571227F, -0.00072044F);
@@ -129,10 +130,10 @@ double ratio(const double (&above)[8], const double (&below)[7], double x) {
 /// z with Phi(z) = p for p above 0 and below 1: algorithm AS 241 (Wichura 1988), whose coefficients
 /// these are.
 double inverse_normal_of(double p) {
-  constexpr double kA[] = {3.3871328727963666080e0,  1.3314166789178437745e2,
-                           1.9715909503065514427e3,  1.3731693765509461125e4,
-                           4.5921953931549871457e4,  6.7265770927008700853e4,
-                           3.3430575583588128105e4,  2.5090809287301226727e3};
+  constexpr double kA[] = {3.3871328727963666080e0, 1.3314166789178437745e2,
+                           1.9715909503065514427e3, 1.3731693765509461125e4,
+                           4.5921953931549871457e4, 6.7265770927008700853e4,
+                           3.3430575583588128105e4, 2.5090809287301226727e3};
   constexpr double kB[] = {4.2313330701600911252e1, 6.8718700749205790830e2,
                            5.3941960214247511077e3, 2.1213794301586595867e4,
                            3.9307895800092710610e4, 2.8729085735721942674e4,
@@ -167,9 +168,9 @@ constexpr double kFarTail = -37;
 
 double truncated_of(const Distribution& d, double t) {
   const double share = d.mirror < 0 ? 1 - t : t;
-  if (d.last > kFarTail)
-    return d.mirror * inverse_normal_of(d.first_integral + share * d.integral);
-  const double span = (d.first - d.last) * (d.first + d.last) / 2;  // e^-span of the tail is cut off
+  if (d.last > kFarTail) return d.mirror * inverse_normal_of(d.first_integral + share * d.integral);
+  const double span =
+      (d.first - d.last) * (d.first + d.last) / 2;  // e^-span of the tail is cut off
   const double kept = -std::expm1(-span);
   return -d.mirror * std::sqrt(d.last * d.last - 2 * logarithm_of(1 - (1 - share) * kept));
 }

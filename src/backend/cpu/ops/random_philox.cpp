@@ -47,10 +47,10 @@ MPSNN_SIMD void words_plain(const PhiloxStream& stream, std::uint64_t first, std
 /// What is the same for all blocks below 2^32: three of the four counter words are, so that half of
 /// the first three rounds is done once.
 struct SharedRounds {
-  static constexpr int kRounds = 7;    // that are left
-  std::uint32_t word2;                 // of the second round, before the block comes in
-  std::uint32_t word0_2, word0_3;      // what is added to word 0 in rounds 2 and 3
-  std::uint32_t word1_3, word2_3;      // word 1 after round 3; what is added to word 2
+  static constexpr int kRounds = 7;  // that are left
+  std::uint32_t word2;               // of the second round, before the block comes in
+  std::uint32_t word0_2, word0_3;    // what is added to word 0 in rounds 2 and 3
+  std::uint32_t word1_3, word2_3;    // word 1 after round 3; what is added to word 2
   std::array<std::uint32_t, kRounds> key0, key1;
 
   explicit SharedRounds(const PhiloxStream& stream) {
@@ -114,8 +114,7 @@ MPSNN_AVX512 void words_avx512(const PhiloxStream& stream, std::uint64_t first, 
       const __m512i block =
           _mm512_add_epi64(all512(first + static_cast<std::uint64_t>(at + kBlocks * i)), order);
       const __m512i b = product(_mm512_xor_si512(block, all512(shared.word2)), m1);
-      const __m512i a = product(
-          _mm512_xor_si512(upper_half(b), all512(shared.word0_2)), m0);
+      const __m512i a = product(_mm512_xor_si512(upper_half(b), all512(shared.word0_2)), m0);
       w0[i] = _mm512_xor_si512(b, all512(shared.word0_3));
       w1[i] = all512(shared.word1_3);
       w2[i] = _mm512_xor_si512(upper_half(a), all512(shared.word2_3));
@@ -163,8 +162,8 @@ MPSNN_AVX2 void words_avx2(const PhiloxStream& stream, std::uint64_t first, std:
       const __m256i block =
           _mm256_add_epi64(all256(first + static_cast<std::uint64_t>(at + kBlocks * i)), order);
       const __m256i b = _mm256_mul_epu32(_mm256_xor_si256(block, all256(shared.word2)), m1);
-      const __m256i a = _mm256_mul_epu32(
-          _mm256_xor_si256(_mm256_srli_epi64(b, 32), all256(shared.word0_2)), m0);
+      const __m256i a =
+          _mm256_mul_epu32(_mm256_xor_si256(_mm256_srli_epi64(b, 32), all256(shared.word0_2)), m0);
       w0[i] = _mm256_xor_si256(b, all256(shared.word0_3));
       w1[i] = all256(shared.word1_3);
       w2[i] = _mm256_xor_si256(_mm256_srli_epi64(a, 32), all256(shared.word2_3));
