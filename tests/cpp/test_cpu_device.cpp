@@ -99,9 +99,8 @@ Case convolution_with(const std::map<std::string, AttributeValue>& change,
 
 /// Every row of the case's operation refuses it, with `part` in its reason where it is not empty.
 void check_refused(const Case& c, std::string_view part) {
-  std::vector<std::string> rows = rows_of(c.op);
-  CHECK(!fit_of(rows.back(), c).yes);  // float16's, which asks the others
-  rows.pop_back();
+  CHECK(!fit_of(float16_row(c.op), c).yes);
+  const std::vector<std::string> rows = rows_of(c.op);
   for (const std::string& row : rows) {
     const Fit fit = fit_of(row, c);
     CHECK(!fit.yes);
@@ -125,7 +124,8 @@ TEST_CASE("cpu kernels: what is not supported is refused with the reason") {
       whole.inputs.clear();
       whole.outputs[0].type = DataType::INT32;
     }
-    check_refused(whole, "float32");
+    if (whole.op == OpId::copy) continue;  // takes integers
+    check_refused(whole, whole.op == OpId::matrix_multiplication ? "int32 operands" : "float32");
   }
 }
 

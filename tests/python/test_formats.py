@@ -247,6 +247,31 @@ def test_a_maximum_is_found_again_where_its_result_was_rounded(
     assert np.asarray(result).ravel().tolist() == [0, 0, 0, 1]
 
 
+@pytest.mark.parametrize("transposed", [False, True])
+def test_matrices_with_strides_and_what_the_result_held(
+    cpu: mps.Device, *, transposed: bool
+) -> None:
+    left = np.arange(20, dtype=np.float16).reshape(4, 5)
+    right = np.arange(12, dtype=np.float16).reshape(3, 4)
+    held = np.full((4, 5), 2, np.float16)
+    a, b, result = (
+        mps.Matrix.wrap(cpu, left[:, 1:4]),
+        mps.Matrix.wrap(cpu, right[:, :3] if transposed else right),
+        mps.Matrix.wrap(cpu, held[:, : 3 if transposed else 4]),
+    )
+    before = held.copy()
+    commands = mps.CommandBuffer(cpu.command_queue())
+    product = mps.MatrixMultiplication(cpu, transpose_right=transposed, alpha=2.0, beta=0.5)
+    product.encode(commands, a, b, result)
+    commands.commit()
+    commands.wait_until_completed()
+    width = 3 if transposed else 4
+    factor = right[:, :3].T if transposed else right
+    expected = 2 * left[:, 1:4].astype(np.float64) @ factor + 1
+    np.testing.assert_array_equal(held[:, :width], expected.astype(np.float16))
+    np.testing.assert_array_equal(held[:, width:], before[:, width:])
+
+
 # ---- weights of float16 and of 8 bits
 
 
