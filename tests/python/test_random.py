@@ -451,7 +451,7 @@ def test_bad_destinations(device: mps.Device) -> None:
     with pytest.raises(TypeError, match='"noise": destination: expected uint32, got float32'):
         kernel.encode(commands, vector)
     one = mps.Matrix(device, rows=2, columns=2, data_type=mps.DataType.UINT32)
-    with pytest.raises(ValueError, match='"noise": destination: expected matrices 1 [+] all'):
+    with pytest.raises(ValueError, match=r'"noise": destination: expected matrices 1 \+ all'):
         kernel.encode(commands, one)
     array = mps.NDArray(device, shape=[4], data_type=mps.DataType.UINT32)
     with pytest.raises(TypeError, match="destination: expected Matrix or Vector, got NDArray"):
