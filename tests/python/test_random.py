@@ -62,15 +62,21 @@ def make(device: mps.Device, name: str, attributes: Mapping[str, Any]) -> Kernel
     return kernel
 
 
+def below(maximum: float, attributes: Mapping[str, Any], values: Array) -> Array:
+    """Numbers that would be rounded to the maximum are the largest one below it."""
+    dtype = np.dtype(NUMPY[attributes["data_type"]]).type
+    return np.minimum(values, float(np.nextafter(dtype(maximum), dtype(-math.inf))))
+
+
 def expected_of(case: RandomCase, words: Array) -> Array:
     a = case.attributes
     if a.get("data_type", mps.DataType.UINT32) is mps.DataType.UINT32:
         return words.astype(np.uint32)
     kind = a.get("distribution_type", mps.MatrixRandomDistribution.DEFAULT)
     if kind is mps.MatrixRandomDistribution.DEFAULT:
-        return oracle.uniform(words, 0, 1)
+        return below(1, a, oracle.uniform(words, 0, 1))
     if kind is mps.MatrixRandomDistribution.UNIFORM:
-        return oracle.uniform(words, a["minimum"], a["maximum"])
+        return below(a["maximum"], a, oracle.uniform(words, a["minimum"], a["maximum"]))
     if math.isinf(a["minimum"]) and math.isinf(a["maximum"]):
         return oracle.normal(words, a["mean"], a["standard_deviation"])
     bounds = (a["minimum"], a["maximum"])
