@@ -145,14 +145,17 @@ def python_attributes(kernel: KernelClass, given: str) -> list[str]:
     """The argument that holds all parameters."""
     if not kernel.grouped:
         return gen_python.wrapped_call(given)
-    lines = gen_python.wrapped_call(given)
-    if len(lines) == 1:
-        return [f"            {{**_distribution(distribution_descriptor), **{given}}},"]
+    inner = f"                **{given},"
+    lines = [inner]
+    if len(inner) > 100:
+        head, _, tail = given.partition("(")
+        parts = tail.removesuffix(")").split(", ")
+        lines = [f"                **{head}("]
+        lines += [*(f"                    {part}," for part in parts), "                ),"]
     return [
         "            {",
         "                **_distribution(distribution_descriptor),",
-        f"                **{lines[0].strip()}",
-        *(f"    {line}" for line in lines[1:]),
+        *lines,
         "            },",
     ]
 

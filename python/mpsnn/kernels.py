@@ -605,7 +605,15 @@ class MatrixRandomPhilox(DeviceKernel):
         super().__init__(
             device,
             "MatrixRandomPhilox",
-            {**_distribution(distribution_descriptor), **_given(data_type=data_type, seed=seed, batch_start=batch_start, batch_size=batch_size)},
+            {
+                **_distribution(distribution_descriptor),
+                **_given(
+                    data_type=data_type,
+                    seed=seed,
+                    batch_start=batch_start,
+                    batch_size=batch_size,
+                ),
+            },
             label=label,
         )
 
@@ -734,7 +742,15 @@ class MatrixRandomMTGP32(DeviceKernel):
         super().__init__(
             device,
             "MatrixRandomMTGP32",
-            {**_distribution(distribution_descriptor), **_given(data_type=data_type, seed=seed, batch_start=batch_start, batch_size=batch_size)},
+            {
+                **_distribution(distribution_descriptor),
+                **_given(
+                    data_type=data_type,
+                    seed=seed,
+                    batch_start=batch_start,
+                    batch_size=batch_size,
+                ),
+            },
             label=label,
         )
 
