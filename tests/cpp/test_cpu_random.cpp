@@ -19,8 +19,7 @@ using backend::cpu::philox_paths;
 
 /// The lines of a file of tests/data that are no comments.
 std::vector<std::string> lines_of(const std::string& name) {
-  const std::string here = __FILE__;
-  std::ifstream file(here.substr(0, here.rfind("cpp/")) + "data/" + name);
+  std::ifstream file(MPSNN_TEST_DATA + name);
   std::vector<std::string> lines;
   for (std::string line; std::getline(file, line);) {
     if (!line.empty() && line[0] != '#') lines.push_back(line);
