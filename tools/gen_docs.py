@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
+import gen_kernels
 import gen_stubs
 from gen_table import FLOAT_MAX, Attribute, KernelClass, NodeClass, Table, sentence
 

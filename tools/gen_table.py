@@ -57,6 +57,8 @@ class NodeClass:
     gradient: bool
     has_padding: bool
     starts_gradient: bool
+    has_labels: bool
+    state: list[str]
     has_derivative: bool
 
     @property

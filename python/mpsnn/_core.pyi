@@ -110,6 +110,19 @@ class ImageEdgeMode(enum.IntEnum):
     MIRROR_WITH_EDGE = 3
     CONSTANT = 4
 
+class DataLayout(enum.IntEnum):
+    """Order of an image's values outside of images: by pixels or channels. Apple: MPSDataLayout."""
+
+    HWC = 0
+    CHW = 1
+
+class AlphaType(enum.IntEnum):
+    """What the last channel of an image says about its colours. Apple: MPSAlphaType."""
+
+    NON_PREMULTIPLIED = 0
+    ALPHA_IS_ONE = 1
+    PREMULTIPLIED = 2
+
 class ComparisonType(enum.IntEnum):
     """How two values are compared. Apple: MPSNNComparisonType."""
 

@@ -80,6 +80,8 @@ py::dict row(const graph::NodeClass& node) {
   row["gradient"] = node.gradient;
   row["has_padding"] = node.has_padding;
   row["starts_gradient"] = node.starts_gradient;
+  row["has_labels"] = node.has_labels;
+  row["state"] = node.state;
   row["has_derivative"] = node.gradient_of != nullptr;
   return row;
 }

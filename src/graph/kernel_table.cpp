@@ -17,6 +17,23 @@ std::vector<KernelClass> assemble() {
   append(table, matrix_multiplication_kernels());
   append(table, matrix_softmax_kernels());
   append(table, matrix_random_kernels());
+  append(table, image_copy_kernels());
+  append(table, image_conversion_kernels());
+  append(table, image_scale_kernels());
+  append(table, image_filter_kernels());
+  append(table, image_statistics_kernels());
+  append(table, image_reduction_kernels());
+  append(table, image_arithmetic_kernels());
+  append(table, image_sampling_kernels());
+  append(table, matrix_sum_kernels());
+  append(table, matrix_copy_kernels());
+  append(table, matrix_neuron_kernels());
+  append(table, matrix_fully_connected_kernels());
+  append(table, matrix_batch_normalization_kernels());
+  append(table, matrix_find_top_k_kernels());
+  append(table, matrix_decomposition_kernels());
+  append(table, ndarray_kernels());
+  append(table, optimizer_update_kernels());
   return table;
 }
 

@@ -101,6 +101,10 @@ struct NodeClass {
   /// training_graph() without a source gradient starts behind this node: its result is the gradient
   /// of its source (InitialGradientNode).
   bool starts_gradient = false;
+  /// The sources after the first may be left out together: they come in a LossLabels then.
+  bool has_labels = false;
+  /// Arrays of the result state; none: the class has no state.
+  std::vector<std::string_view> state = {};
 
   /// Checks of a complete node beyond types and ranges; null: none. Throws.
   void (*check)(const FilterRecord& node) = nullptr;

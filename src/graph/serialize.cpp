@@ -112,6 +112,34 @@ void read_image(const JsonField& field, ImageNode image) {
   }
 }
 
+/// The bits alone where they say all.
+Json padding_to_json(const FilterRecord& node) {
+  const PaddingPolicy& policy = node.padding;
+  if (policy.own) {
+    fail(node, "padding_policy", "a policy of the library, since a class of one's own is no data",
+         policy.own->label());
+  }
+  if (!policy.pads && !policy.edge_mode) return policy.method;
+  Json::Object json = {{"method", policy.method}};
+  if (policy.pads) json["pads"] = Json::Array(policy.pads->begin(), policy.pads->end());
+  if (policy.edge_mode) json["edge_mode"] = static_cast<std::int64_t>(*policy.edge_mode);
+  return json;
+}
+
+PaddingPolicy read_padding(const JsonField& field) {
+  if (field.value().get_if<std::int64_t>() != nullptr) return {.method = field.integer()};
+  PaddingPolicy policy = {.method = field.at("method").integer()};
+  if (const auto pads = field.find("pads")) {
+    if (pads->size() != 4) pads->fail("expected 4 numbers, got " + std::to_string(pads->size()));
+    constexpr std::int64_t kMost = std::int64_t{1} << 31;
+    policy.pads.emplace();
+    for (std::size_t i = 0; i < 4; ++i) policy.pads->at(i) = pads->at(i).integer(0, kMost);
+  }
+  if (const auto edge = field.find("edge_mode"))
+    policy.edge_mode = static_cast<ImageEdgeMode>(edge->integer(0, 1));
+  return policy;
+}
+
 /// The nodes of a network, each after those that it refers to: its sources' and its inference node.
 class NodeOrder {
  public:
@@ -186,13 +214,15 @@ class NetworkWriter {
 
   Json node_to_json(FilterRecord& node) const {
     Json::Array sources;
-    for (const ImageNode& source : node.sources) sources.emplace_back(reference(source));
+    for (const ImageNode& source : node.sources) {
+      if (source.record()->state == nullptr) sources.emplace_back(reference(source));
+    }
     Json::Object json = {{"class", node.node_class->name},
                          {"label", node.label},
                          {"sources", std::move(sources)},
                          {"attributes", to_json(node.attributes)}};
     if (node.weights) json["weights"] = static_cast<std::int64_t>(index_of_(*node.weights));
-    if (node.node_class->has_padding) json["padding"] = node.padding.method;
+    if (node.node_class->has_padding) json["padding"] = padding_to_json(node);
     if (node.node_class->trainable)
       json["training_style"] = static_cast<std::int64_t>(node.training_style);
     const auto inference = order_.index_of(node.inference_node.get());
@@ -200,6 +230,8 @@ class NetworkWriter {
     Json::Object result = image_to_json(result_of(node.shared_from_this()));
     if (const auto format = format_to_keep(node)) result["format"] = name_of(*format);
     if (!result.empty()) json["result"] = std::move(result);
+    if (node.input_state) json["labels"] = node.input_state->handle;
+    if (node.result_state.exported) json["exported_state"] = node.result_state.handle;
     return json;
   }
 
@@ -264,7 +296,8 @@ class NetworkReader {
 
   void read_options(const JsonField& field, FilterNode& node) {
     if (const auto padding = field.find("padding")) {
-      built(*padding, [&] { node.set_padding_policy({padding->integer()}); });
+      PaddingPolicy policy = read_padding(*padding);
+      built(*padding, [&] { node.set_padding_policy(std::move(policy)); });
     }
     if (const auto style = field.find("training_style")) {
       const auto value = static_cast<TrainingStyle>(style->integer(0, 2));
@@ -274,6 +307,15 @@ class NetworkReader {
       node.record()->inference_node = nodes_[inference->index(nodes_.size())].record();
     }
     if (const auto result = field.find("result")) read_image(*result, node.result_image());
+    if (const auto labels = field.find("labels")) {
+      built(*labels, [&] { node.input_labels().set_handle(labels->string()); });
+    }
+    if (const auto state = field.find("exported_state")) {
+      built(*state, [&] {
+        node.result_state().set_handle(state->string());
+        node.result_state().set_export_from_graph(true);
+      });
+    }
   }
 
   const DataSourceAt& data_source_at_;

@@ -19,7 +19,7 @@ FORMATS = (mps.DataType.FLOAT32, mps.DataType.FLOAT16)
 
 
 def all_cases() -> list[Case]:
-    """Every case of every table."""
+    """Every case of a node in every table."""
     names = sorted(module.name for module in pkgutil.iter_modules(cases.__path__))
     modules = [importlib.import_module(f"cases.{name}") for name in names]
     return [case for module in modules for case in getattr(module, "CASES", [])]

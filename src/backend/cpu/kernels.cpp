@@ -23,10 +23,14 @@ constexpr KernelRow kRows[] = {
     ROW(convolution, "plain", convolution_plain),
     ROW(convolution_data_gradient, "narrow_depthwise", convolution_data_gradient_narrow_depthwise),
 #if defined(MPSNN_WITH_ONEDNN)
+    ROW(convolution_data_gradient, "matmul", convolution_data_gradient_matmul),
     ROW(convolution_data_gradient, "winograd", convolution_data_gradient_winograd),
     ROW(convolution_data_gradient, "onednn", convolution_data_gradient_onednn),
 #endif
     ROW(convolution_data_gradient, "plain", convolution_data_gradient_plain),
+#if defined(MPSNN_WITH_ONEDNN)
+    ROW(convolution_weights_gradient, "matmul", convolution_weights_gradient_matmul),
+#endif
     ROW(convolution_weights_gradient, "direct", convolution_weights_gradient_direct),
 #if defined(MPSNN_WITH_ONEDNN)
     ROW(convolution_weights_gradient, "onednn", convolution_weights_gradient_onednn),
@@ -94,6 +98,7 @@ constexpr KernelRow kRows[] = {
     ROW(loss_gradient, "plain", loss_gradient_plain),
     ROW(yolo_loss, "plain", yolo_loss_plain),
     ROW(fill, "plain", fill_plain),
+    ROW(fill, "strided", fill_strided),
     ROW(optimizer_stochastic_gradient_descent, "plain",
         optimizer_stochastic_gradient_descent_plain),
     ROW(optimizer_adam, "plain", optimizer_adam_plain),
@@ -101,10 +106,39 @@ constexpr KernelRow kRows[] = {
     ROW(random_philox, "plain", random_philox_plain),
     ROW(random_mtgp32, "plain", random_mtgp32_plain),
     ROW(copy, "plain", copy_plain),
+    ROW(image_filter, "plain", image_filter_plain),
+    ROW(grid_sample, "plain", grid_sample_plain),
+    ROW(local_correlation, "plain", local_correlation_plain),
+    ROW(single_gate, "plain", single_gate_plain),
+    ROW(single_gate_gradient, "plain", single_gate_gradient_plain),
+    ROW(lstm_memory, "plain", lstm_memory_plain),
+    ROW(lstm_memory_gradient, "plain", lstm_memory_gradient_plain),
+    ROW(lstm_output, "plain", lstm_output_plain),
+    ROW(lstm_output_gradient, "plain", lstm_output_gradient_plain),
+    ROW(gru_gates, "plain", gru_gates_plain),
+    ROW(gru_gates_gradient, "plain", gru_gates_gradient_plain),
+    ROW(gru_output, "plain", gru_output_plain),
+    ROW(gru_output_gradient, "plain", gru_output_gradient_plain),
+    ROW(gate_sums, "plain", gate_sums_plain),
 #if defined(MPSNN_WITH_ONEDNN)
     ROW(matrix_multiplication, "onednn", matrix_multiplication_onednn),
 #endif
     ROW(matrix_multiplication, "plain", matrix_multiplication_plain),
+    ROW(matrix_multiplication, "integer", matrix_multiplication_integer),
+    ROW(matrix_neuron, "integer", matrix_neuron_integer),
+    ROW(matrix_neuron, "plain", matrix_neuron_plain),
+    ROW(matrix_neuron_gradient, "plain", matrix_neuron_gradient_plain),
+    ROW(column_sums, "plain", column_sums_plain),
+    ROW(matrix_sum, "plain", matrix_sum_plain),
+    ROW(transpose, "plain", transpose_plain),
+    ROW(top_k, "plain", top_k_plain),
+    ROW(matrix_copy, "plain", matrix_copy_plain),
+    ROW(lu_decomposition, "plain", lu_decomposition_plain),
+    ROW(cholesky_decomposition, "plain", cholesky_decomposition_plain),
+    ROW(triangular_solve, "plain", triangular_solve_plain),
+    ROW(apply_pivots, "plain", apply_pivots_plain),
+    ROW(gather, "plain", gather_plain),
+    ROW(gather_gradient, "plain", gather_gradient_plain),
 // Each operation's last one.
 #define MPSNN_OP(name, doc) ROW(name, "float16", float16),
 #include "base/ops.def"
