@@ -97,6 +97,7 @@ FOOTER = """
 TYPES = {
     "bool": "bool",
     "int": "std::int64_t",
+    "uint": "std::uint64_t",
     "float": "double",
     "string": "std::string",
     "ints": "std::vector<std::int64_t>",

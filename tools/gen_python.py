@@ -67,6 +67,7 @@ for _class in (
 TYPES = {
     "bool": "bool",
     "int": "int",
+    "uint": "int",
     "float": "float",
     "string": "str",
     "ints": "Sequence[int]",

@@ -20,6 +20,7 @@
 #include "mpsnn/null_device.h"
 #include "mpsnn/padding.h"
 #include "mpsnn/pipeline.h"
+#include "mpsnn/random.h"
 #include "mpsnn/rnn.h"
 #include "mpsnn/rnn_descriptor.h"
 #include "mpsnn/trace.h"

@@ -143,6 +143,10 @@ enum class BatchNormalizationFlags : std::int32_t {
   CALCULATE_STATISTICS_NEVER = 2
 };
 
+/// How random numbers are distributed. A truncated normal distribution is a normal one with bounds.
+/// Apple: MPSMatrixRandomDistribution.
+enum class MatrixRandomDistribution : std::int32_t { DEFAULT = 1, UNIFORM = 2, NORMAL = 3 };
+
 /// What a decomposition of a matrix came to. Apple: MPSMatrixDecompositionStatus.
 enum class MatrixDecompositionStatus : std::int32_t {
   SUCCESS = 0,
@@ -152,9 +156,9 @@ enum class MatrixDecompositionStatus : std::int32_t {
 };
 
 /// Value of a node's parameter. Enumerations are held as integers, their meaning is in the class's
-/// table.
+/// table. Unsigned: seeds, which have 64 bits without a sign.
 using AttributeValue = std::variant<bool, std::int64_t, double, std::string,
-                                    std::vector<std::int64_t>, std::vector<double>>;
+                                    std::vector<std::int64_t>, std::vector<double>, std::uint64_t>;
 /// A node's parameters by name.
 using AttributeMap = std::map<std::string, AttributeValue, std::less<>>;
 

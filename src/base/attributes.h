@@ -135,6 +135,10 @@
 //   gate_sums
 //     accumulates       bool: the sums are added to the result
 //   optimizer_…         the optimizer's attributes(); learning_rate is taken from scalars[0]
+//   random_philox, random_mtgp32
+//     distribution_type  int, MatrixRandomDistribution: NORMAL with finite minimum and maximum is
+//                        truncated
+//     minimum maximum mean standard_deviation  float, of float32's values; infinite bounds: none
 //   matrix_multiplication
 //     alpha beta                  float; input 2 is the result where beta is not 0
 //   matrix_neuron, matrix_neuron_gradient: neuron_type neuron_a neuron_b neuron_c
@@ -171,6 +175,7 @@ namespace mpsnn {
 /// type.
 bool get_bool(const AttributeMap& attributes, std::string_view name);
 std::int64_t get_int(const AttributeMap& attributes, std::string_view name);
+std::uint64_t get_uint(const AttributeMap& attributes, std::string_view name);
 double get_float(const AttributeMap& attributes, std::string_view name);
 const std::vector<double>& get_floats(const AttributeMap& attributes, std::string_view name);
 

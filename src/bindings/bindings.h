@@ -19,6 +19,7 @@ namespace py = pybind11;
 
 void bind_errors(py::module_& m);
 void bind_types(py::module_& m);
+void bind_random(py::module_& m);
 void bind_paddings(py::module_& m);
 void bind_optimizers(py::module_& m);
 void bind_data_sources(py::module_& m);

@@ -13,6 +13,7 @@ PYBIND11_MODULE(_core, m, pybind11::mod_gil_used()) {
   m.attr("__version__") = std::string(mpsnn::version());
   bind_errors(m);
   bind_types(m);
+  bind_random(m);
   bind_paddings(m);
   bind_optimizers(m);
   bind_data_sources(m);

@@ -46,6 +46,9 @@ std::uint64_t flops_of_kernel(const Plan& plan, const Operation& operation) {
     case OpId::matrix_multiplication:
       return 2 * written *
              static_cast<std::uint64_t>(plan.values[operation.inputs[0]].desc.dims.back());
+    case OpId::random_philox:
+    case OpId::random_mtgp32:
+      return 20 * written;
     case OpId::image_filter:
       return 2 * written *
              static_cast<std::uint64_t>(get_int(operation.attributes, "kernel_height") *

@@ -149,6 +149,25 @@ EnumClass padding_method() {
            MPSNN_ENUMERATOR(T, EXCLUDE_EDGES)}};
 }
 
+EnumClass matrix_random_distribution() {
+  using T = MatrixRandomDistribution;
+  return {
+      "MatrixRandomDistribution",
+      "MPSMatrixRandomDistribution",
+      "How random numbers are distributed",
+      {MPSNN_ENUMERATOR(T, DEFAULT), MPSNN_ENUMERATOR(T, UNIFORM), MPSNN_ENUMERATOR(T, NORMAL)}};
+}
+
+EnumClass data_type() {
+  using T = DataType;
+  return {"DataType",
+          "",
+          "Element type of images and buffers",
+          {MPSNN_ENUMERATOR(T, FLOAT32), MPSNN_ENUMERATOR(T, FLOAT16), MPSNN_ENUMERATOR(T, INT32),
+           MPSNN_ENUMERATOR(T, UINT32), MPSNN_ENUMERATOR(T, UINT8), MPSNN_ENUMERATOR(T, INT64),
+           MPSNN_ENUMERATOR(T, INT8), MPSNN_ENUMERATOR(T, INT16), MPSNN_ENUMERATOR(T, UINT16)}};
+}
+
 #undef MPSNN_ENUMERATOR
 
 }  // namespace
@@ -167,6 +186,8 @@ std::span<const EnumClass> enum_classes() {
                                                regularization_type(),
                                                padding_method(),
                                                weights_quantization_type(),
+                                               matrix_random_distribution(),
+                                               data_type(),
                                                matrix_decomposition_status()};
   return table;
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "graph/serialize.h"
 
+#include <charconv>
 #include <cmath>
 #include <limits>
 #include <unordered_map>
@@ -18,7 +19,8 @@ using base::Json;
 using base::JsonField;
 
 /// JSON has no infinities; and a list needs its type where it is empty.
-constexpr std::string_view kNumber = "f64", kNumbers = "f64s", kIntegers = "i64s";
+constexpr std::string_view kNumber = "f64", kNumbers = "f64s", kIntegers = "i64s",
+                           kUnsigned = "u64";
 
 Json number_to_json(double value) {
   if (std::isnan(value)) return "nan";
@@ -38,6 +40,12 @@ double read_number(const JsonField& field) {
 struct AttributeWriter {
   Json operator()(bool value) const { return value; }
   Json operator()(std::int64_t value) const { return value; }
+  Json operator()(std::uint64_t value) const {
+    // JSON's integers end at 2^63 - 1 in most readers, ours included.
+    if (value <= std::uint64_t(std::numeric_limits<std::int64_t>::max()))
+      return static_cast<std::int64_t>(value);
+    return Json::Object{{std::string(kUnsigned), std::to_string(value)}};
+  }
   Json operator()(const std::string& value) const { return value; }
   Json operator()(double value) const {
     if (std::isfinite(value)) return value;
@@ -53,6 +61,15 @@ struct AttributeWriter {
   }
 };
 
+std::uint64_t read_unsigned(const JsonField& field) {
+  const std::string& text = field.string();
+  std::uint64_t value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc() || end != text.data() + text.size())
+    field.fail("expected the digits of an integer of 64 bits, got \"" + text + "\"");
+  return value;
+}
+
 AttributeValue read_tagged(const JsonField& field) {
   if (const auto number = field.find(kNumber)) return read_number(*number);
   if (const auto integers = field.find(kIntegers)) {
@@ -60,6 +77,7 @@ AttributeValue read_tagged(const JsonField& field) {
     for (std::size_t i = 0; i < integers->size(); ++i) values.push_back(integers->at(i).integer());
     return values;
   }
+  if (const auto text = field.find(kUnsigned)) return read_unsigned(*text);
   const JsonField numbers = field.at(kNumbers);
   std::vector<double> values;
   for (std::size_t i = 0; i < numbers.size(); ++i) values.push_back(read_number(numbers.at(i)));

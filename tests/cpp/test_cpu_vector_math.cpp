@@ -6,7 +6,7 @@
 #include <limits>
 #include <vector>
 
-#include "backend/cpu/ops/philox_words.h"
+#include "backend/cpu/ops/random_words.h"
 #include "backend/cpu/vector_math.h"
 #include "base/philox.h"
 #include "testing.h"
@@ -79,7 +79,7 @@ TEST_CASE("cpu vector math: Philox's words, block after block") {
   for (const std::uint64_t first :
        {std::uint64_t{0}, std::uint64_t{48}, (std::uint64_t{1} << 32) - 20}) {
     constexpr std::uint64_t kSeed = 0x123456789abcdef0, kStep = 0x0fedcba987654321;
-    constexpr std::int64_t kBlocks = 3 * kPhiloxBlocks;
+    constexpr std::int64_t kBlocks = 3 * kPhiloxGroup;
     std::vector<std::uint32_t> got(4 * kBlocks + 1, 0xabadcafe);
     philox_words({kSeed, kStep}, first, kBlocks, got.data());
     for (std::int64_t b = 0; b < kBlocks; ++b) {

@@ -103,6 +103,8 @@ constexpr KernelRow kRows[] = {
         optimizer_stochastic_gradient_descent_plain),
     ROW(optimizer_adam, "plain", optimizer_adam_plain),
     ROW(optimizer_rms_prop, "plain", optimizer_rms_prop_plain),
+    ROW(random_philox, "plain", random_philox_plain),
+    ROW(random_mtgp32, "plain", random_mtgp32_plain),
     ROW(copy, "plain", copy_plain),
     ROW(image_filter, "plain", image_filter_plain),
     ROW(grid_sample, "plain", grid_sample_plain),

@@ -117,6 +117,8 @@ MPSNN_CPU_ROW(loss_plain);
 MPSNN_CPU_ROW(loss_gradient_plain);
 MPSNN_CPU_ROW(yolo_loss_plain);
 MPSNN_CPU_ROW(fill_plain);
+MPSNN_CPU_ROW(random_philox_plain);
+MPSNN_CPU_ROW(random_mtgp32_plain);
 MPSNN_CPU_ROW(image_filter_plain);
 MPSNN_CPU_ROW(grid_sample_plain);
 MPSNN_CPU_ROW(local_correlation_plain);
