@@ -2392,6 +2392,753 @@ class HostKernel:
             UnsupportedError: The device's memory is not the host's.
         """
 
+class RNNSequenceDirection(enum.IntEnum):
+    """The order of a layer in a bidirectional encode. Apple: MPSRNNSequenceDirection."""
+
+    FORWARD = 0
+    BACKWARD = 1
+
+class RNNBidirectionalCombineMode(enum.IntEnum):
+    """What becomes of both directions' results. Apple: MPSRNNBidirectionalCombineMode."""
+
+    NONE = 0
+    ADD = 1
+    CONCATENATE = 2
+
+class RNNMatrixId(enum.IntEnum):
+    """Weights of a training layer. Apple: MPSRNNMatrixId."""
+
+    SINGLE_GATE_INPUT_WEIGHTS = 0
+    SINGLE_GATE_RECURRENT_WEIGHTS = 1
+    SINGLE_GATE_BIAS_TERMS = 2
+    LSTM_INPUT_GATE_INPUT_WEIGHTS = 3
+    LSTM_INPUT_GATE_RECURRENT_WEIGHTS = 4
+    LSTM_INPUT_GATE_MEMORY_WEIGHTS = 5
+    LSTM_INPUT_GATE_BIAS_TERMS = 6
+    LSTM_FORGET_GATE_INPUT_WEIGHTS = 7
+    LSTM_FORGET_GATE_RECURRENT_WEIGHTS = 8
+    LSTM_FORGET_GATE_MEMORY_WEIGHTS = 9
+    LSTM_FORGET_GATE_BIAS_TERMS = 10
+    LSTM_MEMORY_GATE_INPUT_WEIGHTS = 11
+    LSTM_MEMORY_GATE_RECURRENT_WEIGHTS = 12
+    LSTM_MEMORY_GATE_MEMORY_WEIGHTS = 13
+    LSTM_MEMORY_GATE_BIAS_TERMS = 14
+    LSTM_OUTPUT_GATE_INPUT_WEIGHTS = 15
+    LSTM_OUTPUT_GATE_RECURRENT_WEIGHTS = 16
+    LSTM_OUTPUT_GATE_MEMORY_WEIGHTS = 17
+    LSTM_OUTPUT_GATE_BIAS_TERMS = 18
+    GRU_INPUT_GATE_INPUT_WEIGHTS = 19
+    GRU_INPUT_GATE_RECURRENT_WEIGHTS = 20
+    GRU_INPUT_GATE_BIAS_TERMS = 21
+    GRU_RECURRENT_GATE_INPUT_WEIGHTS = 22
+    GRU_RECURRENT_GATE_RECURRENT_WEIGHTS = 23
+    GRU_RECURRENT_GATE_BIAS_TERMS = 24
+    GRU_OUTPUT_GATE_INPUT_WEIGHTS = 25
+    GRU_OUTPUT_GATE_RECURRENT_WEIGHTS = 26
+    GRU_OUTPUT_GATE_INPUT_GATE_WEIGHTS = 27
+    GRU_OUTPUT_GATE_BIAS_TERMS = 28
+
+class RNNDescriptor:
+    """What the descriptors of recurrent layers share. Apple: MPSRNNDescriptor.
+
+    Weights are data sources of 1x1 convolutions; None: zeros. Those that multiply the layer's input carry
+    the gate's bias and, as fused neuron, its function (none: the identity).
+    """
+
+    @property
+    def input_feature_channels(self) -> int:
+        """Channels of the layer's input."""
+    @input_feature_channels.setter
+    def input_feature_channels(self, value: typing.SupportsInt | typing.SupportsIndex) -> None: ...
+    @property
+    def output_feature_channels(self) -> int:
+        """Channels of the layer's output."""
+    @output_feature_channels.setter
+    def output_feature_channels(self, value: typing.SupportsInt | typing.SupportsIndex) -> None: ...
+    @property
+    def use_layer_input_unit_transform_mode(self) -> bool:
+        """True: the layer's input stands for its products with the input weights, whose bias and neuron apply."""
+    @use_layer_input_unit_transform_mode.setter
+    def use_layer_input_unit_transform_mode(self, value: bool) -> None: ...
+    @property
+    def layer_sequence_direction(self) -> RNNSequenceDirection:
+        """Read by bidirectional encodes only."""
+    @layer_sequence_direction.setter
+    def layer_sequence_direction(self, value: RNNSequenceDirection) -> None: ...
+
+class RNNSingleGateDescriptor(RNNDescriptor):
+    """A recurrent layer of one gate. Apple: MPSRNNSingleGateDescriptor.
+
+    h1 = g(W x + U h0 + b)
+
+    Args:
+        input_feature_channels: Channels of x.
+        output_feature_channels: Channels of h.
+        input_weights: W, b and g.
+        recurrent_weights: U.
+        use_layer_input_unit_transform_mode: x stands for W x.
+        layer_sequence_direction: Read by bidirectional encodes.
+    """
+
+    def __init__(
+        self,
+        input_feature_channels: typing.SupportsInt | typing.SupportsIndex,
+        output_feature_channels: typing.SupportsInt | typing.SupportsIndex,
+        *,
+        input_weights: ConvolutionDataSource | None = None,
+        recurrent_weights: ConvolutionDataSource | None = None,
+        use_layer_input_unit_transform_mode: bool = False,
+        layer_sequence_direction: RNNSequenceDirection = RNNSequenceDirection.FORWARD,
+    ) -> None: ...
+    @property
+    def input_weights(self) -> ConvolutionDataSource | None:
+        """input_weights"""
+    @input_weights.setter
+    def input_weights(self, value: ConvolutionDataSource | None) -> None: ...
+    @property
+    def recurrent_weights(self) -> ConvolutionDataSource | None:
+        """recurrent_weights"""
+    @recurrent_weights.setter
+    def recurrent_weights(self, value: ConvolutionDataSource | None) -> None: ...
+
+class LSTMDescriptor(RNNDescriptor):
+    """A long short-term memory with peepholes. Apple: MPSLSTMDescriptor.
+
+    I = gi(Wi x + Ui h0 + Vi c0 + bi); F = gf(Wf x + Uf h0 + Vf c0 + bf); C = gc(Wc x + Uc h0 + Vc c0 + bc);
+    c1 = F c0 + I C; O = go(Wo x + Uo h0 + Vo c1 + bo); h1 = O gh(c1). The output gate sees the new memory.
+
+    W are the input weights, U the recurrent ones, V the memory weights (peepholes) of the input gate I, forget
+    gate F, cell gate C and output gate O. They are properties, None at first.
+
+    Args:
+        input_feature_channels: Channels of x.
+        output_feature_channels: Channels of h and c.
+        memory_weights_are_diagonal: The memory weights are vectors, one weight a channel.
+        cell_to_output_neuron_type: gh, with the parameters below.
+        cell_to_output_neuron_param_a: First parameter of gh.
+        cell_to_output_neuron_param_b: Second parameter.
+        cell_to_output_neuron_param_c: Third parameter.
+        use_layer_input_unit_transform_mode: x stands for W x.
+        layer_sequence_direction: Read by bidirectional encodes.
+    """
+
+    def __init__(
+        self,
+        input_feature_channels: typing.SupportsInt | typing.SupportsIndex,
+        output_feature_channels: typing.SupportsInt | typing.SupportsIndex,
+        *,
+        memory_weights_are_diagonal: bool = False,
+        cell_to_output_neuron_type: NeuronType = NeuronType.TANH,
+        cell_to_output_neuron_param_a: typing.SupportsFloat | typing.SupportsIndex = 1.0,
+        cell_to_output_neuron_param_b: typing.SupportsFloat | typing.SupportsIndex = 1.0,
+        cell_to_output_neuron_param_c: typing.SupportsFloat | typing.SupportsIndex = 1.0,
+        use_layer_input_unit_transform_mode: bool = False,
+        layer_sequence_direction: RNNSequenceDirection = RNNSequenceDirection.FORWARD,
+    ) -> None: ...
+    @property
+    def memory_weights_are_diagonal(self) -> bool:
+        """memory_weights_are_diagonal"""
+    @memory_weights_are_diagonal.setter
+    def memory_weights_are_diagonal(self, value: bool) -> None: ...
+    @property
+    def cell_to_output_neuron_type(self) -> NeuronType:
+        """cell_to_output_neuron_type"""
+    @cell_to_output_neuron_type.setter
+    def cell_to_output_neuron_type(self, value: NeuronType) -> None: ...
+    @property
+    def cell_to_output_neuron_param_a(self) -> float:
+        """cell_to_output_neuron_param_a"""
+    @cell_to_output_neuron_param_a.setter
+    def cell_to_output_neuron_param_a(self, value: typing.SupportsFloat | typing.SupportsIndex) -> None: ...
+    @property
+    def cell_to_output_neuron_param_b(self) -> float:
+        """cell_to_output_neuron_param_b"""
+    @cell_to_output_neuron_param_b.setter
+    def cell_to_output_neuron_param_b(self, value: typing.SupportsFloat | typing.SupportsIndex) -> None: ...
+    @property
+    def cell_to_output_neuron_param_c(self) -> float:
+        """cell_to_output_neuron_param_c"""
+    @cell_to_output_neuron_param_c.setter
+    def cell_to_output_neuron_param_c(self, value: typing.SupportsFloat | typing.SupportsIndex) -> None: ...
+    @property
+    def input_gate_input_weights(self) -> ConvolutionDataSource | None:
+        """input_gate_input_weights"""
+    @input_gate_input_weights.setter
+    def input_gate_input_weights(self, value: ConvolutionDataSource | None) -> None: ...
+    @property
+    def input_gate_recurrent_weights(self) -> ConvolutionDataSource | None:
+        """input_gate_recurrent_weights"""
+    @input_gate_recurrent_weights.setter
+    def input_gate_recurrent_weights(self, value: ConvolutionDataSource | None) -> None: ...
+    @property
+    def input_gate_memory_weights(self) -> ConvolutionDataSource | None:
+        """input_gate_memory_weights"""
+    @input_gate_memory_weights.setter
+    def input_gate_memory_weights(self, value: ConvolutionDataSource | None) -> None: ...
+    @property
+    def forget_gate_input_weights(self) -> ConvolutionDataSource | None:
+        """forget_gate_input_weights"""
+    @forget_gate_input_weights.setter
+    def forget_gate_input_weights(self, value: ConvolutionDataSource | None) -> None: ...
+    @property
+    def forget_gate_recurrent_weights(self) -> ConvolutionDataSource | None:
+        """forget_gate_recurrent_weights"""
+    @forget_gate_recurrent_weights.setter
+    def forget_gate_recurrent_weights(self, value: ConvolutionDataSource | None) -> None: ...
+    @property
+    def forget_gate_memory_weights(self) -> ConvolutionDataSource | None:
+        """forget_gate_memory_weights"""
+    @forget_gate_memory_weights.setter
+    def forget_gate_memory_weights(self, value: ConvolutionDataSource | None) -> None: ...
+    @property
+    def output_gate_input_weights(self) -> ConvolutionDataSource | None:
+        """output_gate_input_weights"""
+    @output_gate_input_weights.setter
+    def output_gate_input_weights(self, value: ConvolutionDataSource | None) -> None: ...
+    @property
+    def output_gate_recurrent_weights(self) -> ConvolutionDataSource | None:
+        """output_gate_recurrent_weights"""
+    @output_gate_recurrent_weights.setter
+    def output_gate_recurrent_weights(self, value: ConvolutionDataSource | None) -> None: ...
+    @property
+    def output_gate_memory_weights(self) -> ConvolutionDataSource | None:
+        """output_gate_memory_weights"""
+    @output_gate_memory_weights.setter
+    def output_gate_memory_weights(self, value: ConvolutionDataSource | None) -> None: ...
+    @property
+    def cell_gate_input_weights(self) -> ConvolutionDataSource | None:
+        """cell_gate_input_weights"""
+    @cell_gate_input_weights.setter
+    def cell_gate_input_weights(self, value: ConvolutionDataSource | None) -> None: ...
+    @property
+    def cell_gate_recurrent_weights(self) -> ConvolutionDataSource | None:
+        """cell_gate_recurrent_weights"""
+    @cell_gate_recurrent_weights.setter
+    def cell_gate_recurrent_weights(self, value: ConvolutionDataSource | None) -> None: ...
+    @property
+    def cell_gate_memory_weights(self) -> ConvolutionDataSource | None:
+        """cell_gate_memory_weights"""
+    @cell_gate_memory_weights.setter
+    def cell_gate_memory_weights(self, value: ConvolutionDataSource | None) -> None: ...
+
+class GRUDescriptor(RNNDescriptor):
+    """A gated recurrent unit. Apple: MPSGRUDescriptor.
+
+    z = gz(Wz x + Uz h0 + bz); r = gr(Wr x + Ur h0 + br); h = gh(Wh x + Uh (r h0) + Vh (z h0) + bh);
+    h1 = (1 - z^p)^(1/p) h + z h0. r multiplies h0 before the weights do.
+
+    W are the input weights, U the recurrent ones of the input gate z, recurrent gate r and output gate h; Vh is
+    output_gate_input_gate_weights. They are properties, None at first. Without Vh this is the usual unit, without
+    Uh the minimal gated one.
+
+    Args:
+        input_feature_channels: Channels of x.
+        output_feature_channels: Channels of h.
+        gate_p_norm_value: p, above 0.
+        flip_output_gates: h1 = (1 - z^p)^(1/p) h0 + z h instead.
+        use_layer_input_unit_transform_mode: x stands for W x.
+        layer_sequence_direction: Read by bidirectional encodes.
+    """
+
+    def __init__(
+        self,
+        input_feature_channels: typing.SupportsInt | typing.SupportsIndex,
+        output_feature_channels: typing.SupportsInt | typing.SupportsIndex,
+        *,
+        gate_p_norm_value: typing.SupportsFloat | typing.SupportsIndex = 1.0,
+        flip_output_gates: bool = False,
+        use_layer_input_unit_transform_mode: bool = False,
+        layer_sequence_direction: RNNSequenceDirection = RNNSequenceDirection.FORWARD,
+    ) -> None: ...
+    @property
+    def gate_p_norm_value(self) -> float:
+        """gate_p_norm_value"""
+    @gate_p_norm_value.setter
+    def gate_p_norm_value(self, value: typing.SupportsFloat | typing.SupportsIndex) -> None: ...
+    @property
+    def flip_output_gates(self) -> bool:
+        """flip_output_gates"""
+    @flip_output_gates.setter
+    def flip_output_gates(self, value: bool) -> None: ...
+    @property
+    def input_gate_input_weights(self) -> ConvolutionDataSource | None:
+        """input_gate_input_weights"""
+    @input_gate_input_weights.setter
+    def input_gate_input_weights(self, value: ConvolutionDataSource | None) -> None: ...
+    @property
+    def input_gate_recurrent_weights(self) -> ConvolutionDataSource | None:
+        """input_gate_recurrent_weights"""
+    @input_gate_recurrent_weights.setter
+    def input_gate_recurrent_weights(self, value: ConvolutionDataSource | None) -> None: ...
+    @property
+    def recurrent_gate_input_weights(self) -> ConvolutionDataSource | None:
+        """recurrent_gate_input_weights"""
+    @recurrent_gate_input_weights.setter
+    def recurrent_gate_input_weights(self, value: ConvolutionDataSource | None) -> None: ...
+    @property
+    def recurrent_gate_recurrent_weights(self) -> ConvolutionDataSource | None:
+        """recurrent_gate_recurrent_weights"""
+    @recurrent_gate_recurrent_weights.setter
+    def recurrent_gate_recurrent_weights(self, value: ConvolutionDataSource | None) -> None: ...
+    @property
+    def output_gate_input_weights(self) -> ConvolutionDataSource | None:
+        """output_gate_input_weights"""
+    @output_gate_input_weights.setter
+    def output_gate_input_weights(self, value: ConvolutionDataSource | None) -> None: ...
+    @property
+    def output_gate_recurrent_weights(self) -> ConvolutionDataSource | None:
+        """output_gate_recurrent_weights"""
+    @output_gate_recurrent_weights.setter
+    def output_gate_recurrent_weights(self, value: ConvolutionDataSource | None) -> None: ...
+    @property
+    def output_gate_input_gate_weights(self) -> ConvolutionDataSource | None:
+        """output_gate_input_gate_weights"""
+    @output_gate_input_gate_weights.setter
+    def output_gate_input_gate_weights(self, value: ConvolutionDataSource | None) -> None: ...
+
+class RNNRecurrentMatrixState:
+    """Output and memory cell of each layer after a time step, on the device. Apple: MPSRNNRecurrentMatrixState.
+
+    Args:
+        recurrent_outputs: A matrix (rows, output channels) a layer, float32 or float16.
+        memory_cells: A matrix of the same size for each LSTM, None for other layers.
+
+    Raises:
+        InvalidArgumentError: Lists of unequal length, sizes that differ, another element type.
+    """
+
+    def __init__(
+        self,
+        recurrent_outputs: collections.abc.Sequence[Matrix],
+        memory_cells: collections.abc.Sequence[Matrix | None],
+    ) -> None: ...
+    @property
+    def number_of_layers(self) -> int:
+        """Layers of the stack."""
+    def recurrent_output_matrix(
+        self,
+        layer_index: typing.SupportsInt | typing.SupportsIndex = 0,
+    ) -> Matrix:
+        """The output of a layer. Apple: getRecurrentOutputMatrixForLayerIndex:.
+
+        Args:
+            layer_index: 0 is the first layer.
+
+        Returns:
+            The state's own matrix.
+
+        Raises:
+            InvalidArgumentError: There is no such layer.
+        """
+    def memory_cell_matrix(
+        self,
+        layer_index: typing.SupportsInt | typing.SupportsIndex = 0,
+    ) -> Matrix | None:
+        """The memory cell of a layer. Apple: getMemoryCellMatrixForLayerIndex:.
+
+        Args:
+            layer_index: 0 is the first layer.
+
+        Returns:
+            The state's own matrix, None where the layer is no LSTM.
+
+        Raises:
+            InvalidArgumentError: There is no such layer.
+        """
+
+class RNNRecurrentImageState:
+    """Output and memory cell of each layer after a time step, on the device. Apple: MPSRNNRecurrentImageState.
+
+    Args:
+        recurrent_outputs: An image (N, H, W, output channels) a layer.
+        memory_cells: An image of the same size for each LSTM, None for other layers.
+
+    Raises:
+        InvalidArgumentError: Lists of unequal length, sizes that differ.
+    """
+
+    def __init__(
+        self,
+        recurrent_outputs: collections.abc.Sequence[Image],
+        memory_cells: collections.abc.Sequence[Image | None],
+    ) -> None: ...
+    @property
+    def number_of_layers(self) -> int:
+        """Layers of the stack."""
+    def recurrent_output_image(
+        self,
+        layer_index: typing.SupportsInt | typing.SupportsIndex = 0,
+    ) -> Image:
+        """The output of a layer. Apple: getRecurrentOutputImageForLayerIndex:.
+
+        Args:
+            layer_index: 0 is the first layer.
+
+        Returns:
+            The state's own image.
+
+        Raises:
+            InvalidArgumentError: There is no such layer.
+        """
+    def memory_cell_image(
+        self,
+        layer_index: typing.SupportsInt | typing.SupportsIndex = 0,
+    ) -> Image | None:
+        """The memory cell of a layer. Apple: getMemoryCellImageForLayerIndex:.
+
+        Args:
+            layer_index: 0 is the first layer.
+
+        Returns:
+            The state's own image, None where the layer is no LSTM.
+
+        Raises:
+            InvalidArgumentError: There is no such layer.
+        """
+
+class RNNMatrixTrainingState:
+    """What a forward encode of a training layer keeps of one time step. Apple: MPSRNNMatrixTrainingState."""
+
+    @property
+    def time_step(self) -> int:
+        """Its index in the sequence."""
+    @property
+    def rows(self) -> int:
+        """Of the time step."""
+    @property
+    def sequence_bytes(self) -> int:
+        """Bytes on the device that all states of the sequence share."""
+
+class RNNLayer:
+    """What the recurrent layers share."""
+
+    @property
+    def device(self) -> Device:
+        """Where it runs."""
+    @property
+    def label(self) -> str:
+        """Name for errors and timelines."""
+    @label.setter
+    def label(self, value: str) -> None: ...
+    @property
+    def input_feature_channels(self) -> int:
+        """Of the first layer."""
+    @property
+    def output_feature_channels(self) -> int:
+        """Of the last layer."""
+    @property
+    def store_all_intermediate_states(self) -> bool:
+        """True: encodes return the state after every time step; False: after the last."""
+    @store_all_intermediate_states.setter
+    def store_all_intermediate_states(self, value: bool) -> None: ...
+
+class RNNInferenceLayer(RNNLayer):
+    """What both inference layers share."""
+
+    @property
+    def number_of_layers(self) -> int:
+        """Layers of the stack."""
+    @property
+    def bidirectional_combine_mode(self) -> RNNBidirectionalCombineMode:
+        """What a bidirectional encode makes of both results."""
+    @bidirectional_combine_mode.setter
+    def bidirectional_combine_mode(self, value: RNNBidirectionalCombineMode) -> None: ...
+
+class RNNMatrixInferenceLayer(RNNInferenceLayer):
+    """Recurrent layers, one or a stack, for inference on matrices. Apple: MPSRNNMatrixInferenceLayer.
+
+    A sequence is a list of matrices, one a time step, with a row for each sequence of the batch. Weights
+    are those that the data sources have on the device at each encode. May be encoded from several threads
+    at once, but not while a property is set.
+
+    Args:
+        device: Where it runs.
+        descriptor: The layer; or `descriptors`, a list: the first takes the sources.
+
+    Raises:
+        InvalidArgumentError: Weights or channels that do not fit; the text names layer and argument.
+    """
+
+    @typing.overload
+    def __init__(
+        self,
+        device: Device,
+        descriptor: RNNSingleGateDescriptor | LSTMDescriptor | GRUDescriptor,
+    ) -> None: ...
+    @typing.overload
+    def __init__(
+        self,
+        device: Device,
+        descriptors: collections.abc.Sequence[RNNSingleGateDescriptor | LSTMDescriptor | GRUDescriptor],
+    ) -> None: ...
+    def encode_sequence(
+        self,
+        commands: CommandBuffer,
+        source_matrices: collections.abc.Sequence[Matrix],
+        destination_matrices: collections.abc.Sequence[Matrix],
+        recurrent_input_state: RNNRecurrentMatrixState | None = None,
+        *,
+        source_offsets: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex] = [],
+        destination_offsets: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex] = [],
+    ) -> list[RNNRecurrentMatrixState]:
+        """Records the layers on a sequence; all run forward.
+
+        Destinations may lie over sources.
+
+        Args:
+            commands: Where it is recorded.
+            source_matrices: (rows, input channels) of float32 or float16, one a time step. A matrix may have
+                fewer rows than the one before, for sequences that have ended, never more.
+            destination_matrices: (rows, output channels), as many and with the same rows.
+            recurrent_input_state: The state before the first step, with at least as many rows; None: zeros.
+            source_offsets: Bytes from each source's first element to where its rows begin; the rest of its
+                buffer may be used, and a source may then have more columns. Empty: zeros.
+            destination_offsets: The same of the destinations.
+
+        Returns:
+            The state after the last step, with the rows of its matrix; or after each one where
+            store_all_intermediate_states is set.
+
+        Raises:
+            InvalidArgumentError: Rows, channels or offsets that do not fit, a state of another size.
+            ArgumentTypeError: Element types.
+        """
+    def encode_bidirectional_sequence(
+        self,
+        commands: CommandBuffer,
+        source_sequence: collections.abc.Sequence[Matrix],
+        destination_forward_matrices: collections.abc.Sequence[Matrix],
+        destination_backward_matrices: collections.abc.Sequence[Matrix] = [],
+    ) -> None:
+        """Records FORWARD layers from first to last step and BACKWARD ones from last to first.
+
+        Each direction is a stack of its own and starts from zeros. Rows may also grow from step to step.
+
+        Args:
+            commands: Where it is recorded.
+            source_sequence: Matrices (rows, input channels), one a time step.
+            destination_forward_matrices: (rows, output channels) of the forward stack; with the mode ADD the
+                sum, with CONCATENATE the forward channels and then the backward ones.
+            destination_backward_matrices: Of the backward stack, with the mode NONE only.
+
+        Raises:
+            InvalidArgumentError: No layer of one direction, sizes that do not fit.
+            ArgumentTypeError: Element types.
+        """
+
+class RNNImageInferenceLayer(RNNInferenceLayer):
+    """Recurrent layers, one or a stack, for inference on images. Apple: MPSRNNImageInferenceLayer.
+
+    A sequence is a list of images (N, H, W, channels), one a time step; each pixel is a sequence of its
+    own, weights being 1x1 convolutions.
+
+    Args:
+        device: Where it runs.
+        descriptor: The layer; or `descriptors`, a list: the first takes the sources.
+
+    Raises:
+        InvalidArgumentError: Weights or channels that do not fit; the text names layer and argument.
+    """
+
+    @typing.overload
+    def __init__(
+        self,
+        device: Device,
+        descriptor: RNNSingleGateDescriptor | LSTMDescriptor | GRUDescriptor,
+    ) -> None: ...
+    @typing.overload
+    def __init__(
+        self,
+        device: Device,
+        descriptors: collections.abc.Sequence[RNNSingleGateDescriptor | LSTMDescriptor | GRUDescriptor],
+    ) -> None: ...
+    def encode_sequence(
+        self,
+        commands: CommandBuffer,
+        source_images: collections.abc.Sequence[Image],
+        destination_images: collections.abc.Sequence[Image],
+        recurrent_input_state: RNNRecurrentImageState | None = None,
+    ) -> list[RNNRecurrentImageState]:
+        """Records the layers on a sequence; all run forward.
+
+        Args:
+            commands: Where it is recorded.
+            source_images: Images of float32 or float16 and of one size, one a time step.
+            destination_images: As many, with the output channels. They are written where they are.
+            recurrent_input_state: The state before the first step; None: zeros.
+
+        Returns:
+            The state after the last step, or after each one where store_all_intermediate_states is set.
+
+        Raises:
+            InvalidArgumentError: Sizes that do not fit, a state of another size.
+            ArgumentTypeError: Element types.
+        """
+    def encode_bidirectional_sequence(
+        self,
+        commands: CommandBuffer,
+        source_sequence: collections.abc.Sequence[Image],
+        destination_forward_images: collections.abc.Sequence[Image],
+        destination_backward_images: collections.abc.Sequence[Image] = [],
+    ) -> None:
+        """Records FORWARD layers from first to last step and BACKWARD ones from last to first.
+
+        Args:
+            commands: Where it is recorded.
+            source_sequence: Images, one a time step.
+            destination_forward_images: Of the forward stack; with the mode ADD the sum, with CONCATENATE the
+                forward channels and then the backward ones.
+            destination_backward_images: Of the backward stack, with the mode NONE only.
+
+        Raises:
+            InvalidArgumentError: No layer of one direction, sizes that do not fit.
+            ArgumentTypeError: Element types.
+        """
+
+class RNNMatrixTrainingLayer(RNNLayer):
+    """A recurrent layer that is trained, its weights being matrices. Apple: MPSRNNMatrixTrainingLayer.
+
+    Weights that the descriptor leaves out are zeros and stay so: they have no matrix.
+
+    Args:
+        device: Where it runs.
+        descriptor: The layer.
+
+    Raises:
+        InvalidArgumentError: Weights or channels that do not fit; the text names the argument.
+    """
+
+    def __init__(
+        self,
+        device: Device,
+        descriptor: RNNSingleGateDescriptor | LSTMDescriptor | GRUDescriptor,
+    ) -> None: ...
+    @property
+    def accumulate_weight_gradients(self) -> bool:
+        """True: gradients are added to what the matrices hold; False: they replace it."""
+    @accumulate_weight_gradients.setter
+    def accumulate_weight_gradients(self, value: bool) -> None: ...
+    @property
+    def weight_ids(self) -> list[RNNMatrixId]:
+        """The weights that there are, in the order of their matrices."""
+    def create_weight_matrices(self) -> list[Matrix]:
+        """Matrices with the data sources' weights.
+
+        Input weights are (output channels, input channels), recurrent and full memory weights (output channels,
+        output channels), bias terms and diagonal memory weights (1, output channels).
+
+        Returns:
+            A new float32 matrix for each of weight_ids, with what the data sources have on the device.
+        """
+    def create_weight_gradient_matrices(
+        self,
+        data_type: DataType = DataType.FLOAT32,
+    ) -> list[Matrix]:
+        """Matrices of the weights' sizes: for gradients, or an optimizer's moments.
+
+        Args:
+            data_type: FLOAT32 or FLOAT16.
+
+        Returns:
+            A new matrix of zeros for each of weight_ids.
+
+        Raises:
+            ArgumentTypeError: Another element type.
+        """
+    def encode_copy_weights(
+        self,
+        commands: CommandBuffer,
+        weights: collections.abc.Sequence[Matrix],
+        matrix_id: RNNMatrixId,
+        matrix: Matrix,
+        copy_from_weights_to_matrix: bool,
+        row: typing.SupportsInt | typing.SupportsIndex = 0,
+        column: typing.SupportsInt | typing.SupportsIndex = 0,
+    ) -> None:
+        """Records a copy between one of the weights and a part of a matrix.
+
+        Args:
+            commands: Where it is recorded.
+            weights: A matrix for each of weight_ids.
+            matrix_id: Which of them.
+            matrix: Float32 or float16, converted where it is not the weights' type.
+            copy_from_weights_to_matrix: The direction.
+            row: First row of the part.
+            column: First column of the part.
+
+        Raises:
+            InvalidArgumentError: The layer has no such weights, or the part does not lie inside.
+            ArgumentTypeError: Element types.
+        """
+    def encode_forward_sequence(
+        self,
+        commands: CommandBuffer,
+        source_matrices: collections.abc.Sequence[Matrix],
+        destination_matrices: collections.abc.Sequence[Matrix],
+        weights: collections.abc.Sequence[Matrix],
+        recurrent_input_state: RNNRecurrentMatrixState | None = None,
+        *,
+        source_offsets: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex] = [],
+        destination_offsets: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex] = [],
+    ) -> tuple[list[RNNMatrixTrainingState], list[RNNRecurrentMatrixState]]:
+        """Records the layer on a sequence, as `RNNMatrixInferenceLayer.encode_sequence` does.
+
+        Args:
+            commands: Where it is recorded.
+            source_matrices: (rows, input channels), one a time step; rows may become fewer.
+            destination_matrices: (rows, output channels).
+            weights: A matrix for each of weight_ids, float32 or float16.
+            recurrent_input_state: The state before the first step; None: zeros.
+            source_offsets: Bytes from each source's first element to where its rows begin. Empty: zeros.
+            destination_offsets: The same of the destinations.
+
+        Returns:
+            The training states, one a time step, and the recurrent output states.
+
+        Raises:
+            InvalidArgumentError: Sizes that do not fit.
+            ArgumentTypeError: Element types.
+        """
+    def encode_gradient_sequence(
+        self,
+        commands: CommandBuffer,
+        forward_sources: collections.abc.Sequence[Matrix],
+        source_gradients: collections.abc.Sequence[Matrix],
+        destination_gradients: collections.abc.Sequence[Matrix],
+        weight_gradients: collections.abc.Sequence[Matrix],
+        training_states: collections.abc.Sequence[RNNMatrixTrainingState],
+        weights: collections.abc.Sequence[Matrix],
+        recurrent_input_state: RNNRecurrentMatrixState | None = None,
+        *,
+        forward_source_offsets: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex] = [],
+        source_gradient_offsets: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex] = [],
+        destination_offsets: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex] = [],
+    ) -> RNNRecurrentMatrixState:
+        """Records the gradients of a sequence that was encoded forward.
+
+        All lists begin with the first time step.
+
+        Args:
+            commands: Where it is recorded.
+            forward_sources: The sources of the forward encode.
+            source_gradients: Gradients of its destinations.
+            destination_gradients: Where the gradients of its sources go; empty: not wanted.
+            weight_gradients: Where those of the weights go, a matrix for each of weight_ids; empty: not wanted.
+            training_states: What the forward encode returned.
+            weights: The weights of the forward encode.
+            recurrent_input_state: The gradient of the state after the last step; None: zeros.
+            forward_source_offsets: Bytes from each matrix's first element. Empty: zeros.
+            source_gradient_offsets: The same of the source gradients.
+            destination_offsets: The same of the destination gradients.
+
+        Returns:
+            The gradient of the state before the first step.
+
+        Raises:
+            InvalidArgumentError: Sizes that do not fit, training states of another layer or sequence.
+            ArgumentTypeError: Element types.
+        """
+
 class GraphOutputs:
     """The images that one encode makes.
 
