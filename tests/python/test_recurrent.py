@@ -156,7 +156,7 @@ def test_matrix_inference_both_ways(device: mps.Device, case: RecurrentCase) -> 
 
 def as_image(device: mps.Device, rows: Floats) -> mps.Image:
     """Rows as the pixels of one column."""
-    return mps.Image.from_array(device, rows.reshape(1, len(rows), 1, -1))
+    return mps.Image(device, rows.reshape(1, len(rows), 1, -1))
 
 
 @pytest.mark.parametrize("case", IMAGES, ids=identify)

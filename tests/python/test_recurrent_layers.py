@@ -69,7 +69,7 @@ def test_a_decoder_stops_where_its_predicate_says(device: mps.Device) -> None:
     layer = mps.RNNMatrixInferenceLayer(device, descriptor(SINGLE))
     x = mps.Matrix.from_array(device, values(1, 3))
     made = [mps.Matrix.from_array(device, np.full((1, 4), 9, np.float32)) for _ in range(3)]
-    going_on = mps.Buffer.from_array(device, np.array([1, 1, 0], np.int32))
+    going_on = mps.Buffer(device, np.array([1, 1, 0], np.int32))
     commands = encoded(device)
     state = None
     for step, matrix in enumerate(made):
