@@ -12,6 +12,7 @@
 #include "mpsnn/array.h"
 #include "mpsnn/kernel.h"
 #include "mpsnn/nodes.h"
+#include "mpsnn/random.h"
 #include "mpsnn/types.h"
 
 /// The classes of kernels that are encoded one by one. Each adds a constructor and its encode
@@ -385,6 +386,141 @@ class MatrixLogSoftMaxGradient : public DeviceKernel {
                   {{gradient_matrix},
                    {forward_output_matrix},
                    {result_matrix}});
+  }
+};
+
+/// Parameters of MatrixRandomPhilox.
+struct MatrixRandomPhiloxOptions {
+  /// Element type of the destination.
+  DataType data_type = DataType::UINT32;
+  /// Where the sequence begins, 64 bits; can be set at construction only.
+  std::uint64_t seed = 0;
+  /// First matrix of the operands that takes part.
+  std::int64_t batch_start = 0;
+  /// Matrices that take part; -1: all.
+  std::int64_t batch_size = -1;
+  /// How they are distributed.
+  MatrixRandomDistributionDescriptor distribution_descriptor = {};
+  /// Name for errors and timelines; empty: the class's.
+  std::string label = {};
+};
+
+/// Random numbers of a counter-based generator.
+///
+/// Philox4x32-10 (Salmon et al. 2011). Word i is word i mod 4 of block i / 4, the block having the
+/// key (seed mod 2^32, seed / 2^32) and the counter (0, 0, block / 2^32, block mod 2^32). The
+/// elements of the destination take the words in row order: matrix by matrix, row by row, without
+/// gaps. The next encode goes on with the next word, whatever the sizes: two encodes give the same
+/// numbers as one of both lengths. The state is (seed, words taken), two little-endian integers of
+/// 64 bits.
+///
+/// **Distributions** (MatrixRandomDistributionDescriptor), with t = (word >> 9) * 2^-23:
+///
+/// - default: the words themselves as uint32; floating-point numbers are uniform in [0, 1)
+/// - uniform: fma(maximum - minimum, t, minimum) in float32; never maximum, not even after
+///   rounding
+/// - normal: mean + standard_deviation * z, z being the inverse of the normal distribution at t,
+///   or at 2^-24 where t is 0; z lies within 5.3 and has an error below 2e-6
+/// - truncated normal: the inverse at Phi(a) + (t + 2^-24) (Phi(b) - Phi(a)), a and b being the
+///   bounds in standard deviations; nothing lies outside of them
+///
+/// float16 is rounded from float32, and kept inside of the bounds. No number is NaN or infinite:
+/// what overflows is the largest finite one.
+///
+/// **Unlike Apple**: bits 32 to 63 of the seed are used (what Apple does with them is not known);
+/// t = 0 does not give NaN; batch ranges are taken on matrices; float16 is supported. Apple's
+/// numbers are these for at least the first 4000 elements of one encode; beyond, its order is not
+/// known.
+///
+/// Apple: MPSMatrixRandomPhilox.
+class MatrixRandomPhilox : public DeviceKernel {
+ public:
+  explicit MatrixRandomPhilox(const Device& device,
+      const MatrixRandomPhiloxOptions& options = {})
+      : DeviceKernel(device, "MatrixRandomPhilox",
+                     detail::Attributes()
+                         .set("data_type", options.data_type)
+                         .set("seed", options.seed)
+                         .set("batch_start", options.batch_start)
+                         .set("batch_size", options.batch_size)
+                         .set("distribution_type", options.distribution_descriptor.distribution_type)
+                         .set("minimum", options.distribution_descriptor.minimum)
+                         .set("maximum", options.distribution_descriptor.maximum)
+                         .set("mean", options.distribution_descriptor.mean)
+                         .set("standard_deviation", options.distribution_descriptor.standard_deviation)
+                         .map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+  /// Records the filling of a matrix or vector with the next numbers.
+  ///
+  /// destination: Matrix or Vector. Of `data_type`, with any offset and strides.
+  void encode(CommandBuffer& commands,
+              const Array& destination) const {
+    encode_method(commands, "encode",
+                  {{destination}});
+  }
+};
+
+/// Parameters of MatrixRandomMTGP32.
+struct MatrixRandomMTGP32Options {
+  /// Element type of the destination.
+  DataType data_type = DataType::UINT32;
+  /// Where the sequence begins, 64 bits; can be set at construction only.
+  std::uint64_t seed = 0;
+  /// First matrix of the operands that takes part.
+  std::int64_t batch_start = 0;
+  /// Matrices that take part; -1: all.
+  std::int64_t batch_size = -1;
+  /// How they are distributed.
+  MatrixRandomDistributionDescriptor distribution_descriptor = {};
+  /// Name for errors and timelines; empty: the class's.
+  std::string label = {};
+};
+
+/// Random numbers of Mersenne Twisters for graphic processors.
+///
+/// MTGP32 of period 2^11213 - 1 (Saito and Matsumoto, arXiv:1005.4973) in 1024 streams: stream s
+/// has the authors' parameter set s mod 128 and begins by their `init_by_array` with {seed mod
+/// 2^32, seed / 2^32, s / 128}. One step of a stream makes 256 words: word i lies in block i /
+/// 256, which stream (i / 256) mod 1024 makes. The elements of the destination take the words in
+/// row order: matrix by matrix, row by row, without gaps. The next encode goes on with the next
+/// word, whatever the sizes: two encodes give the same numbers as one of both lengths. The state
+/// is the number of words taken (64 bits), then 351 words of each stream: those before its first
+/// block that is not used up.
+///
+/// **Distributions** (MatrixRandomDistributionDescriptor) are MatrixRandomPhilox's, with the same
+/// formulas.
+///
+/// **Unlike Apple**: Apple's parameters, seeding and order are not public; its numbers are others.
+/// float16 is supported. There is no `synchronizeStateOnCommandBuffer:`: `read_state` waits for
+/// what changes the state.
+///
+/// Apple: MPSMatrixRandomMTGP32.
+class MatrixRandomMTGP32 : public DeviceKernel {
+ public:
+  explicit MatrixRandomMTGP32(const Device& device,
+      const MatrixRandomMTGP32Options& options = {})
+      : DeviceKernel(device, "MatrixRandomMTGP32",
+                     detail::Attributes()
+                         .set("data_type", options.data_type)
+                         .set("seed", options.seed)
+                         .set("batch_start", options.batch_start)
+                         .set("batch_size", options.batch_size)
+                         .set("distribution_type", options.distribution_descriptor.distribution_type)
+                         .set("minimum", options.distribution_descriptor.minimum)
+                         .set("maximum", options.distribution_descriptor.maximum)
+                         .set("mean", options.distribution_descriptor.mean)
+                         .set("standard_deviation", options.distribution_descriptor.standard_deviation)
+                         .map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+  /// Records the filling of a matrix or vector with the next numbers.
+  ///
+  /// destination: Matrix or Vector. Of `data_type`, with any offset and strides.
+  void encode(CommandBuffer& commands,
+              const Array& destination) const {
+    encode_method(commands, "encode",
+                  {{destination}});
   }
 };
 
@@ -3257,8 +3393,9 @@ class OptimizerStochasticGradientDescentUpdate : public DeviceKernel {
   }
   /// Records the update.
   ///
-  /// input_gradient: G. input_values: V. result_values: V after the update. input_momentum: M.
-  /// None: none.
+  /// input_gradient: Matrix or Vector or NDArray or Image. G. input_values: Matrix or Vector or
+  /// NDArray or Image. V. result_values: Matrix or Vector or NDArray or Image. V after the update.
+  /// input_momentum: Matrix or Vector or NDArray or Image. M. None: none.
   void encode(CommandBuffer& commands,
               const KernelOperand& input_gradient,
               const KernelOperand& input_values,
@@ -3339,8 +3476,11 @@ class OptimizerAdamUpdate : public DeviceKernel {
   }
   /// Records the update.
   ///
-  /// input_gradient: G. input_values: V. result_values: V after the update. input_momentum: M.
-  /// input_velocity: U. maximum_velocity: W, for AMSGrad. None: none.
+  /// input_gradient: Matrix or Vector or NDArray or Image. G. input_values: Matrix or Vector or
+  /// NDArray or Image. V. result_values: Matrix or Vector or NDArray or Image. V after the update.
+  /// input_momentum: Matrix or Vector or NDArray or Image. M. input_velocity: Matrix or Vector or
+  /// NDArray or Image. U. maximum_velocity: Matrix or Vector or NDArray or Image. W, for AMSGrad.
+  /// None: none.
   void encode(CommandBuffer& commands,
               const KernelOperand& input_gradient,
               const KernelOperand& input_values,
@@ -3413,8 +3553,9 @@ class OptimizerRMSPropUpdate : public DeviceKernel {
   }
   /// Records the update.
   ///
-  /// input_gradient: G. input_values: V. result_values: V after the update. input_sum_of_squares:
-  /// S.
+  /// input_gradient: Matrix or Vector or NDArray or Image. G. input_values: Matrix or Vector or
+  /// NDArray or Image. V. result_values: Matrix or Vector or NDArray or Image. V after the update.
+  /// input_sum_of_squares: Matrix or Vector or NDArray or Image. S.
   void encode(CommandBuffer& commands,
               const KernelOperand& input_gradient,
               const KernelOperand& input_values,

@@ -301,6 +301,115 @@ class LossDescriptor:
     def __eq__(self, other: object) -> bool: ...
     def __repr__(self) -> str: ...
 
+class MatrixRandomDistribution(enum.IntEnum):
+    """How random numbers are distributed. Apple: MPSMatrixRandomDistribution."""
+
+    DEFAULT = 1
+    UNIFORM = 2
+    NORMAL = 3
+
+class MatrixRandomDistributionDescriptor:
+    """How random numbers are distributed. Apple: MPSMatrixRandomDistributionDescriptor.
+
+    Values are checked where a kernel is made of it.
+
+    Args:
+        distribution_type: The kind. A normal distribution with finite bounds is truncated.
+        minimum: Lower bound.
+        maximum: Upper bound.
+        mean: Of the normal distribution.
+        standard_deviation: Of the normal distribution.
+    """
+
+    def __init__(
+        self,
+        distribution_type: MatrixRandomDistribution = MatrixRandomDistribution.DEFAULT,
+        minimum: typing.SupportsFloat | typing.SupportsIndex = 0.0,
+        maximum: typing.SupportsFloat | typing.SupportsIndex = 0.0,
+        mean: typing.SupportsFloat | typing.SupportsIndex = 0.0,
+        standard_deviation: typing.SupportsFloat | typing.SupportsIndex = 0.0,
+    ) -> None: ...
+    @property
+    def distribution_type(self) -> MatrixRandomDistribution:
+        """distribution_type"""
+    @distribution_type.setter
+    def distribution_type(self, value: MatrixRandomDistribution) -> None: ...
+    @property
+    def minimum(self) -> float:
+        """minimum"""
+    @minimum.setter
+    def minimum(self, value: typing.SupportsFloat | typing.SupportsIndex) -> None: ...
+    @property
+    def maximum(self) -> float:
+        """maximum"""
+    @maximum.setter
+    def maximum(self, value: typing.SupportsFloat | typing.SupportsIndex) -> None: ...
+    @property
+    def mean(self) -> float:
+        """mean"""
+    @mean.setter
+    def mean(self, value: typing.SupportsFloat | typing.SupportsIndex) -> None: ...
+    @property
+    def standard_deviation(self) -> float:
+        """standard_deviation"""
+    @standard_deviation.setter
+    def standard_deviation(self, value: typing.SupportsFloat | typing.SupportsIndex) -> None: ...
+    def __eq__(self, other: object) -> bool: ...
+    def __repr__(self) -> str: ...
+    @staticmethod
+    def default_distribution() -> MatrixRandomDistributionDescriptor:
+        """All 2^32 words of uint32; [0, 1) of floating-point numbers.
+
+        Returns:
+            The descriptor.
+        """
+    @staticmethod
+    def uniform(
+        minimum: typing.SupportsFloat | typing.SupportsIndex,
+        maximum: typing.SupportsFloat | typing.SupportsIndex,
+    ) -> MatrixRandomDistributionDescriptor:
+        """A uniform distribution, whose mean and standard deviation are set, too.
+
+        Args:
+            minimum: The smallest number.
+            maximum: Above all numbers.
+
+        Returns:
+            The descriptor.
+        """
+    @staticmethod
+    def normal(
+        mean: typing.SupportsFloat | typing.SupportsIndex,
+        standard_deviation: typing.SupportsFloat | typing.SupportsIndex,
+    ) -> MatrixRandomDistributionDescriptor:
+        """A normal distribution, with infinite bounds.
+
+        Args:
+            mean: Of the numbers.
+            standard_deviation: Of the numbers; 0: all are the mean.
+
+        Returns:
+            The descriptor.
+        """
+    @staticmethod
+    def truncated_normal(
+        mean: typing.SupportsFloat | typing.SupportsIndex,
+        standard_deviation: typing.SupportsFloat | typing.SupportsIndex,
+        minimum: typing.SupportsFloat | typing.SupportsIndex,
+        maximum: typing.SupportsFloat | typing.SupportsIndex,
+    ) -> MatrixRandomDistributionDescriptor:
+        """The normal distribution of what lies between two bounds.
+
+        Args:
+            mean: Before it is truncated.
+            standard_deviation: Before it is truncated.
+            minimum: Lower bound; minus infinity: none.
+            maximum: Upper bound, included; infinity: none.
+
+        Returns:
+            The descriptor.
+        """
+
 class PaddingPlacement:
     """Size of a filter's result, and where its windows lie.
 
@@ -557,7 +666,7 @@ class Optimizer:
     def moments(self) -> list[str]:
         """Names of the moment vectors kept beside each parameter."""
     @property
-    def attributes(self) -> dict[str, bool | int | float | str | list[int] | list[float]]:
+    def attributes(self) -> dict[str, bool | int | float | str | list[int] | list[float] | int]:
         """Every parameter by name."""
 
 class OptimizerStochasticGradientDescent(Optimizer):
@@ -896,7 +1005,7 @@ class DataSource:
     def class_name(self) -> str:
         """Name of the class in archives."""
     @property
-    def attributes(self) -> dict[str, bool | int | float | str | list[int] | list[float]]:
+    def attributes(self) -> dict[str, bool | int | float | str | list[int] | list[float] | int]:
         """The descriptor's fields by name."""
     @property
     def parameters(self) -> dict[str, tuple[int, ...]]:
@@ -1237,7 +1346,7 @@ class FilterNode:
         Its handle is "labels" unless it is set. Raises InvalidArgumentError for other nodes.
         """
     @property
-    def attributes(self) -> dict[str, bool | int | float | str | list[int] | list[float]]:
+    def attributes(self) -> dict[str, bool | int | float | str | list[int] | list[float] | int]:
         """Every parameter with its value, defaults included."""
     @property
     def weights(self) -> DataSource | None:
@@ -2620,12 +2729,14 @@ class DeviceKernel:
         class_name: A class of the kernel table ("MatrixMultiplication").
         attributes: Its parameters by name.
         label: Name for errors and timelines; empty: the class's.
+        kernel: Another object for the same kernel.
 
     Raises:
         InvalidArgumentError: Unknown class, unknown or missing parameter, a value of the wrong type or
             range; the text names class and argument.
     """
 
+    @typing.overload
     def __init__(
         self,
         device: Device,
@@ -2634,6 +2745,8 @@ class DeviceKernel:
         *,
         label: str = "",
     ) -> None: ...
+    @typing.overload
+    def __init__(self, kernel: DeviceKernel) -> None: ...
     @property
     def class_name(self) -> str:
         """Name of the kernel's class."""
@@ -2646,7 +2759,7 @@ class DeviceKernel:
     @label.setter
     def label(self, value: str) -> None: ...
     @property
-    def attributes(self) -> dict[str, bool | int | float | str | list[int] | list[float]]:
+    def attributes(self) -> dict[str, bool | int | float | str | list[int] | list[float] | int]:
         """Every parameter with its value, defaults included."""
     def set_attribute(self, name: str, value: object) -> None:
         """Sets a parameter for later encodes.
@@ -3708,6 +3821,7 @@ class KeyedArchiver:
     """Collects objects and writes them as one file. Apple: NSKeyedArchiver."""
 
     def __init__(self) -> None: ...
+    @typing.overload
     def encode(self, key: str, graph: Graph) -> None:
         """Adds a graph: nodes, data sources with their latest weights, optimizers and moments.
 
@@ -3716,6 +3830,19 @@ class KeyedArchiver:
         Args:
             key: Name of the graph in the archive.
             graph: The graph.
+
+        Raises:
+            InvalidArgumentError: An empty or repeated key.
+        """
+    @typing.overload
+    def encode(self, key: str, kernel: DeviceKernel) -> None:
+        """Adds a kernel: class, label, parameters, and its state on the device as it is now.
+
+        A random number generator goes on where it stopped. Waits for committed work.
+
+        Args:
+            key: Name of the kernel in the archive.
+            kernel: The kernel.
 
         Raises:
             InvalidArgumentError: An empty or repeated key.
@@ -3746,6 +3873,12 @@ class Archive:
         Returns:
             The keys.
         """
+    def kernel_keys(self) -> list[str]:
+        """Names of the kernels in the archive.
+
+        Returns:
+            The keys.
+        """
     @property
     def metadata(self) -> dict[str, str]:
         """The texts beside the objects (a copy)."""
@@ -3757,6 +3890,19 @@ class Archive:
 
         Returns:
             The graph, on the unarchiver's device.
+
+        Raises:
+            InvalidArgumentError: There is no such key.
+            ArchiveError: The archive is inconsistent.
+        """
+    def decode_kernel(self, key: str) -> DeviceKernel:
+        """Makes a stored kernel with its state.
+
+        Args:
+            key: Name of the kernel.
+
+        Returns:
+            The kernel, of its own class, on the unarchiver's device.
 
         Raises:
             InvalidArgumentError: There is no such key.

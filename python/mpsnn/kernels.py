@@ -11,11 +11,14 @@ from mpsnn._core import (
     AlphaType,
     CommandBuffer,
     DataLayout,
+    DataType,
     Device,
     DeviceKernel,
     Image,
     ImageEdgeMode,
     Matrix,
+    MatrixRandomDistribution,
+    MatrixRandomDistributionDescriptor,
     NDArray,
     NeuronType,
     RegularizationType,
@@ -67,6 +70,8 @@ __all__ = [
     "MatrixMultiplication",
     "MatrixNeuron",
     "MatrixNeuronGradient",
+    "MatrixRandomMTGP32",
+    "MatrixRandomPhilox",
     "MatrixSoftMax",
     "MatrixSoftMaxGradient",
     "MatrixSolveCholesky",
@@ -92,6 +97,23 @@ _FLOAT_MAX = 3.4028234663852886e38
 def _given(**values: object) -> dict[str, object]:
     """The arguments that were given; others get the table's defaults."""
     return {name: value for name, value in values.items() if value is not None}
+
+
+def _distribution(
+    descriptor: MatrixRandomDistributionDescriptor | None,
+) -> dict[str, object]:
+    if descriptor is None:
+        return {}
+    return {name: getattr(descriptor, name) for name in _DISTRIBUTION_FIELDS}
+
+
+_DISTRIBUTION_FIELDS = (
+    "distribution_type",
+    "minimum",
+    "maximum",
+    "mean",
+    "standard_deviation",
+)
 
 
 class MatrixMultiplication(DeviceKernel):
@@ -1054,6 +1076,291 @@ class MatrixLogSoftMaxGradient(DeviceKernel):
                 [result_matrix],
             ],
         )
+
+
+class MatrixRandomPhilox(DeviceKernel):
+    """Random numbers of a counter-based generator.
+
+    Philox4x32-10 (Salmon et al. 2011). Word i is word i mod 4 of block i / 4, the block having
+    the key (seed mod 2^32, seed / 2^32) and the counter (0, 0, block / 2^32, block mod 2^32). The
+    elements of the destination take the words in row order: matrix by matrix, row by row, without
+    gaps. The next encode goes on with the next word, whatever the sizes: two encodes give the
+    same numbers as one of both lengths. The state is (seed, words taken), two little-endian
+    integers of 64 bits.
+
+    **Distributions** (MatrixRandomDistributionDescriptor), with t = (word >> 9) * 2^-23:
+
+    - default: the words themselves as uint32; floating-point numbers are uniform in [0, 1)
+    - uniform: fma(maximum - minimum, t, minimum) in float32; never maximum, not even after
+      rounding
+    - normal: mean + standard_deviation * z, z being the inverse of the normal distribution at t,
+      or at 2^-24 where t is 0; z lies within 5.3 and has an error below 2e-6
+    - truncated normal: the inverse at Phi(a) + (t + 2^-24) (Phi(b) - Phi(a)), a and b being the
+      bounds in standard deviations; nothing lies outside of them
+
+    float16 is rounded from float32, and kept inside of the bounds. No number is NaN or infinite:
+    what overflows is the largest finite one.
+
+    **Unlike Apple**: bits 32 to 63 of the seed are used (what Apple does with them is not known);
+    t = 0 does not give NaN; batch ranges are taken on matrices; float16 is supported. Apple's
+    numbers are these for at least the first 4000 elements of one encode; beyond, its order is not
+    known.
+
+    Apple: MPSMatrixRandomPhilox.
+
+    Args:
+        device: Where it runs.
+        data_type: Element type of the destination.
+        seed: Where the sequence begins, 64 bits; can be set at construction only.
+        batch_start: First matrix of the operands that takes part.
+        batch_size: Matrices that take part; -1: all.
+        distribution_descriptor: How they are distributed. None: by default.
+        label: Name for errors and timelines; empty: the class's.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+
+    Example:
+        >>> words = mps.Matrix(device, rows=2, columns=4, data_type=mps.DataType.UINT32)
+        >>> weights = mps.Vector(device, length=1000)
+        >>> normal = mps.MatrixRandomDistributionDescriptor.normal(mean=0.0, standard_deviation=0.1)
+        >>> commands = mps.CommandBuffer(queue)
+        >>> mps.MatrixRandomPhilox(device).encode(commands, words)
+        >>> mps.MatrixRandomPhilox(
+        ...     device, data_type=mps.DataType.FLOAT32, seed=7, distribution_descriptor=normal
+        >>> ).encode(commands, weights)
+        >>> commands.commit()
+        >>> assert np.asarray(words)[0, 0] == 0x6627E8D5
+        >>> assert 0.08 < np.asarray(weights).std() < 0.12
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        device: Device,
+        *,
+        data_type: DataType = DataType.UINT32,
+        seed: int = 0,
+        batch_start: int = 0,
+        batch_size: int = -1,
+        distribution_descriptor: MatrixRandomDistributionDescriptor | None = None,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            device,
+            "MatrixRandomPhilox",
+            {
+                **_distribution(distribution_descriptor),
+                **_given(
+                    data_type=data_type,
+                    seed=seed,
+                    batch_start=batch_start,
+                    batch_size=batch_size,
+                ),
+            },
+            label=label,
+        )
+
+    @property
+    def data_type(self) -> DataType:
+        """Element type of the destination."""
+        return DataType(cast("int", self.attributes["data_type"]))
+
+    @data_type.setter
+    def data_type(self, value: DataType) -> None:
+        self.set_attribute("data_type", value)
+
+    @property
+    def seed(self) -> int:
+        """Where the sequence begins, 64 bits; can be set at construction only."""
+        return cast("int", self.attributes["seed"])
+
+    @seed.setter
+    def seed(self, value: int) -> None:
+        self.set_attribute("seed", value)
+
+    @property
+    def batch_start(self) -> int:
+        """First matrix of the operands that takes part."""
+        return cast("int", self.attributes["batch_start"])
+
+    @batch_start.setter
+    def batch_start(self, value: int) -> None:
+        self.set_attribute("batch_start", value)
+
+    @property
+    def batch_size(self) -> int:
+        """Matrices that take part; -1: all."""
+        return cast("int", self.attributes["batch_size"])
+
+    @batch_size.setter
+    def batch_size(self, value: int) -> None:
+        self.set_attribute("batch_size", value)
+
+    @property
+    def distribution_descriptor(self) -> MatrixRandomDistributionDescriptor:
+        """How the numbers are distributed (a copy)."""
+        values = self.attributes
+        return MatrixRandomDistributionDescriptor(
+            MatrixRandomDistribution(cast("int", values["distribution_type"])),
+            *(cast("float", values[name]) for name in _DISTRIBUTION_FIELDS[1:]),
+        )
+
+    def encode(
+        self,
+        commands: CommandBuffer,
+        destination: Matrix | Vector,
+    ) -> None:
+        """Records the filling of a matrix or vector with the next numbers.
+
+        Args:
+            commands: Where it is recorded.
+            destination: Of `data_type`, with any offset and strides.
+
+        Raises:
+            InvalidArgumentError: Sizes or ranges that do not fit, operands that overlap.
+            ArgumentTypeError: An operand of another element type.
+            UnsupportedError: The device has no kernel for the case.
+        """
+        self.encode_method(commands, "encode", [[destination]])
+
+
+class MatrixRandomMTGP32(DeviceKernel):
+    """Random numbers of Mersenne Twisters for graphic processors.
+
+    MTGP32 of period 2^11213 - 1 (Saito and Matsumoto, arXiv:1005.4973) in 1024 streams: stream s
+    has the authors' parameter set s mod 128 and begins by their `init_by_array` with {seed mod
+    2^32, seed / 2^32, s / 128}. One step of a stream makes 256 words: word i lies in block i /
+    256, which stream (i / 256) mod 1024 makes. The elements of the destination take the words in
+    row order: matrix by matrix, row by row, without gaps. The next encode goes on with the next
+    word, whatever the sizes: two encodes give the same numbers as one of both lengths. The state
+    is the number of words taken (64 bits), then 351 words of each stream: those before its first
+    block that is not used up.
+
+    **Distributions** (MatrixRandomDistributionDescriptor) are MatrixRandomPhilox's, with the same
+    formulas.
+
+    **Unlike Apple**: Apple's parameters, seeding and order are not public; its numbers are
+    others. float16 is supported. There is no `synchronizeStateOnCommandBuffer:`: `read_state`
+    waits for what changes the state.
+
+    Apple: MPSMatrixRandomMTGP32.
+
+    Args:
+        device: Where it runs.
+        data_type: Element type of the destination.
+        seed: Where the sequence begins, 64 bits; can be set at construction only.
+        batch_start: First matrix of the operands that takes part.
+        batch_size: Matrices that take part; -1: all.
+        distribution_descriptor: How they are distributed. None: by default.
+        label: Name for errors and timelines; empty: the class's.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+
+    Example:
+        >>> numbers = mps.Vector(device, length=1000)
+        >>> uniform = mps.MatrixRandomDistributionDescriptor.uniform(minimum=-1.0, maximum=1.0)
+        >>> generator = mps.MatrixRandomMTGP32(
+        ...     device, data_type=mps.DataType.FLOAT32, distribution_descriptor=uniform
+        >>> )
+        >>> commands = mps.CommandBuffer(queue)
+        >>> generator.encode(commands, numbers)
+        >>> commands.commit()
+        >>> assert -1 <= np.asarray(numbers).min() < np.asarray(numbers).max() < 1
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        device: Device,
+        *,
+        data_type: DataType = DataType.UINT32,
+        seed: int = 0,
+        batch_start: int = 0,
+        batch_size: int = -1,
+        distribution_descriptor: MatrixRandomDistributionDescriptor | None = None,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            device,
+            "MatrixRandomMTGP32",
+            {
+                **_distribution(distribution_descriptor),
+                **_given(
+                    data_type=data_type,
+                    seed=seed,
+                    batch_start=batch_start,
+                    batch_size=batch_size,
+                ),
+            },
+            label=label,
+        )
+
+    @property
+    def data_type(self) -> DataType:
+        """Element type of the destination."""
+        return DataType(cast("int", self.attributes["data_type"]))
+
+    @data_type.setter
+    def data_type(self, value: DataType) -> None:
+        self.set_attribute("data_type", value)
+
+    @property
+    def seed(self) -> int:
+        """Where the sequence begins, 64 bits; can be set at construction only."""
+        return cast("int", self.attributes["seed"])
+
+    @seed.setter
+    def seed(self, value: int) -> None:
+        self.set_attribute("seed", value)
+
+    @property
+    def batch_start(self) -> int:
+        """First matrix of the operands that takes part."""
+        return cast("int", self.attributes["batch_start"])
+
+    @batch_start.setter
+    def batch_start(self, value: int) -> None:
+        self.set_attribute("batch_start", value)
+
+    @property
+    def batch_size(self) -> int:
+        """Matrices that take part; -1: all."""
+        return cast("int", self.attributes["batch_size"])
+
+    @batch_size.setter
+    def batch_size(self, value: int) -> None:
+        self.set_attribute("batch_size", value)
+
+    @property
+    def distribution_descriptor(self) -> MatrixRandomDistributionDescriptor:
+        """How the numbers are distributed (a copy)."""
+        values = self.attributes
+        return MatrixRandomDistributionDescriptor(
+            MatrixRandomDistribution(cast("int", values["distribution_type"])),
+            *(cast("float", values[name]) for name in _DISTRIBUTION_FIELDS[1:]),
+        )
+
+    def encode(
+        self,
+        commands: CommandBuffer,
+        destination: Matrix | Vector,
+    ) -> None:
+        """Records the filling of a matrix or vector with the next numbers.
+
+        Args:
+            commands: Where it is recorded.
+            destination: Of `data_type`, with any offset and strides.
+
+        Raises:
+            InvalidArgumentError: Sizes or ranges that do not fit, operands that overlap.
+            ArgumentTypeError: An operand of another element type.
+            UnsupportedError: The device has no kernel for the case.
+        """
+        self.encode_method(commands, "encode", [[destination]])
 
 
 class MatrixCopyToImage(DeviceKernel):
