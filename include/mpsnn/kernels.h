@@ -61,8 +61,9 @@ struct MatrixMultiplicationOptions {
 /// Sums are made in float32, of integers in int32. Where beta is 0 the result is not read: NaN
 /// there does not spread.
 ///
-/// **Element types** (left, right, result): float32 or float16 each; int8, int8, int32 and the
-/// like are listed in the error where a triple is not supported.
+/// **Element types** (left, right, result): float32 or float16 each; int8, int8 or int16, int16
+/// with int32, float32 or float16. Sums of integers wrap at 32 bits; with alpha or beta the int32
+/// result is rounded to the nearest.
 ///
 /// **Unlike Apple**: a batch_size of 0 is refused (Apple's header takes it for all, its kernel for
 /// none).
@@ -101,6 +102,70 @@ class MatrixMultiplication : public DeviceKernel {
                   {{left_matrix},
                    {right_matrix},
                    {result_matrix}});
+  }
+};
+
+/// Parameters of MatrixVectorMultiplication.
+struct MatrixVectorMultiplicationOptions {
+  /// The matrix is transposed.
+  bool transpose = false;
+  /// Rows of the matrix as it is multiplied; -1: all.
+  std::int64_t rows = -1;
+  /// Columns of it; -1: all.
+  std::int64_t columns = -1;
+  /// Factor of the product.
+  double alpha = 1.0;
+  /// Factor of what result_vector held.
+  double beta = 0.0;
+  /// First row and column that take part.
+  std::vector<std::int64_t> primary_source_matrix_origin = {0, 0};
+  /// First matrix of the operands that takes part.
+  std::int64_t batch_start = 0;
+  /// Matrices that take part; -1: all.
+  std::int64_t batch_size = -1;
+  /// Name for errors and timelines; empty: the class's.
+  std::string label = {};
+};
+
+/// The product of a matrix and a vector.
+///
+/// result = alpha * op(matrix) * input + beta * result, op being the matrix or, where asked for,
+/// its transpose. rows and columns are those of op(matrix), from its origin on: the length of the
+/// result and of the input; left out (-1) all that there are. Longer vectors keep their other
+/// elements. Several vectors are multiplied by as many matrices, or by one.
+///
+/// Sums, element types and beta as in MatrixMultiplication.
+///
+/// Apple: MPSMatrixVectorMultiplication.
+class MatrixVectorMultiplication : public DeviceKernel {
+ public:
+  explicit MatrixVectorMultiplication(const Device& device,
+      const MatrixVectorMultiplicationOptions& options = {})
+      : DeviceKernel(device, "MatrixVectorMultiplication",
+                     detail::Attributes()
+                         .set("transpose", options.transpose)
+                         .set("rows", options.rows)
+                         .set("columns", options.columns)
+                         .set("alpha", options.alpha)
+                         .set("beta", options.beta)
+                         .set("primary_source_matrix_origin", options.primary_source_matrix_origin)
+                         .set("batch_start", options.batch_start)
+                         .set("batch_size", options.batch_size)
+                         .map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+  /// Records the product.
+  ///
+  /// input_matrix: (rows, columns), transposed (columns, rows). input_vector: At least columns
+  /// elements. result_vector: At least rows elements.
+  void encode(CommandBuffer& commands,
+              const Matrix& input_matrix,
+              const Vector& input_vector,
+              const Vector& result_vector) const {
+    encode_method(commands, "encode",
+                  {{input_matrix},
+                   {input_vector},
+                   {result_vector}});
   }
 };
 
@@ -205,6 +270,1569 @@ class MatrixLogSoftMax : public DeviceKernel {
     encode_method(commands, "encode",
                   {{input_matrix},
                    {result_matrix}});
+  }
+};
+
+/// Parameters of MatrixSoftMaxGradient.
+struct MatrixSoftMaxGradientOptions {
+  /// Rows that take part; -1: all.
+  std::int64_t source_rows = -1;
+  /// Columns that take part; -1: all.
+  std::int64_t source_columns = -1;
+  /// First row and column that take part.
+  std::vector<std::int64_t> primary_source_matrix_origin = {0, 0};
+  /// First row and column that take part.
+  std::vector<std::int64_t> secondary_source_matrix_origin = {0, 0};
+  /// First row and column that take part.
+  std::vector<std::int64_t> result_matrix_origin = {0, 0};
+  /// First matrix of the operands that takes part.
+  std::int64_t batch_start = 0;
+  /// Matrices that take part; -1: all.
+  std::int64_t batch_size = -1;
+  /// Name for errors and timelines; empty: the class's.
+  std::string label = {};
+};
+
+/// The gradient of the softmax of each row of a matrix.
+///
+/// result[i, j] = y[i, j] * (g[i, j] - sum over k of g[i, k] * y[i, k]), y being the forward
+/// output and g the gradient.
+///
+/// Apple: MPSMatrixSoftMaxGradient.
+class MatrixSoftMaxGradient : public DeviceKernel {
+ public:
+  explicit MatrixSoftMaxGradient(const Device& device,
+      const MatrixSoftMaxGradientOptions& options = {})
+      : DeviceKernel(device, "MatrixSoftMaxGradient",
+                     detail::Attributes()
+                         .set("source_rows", options.source_rows)
+                         .set("source_columns", options.source_columns)
+                         .set("primary_source_matrix_origin", options.primary_source_matrix_origin)
+                         .set("secondary_source_matrix_origin", options.secondary_source_matrix_origin)
+                         .set("result_matrix_origin", options.result_matrix_origin)
+                         .set("batch_start", options.batch_start)
+                         .set("batch_size", options.batch_size)
+                         .map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+  /// Records the gradient.
+  ///
+  /// gradient_matrix: Gradient of the result, float32 or float16. forward_output_matrix: The
+  /// result of the forward kernel. result_matrix: Gradient of the source; may be gradient_matrix.
+  void encode(CommandBuffer& commands,
+              const Matrix& gradient_matrix,
+              const Matrix& forward_output_matrix,
+              const Matrix& result_matrix) const {
+    encode_method(commands, "encode",
+                  {{gradient_matrix},
+                   {forward_output_matrix},
+                   {result_matrix}});
+  }
+};
+
+/// Parameters of MatrixLogSoftMaxGradient.
+struct MatrixLogSoftMaxGradientOptions {
+  /// Rows that take part; -1: all.
+  std::int64_t source_rows = -1;
+  /// Columns that take part; -1: all.
+  std::int64_t source_columns = -1;
+  /// First row and column that take part.
+  std::vector<std::int64_t> primary_source_matrix_origin = {0, 0};
+  /// First row and column that take part.
+  std::vector<std::int64_t> secondary_source_matrix_origin = {0, 0};
+  /// First row and column that take part.
+  std::vector<std::int64_t> result_matrix_origin = {0, 0};
+  /// First matrix of the operands that takes part.
+  std::int64_t batch_start = 0;
+  /// Matrices that take part; -1: all.
+  std::int64_t batch_size = -1;
+  /// Name for errors and timelines; empty: the class's.
+  std::string label = {};
+};
+
+/// The gradient of the logarithm of the softmax of each row of a matrix.
+///
+/// result[i, j] = g[i, j] - exp(y[i, j]) * (sum over k of g[i, k]), y being the forward output and
+/// g the gradient. Apple's header prints the exponential of the product instead, which is not the
+/// derivative.
+///
+/// Apple: MPSMatrixLogSoftMaxGradient.
+class MatrixLogSoftMaxGradient : public DeviceKernel {
+ public:
+  explicit MatrixLogSoftMaxGradient(const Device& device,
+      const MatrixLogSoftMaxGradientOptions& options = {})
+      : DeviceKernel(device, "MatrixLogSoftMaxGradient",
+                     detail::Attributes()
+                         .set("source_rows", options.source_rows)
+                         .set("source_columns", options.source_columns)
+                         .set("primary_source_matrix_origin", options.primary_source_matrix_origin)
+                         .set("secondary_source_matrix_origin", options.secondary_source_matrix_origin)
+                         .set("result_matrix_origin", options.result_matrix_origin)
+                         .set("batch_start", options.batch_start)
+                         .set("batch_size", options.batch_size)
+                         .map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+  /// Records the gradient.
+  ///
+  /// gradient_matrix: Gradient of the result, float32 or float16. forward_output_matrix: The
+  /// result of the forward kernel. result_matrix: Gradient of the source; may be gradient_matrix.
+  void encode(CommandBuffer& commands,
+              const Matrix& gradient_matrix,
+              const Matrix& forward_output_matrix,
+              const Matrix& result_matrix) const {
+    encode_method(commands, "encode",
+                  {{gradient_matrix},
+                   {forward_output_matrix},
+                   {result_matrix}});
+  }
+};
+
+/// Parameters of MatrixSum.
+struct MatrixSumOptions {
+  /// Number of sources; -1: as many as are given.
+  std::int64_t count = -1;
+  /// Rows of the sum, before it is transposed; -1: all.
+  std::int64_t rows = -1;
+  /// Columns of the sum, before it is transposed; -1: all.
+  std::int64_t columns = -1;
+  /// The sum is transposed.
+  bool transpose = false;
+  /// Of the first source in scale_vector and offset_vector.
+  std::int64_t start_index = 0;
+  /// Function of each element of the result.
+  NeuronType neuron_type = NeuronType::NONE;
+  /// A of the neuron.
+  double neuron_parameter_a = 0.0;
+  /// B of the neuron.
+  double neuron_parameter_b = 0.0;
+  /// C of the neuron.
+  double neuron_parameter_c = 0.0;
+  /// First row and column that take part.
+  std::vector<std::int64_t> result_matrix_origin = {0, 0};
+  /// Name for errors and timelines; empty: the class's.
+  std::string label = {};
+};
+
+/// The weighted sum of matrices, with bias and neuron.
+///
+/// sum[i, j] = sum over k of scale[s + k] * source_k[row_k + i, column_k + j] for rows x columns
+/// elements; result = f(sum + bias of the column), or, with transpose, f(sum^T + bias of the
+/// column): the bias belongs to the columns of the result in both cases. s is start_index; scales
+/// left out are 1. offset_vector is of uint32: row_k and column_k of source k stand at 2 * (s +
+/// k); left out they are 0. It is read when the kernel runs, so earlier work may write it; an
+/// offset beyond its matrix fails the command with DeviceError. rows and columns left out (-1) are
+/// those that the result has behind its origin. Sums are made in float32, in the order of the
+/// sources; the neuron f is any but PRELU.
+///
+/// **Unlike Apple**: one source is allowed, and with transpose the whole result is written
+/// (Apple's kernel writes the square of min(rows, columns)).
+///
+/// Apple: MPSMatrixSum.
+class MatrixSum : public DeviceKernel {
+ public:
+  explicit MatrixSum(const Device& device,
+      const MatrixSumOptions& options = {})
+      : DeviceKernel(device, "MatrixSum",
+                     detail::Attributes()
+                         .set("count", options.count)
+                         .set("rows", options.rows)
+                         .set("columns", options.columns)
+                         .set("transpose", options.transpose)
+                         .set("start_index", options.start_index)
+                         .set("neuron_type", options.neuron_type)
+                         .set("neuron_parameter_a", options.neuron_parameter_a)
+                         .set("neuron_parameter_b", options.neuron_parameter_b)
+                         .set("neuron_parameter_c", options.neuron_parameter_c)
+                         .set("result_matrix_origin", options.result_matrix_origin)
+                         .map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+  /// Records the sum.
+  ///
+  /// source_matrices: Matrices of float32 or float16. result_matrix: (rows, columns); transposed
+  /// (columns, rows). scale_vector: A factor a source, float32 or float16. None: none.
+  /// offset_vector: Uint32: row and column of each source. None: none. bias_vector: A value a
+  /// column of the result. None: none.
+  void encode(CommandBuffer& commands,
+              const std::vector<Matrix>& source_matrices,
+              const Matrix& result_matrix,
+              const std::optional<Vector>& scale_vector = std::nullopt,
+              const std::optional<Vector>& offset_vector = std::nullopt,
+              const std::optional<Vector>& bias_vector = std::nullopt) const {
+    encode_method(commands, "encode",
+                  {KernelOperands(source_matrices.begin(), source_matrices.end()),
+                   {result_matrix},
+                   scale_vector ? KernelOperands{*scale_vector} : KernelOperands{},
+                   offset_vector ? KernelOperands{*offset_vector} : KernelOperands{},
+                   bias_vector ? KernelOperands{*bias_vector} : KernelOperands{}});
+  }
+};
+
+/// Parameters of MatrixCopy.
+struct MatrixCopyOptions {
+  /// Rows of each copy; -1: all of the source.
+  std::int64_t copy_rows = -1;
+  /// Columns of each copy; -1: all of the source.
+  std::int64_t copy_columns = -1;
+  /// Sources are read by columns.
+  bool sources_are_transposed = false;
+  /// Destinations are written by columns.
+  bool destinations_are_transposed = false;
+  /// Four numbers a copy; empty: zeros.
+  std::vector<std::int64_t> offsets = {};
+  /// First entry of row_permute_indices that counts.
+  std::int64_t row_permute_offset = 0;
+  /// First entry of column_permute_indices that counts.
+  std::int64_t column_permute_offset = 0;
+  /// Name for errors and timelines; empty: the class's.
+  std::string label = {};
+};
+
+/// Copies of parts of matrices, transposed and permuted.
+///
+/// Copies copy_rows x copy_columns elements of each source into its destination, in the order of
+/// the lists. A transposed source is read by columns, a transposed destination written by columns;
+/// with both nothing turns. Four numbers a copy say where it begins: source row, source column,
+/// destination row, destination column. They are given as offsets, or as a vector of uint32 that
+/// is read when the kernel runs (earlier work may write it), or left out: 0. Together, operands
+/// and offsets are what Apple calls an MPSMatrixCopyDescriptor.
+///
+/// Row i of what is written goes to row row_permute_indices[row_permute_offset + i] behind the
+/// destination's offset instead of row i; columns alike. A transposed destination is turned first.
+///
+/// Offsets or places beyond a matrix fail at the call, or, where they are read on the device, fail
+/// the command with DeviceError before anything of that copy is written. The destination may have
+/// another element type: values are converted, to integers by rounding to the nearest and
+/// clamping.
+///
+/// Apple: MPSMatrixCopy.
+class MatrixCopy : public DeviceKernel {
+ public:
+  explicit MatrixCopy(const Device& device,
+      const MatrixCopyOptions& options = {})
+      : DeviceKernel(device, "MatrixCopy",
+                     detail::Attributes()
+                         .set("copy_rows", options.copy_rows)
+                         .set("copy_columns", options.copy_columns)
+                         .set("sources_are_transposed", options.sources_are_transposed)
+                         .set("destinations_are_transposed", options.destinations_are_transposed)
+                         .set("offsets", options.offsets)
+                         .set("row_permute_offset", options.row_permute_offset)
+                         .set("column_permute_offset", options.column_permute_offset)
+                         .map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+  /// Records the copies.
+  ///
+  /// source_matrices: A matrix a copy. destination_matrices: A matrix a copy; one may come several
+  /// times. offset_vector: Uint32, four numbers a copy. None: none. row_permute_indices: Uint32,
+  /// the same for each copy. None: none. column_permute_indices: Uint32, the same for each copy.
+  /// None: none.
+  void encode(CommandBuffer& commands,
+              const std::vector<Matrix>& source_matrices,
+              const std::vector<Matrix>& destination_matrices,
+              const std::optional<Vector>& offset_vector = std::nullopt,
+              const std::optional<Vector>& row_permute_indices = std::nullopt,
+              const std::optional<Vector>& column_permute_indices = std::nullopt) const {
+    encode_method(commands, "encode",
+                  {KernelOperands(source_matrices.begin(), source_matrices.end()),
+                   KernelOperands(destination_matrices.begin(), destination_matrices.end()),
+                   offset_vector ? KernelOperands{*offset_vector} : KernelOperands{},
+                   row_permute_indices ? KernelOperands{*row_permute_indices} : KernelOperands{},
+                   column_permute_indices ? KernelOperands{*column_permute_indices} : KernelOperands{}});
+  }
+};
+
+/// Parameters of MatrixNeuron.
+struct MatrixNeuronOptions {
+  /// Factor of the source.
+  double alpha = 1.0;
+  /// Rows that take part; -1: all.
+  std::int64_t source_number_of_feature_vectors = -1;
+  /// Columns that take part; -1: all.
+  std::int64_t source_input_feature_channels = -1;
+  /// Function of each element of the result.
+  NeuronType neuron_type = NeuronType::NONE;
+  /// A of the neuron.
+  double neuron_parameter_a = 0.0;
+  /// B of the neuron.
+  double neuron_parameter_b = 0.0;
+  /// C of the neuron.
+  double neuron_parameter_c = 0.0;
+  /// A of each column, for PRELU.
+  std::vector<double> neuron_parameters = {};
+  /// First row and column that take part.
+  std::vector<std::int64_t> source_matrix_origin = {0, 0};
+  /// First row and column that take part.
+  std::vector<std::int64_t> result_matrix_origin = {0, 0};
+  /// First matrix of the operands that takes part.
+  std::int64_t batch_start = 0;
+  /// Matrices that take part; -1: all.
+  std::int64_t batch_size = -1;
+  /// Name for errors and timelines; empty: the class's.
+  std::string label = {};
+};
+
+/// A neuron of each element of a matrix.
+///
+/// result[i, j] = f(alpha * input[i, j] + bias[j]), f being the neuron: the functions and their
+/// parameters a, b and c are those of the nodes of the same names. All parameters are given with
+/// the type: none has a default of its own. PRELU takes its slopes, one a column, from
+/// neuron_parameters.
+///
+/// **Element types**: float32 and float16 in any mixture. LINEAR and NONE also take int8, int16,
+/// int32, uint8, uint16 and uint32, input and result alike: a * (alpha * x + bias) + b is computed
+/// in double, rounded to the nearest, ties to even, and clamped. With a 1 and b -1 this counts
+/// down, as a predicate's integer.
+///
+/// Apple: MPSMatrixNeuron.
+class MatrixNeuron : public DeviceKernel {
+ public:
+  explicit MatrixNeuron(const Device& device,
+      const MatrixNeuronOptions& options = {})
+      : DeviceKernel(device, "MatrixNeuron",
+                     detail::Attributes()
+                         .set("alpha", options.alpha)
+                         .set("source_number_of_feature_vectors", options.source_number_of_feature_vectors)
+                         .set("source_input_feature_channels", options.source_input_feature_channels)
+                         .set("neuron_type", options.neuron_type)
+                         .set("neuron_parameter_a", options.neuron_parameter_a)
+                         .set("neuron_parameter_b", options.neuron_parameter_b)
+                         .set("neuron_parameter_c", options.neuron_parameter_c)
+                         .set("neuron_parameters", options.neuron_parameters)
+                         .set("source_matrix_origin", options.source_matrix_origin)
+                         .set("result_matrix_origin", options.result_matrix_origin)
+                         .set("batch_start", options.batch_start)
+                         .set("batch_size", options.batch_size)
+                         .map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+  /// Records the neuron.
+  ///
+  /// input_matrix: Any matrix. result_matrix: As many rows and columns; may be input_matrix.
+  /// bias_vector: One value a column, float32 or float16. None: none.
+  void encode(CommandBuffer& commands,
+              const Matrix& input_matrix,
+              const Matrix& result_matrix,
+              const std::optional<Vector>& bias_vector = std::nullopt) const {
+    encode_method(commands, "encode",
+                  {{input_matrix},
+                   {result_matrix},
+                   bias_vector ? KernelOperands{*bias_vector} : KernelOperands{}});
+  }
+};
+
+/// Parameters of MatrixNeuronGradient.
+struct MatrixNeuronGradientOptions {
+  /// Factor of the source.
+  double alpha = 1.0;
+  /// Rows that take part; -1: all.
+  std::int64_t source_number_of_feature_vectors = -1;
+  /// Columns that take part; -1: all.
+  std::int64_t source_input_feature_channels = -1;
+  /// Function of each element of the result.
+  NeuronType neuron_type = NeuronType::NONE;
+  /// A of the neuron.
+  double neuron_parameter_a = 0.0;
+  /// B of the neuron.
+  double neuron_parameter_b = 0.0;
+  /// C of the neuron.
+  double neuron_parameter_c = 0.0;
+  /// A of each column, for PRELU.
+  std::vector<double> neuron_parameters = {};
+  /// First row and column that take part.
+  std::vector<std::int64_t> primary_source_matrix_origin = {0, 0};
+  /// First row and column that take part.
+  std::vector<std::int64_t> secondary_source_matrix_origin = {0, 0};
+  /// First row and column that take part.
+  std::vector<std::int64_t> result_matrix_origin = {0, 0};
+  /// First matrix of the operands that takes part.
+  std::int64_t batch_start = 0;
+  /// Matrices that take part; -1: all.
+  std::int64_t batch_size = -1;
+  /// Name for errors and timelines; empty: the class's.
+  std::string label = {};
+};
+
+/// The gradients of a neuron's source and bias.
+///
+/// With z = alpha * input + bias of the column: data gradient[i, j] = gradient[i, j] * f'(z[i, j])
+/// * alpha, bias gradient[j] = sum over i, and over all matrices of the batch, of gradient[i, j] *
+/// f'(z[i, j]). At the kink of a ReLU the derivative is that below zero. Parameters as
+/// MatrixNeuron's; float32 and float16.
+///
+/// Apple: MPSMatrixNeuronGradient.
+class MatrixNeuronGradient : public DeviceKernel {
+ public:
+  explicit MatrixNeuronGradient(const Device& device,
+      const MatrixNeuronGradientOptions& options = {})
+      : DeviceKernel(device, "MatrixNeuronGradient",
+                     detail::Attributes()
+                         .set("alpha", options.alpha)
+                         .set("source_number_of_feature_vectors", options.source_number_of_feature_vectors)
+                         .set("source_input_feature_channels", options.source_input_feature_channels)
+                         .set("neuron_type", options.neuron_type)
+                         .set("neuron_parameter_a", options.neuron_parameter_a)
+                         .set("neuron_parameter_b", options.neuron_parameter_b)
+                         .set("neuron_parameter_c", options.neuron_parameter_c)
+                         .set("neuron_parameters", options.neuron_parameters)
+                         .set("primary_source_matrix_origin", options.primary_source_matrix_origin)
+                         .set("secondary_source_matrix_origin", options.secondary_source_matrix_origin)
+                         .set("result_matrix_origin", options.result_matrix_origin)
+                         .set("batch_start", options.batch_start)
+                         .set("batch_size", options.batch_size)
+                         .map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+  /// Records the gradients.
+  ///
+  /// gradient_matrix: Gradient of the result. input_matrix: The neuron's source.
+  /// result_gradient_for_data_matrix: Gradient of the source; may be gradient_matrix. bias_vector:
+  /// The neuron's bias. None: none. result_gradient_for_bias_vector: Gradient of the bias, a value
+  /// a column. None: none.
+  void encode(CommandBuffer& commands,
+              const Matrix& gradient_matrix,
+              const Matrix& input_matrix,
+              const Matrix& result_gradient_for_data_matrix,
+              const std::optional<Vector>& bias_vector = std::nullopt,
+              const std::optional<Vector>& result_gradient_for_bias_vector = std::nullopt) const {
+    encode_method(commands, "encode",
+                  {{gradient_matrix},
+                   {input_matrix},
+                   {result_gradient_for_data_matrix},
+                   bias_vector ? KernelOperands{*bias_vector} : KernelOperands{},
+                   result_gradient_for_bias_vector ? KernelOperands{*result_gradient_for_bias_vector} : KernelOperands{}});
+  }
+};
+
+/// Parameters of MatrixFullyConnected.
+struct MatrixFullyConnectedOptions {
+  /// Factor of the product.
+  double alpha = 1.0;
+  /// Rows of the layer's source; -1: all.
+  std::int64_t source_number_of_feature_vectors = -1;
+  /// Channels that a feature vector has; -1: all.
+  std::int64_t source_input_feature_channels = -1;
+  /// Channels that the layer makes; -1: all.
+  std::int64_t source_output_feature_channels = -1;
+  /// Function of each element of the result.
+  NeuronType neuron_type = NeuronType::NONE;
+  /// A of the neuron.
+  double neuron_parameter_a = 0.0;
+  /// B of the neuron.
+  double neuron_parameter_b = 0.0;
+  /// C of the neuron.
+  double neuron_parameter_c = 0.0;
+  /// First row and column that take part.
+  std::vector<std::int64_t> primary_source_matrix_origin = {0, 0};
+  /// First row and column that take part.
+  std::vector<std::int64_t> secondary_source_matrix_origin = {0, 0};
+  /// First row and column that take part.
+  std::vector<std::int64_t> result_matrix_origin = {0, 0};
+  /// First matrix of the operands that takes part.
+  std::int64_t batch_start = 0;
+  /// Matrices that take part; -1: all.
+  std::int64_t batch_size = -1;
+  /// Name for errors and timelines; empty: the class's.
+  std::string label = {};
+};
+
+/// A fully connected layer.
+///
+/// result = f(alpha * input * weights + bias of the column): input is (feature vectors, input
+/// channels), weights (input channels, output channels), the result (feature vectors, output
+/// channels). Extents that are left out (-1) are the fewest that the matrices have behind their
+/// origins. The neuron f is any but PRELU; float32 and float16.
+///
+/// Apple: MPSMatrixFullyConnected.
+class MatrixFullyConnected : public DeviceKernel {
+ public:
+  explicit MatrixFullyConnected(const Device& device,
+      const MatrixFullyConnectedOptions& options = {})
+      : DeviceKernel(device, "MatrixFullyConnected",
+                     detail::Attributes()
+                         .set("alpha", options.alpha)
+                         .set("source_number_of_feature_vectors", options.source_number_of_feature_vectors)
+                         .set("source_input_feature_channels", options.source_input_feature_channels)
+                         .set("source_output_feature_channels", options.source_output_feature_channels)
+                         .set("neuron_type", options.neuron_type)
+                         .set("neuron_parameter_a", options.neuron_parameter_a)
+                         .set("neuron_parameter_b", options.neuron_parameter_b)
+                         .set("neuron_parameter_c", options.neuron_parameter_c)
+                         .set("primary_source_matrix_origin", options.primary_source_matrix_origin)
+                         .set("secondary_source_matrix_origin", options.secondary_source_matrix_origin)
+                         .set("result_matrix_origin", options.result_matrix_origin)
+                         .set("batch_start", options.batch_start)
+                         .set("batch_size", options.batch_size)
+                         .map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+  /// Records the layer.
+  ///
+  /// input_matrix: (feature vectors, inputs). weight_matrix: (inputs, outputs). result_matrix:
+  /// (feature vectors, outputs). bias_vector: A value an output channel. None: none.
+  void encode(CommandBuffer& commands,
+              const Matrix& input_matrix,
+              const Matrix& weight_matrix,
+              const Matrix& result_matrix,
+              const std::optional<Vector>& bias_vector = std::nullopt) const {
+    encode_method(commands, "encode",
+                  {{input_matrix},
+                   {weight_matrix},
+                   {result_matrix},
+                   bias_vector ? KernelOperands{*bias_vector} : KernelOperands{}});
+  }
+};
+
+/// Parameters of MatrixFullyConnectedGradient.
+struct MatrixFullyConnectedGradientOptions {
+  /// Factor of the product.
+  double alpha = 1.0;
+  /// Rows of the layer's source; -1: all.
+  std::int64_t source_number_of_feature_vectors = -1;
+  /// Channels that a feature vector has; -1: all.
+  std::int64_t source_input_feature_channels = -1;
+  /// Channels that the layer makes; -1: all.
+  std::int64_t source_output_feature_channels = -1;
+  /// First row and column that take part.
+  std::vector<std::int64_t> primary_source_matrix_origin = {0, 0};
+  /// First row and column that take part.
+  std::vector<std::int64_t> secondary_source_matrix_origin = {0, 0};
+  /// First row and column that take part.
+  std::vector<std::int64_t> result_matrix_origin = {0, 0};
+  /// First matrix of the operands that takes part.
+  std::int64_t batch_start = 0;
+  /// Matrices that take part; -1: all.
+  std::int64_t batch_size = -1;
+  /// Name for errors and timelines; empty: the class's.
+  std::string label = {};
+};
+
+/// The gradients of a fully connected layer.
+///
+/// With the gradient g of the layer's result, in front of its neuron: the data's gradient is alpha
+/// * g * weights^T, the weights' alpha * input^T * g, the bias' the sums of g's columns. The
+/// neuron's gradient is a kernel of its own (MatrixNeuronGradient). Extents as in
+/// MatrixFullyConnected.
+///
+/// Apple: MPSMatrixFullyConnectedGradient.
+class MatrixFullyConnectedGradient : public DeviceKernel {
+ public:
+  explicit MatrixFullyConnectedGradient(const Device& device,
+      const MatrixFullyConnectedGradientOptions& options = {})
+      : DeviceKernel(device, "MatrixFullyConnectedGradient",
+                     detail::Attributes()
+                         .set("alpha", options.alpha)
+                         .set("source_number_of_feature_vectors", options.source_number_of_feature_vectors)
+                         .set("source_input_feature_channels", options.source_input_feature_channels)
+                         .set("source_output_feature_channels", options.source_output_feature_channels)
+                         .set("primary_source_matrix_origin", options.primary_source_matrix_origin)
+                         .set("secondary_source_matrix_origin", options.secondary_source_matrix_origin)
+                         .set("result_matrix_origin", options.result_matrix_origin)
+                         .set("batch_start", options.batch_start)
+                         .set("batch_size", options.batch_size)
+                         .map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+  /// Records the gradient of the layer's source.
+  ///
+  /// gradient_matrix: (feature vectors, outputs). weight_matrix: (inputs, outputs).
+  /// result_gradient_for_data_matrix: (feature vectors, inputs).
+  void encode_gradient_for_data(CommandBuffer& commands,
+                                const Matrix& gradient_matrix,
+                                const Matrix& weight_matrix,
+                                const Matrix& result_gradient_for_data_matrix) const {
+    encode_method(commands, "encode_gradient_for_data",
+                  {{gradient_matrix},
+                   {weight_matrix},
+                   {result_gradient_for_data_matrix}});
+  }
+  /// Records the gradients of weights and bias.
+  ///
+  /// gradient_matrix: (feature vectors, outputs). input_matrix: (feature vectors, inputs).
+  /// result_gradient_for_weight_matrix: (inputs, outputs). result_gradient_for_bias_vector: A
+  /// value an output channel. None: none.
+  void encode_gradient_for_weights_and_bias(CommandBuffer& commands,
+                                            const Matrix& gradient_matrix,
+                                            const Matrix& input_matrix,
+                                            const Matrix& result_gradient_for_weight_matrix,
+                                            const std::optional<Vector>& result_gradient_for_bias_vector = std::nullopt) const {
+    encode_method(commands, "encode_gradient_for_weights_and_bias",
+                  {{gradient_matrix},
+                   {input_matrix},
+                   {result_gradient_for_weight_matrix},
+                   result_gradient_for_bias_vector ? KernelOperands{*result_gradient_for_bias_vector} : KernelOperands{}});
+  }
+};
+
+/// Parameters of MatrixBatchNormalization.
+struct MatrixBatchNormalizationOptions {
+  /// Added to the variance, under the root; the default is the smallest normal float32.
+  double epsilon = 1.1754943508222875e-38;
+  /// Rows that take part; -1: all.
+  std::int64_t source_number_of_feature_vectors = -1;
+  /// Columns that take part; -1: all.
+  std::int64_t source_input_feature_channels = -1;
+  /// Function of each element of the result.
+  NeuronType neuron_type = NeuronType::NONE;
+  /// A of the neuron.
+  double neuron_parameter_a = 0.0;
+  /// B of the neuron.
+  double neuron_parameter_b = 0.0;
+  /// C of the neuron.
+  double neuron_parameter_c = 0.0;
+  /// Mean and variance are computed and written.
+  bool compute_statistics = false;
+  /// First row and column that take part.
+  std::vector<std::int64_t> source_matrix_origin = {0, 0};
+  /// First row and column that take part.
+  std::vector<std::int64_t> result_matrix_origin = {0, 0};
+  /// Name for errors and timelines; empty: the class's.
+  std::string label = {};
+};
+
+/// Batch normalisation of the columns of a matrix.
+///
+/// result[i, j] = f(gamma[j] * (input[i, j] - mean[j]) / sqrt(variance[j] + epsilon) + beta[j]),
+/// the neuron f being any but PRELU. With compute_statistics the columns' mean and variance
+/// (divided by the number of rows) are computed first and written to the vectors; otherwise they
+/// are read. Left out, gamma is 1 and beta 0. float32 and float16; statistics are summed in
+/// double.
+///
+/// Apple's header prints the formula without the root; its kernel takes it, as this one does.
+///
+/// Apple: MPSMatrixBatchNormalization.
+class MatrixBatchNormalization : public DeviceKernel {
+ public:
+  explicit MatrixBatchNormalization(const Device& device,
+      const MatrixBatchNormalizationOptions& options = {})
+      : DeviceKernel(device, "MatrixBatchNormalization",
+                     detail::Attributes()
+                         .set("epsilon", options.epsilon)
+                         .set("source_number_of_feature_vectors", options.source_number_of_feature_vectors)
+                         .set("source_input_feature_channels", options.source_input_feature_channels)
+                         .set("neuron_type", options.neuron_type)
+                         .set("neuron_parameter_a", options.neuron_parameter_a)
+                         .set("neuron_parameter_b", options.neuron_parameter_b)
+                         .set("neuron_parameter_c", options.neuron_parameter_c)
+                         .set("compute_statistics", options.compute_statistics)
+                         .set("source_matrix_origin", options.source_matrix_origin)
+                         .set("result_matrix_origin", options.result_matrix_origin)
+                         .map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+  /// Records the normalisation.
+  ///
+  /// input_matrix: (feature vectors, channels). mean_vector: A value a column. variance_vector: A
+  /// value a column. result_matrix: As input_matrix, and may be it. gamma_vector: A value a
+  /// column. None: none. beta_vector: A value a column. None: none.
+  void encode(CommandBuffer& commands,
+              const Matrix& input_matrix,
+              const Vector& mean_vector,
+              const Vector& variance_vector,
+              const Matrix& result_matrix,
+              const std::optional<Vector>& gamma_vector = std::nullopt,
+              const std::optional<Vector>& beta_vector = std::nullopt) const {
+    encode_method(commands, "encode",
+                  {{input_matrix},
+                   {mean_vector},
+                   {variance_vector},
+                   {result_matrix},
+                   gamma_vector ? KernelOperands{*gamma_vector} : KernelOperands{},
+                   beta_vector ? KernelOperands{*beta_vector} : KernelOperands{}});
+  }
+};
+
+/// Parameters of MatrixBatchNormalizationGradient.
+struct MatrixBatchNormalizationGradientOptions {
+  /// Added to the variance, under the root; the default is the smallest normal float32.
+  double epsilon = 1.1754943508222875e-38;
+  /// Rows that take part; -1: all.
+  std::int64_t source_number_of_feature_vectors = -1;
+  /// Columns that take part; -1: all.
+  std::int64_t source_input_feature_channels = -1;
+  /// Function of each element of the result.
+  NeuronType neuron_type = NeuronType::NONE;
+  /// A of the neuron.
+  double neuron_parameter_a = 0.0;
+  /// B of the neuron.
+  double neuron_parameter_b = 0.0;
+  /// C of the neuron.
+  double neuron_parameter_c = 0.0;
+  /// First row and column that take part.
+  std::vector<std::int64_t> primary_source_matrix_origin = {0, 0};
+  /// First row and column that take part.
+  std::vector<std::int64_t> secondary_source_matrix_origin = {0, 0};
+  /// First row and column that take part.
+  std::vector<std::int64_t> result_matrix_origin = {0, 0};
+  /// Name for errors and timelines; empty: the class's.
+  std::string label = {};
+};
+
+/// The gradients of a batch normalisation of columns.
+///
+/// With x^ = (input - mean) / sqrt(variance + epsilon) and g the gradient, taken through the
+/// neuron where there is one: the data's gradient is gamma / sqrt(variance + epsilon) * (g - mean
+/// of g - x^ * mean of g * x^), means being those of the column; gamma's is the sum of g * x^ and
+/// beta's the sum of g. Mean and variance are those that the forward kernel used. Of one row the
+/// data's gradient is 0, as batch statistics give it.
+///
+/// Apple: MPSMatrixBatchNormalizationGradient.
+class MatrixBatchNormalizationGradient : public DeviceKernel {
+ public:
+  explicit MatrixBatchNormalizationGradient(const Device& device,
+      const MatrixBatchNormalizationGradientOptions& options = {})
+      : DeviceKernel(device, "MatrixBatchNormalizationGradient",
+                     detail::Attributes()
+                         .set("epsilon", options.epsilon)
+                         .set("source_number_of_feature_vectors", options.source_number_of_feature_vectors)
+                         .set("source_input_feature_channels", options.source_input_feature_channels)
+                         .set("neuron_type", options.neuron_type)
+                         .set("neuron_parameter_a", options.neuron_parameter_a)
+                         .set("neuron_parameter_b", options.neuron_parameter_b)
+                         .set("neuron_parameter_c", options.neuron_parameter_c)
+                         .set("primary_source_matrix_origin", options.primary_source_matrix_origin)
+                         .set("secondary_source_matrix_origin", options.secondary_source_matrix_origin)
+                         .set("result_matrix_origin", options.result_matrix_origin)
+                         .map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+  /// Records the gradients.
+  ///
+  /// gradient_matrix: Gradient of the result. input_matrix: The forward kernel's source.
+  /// mean_vector: A value a column. variance_vector: A value a column.
+  /// result_gradient_for_data_matrix: Gradient of the source. gamma_vector: A value a column.
+  /// None: none. beta_vector: A value a column; for a neuron. None: none.
+  /// result_gradient_for_gamma_vector: A value a column. None: none.
+  /// result_gradient_for_beta_vector: A value a column. None: none.
+  void encode(CommandBuffer& commands,
+              const Matrix& gradient_matrix,
+              const Matrix& input_matrix,
+              const Vector& mean_vector,
+              const Vector& variance_vector,
+              const Matrix& result_gradient_for_data_matrix,
+              const std::optional<Vector>& gamma_vector = std::nullopt,
+              const std::optional<Vector>& beta_vector = std::nullopt,
+              const std::optional<Vector>& result_gradient_for_gamma_vector = std::nullopt,
+              const std::optional<Vector>& result_gradient_for_beta_vector = std::nullopt) const {
+    encode_method(commands, "encode",
+                  {{gradient_matrix},
+                   {input_matrix},
+                   {mean_vector},
+                   {variance_vector},
+                   {result_gradient_for_data_matrix},
+                   gamma_vector ? KernelOperands{*gamma_vector} : KernelOperands{},
+                   beta_vector ? KernelOperands{*beta_vector} : KernelOperands{},
+                   result_gradient_for_gamma_vector ? KernelOperands{*result_gradient_for_gamma_vector} : KernelOperands{},
+                   result_gradient_for_beta_vector ? KernelOperands{*result_gradient_for_beta_vector} : KernelOperands{}});
+  }
+};
+
+/// Parameters of MatrixFindTopK.
+struct MatrixFindTopKOptions {
+  /// K. Required.
+  std::optional<std::int64_t> number_of_top_k_values = std::nullopt;
+  /// Added to the indices.
+  std::int64_t index_offset = 0;
+  /// Rows that take part; -1: all.
+  std::int64_t source_rows = -1;
+  /// Columns that take part; -1: all.
+  std::int64_t source_columns = -1;
+  /// First row and column that take part.
+  std::vector<std::int64_t> source_matrix_origin = {0, 0};
+  /// First row and column that take part.
+  std::vector<std::int64_t> result_matrix_origin = {0, 0};
+  /// First matrix of the operands that takes part.
+  std::int64_t batch_start = 0;
+  /// Matrices that take part; -1: all.
+  std::int64_t batch_size = -1;
+  /// Name for errors and timelines; empty: the class's.
+  std::string label = {};
+};
+
+/// The largest values of each row of a matrix and where they are.
+///
+/// For each row the k largest values, the largest first, and their columns, counted from
+/// index_offset. Of equal values the one in the first column comes first; NaN counts as larger
+/// than all numbers.
+///
+/// **Unlike Apple**: k may be as large as the row (Apple's limit is 16), and the order of equal
+/// values is said.
+///
+/// Apple: MPSMatrixFindTopK.
+class MatrixFindTopK : public DeviceKernel {
+ public:
+  MatrixFindTopK(const Device& device,
+      const MatrixFindTopKOptions& options)
+      : DeviceKernel(device, "MatrixFindTopK",
+                     detail::Attributes()
+                         .set("number_of_top_k_values", options.number_of_top_k_values)
+                         .set("index_offset", options.index_offset)
+                         .set("source_rows", options.source_rows)
+                         .set("source_columns", options.source_columns)
+                         .set("source_matrix_origin", options.source_matrix_origin)
+                         .set("result_matrix_origin", options.result_matrix_origin)
+                         .set("batch_start", options.batch_start)
+                         .set("batch_size", options.batch_size)
+                         .map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+  /// Records the search.
+  ///
+  /// input_matrix: Float32 or float16. result_index_matrix: Uint32, at least k columns.
+  /// result_value_matrix: Float32 or float16, at least k columns.
+  void encode(CommandBuffer& commands,
+              const Matrix& input_matrix,
+              const Matrix& result_index_matrix,
+              const Matrix& result_value_matrix) const {
+    encode_method(commands, "encode",
+                  {{input_matrix},
+                   {result_index_matrix},
+                   {result_value_matrix}});
+  }
+};
+
+/// Parameters of MatrixDecompositionLU.
+struct MatrixDecompositionLUOptions {
+  /// Rows of A; -1: all.
+  std::int64_t rows = -1;
+  /// Columns of A; -1: all.
+  std::int64_t columns = -1;
+  /// First row and column that take part.
+  std::vector<std::int64_t> source_matrix_origin = {0, 0};
+  /// First row and column that take part.
+  std::vector<std::int64_t> result_matrix_origin = {0, 0};
+  /// First matrix of the operands that takes part.
+  std::int64_t batch_start = 0;
+  /// Matrices that take part; -1: all.
+  std::int64_t batch_size = -1;
+  /// Name for errors and timelines; empty: the class's.
+  std::string label = {};
+};
+
+/// The LU factors of a matrix with partial pivoting.
+///
+/// P * A = L * U by partial pivoting, for each matrix of the batch: L, of ones on its diagonal,
+/// below U in the result. Row i was interchanged with row pivot_indices[i] (counted from 0), one
+/// after the other. Where an entry of U's diagonal is exactly zero the status is SINGULAR, not an
+/// exception: the factors are complete, but solve nothing. The result may be the source. float32;
+/// float16 is factored as float32.
+///
+/// Apple: MPSMatrixDecompositionLU.
+class MatrixDecompositionLU : public DeviceKernel {
+ public:
+  explicit MatrixDecompositionLU(const Device& device,
+      const MatrixDecompositionLUOptions& options = {})
+      : DeviceKernel(device, "MatrixDecompositionLU",
+                     detail::Attributes()
+                         .set("rows", options.rows)
+                         .set("columns", options.columns)
+                         .set("source_matrix_origin", options.source_matrix_origin)
+                         .set("result_matrix_origin", options.result_matrix_origin)
+                         .set("batch_start", options.batch_start)
+                         .set("batch_size", options.batch_size)
+                         .map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+  /// Records the decomposition.
+  ///
+  /// source_matrix: A. result_matrix: The factors; may be source_matrix. pivot_indices: Uint32,
+  /// one row of min(rows, columns). status: Int32, one MatrixDecompositionStatus a matrix. None:
+  /// none.
+  void encode(CommandBuffer& commands,
+              const Matrix& source_matrix,
+              const Matrix& result_matrix,
+              const Matrix& pivot_indices,
+              const std::optional<Vector>& status = std::nullopt) const {
+    encode_method(commands, "encode",
+                  {{source_matrix},
+                   {result_matrix},
+                   {pivot_indices},
+                   status ? KernelOperands{*status} : KernelOperands{}});
+  }
+};
+
+/// Parameters of MatrixDecompositionCholesky.
+struct MatrixDecompositionCholeskyOptions {
+  /// The lower triangle, else the upper one.
+  bool lower = true;
+  /// Rows and columns of A; -1: all.
+  std::int64_t order = -1;
+  /// First row and column that take part.
+  std::vector<std::int64_t> source_matrix_origin = {0, 0};
+  /// First row and column that take part.
+  std::vector<std::int64_t> result_matrix_origin = {0, 0};
+  /// First matrix of the operands that takes part.
+  std::int64_t batch_start = 0;
+  /// Matrices that take part; -1: all.
+  std::int64_t batch_size = -1;
+  /// Name for errors and timelines; empty: the class's.
+  std::string label = {};
+};
+
+/// The Cholesky factor of a symmetric positive definite matrix.
+///
+/// A = L * L^T, or with lower off A = U^T * U, for each matrix of the batch. Only that triangle of
+/// the source counts; the other one of the result holds what the source holds there. A matrix that
+/// is not positive definite gives the status NON_POSITIVE_DEFINITE, not an exception, and a result
+/// without meaning. The result may be the source. float32; float16 is factored as float32.
+///
+/// Apple: MPSMatrixDecompositionCholesky.
+class MatrixDecompositionCholesky : public DeviceKernel {
+ public:
+  explicit MatrixDecompositionCholesky(const Device& device,
+      const MatrixDecompositionCholeskyOptions& options = {})
+      : DeviceKernel(device, "MatrixDecompositionCholesky",
+                     detail::Attributes()
+                         .set("lower", options.lower)
+                         .set("order", options.order)
+                         .set("source_matrix_origin", options.source_matrix_origin)
+                         .set("result_matrix_origin", options.result_matrix_origin)
+                         .set("batch_start", options.batch_start)
+                         .set("batch_size", options.batch_size)
+                         .map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+  /// Records the decomposition.
+  ///
+  /// source_matrix: A. result_matrix: The factors; may be source_matrix. status: Int32, one
+  /// MatrixDecompositionStatus a matrix. None: none.
+  void encode(CommandBuffer& commands,
+              const Matrix& source_matrix,
+              const Matrix& result_matrix,
+              const std::optional<Vector>& status = std::nullopt) const {
+    encode_method(commands, "encode",
+                  {{source_matrix},
+                   {result_matrix},
+                   status ? KernelOperands{*status} : KernelOperands{}});
+  }
+};
+
+/// Parameters of MatrixSolveTriangular.
+struct MatrixSolveTriangularOptions {
+  /// The triangle stands right of X.
+  bool right = false;
+  /// The upper triangle counts.
+  bool upper = false;
+  /// The triangle is transposed.
+  bool transpose = false;
+  /// Its diagonal is of ones.
+  bool unit = false;
+  /// Factor of the right-hand sides.
+  double alpha = 1.0;
+  /// Order of the triangle; -1: all.
+  std::int64_t order = -1;
+  /// -1: all.
+  std::int64_t number_of_right_hand_sides = -1;
+  /// First row and column that take part.
+  std::vector<std::int64_t> primary_source_matrix_origin = {0, 0};
+  /// First row and column that take part.
+  std::vector<std::int64_t> secondary_source_matrix_origin = {0, 0};
+  /// First row and column that take part.
+  std::vector<std::int64_t> result_matrix_origin = {0, 0};
+  /// First matrix of the operands that takes part.
+  std::int64_t batch_start = 0;
+  /// Matrices that take part; -1: all.
+  std::int64_t batch_size = -1;
+  /// Name for errors and timelines; empty: the class's.
+  std::string label = {};
+};
+
+/// The solution of a triangular system.
+///
+/// op(A) * X = alpha * B, or with right X * op(A) = alpha * B, op being the triangle A or, where
+/// asked for, its transpose. upper says which triangle of the source counts, unit that its
+/// diagonal is of ones and not read. A zero on the diagonal gives infinities or NaN. One source
+/// matrix serves all of a batch; the solution may be the right-hand sides. float32; float16 is
+/// solved as float32.
+///
+/// Apple: MPSMatrixSolveTriangular.
+class MatrixSolveTriangular : public DeviceKernel {
+ public:
+  explicit MatrixSolveTriangular(const Device& device,
+      const MatrixSolveTriangularOptions& options = {})
+      : DeviceKernel(device, "MatrixSolveTriangular",
+                     detail::Attributes()
+                         .set("right", options.right)
+                         .set("upper", options.upper)
+                         .set("transpose", options.transpose)
+                         .set("unit", options.unit)
+                         .set("alpha", options.alpha)
+                         .set("order", options.order)
+                         .set("number_of_right_hand_sides", options.number_of_right_hand_sides)
+                         .set("primary_source_matrix_origin", options.primary_source_matrix_origin)
+                         .set("secondary_source_matrix_origin", options.secondary_source_matrix_origin)
+                         .set("result_matrix_origin", options.result_matrix_origin)
+                         .set("batch_start", options.batch_start)
+                         .set("batch_size", options.batch_size)
+                         .map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+  /// Records the solve.
+  ///
+  /// source_matrix: A, (order, order). right_hand_side_matrix: B. solution_matrix: X; may be
+  /// right_hand_side_matrix.
+  void encode(CommandBuffer& commands,
+              const Matrix& source_matrix,
+              const Matrix& right_hand_side_matrix,
+              const Matrix& solution_matrix) const {
+    encode_method(commands, "encode",
+                  {{source_matrix},
+                   {right_hand_side_matrix},
+                   {solution_matrix}});
+  }
+};
+
+/// Parameters of MatrixSolveLU.
+struct MatrixSolveLUOptions {
+  /// A is transposed.
+  bool transpose = false;
+  /// Order of the triangle; -1: all.
+  std::int64_t order = -1;
+  /// -1: all.
+  std::int64_t number_of_right_hand_sides = -1;
+  /// First row and column that take part.
+  std::vector<std::int64_t> primary_source_matrix_origin = {0, 0};
+  /// First row and column that take part.
+  std::vector<std::int64_t> secondary_source_matrix_origin = {0, 0};
+  /// First row and column that take part.
+  std::vector<std::int64_t> result_matrix_origin = {0, 0};
+  /// First matrix of the operands that takes part.
+  std::int64_t batch_start = 0;
+  /// Matrices that take part; -1: all.
+  std::int64_t batch_size = -1;
+  /// Name for errors and timelines; empty: the class's.
+  std::string label = {};
+};
+
+/// The solution of a system from LU factors.
+///
+/// A * X = B, or with transpose A^T * X = B, from the factors and pivots that
+/// MatrixDecompositionLU made of A. The solution may be the right-hand sides. A pivot beyond the
+/// matrix fails the command with DeviceError.
+///
+/// Apple: MPSMatrixSolveLU.
+class MatrixSolveLU : public DeviceKernel {
+ public:
+  explicit MatrixSolveLU(const Device& device,
+      const MatrixSolveLUOptions& options = {})
+      : DeviceKernel(device, "MatrixSolveLU",
+                     detail::Attributes()
+                         .set("transpose", options.transpose)
+                         .set("order", options.order)
+                         .set("number_of_right_hand_sides", options.number_of_right_hand_sides)
+                         .set("primary_source_matrix_origin", options.primary_source_matrix_origin)
+                         .set("secondary_source_matrix_origin", options.secondary_source_matrix_origin)
+                         .set("result_matrix_origin", options.result_matrix_origin)
+                         .set("batch_start", options.batch_start)
+                         .set("batch_size", options.batch_size)
+                         .map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+  /// Records the solve.
+  ///
+  /// source_matrix: The factors. right_hand_side_matrix: B. pivot_indices: Uint32, one row of
+  /// order. solution_matrix: X; may be right_hand_side_matrix.
+  void encode(CommandBuffer& commands,
+              const Matrix& source_matrix,
+              const Matrix& right_hand_side_matrix,
+              const Matrix& pivot_indices,
+              const Matrix& solution_matrix) const {
+    encode_method(commands, "encode",
+                  {{source_matrix},
+                   {right_hand_side_matrix},
+                   {pivot_indices},
+                   {solution_matrix}});
+  }
+};
+
+/// Parameters of MatrixSolveCholesky.
+struct MatrixSolveCholeskyOptions {
+  /// The factor is U, else L.
+  bool upper = false;
+  /// Order of the triangle; -1: all.
+  std::int64_t order = -1;
+  /// -1: all.
+  std::int64_t number_of_right_hand_sides = -1;
+  /// First row and column that take part.
+  std::vector<std::int64_t> primary_source_matrix_origin = {0, 0};
+  /// First row and column that take part.
+  std::vector<std::int64_t> secondary_source_matrix_origin = {0, 0};
+  /// First row and column that take part.
+  std::vector<std::int64_t> result_matrix_origin = {0, 0};
+  /// First matrix of the operands that takes part.
+  std::int64_t batch_start = 0;
+  /// Matrices that take part; -1: all.
+  std::int64_t batch_size = -1;
+  /// Name for errors and timelines; empty: the class's.
+  std::string label = {};
+};
+
+/// The solution of a system from a Cholesky factor.
+///
+/// A * X = B from the factor that MatrixDecompositionCholesky made of A: L, or with upper U. The
+/// solution may be the right-hand sides.
+///
+/// Apple: MPSMatrixSolveCholesky.
+class MatrixSolveCholesky : public DeviceKernel {
+ public:
+  explicit MatrixSolveCholesky(const Device& device,
+      const MatrixSolveCholeskyOptions& options = {})
+      : DeviceKernel(device, "MatrixSolveCholesky",
+                     detail::Attributes()
+                         .set("upper", options.upper)
+                         .set("order", options.order)
+                         .set("number_of_right_hand_sides", options.number_of_right_hand_sides)
+                         .set("primary_source_matrix_origin", options.primary_source_matrix_origin)
+                         .set("secondary_source_matrix_origin", options.secondary_source_matrix_origin)
+                         .set("result_matrix_origin", options.result_matrix_origin)
+                         .set("batch_start", options.batch_start)
+                         .set("batch_size", options.batch_size)
+                         .map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+  /// Records the solve.
+  ///
+  /// source_matrix: The factor. right_hand_side_matrix: B. solution_matrix: X; may be
+  /// right_hand_side_matrix.
+  void encode(CommandBuffer& commands,
+              const Matrix& source_matrix,
+              const Matrix& right_hand_side_matrix,
+              const Matrix& solution_matrix) const {
+    encode_method(commands, "encode",
+                  {{source_matrix},
+                   {right_hand_side_matrix},
+                   {solution_matrix}});
+  }
+};
+
+/// Parameters of NDArrayMatrixMultiplication.
+struct NDArrayMatrixMultiplicationOptions {
+  /// Factor of the product.
+  double alpha = 1.0;
+  /// Factor of the addend.
+  double beta = 1.0;
+  /// Name for errors and timelines; empty: the class's.
+  std::string label = {};
+};
+
+/// The products of the matrices in arrays.
+///
+/// result = alpha * left * right + beta * addend over the last two dimensions (Apple's dimensions
+/// 0 and 1); without an addend beta has no effect. Leading dimensions of left and right are those
+/// of the result, or 1 or missing: these are repeated. Arrays may have any strides: a transposed
+/// view is a transposed factor. float32 and float16 in any mixture; sums are made in float32.
+///
+/// Apple: MPSNDArrayMatrixMultiplication.
+class NDArrayMatrixMultiplication : public DeviceKernel {
+ public:
+  explicit NDArrayMatrixMultiplication(const Device& device,
+      const NDArrayMatrixMultiplicationOptions& options = {})
+      : DeviceKernel(device, "NDArrayMatrixMultiplication",
+                     detail::Attributes()
+                         .set("alpha", options.alpha)
+                         .set("beta", options.beta)
+                         .map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+  /// Records the products.
+  ///
+  /// left: (..., M, K). right: (..., K, N). result: (..., M, N). addend: Of the result's shape.
+  /// None: none.
+  void encode(CommandBuffer& commands,
+              const NDArray& left,
+              const NDArray& right,
+              const NDArray& result,
+              const std::optional<NDArray>& addend = std::nullopt) const {
+    encode_method(commands, "encode",
+                  {{left},
+                   {right},
+                   {result},
+                   addend ? KernelOperands{*addend} : KernelOperands{}});
+  }
+};
+
+/// Parameters of NDArrayGather.
+struct NDArrayGatherOptions {
+  /// Dimension of the shape, the slowest is 0.
+  std::int64_t axis = 0;
+  /// Name for errors and timelines; empty: the class's.
+  std::string label = {};
+};
+
+/// Entries of an array by index.
+///
+/// Entry i of the result along the axis is entry indices[i] of the source: numpy.take. indices has
+/// one dimension, int32 or uint32; an index that the source does not have fails the command with
+/// DeviceError. The axis counts as the shape does, from the slowest; Apple counts from the
+/// fastest. float32 and float16.
+///
+/// Apple: MPSNDArrayGather.
+class NDArrayGather : public DeviceKernel {
+ public:
+  explicit NDArrayGather(const Device& device,
+      const NDArrayGatherOptions& options = {})
+      : DeviceKernel(device, "NDArrayGather",
+                     detail::Attributes()
+                         .set("axis", options.axis)
+                         .map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+  /// Records the gathering.
+  ///
+  /// source: Any array. indices: One dimension. result: As the source, with an entry an index.
+  void encode(CommandBuffer& commands,
+              const NDArray& source,
+              const NDArray& indices,
+              const NDArray& result) const {
+    encode_method(commands, "encode",
+                  {{source},
+                   {indices},
+                   {result}});
+  }
+};
+
+/// Parameters of NDArrayGatherGradient.
+struct NDArrayGatherGradientOptions {
+  /// Dimension of the shape, the slowest is 0.
+  std::int64_t axis = 0;
+  /// Name for errors and timelines; empty: the class's.
+  std::string label = {};
+};
+
+/// The gradient of gathered entries.
+///
+/// Entry j of the result along the axis is the sum of the gradient's entries i with indices[i] =
+/// j, in the order of i; 0 where there is none. indices and axis as NDArrayGather's.
+///
+/// Apple: MPSNDArrayGatherGradient.
+class NDArrayGatherGradient : public DeviceKernel {
+ public:
+  explicit NDArrayGatherGradient(const Device& device,
+      const NDArrayGatherGradientOptions& options = {})
+      : DeviceKernel(device, "NDArrayGatherGradient",
+                     detail::Attributes()
+                         .set("axis", options.axis)
+                         .map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+  /// Records the gradient.
+  ///
+  /// gradient: Of what was gathered. indices: One dimension. result: Of the source's shape.
+  void encode(CommandBuffer& commands,
+              const NDArray& gradient,
+              const NDArray& indices,
+              const NDArray& result) const {
+    encode_method(commands, "encode",
+                  {{gradient},
+                   {indices},
+                   {result}});
+  }
+};
+
+/// Parameters of NDArrayStridedSlice.
+struct NDArrayStridedSliceOptions {
+  /// First element along each dimension of the shape; empty: 0.
+  std::vector<std::int64_t> starts = {};
+  /// Elements from one to the next along each dimension; empty: 1.
+  std::vector<std::int64_t> strides = {};
+  /// Name for errors and timelines; empty: the class's.
+  std::string label = {};
+};
+
+/// Every n-th element of an array.
+///
+/// result[i, j, ...] = source[starts[0] + i * strides[0], starts[1] + j * strides[1], ...]; the
+/// result's shape says how many. float32 and float16, either into the other.
+///
+/// Apple: MPSNDArrayStridedSlice.
+class NDArrayStridedSlice : public DeviceKernel {
+ public:
+  explicit NDArrayStridedSlice(const Device& device,
+      const NDArrayStridedSliceOptions& options = {})
+      : DeviceKernel(device, "NDArrayStridedSlice",
+                     detail::Attributes()
+                         .set("starts", options.starts)
+                         .set("strides", options.strides)
+                         .map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+  /// Records the slice.
+  ///
+  /// source: Any array. result: Of as many dimensions.
+  void encode(CommandBuffer& commands,
+              const NDArray& source,
+              const NDArray& result) const {
+    encode_method(commands, "encode",
+                  {{source},
+                   {result}});
+  }
+};
+
+/// Parameters of NDArrayStridedSliceGradient.
+struct NDArrayStridedSliceGradientOptions {
+  /// First element along each dimension of the shape; empty: 0.
+  std::vector<std::int64_t> starts = {};
+  /// Elements from one to the next along each dimension; empty: 1.
+  std::vector<std::int64_t> strides = {};
+  /// Name for errors and timelines; empty: the class's.
+  std::string label = {};
+};
+
+/// The gradient of every n-th element.
+///
+/// The gradient at the elements that the slice took, 0 at the others. starts and strides as
+/// NDArrayStridedSlice's; the result has the source's shape.
+///
+/// Apple: MPSNDArrayStridedSliceGradient.
+class NDArrayStridedSliceGradient : public DeviceKernel {
+ public:
+  explicit NDArrayStridedSliceGradient(const Device& device,
+      const NDArrayStridedSliceGradientOptions& options = {})
+      : DeviceKernel(device, "NDArrayStridedSliceGradient",
+                     detail::Attributes()
+                         .set("starts", options.starts)
+                         .set("strides", options.strides)
+                         .map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+  /// Records the gradient.
+  ///
+  /// gradient: Of the slice. result: Of the source's shape.
+  void encode(CommandBuffer& commands,
+              const NDArray& gradient,
+              const NDArray& result) const {
+    encode_method(commands, "encode",
+                  {{gradient},
+                   {result}});
+  }
+};
+
+/// Parameters of OptimizerStochasticGradientDescentUpdate.
+struct OptimizerStochasticGradientDescentUpdateOptions {
+  /// May be set between encodes.
+  double learning_rate = 0.001;
+  /// Factor of the gradient.
+  double gradient_rescale = 1.0;
+  /// The gradient is clipped.
+  bool apply_gradient_clipping = false;
+  /// Largest gradient.
+  double gradient_clip_max = 0.0;
+  /// Smallest gradient.
+  double gradient_clip_min = 0.0;
+  /// L1 or L2.
+  RegularizationType regularization_type = RegularizationType::NONE;
+  /// Factor of the regularisation.
+  double regularization_scale = 0.0;
+  /// Factor of the momentum, below 1.
+  double momentum_scale = 0.0;
+  /// Nesterov's form.
+  bool use_nesterov_momentum = false;
+  /// Name for errors and timelines; empty: the class's.
+  std::string label = {};
+};
+
+/// A step of gradient descent on any memory.
+///
+/// Without momentum v -= lr * g; with it m = momentum_scale * m + lr * g, v -= m; Nesterov: m =
+/// momentum_scale * m + g, v -= lr * (g + momentum_scale * m).
+///
+/// The gradient g is first clipped, then rescaled, then regularised: L1 adds scale * sign(v), L2
+/// adds scale * v. All operands have one shape; each is a Matrix, Vector, NDArray or Image of
+/// float32 or float16. The result may be the values. Moments are changed where they are; make them
+/// zeros at first. Parameters are those of the optimizer of the same name, which updates data
+/// sources in a graph.
+///
+/// Apple: MPSNNOptimizerStochasticGradientDescent.
+class OptimizerStochasticGradientDescentUpdate : public DeviceKernel {
+ public:
+  explicit OptimizerStochasticGradientDescentUpdate(const Device& device,
+      const OptimizerStochasticGradientDescentUpdateOptions& options = {})
+      : DeviceKernel(device, "OptimizerStochasticGradientDescentUpdate",
+                     detail::Attributes()
+                         .set("learning_rate", options.learning_rate)
+                         .set("gradient_rescale", options.gradient_rescale)
+                         .set("apply_gradient_clipping", options.apply_gradient_clipping)
+                         .set("gradient_clip_max", options.gradient_clip_max)
+                         .set("gradient_clip_min", options.gradient_clip_min)
+                         .set("regularization_type", options.regularization_type)
+                         .set("regularization_scale", options.regularization_scale)
+                         .set("momentum_scale", options.momentum_scale)
+                         .set("use_nesterov_momentum", options.use_nesterov_momentum)
+                         .map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+  /// Records the update.
+  ///
+  /// input_gradient: G. input_values: V. result_values: V after the update. input_momentum: M.
+  /// None: none.
+  void encode(CommandBuffer& commands,
+              const KernelOperand& input_gradient,
+              const KernelOperand& input_values,
+              const KernelOperand& result_values,
+              const std::optional<KernelOperand>& input_momentum = std::nullopt) const {
+    encode_method(commands, "encode",
+                  {{input_gradient},
+                   {input_values},
+                   {result_values},
+                   input_momentum ? KernelOperands{*input_momentum} : KernelOperands{}});
+  }
+};
+
+/// Parameters of OptimizerAdamUpdate.
+struct OptimizerAdamUpdateOptions {
+  /// May be set between encodes.
+  double learning_rate = 0.001;
+  /// Factor of the gradient.
+  double gradient_rescale = 1.0;
+  /// The gradient is clipped.
+  bool apply_gradient_clipping = false;
+  /// Largest gradient.
+  double gradient_clip_max = 0.0;
+  /// Smallest gradient.
+  double gradient_clip_min = 0.0;
+  /// L1 or L2.
+  RegularizationType regularization_type = RegularizationType::NONE;
+  /// Factor of the regularisation.
+  double regularization_scale = 0.0;
+  /// Decay of the momentum, below 1.
+  double beta1 = 0.9;
+  /// Decay of the velocity, below 1.
+  double beta2 = 0.999;
+  /// Added to the root.
+  double epsilon = 1e-08;
+  /// Updates counted before the first one.
+  std::int64_t time_step = 0;
+  /// Name for errors and timelines; empty: the class's.
+  std::string label = {};
+};
+
+/// A step of Adam or AMSGrad on any memory.
+///
+/// t += 1; lr_t = lr * sqrt(1 - beta2^t) / (1 - beta1^t); m = beta1 * m + (1 - beta1) * g; u =
+/// beta2 * u + (1 - beta2) * g^2; v -= lr_t * m / (sqrt(u) + epsilon). With maximum_velocity
+/// (AMSGrad) w = max(w, u) stands under the root.
+///
+/// The step t is the kernel's state on the device: it counts updates that ran, so a predicate that
+/// skips one does not count it. `time_step` is where it starts; setting it later sets the state,
+/// `read_state` tells it (the second of two int64).
+///
+/// The gradient g is first clipped, then rescaled, then regularised: L1 adds scale * sign(v), L2
+/// adds scale * v. All operands have one shape; each is a Matrix, Vector, NDArray or Image of
+/// float32 or float16. The result may be the values. Moments are changed where they are; make them
+/// zeros at first. Parameters are those of the optimizer of the same name, which updates data
+/// sources in a graph.
+///
+/// Apple: MPSNNOptimizerAdam.
+class OptimizerAdamUpdate : public DeviceKernel {
+ public:
+  explicit OptimizerAdamUpdate(const Device& device,
+      const OptimizerAdamUpdateOptions& options = {})
+      : DeviceKernel(device, "OptimizerAdamUpdate",
+                     detail::Attributes()
+                         .set("learning_rate", options.learning_rate)
+                         .set("gradient_rescale", options.gradient_rescale)
+                         .set("apply_gradient_clipping", options.apply_gradient_clipping)
+                         .set("gradient_clip_max", options.gradient_clip_max)
+                         .set("gradient_clip_min", options.gradient_clip_min)
+                         .set("regularization_type", options.regularization_type)
+                         .set("regularization_scale", options.regularization_scale)
+                         .set("beta1", options.beta1)
+                         .set("beta2", options.beta2)
+                         .set("epsilon", options.epsilon)
+                         .set("time_step", options.time_step)
+                         .map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+  /// Records the update.
+  ///
+  /// input_gradient: G. input_values: V. result_values: V after the update. input_momentum: M.
+  /// input_velocity: U. maximum_velocity: W, for AMSGrad. None: none.
+  void encode(CommandBuffer& commands,
+              const KernelOperand& input_gradient,
+              const KernelOperand& input_values,
+              const KernelOperand& result_values,
+              const KernelOperand& input_momentum,
+              const KernelOperand& input_velocity,
+              const std::optional<KernelOperand>& maximum_velocity = std::nullopt) const {
+    encode_method(commands, "encode",
+                  {{input_gradient},
+                   {input_values},
+                   {result_values},
+                   {input_momentum},
+                   {input_velocity},
+                   maximum_velocity ? KernelOperands{*maximum_velocity} : KernelOperands{}});
+  }
+};
+
+/// Parameters of OptimizerRMSPropUpdate.
+struct OptimizerRMSPropUpdateOptions {
+  /// May be set between encodes.
+  double learning_rate = 0.001;
+  /// Factor of the gradient.
+  double gradient_rescale = 1.0;
+  /// The gradient is clipped.
+  bool apply_gradient_clipping = false;
+  /// Largest gradient.
+  double gradient_clip_max = 0.0;
+  /// Smallest gradient.
+  double gradient_clip_min = 0.0;
+  /// L1 or L2.
+  RegularizationType regularization_type = RegularizationType::NONE;
+  /// Factor of the regularisation.
+  double regularization_scale = 0.0;
+  /// Decay of the sum of squares, below 1.
+  double decay = 0.9;
+  /// Added to the root.
+  double epsilon = 1e-08;
+  /// Name for errors and timelines; empty: the class's.
+  std::string label = {};
+};
+
+/// A step of RMSProp on any memory.
+///
+/// s = decay * s + (1 - decay) * g^2; v -= lr * g / (sqrt(s) + epsilon).
+///
+/// The gradient g is first clipped, then rescaled, then regularised: L1 adds scale * sign(v), L2
+/// adds scale * v. All operands have one shape; each is a Matrix, Vector, NDArray or Image of
+/// float32 or float16. The result may be the values. Moments are changed where they are; make them
+/// zeros at first. Parameters are those of the optimizer of the same name, which updates data
+/// sources in a graph.
+///
+/// Apple: MPSNNOptimizerRMSProp.
+class OptimizerRMSPropUpdate : public DeviceKernel {
+ public:
+  explicit OptimizerRMSPropUpdate(const Device& device,
+      const OptimizerRMSPropUpdateOptions& options = {})
+      : DeviceKernel(device, "OptimizerRMSPropUpdate",
+                     detail::Attributes()
+                         .set("learning_rate", options.learning_rate)
+                         .set("gradient_rescale", options.gradient_rescale)
+                         .set("apply_gradient_clipping", options.apply_gradient_clipping)
+                         .set("gradient_clip_max", options.gradient_clip_max)
+                         .set("gradient_clip_min", options.gradient_clip_min)
+                         .set("regularization_type", options.regularization_type)
+                         .set("regularization_scale", options.regularization_scale)
+                         .set("decay", options.decay)
+                         .set("epsilon", options.epsilon)
+                         .map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+  /// Records the update.
+  ///
+  /// input_gradient: G. input_values: V. result_values: V after the update. input_sum_of_squares:
+  /// S.
+  void encode(CommandBuffer& commands,
+              const KernelOperand& input_gradient,
+              const KernelOperand& input_values,
+              const KernelOperand& result_values,
+              const KernelOperand& input_sum_of_squares) const {
+    encode_method(commands, "encode",
+                  {{input_gradient},
+                   {input_values},
+                   {result_values},
+                   {input_sum_of_squares}});
   }
 };
 

@@ -156,6 +156,14 @@ class RegularizationType(enum.IntEnum):
     L1 = 1
     L2 = 2
 
+class MatrixDecompositionStatus(enum.IntEnum):
+    """What a decomposition of a matrix came to. Apple: MPSMatrixDecompositionStatus."""
+
+    SUCCESS = 0
+    FAILURE = -1
+    SINGULAR = -2
+    NON_POSITIVE_DEFINITE = -3
+
 class BatchNormalizationFlags(enum.IntEnum):
     """Which statistics a batch normalisation uses. Apple: MPSCNNBatchNormalizationFlags.
 
