@@ -621,3 +621,5 @@ KERNEL_CASES = [
     *ARRAYS,
     *UPDATES,
 ]
+
+CASES: list[Any] = []  # none of nodes
