@@ -11,7 +11,6 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
-import gen_kernels
 import gen_stubs
 from gen_table import FLOAT_MAX, Attribute, KernelClass, NodeClass, Table, sentence
 

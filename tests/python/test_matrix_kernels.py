@@ -11,12 +11,14 @@ from typing import Any
 import matrix_oracles
 import numpy as np
 import pytest
-from cases.matrix_kernels import KERNEL_CASES, KernelCase
+from cases import matrix_kernels, optimizer_updates
+from cases.matrix_kernels import KernelCase
 
 import mpsnn as mps
 from mpsnn import _core
 
 TABLE = {row["name"]: row for row in _core.kernel_table()}
+ALL_CASES = [*matrix_kernels.KERNEL_CASES, *optimizer_updates.KERNEL_CASES]
 GUARD = 77  # what stands around operands
 
 
@@ -136,7 +138,7 @@ def tolerance(case: KernelCase, i: int) -> tuple[float, float]:
     )
 
 
-@pytest.mark.parametrize("case", KERNEL_CASES, ids=lambda case: case.name)
+@pytest.mark.parametrize("case", ALL_CASES, ids=lambda case: case.name)
 def test_agrees_with_the_formula(cpu: mps.Device, case: KernelCase) -> None:
     specs = operand_specs(case)
     memories: list[Any] = []
@@ -404,6 +406,10 @@ def test_bad_input_is_named(cpu: mps.Device) -> None:
         mps.Matrix(cpu, rows=2, columns=4, row_bytes=12)
     with pytest.raises(mps.InvalidArgumentError):
         mps.Vector(mps.Buffer(cpu, 16), length=5)
+
+
+def test_bad_parameters_and_places_are_named(cpu: mps.Device) -> None:
+    a = mps.Matrix(cpu, rows=3, columns=4)
     ints = matrix(cpu, [[1]], "int32")
     refuse(
         cpu,
