@@ -61,8 +61,8 @@ std::uint64_t flops_of_kernel(const Plan& plan, const Operation& operation) {
     case OpId::cholesky_decomposition:
       return written * smallest_extent(plan, operation.outputs[0]) / 3;
     case OpId::triangular_solve:
-      return written * static_cast<std::uint64_t>(
-                           plan.values[operation.inputs[0]].desc.dims.back());
+      return written *
+             static_cast<std::uint64_t>(plan.values[operation.inputs[0]].desc.dims.back());
     default:
       return 0;
   }

@@ -127,10 +127,17 @@ EnumClass padding_method() {
 }  // namespace
 
 std::span<const EnumClass> enum_classes() {
-  static const std::vector<EnumClass> table = {
-      neuron_type(),         image_edge_mode(), comparison_type(), binary_convolution_type(),
-      loss_type(),           reduction_type(),  training_style(),  batch_normalization_flags(),
-      regularization_type(), padding_method(),  matrix_decomposition_status()};
+  static const std::vector<EnumClass> table = {neuron_type(),
+                                               image_edge_mode(),
+                                               comparison_type(),
+                                               binary_convolution_type(),
+                                               loss_type(),
+                                               reduction_type(),
+                                               training_style(),
+                                               batch_normalization_flags(),
+                                               regularization_type(),
+                                               padding_method(),
+                                               matrix_decomposition_status()};
   return table;
 }
 

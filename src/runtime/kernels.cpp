@@ -73,8 +73,7 @@ void check_lists(const DeviceKernel::Impl& kernel, const std::vector<OperandSpec
     if (first == none) first = i;
     if (given[i].size() == given[first].size()) continue;
     throw_expected(str(kernel.title(), ": ", specs[i].name),
-                   str(given[first].size(), " operands, as ", specs[first].name),
-                   given[i].size());
+                   str(given[first].size(), " operands, as ", specs[first].name), given[i].size());
   }
 }
 

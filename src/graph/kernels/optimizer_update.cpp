@@ -115,19 +115,16 @@ std::vector<AttributeSpec> attributes(std::vector<AttributeSpec> own) {
 }
 
 OperandSpec moment(std::string_view name, std::string_view doc, bool optional = false) {
-  return {.name = name,
-          .kind = OperandKind::ANY,
-          .doc = doc,
-          .writes = true,
-          .optional = optional};
+  return {.name = name, .kind = OperandKind::ANY, .doc = doc, .writes = true, .optional = optional};
 }
 
-#define MPSNN_OPTIMIZER_DOC(formula)                                                              \
-  formula                                                                                         \
-      "\n\nThe gradient g is first clipped, then rescaled, then regularised: L1 adds scale * "       \
-      "sign(v), L2 adds scale * v. All operands have one shape; each is a Matrix, Vector, NDArray " \
-      "or Image of float32 or float16. The result may be the values. Moments are changed where "   \
-      "they are; make them zeros at first. Parameters are those of the optimizer of the same "     \
+#define MPSNN_OPTIMIZER_DOC(formula)                                                             \
+  formula                                                                                        \
+      "\n\nThe gradient g is first clipped, then rescaled, then regularised: L1 adds scale * "   \
+      "sign(v), L2 adds scale * v. All operands have one shape; each is a Matrix, Vector, "      \
+      "NDArray "                                                                                 \
+      "or Image of float32 or float16. The result may be the values. Moments are changed where " \
+      "they are; make them zeros at first. Parameters are those of the optimizer of the same "   \
       "name, which updates data sources in a graph."
 
 constexpr std::string_view kSgdDoc = MPSNN_OPTIMIZER_DOC(
@@ -140,8 +137,8 @@ constexpr std::string_view kAdamDoc = MPSNN_OPTIMIZER_DOC(
     "device: it counts updates that ran, so a predicate that skips one does not count it. "
     "`time_step` is where it starts; setting it later sets the state, `read_state` tells it (the "
     "second of two int64).");
-constexpr std::string_view kRmsPropDoc = MPSNN_OPTIMIZER_DOC(
-    "s = decay * s + (1 - decay) * g^2; v -= lr * g / (sqrt(s) + epsilon).");
+constexpr std::string_view kRmsPropDoc =
+    MPSNN_OPTIMIZER_DOC("s = decay * s + (1 - decay) * g^2; v -= lr * g / (sqrt(s) + epsilon).");
 
 constexpr std::string_view kSgdExample =
     R"(g = mps.Vector.from_array(device, np.array([1, -2], np.float32))
@@ -175,16 +172,15 @@ assert np.allclose(np.asarray(v), [2.8, 4.2])
 )";
 
 EncodeMethod method(void (*lower)(KernelLowering&), std::vector<OperandSpec> moments) {
-  EncodeMethod all = {
-      .doc = "Records the update.",
-      .operands = {{.name = "input_gradient", .kind = OperandKind::ANY, .doc = "g"},
-                   {.name = "input_values", .kind = OperandKind::ANY, .doc = "v"},
-                   {.name = "result_values",
-                    .kind = OperandKind::ANY,
-                    .doc = "v after the update",
-                    .writes = true,
-                    .in_place = true}},
-      .lower = lower};
+  EncodeMethod all = {.doc = "Records the update.",
+                      .operands = {{.name = "input_gradient", .kind = OperandKind::ANY, .doc = "g"},
+                                   {.name = "input_values", .kind = OperandKind::ANY, .doc = "v"},
+                                   {.name = "result_values",
+                                    .kind = OperandKind::ANY,
+                                    .doc = "v after the update",
+                                    .writes = true,
+                                    .in_place = true}},
+                      .lower = lower};
   for (OperandSpec& spec : moments) all.operands.push_back(std::move(spec));
   return all;
 }
@@ -216,7 +212,8 @@ std::vector<KernelClass> optimizer_update_kernels() {
       row("OptimizerAdamUpdate", "MPSNNOptimizerAdam", "A step of Adam or AMSGrad on any memory",
           kAdamDoc, kAdamExample,
           {fraction("beta1", "decay of the momentum, below 1", 0.9),
-           fraction("beta2", "decay of the velocity, below 1", 0.999), epsilon(),
+           fraction("beta2", "decay of the velocity, below 1", 0.999),
+           epsilon(),
            {.name = "time_step",
             .type = AttributeType::INT,
             .doc = "updates counted before the first one",
