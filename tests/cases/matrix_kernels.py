@@ -410,7 +410,7 @@ SUMS = [
     ),
     C(
         "MatrixSum",
-        ([(5, 4), (4, 5)], (3, 4), (2,), None, (3,)),
+        ([(5, 4), (4, 5)], (3, 4), (2,), None, (4,)),
         attributes={**NEURON, "transpose": True, "rows": 4, "columns": 3},
     ),
     C("MatrixSum", ([(3, 4)] * 5, (3, 4), (5,), None, (4,)), types=HALVES),
@@ -456,7 +456,7 @@ DECOMPOSITIONS = [
     C("MatrixDecompositionLU", ((70, 50), (70, 50), (1, 50), None), types=PIVOTS),
     C(
         "MatrixDecompositionLU",
-        ((4, 9, 9), (4, 9, 9), (4, 1, 5), (2,)),
+        ((4, 9, 9), (4, 9, 9), (4, 2, 5), (2,)),
         attributes={**BATCH, **O2, "rows": 6, "columns": 5},
         types=PIVOTS,
     ),
@@ -514,7 +514,7 @@ DECOMPOSITIONS = [
     ),
     C(
         "MatrixSolveLU",
-        ((4, 7, 8), (4, 7, 8), (4, 1, 4), (4, 7, 8)),
+        ((4, 7, 8), (4, 7, 8), (4, 2, 4), (4, 7, 8)),
         attributes={**SOLVE, **BATCH},
         types=("float32", "float32", "uint32", "float32"),
     ),

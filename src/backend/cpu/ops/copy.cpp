@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT
-// copy: the same values with other strides or of another element type. Floating-point numbers that
-// become integers are rounded to the nearest, ties to even, and clamped; NaN becomes 0.
+// copy: the same values with other strides or of another element type. Numbers that become
+// integers are rounded to the nearest, ties to even, and clamped; NaN becomes 0.
 #include <cmath>
 #include <cstring>
 #include <limits>
 #include <type_traits>
+#include <utility>
 
 #include "backend/cpu/half.h"
 #include "backend/cpu/ops/kernel_tools.h"
@@ -45,6 +46,10 @@ MPSNN_INLINE To converted(From value) {
     // 2^63 - 1 is no double: its neighbour above is clamped too.
     if (rounded >= high) return std::numeric_limits<To>::max();
     return rounded <= low ? std::numeric_limits<To>::min() : static_cast<To>(rounded);
+  } else if constexpr (std::is_integral_v<From> && std::is_integral_v<To>) {
+    if (std::in_range<To>(value)) return static_cast<To>(value);
+    return std::cmp_less(value, 0) ? std::numeric_limits<To>::min()
+                                   : std::numeric_limits<To>::max();
   } else {
     return static_cast<To>(value);
   }
