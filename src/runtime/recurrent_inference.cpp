@@ -64,14 +64,18 @@ std::pair<const graph::RecurrentCell*, const graph::RecurrentCell*> ends(
   return {first, last};
 }
 
-/// Channels of the forward and the backward destinations (0: none) by combine mode.
-std::array<std::int64_t, 2> destination_channels(const RecurrentLayer& layer) {
+/// Channels of the forward and the backward destinations (0: none) by combine mode; `backward`
+/// destinations are given.
+std::array<std::int64_t, 2> destination_channels(const RecurrentLayer& layer,
+                                                 std::size_t backward) {
   const auto [first, last] = ends(layer, false);
   const auto [back_first, back_last] = ends(layer, true);
   if (first->inputs != back_first->inputs) {
     layer.fail("input_feature_channels", str(first->inputs, ", as the first FORWARD layer"),
                back_first->inputs);
   }
+  if (layer.combine != RNNBidirectionalCombineMode::NONE && backward != 0)
+    layer.fail("destination_backward", "none where both directions are combined", backward);
   const std::int64_t n = last->outputs, m = back_last->outputs;
   switch (layer.combine) {
     case RNNBidirectionalCombineMode::NONE:
@@ -90,11 +94,8 @@ void encode_both_ways(RecurrentLayer& layer, RecurrentEncode& encode, const Sequ
                       const Sequence& forward, const Sequence& backward) {
   const auto rows = runtime::checked_rows(layer, "source_sequence", sources, true);
   runtime::expect_rows(layer, "destination_forward", forward, rows);
-  if (layer.combine == RNNBidirectionalCombineMode::NONE) {
+  if (layer.combine == RNNBidirectionalCombineMode::NONE)
     runtime::expect_rows(layer, "destination_backward", backward, rows);
-  } else if (!backward.empty()) {
-    layer.fail("destination_backward", "none where both directions are combined", backward.size());
-  }
   add_all(encode, "source_sequence", sources, false);
   add_all(encode, "destination_forward", forward, true);
   add_all(encode, "destination_backward", backward, true);
@@ -182,7 +183,7 @@ void RNNMatrixInferenceLayer::encode_bidirectional_sequence(
     const std::vector<Matrix>& destination_forward_matrices,
     const std::vector<Matrix>& destination_backward_matrices) const {
   RecurrentLayer& layer = *state();
-  const auto channels = destination_channels(layer);
+  const auto channels = destination_channels(layer, destination_backward_matrices.size());
   const auto sequence = [&](const char* argument, const std::vector<Matrix>& matrices,
                             std::int64_t of) {
     return runtime::sequence_of(layer, argument, matrices, {}, of);
@@ -266,7 +267,7 @@ void RNNImageInferenceLayer::encode_bidirectional_sequence(
     const std::vector<Image>& destination_forward_images,
     const std::vector<Image>& destination_backward_images) const {
   RecurrentLayer& layer = *state();
-  const auto channels = destination_channels(layer);
+  const auto channels = destination_channels(layer, destination_backward_images.size());
   RecurrentEncode encode(layer, commands);
   encode_both_ways(layer, encode,
                    runtime::sequence_of(layer, "source_sequence", source_sequence,

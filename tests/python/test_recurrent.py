@@ -166,7 +166,7 @@ def test_image_inference(device: mps.Device, case: RecurrentCase) -> None:
     rows, outputs = case.rows[0], case.cells[-1].outputs
     mode = case.attributes.get("bidirectional_combine_mode", 0)
     sources = [as_image(device, x) for x in net.inputs]
-    made = [mps.Image(device, (1, rows, 1, outputs * (2 if mode == 2 else 1))) for _ in case.rows]
+    made = [mps.Image(device, size=(1, rows, 1, outputs * (2 if mode == 2 else 1))) for _ in case.rows]
     commands = mps.CommandBuffer(device.command_queue())
     if case.method == "encode_sequence":
         state = None
@@ -191,7 +191,7 @@ def test_image_inference(device: mps.Device, case: RecurrentCase) -> None:
             if memory is not None:
                 expect_close(np.asarray(memory).reshape(c.shape), c, exact=case.exact)
     else:
-        backward = [mps.Image(device, (1, rows, 1, outputs)) for _ in case.rows if mode == 0]
+        backward = [mps.Image(device, size=(1, rows, 1, outputs)) for _ in case.rows if mode == 0]
         layer.encode_bidirectional_sequence(commands, sources, made, backward)
         commands.commit()
         wanted, back = (net.expected_direction(backward=way) for way in (False, True))
