@@ -134,8 +134,7 @@ void GraphKernel::build() const {
   }
   for (const FilterNode& node : network_.nodes) {
     const FilterRecord& record = *node.record();
-    const auto row = std::ranges::find(node_rows(), record.node_class->name, &NodeRow::node_class);
-    row->lower(builder, record);
+    builder.lower(record);
     [builder.image(record.result) setFormat:format_of(shapes_.at(&record.result))];
   }
   for (std::size_t i = 0; i < outputs_.size(); ++i)

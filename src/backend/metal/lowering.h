@@ -41,6 +41,8 @@ class Builder {
     return weights_.at(node.weights.get());
   }
 
+  /// Makes the MPS nodes of a node, whose sources are there.
+  void lower(const graph::FilterRecord& node);
   /// Says that `made` computes the node's result: label, image and, for the gradient node to come,
   /// the filter.
   void finish(const graph::FilterRecord& node, MPSNNFilterNode* made);
@@ -69,14 +71,13 @@ struct NodeRow {
   void (*lower)(Builder& builder, const graph::FilterRecord& node);
 };
 
-std::span<const NodeRow> node_rows();
 /// Throws UnsupportedError naming the node and the reason where the backend cannot hold it.
-const NodeRow& check_node(const NodeCase& node, std::string_view device);
+void check_node(const NodeCase& node, std::string_view device);
 
 // What several rows share.
 
-/// The reason where the node has a gradient node that was not made from its forward node: MPS links
-/// states only then.
+/// Refuses a gradient node that was not made from its forward node, since MPS links states only
+/// then, and one whose forward node is refused.
 std::string refuse_orphan(const NodeCase& node);
 MPSNNDefaultPadding* padding_of(const graph::FilterRecord& node);
 /// a * image + b: how constants are applied that a node of MPS ignores or lacks.

@@ -70,24 +70,30 @@ std::string refuse_size(const ImageSize& size) {
 std::string reason_of(const NodeCase& node, const NodeRow* row) {
   if (row == nullptr) return "this node class has no lowering to MPSNNGraph";
   std::string reason = row->refuse == nullptr ? std::string() : row->refuse(node);
-  if (reason.empty()) reason = refuse_size(node.graph.shapes.at(&node.node.result).image());
+  // A forward node that stands in the graph for its gradient only has no size of its own.
+  const auto shape = node.graph.shapes.find(&node.node.result);
+  if (reason.empty() && shape != node.graph.shapes.end())
+    reason = refuse_size(shape->second.image());
   for (std::size_t i = 0; i < node.node.sources.size() && reason.empty(); ++i)
     reason = refuse_size(node.source(i));
   return reason;
 }
 
+const NodeRow* find_row(const FilterRecord& node) {
+  const auto found = std::ranges::find(kRows, node.node_class->name, &NodeRow::node_class);
+  return found == kRows.end() ? nullptr : &*found;
+}
+
 }  // namespace
 
-std::span<const NodeRow> node_rows() { return kRows; }
-
-const NodeRow& check_node(const NodeCase& node, std::string_view device) {
-  const auto found = std::ranges::find(kRows, node.node.node_class->name, &NodeRow::node_class);
-  const NodeRow* row = found == kRows.end() ? nullptr : &*found;
-  const std::string reason = reason_of(node, row);
-  if (reason.empty()) return *row;
+void check_node(const NodeCase& node, std::string_view device) {
+  const std::string reason = reason_of(node, find_row(node.node));
+  if (reason.empty()) return;
   throw UnsupportedError(
       str(title(node.node), ": device \"", device, "\" cannot hold this node: ", reason));
 }
+
+void Builder::lower(const FilterRecord& node) { find_row(node)->lower(*this, node); }
 
 void Builder::finish(const FilterRecord& node, MPSNNFilterNode* made) { finish(node, made, made); }
 
@@ -100,21 +106,18 @@ void Builder::finish(const FilterRecord& node, MPSNNFilterNode* forward, MPSNNFi
 NSArray<MPSNNGradientFilterNode*>* Builder::gradients(const FilterRecord& node) {
   const FilterRecord* forward = node.inference_node.get();
   const graph::ImageRecord* gradient = node.sources[0].record().get();
+  // Where nothing reads the forward node's result, only MPS sees it, through the state.
+  if (!filters_.contains(forward)) lower(*forward);
   NSArray<MPSNNGradientFilterNode*>*& made = gradients_[{forward, gradient}];
   if (made == nil) made = [filters_.at(forward) gradientFiltersWithSource:image(*gradient)];
   return made;
 }
 
 std::string refuse_orphan(const NodeCase& node) {
-  const auto& nodes = node.graph.network.nodes;
-  const bool is_linked =
-      node.node.inference_node != nullptr &&
-      std::ranges::any_of(nodes, [&](const FilterNode& other) {
-        return other.record() == node.node.inference_node;
-      });
-  return is_linked ? std::string()
-                   : "a gradient node must be made from its forward node, and stand in one graph "
-                     "with it: MPS hands the forward node's state over";
+  if (node.node.inference_node == nullptr)
+    return "a gradient node must be made from its forward node: MPS hands that one's state over";
+  const NodeCase forward = {*node.node.inference_node, node.graph};
+  return reason_of(forward, find_row(forward.node));
 }
 
 MPSNNDefaultPadding* padding_of(const FilterRecord& node) {
