@@ -4,7 +4,7 @@
     cmake --preset metal-double && cmake --build --preset metal-double --target _core
     python tools/run_metal_double.py [--build build/metal-double] [-- pytest's arguments]
 
-The module lies beside links to the package's Python files, so that the installed one stays as it is.
+The module lies beside links to the package's files, so the installed one stays as it is.
 """
 
 from __future__ import annotations
@@ -45,10 +45,22 @@ def main() -> int:
     # An editable installation would find its own module first.
     sys.meta_path[:] = [one for one in sys.meta_path if "Redirecting" not in type(one).__name__]
     sys.path.insert(0, str(make_package(build)))
-    import pytest  # noqa: PLC0415
+    import pytest
 
-    return int(pytest.main(["-q", "--no-header", "-r", "fE", "-p", "no:cacheprovider",
-                            str(ROOT / "tests/metal"), *options.arguments]))
+    return int(
+        pytest.main(
+            [
+                "-q",
+                "--no-header",
+                "-r",
+                "fE",
+                "-p",
+                "no:cacheprovider",
+                str(ROOT / "tests/metal"),
+                *options.arguments,
+            ]
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -49,8 +49,8 @@ class WholePlanner {
  private:
   void add_sources() {
     for (const ImageNode& source : draft_.network.sources) {
-      const ValueId id = draft_.add_value(
-          source.handle(), draft_.shapes.at(source.record().get()), ValueKind::SOURCE);
+      const ValueId id = draft_.add_value(source.handle(), draft_.shapes.at(source.record().get()),
+                                          ValueKind::SOURCE);
       draft_.plan.sources.push_back(id);
       operation_.inputs.push_back(id);
     }
@@ -94,8 +94,8 @@ class WholePlanner {
     const DataSource& source = *draft_.network.data_sources[owner];
     const bool updated = is_updated(source);
     whole_.updated.push_back(updated);
-    if (updated && std::ranges::find(whole_.optimizers, source.optimizer()) ==
-                       whole_.optimizers.end()) {
+    if (updated &&
+        std::ranges::find(whole_.optimizers, source.optimizer()) == whole_.optimizers.end()) {
       whole_.optimizers.push_back(source.optimizer());
     }
     for (const ParameterInfo& info : source.parameters()) {

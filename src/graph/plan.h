@@ -52,7 +52,7 @@ struct Operation {
   std::shared_ptr<Optimizer> optimizer;  // gives the scalars at each encode; null: none
   /// Of OpId::graph: those of its data sources, each once; their scalars follow one another.
   std::vector<std::shared_ptr<Optimizer>> optimizers = {};
-  std::uint64_t flops = 0, bytes = 0;    // arithmetic, and memory read and written
+  std::uint64_t flops = 0, bytes = 0;  // arithmetic, and memory read and written
 };
 
 struct Plan {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// A graph as a backend sees it that takes graphs whole: nodes, the type and size of every image, and
-// the operands that its kernel gets.
+// A graph as a backend sees it that takes graphs whole: nodes, the type and size of every image,
+// and the operands that its kernel gets.
 #pragma once
 
 #include <cstddef>
@@ -15,17 +15,17 @@
 
 namespace mpsnn::graph {
 
-/// An array of a data source: "weights", "weights.version", "weights.momentum" … The kernel finds it
-/// as an input, and as an output too where the graph changes it.
+/// An array of a data source: "weights", "weights.version", "weights.momentum" … The kernel finds
+/// it as an input, and as an output too where the graph changes it.
 struct ParameterOperand {
   std::size_t data_source;  // index into Network::data_sources
   std::string name;
   std::uint32_t input;  // index of the operation's inputs
 };
 
-/// Inputs of the kernel: the network's sources in their order, then `parameters`. Outputs: `outputs`,
-/// then the parameters that are changed, which the kernel takes from its inputs. Scalars: those of
-/// `optimizers`, one after the other.
+/// Inputs of the kernel: the network's sources in their order, then `parameters`. Outputs:
+/// `outputs`, then the parameters that are changed, which the kernel takes from its inputs.
+/// Scalars: those of `optimizers`, one after the other.
 struct WholeGraph {
   const Network& network;
   const std::unordered_map<const ImageRecord*, TensorDesc>& shapes;  // of every image

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// The Metal backend on the double of Metal: numbers, training, predicates, pieces, refusals, and that
-// no object is left. Exact where the numbers are small integers. The shared case tables run from
-// Python (test_metal_double.py).
+// The Metal backend on the double of Metal: numbers, training, predicates, pieces, refusals, and
+// that no object is left. Exact where the numbers are small integers. The shared case tables run
+// from Python (test_metal_double.py).
 #include <cmath>
 #include <functional>
 #include <map>
@@ -90,8 +90,8 @@ TEST_CASE("metal: a convolution of integers is exact, with bias, stride and padd
   ConvolutionDescriptor descriptor;
   descriptor.kernel_width = descriptor.kernel_height = 2;
   descriptor.stride_in_pixels_x = 2;
-  const auto source = std::make_shared<ConvolutionDataSource>(descriptor, Values{1, 2, 3, 4},
-                                                              Values{10});
+  const auto source =
+      std::make_shared<ConvolutionDataSource>(descriptor, Values{1, 2, 3, 4}, Values{10});
   // Same size, the odd pixel at the top left: row p reads rows p - 1 and p, column p 2p and 2p + 1.
   const Values got = run(ConvolutionNode(ImageNode("x"), source).result_image(), {1, 2, 4, 1},
                          {1, 2, 3, 4, 5, 6, 7, 8});

@@ -35,7 +35,8 @@ class Stream {
 
   virtual ~Stream() = default;
   /// Set by the queue: waits until the device has done all that the queue was given, and says
-  /// whether the predicates let the current kernel run. For kernels that change what the host reads.
+  /// whether the predicates let the current kernel run. For kernels that change what the host
+  /// reads.
   std::function<bool()> settle;
   /// Later kernels run only where none of these is 0 when the device comes to them; kept until the
   /// next call. Addresses lie in memory of the device.

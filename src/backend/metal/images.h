@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Images between our memory, dense (N, H, W, C), and MPS's textures of four-channel slices. Both ways
-// are kernels on the command buffer, so that nothing waits and predicates hold for them. For .mm
-// files.
+// Images between our memory, dense (N, H, W, C), and MPS's textures of four-channel slices. Both
+// ways are kernels on the command buffer, so that nothing waits and predicates hold for them. For
+// .mm files.
 #pragma once
 
 #include "backend/metal/memory.h"

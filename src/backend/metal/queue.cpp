@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// The thread behind a Metal queue. It encodes a submission and commits it; while the device runs it,
-// the next one is encoded. C++ only, since exceptions cannot be caught in Objective-C++ everywhere.
+// The thread behind a Metal queue. It encodes a submission and commits it; while the device runs
+// it, the next one is encoded. C++ only, since exceptions cannot be caught in Objective-C++
+// everywhere.
 #include <pthread.h>
 
 #include <algorithm>
@@ -58,7 +59,8 @@ class Worker {
     std::string label;  // of its last step
   };
 
-  /// What was submitted next. Where nothing is there, what is on the device is seen to its end first.
+  /// What was submitted next. Where nothing is there, what is on the device is seen to its end
+  /// first.
   std::optional<std::shared_ptr<Submission>> next() {
     std::unique_lock lock(shared_->mutex);
     while (shared_->waiting.empty()) {

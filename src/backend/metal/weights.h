@@ -65,8 +65,8 @@ class ConvolutionWeights {
   const std::string& label() const noexcept { return source_->label(); }
   void* weights() const { return parameters_[0].array.contents(); }
   float* bias() const;
-  /// Encodes the optimizer for weights and bias, in place. Returns the arrays as a state, from which
-  /// MPS refreshes its own copy.
+  /// Encodes the optimizer for weights and bias, in place. Returns the arrays as a state, from
+  /// which MPS refreshes its own copy.
   MPSCNNConvolutionWeightsAndBiasesState* update(id<MTLCommandBuffer> commands,
                                                  MPSCNNConvolutionGradientState* gradients,
                                                  MPSCNNConvolutionWeightsAndBiasesState* source);

@@ -31,26 +31,40 @@ double smoothed(const Loss& loss, double t) {
 double value_of(const Loss& loss, double y, double t, double log_softmax) {
   const auto epsilon = static_cast<double>(loss.epsilon);
   switch (loss.type) {
-    case 0: return std::abs(y - t);
-    case 1: return (y - t) * (y - t);
-    case 2: return -t * log_softmax;
-    case 3: return std::max(y, 0.0) - y * t + std::log1p(std::exp(-std::abs(y)));
-    case 4: return t == 0 ? 0 : -t * std::log(y);
-    case 7: return -y * t;  // one minus their sum
-    default: return -t * std::log(y + epsilon) - (1 - t) * std::log(1 - y + epsilon);
+    case 0:
+      return std::abs(y - t);
+    case 1:
+      return (y - t) * (y - t);
+    case 2:
+      return -t * log_softmax;
+    case 3:
+      return std::max(y, 0.0) - y * t + std::log1p(std::exp(-std::abs(y)));
+    case 4:
+      return t == 0 ? 0 : -t * std::log(y);
+    case 7:
+      return -y * t;  // one minus their sum
+    default:
+      return -t * std::log(y + epsilon) - (1 - t) * std::log(1 - y + epsilon);
   }
 }
 
 double derivative_of(const Loss& loss, double y, double t, double softmax) {
   const auto e = static_cast<double>(loss.epsilon);
   switch (loss.type) {
-    case 0: return y > t ? 1 : y < t ? -1 : 0;
-    case 1: return 2 * (y - t);
-    case 2: return softmax - t;
-    case 3: return 1 / (1 + std::exp(-y)) - t;
-    case 4: return t == 0 ? 0 : -t / y;
-    case 7: return -t;
-    default: return (-2 * e * t - t + y + e) / (y * (1 - y) + e * (e + 1));
+    case 0:
+      return y > t ? 1 : y < t ? -1 : 0;
+    case 1:
+      return 2 * (y - t);
+    case 2:
+      return softmax - t;
+    case 3:
+      return 1 / (1 + std::exp(-y)) - t;
+    case 4:
+      return t == 0 ? 0 : -t / y;
+    case 7:
+      return -t;
+    default:
+      return (-2 * e * t - t + y + e) / (y * (1 - y) + e * (e + 1));
   }
 }
 
@@ -92,9 +106,8 @@ void loss(const Pixels& predictions, const Pixels& labels, const Loss& of, Pixel
       const std::vector<double> logs = softmax_at(predictions, y, x, true);
       for (int c = 0; c < predictions.channels; ++c) {
         const double t = smoothed(of, static_cast<double>(labels.at(y, x, c)));
-        const double value =
-            weight * value_of(of, static_cast<double>(predictions.at(y, x, c)), t,
-                              logs[static_cast<std::size_t>(c)]);
+        const double value = weight * value_of(of, static_cast<double>(predictions.at(y, x, c)), t,
+                                               logs[static_cast<std::size_t>(c)]);
         if (of.reduction == 0) result.set(y, x, c, value);
         sum += value;
       }
@@ -125,7 +138,8 @@ void loss_gradient(const Pixels& gradient, const Pixels& predictions, const Pixe
           const double step = 1e-4, log = logs[static_cast<std::size_t>(c)];
           const auto raw = static_cast<double>(labels.at(y, x, c));
           slope = (value_of(of, p, smoothed(of, raw + step), log) -
-                   value_of(of, p, smoothed(of, raw - step), log)) / (2 * step);
+                   value_of(of, p, smoothed(of, raw - step), log)) /
+                  (2 * step);
         }
         result.set(y, x, c, g * static_cast<double>(of.weight) * slope);
       }

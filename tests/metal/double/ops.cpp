@@ -62,48 +62,82 @@ Placed place(std::uint64_t method, bool is_y, int kernel, int stride, int dilati
 }
 
 double neuron(const Neuron& n, double x, int channel) {
-  const double a = static_cast<double>(n.a), b = static_cast<double>(n.b), c = static_cast<double>(n.c);
+  const double a = static_cast<double>(n.a), b = static_cast<double>(n.b),
+               c = static_cast<double>(n.c);
   switch (n.type) {
-    case 1: return x >= 0 ? x : a * x;
-    case 2: return a * x + b;
-    case 3: return 1 / (1 + std::exp(-x));
-    case 4: return std::clamp(a * x + b, 0.0, 1.0);
-    case 5: return a * std::tanh(b * x);
-    case 6: return std::abs(x);
-    case 7: return a * (std::max(b * x, 0.0) + std::log1p(std::exp(-std::abs(b * x))));
-    case 8: return x / (1 + std::abs(x));
-    case 9: return x >= 0 ? x : a * std::expm1(x);
-    case 10: return x >= 0 ? x : static_cast<double>(n.slopes[static_cast<std::size_t>(channel)]) * x;
-    case 11: return std::min(x >= 0 ? x : a * x, b);
-    case 12: return std::pow(a * x + b, c);
-    case 13: return c == -1 ? std::exp(a * x + b) : std::pow(c, a * x + b);
-    case 14: return c == -1 ? std::log(a * x + b) : std::log(a * x + b) / std::log(c);
-    case 15: return (1 + std::erf(x * kRootHalf)) * x / 2;
-    default: return x;
+    case 1:
+      return x >= 0 ? x : a * x;
+    case 2:
+      return a * x + b;
+    case 3:
+      return 1 / (1 + std::exp(-x));
+    case 4:
+      return std::clamp(a * x + b, 0.0, 1.0);
+    case 5:
+      return a * std::tanh(b * x);
+    case 6:
+      return std::abs(x);
+    case 7:
+      return a * (std::max(b * x, 0.0) + std::log1p(std::exp(-std::abs(b * x))));
+    case 8:
+      return x / (1 + std::abs(x));
+    case 9:
+      return x >= 0 ? x : a * std::expm1(x);
+    case 10:
+      return x >= 0 ? x : static_cast<double>(n.slopes[static_cast<std::size_t>(channel)]) * x;
+    case 11:
+      return std::min(x >= 0 ? x : a * x, b);
+    case 12:
+      return std::pow(a * x + b, c);
+    case 13:
+      return c == -1 ? std::exp(a * x + b) : std::pow(c, a * x + b);
+    case 14:
+      return c == -1 ? std::log(a * x + b) : std::log(a * x + b) / std::log(c);
+    case 15:
+      return (1 + std::erf(x * kRootHalf)) * x / 2;
+    default:
+      return x;
   }
 }
 
 double neuron_derivative(const Neuron& n, double x, int channel) {
-  const double a = static_cast<double>(n.a), b = static_cast<double>(n.b), c = static_cast<double>(n.c);
+  const double a = static_cast<double>(n.a), b = static_cast<double>(n.b),
+               c = static_cast<double>(n.c);
   const double f = neuron(n, x, channel);
   switch (n.type) {
-    case 1: return x >= 0 ? 1 : a;
-    case 2: return a;
-    case 3: return f * (1 - f);
-    case 4: return a * x + b > 0 && a * x + b < 1 ? a : 0;
-    case 5: return a * b * (1 - std::tanh(b * x) * std::tanh(b * x));
-    case 6: return x > 0 ? 1 : x < 0 ? -1 : 0;
-    case 7: return a * b / (1 + std::exp(-b * x));
-    case 8: return 1 / ((1 + std::abs(x)) * (1 + std::abs(x)));
-    case 9: return x >= 0 ? 1 : a * std::exp(x);
-    case 10: return x >= 0 ? 1 : static_cast<double>(n.slopes[static_cast<std::size_t>(channel)]);
-    case 11: return (x >= 0 ? x : a * x) < b ? (x >= 0 ? 1 : a) : 0;
-    case 12: return a * c * std::pow(a * x + b, c - 1);
-    case 13: return a * f * (c == -1 ? 1 : std::log(c));
-    case 14: return a / ((a * x + b) * (c == -1 ? 1 : std::log(c)));
-    case 15: return (1 + std::erf(x * kRootHalf)) / 2 +
-                    x / 2 * kRootHalf * kTwoOverRootPi * std::exp(-x * x / 2);
-    default: return 1;
+    case 1:
+      return x >= 0 ? 1 : a;
+    case 2:
+      return a;
+    case 3:
+      return f * (1 - f);
+    case 4:
+      return a * x + b > 0 && a * x + b < 1 ? a : 0;
+    case 5:
+      return a * b * (1 - std::tanh(b * x) * std::tanh(b * x));
+    case 6:
+      return x > 0 ? 1 : x < 0 ? -1 : 0;
+    case 7:
+      return a * b / (1 + std::exp(-b * x));
+    case 8:
+      return 1 / ((1 + std::abs(x)) * (1 + std::abs(x)));
+    case 9:
+      return x >= 0 ? 1 : a * std::exp(x);
+    case 10:
+      return x >= 0 ? 1 : static_cast<double>(n.slopes[static_cast<std::size_t>(channel)]);
+    case 11:
+      return (x >= 0 ? x : a * x) < b ? (x >= 0 ? 1 : a) : 0;
+    case 12:
+      return a * c * std::pow(a * x + b, c - 1);
+    case 13:
+      return a * f * (c == -1 ? 1 : std::log(c));
+    case 14:
+      return a / ((a * x + b) * (c == -1 ? 1 : std::log(c)));
+    case 15:
+      return (1 + std::erf(x * kRootHalf)) / 2 +
+             x / 2 * kRootHalf * kTwoOverRootPi * std::exp(-x * x / 2);
+    default:
+      return 1;
   }
 }
 
@@ -120,8 +154,8 @@ void each_tap(const Window& w, Origin origin, int in, int height, int width, int
         for (int i = 0; i < w.kernel_y; ++i)
           for (int j = 0; j < w.kernel_x; ++j)
             for (int c = 0; c < in_group; ++c) {
-              const auto weight = static_cast<std::size_t>(
-                  ((o * w.kernel_y + i) * w.kernel_x + j) * in_group + c);
+              const auto weight =
+                  static_cast<std::size_t>(((o * w.kernel_y + i) * w.kernel_x + j) * in_group + c);
               f(y, x, o, origin.y + y * w.stride_y + i * w.dilation_y,
                 origin.x + x * w.stride_x + j * w.dilation_x, o / out_group * in_group + c, weight);
             }
@@ -132,7 +166,8 @@ void each_tap(const Window& w, Origin origin, int in, int height, int width, int
 void convolve(const Pixels& source, const std::vector<float>& weights,
               const std::vector<float>& bias, const Window& window, Origin origin,
               const Neuron& fused, Pixels& result) {
-  std::vector<double> sums(static_cast<std::size_t>(result.height * result.width * result.channels));
+  std::vector<double> sums(
+      static_cast<std::size_t>(result.height * result.width * result.channels));
   const auto at = [&](int y, int x, int o) -> double& {
     return sums[static_cast<std::size_t>((y * result.width + x) * result.channels + o)];
   };
@@ -142,14 +177,16 @@ void convolve(const Pixels& source, const std::vector<float>& weights,
                             static_cast<double>(source.at_or_zero(sy, sx, c));
            });
   each(result, [&](int y, int x, int o) {
-    const double shift = bias.empty() ? 0.0 : static_cast<double>(bias[static_cast<std::size_t>(o)]);
+    const double shift =
+        bias.empty() ? 0.0 : static_cast<double>(bias[static_cast<std::size_t>(o)]);
     result.set(y, x, o, neuron(fused, at(y, x, o) + shift, o));
   });
 }
 
 void convolve_data_gradient(const Pixels& gradient, const std::vector<float>& weights,
                             const Window& window, Origin origin, Pixels& result) {
-  std::vector<double> sums(static_cast<std::size_t>(result.height * result.width * result.channels));
+  std::vector<double> sums(
+      static_cast<std::size_t>(result.height * result.width * result.channels));
   const auto index = [&](int y, int x, int c) {
     return static_cast<std::size_t>((y * result.width + x) * result.channels + c);
   };
@@ -176,8 +213,8 @@ void pool(const Pixels& source, const Window& w, Origin origin, bool is_max, Pix
     double sum = 0, largest = -INFINITY;
     for (int i = 0; i < w.kernel_y; ++i) {
       for (int j = 0; j < w.kernel_x; ++j) {
-        const auto value = static_cast<double>(source.at_or_zero(
-            origin.y + y * w.stride_y + i, origin.x + x * w.stride_x + j, c));
+        const auto value = static_cast<double>(
+            source.at_or_zero(origin.y + y * w.stride_y + i, origin.x + x * w.stride_x + j, c));
         sum += value;
         largest = std::max(largest, value);
       }
@@ -188,7 +225,8 @@ void pool(const Pixels& source, const Window& w, Origin origin, bool is_max, Pix
 
 void pool_gradient(const Pixels& gradient, const Pixels& source, const Window& w, Origin origin,
                    bool is_max, Pixels& result) {
-  std::vector<double> sums(static_cast<std::size_t>(result.height * result.width * result.channels));
+  std::vector<double> sums(
+      static_cast<std::size_t>(result.height * result.width * result.channels));
   const auto index = [&](int y, int x, int c) {
     return static_cast<std::size_t>((y * result.width + x) * result.channels + c);
   };
@@ -265,7 +303,8 @@ void upsample_bilinear(const Pixels& source, int scale_y, int scale_x, bool alig
 
 void upsample_bilinear_gradient(const Pixels& gradient, int scale_y, int scale_x,
                                 bool align_corners, Pixels& result) {
-  std::vector<double> sums(static_cast<std::size_t>(result.height * result.width * result.channels));
+  std::vector<double> sums(
+      static_cast<std::size_t>(result.height * result.width * result.channels));
   const auto at = [&](int y, int x, int c) -> double& {
     return sums[static_cast<std::size_t>((y * result.width + x) * result.channels + c)];
   };

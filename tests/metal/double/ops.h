@@ -9,8 +9,8 @@
 
 namespace metal_double {
 
-/// An image as textures hold it: slice after slice of four channels, each (rows, columns, 4). What is
-/// stored is rounded where the format is float16.
+/// An image as textures hold it: slice after slice of four channels, each (rows, columns, 4). What
+/// is stored is rounded where the format is float16.
 class Pixels {
  public:
   Pixels(int rows, int columns, int channel_count, bool is_half);
@@ -27,7 +27,8 @@ class Pixels {
  private:
   std::size_t index(int y, int x, int c) const {
     const std::size_t pixel = (static_cast<std::size_t>(c / 4) * static_cast<std::size_t>(height) +
-                               static_cast<std::size_t>(y)) * static_cast<std::size_t>(width) +
+                               static_cast<std::size_t>(y)) *
+                                  static_cast<std::size_t>(width) +
                               static_cast<std::size_t>(x);
     return pixel * 4 + static_cast<std::size_t>(c % 4);
   }
@@ -37,7 +38,8 @@ class Pixels {
 std::uint16_t to_half(float value);
 float from_half(std::uint16_t bits);
 
-/// A filter window, and where it reads: result row p reads p * stride + offset - k / 2 + i * dilation.
+/// A filter window, and where it reads: result row p reads p * stride + offset - k / 2 + i *
+/// dilation.
 struct Window {
   int kernel_y = 1, kernel_x = 1, stride_y = 1, stride_x = 1, dilation_y = 1, dilation_x = 1;
   int groups = 1;
@@ -86,7 +88,8 @@ void upsample_nearest_gradient(const Pixels& gradient, int scale_y, int scale_x,
 void upsample_bilinear_gradient(const Pixels& gradient, int scale_y, int scale_x,
                                 bool align_corners, Pixels& result);
 void softmax(const Pixels& source, bool logarithm, Pixels& result);
-void softmax_gradient(const Pixels& gradient, const Pixels& forward, bool logarithm, Pixels& result);
+void softmax_gradient(const Pixels& gradient, const Pixels& forward, bool logarithm,
+                      Pixels& result);
 void loss(const Pixels& predictions, const Pixels& labels, const Loss& loss, Pixels& result);
 /// `gradient` has one value, or the predictions' size.
 void loss_gradient(const Pixels& gradient, const Pixels& predictions, const Pixels& labels,
