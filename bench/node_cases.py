@@ -151,6 +151,12 @@ class NodeCase:
             "bias": self.random("bias", (channels,)),
         }
 
+    def start(self, shape: tuple[int, ...]) -> Floats:
+        """The gradient of the result; 1 for a loss, of which some make one value an image."""
+        if self.node == "ForwardLossNode":
+            return np.ones(shape, np.float32)
+        return self.random("gradient", shape)
+
     def random(self, name: str, shape: tuple[int, ...]) -> Floats:
         """Normal numbers, or positive ones."""
         seed = zlib.crc32(f"{self.id} {name}".encode())
@@ -336,9 +342,7 @@ SHAPES = [
 ]
 
 NORMALIZATIONS = [
-    NodeCase(
-        "BatchNormalizationNode", attributes={"flags": 1}, moved=Moved((2, 1), (5, 3))
-    ),
+    NodeCase("BatchNormalizationNode", attributes={"flags": 1}, moved=Moved((2, 1), (5, 3))),
     NodeCase("InstanceNormalizationNode", moved=Moved((2, 1), (5, 3))),
     NodeCase("GroupNormalizationNode", moved=Moved((2, 1), (5, 3))),
     NodeCase(

@@ -13,9 +13,10 @@ import os
 import statistics
 import sys
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -27,33 +28,36 @@ SMALL_ENCODES = 8
 BATCH_SECONDS = 5e-4
 
 
-class Step(Protocol):
+class Step(ABC):
     """One node, ready to run."""
 
-    runs: int  # of the node in a call
+    runs = 1  # of the node in a call
 
+    @abstractmethod
     def __call__(self) -> None:
         """Runs to the end."""
 
     def results(self) -> list[Floats]:
         """The result, or result and gradients, or gradients."""
+        return []
 
     def facts(self) -> dict[str, Any]:
         """What `prepare` answers."""
+        return {}
+
+
+def seconds_of(thread: Path) -> float:
+    """Processor time of a thread; 0 where it has ended meanwhile."""
+    try:
+        return int((thread / "schedstat").read_text(encoding="ascii").split()[0]) * 1e-9
+    except OSError:
+        return 0.0
 
 
 def foreign_seconds() -> float:
     """Processor time of the threads of all other processes that live; 0 where nobody tells."""
-    total, own = 0, str(os.getpid())
-    for process in Path("/proc").glob("[0-9]*"):
-        if process.name == own:
-            continue
-        for times in process.glob("task/*/schedstat"):
-            try:
-                total += int(times.read_text(encoding="ascii").split()[0])
-            except OSError:
-                continue  # the thread ended meanwhile
-    return total * 1e-9
+    others = (p for p in Path("/proc").glob("[0-9]*") if p.name != str(os.getpid()))
+    return sum(seconds_of(thread) for process in others for thread in process.glob("task/*"))
 
 
 def timed(step: Callable[[], None], count: int) -> float:
@@ -77,7 +81,7 @@ def sample(step: Step, seconds: float) -> dict[str, float]:
     return {"seconds": statistics.median(times) / step.runs, "lost": lost}
 
 
-class OurStep:
+class OurStep(Step):
     """A graph of just the node: one command buffer from making it to the end of the wait."""
 
     def __init__(self, case: NodeCase, size: str, *, gradient: bool) -> None:
@@ -157,9 +161,10 @@ class OurStep:
         outputs = graph.encode(commands, {h: arrays[h] for h in graph.source_handles})
         commands.commit()
         commands.wait_until_completed()
-        return case.random("gradient", np.asarray(outputs[0]).shape)
+        return case.start(np.asarray(outputs[0]).shape)
 
     def __call__(self) -> None:
+        """Encodes, commits and waits."""
         commands = self.mps.CommandBuffer(self.queue)
         for _ in range(self.runs):
             self.graph.encode(commands, self.sources)
@@ -167,6 +172,7 @@ class OurStep:
         commands.wait_until_completed()
 
     def results(self) -> list[Floats]:
+        """Of one encode."""
         commands = self.mps.CommandBuffer(self.queue)
         outputs = self.graph.encode(commands, self.sources)
         commands.commit()
@@ -174,6 +180,7 @@ class OurStep:
         return [np.asarray(image) for image in outputs]
 
     def facts(self) -> dict[str, Any]:
+        """The kernels that run, and sizes."""
         shapes = {handle: image.size for handle, image in self.sources.items()}
         lines = self.graph.plan_text(shapes).splitlines()
         kernels = [line.rsplit("[", 1)[1].rstrip("]") for line in lines if line.endswith("]")]
@@ -184,10 +191,8 @@ class OurStep:
         }
 
 
-class PeerStep:
+class PeerStep(Step):
     """PyTorch's counterpart, eager; weights take a step of gradient descent, as ours do."""
-
-    runs = 1
 
     def __init__(self, case: NodeCase, size: str, *, gradient: bool, with_forward: bool) -> None:
         import torch
@@ -208,10 +213,10 @@ class PeerStep:
         names = [name for name in self.weights if name not in ("signs", "channels")]
         self.trained = [self.weights[name].requires_grad_() for name in names]
         result = self._forward()
-        # Ours has the loss of the batch in image 0.
-        shape = np.asarray(result.permute(0, 2, 3, 1).detach()).shape if result.dim() == 4 else ()
-        start = case.random("gradient", shape or (case.sources[size][0][0], 1, 1, 1))
-        self.start = self._image(start) if shape else torch.tensor(start[0, 0, 0, 0])
+        if result.dim() == 4:
+            self.start = self._image(case.start(tuple(result.permute(0, 2, 3, 1).shape)))
+        else:  # a loss
+            self.start = torch.tensor(case.start(())).reshape(result.shape)
         self.kept = None if with_forward else result
 
     def _image(self, array: Floats) -> Any:
@@ -273,9 +278,11 @@ class PeerStep:
         return self._backward(self.kept)
 
     def __call__(self) -> None:
+        """The call."""
         self._all()
 
     def results(self) -> list[Floats]:
+        """In our order, NHWC."""
         found = []
         for tensor in self._all():
             image = tensor.detach()
@@ -286,14 +293,9 @@ class PeerStep:
             )
         return found
 
-    def facts(self) -> dict[str, Any]:
-        return {}
 
-
-class CopyStep:
+class CopyStep(Step):
     """PyTorch's copy between two tensors: the machine's bandwidth for so many bytes."""
-
-    runs = 1
 
     def __init__(self, moved: int) -> None:
         import torch
@@ -303,13 +305,8 @@ class CopyStep:
         self.target = torch.zeros(max(1, moved // 8))
 
     def __call__(self) -> None:
+        """The copy."""
         self.target.copy_(self.source)
-
-    def results(self) -> list[Floats]:
-        return [self.target.numpy()]
-
-    def facts(self) -> dict[str, Any]:
-        return {}
 
 
 def prepared(who: str, request: dict[str, Any]) -> Step:

@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.nn import functional as f
 
-Tensor = torch.Tensor
 Arguments = Mapping[str, Any]
 # Sources, weights and bias, arguments of our node: a result.
 Peer = Callable[[Sequence[Tensor], Mapping[str, Tensor], Arguments], Tensor]
@@ -30,7 +30,9 @@ def binary(function: Callable[[Tensor, Tensor], Tensor]) -> Peer:
     return lambda sources, _weights, _arguments: function(sources[0], sources[1])
 
 
-def prelu(sources: Sequence[Tensor], weights: Mapping[str, Tensor], _arguments: Arguments) -> Tensor:
+def prelu(
+    sources: Sequence[Tensor], weights: Mapping[str, Tensor], _arguments: Arguments
+) -> Tensor:
     """Slopes a channel."""
     return f.prelu(sources[0], weights["channels"])
 
@@ -213,14 +215,19 @@ PEERS |= {
     "InitialGradient": unary(torch.ones_like),
 }
 
+
+def along(function: Callable[..., Tensor], dim: int) -> Peer:
+    """A reduction that keeps the dimension."""
+    return lambda sources, _weights, _arguments: function(sources[0], dim, keepdim=True)
+
+
 DIMENSIONS = {"Row": 3, "Column": 2, "FeatureChannels": 1}
-for _name, _dim in DIMENSIONS.items():
-    PEERS |= {
-        f"Reduction{_name}Min": unary(lambda x, dim=_dim: torch.amin(x, dim, keepdim=True)),
-        f"Reduction{_name}Max": unary(lambda x, dim=_dim: torch.amax(x, dim, keepdim=True)),
-        f"Reduction{_name}Mean": unary(lambda x, dim=_dim: torch.mean(x, dim, keepdim=True)),
-        f"Reduction{_name}Sum": unary(lambda x, dim=_dim: torch.sum(x, dim, keepdim=True)),
-    }
+REDUCTIONS = {"Min": torch.amin, "Max": torch.amax, "Mean": torch.mean, "Sum": torch.sum}
+PEERS |= {
+    f"Reduction{axis}{kind}": along(function, dim)
+    for axis, dim in DIMENSIONS.items()
+    for kind, function in REDUCTIONS.items()
+}
 PEERS |= {
     "ReductionFeatureChannelsArgumentMin": unary(lambda x: torch.argmin(x, 1, keepdim=True)),
     "ReductionFeatureChannelsArgumentMax": unary(lambda x: torch.argmax(x, 1, keepdim=True)),

@@ -69,7 +69,8 @@ class Contestant:
 
     def ask(self, do: str, step: str = "", **more: Any) -> dict[str, Any]:
         """Sends a request and waits for the answer."""
-        assert self.process.stdin is not None and self.process.stdout is not None
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
         self.process.stdin.write(json.dumps({"do": do, "step": step, **more}) + "\n")
         self.process.stdin.flush()
         line = self.process.stdout.readline()
@@ -216,9 +217,28 @@ def row(found: Measured) -> str:
     )
 
 
-HEADER = (
-    "| node | size | µs | PyTorch µs | time / PyTorch | bandwidth / copy |\n|---|---|---|---|---|---|"
-)
+def cell(found: Measured | None) -> str:
+    """A size's ratio, with the share of the copy bandwidth behind it."""
+    if found is None:
+        return ""
+    ratio, share = found.ratio, found.bandwidth
+    first = f"{ratio.median:.2f}" if ratio else f"{statistics.median(found.ours) * 1e6:.0f} µs"
+    return first + (f" ({share.median:.2f})" if share else "")
+
+
+def overview(all_found: Sequence[Measured]) -> str:
+    """A line a node: time over PyTorch's, and in brackets bandwidth over the copy's."""
+    sizes = [size for size in SIZES if any(m.size == size for m in all_found)]
+    by_key = {(m.name(), m.size): m for m in all_found}
+    lines = [f"| node | {' | '.join(sizes)} |", "|---" * (1 + len(sizes)) + "|"]
+    for name in dict.fromkeys(m.name() for m in all_found):
+        cells = [cell(by_key.get((name, size))) for size in sizes]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+HEADER = """| node | size | µs | PyTorch µs | time / PyTorch | bandwidth / copy |
+|---|---|---|---|---|---|"""
 
 
 def summary(all_found: Sequence[Measured]) -> str:
@@ -243,7 +263,9 @@ def summary(all_found: Sequence[Measured]) -> str:
 def check_complete() -> dict[str, bool]:
     """Whether each forward class has a gradient; every class of the table must have a row."""
     table = {row["name"]: row for row in _core.node_table()}
-    forward = {name: bool(row["has_derivative"]) for name, row in table.items() if not row["gradient"]}
+    forward = {
+        name: bool(row["has_derivative"]) for name, row in table.items() if not row["gradient"]
+    }
     missing = sorted(set(forward) - {case.node for case in CASES})
     if missing:
         sys.exit(f"bench/node_cases.py has no row for {', '.join(missing)}")
@@ -278,6 +300,7 @@ def main() -> None:
                 print(row(found), flush=True)
                 if found.difference is not None and found.difference > 1e-3:
                     print(f"{found.name()} differs from PyTorch's by {found.difference:.2g}")
+    print("\n" + overview(all_found))
     print("\n" + summary(all_found))
     for contestant in contestants.values():
         contestant.end()

@@ -172,17 +172,23 @@ def kernel_section(table: Table, kernel: KernelClass) -> list[str]:
     parts = ["", f"### {kernel.name}", "", f"{kernel.brief}. {apple}", "", kernel.doc]
     if kernel.attributes:
         parts += ["", "| parameter | type | default | |", "|---|---|---|---|"]
+    if kernel.grouped:
+        parts.append(
+            "| `distribution_descriptor` | `MatrixRandomDistributionDescriptor` | default "
+            "| Holds the ones from `distribution_type` to `standard_deviation`. |"
+        )
     parts += [
         f"| `{a.name}` | {type_text(a)} | {default_text(table, a)} "
         f"| {cell(a.doc)}{supported(table, a)} |"
-        for a in kernel.attributes
+        for a in [*kernel.grouped, *kernel.own]
     ]
     for method in kernel.methods:
         names = "".join(f", {operand.name}" for operand in method.operands)
         parts += ["", f"`{method.name}(commands{names})`: {method.doc}", ""]
         parts += ["| operand | | | |", "|---|---|---|---|"]
         for operand in method.operands:
-            kind = f"list of `{operand.kind}`" if operand.variadic else f"`{operand.kind}`"
+            kind = " or ".join(f"`{kind}`" for kind in operand.kinds)
+            kind = f"list of {kind}" if operand.variadic else kind
             access = "written" if operand.writes else "read"
             access += ", optional" * operand.optional
             parts.append(f"| `{operand.name}` | {kind} | {access} | {cell(operand.doc)} |")
@@ -206,7 +212,13 @@ def type_text(attribute: Attribute) -> str:
     """An attribute's type."""
     if attribute.type == "enum":
         return f"`{attribute.enum}`"
-    names = {"ints": "integers", "floats": "numbers", "float": "number", "int": "integer"}
+    names = {
+        "ints": "integers",
+        "floats": "numbers",
+        "float": "number",
+        "int": "integer",
+        "uint": "integer",
+    }
     return names.get(attribute.type, attribute.type)
 
 
@@ -282,6 +294,8 @@ def apple_names(core: ModuleType, table: Table) -> str:
         "|---|---|---|",
     ]
     for enumeration in table.enums.values():
+        if not enumeration.apple:
+            continue
         for name, value in enumeration.enumerators.items():
             words = [WORDS.get(word, word.capitalize()) for word in name.split("_")]
             apple = enumeration.apple + "".join(words)

@@ -42,7 +42,22 @@ _FLOAT_MAX = {float_max}
 def _given(**values: object) -> dict[str, object]:
     """The arguments that were given; others get the table's defaults."""
     return {{name: value for name, value in values.items() if value is not None}}
+
+
+def _distribution(
+    descriptor: MatrixRandomDistributionDescriptor | None,
+) -> dict[str, object]:
+    if descriptor is None:
+        return {{}}
+    return {{name: getattr(descriptor, name) for name in _DISTRIBUTION_FIELDS}}
+
+
+_DISTRIBUTION_FIELDS = (
+{fields}
+)
 '''
+
+DISTRIBUTION = "MatrixRandomDistributionDescriptor"
 
 CPP_HEADER = """\
 // SPDX-License-Identifier: MIT
@@ -59,6 +74,7 @@ CPP_HEADER = """\
 #include "mpsnn/array.h"
 #include "mpsnn/kernel.h"
 #include "mpsnn/nodes.h"
+#include "mpsnn/random.h"
 #include "mpsnn/types.h"
 
 /// The classes of kernels that are encoded one by one. Each adds a constructor and its encode
@@ -71,14 +87,18 @@ namespace mpsnn {
 
 def python(table: Table) -> str:
     """The Python module's text."""
-    enums = {a.enum for kernel in table.kernels for a in kernel.attributes if a.enum}
-    kinds = {o.kind for k in table.kernels for method in k.methods for o in method.operands}
-    imports = {"CommandBuffer", "Device", "DeviceKernel"} | enums | kinds
+    enums = {a.enum for kernel in table.kernels for a in kernel.own if a.enum}
+    operands = [o for k in table.kernels for method in k.methods for o in method.operands]
+    kinds = {kind for operand in operands for kind in operand.kinds}
+    imports = {"CommandBuffer", "Device", "DeviceKernel", DISTRIBUTION} | enums | kinds
+    imports.add("MatrixRandomDistribution")
+    fields = next(kernel.grouped for kernel in table.kernels if kernel.grouped)
     names = sorted(kernel.name for kernel in table.kernels)
     text = PYTHON_HEADER.format(
         imports="\n".join(f"    {name}," for name in sorted(imports)),
         names="\n".join(f'    "{name}",' for name in names),
         float_max=repr(FLOAT_MAX).replace("e+", "e"),
+        fields="\n".join(f'    "{field.name}",' for field in fields),
     )
     parts = [text, *("\n".join(python_class(table, k)) + "\n" for k in table.kernels)]
     result = "".join(parts)
@@ -93,29 +113,66 @@ def python_class(table: Table, kernel: KernelClass) -> list[str]:
     """One class."""
     lines = ["", "", f"class {kernel.name}(DeviceKernel):", *python_docstring(kernel), ""]
     lines += ["    __slots__ = ()", "", "    def __init__("]
-    required = [a for a in kernel.attributes if a.required]
-    others = [a for a in kernel.attributes if not a.required]
+    required = [a for a in kernel.own if a.required]
+    others = [a for a in kernel.own if not a.required]
     arguments = ["self", "device: Device"]
     arguments += [f"{a.name}: {gen_python.argument_type(a)}" for a in required]
     arguments.append("*")
     arguments += [gen_python.optional_argument(table, a) for a in others]
+    arguments += [f"distribution_descriptor: {DISTRIBUTION} | None = None"] * bool(kernel.grouped)
     arguments.append('label: str = ""')
     lines += [f"        {argument}," for argument in arguments]
-    given = ", ".join(f"{a.name}={a.name}" for a in kernel.attributes)
+    given = ", ".join(f"{a.name}={a.name}" for a in kernel.own)
     lines += [
         "    ) -> None:",
         "        super().__init__(",
         "            device,",
         f'            "{kernel.name}",',
-        *gen_python.wrapped_call(f"_given({given})" if given else "{}"),
+        *python_attributes(kernel, f"_given({given})" if given else "{}"),
         "            label=label,",
         "        )",
     ]
-    for attribute in kernel.attributes:
+    for attribute in kernel.own:
         lines += [*gen_python.accessor(attribute), *python_setter(attribute)]
+    if kernel.grouped:
+        lines += python_distribution()
     for method in kernel.methods:
         lines += python_method(method)
     return lines
+
+
+def python_attributes(kernel: KernelClass, given: str) -> list[str]:
+    """The argument that holds all parameters."""
+    if not kernel.grouped:
+        return gen_python.wrapped_call(given)
+    inner = f"                **{given},"
+    lines = [inner]
+    if len(inner) > 100:
+        head, _, tail = given.partition("(")
+        parts = tail.removesuffix(")").split(", ")
+        lines = [f"                **{head}("]
+        lines += [*(f"                    {part}," for part in parts), "                ),"]
+    return [
+        "            {",
+        "                **_distribution(distribution_descriptor),",
+        *lines,
+        "            },",
+    ]
+
+
+def python_distribution() -> list[str]:
+    """The property of parameters that come in a descriptor."""
+    return [
+        "",
+        "    @property",
+        f"    def distribution_descriptor(self) -> {DISTRIBUTION}:",
+        '        """How the numbers are distributed (a copy)."""',
+        "        values = self.attributes",
+        f"        return {DISTRIBUTION}(",
+        '            MatrixRandomDistribution(cast("int", values["distribution_type"])),',
+        '            *(cast("float", values[name]) for name in _DISTRIBUTION_FIELDS[1:]),',
+        "        )",
+    ]
 
 
 def python_setter(attribute: Attribute) -> list[str]:
@@ -133,9 +190,11 @@ def python_docstring(kernel: KernelClass) -> list[str]:
     """The class's docstring, in Google's style."""
     lines = [f'"""{kernel.brief}.', "", *paragraphs(kernel.doc, 94), "", kernel.apple_text, ""]
     rows = [("device", "Where it runs.")]
-    for a in sorted(kernel.attributes, key=lambda a: not a.required):
+    for a in sorted(kernel.own, key=lambda a: not a.required):
         default = f" None: as `{a.default_from}`." if a.default_from else ""
         rows.append((a.name, sentence(a.doc) + default))
+    if kernel.grouped:
+        rows.append(("distribution_descriptor", "How they are distributed. None: by default."))
     rows.append(("label", "Name for errors and timelines; empty: the class's."))
     lines += ["Args:", *argument_lines(rows)]
     lines += ["", "Raises:", "    InvalidArgumentError: A value is out of range."]
@@ -175,7 +234,8 @@ def python_method(method: EncodeMethod) -> list[str]:
     """One encode method."""
     arguments = ["self", "commands: CommandBuffer"]
     for operand in method.operands:
-        kind = f"Sequence[{operand.kind}]" if operand.variadic else operand.kind
+        kind = operand.python_type
+        kind = f"Sequence[{kind}]" if operand.variadic else kind
         arguments.append(f"{operand.name}: {kind}" + (" | None = None" if operand.optional else ""))
     lines = ["", f"    def {method.name}(", *(f"        {a}," for a in arguments), "    ) -> None:"]
     head, *rest = paragraphs(method.doc, 92)
@@ -224,7 +284,7 @@ def cpp(table: Table) -> str:
 def cpp_class(table: Table, kernel: KernelClass) -> list[str]:
     """The options of one class, and the class."""
     lines = ["", f"/// Parameters of {kernel.name}.", f"struct {kernel.name}Options {{"]
-    for a in kernel.attributes:
+    for a in kernel.own:
         kind, doc = gen_cpp.argument_type(a), sentence(a.doc)
         if a.required:
             doc += " Required."
@@ -235,6 +295,11 @@ def cpp_class(table: Table, kernel: KernelClass) -> list[str]:
             lines.append(f"  std::optional<{kind}> {a.name} = std::nullopt;")
         else:
             lines.append(f"  {kind} {a.name}{gen_cpp.default(table, a)};")
+    if kernel.grouped:
+        lines += [
+            "  /// How they are distributed.",
+            f"  {DISTRIBUTION} distribution_descriptor = {{}};",
+        ]
     lines += [
         "  /// Name for errors and timelines; empty: the class's.",
         "  std::string label = {};",
@@ -249,9 +314,10 @@ def cpp_class(table: Table, kernel: KernelClass) -> list[str]:
         f"      const {kernel.name}Options& options{defaulted})",
         f'      : DeviceKernel(device, "{kernel.name}",',
         "                     detail::Attributes()",
+        *(f'                         .set("{a.name}", options.{a.name})' for a in kernel.own),
         *(
-            f'                         .set("{a.name}", options.{a.name})'
-            for a in kernel.attributes
+            f'                         .set("{a.name}", options.distribution_descriptor.{a.name})'
+            for a in kernel.grouped
         ),
         "                         .map()) {",
         "    if (!options.label.empty()) set_label(options.label);",
@@ -262,23 +328,29 @@ def cpp_class(table: Table, kernel: KernelClass) -> list[str]:
     return [*lines, "};"]
 
 
+def kinds_text(operand: Operand) -> str:
+    """The kinds, where the type does not tell them."""
+    return "" if len(operand.kinds) == 1 else " or ".join(operand.kinds) + ". "
+
+
 def cpp_method(method: EncodeMethod) -> list[str]:
     """One encode method."""
     parameters, operands = ["CommandBuffer& commands"], []
     for operand in method.operands:
+        kind = operand.cpp_type
         if operand.variadic:
-            parameters.append(f"const std::vector<{operand.kind}>& {operand.name}")
+            parameters.append(f"const std::vector<{kind}>& {operand.name}")
             operands.append(f"KernelOperands({operand.name}.begin(), {operand.name}.end())")
         elif operand.optional:
-            parameters.append(f"const std::optional<{operand.kind}>& {operand.name} = std::nullopt")
+            parameters.append(f"const std::optional<{kind}>& {operand.name} = std::nullopt")
             operands.append(
                 f"{operand.name} ? KernelOperands{{*{operand.name}}} : KernelOperands{{}}"
             )
         else:
-            parameters.append(f"const {operand.kind}& {operand.name}")
+            parameters.append(f"const {kind}& {operand.name}")
             operands.append(f"{{{operand.name}}}")
     doc = method.doc + "\n\n"
-    doc += "\n".join(f"{operand.name}: {operand_doc(operand)}" for operand in method.operands)
+    doc += "\n".join(f"{o.name}: {kinds_text(o)}{operand_doc(o)}" for o in method.operands)
     head = f"  void {method.name}("
     lines = gen_cpp.comment(doc, "  ")
     lines += [head + parameters[0] + ","]

@@ -12,6 +12,7 @@
 #include "mpsnn/array.h"
 #include "mpsnn/kernel.h"
 #include "mpsnn/nodes.h"
+#include "mpsnn/random.h"
 #include "mpsnn/types.h"
 
 /// The classes of kernels that are encoded one by one. Each adds a constructor and its encode
@@ -61,8 +62,9 @@ struct MatrixMultiplicationOptions {
 /// Sums are made in float32, of integers in int32. Where beta is 0 the result is not read: NaN
 /// there does not spread.
 ///
-/// **Element types** (left, right, result): float32 or float16 each; int8, int8, int32 and the
-/// like are listed in the error where a triple is not supported.
+/// **Element types** (left, right, result): float32 or float16 each; int8, int8 or int16, int16
+/// with int32, float32 or float16. Sums of integers wrap at 32 bits; with alpha or beta the int32
+/// result is rounded to the nearest.
 ///
 /// **Unlike Apple**: a batch_size of 0 is refused (Apple's header takes it for all, its kernel for
 /// none).
@@ -101,6 +103,70 @@ class MatrixMultiplication : public DeviceKernel {
                   {{left_matrix},
                    {right_matrix},
                    {result_matrix}});
+  }
+};
+
+/// Parameters of MatrixVectorMultiplication.
+struct MatrixVectorMultiplicationOptions {
+  /// The matrix is transposed.
+  bool transpose = false;
+  /// Rows of the matrix as it is multiplied; -1: all.
+  std::int64_t rows = -1;
+  /// Columns of it; -1: all.
+  std::int64_t columns = -1;
+  /// Factor of the product.
+  double alpha = 1.0;
+  /// Factor of what result_vector held.
+  double beta = 0.0;
+  /// First row and column that take part.
+  std::vector<std::int64_t> primary_source_matrix_origin = {0, 0};
+  /// First matrix of the operands that takes part.
+  std::int64_t batch_start = 0;
+  /// Matrices that take part; -1: all.
+  std::int64_t batch_size = -1;
+  /// Name for errors and timelines; empty: the class's.
+  std::string label = {};
+};
+
+/// The product of a matrix and a vector.
+///
+/// result = alpha * op(matrix) * input + beta * result, op being the matrix or, where asked for,
+/// its transpose. rows and columns are those of op(matrix), from its origin on: the length of the
+/// result and of the input; left out (-1) all that there are. Longer vectors keep their other
+/// elements. Several vectors are multiplied by as many matrices, or by one.
+///
+/// Sums, element types and beta as in MatrixMultiplication.
+///
+/// Apple: MPSMatrixVectorMultiplication.
+class MatrixVectorMultiplication : public DeviceKernel {
+ public:
+  explicit MatrixVectorMultiplication(const Device& device,
+      const MatrixVectorMultiplicationOptions& options = {})
+      : DeviceKernel(device, "MatrixVectorMultiplication",
+                     detail::Attributes()
+                         .set("transpose", options.transpose)
+                         .set("rows", options.rows)
+                         .set("columns", options.columns)
+                         .set("alpha", options.alpha)
+                         .set("beta", options.beta)
+                         .set("primary_source_matrix_origin", options.primary_source_matrix_origin)
+                         .set("batch_start", options.batch_start)
+                         .set("batch_size", options.batch_size)
+                         .map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+  /// Records the product.
+  ///
+  /// input_matrix: (rows, columns), transposed (columns, rows). input_vector: At least columns
+  /// elements. result_vector: At least rows elements.
+  void encode(CommandBuffer& commands,
+              const Matrix& input_matrix,
+              const Vector& input_vector,
+              const Vector& result_vector) const {
+    encode_method(commands, "encode",
+                  {{input_matrix},
+                   {input_vector},
+                   {result_vector}});
   }
 };
 
@@ -205,6 +271,3301 @@ class MatrixLogSoftMax : public DeviceKernel {
     encode_method(commands, "encode",
                   {{input_matrix},
                    {result_matrix}});
+  }
+};
+
+/// Parameters of MatrixSoftMaxGradient.
+struct MatrixSoftMaxGradientOptions {
+  /// Rows that take part; -1: all.
+  std::int64_t source_rows = -1;
+  /// Columns that take part; -1: all.
+  std::int64_t source_columns = -1;
+  /// First row and column that take part.
+  std::vector<std::int64_t> primary_source_matrix_origin = {0, 0};
+  /// First row and column that take part.
+  std::vector<std::int64_t> secondary_source_matrix_origin = {0, 0};
+  /// First row and column that take part.
+  std::vector<std::int64_t> result_matrix_origin = {0, 0};
+  /// First matrix of the operands that takes part.
+  std::int64_t batch_start = 0;
+  /// Matrices that take part; -1: all.
+  std::int64_t batch_size = -1;
+  /// Name for errors and timelines; empty: the class's.
+  std::string label = {};
+};
+
+/// The gradient of the softmax of each row of a matrix.
+///
+/// result[i, j] = y[i, j] * (g[i, j] - sum over k of g[i, k] * y[i, k]), y being the forward
+/// output and g the gradient.
+///
+/// Apple: MPSMatrixSoftMaxGradient.
+class MatrixSoftMaxGradient : public DeviceKernel {
+ public:
+  explicit MatrixSoftMaxGradient(const Device& device,
+      const MatrixSoftMaxGradientOptions& options = {})
+      : DeviceKernel(device, "MatrixSoftMaxGradient",
+                     detail::Attributes()
+                         .set("source_rows", options.source_rows)
+                         .set("source_columns", options.source_columns)
+                         .set("primary_source_matrix_origin", options.primary_source_matrix_origin)
+                         .set("secondary_source_matrix_origin", options.secondary_source_matrix_origin)
+                         .set("result_matrix_origin", options.result_matrix_origin)
+                         .set("batch_start", options.batch_start)
+                         .set("batch_size", options.batch_size)
+                         .map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+  /// Records the gradient.
+  ///
+  /// gradient_matrix: Gradient of the result, float32 or float16. forward_output_matrix: The
+  /// result of the forward kernel. result_matrix: Gradient of the source; may be gradient_matrix.
+  void encode(CommandBuffer& commands,
+              const Matrix& gradient_matrix,
+              const Matrix& forward_output_matrix,
+              const Matrix& result_matrix) const {
+    encode_method(commands, "encode",
+                  {{gradient_matrix},
+                   {forward_output_matrix},
+                   {result_matrix}});
+  }
+};
+
+/// Parameters of MatrixLogSoftMaxGradient.
+struct MatrixLogSoftMaxGradientOptions {
+  /// Rows that take part; -1: all.
+  std::int64_t source_rows = -1;
+  /// Columns that take part; -1: all.
+  std::int64_t source_columns = -1;
+  /// First row and column that take part.
+  std::vector<std::int64_t> primary_source_matrix_origin = {0, 0};
+  /// First row and column that take part.
+  std::vector<std::int64_t> secondary_source_matrix_origin = {0, 0};
+  /// First row and column that take part.
+  std::vector<std::int64_t> result_matrix_origin = {0, 0};
+  /// First matrix of the operands that takes part.
+  std::int64_t batch_start = 0;
+  /// Matrices that take part; -1: all.
+  std::int64_t batch_size = -1;
+  /// Name for errors and timelines; empty: the class's.
+  std::string label = {};
+};
+
+/// The gradient of the logarithm of the softmax of each row of a matrix.
+///
+/// result[i, j] = g[i, j] - exp(y[i, j]) * (sum over k of g[i, k]), y being the forward output and
+/// g the gradient. Apple's header prints the exponential of the product instead, which is not the
+/// derivative.
+///
+/// Apple: MPSMatrixLogSoftMaxGradient.
+class MatrixLogSoftMaxGradient : public DeviceKernel {
+ public:
+  explicit MatrixLogSoftMaxGradient(const Device& device,
+      const MatrixLogSoftMaxGradientOptions& options = {})
+      : DeviceKernel(device, "MatrixLogSoftMaxGradient",
+                     detail::Attributes()
+                         .set("source_rows", options.source_rows)
+                         .set("source_columns", options.source_columns)
+                         .set("primary_source_matrix_origin", options.primary_source_matrix_origin)
+                         .set("secondary_source_matrix_origin", options.secondary_source_matrix_origin)
+                         .set("result_matrix_origin", options.result_matrix_origin)
+                         .set("batch_start", options.batch_start)
+                         .set("batch_size", options.batch_size)
+                         .map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+  /// Records the gradient.
+  ///
+  /// gradient_matrix: Gradient of the result, float32 or float16. forward_output_matrix: The
+  /// result of the forward kernel. result_matrix: Gradient of the source; may be gradient_matrix.
+  void encode(CommandBuffer& commands,
+              const Matrix& gradient_matrix,
+              const Matrix& forward_output_matrix,
+              const Matrix& result_matrix) const {
+    encode_method(commands, "encode",
+                  {{gradient_matrix},
+                   {forward_output_matrix},
+                   {result_matrix}});
+  }
+};
+
+/// Parameters of MatrixRandomPhilox.
+struct MatrixRandomPhiloxOptions {
+  /// Element type of the destination.
+  DataType data_type = DataType::UINT32;
+  /// Where the sequence begins, 64 bits; can be set at construction only.
+  std::uint64_t seed = 0;
+  /// First matrix of the operands that takes part.
+  std::int64_t batch_start = 0;
+  /// Matrices that take part; -1: all.
+  std::int64_t batch_size = -1;
+  /// How they are distributed.
+  MatrixRandomDistributionDescriptor distribution_descriptor = {};
+  /// Name for errors and timelines; empty: the class's.
+  std::string label = {};
+};
+
+/// Random numbers of a counter-based generator.
+///
+/// Philox4x32-10 (Salmon et al. 2011). Word i is word i mod 4 of block i / 4, the block having the
+/// key (seed mod 2^32, seed / 2^32) and the counter (0, 0, block / 2^32, block mod 2^32). The
+/// elements of the destination take the words in row order: matrix by matrix, row by row, without
+/// gaps. The next encode goes on with the next word, whatever the sizes: two encodes give the same
+/// numbers as one of both lengths. The state is (seed, words taken), two little-endian integers of
+/// 64 bits.
+///
+/// **Distributions** (MatrixRandomDistributionDescriptor), with t = (word >> 9) * 2^-23:
+///
+/// - default: the words themselves as uint32; floating-point numbers are uniform in [0, 1)
+/// - uniform: fma(maximum - minimum, t, minimum) in float32; never maximum, not even after
+///   rounding
+/// - normal: mean + standard_deviation * z, z being the inverse of the normal distribution at t,
+///   or at 2^-24 where t is 0; z lies within 5.3 and has an error below 2e-6
+/// - truncated normal: the inverse at Phi(a) + (t + 2^-24) (Phi(b) - Phi(a)), a and b being the
+///   bounds in standard deviations; nothing lies outside of them
+///
+/// float16 is rounded from float32, and kept inside of the bounds. No number is NaN or infinite:
+/// what overflows is the largest finite one.
+///
+/// **Unlike Apple**: bits 32 to 63 of the seed are used (what Apple does with them is not known);
+/// t = 0 does not give NaN; batch ranges are taken on matrices; float16 is supported. Apple's
+/// numbers are these for at least the first 4000 elements of one encode; beyond, its order is not
+/// known.
+///
+/// Apple: MPSMatrixRandomPhilox.
+class MatrixRandomPhilox : public DeviceKernel {
+ public:
+  explicit MatrixRandomPhilox(const Device& device,
+      const MatrixRandomPhiloxOptions& options = {})
+      : DeviceKernel(device, "MatrixRandomPhilox",
+                     detail::Attributes()
+                         .set("data_type", options.data_type)
+                         .set("seed", options.seed)
+                         .set("batch_start", options.batch_start)
+                         .set("batch_size", options.batch_size)
+                         .set("distribution_type", options.distribution_descriptor.distribution_type)
+                         .set("minimum", options.distribution_descriptor.minimum)
+                         .set("maximum", options.distribution_descriptor.maximum)
+                         .set("mean", options.distribution_descriptor.mean)
+                         .set("standard_deviation", options.distribution_descriptor.standard_deviation)
+                         .map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+  /// Records the filling of a matrix or vector with the next numbers.
+  ///
+  /// destination: Matrix or Vector. Of `data_type`, with any offset and strides.
+  void encode(CommandBuffer& commands,
+              const Array& destination) const {
+    encode_method(commands, "encode",
+                  {{destination}});
+  }
+};
+
+/// Parameters of MatrixRandomMTGP32.
+struct MatrixRandomMTGP32Options {
+  /// Element type of the destination.
+  DataType data_type = DataType::UINT32;
+  /// Where the sequence begins, 64 bits; can be set at construction only.
+  std::uint64_t seed = 0;
+  /// First matrix of the operands that takes part.
+  std::int64_t batch_start = 0;
+  /// Matrices that take part; -1: all.
+  std::int64_t batch_size = -1;
+  /// How they are distributed.
+  MatrixRandomDistributionDescriptor distribution_descriptor = {};
+  /// Name for errors and timelines; empty: the class's.
+  std::string label = {};
+};
+
+/// Random numbers of Mersenne Twisters for graphic processors.
+///
+/// MTGP32 of period 2^11213 - 1 (Saito and Matsumoto, arXiv:1005.4973) in 1024 streams: stream s
+/// has the authors' parameter set s mod 128 and begins by their `init_by_array` with {seed mod
+/// 2^32, seed / 2^32, s / 128}. One step of a stream makes 256 words: word i lies in block i /
+/// 256, which stream (i / 256) mod 1024 makes. The elements of the destination take the words in
+/// row order: matrix by matrix, row by row, without gaps. The next encode goes on with the next
+/// word, whatever the sizes: two encodes give the same numbers as one of both lengths. The state
+/// is the number of words taken (64 bits), then 351 words of each stream: those before its first
+/// block that is not used up.
+///
+/// **Distributions** (MatrixRandomDistributionDescriptor) are MatrixRandomPhilox's, with the same
+/// formulas.
+///
+/// **Unlike Apple**: Apple's parameters, seeding and order are not public; its numbers are others.
+/// float16 is supported. There is no `synchronizeStateOnCommandBuffer:`: `read_state` waits for
+/// what changes the state.
+///
+/// Apple: MPSMatrixRandomMTGP32.
+class MatrixRandomMTGP32 : public DeviceKernel {
+ public:
+  explicit MatrixRandomMTGP32(const Device& device,
+      const MatrixRandomMTGP32Options& options = {})
+      : DeviceKernel(device, "MatrixRandomMTGP32",
+                     detail::Attributes()
+                         .set("data_type", options.data_type)
+                         .set("seed", options.seed)
+                         .set("batch_start", options.batch_start)
+                         .set("batch_size", options.batch_size)
+                         .set("distribution_type", options.distribution_descriptor.distribution_type)
+                         .set("minimum", options.distribution_descriptor.minimum)
+                         .set("maximum", options.distribution_descriptor.maximum)
+                         .set("mean", options.distribution_descriptor.mean)
+                         .set("standard_deviation", options.distribution_descriptor.standard_deviation)
+                         .map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+  /// Records the filling of a matrix or vector with the next numbers.
+  ///
+  /// destination: Matrix or Vector. Of `data_type`, with any offset and strides.
+  void encode(CommandBuffer& commands,
+              const Array& destination) const {
+    encode_method(commands, "encode",
+                  {{destination}});
+  }
+};
+
+/// Parameters of MatrixCopyToImage.
+struct MatrixCopyToImageOptions {
+  /// First row and column that take part.
+  std::vector<std::int64_t> source_matrix_origin = {0, 0};
+  /// Which matrix of the batch takes part.
+  std::int64_t source_matrix_batch_index = 0;
+  /// Order of an image's values in a row.
+  DataLayout data_layout = DataLayout::CHW;
+  /// Name for errors and timelines; empty: the class's.
+  std::string label = {};
+};
+
+/// Makes images from the rows of a matrix.
+///
+/// Image n of the destination gets row origin + n of the matrix, as many columns as an image has
+/// values (height * width * channels). With DataLayout.CHW, the default, a row holds one channel
+/// after the other, each row by row; with HWC one pixel after the other. Element types of both
+/// must match; other rows and columns of the matrix are not read.
+///
+/// **Unlike Apple**: a batch is one image operand (N, H, W, C).
+///
+/// Apple: MPSMatrixCopyToImage.
+class MatrixCopyToImage : public DeviceKernel {
+ public:
+  explicit MatrixCopyToImage(const Device& device,
+      const MatrixCopyToImageOptions& options = {})
+      : DeviceKernel(device, "MatrixCopyToImage",
+                     detail::Attributes()
+                         .set("source_matrix_origin", options.source_matrix_origin)
+                         .set("source_matrix_batch_index", options.source_matrix_batch_index)
+                         .set("data_layout", options.data_layout)
+                         .map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+  /// Records the copy of rows into images.
+  ///
+  /// source_matrix: Float32 or float16, a row an image. destination_image: Images of the matrix's
+  /// element type.
+  void encode(CommandBuffer& commands,
+              const Matrix& source_matrix,
+              const Image& destination_image) const {
+    encode_method(commands, "encode",
+                  {{source_matrix},
+                   {destination_image}});
+  }
+};
+
+/// Parameters of ImageCopyToMatrix.
+struct ImageCopyToMatrixOptions {
+  /// First row and column that take part.
+  std::vector<std::int64_t> destination_matrix_origin = {0, 0};
+  /// Which matrix of the batch takes part.
+  std::int64_t destination_matrix_batch_index = 0;
+  /// Order of an image's values in a row.
+  DataLayout data_layout = DataLayout::CHW;
+  /// Name for errors and timelines; empty: the class's.
+  std::string label = {};
+};
+
+/// Makes rows of a matrix from images.
+///
+/// Row origin + n of the matrix gets image n, as many columns as an image has values (height *
+/// width * channels). With DataLayout.CHW, the default, a row holds one channel after the other,
+/// each row by row; with HWC one pixel after the other. Element types of both must match; other
+/// rows and columns of the matrix stay as they are.
+///
+/// **Unlike Apple**: a batch is one image operand (N, H, W, C).
+///
+/// Apple: MPSImageCopyToMatrix.
+class ImageCopyToMatrix : public DeviceKernel {
+ public:
+  explicit ImageCopyToMatrix(const Device& device,
+      const ImageCopyToMatrixOptions& options = {})
+      : DeviceKernel(device, "ImageCopyToMatrix",
+                     detail::Attributes()
+                         .set("destination_matrix_origin", options.destination_matrix_origin)
+                         .set("destination_matrix_batch_index", options.destination_matrix_batch_index)
+                         .set("data_layout", options.data_layout)
+                         .map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+  /// Records the copy of images into rows.
+  ///
+  /// source_image: Any images. destination_matrix: Matrix of the images' element type, a row an
+  /// image.
+  void encode(CommandBuffer& commands,
+              const Image& source_image,
+              const Matrix& destination_matrix) const {
+    encode_method(commands, "encode",
+                  {{source_image},
+                   {destination_matrix}});
+  }
+};
+
+/// Parameters of ChannelConcatenation.
+struct ChannelConcatenationOptions {
+  /// Name for errors and timelines; empty: the class's.
+  std::string label = {};
+};
+
+/// Joins images along their channels.
+///
+/// destination[n, y, x] = the channels of source 0, then those of source 1, and so on. Formats may
+/// differ: each value is converted to the destination's.
+///
+/// **Unlike Apple**: it has no such kernel; its graphs round the channels of each source up to a
+/// multiple of 4, here they follow one another without gaps.
+///
+/// Apple has no such class.
+class ChannelConcatenation : public DeviceKernel {
+ public:
+  explicit ChannelConcatenation(const Device& device,
+      const ChannelConcatenationOptions& options = {})
+      : DeviceKernel(device, "ChannelConcatenation",
+                     detail::Attributes()
+                         .map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+  /// Records the joining.
+  ///
+  /// destination_image: Image of the sources' pixels and all their channels. source_images: Images
+  /// of one size but for their channels, in order.
+  void encode(CommandBuffer& commands,
+              const Image& destination_image,
+              const std::vector<Image>& source_images) const {
+    encode_method(commands, "encode",
+                  {{destination_image},
+                   KernelOperands(source_images.begin(), source_images.end())});
+  }
+};
+
+/// Parameters of Slice.
+struct SliceOptions {
+  /// Column and row of the source that the first written pixel belongs to.
+  std::vector<std::int64_t> offset = {0, 0};
+  /// X, y, width, height of what is written; empty: all.
+  std::vector<std::int64_t> clip_rect = {};
+  /// First channel that is read.
+  std::int64_t source_feature_channel_offset = 0;
+  /// Name for errors and timelines; empty: the class's.
+  std::string label = {};
+};
+
+/// Copies a rectangle and a range of channels.
+///
+/// The clip rectangle of the destination gets the pixels from `offset` on of the source, channels
+/// source_feature_channel_offset and following, as many as the destination has. Both lie inside of
+/// their image; other pixels of the destination stay as they are. Formats may differ.
+///
+/// **Unlike Apple**: channel offsets need not be multiples of 4.
+///
+/// Apple: MPSNNSlice.
+class Slice : public DeviceKernel {
+ public:
+  explicit Slice(const Device& device,
+      const SliceOptions& options = {})
+      : DeviceKernel(device, "Slice",
+                     detail::Attributes()
+                         .set("offset", options.offset)
+                         .set("clip_rect", options.clip_rect)
+                         .set("source_feature_channel_offset", options.source_feature_channel_offset)
+                         .map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+  /// Records the copy.
+  ///
+  /// source_image: Any image. destination_image: Image of as many images.
+  void encode(CommandBuffer& commands,
+              const Image& source_image,
+              const Image& destination_image) const {
+    encode_method(commands, "encode",
+                  {{source_image},
+                   {destination_image}});
+  }
+};
+
+/// Parameters of ImageTranspose.
+struct ImageTransposeOptions {
+  /// Name for errors and timelines; empty: the class's.
+  std::string label = {};
+};
+
+/// Exchanges rows and columns of images.
+///
+/// destination[n, x, y, c] = source[n, y, x, c]. Formats may differ.
+///
+/// Apple: MPSImageTranspose.
+class ImageTranspose : public DeviceKernel {
+ public:
+  explicit ImageTranspose(const Device& device,
+      const ImageTransposeOptions& options = {})
+      : DeviceKernel(device, "ImageTranspose",
+                     detail::Attributes()
+                         .map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+  /// Records the transposition.
+  ///
+  /// source_image: Any image (N, H, W, C). destination_image: Image (N, W, H, C).
+  void encode(CommandBuffer& commands,
+              const Image& source_image,
+              const Image& destination_image) const {
+    encode_method(commands, "encode",
+                  {{source_image},
+                   {destination_image}});
+  }
+};
+
+/// Parameters of ImageConversion.
+struct ImageConversionOptions {
+  /// What the source's last channel says.
+  AlphaType source_alpha = AlphaType::ALPHA_IS_ONE;
+  /// What the destination's last channel is to say.
+  AlphaType destination_alpha = AlphaType::ALPHA_IS_ONE;
+  /// Colours behind a source whose alpha is dropped; empty: zeros.
+  std::vector<double> background_color = {};
+  /// Column and row of the source that the first written pixel belongs to.
+  std::vector<std::int64_t> offset = {0, 0};
+  /// X, y, width, height of what is written; empty: all.
+  std::vector<std::int64_t> clip_rect = {};
+  /// What is read outside of the source.
+  ImageEdgeMode edge_mode = ImageEdgeMode::ZERO;
+  /// Name for errors and timelines; empty: the class's.
+  std::string label = {};
+};
+
+/// Converts images to another format or kind of alpha.
+///
+/// Copies images into another format, float32 or float16; values are rounded to the nearest, ties
+/// to even. Pixel (clip x + i, clip y + j) of the destination gets source pixel (offset x + i,
+/// offset y + j).
+///
+/// Where source_alpha and destination_alpha differ the last channel is alpha: NON_PREMULTIPLIED to
+/// PREMULTIPLIED multiplies the colours with it, the other way divides by it (colours under an
+/// alpha of 0 stay as they are), and to ALPHA_IS_ONE gives premultiplied colour + (1 - alpha) *
+/// background_color and an alpha of 1. From ALPHA_IS_ONE colours stay as they are and alpha
+/// becomes 1. Where both are the same all channels are copied as they are.
+///
+/// **Unlike Apple**: there are no colour spaces (CGColorConversionInfo), and images are not of 8
+/// or 16 bits: an NDArray or a Matrix holds those.
+///
+/// Apple: MPSImageConversion.
+class ImageConversion : public DeviceKernel {
+ public:
+  explicit ImageConversion(const Device& device,
+      const ImageConversionOptions& options = {})
+      : DeviceKernel(device, "ImageConversion",
+                     detail::Attributes()
+                         .set("source_alpha", options.source_alpha)
+                         .set("destination_alpha", options.destination_alpha)
+                         .set("background_color", options.background_color)
+                         .set("offset", options.offset)
+                         .set("clip_rect", options.clip_rect)
+                         .set("edge_mode", options.edge_mode)
+                         .map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+  /// Records the conversion.
+  ///
+  /// source_image: Any image. destination_image: Image of as many images and channels.
+  void encode(CommandBuffer& commands,
+              const Image& source_image,
+              const Image& destination_image) const {
+    encode_method(commands, "encode",
+                  {{source_image},
+                   {destination_image}});
+  }
+};
+
+/// Parameters of ImageBilinearScale.
+struct ImageBilinearScaleOptions {
+  /// Scale x, scale y, translate x, translate y; empty: the source fills the destination.
+  std::vector<double> scale_transform = {};
+  /// X, y, width, height of what is written; empty: all.
+  std::vector<std::int64_t> clip_rect = {};
+  /// Name for errors and timelines; empty: the class's.
+  std::string label = {};
+};
+
+/// Resizes images by bilinear interpolation.
+///
+/// Interpolates between the two nearest source rows and columns, also where the image shrinks.
+/// Destination column x reads the source position (x + 0.5 - translate_x) / scale_x - 0.5, rows
+/// likewise: destination = source * scale + translate, pixels being centred at halves. Positions
+/// outside of the source read its nearest pixel. Without a transform the source fills the
+/// destination: scale = destination size / source size, translate = 0.
+///
+/// Only clip_rect of the destination is written; it does not move the transform. Formats may
+/// differ.
+///
+/// Apple: MPSImageBilinearScale.
+class ImageBilinearScale : public DeviceKernel {
+ public:
+  explicit ImageBilinearScale(const Device& device,
+      const ImageBilinearScaleOptions& options = {})
+      : DeviceKernel(device, "ImageBilinearScale",
+                     detail::Attributes()
+                         .set("scale_transform", options.scale_transform)
+                         .set("clip_rect", options.clip_rect)
+                         .map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+  /// Records the resizing.
+  ///
+  /// source_image: Any image. destination_image: Image of any size, as many images and channels.
+  void encode(CommandBuffer& commands,
+              const Image& source_image,
+              const Image& destination_image) const {
+    encode_method(commands, "encode",
+                  {{source_image},
+                   {destination_image}});
+  }
+};
+
+/// Parameters of ImageLanczosScale.
+struct ImageLanczosScaleOptions {
+  /// Scale x, scale y, translate x, translate y; empty: the source fills the destination.
+  std::vector<double> scale_transform = {};
+  /// X, y, width, height of what is written; empty: all.
+  std::vector<std::int64_t> clip_rect = {};
+  /// Name for errors and timelines; empty: the class's.
+  std::string label = {};
+};
+
+/// Resizes images with Lanczos' kernel.
+///
+/// Resizes with the kernel sinc(t) * sinc(t / 3), |t| < 3, centred at the source position (x + 0.5
+/// - translate_x) / scale_x - 0.5 for destination column x, rows likewise; where the image shrinks
+/// the kernel is widened by 1 / scale. Weights are divided by their sum; positions outside of the
+/// source read its nearest pixel. Without a transform the source fills the destination: scale =
+/// destination size / source size, translate = 0.
+///
+/// Only clip_rect of the destination is written; it does not move the transform. Formats may
+/// differ.
+///
+/// **Unlike Apple**: Apple does not publish its kernel's width; values differ a little.
+///
+/// Apple: MPSImageLanczosScale.
+class ImageLanczosScale : public DeviceKernel {
+ public:
+  explicit ImageLanczosScale(const Device& device,
+      const ImageLanczosScaleOptions& options = {})
+      : DeviceKernel(device, "ImageLanczosScale",
+                     detail::Attributes()
+                         .set("scale_transform", options.scale_transform)
+                         .set("clip_rect", options.clip_rect)
+                         .map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+  /// Records the resizing.
+  ///
+  /// source_image: Any image. destination_image: Image of any size, as many images and channels.
+  void encode(CommandBuffer& commands,
+              const Image& source_image,
+              const Image& destination_image) const {
+    encode_method(commands, "encode",
+                  {{source_image},
+                   {destination_image}});
+  }
+};
+
+/// Parameters of ResizeBilinear.
+struct ResizeBilinearOptions {
+  /// Columns of the destination. Required.
+  std::optional<std::int64_t> resize_width = std::nullopt;
+  /// Rows of the destination. Required.
+  std::optional<std::int64_t> resize_height = std::nullopt;
+  /// Centres of corner pixels coincide.
+  bool align_corners = false;
+  /// Name for errors and timelines; empty: the class's.
+  std::string label = {};
+};
+
+/// Resizes images by bilinear interpolation, with or without aligned corners.
+///
+/// Interpolates between the two nearest source rows and columns. Destination column x reads the
+/// source position x * source width / resize_width or, with align_corners, x * (source width - 1)
+/// / (resize_width - 1); rows likewise. Positions outside of the source read its nearest pixel.
+/// The destination is (N, resize_height, resize_width, C).
+///
+/// Apple: MPSNNResizeBilinear.
+class ResizeBilinear : public DeviceKernel {
+ public:
+  ResizeBilinear(const Device& device,
+      const ResizeBilinearOptions& options)
+      : DeviceKernel(device, "ResizeBilinear",
+                     detail::Attributes()
+                         .set("resize_width", options.resize_width)
+                         .set("resize_height", options.resize_height)
+                         .set("align_corners", options.align_corners)
+                         .map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+  /// Records the resizing.
+  ///
+  /// source_image: Any image. destination_image: Image of the size that is stated.
+  void encode(CommandBuffer& commands,
+              const Image& source_image,
+              const Image& destination_image) const {
+    encode_method(commands, "encode",
+                  {{source_image},
+                   {destination_image}});
+  }
+};
+
+/// Parameters of CropAndResizeBilinear.
+struct CropAndResizeBilinearOptions {
+  /// Columns of the destination. Required.
+  std::optional<std::int64_t> resize_width = std::nullopt;
+  /// Rows of the destination. Required.
+  std::optional<std::int64_t> resize_height = std::nullopt;
+  /// X, y, width and height of each region; 0 to 1 is the source. Required.
+  std::optional<std::vector<double>> regions = std::nullopt;
+  /// Name for errors and timelines; empty: the class's.
+  std::string label = {};
+};
+
+/// Crops regions and resizes them.
+///
+/// Crops regions and resizes each by bilinear interpolation. A region is (x, y, width, height) in
+/// units in which the centre of the source's first column or row is 0 and that of the last 1.
+/// Destination column i reads the source position (x + i * width / (resize_width - 1)) * (source
+/// width - 1), the middle of the region where resize_width is 1; rows likewise. Positions outside
+/// of the source read its nearest pixel. The destination is (N * regions, resize_height,
+/// resize_width, C): the regions of image 0, then those of image 1.
+///
+/// **Unlike Apple**: regions are a list of numbers, and their results are one batch. Apple's
+/// headers do not state where it samples; this is the rule of TensorFlow's operation of the same
+/// name.
+///
+/// Apple: MPSNNCropAndResizeBilinear.
+class CropAndResizeBilinear : public DeviceKernel {
+ public:
+  CropAndResizeBilinear(const Device& device,
+      const CropAndResizeBilinearOptions& options)
+      : DeviceKernel(device, "CropAndResizeBilinear",
+                     detail::Attributes()
+                         .set("resize_width", options.resize_width)
+                         .set("resize_height", options.resize_height)
+                         .set("regions", options.regions)
+                         .map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+  /// Records the resizing.
+  ///
+  /// source_image: Any image. destination_image: Image of the size that is stated.
+  void encode(CommandBuffer& commands,
+              const Image& source_image,
+              const Image& destination_image) const {
+    encode_method(commands, "encode",
+                  {{source_image},
+                   {destination_image}});
+  }
+};
+
+/// Parameters of ImageConvolution.
+struct ImageConvolutionOptions {
+  /// Columns of the window, an odd number. Required.
+  std::optional<std::int64_t> kernel_width = std::nullopt;
+  /// Rows of the window, an odd number. Required.
+  std::optional<std::int64_t> kernel_height = std::nullopt;
+  /// Weights of the window, row by row. Required.
+  std::optional<std::vector<double>> weights = std::nullopt;
+  /// Added to each value.
+  double bias = 0.0;
+  /// Column and row of the source that the first written pixel belongs to.
+  std::vector<std::int64_t> offset = {0, 0};
+  /// X, y, width, height of what is written; empty: all.
+  std::vector<std::int64_t> clip_rect = {};
+  /// What is read outside of the source.
+  ImageEdgeMode edge_mode = ImageEdgeMode::ZERO;
+  /// Name for errors and timelines; empty: the class's.
+  std::string label = {};
+};
+
+/// Correlates each channel with one window of weights.
+///
+/// destination[y, x, c] = bias + sum over i, j of weights[i, j] * source[y + i - kernel_height /
+/// 2, x + j - kernel_width / 2, c]: a correlation, the weights are not turned. Weights are given
+/// row by row.
+///
+/// Pixel (clip x + i, clip y + j) of the destination belongs to source pixel (offset x + i, offset
+/// y + j), which is the middle of its window. Formats may differ; sums are made in float32.
+///
+/// Apple: MPSImageConvolution.
+class ImageConvolution : public DeviceKernel {
+ public:
+  ImageConvolution(const Device& device,
+      const ImageConvolutionOptions& options)
+      : DeviceKernel(device, "ImageConvolution",
+                     detail::Attributes()
+                         .set("kernel_width", options.kernel_width)
+                         .set("kernel_height", options.kernel_height)
+                         .set("weights", options.weights)
+                         .set("bias", options.bias)
+                         .set("offset", options.offset)
+                         .set("clip_rect", options.clip_rect)
+                         .set("edge_mode", options.edge_mode)
+                         .map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+  /// Records the filter.
+  ///
+  /// source_image: Any image. destination_image: Image of as many images and channels.
+  void encode(CommandBuffer& commands,
+              const Image& source_image,
+              const Image& destination_image) const {
+    encode_method(commands, "encode",
+                  {{source_image},
+                   {destination_image}});
+  }
+};
+
+/// Parameters of ImageLaplacian.
+struct ImageLaplacianOptions {
+  /// Added to each value.
+  double bias = 0.0;
+  /// Column and row of the source that the first written pixel belongs to.
+  std::vector<std::int64_t> offset = {0, 0};
+  /// X, y, width, height of what is written; empty: all.
+  std::vector<std::int64_t> clip_rect = {};
+  /// What is read outside of the source.
+  ImageEdgeMode edge_mode = ImageEdgeMode::ZERO;
+  /// Name for errors and timelines; empty: the class's.
+  std::string label = {};
+};
+
+/// The Laplacian of each channel.
+///
+/// destination[y, x, c] = bias + the four neighbours of source[y, x, c] - 4 * source[y, x, c].
+///
+/// Pixel (clip x + i, clip y + j) of the destination belongs to source pixel (offset x + i, offset
+/// y + j), which is the middle of its window. Formats may differ; sums are made in float32.
+///
+/// Apple: MPSImageLaplacian.
+class ImageLaplacian : public DeviceKernel {
+ public:
+  explicit ImageLaplacian(const Device& device,
+      const ImageLaplacianOptions& options = {})
+      : DeviceKernel(device, "ImageLaplacian",
+                     detail::Attributes()
+                         .set("bias", options.bias)
+                         .set("offset", options.offset)
+                         .set("clip_rect", options.clip_rect)
+                         .set("edge_mode", options.edge_mode)
+                         .map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+  /// Records the filter.
+  ///
+  /// source_image: Any image. destination_image: Image of as many images and channels.
+  void encode(CommandBuffer& commands,
+              const Image& source_image,
+              const Image& destination_image) const {
+    encode_method(commands, "encode",
+                  {{source_image},
+                   {destination_image}});
+  }
+};
+
+/// Parameters of ImageGaussianBlur.
+struct ImageGaussianBlurOptions {
+  /// Standard deviation in pixels. Required.
+  std::optional<double> sigma = std::nullopt;
+  /// Column and row of the source that the first written pixel belongs to.
+  std::vector<std::int64_t> offset = {0, 0};
+  /// X, y, width, height of what is written; empty: all.
+  std::vector<std::int64_t> clip_rect = {};
+  /// What is read outside of the source.
+  ImageEdgeMode edge_mode = ImageEdgeMode::ZERO;
+  /// Name for errors and timelines; empty: the class's.
+  std::string label = {};
+};
+
+/// Blurs each channel with a Gaussian.
+///
+/// The mean of pixels weighted with exp(-d^2 / (2 * sigma^2)), d being the distance along rows and
+/// along columns, up to 4 * sigma + 0.5.
+///
+/// Pixel (clip x + i, clip y + j) of the destination belongs to source pixel (offset x + i, offset
+/// y + j), which is the middle of its window. Formats may differ; sums are made in float32.
+///
+/// **Unlike Apple**: Apple's kernel approximates a Gaussian and does not say how; this is the sum
+/// itself.
+///
+/// Apple: MPSImageGaussianBlur.
+class ImageGaussianBlur : public DeviceKernel {
+ public:
+  ImageGaussianBlur(const Device& device,
+      const ImageGaussianBlurOptions& options)
+      : DeviceKernel(device, "ImageGaussianBlur",
+                     detail::Attributes()
+                         .set("sigma", options.sigma)
+                         .set("offset", options.offset)
+                         .set("clip_rect", options.clip_rect)
+                         .set("edge_mode", options.edge_mode)
+                         .map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+  /// Records the filter.
+  ///
+  /// source_image: Any image. destination_image: Image of as many images and channels.
+  void encode(CommandBuffer& commands,
+              const Image& source_image,
+              const Image& destination_image) const {
+    encode_method(commands, "encode",
+                  {{source_image},
+                   {destination_image}});
+  }
+};
+
+/// Parameters of ImageSobel.
+struct ImageSobelOptions {
+  /// Weights of the channels in a grey value.
+  std::vector<double> color_transform = {0.299, 0.587, 0.114};
+  /// Column and row of the source that the first written pixel belongs to.
+  std::vector<std::int64_t> offset = {0, 0};
+  /// X, y, width, height of what is written; empty: all.
+  std::vector<std::int64_t> clip_rect = {};
+  /// What is read outside of the source.
+  ImageEdgeMode edge_mode = ImageEdgeMode::ZERO;
+  /// Name for errors and timelines; empty: the class's.
+  std::string label = {};
+};
+
+/// The length of the gradient, by Sobel's windows.
+///
+/// The length of the gradient: sqrt(gx^2 + gy^2), gx being the correlation with (-1 0 1, -2 0 2,
+/// -1 0 1) and gy with its transpose, each channel by itself. A destination of one channel with a
+/// source of three or more gets the gradient of the grey value color_transform[0] * channel 0 +
+/// color_transform[1] * channel 1 + color_transform[2] * channel 2.
+///
+/// Pixel (clip x + i, clip y + j) of the destination belongs to source pixel (offset x + i, offset
+/// y + j), which is the middle of its window. Formats may differ; sums are made in float32.
+///
+/// Apple: MPSImageSobel.
+class ImageSobel : public DeviceKernel {
+ public:
+  explicit ImageSobel(const Device& device,
+      const ImageSobelOptions& options = {})
+      : DeviceKernel(device, "ImageSobel",
+                     detail::Attributes()
+                         .set("color_transform", options.color_transform)
+                         .set("offset", options.offset)
+                         .set("clip_rect", options.clip_rect)
+                         .set("edge_mode", options.edge_mode)
+                         .map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+  /// Records the filter.
+  ///
+  /// source_image: Any image. destination_image: Image of as many images and channels.
+  void encode(CommandBuffer& commands,
+              const Image& source_image,
+              const Image& destination_image) const {
+    encode_method(commands, "encode",
+                  {{source_image},
+                   {destination_image}});
+  }
+};
+
+/// Parameters of ImageBox.
+struct ImageBoxOptions {
+  /// Columns of the window, an odd number. Required.
+  std::optional<std::int64_t> kernel_width = std::nullopt;
+  /// Rows of the window, an odd number. Required.
+  std::optional<std::int64_t> kernel_height = std::nullopt;
+  /// Column and row of the source that the first written pixel belongs to.
+  std::vector<std::int64_t> offset = {0, 0};
+  /// X, y, width, height of what is written; empty: all.
+  std::vector<std::int64_t> clip_rect = {};
+  /// What is read outside of the source.
+  ImageEdgeMode edge_mode = ImageEdgeMode::ZERO;
+  /// Name for errors and timelines; empty: the class's.
+  std::string label = {};
+};
+
+/// The mean of a window of pixels.
+///
+/// The mean of kernel_height x kernel_width pixels.
+///
+/// Pixel (clip x + i, clip y + j) of the destination belongs to source pixel (offset x + i, offset
+/// y + j), which is the middle of its window. Formats may differ; sums are made in float32.
+///
+/// Apple: MPSImageBox.
+class ImageBox : public DeviceKernel {
+ public:
+  ImageBox(const Device& device,
+      const ImageBoxOptions& options)
+      : DeviceKernel(device, "ImageBox",
+                     detail::Attributes()
+                         .set("kernel_width", options.kernel_width)
+                         .set("kernel_height", options.kernel_height)
+                         .set("offset", options.offset)
+                         .set("clip_rect", options.clip_rect)
+                         .set("edge_mode", options.edge_mode)
+                         .map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+  /// Records the filter.
+  ///
+  /// source_image: Any image. destination_image: Image of as many images and channels.
+  void encode(CommandBuffer& commands,
+              const Image& source_image,
+              const Image& destination_image) const {
+    encode_method(commands, "encode",
+                  {{source_image},
+                   {destination_image}});
+  }
+};
+
+/// Parameters of ImageTent.
+struct ImageTentOptions {
+  /// Columns of the window, an odd number. Required.
+  std::optional<std::int64_t> kernel_width = std::nullopt;
+  /// Rows of the window, an odd number. Required.
+  std::optional<std::int64_t> kernel_height = std::nullopt;
+  /// Column and row of the source that the first written pixel belongs to.
+  std::vector<std::int64_t> offset = {0, 0};
+  /// X, y, width, height of what is written; empty: all.
+  std::vector<std::int64_t> clip_rect = {};
+  /// What is read outside of the source.
+  ImageEdgeMode edge_mode = ImageEdgeMode::ZERO;
+  /// Name for errors and timelines; empty: the class's.
+  std::string label = {};
+};
+
+/// The mean of a window of pixels that are weighted as a tent.
+///
+/// The mean of kernel_height x kernel_width pixels, weighted with 1, 2 .. 2, 1 along rows and
+/// columns: two box filters of half the size.
+///
+/// Pixel (clip x + i, clip y + j) of the destination belongs to source pixel (offset x + i, offset
+/// y + j), which is the middle of its window. Formats may differ; sums are made in float32.
+///
+/// Apple: MPSImageTent.
+class ImageTent : public DeviceKernel {
+ public:
+  ImageTent(const Device& device,
+      const ImageTentOptions& options)
+      : DeviceKernel(device, "ImageTent",
+                     detail::Attributes()
+                         .set("kernel_width", options.kernel_width)
+                         .set("kernel_height", options.kernel_height)
+                         .set("offset", options.offset)
+                         .set("clip_rect", options.clip_rect)
+                         .set("edge_mode", options.edge_mode)
+                         .map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+  /// Records the filter.
+  ///
+  /// source_image: Any image. destination_image: Image of as many images and channels.
+  void encode(CommandBuffer& commands,
+              const Image& source_image,
+              const Image& destination_image) const {
+    encode_method(commands, "encode",
+                  {{source_image},
+                   {destination_image}});
+  }
+};
+
+/// Parameters of ImageStatisticsMinAndMax.
+struct ImageStatisticsMinAndMaxOptions {
+  /// X, y, width, height of what is read; empty: all.
+  std::vector<std::int64_t> clip_rect_source = {};
+  /// Name for errors and timelines; empty: the class's.
+  std::string label = {};
+};
+
+/// The smallest and the largest value of each channel.
+///
+/// Pixel (0, 0) of the destination gets the smallest value of each channel of each image, pixel
+/// (1, 0), in column 1, the largest. NaN is both where there is one. Other pixels stay as they
+/// are. Formats may differ.
+///
+/// Apple: MPSImageStatisticsMinAndMax.
+class ImageStatisticsMinAndMax : public DeviceKernel {
+ public:
+  explicit ImageStatisticsMinAndMax(const Device& device,
+      const ImageStatisticsMinAndMaxOptions& options = {})
+      : DeviceKernel(device, "ImageStatisticsMinAndMax",
+                     detail::Attributes()
+                         .set("clip_rect_source", options.clip_rect_source)
+                         .map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+  /// Records the statistics.
+  ///
+  /// source_image: Any image. destination_image: Image of as many images and channels, at least
+  /// two columns.
+  void encode(CommandBuffer& commands,
+              const Image& source_image,
+              const Image& destination_image) const {
+    encode_method(commands, "encode",
+                  {{source_image},
+                   {destination_image}});
+  }
+};
+
+/// Parameters of ImageStatisticsMeanAndVariance.
+struct ImageStatisticsMeanAndVarianceOptions {
+  /// X, y, width, height of what is read; empty: all.
+  std::vector<std::int64_t> clip_rect_source = {};
+  /// Name for errors and timelines; empty: the class's.
+  std::string label = {};
+};
+
+/// Mean and variance of each channel.
+///
+/// Pixel (0, 0) of the destination gets the mean of each channel of each image, pixel (1, 0), in
+/// column 1, the variance: the mean of the squared differences from the mean. Other pixels stay as
+/// they are. Formats may differ.
+///
+/// Apple: MPSImageStatisticsMeanAndVariance.
+class ImageStatisticsMeanAndVariance : public DeviceKernel {
+ public:
+  explicit ImageStatisticsMeanAndVariance(const Device& device,
+      const ImageStatisticsMeanAndVarianceOptions& options = {})
+      : DeviceKernel(device, "ImageStatisticsMeanAndVariance",
+                     detail::Attributes()
+                         .set("clip_rect_source", options.clip_rect_source)
+                         .map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+  /// Records the statistics.
+  ///
+  /// source_image: Any image. destination_image: Image of as many images and channels, at least
+  /// two columns.
+  void encode(CommandBuffer& commands,
+              const Image& source_image,
+              const Image& destination_image) const {
+    encode_method(commands, "encode",
+                  {{source_image},
+                   {destination_image}});
+  }
+};
+
+/// Parameters of ImageStatisticsMean.
+struct ImageStatisticsMeanOptions {
+  /// X, y, width, height of what is read; empty: all.
+  std::vector<std::int64_t> clip_rect_source = {};
+  /// Name for errors and timelines; empty: the class's.
+  std::string label = {};
+};
+
+/// The mean of each channel.
+///
+/// Pixel (0, 0) of the destination gets the mean of each channel of each image. Other pixels stay
+/// as they are. Formats may differ.
+///
+/// Apple: MPSImageStatisticsMean.
+class ImageStatisticsMean : public DeviceKernel {
+ public:
+  explicit ImageStatisticsMean(const Device& device,
+      const ImageStatisticsMeanOptions& options = {})
+      : DeviceKernel(device, "ImageStatisticsMean",
+                     detail::Attributes()
+                         .set("clip_rect_source", options.clip_rect_source)
+                         .map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+  /// Records the statistics.
+  ///
+  /// source_image: Any image. destination_image: Image of as many images and channels.
+  void encode(CommandBuffer& commands,
+              const Image& source_image,
+              const Image& destination_image) const {
+    encode_method(commands, "encode",
+                  {{source_image},
+                   {destination_image}});
+  }
+};
+
+/// Parameters of ImageReduceRowMin.
+struct ImageReduceRowMinOptions {
+  /// X, y, width, height of what is read; empty: all.
+  std::vector<std::int64_t> clip_rect_source = {};
+  /// Name for errors and timelines; empty: the class's.
+  std::string label = {};
+};
+
+/// The smallest value of each row of an image.
+///
+/// destination[n, y, 0, c] = the smallest source[n, y, x, c] over x. Formats may differ.
+///
+/// Apple: MPSImageReduceRowMin.
+class ImageReduceRowMin : public DeviceKernel {
+ public:
+  explicit ImageReduceRowMin(const Device& device,
+      const ImageReduceRowMinOptions& options = {})
+      : DeviceKernel(device, "ImageReduceRowMin",
+                     detail::Attributes()
+                         .set("clip_rect_source", options.clip_rect_source)
+                         .map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+  /// Records the reduction.
+  ///
+  /// source_image: Any image (N, H, W, C). destination_image: Image (N, H, 1, C), H as many rows
+  /// as are read.
+  void encode(CommandBuffer& commands,
+              const Image& source_image,
+              const Image& destination_image) const {
+    encode_method(commands, "encode",
+                  {{source_image},
+                   {destination_image}});
+  }
+};
+
+/// Parameters of ImageReduceRowMax.
+struct ImageReduceRowMaxOptions {
+  /// X, y, width, height of what is read; empty: all.
+  std::vector<std::int64_t> clip_rect_source = {};
+  /// Name for errors and timelines; empty: the class's.
+  std::string label = {};
+};
+
+/// The largest value of each row of an image.
+///
+/// destination[n, y, 0, c] = the largest source[n, y, x, c] over x. Formats may differ.
+///
+/// Apple: MPSImageReduceRowMax.
+class ImageReduceRowMax : public DeviceKernel {
+ public:
+  explicit ImageReduceRowMax(const Device& device,
+      const ImageReduceRowMaxOptions& options = {})
+      : DeviceKernel(device, "ImageReduceRowMax",
+                     detail::Attributes()
+                         .set("clip_rect_source", options.clip_rect_source)
+                         .map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+  /// Records the reduction.
+  ///
+  /// source_image: Any image (N, H, W, C). destination_image: Image (N, H, 1, C), H as many rows
+  /// as are read.
+  void encode(CommandBuffer& commands,
+              const Image& source_image,
+              const Image& destination_image) const {
+    encode_method(commands, "encode",
+                  {{source_image},
+                   {destination_image}});
+  }
+};
+
+/// Parameters of ImageReduceRowMean.
+struct ImageReduceRowMeanOptions {
+  /// X, y, width, height of what is read; empty: all.
+  std::vector<std::int64_t> clip_rect_source = {};
+  /// Name for errors and timelines; empty: the class's.
+  std::string label = {};
+};
+
+/// The mean of each row of an image.
+///
+/// destination[n, y, 0, c] = the mean of source[n, y, x, c] over x. Formats may differ.
+///
+/// Apple: MPSImageReduceRowMean.
+class ImageReduceRowMean : public DeviceKernel {
+ public:
+  explicit ImageReduceRowMean(const Device& device,
+      const ImageReduceRowMeanOptions& options = {})
+      : DeviceKernel(device, "ImageReduceRowMean",
+                     detail::Attributes()
+                         .set("clip_rect_source", options.clip_rect_source)
+                         .map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+  /// Records the reduction.
+  ///
+  /// source_image: Any image (N, H, W, C). destination_image: Image (N, H, 1, C), H as many rows
+  /// as are read.
+  void encode(CommandBuffer& commands,
+              const Image& source_image,
+              const Image& destination_image) const {
+    encode_method(commands, "encode",
+                  {{source_image},
+                   {destination_image}});
+  }
+};
+
+/// Parameters of ImageReduceRowSum.
+struct ImageReduceRowSumOptions {
+  /// X, y, width, height of what is read; empty: all.
+  std::vector<std::int64_t> clip_rect_source = {};
+  /// Name for errors and timelines; empty: the class's.
+  std::string label = {};
+};
+
+/// The sum of each row of an image.
+///
+/// destination[n, y, 0, c] = the sum of source[n, y, x, c] over x. Formats may differ.
+///
+/// Apple: MPSImageReduceRowSum.
+class ImageReduceRowSum : public DeviceKernel {
+ public:
+  explicit ImageReduceRowSum(const Device& device,
+      const ImageReduceRowSumOptions& options = {})
+      : DeviceKernel(device, "ImageReduceRowSum",
+                     detail::Attributes()
+                         .set("clip_rect_source", options.clip_rect_source)
+                         .map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+  /// Records the reduction.
+  ///
+  /// source_image: Any image (N, H, W, C). destination_image: Image (N, H, 1, C), H as many rows
+  /// as are read.
+  void encode(CommandBuffer& commands,
+              const Image& source_image,
+              const Image& destination_image) const {
+    encode_method(commands, "encode",
+                  {{source_image},
+                   {destination_image}});
+  }
+};
+
+/// Parameters of ImageReduceColumnMin.
+struct ImageReduceColumnMinOptions {
+  /// X, y, width, height of what is read; empty: all.
+  std::vector<std::int64_t> clip_rect_source = {};
+  /// Name for errors and timelines; empty: the class's.
+  std::string label = {};
+};
+
+/// The smallest value of each column of an image.
+///
+/// destination[n, 0, x, c] = the smallest source[n, y, x, c] over y. Formats may differ.
+///
+/// Apple: MPSImageReduceColumnMin.
+class ImageReduceColumnMin : public DeviceKernel {
+ public:
+  explicit ImageReduceColumnMin(const Device& device,
+      const ImageReduceColumnMinOptions& options = {})
+      : DeviceKernel(device, "ImageReduceColumnMin",
+                     detail::Attributes()
+                         .set("clip_rect_source", options.clip_rect_source)
+                         .map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+  /// Records the reduction.
+  ///
+  /// source_image: Any image (N, H, W, C). destination_image: Image (N, 1, W, C), W as many
+  /// columns as are read.
+  void encode(CommandBuffer& commands,
+              const Image& source_image,
+              const Image& destination_image) const {
+    encode_method(commands, "encode",
+                  {{source_image},
+                   {destination_image}});
+  }
+};
+
+/// Parameters of ImageReduceColumnMax.
+struct ImageReduceColumnMaxOptions {
+  /// X, y, width, height of what is read; empty: all.
+  std::vector<std::int64_t> clip_rect_source = {};
+  /// Name for errors and timelines; empty: the class's.
+  std::string label = {};
+};
+
+/// The largest value of each column of an image.
+///
+/// destination[n, 0, x, c] = the largest source[n, y, x, c] over y. Formats may differ.
+///
+/// Apple: MPSImageReduceColumnMax.
+class ImageReduceColumnMax : public DeviceKernel {
+ public:
+  explicit ImageReduceColumnMax(const Device& device,
+      const ImageReduceColumnMaxOptions& options = {})
+      : DeviceKernel(device, "ImageReduceColumnMax",
+                     detail::Attributes()
+                         .set("clip_rect_source", options.clip_rect_source)
+                         .map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+  /// Records the reduction.
+  ///
+  /// source_image: Any image (N, H, W, C). destination_image: Image (N, 1, W, C), W as many
+  /// columns as are read.
+  void encode(CommandBuffer& commands,
+              const Image& source_image,
+              const Image& destination_image) const {
+    encode_method(commands, "encode",
+                  {{source_image},
+                   {destination_image}});
+  }
+};
+
+/// Parameters of ImageReduceColumnMean.
+struct ImageReduceColumnMeanOptions {
+  /// X, y, width, height of what is read; empty: all.
+  std::vector<std::int64_t> clip_rect_source = {};
+  /// Name for errors and timelines; empty: the class's.
+  std::string label = {};
+};
+
+/// The mean of each column of an image.
+///
+/// destination[n, 0, x, c] = the mean of source[n, y, x, c] over y. Formats may differ.
+///
+/// Apple: MPSImageReduceColumnMean.
+class ImageReduceColumnMean : public DeviceKernel {
+ public:
+  explicit ImageReduceColumnMean(const Device& device,
+      const ImageReduceColumnMeanOptions& options = {})
+      : DeviceKernel(device, "ImageReduceColumnMean",
+                     detail::Attributes()
+                         .set("clip_rect_source", options.clip_rect_source)
+                         .map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+  /// Records the reduction.
+  ///
+  /// source_image: Any image (N, H, W, C). destination_image: Image (N, 1, W, C), W as many
+  /// columns as are read.
+  void encode(CommandBuffer& commands,
+              const Image& source_image,
+              const Image& destination_image) const {
+    encode_method(commands, "encode",
+                  {{source_image},
+                   {destination_image}});
+  }
+};
+
+/// Parameters of ImageReduceColumnSum.
+struct ImageReduceColumnSumOptions {
+  /// X, y, width, height of what is read; empty: all.
+  std::vector<std::int64_t> clip_rect_source = {};
+  /// Name for errors and timelines; empty: the class's.
+  std::string label = {};
+};
+
+/// The sum of each column of an image.
+///
+/// destination[n, 0, x, c] = the sum of source[n, y, x, c] over y. Formats may differ.
+///
+/// Apple: MPSImageReduceColumnSum.
+class ImageReduceColumnSum : public DeviceKernel {
+ public:
+  explicit ImageReduceColumnSum(const Device& device,
+      const ImageReduceColumnSumOptions& options = {})
+      : DeviceKernel(device, "ImageReduceColumnSum",
+                     detail::Attributes()
+                         .set("clip_rect_source", options.clip_rect_source)
+                         .map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+  /// Records the reduction.
+  ///
+  /// source_image: Any image (N, H, W, C). destination_image: Image (N, 1, W, C), W as many
+  /// columns as are read.
+  void encode(CommandBuffer& commands,
+              const Image& source_image,
+              const Image& destination_image) const {
+    encode_method(commands, "encode",
+                  {{source_image},
+                   {destination_image}});
+  }
+};
+
+/// Parameters of ImageAdd.
+struct ImageAddOptions {
+  /// Factor of the primary source.
+  double primary_scale = 1.0;
+  /// Factor of the secondary source.
+  double secondary_scale = 1.0;
+  /// Added to each value.
+  double bias = 0.0;
+  /// Smaller results become this.
+  double minimum_value = -detail::kFloatMax;
+  /// Larger results become this.
+  double maximum_value = detail::kFloatMax;
+  /// X and y, 1 each; 0: one column or row serves all.
+  std::vector<std::int64_t> primary_stride_in_pixels = {1, 1};
+  /// X and y, 1 each; 0: one column or row serves all.
+  std::vector<std::int64_t> secondary_stride_in_pixels = {1, 1};
+  /// 1; 0: the one channel serves all.
+  std::int64_t primary_stride_in_feature_channels = 1;
+  /// 1; 0: the one channel serves all.
+  std::int64_t secondary_stride_in_feature_channels = 1;
+  /// Column and row of the source that the first written pixel belongs to.
+  std::vector<std::int64_t> primary_offset = {0, 0};
+  /// Column and row of the source that the first written pixel belongs to.
+  std::vector<std::int64_t> secondary_offset = {0, 0};
+  /// What is read outside of the source.
+  ImageEdgeMode primary_edge_mode = ImageEdgeMode::ZERO;
+  /// What is read outside of the source.
+  ImageEdgeMode secondary_edge_mode = ImageEdgeMode::ZERO;
+  /// X, y, width, height of what is written; empty: all.
+  std::vector<std::int64_t> clip_rect = {};
+  /// Name for errors and timelines; empty: the class's.
+  std::string label = {};
+};
+
+/// The scaled sum of two images.
+///
+/// destination = p + s + bias, then clamped to [minimum_value, maximum_value]; p = primary_scale *
+/// primary, s = secondary_scale * secondary.
+///
+/// Pixel (clip x + i, clip y + j) of the destination is made of pixel (i, j) from each source's
+/// own offset on; a stride of 0 takes the offset's own column, row or the source's one channel for
+/// all. What lies outside of a source is read as its edge mode says. One image serves all of a
+/// batch. Formats may differ; values are computed in float32.
+///
+/// Apple: MPSImageAdd.
+class ImageAdd : public DeviceKernel {
+ public:
+  explicit ImageAdd(const Device& device,
+      const ImageAddOptions& options = {})
+      : DeviceKernel(device, "ImageAdd",
+                     detail::Attributes()
+                         .set("primary_scale", options.primary_scale)
+                         .set("secondary_scale", options.secondary_scale)
+                         .set("bias", options.bias)
+                         .set("minimum_value", options.minimum_value)
+                         .set("maximum_value", options.maximum_value)
+                         .set("primary_stride_in_pixels", options.primary_stride_in_pixels)
+                         .set("secondary_stride_in_pixels", options.secondary_stride_in_pixels)
+                         .set("primary_stride_in_feature_channels", options.primary_stride_in_feature_channels)
+                         .set("secondary_stride_in_feature_channels", options.secondary_stride_in_feature_channels)
+                         .set("primary_offset", options.primary_offset)
+                         .set("secondary_offset", options.secondary_offset)
+                         .set("primary_edge_mode", options.primary_edge_mode)
+                         .set("secondary_edge_mode", options.secondary_edge_mode)
+                         .set("clip_rect", options.clip_rect)
+                         .map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+  /// Records the arithmetic.
+  ///
+  /// primary_image: Any image of as many channels, and images or 1. secondary_image: Any image of
+  /// as many channels, and images or 1. destination_image: Image of any size.
+  void encode(CommandBuffer& commands,
+              const Image& primary_image,
+              const Image& secondary_image,
+              const Image& destination_image) const {
+    encode_method(commands, "encode",
+                  {{primary_image},
+                   {secondary_image},
+                   {destination_image}});
+  }
+};
+
+/// Parameters of ImageSubtract.
+struct ImageSubtractOptions {
+  /// Factor of the primary source.
+  double primary_scale = 1.0;
+  /// Factor of the secondary source.
+  double secondary_scale = 1.0;
+  /// Added to each value.
+  double bias = 0.0;
+  /// Smaller results become this.
+  double minimum_value = -detail::kFloatMax;
+  /// Larger results become this.
+  double maximum_value = detail::kFloatMax;
+  /// X and y, 1 each; 0: one column or row serves all.
+  std::vector<std::int64_t> primary_stride_in_pixels = {1, 1};
+  /// X and y, 1 each; 0: one column or row serves all.
+  std::vector<std::int64_t> secondary_stride_in_pixels = {1, 1};
+  /// 1; 0: the one channel serves all.
+  std::int64_t primary_stride_in_feature_channels = 1;
+  /// 1; 0: the one channel serves all.
+  std::int64_t secondary_stride_in_feature_channels = 1;
+  /// Column and row of the source that the first written pixel belongs to.
+  std::vector<std::int64_t> primary_offset = {0, 0};
+  /// Column and row of the source that the first written pixel belongs to.
+  std::vector<std::int64_t> secondary_offset = {0, 0};
+  /// What is read outside of the source.
+  ImageEdgeMode primary_edge_mode = ImageEdgeMode::ZERO;
+  /// What is read outside of the source.
+  ImageEdgeMode secondary_edge_mode = ImageEdgeMode::ZERO;
+  /// X, y, width, height of what is written; empty: all.
+  std::vector<std::int64_t> clip_rect = {};
+  /// Name for errors and timelines; empty: the class's.
+  std::string label = {};
+};
+
+/// The scaled difference of two images.
+///
+/// destination = p - s + bias, then clamped to [minimum_value, maximum_value]; p = primary_scale *
+/// primary, s = secondary_scale * secondary.
+///
+/// Pixel (clip x + i, clip y + j) of the destination is made of pixel (i, j) from each source's
+/// own offset on; a stride of 0 takes the offset's own column, row or the source's one channel for
+/// all. What lies outside of a source is read as its edge mode says. One image serves all of a
+/// batch. Formats may differ; values are computed in float32.
+///
+/// Apple: MPSImageSubtract.
+class ImageSubtract : public DeviceKernel {
+ public:
+  explicit ImageSubtract(const Device& device,
+      const ImageSubtractOptions& options = {})
+      : DeviceKernel(device, "ImageSubtract",
+                     detail::Attributes()
+                         .set("primary_scale", options.primary_scale)
+                         .set("secondary_scale", options.secondary_scale)
+                         .set("bias", options.bias)
+                         .set("minimum_value", options.minimum_value)
+                         .set("maximum_value", options.maximum_value)
+                         .set("primary_stride_in_pixels", options.primary_stride_in_pixels)
+                         .set("secondary_stride_in_pixels", options.secondary_stride_in_pixels)
+                         .set("primary_stride_in_feature_channels", options.primary_stride_in_feature_channels)
+                         .set("secondary_stride_in_feature_channels", options.secondary_stride_in_feature_channels)
+                         .set("primary_offset", options.primary_offset)
+                         .set("secondary_offset", options.secondary_offset)
+                         .set("primary_edge_mode", options.primary_edge_mode)
+                         .set("secondary_edge_mode", options.secondary_edge_mode)
+                         .set("clip_rect", options.clip_rect)
+                         .map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+  /// Records the arithmetic.
+  ///
+  /// primary_image: Any image of as many channels, and images or 1. secondary_image: Any image of
+  /// as many channels, and images or 1. destination_image: Image of any size.
+  void encode(CommandBuffer& commands,
+              const Image& primary_image,
+              const Image& secondary_image,
+              const Image& destination_image) const {
+    encode_method(commands, "encode",
+                  {{primary_image},
+                   {secondary_image},
+                   {destination_image}});
+  }
+};
+
+/// Parameters of ImageMultiply.
+struct ImageMultiplyOptions {
+  /// Factor of the primary source.
+  double primary_scale = 1.0;
+  /// Factor of the secondary source.
+  double secondary_scale = 1.0;
+  /// Added to each value.
+  double bias = 0.0;
+  /// Smaller results become this.
+  double minimum_value = -detail::kFloatMax;
+  /// Larger results become this.
+  double maximum_value = detail::kFloatMax;
+  /// X and y, 1 each; 0: one column or row serves all.
+  std::vector<std::int64_t> primary_stride_in_pixels = {1, 1};
+  /// X and y, 1 each; 0: one column or row serves all.
+  std::vector<std::int64_t> secondary_stride_in_pixels = {1, 1};
+  /// 1; 0: the one channel serves all.
+  std::int64_t primary_stride_in_feature_channels = 1;
+  /// 1; 0: the one channel serves all.
+  std::int64_t secondary_stride_in_feature_channels = 1;
+  /// Column and row of the source that the first written pixel belongs to.
+  std::vector<std::int64_t> primary_offset = {0, 0};
+  /// Column and row of the source that the first written pixel belongs to.
+  std::vector<std::int64_t> secondary_offset = {0, 0};
+  /// What is read outside of the source.
+  ImageEdgeMode primary_edge_mode = ImageEdgeMode::ZERO;
+  /// What is read outside of the source.
+  ImageEdgeMode secondary_edge_mode = ImageEdgeMode::ZERO;
+  /// X, y, width, height of what is written; empty: all.
+  std::vector<std::int64_t> clip_rect = {};
+  /// Name for errors and timelines; empty: the class's.
+  std::string label = {};
+};
+
+/// The scaled product of two images.
+///
+/// destination = p * s + bias, then clamped to [minimum_value, maximum_value]; p = primary_scale *
+/// primary, s = secondary_scale * secondary.
+///
+/// Pixel (clip x + i, clip y + j) of the destination is made of pixel (i, j) from each source's
+/// own offset on; a stride of 0 takes the offset's own column, row or the source's one channel for
+/// all. What lies outside of a source is read as its edge mode says. One image serves all of a
+/// batch. Formats may differ; values are computed in float32.
+///
+/// Apple: MPSImageMultiply.
+class ImageMultiply : public DeviceKernel {
+ public:
+  explicit ImageMultiply(const Device& device,
+      const ImageMultiplyOptions& options = {})
+      : DeviceKernel(device, "ImageMultiply",
+                     detail::Attributes()
+                         .set("primary_scale", options.primary_scale)
+                         .set("secondary_scale", options.secondary_scale)
+                         .set("bias", options.bias)
+                         .set("minimum_value", options.minimum_value)
+                         .set("maximum_value", options.maximum_value)
+                         .set("primary_stride_in_pixels", options.primary_stride_in_pixels)
+                         .set("secondary_stride_in_pixels", options.secondary_stride_in_pixels)
+                         .set("primary_stride_in_feature_channels", options.primary_stride_in_feature_channels)
+                         .set("secondary_stride_in_feature_channels", options.secondary_stride_in_feature_channels)
+                         .set("primary_offset", options.primary_offset)
+                         .set("secondary_offset", options.secondary_offset)
+                         .set("primary_edge_mode", options.primary_edge_mode)
+                         .set("secondary_edge_mode", options.secondary_edge_mode)
+                         .set("clip_rect", options.clip_rect)
+                         .map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+  /// Records the arithmetic.
+  ///
+  /// primary_image: Any image of as many channels, and images or 1. secondary_image: Any image of
+  /// as many channels, and images or 1. destination_image: Image of any size.
+  void encode(CommandBuffer& commands,
+              const Image& primary_image,
+              const Image& secondary_image,
+              const Image& destination_image) const {
+    encode_method(commands, "encode",
+                  {{primary_image},
+                   {secondary_image},
+                   {destination_image}});
+  }
+};
+
+/// Parameters of ImageDivide.
+struct ImageDivideOptions {
+  /// Factor of the primary source.
+  double primary_scale = 1.0;
+  /// Factor of the secondary source.
+  double secondary_scale = 1.0;
+  /// Added to each value.
+  double bias = 0.0;
+  /// Smaller results become this.
+  double minimum_value = -detail::kFloatMax;
+  /// Larger results become this.
+  double maximum_value = detail::kFloatMax;
+  /// X and y, 1 each; 0: one column or row serves all.
+  std::vector<std::int64_t> primary_stride_in_pixels = {1, 1};
+  /// X and y, 1 each; 0: one column or row serves all.
+  std::vector<std::int64_t> secondary_stride_in_pixels = {1, 1};
+  /// 1; 0: the one channel serves all.
+  std::int64_t primary_stride_in_feature_channels = 1;
+  /// 1; 0: the one channel serves all.
+  std::int64_t secondary_stride_in_feature_channels = 1;
+  /// Column and row of the source that the first written pixel belongs to.
+  std::vector<std::int64_t> primary_offset = {0, 0};
+  /// Column and row of the source that the first written pixel belongs to.
+  std::vector<std::int64_t> secondary_offset = {0, 0};
+  /// What is read outside of the source.
+  ImageEdgeMode primary_edge_mode = ImageEdgeMode::ZERO;
+  /// What is read outside of the source.
+  ImageEdgeMode secondary_edge_mode = ImageEdgeMode::ZERO;
+  /// X, y, width, height of what is written; empty: all.
+  std::vector<std::int64_t> clip_rect = {};
+  /// Name for errors and timelines; empty: the class's.
+  std::string label = {};
+};
+
+/// The scaled quotient of two images.
+///
+/// destination = p / s + bias, then clamped to [minimum_value, maximum_value]; p = primary_scale *
+/// primary, s = secondary_scale * secondary.
+///
+/// Pixel (clip x + i, clip y + j) of the destination is made of pixel (i, j) from each source's
+/// own offset on; a stride of 0 takes the offset's own column, row or the source's one channel for
+/// all. What lies outside of a source is read as its edge mode says. One image serves all of a
+/// batch. Formats may differ; values are computed in float32. Division by 0 gives an infinity, 0 /
+/// 0 NaN.
+///
+/// Apple: MPSImageDivide.
+class ImageDivide : public DeviceKernel {
+ public:
+  explicit ImageDivide(const Device& device,
+      const ImageDivideOptions& options = {})
+      : DeviceKernel(device, "ImageDivide",
+                     detail::Attributes()
+                         .set("primary_scale", options.primary_scale)
+                         .set("secondary_scale", options.secondary_scale)
+                         .set("bias", options.bias)
+                         .set("minimum_value", options.minimum_value)
+                         .set("maximum_value", options.maximum_value)
+                         .set("primary_stride_in_pixels", options.primary_stride_in_pixels)
+                         .set("secondary_stride_in_pixels", options.secondary_stride_in_pixels)
+                         .set("primary_stride_in_feature_channels", options.primary_stride_in_feature_channels)
+                         .set("secondary_stride_in_feature_channels", options.secondary_stride_in_feature_channels)
+                         .set("primary_offset", options.primary_offset)
+                         .set("secondary_offset", options.secondary_offset)
+                         .set("primary_edge_mode", options.primary_edge_mode)
+                         .set("secondary_edge_mode", options.secondary_edge_mode)
+                         .set("clip_rect", options.clip_rect)
+                         .map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+  /// Records the arithmetic.
+  ///
+  /// primary_image: Any image of as many channels, and images or 1. secondary_image: Any image of
+  /// as many channels, and images or 1. destination_image: Image of any size.
+  void encode(CommandBuffer& commands,
+              const Image& primary_image,
+              const Image& secondary_image,
+              const Image& destination_image) const {
+    encode_method(commands, "encode",
+                  {{primary_image},
+                   {secondary_image},
+                   {destination_image}});
+  }
+};
+
+/// Parameters of GridSample.
+struct GridSampleOptions {
+  /// The grid holds positions, else distances from the pixel's own.
+  bool use_grid_value_as_input_coordinate = true;
+  /// What is read outside of the source.
+  ImageEdgeMode edge_mode = ImageEdgeMode::ZERO;
+  /// Name for errors and timelines; empty: the class's.
+  std::string label = {};
+};
+
+/// Samples an image at positions that another one holds.
+///
+/// destination[n, y, x] is the primary image n at the position (grid[n, y, x, 0], grid[n, y, x,
+/// 1]), column and row in pixels, interpolated bilinearly between the four nearest; without
+/// use_grid_value_as_input_coordinate the position is (x + grid[n, y, x, 0], y + grid[n, y, x,
+/// 1]). Whole numbers are centres of pixels. Pixels outside of the image are read as edge_mode
+/// says. A position that is not finite gives NaN. Formats may differ.
+///
+/// **Unlike Apple**: Apple's headers do not state that whole numbers are centres.
+///
+/// Apple: MPSNNGridSample.
+class GridSample : public DeviceKernel {
+ public:
+  explicit GridSample(const Device& device,
+      const GridSampleOptions& options = {})
+      : DeviceKernel(device, "GridSample",
+                     detail::Attributes()
+                         .set("use_grid_value_as_input_coordinate", options.use_grid_value_as_input_coordinate)
+                         .set("edge_mode", options.edge_mode)
+                         .map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+  /// Records the sampling.
+  ///
+  /// primary_image: Any image. grid: Image of the destination's size and 2 channels: x, y.
+  /// destination_image: Image of any size, as many images and channels as the primary.
+  void encode(CommandBuffer& commands,
+              const Image& primary_image,
+              const Image& grid,
+              const Image& destination_image) const {
+    encode_method(commands, "encode",
+                  {{primary_image},
+                   {grid},
+                   {destination_image}});
+  }
+};
+
+/// Parameters of LocalCorrelation.
+struct LocalCorrelationOptions {
+  /// Neighbours to the left and to the right.
+  std::int64_t window_in_x = 0;
+  /// Neighbours above and below.
+  std::int64_t window_in_y = 0;
+  /// Columns from one neighbour to the next.
+  std::int64_t stride_in_x = 1;
+  /// Rows from one neighbour to the next.
+  std::int64_t stride_in_y = 1;
+  /// Name for errors and timelines; empty: the class's.
+  std::string label = {};
+};
+
+/// Products of each pixel with the neighbourhood in another image.
+///
+/// destination[n, y, x, k] = sum over c of primary[n, y, x, c] * secondary[n, y + j * stride_in_y,
+/// x + i * stride_in_x, c], i in [-window_in_x, window_in_x], j in [-window_in_y, window_in_y], k
+/// = (j + window_in_y) * (2 * window_in_x + 1) + i + window_in_x. Zeros lie outside of the
+/// secondary image. Formats may differ; sums are made in float32.
+///
+/// Apple: MPSNNLocalCorrelation.
+class LocalCorrelation : public DeviceKernel {
+ public:
+  explicit LocalCorrelation(const Device& device,
+      const LocalCorrelationOptions& options = {})
+      : DeviceKernel(device, "LocalCorrelation",
+                     detail::Attributes()
+                         .set("window_in_x", options.window_in_x)
+                         .set("window_in_y", options.window_in_y)
+                         .set("stride_in_x", options.stride_in_x)
+                         .set("stride_in_y", options.stride_in_y)
+                         .map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+  /// Records the correlation.
+  ///
+  /// primary_image: Any image. secondary_image: Image of the primary's size. destination_image:
+  /// Image of the primary's size with (2 * window_in_x + 1) * (2 * window_in_y + 1) channels.
+  void encode(CommandBuffer& commands,
+              const Image& primary_image,
+              const Image& secondary_image,
+              const Image& destination_image) const {
+    encode_method(commands, "encode",
+                  {{primary_image},
+                   {secondary_image},
+                   {destination_image}});
+  }
+};
+
+/// Parameters of MatrixSum.
+struct MatrixSumOptions {
+  /// Number of sources; -1: as many as are given.
+  std::int64_t count = -1;
+  /// Rows of the sum, before it is transposed; -1: all.
+  std::int64_t rows = -1;
+  /// Columns of the sum, before it is transposed; -1: all.
+  std::int64_t columns = -1;
+  /// The sum is transposed.
+  bool transpose = false;
+  /// Of the first source in scale_vector and offset_vector.
+  std::int64_t start_index = 0;
+  /// Function of each element of the result.
+  NeuronType neuron_type = NeuronType::NONE;
+  /// A of the neuron.
+  double neuron_parameter_a = 0.0;
+  /// B of the neuron.
+  double neuron_parameter_b = 0.0;
+  /// C of the neuron.
+  double neuron_parameter_c = 0.0;
+  /// First row and column that take part.
+  std::vector<std::int64_t> result_matrix_origin = {0, 0};
+  /// Name for errors and timelines; empty: the class's.
+  std::string label = {};
+};
+
+/// The weighted sum of matrices, with bias and neuron.
+///
+/// sum[i, j] = sum over k of scale[s + k] * source_k[row_k + i, column_k + j] for rows x columns
+/// elements; result = f(sum + bias of the column), or, with transpose, f(sum^T + bias of the
+/// column): the bias belongs to the columns of the result in both cases. s is start_index; scales
+/// left out are 1. offset_vector is of uint32: row_k and column_k of source k stand at 2 * (s +
+/// k); left out they are 0. It is read when the kernel runs, so earlier work may write it; an
+/// offset beyond its matrix fails the command with DeviceError. rows and columns left out (-1) are
+/// those that the result has behind its origin. Sums are made in float32, in the order of the
+/// sources; the neuron f is any but PRELU.
+///
+/// **Unlike Apple**: one source is allowed, and with transpose the whole result is written
+/// (Apple's kernel writes the square of min(rows, columns)).
+///
+/// Apple: MPSMatrixSum.
+class MatrixSum : public DeviceKernel {
+ public:
+  explicit MatrixSum(const Device& device,
+      const MatrixSumOptions& options = {})
+      : DeviceKernel(device, "MatrixSum",
+                     detail::Attributes()
+                         .set("count", options.count)
+                         .set("rows", options.rows)
+                         .set("columns", options.columns)
+                         .set("transpose", options.transpose)
+                         .set("start_index", options.start_index)
+                         .set("neuron_type", options.neuron_type)
+                         .set("neuron_parameter_a", options.neuron_parameter_a)
+                         .set("neuron_parameter_b", options.neuron_parameter_b)
+                         .set("neuron_parameter_c", options.neuron_parameter_c)
+                         .set("result_matrix_origin", options.result_matrix_origin)
+                         .map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+  /// Records the sum.
+  ///
+  /// source_matrices: Matrices of float32 or float16. result_matrix: (rows, columns); transposed
+  /// (columns, rows). scale_vector: A factor a source, float32 or float16. None: none.
+  /// offset_vector: Uint32: row and column of each source. None: none. bias_vector: A value a
+  /// column of the result. None: none.
+  void encode(CommandBuffer& commands,
+              const std::vector<Matrix>& source_matrices,
+              const Matrix& result_matrix,
+              const std::optional<Vector>& scale_vector = std::nullopt,
+              const std::optional<Vector>& offset_vector = std::nullopt,
+              const std::optional<Vector>& bias_vector = std::nullopt) const {
+    encode_method(commands, "encode",
+                  {KernelOperands(source_matrices.begin(), source_matrices.end()),
+                   {result_matrix},
+                   scale_vector ? KernelOperands{*scale_vector} : KernelOperands{},
+                   offset_vector ? KernelOperands{*offset_vector} : KernelOperands{},
+                   bias_vector ? KernelOperands{*bias_vector} : KernelOperands{}});
+  }
+};
+
+/// Parameters of MatrixCopy.
+struct MatrixCopyOptions {
+  /// Rows of each copy; -1: all of the source.
+  std::int64_t copy_rows = -1;
+  /// Columns of each copy; -1: all of the source.
+  std::int64_t copy_columns = -1;
+  /// Sources are read by columns.
+  bool sources_are_transposed = false;
+  /// Destinations are written by columns.
+  bool destinations_are_transposed = false;
+  /// Four numbers a copy; empty: zeros.
+  std::vector<std::int64_t> offsets = {};
+  /// First entry of row_permute_indices that counts.
+  std::int64_t row_permute_offset = 0;
+  /// First entry of column_permute_indices that counts.
+  std::int64_t column_permute_offset = 0;
+  /// Name for errors and timelines; empty: the class's.
+  std::string label = {};
+};
+
+/// Copies of parts of matrices, transposed and permuted.
+///
+/// Copies copy_rows x copy_columns elements of each source into its destination, in the order of
+/// the lists. A transposed source is read by columns, a transposed destination written by columns;
+/// with both nothing turns. Four numbers a copy say where it begins: source row, source column,
+/// destination row, destination column. They are given as offsets, or as a vector of uint32 that
+/// is read when the kernel runs (earlier work may write it), or left out: 0. Together, operands
+/// and offsets are what Apple calls an MPSMatrixCopyDescriptor.
+///
+/// Row i of what is written goes to row row_permute_indices[row_permute_offset + i] behind the
+/// destination's offset instead of row i; columns alike. A transposed destination is turned first.
+///
+/// Offsets or places beyond a matrix fail at the call, or, where they are read on the device, fail
+/// the command with DeviceError before anything of that copy is written. The destination may have
+/// another element type: values are converted, to integers by rounding to the nearest and
+/// clamping.
+///
+/// Apple: MPSMatrixCopy.
+class MatrixCopy : public DeviceKernel {
+ public:
+  explicit MatrixCopy(const Device& device,
+      const MatrixCopyOptions& options = {})
+      : DeviceKernel(device, "MatrixCopy",
+                     detail::Attributes()
+                         .set("copy_rows", options.copy_rows)
+                         .set("copy_columns", options.copy_columns)
+                         .set("sources_are_transposed", options.sources_are_transposed)
+                         .set("destinations_are_transposed", options.destinations_are_transposed)
+                         .set("offsets", options.offsets)
+                         .set("row_permute_offset", options.row_permute_offset)
+                         .set("column_permute_offset", options.column_permute_offset)
+                         .map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+  /// Records the copies.
+  ///
+  /// source_matrices: A matrix a copy. destination_matrices: A matrix a copy; one may come several
+  /// times. offset_vector: Uint32, four numbers a copy. None: none. row_permute_indices: Uint32,
+  /// the same for each copy. None: none. column_permute_indices: Uint32, the same for each copy.
+  /// None: none.
+  void encode(CommandBuffer& commands,
+              const std::vector<Matrix>& source_matrices,
+              const std::vector<Matrix>& destination_matrices,
+              const std::optional<Vector>& offset_vector = std::nullopt,
+              const std::optional<Vector>& row_permute_indices = std::nullopt,
+              const std::optional<Vector>& column_permute_indices = std::nullopt) const {
+    encode_method(commands, "encode",
+                  {KernelOperands(source_matrices.begin(), source_matrices.end()),
+                   KernelOperands(destination_matrices.begin(), destination_matrices.end()),
+                   offset_vector ? KernelOperands{*offset_vector} : KernelOperands{},
+                   row_permute_indices ? KernelOperands{*row_permute_indices} : KernelOperands{},
+                   column_permute_indices ? KernelOperands{*column_permute_indices} : KernelOperands{}});
+  }
+};
+
+/// Parameters of MatrixNeuron.
+struct MatrixNeuronOptions {
+  /// Factor of the source.
+  double alpha = 1.0;
+  /// Rows that take part; -1: all.
+  std::int64_t source_number_of_feature_vectors = -1;
+  /// Columns that take part; -1: all.
+  std::int64_t source_input_feature_channels = -1;
+  /// Function of each element of the result.
+  NeuronType neuron_type = NeuronType::NONE;
+  /// A of the neuron.
+  double neuron_parameter_a = 0.0;
+  /// B of the neuron.
+  double neuron_parameter_b = 0.0;
+  /// C of the neuron.
+  double neuron_parameter_c = 0.0;
+  /// A of each column, for PRELU.
+  std::vector<double> neuron_parameters = {};
+  /// First row and column that take part.
+  std::vector<std::int64_t> source_matrix_origin = {0, 0};
+  /// First row and column that take part.
+  std::vector<std::int64_t> result_matrix_origin = {0, 0};
+  /// First matrix of the operands that takes part.
+  std::int64_t batch_start = 0;
+  /// Matrices that take part; -1: all.
+  std::int64_t batch_size = -1;
+  /// Name for errors and timelines; empty: the class's.
+  std::string label = {};
+};
+
+/// A neuron of each element of a matrix.
+///
+/// result[i, j] = f(alpha * input[i, j] + bias[j]), f being the neuron: the functions and their
+/// parameters a, b and c are those of the nodes of the same names. All parameters are given with
+/// the type: none has a default of its own. PRELU takes its slopes, one a column, from
+/// neuron_parameters.
+///
+/// **Element types**: float32 and float16 in any mixture. LINEAR and NONE also take int8, int16,
+/// int32, uint8, uint16 and uint32, input and result alike: a * (alpha * x + bias) + b is computed
+/// in double, rounded to the nearest, ties to even, and clamped. With a 1 and b -1 this counts
+/// down, as a predicate's integer.
+///
+/// Apple: MPSMatrixNeuron.
+class MatrixNeuron : public DeviceKernel {
+ public:
+  explicit MatrixNeuron(const Device& device,
+      const MatrixNeuronOptions& options = {})
+      : DeviceKernel(device, "MatrixNeuron",
+                     detail::Attributes()
+                         .set("alpha", options.alpha)
+                         .set("source_number_of_feature_vectors", options.source_number_of_feature_vectors)
+                         .set("source_input_feature_channels", options.source_input_feature_channels)
+                         .set("neuron_type", options.neuron_type)
+                         .set("neuron_parameter_a", options.neuron_parameter_a)
+                         .set("neuron_parameter_b", options.neuron_parameter_b)
+                         .set("neuron_parameter_c", options.neuron_parameter_c)
+                         .set("neuron_parameters", options.neuron_parameters)
+                         .set("source_matrix_origin", options.source_matrix_origin)
+                         .set("result_matrix_origin", options.result_matrix_origin)
+                         .set("batch_start", options.batch_start)
+                         .set("batch_size", options.batch_size)
+                         .map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+  /// Records the neuron.
+  ///
+  /// input_matrix: Any matrix. result_matrix: As many rows and columns; may be input_matrix.
+  /// bias_vector: One value a column, float32 or float16. None: none.
+  void encode(CommandBuffer& commands,
+              const Matrix& input_matrix,
+              const Matrix& result_matrix,
+              const std::optional<Vector>& bias_vector = std::nullopt) const {
+    encode_method(commands, "encode",
+                  {{input_matrix},
+                   {result_matrix},
+                   bias_vector ? KernelOperands{*bias_vector} : KernelOperands{}});
+  }
+};
+
+/// Parameters of MatrixNeuronGradient.
+struct MatrixNeuronGradientOptions {
+  /// Factor of the source.
+  double alpha = 1.0;
+  /// Rows that take part; -1: all.
+  std::int64_t source_number_of_feature_vectors = -1;
+  /// Columns that take part; -1: all.
+  std::int64_t source_input_feature_channels = -1;
+  /// Function of each element of the result.
+  NeuronType neuron_type = NeuronType::NONE;
+  /// A of the neuron.
+  double neuron_parameter_a = 0.0;
+  /// B of the neuron.
+  double neuron_parameter_b = 0.0;
+  /// C of the neuron.
+  double neuron_parameter_c = 0.0;
+  /// A of each column, for PRELU.
+  std::vector<double> neuron_parameters = {};
+  /// First row and column that take part.
+  std::vector<std::int64_t> primary_source_matrix_origin = {0, 0};
+  /// First row and column that take part.
+  std::vector<std::int64_t> secondary_source_matrix_origin = {0, 0};
+  /// First row and column that take part.
+  std::vector<std::int64_t> result_matrix_origin = {0, 0};
+  /// First matrix of the operands that takes part.
+  std::int64_t batch_start = 0;
+  /// Matrices that take part; -1: all.
+  std::int64_t batch_size = -1;
+  /// Name for errors and timelines; empty: the class's.
+  std::string label = {};
+};
+
+/// The gradients of a neuron's source and bias.
+///
+/// With z = alpha * input + bias of the column: data gradient[i, j] = gradient[i, j] * f'(z[i, j])
+/// * alpha, bias gradient[j] = sum over i, and over all matrices of the batch, of gradient[i, j] *
+/// f'(z[i, j]). At the kink of a ReLU the derivative is that below zero. Parameters as
+/// MatrixNeuron's; float32 and float16.
+///
+/// Apple: MPSMatrixNeuronGradient.
+class MatrixNeuronGradient : public DeviceKernel {
+ public:
+  explicit MatrixNeuronGradient(const Device& device,
+      const MatrixNeuronGradientOptions& options = {})
+      : DeviceKernel(device, "MatrixNeuronGradient",
+                     detail::Attributes()
+                         .set("alpha", options.alpha)
+                         .set("source_number_of_feature_vectors", options.source_number_of_feature_vectors)
+                         .set("source_input_feature_channels", options.source_input_feature_channels)
+                         .set("neuron_type", options.neuron_type)
+                         .set("neuron_parameter_a", options.neuron_parameter_a)
+                         .set("neuron_parameter_b", options.neuron_parameter_b)
+                         .set("neuron_parameter_c", options.neuron_parameter_c)
+                         .set("neuron_parameters", options.neuron_parameters)
+                         .set("primary_source_matrix_origin", options.primary_source_matrix_origin)
+                         .set("secondary_source_matrix_origin", options.secondary_source_matrix_origin)
+                         .set("result_matrix_origin", options.result_matrix_origin)
+                         .set("batch_start", options.batch_start)
+                         .set("batch_size", options.batch_size)
+                         .map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+  /// Records the gradients.
+  ///
+  /// gradient_matrix: Gradient of the result. input_matrix: The neuron's source.
+  /// result_gradient_for_data_matrix: Gradient of the source; may be gradient_matrix. bias_vector:
+  /// The neuron's bias. None: none. result_gradient_for_bias_vector: Gradient of the bias, a value
+  /// a column. None: none.
+  void encode(CommandBuffer& commands,
+              const Matrix& gradient_matrix,
+              const Matrix& input_matrix,
+              const Matrix& result_gradient_for_data_matrix,
+              const std::optional<Vector>& bias_vector = std::nullopt,
+              const std::optional<Vector>& result_gradient_for_bias_vector = std::nullopt) const {
+    encode_method(commands, "encode",
+                  {{gradient_matrix},
+                   {input_matrix},
+                   {result_gradient_for_data_matrix},
+                   bias_vector ? KernelOperands{*bias_vector} : KernelOperands{},
+                   result_gradient_for_bias_vector ? KernelOperands{*result_gradient_for_bias_vector} : KernelOperands{}});
+  }
+};
+
+/// Parameters of MatrixFullyConnected.
+struct MatrixFullyConnectedOptions {
+  /// Factor of the product.
+  double alpha = 1.0;
+  /// Rows of the layer's source; -1: all.
+  std::int64_t source_number_of_feature_vectors = -1;
+  /// Channels that a feature vector has; -1: all.
+  std::int64_t source_input_feature_channels = -1;
+  /// Channels that the layer makes; -1: all.
+  std::int64_t source_output_feature_channels = -1;
+  /// Function of each element of the result.
+  NeuronType neuron_type = NeuronType::NONE;
+  /// A of the neuron.
+  double neuron_parameter_a = 0.0;
+  /// B of the neuron.
+  double neuron_parameter_b = 0.0;
+  /// C of the neuron.
+  double neuron_parameter_c = 0.0;
+  /// First row and column that take part.
+  std::vector<std::int64_t> primary_source_matrix_origin = {0, 0};
+  /// First row and column that take part.
+  std::vector<std::int64_t> secondary_source_matrix_origin = {0, 0};
+  /// First row and column that take part.
+  std::vector<std::int64_t> result_matrix_origin = {0, 0};
+  /// First matrix of the operands that takes part.
+  std::int64_t batch_start = 0;
+  /// Matrices that take part; -1: all.
+  std::int64_t batch_size = -1;
+  /// Name for errors and timelines; empty: the class's.
+  std::string label = {};
+};
+
+/// A fully connected layer.
+///
+/// result = f(alpha * input * weights + bias of the column): input is (feature vectors, input
+/// channels), weights (input channels, output channels), the result (feature vectors, output
+/// channels). Extents that are left out (-1) are the fewest that the matrices have behind their
+/// origins. The neuron f is any but PRELU; float32 and float16.
+///
+/// Apple: MPSMatrixFullyConnected.
+class MatrixFullyConnected : public DeviceKernel {
+ public:
+  explicit MatrixFullyConnected(const Device& device,
+      const MatrixFullyConnectedOptions& options = {})
+      : DeviceKernel(device, "MatrixFullyConnected",
+                     detail::Attributes()
+                         .set("alpha", options.alpha)
+                         .set("source_number_of_feature_vectors", options.source_number_of_feature_vectors)
+                         .set("source_input_feature_channels", options.source_input_feature_channels)
+                         .set("source_output_feature_channels", options.source_output_feature_channels)
+                         .set("neuron_type", options.neuron_type)
+                         .set("neuron_parameter_a", options.neuron_parameter_a)
+                         .set("neuron_parameter_b", options.neuron_parameter_b)
+                         .set("neuron_parameter_c", options.neuron_parameter_c)
+                         .set("primary_source_matrix_origin", options.primary_source_matrix_origin)
+                         .set("secondary_source_matrix_origin", options.secondary_source_matrix_origin)
+                         .set("result_matrix_origin", options.result_matrix_origin)
+                         .set("batch_start", options.batch_start)
+                         .set("batch_size", options.batch_size)
+                         .map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+  /// Records the layer.
+  ///
+  /// input_matrix: (feature vectors, inputs). weight_matrix: (inputs, outputs). result_matrix:
+  /// (feature vectors, outputs). bias_vector: A value an output channel. None: none.
+  void encode(CommandBuffer& commands,
+              const Matrix& input_matrix,
+              const Matrix& weight_matrix,
+              const Matrix& result_matrix,
+              const std::optional<Vector>& bias_vector = std::nullopt) const {
+    encode_method(commands, "encode",
+                  {{input_matrix},
+                   {weight_matrix},
+                   {result_matrix},
+                   bias_vector ? KernelOperands{*bias_vector} : KernelOperands{}});
+  }
+};
+
+/// Parameters of MatrixFullyConnectedGradient.
+struct MatrixFullyConnectedGradientOptions {
+  /// Factor of the product.
+  double alpha = 1.0;
+  /// Rows of the layer's source; -1: all.
+  std::int64_t source_number_of_feature_vectors = -1;
+  /// Channels that a feature vector has; -1: all.
+  std::int64_t source_input_feature_channels = -1;
+  /// Channels that the layer makes; -1: all.
+  std::int64_t source_output_feature_channels = -1;
+  /// First row and column that take part.
+  std::vector<std::int64_t> primary_source_matrix_origin = {0, 0};
+  /// First row and column that take part.
+  std::vector<std::int64_t> secondary_source_matrix_origin = {0, 0};
+  /// First row and column that take part.
+  std::vector<std::int64_t> result_matrix_origin = {0, 0};
+  /// First matrix of the operands that takes part.
+  std::int64_t batch_start = 0;
+  /// Matrices that take part; -1: all.
+  std::int64_t batch_size = -1;
+  /// Name for errors and timelines; empty: the class's.
+  std::string label = {};
+};
+
+/// The gradients of a fully connected layer.
+///
+/// With the gradient g of the layer's result, in front of its neuron: the data's gradient is alpha
+/// * g * weights^T, the weights' alpha * input^T * g, the bias' the sums of g's columns. The
+/// neuron's gradient is a kernel of its own (MatrixNeuronGradient). Extents as in
+/// MatrixFullyConnected.
+///
+/// Apple: MPSMatrixFullyConnectedGradient.
+class MatrixFullyConnectedGradient : public DeviceKernel {
+ public:
+  explicit MatrixFullyConnectedGradient(const Device& device,
+      const MatrixFullyConnectedGradientOptions& options = {})
+      : DeviceKernel(device, "MatrixFullyConnectedGradient",
+                     detail::Attributes()
+                         .set("alpha", options.alpha)
+                         .set("source_number_of_feature_vectors", options.source_number_of_feature_vectors)
+                         .set("source_input_feature_channels", options.source_input_feature_channels)
+                         .set("source_output_feature_channels", options.source_output_feature_channels)
+                         .set("primary_source_matrix_origin", options.primary_source_matrix_origin)
+                         .set("secondary_source_matrix_origin", options.secondary_source_matrix_origin)
+                         .set("result_matrix_origin", options.result_matrix_origin)
+                         .set("batch_start", options.batch_start)
+                         .set("batch_size", options.batch_size)
+                         .map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+  /// Records the gradient of the layer's source.
+  ///
+  /// gradient_matrix: (feature vectors, outputs). weight_matrix: (inputs, outputs).
+  /// result_gradient_for_data_matrix: (feature vectors, inputs).
+  void encode_gradient_for_data(CommandBuffer& commands,
+                                const Matrix& gradient_matrix,
+                                const Matrix& weight_matrix,
+                                const Matrix& result_gradient_for_data_matrix) const {
+    encode_method(commands, "encode_gradient_for_data",
+                  {{gradient_matrix},
+                   {weight_matrix},
+                   {result_gradient_for_data_matrix}});
+  }
+  /// Records the gradients of weights and bias.
+  ///
+  /// gradient_matrix: (feature vectors, outputs). input_matrix: (feature vectors, inputs).
+  /// result_gradient_for_weight_matrix: (inputs, outputs). result_gradient_for_bias_vector: A
+  /// value an output channel. None: none.
+  void encode_gradient_for_weights_and_bias(CommandBuffer& commands,
+                                            const Matrix& gradient_matrix,
+                                            const Matrix& input_matrix,
+                                            const Matrix& result_gradient_for_weight_matrix,
+                                            const std::optional<Vector>& result_gradient_for_bias_vector = std::nullopt) const {
+    encode_method(commands, "encode_gradient_for_weights_and_bias",
+                  {{gradient_matrix},
+                   {input_matrix},
+                   {result_gradient_for_weight_matrix},
+                   result_gradient_for_bias_vector ? KernelOperands{*result_gradient_for_bias_vector} : KernelOperands{}});
+  }
+};
+
+/// Parameters of MatrixBatchNormalization.
+struct MatrixBatchNormalizationOptions {
+  /// Added to the variance, under the root; the default is the smallest normal float32.
+  double epsilon = 1.1754943508222875e-38;
+  /// Rows that take part; -1: all.
+  std::int64_t source_number_of_feature_vectors = -1;
+  /// Columns that take part; -1: all.
+  std::int64_t source_input_feature_channels = -1;
+  /// Function of each element of the result.
+  NeuronType neuron_type = NeuronType::NONE;
+  /// A of the neuron.
+  double neuron_parameter_a = 0.0;
+  /// B of the neuron.
+  double neuron_parameter_b = 0.0;
+  /// C of the neuron.
+  double neuron_parameter_c = 0.0;
+  /// Mean and variance are computed and written.
+  bool compute_statistics = false;
+  /// First row and column that take part.
+  std::vector<std::int64_t> source_matrix_origin = {0, 0};
+  /// First row and column that take part.
+  std::vector<std::int64_t> result_matrix_origin = {0, 0};
+  /// Name for errors and timelines; empty: the class's.
+  std::string label = {};
+};
+
+/// Batch normalisation of the columns of a matrix.
+///
+/// result[i, j] = f(gamma[j] * (input[i, j] - mean[j]) / sqrt(variance[j] + epsilon) + beta[j]),
+/// the neuron f being any but PRELU. With compute_statistics the columns' mean and variance
+/// (divided by the number of rows) are computed first and written to the vectors; otherwise they
+/// are read. Left out, gamma is 1 and beta 0. float32 and float16; statistics are summed in
+/// double.
+///
+/// Apple's header prints the formula without the root; its kernel takes it, as this one does.
+///
+/// Apple: MPSMatrixBatchNormalization.
+class MatrixBatchNormalization : public DeviceKernel {
+ public:
+  explicit MatrixBatchNormalization(const Device& device,
+      const MatrixBatchNormalizationOptions& options = {})
+      : DeviceKernel(device, "MatrixBatchNormalization",
+                     detail::Attributes()
+                         .set("epsilon", options.epsilon)
+                         .set("source_number_of_feature_vectors", options.source_number_of_feature_vectors)
+                         .set("source_input_feature_channels", options.source_input_feature_channels)
+                         .set("neuron_type", options.neuron_type)
+                         .set("neuron_parameter_a", options.neuron_parameter_a)
+                         .set("neuron_parameter_b", options.neuron_parameter_b)
+                         .set("neuron_parameter_c", options.neuron_parameter_c)
+                         .set("compute_statistics", options.compute_statistics)
+                         .set("source_matrix_origin", options.source_matrix_origin)
+                         .set("result_matrix_origin", options.result_matrix_origin)
+                         .map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+  /// Records the normalisation.
+  ///
+  /// input_matrix: (feature vectors, channels). mean_vector: A value a column. variance_vector: A
+  /// value a column. result_matrix: As input_matrix, and may be it. gamma_vector: A value a
+  /// column. None: none. beta_vector: A value a column. None: none.
+  void encode(CommandBuffer& commands,
+              const Matrix& input_matrix,
+              const Vector& mean_vector,
+              const Vector& variance_vector,
+              const Matrix& result_matrix,
+              const std::optional<Vector>& gamma_vector = std::nullopt,
+              const std::optional<Vector>& beta_vector = std::nullopt) const {
+    encode_method(commands, "encode",
+                  {{input_matrix},
+                   {mean_vector},
+                   {variance_vector},
+                   {result_matrix},
+                   gamma_vector ? KernelOperands{*gamma_vector} : KernelOperands{},
+                   beta_vector ? KernelOperands{*beta_vector} : KernelOperands{}});
+  }
+};
+
+/// Parameters of MatrixBatchNormalizationGradient.
+struct MatrixBatchNormalizationGradientOptions {
+  /// Added to the variance, under the root; the default is the smallest normal float32.
+  double epsilon = 1.1754943508222875e-38;
+  /// Rows that take part; -1: all.
+  std::int64_t source_number_of_feature_vectors = -1;
+  /// Columns that take part; -1: all.
+  std::int64_t source_input_feature_channels = -1;
+  /// Function of each element of the result.
+  NeuronType neuron_type = NeuronType::NONE;
+  /// A of the neuron.
+  double neuron_parameter_a = 0.0;
+  /// B of the neuron.
+  double neuron_parameter_b = 0.0;
+  /// C of the neuron.
+  double neuron_parameter_c = 0.0;
+  /// First row and column that take part.
+  std::vector<std::int64_t> primary_source_matrix_origin = {0, 0};
+  /// First row and column that take part.
+  std::vector<std::int64_t> secondary_source_matrix_origin = {0, 0};
+  /// First row and column that take part.
+  std::vector<std::int64_t> result_matrix_origin = {0, 0};
+  /// Name for errors and timelines; empty: the class's.
+  std::string label = {};
+};
+
+/// The gradients of a batch normalisation of columns.
+///
+/// With x^ = (input - mean) / sqrt(variance + epsilon) and g the gradient, taken through the
+/// neuron where there is one: the data's gradient is gamma / sqrt(variance + epsilon) * (g - mean
+/// of g - x^ * mean of g * x^), means being those of the column; gamma's is the sum of g * x^ and
+/// beta's the sum of g. Mean and variance are those that the forward kernel used. Of one row the
+/// data's gradient is 0, as batch statistics give it.
+///
+/// Apple: MPSMatrixBatchNormalizationGradient.
+class MatrixBatchNormalizationGradient : public DeviceKernel {
+ public:
+  explicit MatrixBatchNormalizationGradient(const Device& device,
+      const MatrixBatchNormalizationGradientOptions& options = {})
+      : DeviceKernel(device, "MatrixBatchNormalizationGradient",
+                     detail::Attributes()
+                         .set("epsilon", options.epsilon)
+                         .set("source_number_of_feature_vectors", options.source_number_of_feature_vectors)
+                         .set("source_input_feature_channels", options.source_input_feature_channels)
+                         .set("neuron_type", options.neuron_type)
+                         .set("neuron_parameter_a", options.neuron_parameter_a)
+                         .set("neuron_parameter_b", options.neuron_parameter_b)
+                         .set("neuron_parameter_c", options.neuron_parameter_c)
+                         .set("primary_source_matrix_origin", options.primary_source_matrix_origin)
+                         .set("secondary_source_matrix_origin", options.secondary_source_matrix_origin)
+                         .set("result_matrix_origin", options.result_matrix_origin)
+                         .map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+  /// Records the gradients.
+  ///
+  /// gradient_matrix: Gradient of the result. input_matrix: The forward kernel's source.
+  /// mean_vector: A value a column. variance_vector: A value a column.
+  /// result_gradient_for_data_matrix: Gradient of the source. gamma_vector: A value a column.
+  /// None: none. beta_vector: A value a column; for a neuron. None: none.
+  /// result_gradient_for_gamma_vector: A value a column. None: none.
+  /// result_gradient_for_beta_vector: A value a column. None: none.
+  void encode(CommandBuffer& commands,
+              const Matrix& gradient_matrix,
+              const Matrix& input_matrix,
+              const Vector& mean_vector,
+              const Vector& variance_vector,
+              const Matrix& result_gradient_for_data_matrix,
+              const std::optional<Vector>& gamma_vector = std::nullopt,
+              const std::optional<Vector>& beta_vector = std::nullopt,
+              const std::optional<Vector>& result_gradient_for_gamma_vector = std::nullopt,
+              const std::optional<Vector>& result_gradient_for_beta_vector = std::nullopt) const {
+    encode_method(commands, "encode",
+                  {{gradient_matrix},
+                   {input_matrix},
+                   {mean_vector},
+                   {variance_vector},
+                   {result_gradient_for_data_matrix},
+                   gamma_vector ? KernelOperands{*gamma_vector} : KernelOperands{},
+                   beta_vector ? KernelOperands{*beta_vector} : KernelOperands{},
+                   result_gradient_for_gamma_vector ? KernelOperands{*result_gradient_for_gamma_vector} : KernelOperands{},
+                   result_gradient_for_beta_vector ? KernelOperands{*result_gradient_for_beta_vector} : KernelOperands{}});
+  }
+};
+
+/// Parameters of MatrixFindTopK.
+struct MatrixFindTopKOptions {
+  /// K. Required.
+  std::optional<std::int64_t> number_of_top_k_values = std::nullopt;
+  /// Added to the indices.
+  std::int64_t index_offset = 0;
+  /// Rows that take part; -1: all.
+  std::int64_t source_rows = -1;
+  /// Columns that take part; -1: all.
+  std::int64_t source_columns = -1;
+  /// First row and column that take part.
+  std::vector<std::int64_t> source_matrix_origin = {0, 0};
+  /// First row and column that take part.
+  std::vector<std::int64_t> result_matrix_origin = {0, 0};
+  /// First matrix of the operands that takes part.
+  std::int64_t batch_start = 0;
+  /// Matrices that take part; -1: all.
+  std::int64_t batch_size = -1;
+  /// Name for errors and timelines; empty: the class's.
+  std::string label = {};
+};
+
+/// The largest values of each row of a matrix and where they are.
+///
+/// For each row the k largest values, the largest first, and their columns, counted from
+/// index_offset. Of equal values the one in the first column comes first; NaN counts as larger
+/// than all numbers.
+///
+/// **Unlike Apple**: k may be as large as the row (Apple's limit is 16), and the order of equal
+/// values is said.
+///
+/// Apple: MPSMatrixFindTopK.
+class MatrixFindTopK : public DeviceKernel {
+ public:
+  MatrixFindTopK(const Device& device,
+      const MatrixFindTopKOptions& options)
+      : DeviceKernel(device, "MatrixFindTopK",
+                     detail::Attributes()
+                         .set("number_of_top_k_values", options.number_of_top_k_values)
+                         .set("index_offset", options.index_offset)
+                         .set("source_rows", options.source_rows)
+                         .set("source_columns", options.source_columns)
+                         .set("source_matrix_origin", options.source_matrix_origin)
+                         .set("result_matrix_origin", options.result_matrix_origin)
+                         .set("batch_start", options.batch_start)
+                         .set("batch_size", options.batch_size)
+                         .map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+  /// Records the search.
+  ///
+  /// input_matrix: Float32 or float16. result_index_matrix: Uint32, at least k columns.
+  /// result_value_matrix: Float32 or float16, at least k columns.
+  void encode(CommandBuffer& commands,
+              const Matrix& input_matrix,
+              const Matrix& result_index_matrix,
+              const Matrix& result_value_matrix) const {
+    encode_method(commands, "encode",
+                  {{input_matrix},
+                   {result_index_matrix},
+                   {result_value_matrix}});
+  }
+};
+
+/// Parameters of MatrixDecompositionLU.
+struct MatrixDecompositionLUOptions {
+  /// Rows of A; -1: all.
+  std::int64_t rows = -1;
+  /// Columns of A; -1: all.
+  std::int64_t columns = -1;
+  /// First row and column that take part.
+  std::vector<std::int64_t> source_matrix_origin = {0, 0};
+  /// First row and column that take part.
+  std::vector<std::int64_t> result_matrix_origin = {0, 0};
+  /// First matrix of the operands that takes part.
+  std::int64_t batch_start = 0;
+  /// Matrices that take part; -1: all.
+  std::int64_t batch_size = -1;
+  /// Name for errors and timelines; empty: the class's.
+  std::string label = {};
+};
+
+/// The LU factors of a matrix with partial pivoting.
+///
+/// P * A = L * U by partial pivoting, for each matrix of the batch: L, of ones on its diagonal,
+/// below U in the result. Row i was interchanged with row pivot_indices[i] (counted from 0), one
+/// after the other. Where an entry of U's diagonal is exactly zero the status is SINGULAR, not an
+/// exception: the factors are complete, but solve nothing. The result may be the source. float32;
+/// float16 is factored as float32.
+///
+/// Apple: MPSMatrixDecompositionLU.
+class MatrixDecompositionLU : public DeviceKernel {
+ public:
+  explicit MatrixDecompositionLU(const Device& device,
+      const MatrixDecompositionLUOptions& options = {})
+      : DeviceKernel(device, "MatrixDecompositionLU",
+                     detail::Attributes()
+                         .set("rows", options.rows)
+                         .set("columns", options.columns)
+                         .set("source_matrix_origin", options.source_matrix_origin)
+                         .set("result_matrix_origin", options.result_matrix_origin)
+                         .set("batch_start", options.batch_start)
+                         .set("batch_size", options.batch_size)
+                         .map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+  /// Records the decomposition.
+  ///
+  /// source_matrix: A. result_matrix: The factors; may be source_matrix. pivot_indices: Uint32,
+  /// one row of min(rows, columns). status: Int32, one MatrixDecompositionStatus a matrix. None:
+  /// none.
+  void encode(CommandBuffer& commands,
+              const Matrix& source_matrix,
+              const Matrix& result_matrix,
+              const Matrix& pivot_indices,
+              const std::optional<Vector>& status = std::nullopt) const {
+    encode_method(commands, "encode",
+                  {{source_matrix},
+                   {result_matrix},
+                   {pivot_indices},
+                   status ? KernelOperands{*status} : KernelOperands{}});
+  }
+};
+
+/// Parameters of MatrixDecompositionCholesky.
+struct MatrixDecompositionCholeskyOptions {
+  /// The lower triangle, else the upper one.
+  bool lower = true;
+  /// Rows and columns of A; -1: all.
+  std::int64_t order = -1;
+  /// First row and column that take part.
+  std::vector<std::int64_t> source_matrix_origin = {0, 0};
+  /// First row and column that take part.
+  std::vector<std::int64_t> result_matrix_origin = {0, 0};
+  /// First matrix of the operands that takes part.
+  std::int64_t batch_start = 0;
+  /// Matrices that take part; -1: all.
+  std::int64_t batch_size = -1;
+  /// Name for errors and timelines; empty: the class's.
+  std::string label = {};
+};
+
+/// The Cholesky factor of a symmetric positive definite matrix.
+///
+/// A = L * L^T, or with lower off A = U^T * U, for each matrix of the batch. Only that triangle of
+/// the source counts; the other one of the result holds what the source holds there. A matrix that
+/// is not positive definite gives the status NON_POSITIVE_DEFINITE, not an exception, and a result
+/// without meaning. The result may be the source. float32; float16 is factored as float32.
+///
+/// Apple: MPSMatrixDecompositionCholesky.
+class MatrixDecompositionCholesky : public DeviceKernel {
+ public:
+  explicit MatrixDecompositionCholesky(const Device& device,
+      const MatrixDecompositionCholeskyOptions& options = {})
+      : DeviceKernel(device, "MatrixDecompositionCholesky",
+                     detail::Attributes()
+                         .set("lower", options.lower)
+                         .set("order", options.order)
+                         .set("source_matrix_origin", options.source_matrix_origin)
+                         .set("result_matrix_origin", options.result_matrix_origin)
+                         .set("batch_start", options.batch_start)
+                         .set("batch_size", options.batch_size)
+                         .map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+  /// Records the decomposition.
+  ///
+  /// source_matrix: A. result_matrix: The factors; may be source_matrix. status: Int32, one
+  /// MatrixDecompositionStatus a matrix. None: none.
+  void encode(CommandBuffer& commands,
+              const Matrix& source_matrix,
+              const Matrix& result_matrix,
+              const std::optional<Vector>& status = std::nullopt) const {
+    encode_method(commands, "encode",
+                  {{source_matrix},
+                   {result_matrix},
+                   status ? KernelOperands{*status} : KernelOperands{}});
+  }
+};
+
+/// Parameters of MatrixSolveTriangular.
+struct MatrixSolveTriangularOptions {
+  /// The triangle stands right of X.
+  bool right = false;
+  /// The upper triangle counts.
+  bool upper = false;
+  /// The triangle is transposed.
+  bool transpose = false;
+  /// Its diagonal is of ones.
+  bool unit = false;
+  /// Factor of the right-hand sides.
+  double alpha = 1.0;
+  /// Order of the triangle; -1: all.
+  std::int64_t order = -1;
+  /// -1: all.
+  std::int64_t number_of_right_hand_sides = -1;
+  /// First row and column that take part.
+  std::vector<std::int64_t> primary_source_matrix_origin = {0, 0};
+  /// First row and column that take part.
+  std::vector<std::int64_t> secondary_source_matrix_origin = {0, 0};
+  /// First row and column that take part.
+  std::vector<std::int64_t> result_matrix_origin = {0, 0};
+  /// First matrix of the operands that takes part.
+  std::int64_t batch_start = 0;
+  /// Matrices that take part; -1: all.
+  std::int64_t batch_size = -1;
+  /// Name for errors and timelines; empty: the class's.
+  std::string label = {};
+};
+
+/// The solution of a triangular system.
+///
+/// op(A) * X = alpha * B, or with right X * op(A) = alpha * B, op being the triangle A or, where
+/// asked for, its transpose. upper says which triangle of the source counts, unit that its
+/// diagonal is of ones and not read. A zero on the diagonal gives infinities or NaN. One source
+/// matrix serves all of a batch; the solution may be the right-hand sides. float32; float16 is
+/// solved as float32.
+///
+/// Apple: MPSMatrixSolveTriangular.
+class MatrixSolveTriangular : public DeviceKernel {
+ public:
+  explicit MatrixSolveTriangular(const Device& device,
+      const MatrixSolveTriangularOptions& options = {})
+      : DeviceKernel(device, "MatrixSolveTriangular",
+                     detail::Attributes()
+                         .set("right", options.right)
+                         .set("upper", options.upper)
+                         .set("transpose", options.transpose)
+                         .set("unit", options.unit)
+                         .set("alpha", options.alpha)
+                         .set("order", options.order)
+                         .set("number_of_right_hand_sides", options.number_of_right_hand_sides)
+                         .set("primary_source_matrix_origin", options.primary_source_matrix_origin)
+                         .set("secondary_source_matrix_origin", options.secondary_source_matrix_origin)
+                         .set("result_matrix_origin", options.result_matrix_origin)
+                         .set("batch_start", options.batch_start)
+                         .set("batch_size", options.batch_size)
+                         .map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+  /// Records the solve.
+  ///
+  /// source_matrix: A, (order, order). right_hand_side_matrix: B. solution_matrix: X; may be
+  /// right_hand_side_matrix.
+  void encode(CommandBuffer& commands,
+              const Matrix& source_matrix,
+              const Matrix& right_hand_side_matrix,
+              const Matrix& solution_matrix) const {
+    encode_method(commands, "encode",
+                  {{source_matrix},
+                   {right_hand_side_matrix},
+                   {solution_matrix}});
+  }
+};
+
+/// Parameters of MatrixSolveLU.
+struct MatrixSolveLUOptions {
+  /// A is transposed.
+  bool transpose = false;
+  /// Order of the triangle; -1: all.
+  std::int64_t order = -1;
+  /// -1: all.
+  std::int64_t number_of_right_hand_sides = -1;
+  /// First row and column that take part.
+  std::vector<std::int64_t> primary_source_matrix_origin = {0, 0};
+  /// First row and column that take part.
+  std::vector<std::int64_t> secondary_source_matrix_origin = {0, 0};
+  /// First row and column that take part.
+  std::vector<std::int64_t> result_matrix_origin = {0, 0};
+  /// First matrix of the operands that takes part.
+  std::int64_t batch_start = 0;
+  /// Matrices that take part; -1: all.
+  std::int64_t batch_size = -1;
+  /// Name for errors and timelines; empty: the class's.
+  std::string label = {};
+};
+
+/// The solution of a system from LU factors.
+///
+/// A * X = B, or with transpose A^T * X = B, from the factors and pivots that
+/// MatrixDecompositionLU made of A. The solution may be the right-hand sides. A pivot beyond the
+/// matrix fails the command with DeviceError.
+///
+/// Apple: MPSMatrixSolveLU.
+class MatrixSolveLU : public DeviceKernel {
+ public:
+  explicit MatrixSolveLU(const Device& device,
+      const MatrixSolveLUOptions& options = {})
+      : DeviceKernel(device, "MatrixSolveLU",
+                     detail::Attributes()
+                         .set("transpose", options.transpose)
+                         .set("order", options.order)
+                         .set("number_of_right_hand_sides", options.number_of_right_hand_sides)
+                         .set("primary_source_matrix_origin", options.primary_source_matrix_origin)
+                         .set("secondary_source_matrix_origin", options.secondary_source_matrix_origin)
+                         .set("result_matrix_origin", options.result_matrix_origin)
+                         .set("batch_start", options.batch_start)
+                         .set("batch_size", options.batch_size)
+                         .map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+  /// Records the solve.
+  ///
+  /// source_matrix: The factors. right_hand_side_matrix: B. pivot_indices: Uint32, one row of
+  /// order. solution_matrix: X; may be right_hand_side_matrix.
+  void encode(CommandBuffer& commands,
+              const Matrix& source_matrix,
+              const Matrix& right_hand_side_matrix,
+              const Matrix& pivot_indices,
+              const Matrix& solution_matrix) const {
+    encode_method(commands, "encode",
+                  {{source_matrix},
+                   {right_hand_side_matrix},
+                   {pivot_indices},
+                   {solution_matrix}});
+  }
+};
+
+/// Parameters of MatrixSolveCholesky.
+struct MatrixSolveCholeskyOptions {
+  /// The factor is U, else L.
+  bool upper = false;
+  /// Order of the triangle; -1: all.
+  std::int64_t order = -1;
+  /// -1: all.
+  std::int64_t number_of_right_hand_sides = -1;
+  /// First row and column that take part.
+  std::vector<std::int64_t> primary_source_matrix_origin = {0, 0};
+  /// First row and column that take part.
+  std::vector<std::int64_t> secondary_source_matrix_origin = {0, 0};
+  /// First row and column that take part.
+  std::vector<std::int64_t> result_matrix_origin = {0, 0};
+  /// First matrix of the operands that takes part.
+  std::int64_t batch_start = 0;
+  /// Matrices that take part; -1: all.
+  std::int64_t batch_size = -1;
+  /// Name for errors and timelines; empty: the class's.
+  std::string label = {};
+};
+
+/// The solution of a system from a Cholesky factor.
+///
+/// A * X = B from the factor that MatrixDecompositionCholesky made of A: L, or with upper U. The
+/// solution may be the right-hand sides.
+///
+/// Apple: MPSMatrixSolveCholesky.
+class MatrixSolveCholesky : public DeviceKernel {
+ public:
+  explicit MatrixSolveCholesky(const Device& device,
+      const MatrixSolveCholeskyOptions& options = {})
+      : DeviceKernel(device, "MatrixSolveCholesky",
+                     detail::Attributes()
+                         .set("upper", options.upper)
+                         .set("order", options.order)
+                         .set("number_of_right_hand_sides", options.number_of_right_hand_sides)
+                         .set("primary_source_matrix_origin", options.primary_source_matrix_origin)
+                         .set("secondary_source_matrix_origin", options.secondary_source_matrix_origin)
+                         .set("result_matrix_origin", options.result_matrix_origin)
+                         .set("batch_start", options.batch_start)
+                         .set("batch_size", options.batch_size)
+                         .map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+  /// Records the solve.
+  ///
+  /// source_matrix: The factor. right_hand_side_matrix: B. solution_matrix: X; may be
+  /// right_hand_side_matrix.
+  void encode(CommandBuffer& commands,
+              const Matrix& source_matrix,
+              const Matrix& right_hand_side_matrix,
+              const Matrix& solution_matrix) const {
+    encode_method(commands, "encode",
+                  {{source_matrix},
+                   {right_hand_side_matrix},
+                   {solution_matrix}});
+  }
+};
+
+/// Parameters of NDArrayMatrixMultiplication.
+struct NDArrayMatrixMultiplicationOptions {
+  /// Factor of the product.
+  double alpha = 1.0;
+  /// Factor of the addend.
+  double beta = 1.0;
+  /// Name for errors and timelines; empty: the class's.
+  std::string label = {};
+};
+
+/// The products of the matrices in arrays.
+///
+/// result = alpha * left * right + beta * addend over the last two dimensions (Apple's dimensions
+/// 0 and 1); without an addend beta has no effect. Leading dimensions of left and right are those
+/// of the result, or 1 or missing: these are repeated. Arrays may have any strides: a transposed
+/// view is a transposed factor. float32 and float16 in any mixture; sums are made in float32.
+///
+/// Apple: MPSNDArrayMatrixMultiplication.
+class NDArrayMatrixMultiplication : public DeviceKernel {
+ public:
+  explicit NDArrayMatrixMultiplication(const Device& device,
+      const NDArrayMatrixMultiplicationOptions& options = {})
+      : DeviceKernel(device, "NDArrayMatrixMultiplication",
+                     detail::Attributes()
+                         .set("alpha", options.alpha)
+                         .set("beta", options.beta)
+                         .map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+  /// Records the products.
+  ///
+  /// left: (..., M, K). right: (..., K, N). result: (..., M, N). addend: Of the result's shape.
+  /// None: none.
+  void encode(CommandBuffer& commands,
+              const NDArray& left,
+              const NDArray& right,
+              const NDArray& result,
+              const std::optional<NDArray>& addend = std::nullopt) const {
+    encode_method(commands, "encode",
+                  {{left},
+                   {right},
+                   {result},
+                   addend ? KernelOperands{*addend} : KernelOperands{}});
+  }
+};
+
+/// Parameters of NDArrayGather.
+struct NDArrayGatherOptions {
+  /// Dimension of the shape, the slowest is 0.
+  std::int64_t axis = 0;
+  /// Name for errors and timelines; empty: the class's.
+  std::string label = {};
+};
+
+/// Entries of an array by index.
+///
+/// Entry i of the result along the axis is entry indices[i] of the source: numpy.take. indices has
+/// one dimension, int32 or uint32; an index that the source does not have fails the command with
+/// DeviceError. The axis counts as the shape does, from the slowest; Apple counts from the
+/// fastest. float32 and float16.
+///
+/// Apple: MPSNDArrayGather.
+class NDArrayGather : public DeviceKernel {
+ public:
+  explicit NDArrayGather(const Device& device,
+      const NDArrayGatherOptions& options = {})
+      : DeviceKernel(device, "NDArrayGather",
+                     detail::Attributes()
+                         .set("axis", options.axis)
+                         .map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+  /// Records the gathering.
+  ///
+  /// source: Any array. indices: One dimension. result: As the source, with an entry an index.
+  void encode(CommandBuffer& commands,
+              const NDArray& source,
+              const NDArray& indices,
+              const NDArray& result) const {
+    encode_method(commands, "encode",
+                  {{source},
+                   {indices},
+                   {result}});
+  }
+};
+
+/// Parameters of NDArrayGatherGradient.
+struct NDArrayGatherGradientOptions {
+  /// Dimension of the shape, the slowest is 0.
+  std::int64_t axis = 0;
+  /// Name for errors and timelines; empty: the class's.
+  std::string label = {};
+};
+
+/// The gradient of gathered entries.
+///
+/// Entry j of the result along the axis is the sum of the gradient's entries i with indices[i] =
+/// j, in the order of i; 0 where there is none. indices and axis as NDArrayGather's.
+///
+/// Apple: MPSNDArrayGatherGradient.
+class NDArrayGatherGradient : public DeviceKernel {
+ public:
+  explicit NDArrayGatherGradient(const Device& device,
+      const NDArrayGatherGradientOptions& options = {})
+      : DeviceKernel(device, "NDArrayGatherGradient",
+                     detail::Attributes()
+                         .set("axis", options.axis)
+                         .map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+  /// Records the gradient.
+  ///
+  /// gradient: Of what was gathered. indices: One dimension. result: Of the source's shape.
+  void encode(CommandBuffer& commands,
+              const NDArray& gradient,
+              const NDArray& indices,
+              const NDArray& result) const {
+    encode_method(commands, "encode",
+                  {{gradient},
+                   {indices},
+                   {result}});
+  }
+};
+
+/// Parameters of NDArrayStridedSlice.
+struct NDArrayStridedSliceOptions {
+  /// First element along each dimension of the shape; empty: 0.
+  std::vector<std::int64_t> starts = {};
+  /// Elements from one to the next along each dimension; empty: 1.
+  std::vector<std::int64_t> strides = {};
+  /// Name for errors and timelines; empty: the class's.
+  std::string label = {};
+};
+
+/// Every n-th element of an array.
+///
+/// result[i, j, ...] = source[starts[0] + i * strides[0], starts[1] + j * strides[1], ...]; the
+/// result's shape says how many. float32 and float16, either into the other.
+///
+/// Apple: MPSNDArrayStridedSlice.
+class NDArrayStridedSlice : public DeviceKernel {
+ public:
+  explicit NDArrayStridedSlice(const Device& device,
+      const NDArrayStridedSliceOptions& options = {})
+      : DeviceKernel(device, "NDArrayStridedSlice",
+                     detail::Attributes()
+                         .set("starts", options.starts)
+                         .set("strides", options.strides)
+                         .map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+  /// Records the slice.
+  ///
+  /// source: Any array. result: Of as many dimensions.
+  void encode(CommandBuffer& commands,
+              const NDArray& source,
+              const NDArray& result) const {
+    encode_method(commands, "encode",
+                  {{source},
+                   {result}});
+  }
+};
+
+/// Parameters of NDArrayStridedSliceGradient.
+struct NDArrayStridedSliceGradientOptions {
+  /// First element along each dimension of the shape; empty: 0.
+  std::vector<std::int64_t> starts = {};
+  /// Elements from one to the next along each dimension; empty: 1.
+  std::vector<std::int64_t> strides = {};
+  /// Name for errors and timelines; empty: the class's.
+  std::string label = {};
+};
+
+/// The gradient of every n-th element.
+///
+/// The gradient at the elements that the slice took, 0 at the others. starts and strides as
+/// NDArrayStridedSlice's; the result has the source's shape.
+///
+/// Apple: MPSNDArrayStridedSliceGradient.
+class NDArrayStridedSliceGradient : public DeviceKernel {
+ public:
+  explicit NDArrayStridedSliceGradient(const Device& device,
+      const NDArrayStridedSliceGradientOptions& options = {})
+      : DeviceKernel(device, "NDArrayStridedSliceGradient",
+                     detail::Attributes()
+                         .set("starts", options.starts)
+                         .set("strides", options.strides)
+                         .map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+  /// Records the gradient.
+  ///
+  /// gradient: Of the slice. result: Of the source's shape.
+  void encode(CommandBuffer& commands,
+              const NDArray& gradient,
+              const NDArray& result) const {
+    encode_method(commands, "encode",
+                  {{gradient},
+                   {result}});
+  }
+};
+
+/// Parameters of OptimizerStochasticGradientDescentUpdate.
+struct OptimizerStochasticGradientDescentUpdateOptions {
+  /// May be set between encodes.
+  double learning_rate = 0.001;
+  /// Factor of the gradient.
+  double gradient_rescale = 1.0;
+  /// The gradient is clipped.
+  bool apply_gradient_clipping = false;
+  /// Largest gradient.
+  double gradient_clip_max = 0.0;
+  /// Smallest gradient.
+  double gradient_clip_min = 0.0;
+  /// L1 or L2.
+  RegularizationType regularization_type = RegularizationType::NONE;
+  /// Factor of the regularisation.
+  double regularization_scale = 0.0;
+  /// Factor of the momentum, below 1.
+  double momentum_scale = 0.0;
+  /// Nesterov's form.
+  bool use_nesterov_momentum = false;
+  /// Name for errors and timelines; empty: the class's.
+  std::string label = {};
+};
+
+/// A step of gradient descent on any memory.
+///
+/// Without momentum v -= lr * g; with it m = momentum_scale * m + lr * g, v -= m; Nesterov: m =
+/// momentum_scale * m + g, v -= lr * (g + momentum_scale * m).
+///
+/// The gradient g is first clipped, then rescaled, then regularised: L1 adds scale * sign(v), L2
+/// adds scale * v. All operands have one shape; each is a Matrix, Vector, NDArray or Image of
+/// float32 or float16. The result may be the values. Moments are changed where they are; make them
+/// zeros at first. Parameters are those of the optimizer of the same name, which updates data
+/// sources in a graph.
+///
+/// Apple: MPSNNOptimizerStochasticGradientDescent.
+class OptimizerStochasticGradientDescentUpdate : public DeviceKernel {
+ public:
+  explicit OptimizerStochasticGradientDescentUpdate(const Device& device,
+      const OptimizerStochasticGradientDescentUpdateOptions& options = {})
+      : DeviceKernel(device, "OptimizerStochasticGradientDescentUpdate",
+                     detail::Attributes()
+                         .set("learning_rate", options.learning_rate)
+                         .set("gradient_rescale", options.gradient_rescale)
+                         .set("apply_gradient_clipping", options.apply_gradient_clipping)
+                         .set("gradient_clip_max", options.gradient_clip_max)
+                         .set("gradient_clip_min", options.gradient_clip_min)
+                         .set("regularization_type", options.regularization_type)
+                         .set("regularization_scale", options.regularization_scale)
+                         .set("momentum_scale", options.momentum_scale)
+                         .set("use_nesterov_momentum", options.use_nesterov_momentum)
+                         .map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+  /// Records the update.
+  ///
+  /// input_gradient: Matrix or Vector or NDArray or Image. G. input_values: Matrix or Vector or
+  /// NDArray or Image. V. result_values: Matrix or Vector or NDArray or Image. V after the update.
+  /// input_momentum: Matrix or Vector or NDArray or Image. M. None: none.
+  void encode(CommandBuffer& commands,
+              const KernelOperand& input_gradient,
+              const KernelOperand& input_values,
+              const KernelOperand& result_values,
+              const std::optional<KernelOperand>& input_momentum = std::nullopt) const {
+    encode_method(commands, "encode",
+                  {{input_gradient},
+                   {input_values},
+                   {result_values},
+                   input_momentum ? KernelOperands{*input_momentum} : KernelOperands{}});
+  }
+};
+
+/// Parameters of OptimizerAdamUpdate.
+struct OptimizerAdamUpdateOptions {
+  /// May be set between encodes.
+  double learning_rate = 0.001;
+  /// Factor of the gradient.
+  double gradient_rescale = 1.0;
+  /// The gradient is clipped.
+  bool apply_gradient_clipping = false;
+  /// Largest gradient.
+  double gradient_clip_max = 0.0;
+  /// Smallest gradient.
+  double gradient_clip_min = 0.0;
+  /// L1 or L2.
+  RegularizationType regularization_type = RegularizationType::NONE;
+  /// Factor of the regularisation.
+  double regularization_scale = 0.0;
+  /// Decay of the momentum, below 1.
+  double beta1 = 0.9;
+  /// Decay of the velocity, below 1.
+  double beta2 = 0.999;
+  /// Added to the root.
+  double epsilon = 1e-08;
+  /// Updates counted before the first one.
+  std::int64_t time_step = 0;
+  /// Name for errors and timelines; empty: the class's.
+  std::string label = {};
+};
+
+/// A step of Adam or AMSGrad on any memory.
+///
+/// t += 1; lr_t = lr * sqrt(1 - beta2^t) / (1 - beta1^t); m = beta1 * m + (1 - beta1) * g; u =
+/// beta2 * u + (1 - beta2) * g^2; v -= lr_t * m / (sqrt(u) + epsilon). With maximum_velocity
+/// (AMSGrad) w = max(w, u) stands under the root.
+///
+/// The step t is the kernel's state on the device: it counts updates that ran, so a predicate that
+/// skips one does not count it. `time_step` is where it starts; setting it later sets the state,
+/// `read_state` tells it (the second of two int64).
+///
+/// The gradient g is first clipped, then rescaled, then regularised: L1 adds scale * sign(v), L2
+/// adds scale * v. All operands have one shape; each is a Matrix, Vector, NDArray or Image of
+/// float32 or float16. The result may be the values. Moments are changed where they are; make them
+/// zeros at first. Parameters are those of the optimizer of the same name, which updates data
+/// sources in a graph.
+///
+/// Apple: MPSNNOptimizerAdam.
+class OptimizerAdamUpdate : public DeviceKernel {
+ public:
+  explicit OptimizerAdamUpdate(const Device& device,
+      const OptimizerAdamUpdateOptions& options = {})
+      : DeviceKernel(device, "OptimizerAdamUpdate",
+                     detail::Attributes()
+                         .set("learning_rate", options.learning_rate)
+                         .set("gradient_rescale", options.gradient_rescale)
+                         .set("apply_gradient_clipping", options.apply_gradient_clipping)
+                         .set("gradient_clip_max", options.gradient_clip_max)
+                         .set("gradient_clip_min", options.gradient_clip_min)
+                         .set("regularization_type", options.regularization_type)
+                         .set("regularization_scale", options.regularization_scale)
+                         .set("beta1", options.beta1)
+                         .set("beta2", options.beta2)
+                         .set("epsilon", options.epsilon)
+                         .set("time_step", options.time_step)
+                         .map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+  /// Records the update.
+  ///
+  /// input_gradient: Matrix or Vector or NDArray or Image. G. input_values: Matrix or Vector or
+  /// NDArray or Image. V. result_values: Matrix or Vector or NDArray or Image. V after the update.
+  /// input_momentum: Matrix or Vector or NDArray or Image. M. input_velocity: Matrix or Vector or
+  /// NDArray or Image. U. maximum_velocity: Matrix or Vector or NDArray or Image. W, for AMSGrad.
+  /// None: none.
+  void encode(CommandBuffer& commands,
+              const KernelOperand& input_gradient,
+              const KernelOperand& input_values,
+              const KernelOperand& result_values,
+              const KernelOperand& input_momentum,
+              const KernelOperand& input_velocity,
+              const std::optional<KernelOperand>& maximum_velocity = std::nullopt) const {
+    encode_method(commands, "encode",
+                  {{input_gradient},
+                   {input_values},
+                   {result_values},
+                   {input_momentum},
+                   {input_velocity},
+                   maximum_velocity ? KernelOperands{*maximum_velocity} : KernelOperands{}});
+  }
+};
+
+/// Parameters of OptimizerRMSPropUpdate.
+struct OptimizerRMSPropUpdateOptions {
+  /// May be set between encodes.
+  double learning_rate = 0.001;
+  /// Factor of the gradient.
+  double gradient_rescale = 1.0;
+  /// The gradient is clipped.
+  bool apply_gradient_clipping = false;
+  /// Largest gradient.
+  double gradient_clip_max = 0.0;
+  /// Smallest gradient.
+  double gradient_clip_min = 0.0;
+  /// L1 or L2.
+  RegularizationType regularization_type = RegularizationType::NONE;
+  /// Factor of the regularisation.
+  double regularization_scale = 0.0;
+  /// Decay of the sum of squares, below 1.
+  double decay = 0.9;
+  /// Added to the root.
+  double epsilon = 1e-08;
+  /// Name for errors and timelines; empty: the class's.
+  std::string label = {};
+};
+
+/// A step of RMSProp on any memory.
+///
+/// s = decay * s + (1 - decay) * g^2; v -= lr * g / (sqrt(s) + epsilon).
+///
+/// The gradient g is first clipped, then rescaled, then regularised: L1 adds scale * sign(v), L2
+/// adds scale * v. All operands have one shape; each is a Matrix, Vector, NDArray or Image of
+/// float32 or float16. The result may be the values. Moments are changed where they are; make them
+/// zeros at first. Parameters are those of the optimizer of the same name, which updates data
+/// sources in a graph.
+///
+/// Apple: MPSNNOptimizerRMSProp.
+class OptimizerRMSPropUpdate : public DeviceKernel {
+ public:
+  explicit OptimizerRMSPropUpdate(const Device& device,
+      const OptimizerRMSPropUpdateOptions& options = {})
+      : DeviceKernel(device, "OptimizerRMSPropUpdate",
+                     detail::Attributes()
+                         .set("learning_rate", options.learning_rate)
+                         .set("gradient_rescale", options.gradient_rescale)
+                         .set("apply_gradient_clipping", options.apply_gradient_clipping)
+                         .set("gradient_clip_max", options.gradient_clip_max)
+                         .set("gradient_clip_min", options.gradient_clip_min)
+                         .set("regularization_type", options.regularization_type)
+                         .set("regularization_scale", options.regularization_scale)
+                         .set("decay", options.decay)
+                         .set("epsilon", options.epsilon)
+                         .map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+  /// Records the update.
+  ///
+  /// input_gradient: Matrix or Vector or NDArray or Image. G. input_values: Matrix or Vector or
+  /// NDArray or Image. V. result_values: Matrix or Vector or NDArray or Image. V after the update.
+  /// input_sum_of_squares: Matrix or Vector or NDArray or Image. S.
+  void encode(CommandBuffer& commands,
+              const KernelOperand& input_gradient,
+              const KernelOperand& input_values,
+              const KernelOperand& result_values,
+              const KernelOperand& input_sum_of_squares) const {
+    encode_method(commands, "encode",
+                  {{input_gradient},
+                   {input_values},
+                   {result_values},
+                   {input_sum_of_squares}});
   }
 };
 

@@ -8,22 +8,112 @@ from collections.abc import Sequence
 from typing import cast
 
 from mpsnn._core import (
+    AlphaType,
     CommandBuffer,
+    DataLayout,
+    DataType,
     Device,
     DeviceKernel,
+    Image,
+    ImageEdgeMode,
     Matrix,
+    MatrixRandomDistribution,
+    MatrixRandomDistributionDescriptor,
+    NDArray,
+    NeuronType,
+    RegularizationType,
+    Vector,
 )
 
 __all__ = [
+    "ChannelConcatenation",
+    "CropAndResizeBilinear",
+    "GridSample",
+    "ImageAdd",
+    "ImageBilinearScale",
+    "ImageBox",
+    "ImageConversion",
+    "ImageConvolution",
+    "ImageCopyToMatrix",
+    "ImageDivide",
+    "ImageGaussianBlur",
+    "ImageLanczosScale",
+    "ImageLaplacian",
+    "ImageMultiply",
+    "ImageReduceColumnMax",
+    "ImageReduceColumnMean",
+    "ImageReduceColumnMin",
+    "ImageReduceColumnSum",
+    "ImageReduceRowMax",
+    "ImageReduceRowMean",
+    "ImageReduceRowMin",
+    "ImageReduceRowSum",
+    "ImageSobel",
+    "ImageStatisticsMean",
+    "ImageStatisticsMeanAndVariance",
+    "ImageStatisticsMinAndMax",
+    "ImageSubtract",
+    "ImageTent",
+    "ImageTranspose",
+    "LocalCorrelation",
+    "MatrixBatchNormalization",
+    "MatrixBatchNormalizationGradient",
+    "MatrixCopy",
+    "MatrixCopyToImage",
+    "MatrixDecompositionCholesky",
+    "MatrixDecompositionLU",
+    "MatrixFindTopK",
+    "MatrixFullyConnected",
+    "MatrixFullyConnectedGradient",
     "MatrixLogSoftMax",
+    "MatrixLogSoftMaxGradient",
     "MatrixMultiplication",
+    "MatrixNeuron",
+    "MatrixNeuronGradient",
+    "MatrixRandomMTGP32",
+    "MatrixRandomPhilox",
     "MatrixSoftMax",
+    "MatrixSoftMaxGradient",
+    "MatrixSolveCholesky",
+    "MatrixSolveLU",
+    "MatrixSolveTriangular",
+    "MatrixSum",
+    "MatrixVectorMultiplication",
+    "NDArrayGather",
+    "NDArrayGatherGradient",
+    "NDArrayMatrixMultiplication",
+    "NDArrayStridedSlice",
+    "NDArrayStridedSliceGradient",
+    "OptimizerAdamUpdate",
+    "OptimizerRMSPropUpdate",
+    "OptimizerStochasticGradientDescentUpdate",
+    "ResizeBilinear",
+    "Slice",
 ]
+
+_FLOAT_MAX = 3.4028234663852886e38
 
 
 def _given(**values: object) -> dict[str, object]:
     """The arguments that were given; others get the table's defaults."""
     return {name: value for name, value in values.items() if value is not None}
+
+
+def _distribution(
+    descriptor: MatrixRandomDistributionDescriptor | None,
+) -> dict[str, object]:
+    if descriptor is None:
+        return {}
+    return {name: getattr(descriptor, name) for name in _DISTRIBUTION_FIELDS}
+
+
+_DISTRIBUTION_FIELDS = (
+    "distribution_type",
+    "minimum",
+    "maximum",
+    "mean",
+    "standard_deviation",
+)
 
 
 class MatrixMultiplication(DeviceKernel):
@@ -38,8 +128,9 @@ class MatrixMultiplication(DeviceKernel):
     Sums are made in float32, of integers in int32. Where beta is 0 the result is not read: NaN
     there does not spread.
 
-    **Element types** (left, right, result): float32 or float16 each; int8, int8, int32 and the
-    like are listed in the error where a triple is not supported.
+    **Element types** (left, right, result): float32 or float16 each; int8, int8 or int16, int16
+    with int32, float32 or float16. Sums of integers wrap at 32 bits; with alpha or beta the int32
+    result is rounded to the nearest.
 
     **Unlike Apple**: a batch_size of 0 is refused (Apple's header takes it for all, its kernel
     for none).
@@ -244,6 +335,170 @@ class MatrixMultiplication(DeviceKernel):
             UnsupportedError: The device has no kernel for the case.
         """
         self.encode_method(commands, "encode", [[left_matrix], [right_matrix], [result_matrix]])
+
+
+class MatrixVectorMultiplication(DeviceKernel):
+    """The product of a matrix and a vector.
+
+    result = alpha * op(matrix) * input + beta * result, op being the matrix or, where asked for,
+    its transpose. rows and columns are those of op(matrix), from its origin on: the length of the
+    result and of the input; left out (-1) all that there are. Longer vectors keep their other
+    elements. Several vectors are multiplied by as many matrices, or by one.
+
+    Sums, element types and beta as in MatrixMultiplication.
+
+    Apple: MPSMatrixVectorMultiplication.
+
+    Args:
+        device: Where it runs.
+        transpose: The matrix is transposed.
+        rows: Rows of the matrix as it is multiplied; -1: all.
+        columns: Columns of it; -1: all.
+        alpha: Factor of the product.
+        beta: Factor of what result_vector held.
+        primary_source_matrix_origin: First row and column that take part.
+        batch_start: First matrix of the operands that takes part.
+        batch_size: Matrices that take part; -1: all.
+        label: Name for errors and timelines; empty: the class's.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+
+    Example:
+        >>> matrix = mps.Matrix.from_array(device, np.arange(6, dtype=np.float32).reshape(2, 3))
+        >>> x = mps.Vector.from_array(device, np.ones(3, np.float32))
+        >>> y = mps.Vector(device, length=2)
+        >>> commands = mps.CommandBuffer(queue)
+        >>> mps.MatrixVectorMultiplication(device).encode(commands, matrix, x, y)
+        >>> commands.commit()
+        >>> assert np.array_equal(np.asarray(y), [3, 12])
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        device: Device,
+        *,
+        transpose: bool = False,
+        rows: int = -1,
+        columns: int = -1,
+        alpha: float = 1.0,
+        beta: float = 0.0,
+        primary_source_matrix_origin: Sequence[int] | None = None,
+        batch_start: int = 0,
+        batch_size: int = -1,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            device,
+            "MatrixVectorMultiplication",
+            _given(
+                transpose=transpose,
+                rows=rows,
+                columns=columns,
+                alpha=alpha,
+                beta=beta,
+                primary_source_matrix_origin=primary_source_matrix_origin,
+                batch_start=batch_start,
+                batch_size=batch_size,
+            ),
+            label=label,
+        )
+
+    @property
+    def transpose(self) -> bool:
+        """The matrix is transposed."""
+        return cast("bool", self.attributes["transpose"])
+
+    @transpose.setter
+    def transpose(self, value: bool) -> None:
+        self.set_attribute("transpose", value)
+
+    @property
+    def rows(self) -> int:
+        """Rows of the matrix as it is multiplied; -1: all."""
+        return cast("int", self.attributes["rows"])
+
+    @rows.setter
+    def rows(self, value: int) -> None:
+        self.set_attribute("rows", value)
+
+    @property
+    def columns(self) -> int:
+        """Columns of it; -1: all."""
+        return cast("int", self.attributes["columns"])
+
+    @columns.setter
+    def columns(self, value: int) -> None:
+        self.set_attribute("columns", value)
+
+    @property
+    def alpha(self) -> float:
+        """Factor of the product."""
+        return cast("float", self.attributes["alpha"])
+
+    @alpha.setter
+    def alpha(self, value: float) -> None:
+        self.set_attribute("alpha", value)
+
+    @property
+    def beta(self) -> float:
+        """Factor of what result_vector held."""
+        return cast("float", self.attributes["beta"])
+
+    @beta.setter
+    def beta(self, value: float) -> None:
+        self.set_attribute("beta", value)
+
+    @property
+    def primary_source_matrix_origin(self) -> list[int]:
+        """First row and column that take part."""
+        return cast("list[int]", self.attributes["primary_source_matrix_origin"])
+
+    @primary_source_matrix_origin.setter
+    def primary_source_matrix_origin(self, value: list[int]) -> None:
+        self.set_attribute("primary_source_matrix_origin", value)
+
+    @property
+    def batch_start(self) -> int:
+        """First matrix of the operands that takes part."""
+        return cast("int", self.attributes["batch_start"])
+
+    @batch_start.setter
+    def batch_start(self, value: int) -> None:
+        self.set_attribute("batch_start", value)
+
+    @property
+    def batch_size(self) -> int:
+        """Matrices that take part; -1: all."""
+        return cast("int", self.attributes["batch_size"])
+
+    @batch_size.setter
+    def batch_size(self, value: int) -> None:
+        self.set_attribute("batch_size", value)
+
+    def encode(
+        self,
+        commands: CommandBuffer,
+        input_matrix: Matrix,
+        input_vector: Vector,
+        result_vector: Vector,
+    ) -> None:
+        """Records the product.
+
+        Args:
+            commands: Where it is recorded.
+            input_matrix: (rows, columns), transposed (columns, rows).
+            input_vector: At least columns elements.
+            result_vector: At least rows elements.
+
+        Raises:
+            InvalidArgumentError: Sizes or ranges that do not fit, operands that overlap.
+            ArgumentTypeError: An operand of another element type.
+            UnsupportedError: The device has no kernel for the case.
+        """
+        self.encode_method(commands, "encode", [[input_matrix], [input_vector], [result_vector]])
 
 
 class MatrixSoftMax(DeviceKernel):
@@ -508,3 +763,8049 @@ class MatrixLogSoftMax(DeviceKernel):
             UnsupportedError: The device has no kernel for the case.
         """
         self.encode_method(commands, "encode", [[input_matrix], [result_matrix]])
+
+
+class MatrixSoftMaxGradient(DeviceKernel):
+    """The gradient of the softmax of each row of a matrix.
+
+    result[i, j] = y[i, j] * (g[i, j] - sum over k of g[i, k] * y[i, k]), y being the forward
+    output and g the gradient.
+
+    Apple: MPSMatrixSoftMaxGradient.
+
+    Args:
+        device: Where it runs.
+        source_rows: Rows that take part; -1: all.
+        source_columns: Columns that take part; -1: all.
+        primary_source_matrix_origin: First row and column that take part.
+        secondary_source_matrix_origin: First row and column that take part.
+        result_matrix_origin: First row and column that take part.
+        batch_start: First matrix of the operands that takes part.
+        batch_size: Matrices that take part; -1: all.
+        label: Name for errors and timelines; empty: the class's.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+
+    Example:
+        >>> gradient = mps.Matrix.from_array(device, np.array([[1, 0]], np.float32))
+        >>> output = mps.Matrix.from_array(device, np.array([[0.5, 0.5]], np.float32))
+        >>> result = mps.Matrix(device, rows=1, columns=2)
+        >>> commands = mps.CommandBuffer(queue)
+        >>> mps.MatrixSoftMaxGradient(device).encode(commands, gradient, output, result)
+        >>> commands.commit()
+        >>> assert np.array_equal(np.asarray(result), [[0.25, -0.25]])
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        device: Device,
+        *,
+        source_rows: int = -1,
+        source_columns: int = -1,
+        primary_source_matrix_origin: Sequence[int] | None = None,
+        secondary_source_matrix_origin: Sequence[int] | None = None,
+        result_matrix_origin: Sequence[int] | None = None,
+        batch_start: int = 0,
+        batch_size: int = -1,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            device,
+            "MatrixSoftMaxGradient",
+            _given(
+                source_rows=source_rows,
+                source_columns=source_columns,
+                primary_source_matrix_origin=primary_source_matrix_origin,
+                secondary_source_matrix_origin=secondary_source_matrix_origin,
+                result_matrix_origin=result_matrix_origin,
+                batch_start=batch_start,
+                batch_size=batch_size,
+            ),
+            label=label,
+        )
+
+    @property
+    def source_rows(self) -> int:
+        """Rows that take part; -1: all."""
+        return cast("int", self.attributes["source_rows"])
+
+    @source_rows.setter
+    def source_rows(self, value: int) -> None:
+        self.set_attribute("source_rows", value)
+
+    @property
+    def source_columns(self) -> int:
+        """Columns that take part; -1: all."""
+        return cast("int", self.attributes["source_columns"])
+
+    @source_columns.setter
+    def source_columns(self, value: int) -> None:
+        self.set_attribute("source_columns", value)
+
+    @property
+    def primary_source_matrix_origin(self) -> list[int]:
+        """First row and column that take part."""
+        return cast("list[int]", self.attributes["primary_source_matrix_origin"])
+
+    @primary_source_matrix_origin.setter
+    def primary_source_matrix_origin(self, value: list[int]) -> None:
+        self.set_attribute("primary_source_matrix_origin", value)
+
+    @property
+    def secondary_source_matrix_origin(self) -> list[int]:
+        """First row and column that take part."""
+        return cast("list[int]", self.attributes["secondary_source_matrix_origin"])
+
+    @secondary_source_matrix_origin.setter
+    def secondary_source_matrix_origin(self, value: list[int]) -> None:
+        self.set_attribute("secondary_source_matrix_origin", value)
+
+    @property
+    def result_matrix_origin(self) -> list[int]:
+        """First row and column that take part."""
+        return cast("list[int]", self.attributes["result_matrix_origin"])
+
+    @result_matrix_origin.setter
+    def result_matrix_origin(self, value: list[int]) -> None:
+        self.set_attribute("result_matrix_origin", value)
+
+    @property
+    def batch_start(self) -> int:
+        """First matrix of the operands that takes part."""
+        return cast("int", self.attributes["batch_start"])
+
+    @batch_start.setter
+    def batch_start(self, value: int) -> None:
+        self.set_attribute("batch_start", value)
+
+    @property
+    def batch_size(self) -> int:
+        """Matrices that take part; -1: all."""
+        return cast("int", self.attributes["batch_size"])
+
+    @batch_size.setter
+    def batch_size(self, value: int) -> None:
+        self.set_attribute("batch_size", value)
+
+    def encode(
+        self,
+        commands: CommandBuffer,
+        gradient_matrix: Matrix,
+        forward_output_matrix: Matrix,
+        result_matrix: Matrix,
+    ) -> None:
+        """Records the gradient.
+
+        Args:
+            commands: Where it is recorded.
+            gradient_matrix: Gradient of the result, float32 or float16.
+            forward_output_matrix: The result of the forward kernel.
+            result_matrix: Gradient of the source; may be gradient_matrix.
+
+        Raises:
+            InvalidArgumentError: Sizes or ranges that do not fit, operands that overlap.
+            ArgumentTypeError: An operand of another element type.
+            UnsupportedError: The device has no kernel for the case.
+        """
+        self.encode_method(
+            commands,
+            "encode",
+            [
+                [gradient_matrix],
+                [forward_output_matrix],
+                [result_matrix],
+            ],
+        )
+
+
+class MatrixLogSoftMaxGradient(DeviceKernel):
+    """The gradient of the logarithm of the softmax of each row of a matrix.
+
+    result[i, j] = g[i, j] - exp(y[i, j]) * (sum over k of g[i, k]), y being the forward output
+    and g the gradient. Apple's header prints the exponential of the product instead, which is not
+    the derivative.
+
+    Apple: MPSMatrixLogSoftMaxGradient.
+
+    Args:
+        device: Where it runs.
+        source_rows: Rows that take part; -1: all.
+        source_columns: Columns that take part; -1: all.
+        primary_source_matrix_origin: First row and column that take part.
+        secondary_source_matrix_origin: First row and column that take part.
+        result_matrix_origin: First row and column that take part.
+        batch_start: First matrix of the operands that takes part.
+        batch_size: Matrices that take part; -1: all.
+        label: Name for errors and timelines; empty: the class's.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+
+    Example:
+        >>> gradient = mps.Matrix.from_array(device, np.array([[1, 0]], np.float32))
+        >>> output = mps.Matrix.from_array(device, np.log(np.array([[0.5, 0.5]], np.float32)))
+        >>> result = mps.Matrix(device, rows=1, columns=2)
+        >>> commands = mps.CommandBuffer(queue)
+        >>> mps.MatrixLogSoftMaxGradient(device).encode(commands, gradient, output, result)
+        >>> commands.commit()
+        >>> assert np.allclose(np.asarray(result), [[0.5, -0.5]])
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        device: Device,
+        *,
+        source_rows: int = -1,
+        source_columns: int = -1,
+        primary_source_matrix_origin: Sequence[int] | None = None,
+        secondary_source_matrix_origin: Sequence[int] | None = None,
+        result_matrix_origin: Sequence[int] | None = None,
+        batch_start: int = 0,
+        batch_size: int = -1,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            device,
+            "MatrixLogSoftMaxGradient",
+            _given(
+                source_rows=source_rows,
+                source_columns=source_columns,
+                primary_source_matrix_origin=primary_source_matrix_origin,
+                secondary_source_matrix_origin=secondary_source_matrix_origin,
+                result_matrix_origin=result_matrix_origin,
+                batch_start=batch_start,
+                batch_size=batch_size,
+            ),
+            label=label,
+        )
+
+    @property
+    def source_rows(self) -> int:
+        """Rows that take part; -1: all."""
+        return cast("int", self.attributes["source_rows"])
+
+    @source_rows.setter
+    def source_rows(self, value: int) -> None:
+        self.set_attribute("source_rows", value)
+
+    @property
+    def source_columns(self) -> int:
+        """Columns that take part; -1: all."""
+        return cast("int", self.attributes["source_columns"])
+
+    @source_columns.setter
+    def source_columns(self, value: int) -> None:
+        self.set_attribute("source_columns", value)
+
+    @property
+    def primary_source_matrix_origin(self) -> list[int]:
+        """First row and column that take part."""
+        return cast("list[int]", self.attributes["primary_source_matrix_origin"])
+
+    @primary_source_matrix_origin.setter
+    def primary_source_matrix_origin(self, value: list[int]) -> None:
+        self.set_attribute("primary_source_matrix_origin", value)
+
+    @property
+    def secondary_source_matrix_origin(self) -> list[int]:
+        """First row and column that take part."""
+        return cast("list[int]", self.attributes["secondary_source_matrix_origin"])
+
+    @secondary_source_matrix_origin.setter
+    def secondary_source_matrix_origin(self, value: list[int]) -> None:
+        self.set_attribute("secondary_source_matrix_origin", value)
+
+    @property
+    def result_matrix_origin(self) -> list[int]:
+        """First row and column that take part."""
+        return cast("list[int]", self.attributes["result_matrix_origin"])
+
+    @result_matrix_origin.setter
+    def result_matrix_origin(self, value: list[int]) -> None:
+        self.set_attribute("result_matrix_origin", value)
+
+    @property
+    def batch_start(self) -> int:
+        """First matrix of the operands that takes part."""
+        return cast("int", self.attributes["batch_start"])
+
+    @batch_start.setter
+    def batch_start(self, value: int) -> None:
+        self.set_attribute("batch_start", value)
+
+    @property
+    def batch_size(self) -> int:
+        """Matrices that take part; -1: all."""
+        return cast("int", self.attributes["batch_size"])
+
+    @batch_size.setter
+    def batch_size(self, value: int) -> None:
+        self.set_attribute("batch_size", value)
+
+    def encode(
+        self,
+        commands: CommandBuffer,
+        gradient_matrix: Matrix,
+        forward_output_matrix: Matrix,
+        result_matrix: Matrix,
+    ) -> None:
+        """Records the gradient.
+
+        Args:
+            commands: Where it is recorded.
+            gradient_matrix: Gradient of the result, float32 or float16.
+            forward_output_matrix: The result of the forward kernel.
+            result_matrix: Gradient of the source; may be gradient_matrix.
+
+        Raises:
+            InvalidArgumentError: Sizes or ranges that do not fit, operands that overlap.
+            ArgumentTypeError: An operand of another element type.
+            UnsupportedError: The device has no kernel for the case.
+        """
+        self.encode_method(
+            commands,
+            "encode",
+            [
+                [gradient_matrix],
+                [forward_output_matrix],
+                [result_matrix],
+            ],
+        )
+
+
+class MatrixRandomPhilox(DeviceKernel):
+    """Random numbers of a counter-based generator.
+
+    Philox4x32-10 (Salmon et al. 2011). Word i is word i mod 4 of block i / 4, the block having
+    the key (seed mod 2^32, seed / 2^32) and the counter (0, 0, block / 2^32, block mod 2^32). The
+    elements of the destination take the words in row order: matrix by matrix, row by row, without
+    gaps. The next encode goes on with the next word, whatever the sizes: two encodes give the
+    same numbers as one of both lengths. The state is (seed, words taken), two little-endian
+    integers of 64 bits.
+
+    **Distributions** (MatrixRandomDistributionDescriptor), with t = (word >> 9) * 2^-23:
+
+    - default: the words themselves as uint32; floating-point numbers are uniform in [0, 1)
+    - uniform: fma(maximum - minimum, t, minimum) in float32; never maximum, not even after
+      rounding
+    - normal: mean + standard_deviation * z, z being the inverse of the normal distribution at t,
+      or at 2^-24 where t is 0; z lies within 5.3 and has an error below 2e-6
+    - truncated normal: the inverse at Phi(a) + (t + 2^-24) (Phi(b) - Phi(a)), a and b being the
+      bounds in standard deviations; nothing lies outside of them
+
+    float16 is rounded from float32, and kept inside of the bounds. No number is NaN or infinite:
+    what overflows is the largest finite one.
+
+    **Unlike Apple**: bits 32 to 63 of the seed are used (what Apple does with them is not known);
+    t = 0 does not give NaN; batch ranges are taken on matrices; float16 is supported. Apple's
+    numbers are these for at least the first 4000 elements of one encode; beyond, its order is not
+    known.
+
+    Apple: MPSMatrixRandomPhilox.
+
+    Args:
+        device: Where it runs.
+        data_type: Element type of the destination.
+        seed: Where the sequence begins, 64 bits; can be set at construction only.
+        batch_start: First matrix of the operands that takes part.
+        batch_size: Matrices that take part; -1: all.
+        distribution_descriptor: How they are distributed. None: by default.
+        label: Name for errors and timelines; empty: the class's.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+
+    Example:
+        >>> words = mps.Matrix(device, rows=2, columns=4, data_type=mps.DataType.UINT32)
+        >>> weights = mps.Vector(device, length=1000)
+        >>> normal = mps.MatrixRandomDistributionDescriptor.normal(mean=0.0, standard_deviation=0.1)
+        >>> commands = mps.CommandBuffer(queue)
+        >>> mps.MatrixRandomPhilox(device).encode(commands, words)
+        >>> mps.MatrixRandomPhilox(
+        ...     device, data_type=mps.DataType.FLOAT32, seed=7, distribution_descriptor=normal
+        >>> ).encode(commands, weights)
+        >>> commands.commit()
+        >>> assert np.asarray(words)[0, 0] == 0x6627E8D5
+        >>> assert 0.08 < np.asarray(weights).std() < 0.12
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        device: Device,
+        *,
+        data_type: DataType = DataType.UINT32,
+        seed: int = 0,
+        batch_start: int = 0,
+        batch_size: int = -1,
+        distribution_descriptor: MatrixRandomDistributionDescriptor | None = None,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            device,
+            "MatrixRandomPhilox",
+            {
+                **_distribution(distribution_descriptor),
+                **_given(
+                    data_type=data_type,
+                    seed=seed,
+                    batch_start=batch_start,
+                    batch_size=batch_size,
+                ),
+            },
+            label=label,
+        )
+
+    @property
+    def data_type(self) -> DataType:
+        """Element type of the destination."""
+        return DataType(cast("int", self.attributes["data_type"]))
+
+    @data_type.setter
+    def data_type(self, value: DataType) -> None:
+        self.set_attribute("data_type", value)
+
+    @property
+    def seed(self) -> int:
+        """Where the sequence begins, 64 bits; can be set at construction only."""
+        return cast("int", self.attributes["seed"])
+
+    @seed.setter
+    def seed(self, value: int) -> None:
+        self.set_attribute("seed", value)
+
+    @property
+    def batch_start(self) -> int:
+        """First matrix of the operands that takes part."""
+        return cast("int", self.attributes["batch_start"])
+
+    @batch_start.setter
+    def batch_start(self, value: int) -> None:
+        self.set_attribute("batch_start", value)
+
+    @property
+    def batch_size(self) -> int:
+        """Matrices that take part; -1: all."""
+        return cast("int", self.attributes["batch_size"])
+
+    @batch_size.setter
+    def batch_size(self, value: int) -> None:
+        self.set_attribute("batch_size", value)
+
+    @property
+    def distribution_descriptor(self) -> MatrixRandomDistributionDescriptor:
+        """How the numbers are distributed (a copy)."""
+        values = self.attributes
+        return MatrixRandomDistributionDescriptor(
+            MatrixRandomDistribution(cast("int", values["distribution_type"])),
+            *(cast("float", values[name]) for name in _DISTRIBUTION_FIELDS[1:]),
+        )
+
+    def encode(
+        self,
+        commands: CommandBuffer,
+        destination: Matrix | Vector,
+    ) -> None:
+        """Records the filling of a matrix or vector with the next numbers.
+
+        Args:
+            commands: Where it is recorded.
+            destination: Of `data_type`, with any offset and strides.
+
+        Raises:
+            InvalidArgumentError: Sizes or ranges that do not fit, operands that overlap.
+            ArgumentTypeError: An operand of another element type.
+            UnsupportedError: The device has no kernel for the case.
+        """
+        self.encode_method(commands, "encode", [[destination]])
+
+
+class MatrixRandomMTGP32(DeviceKernel):
+    """Random numbers of Mersenne Twisters for graphic processors.
+
+    MTGP32 of period 2^11213 - 1 (Saito and Matsumoto, arXiv:1005.4973) in 1024 streams: stream s
+    has the authors' parameter set s mod 128 and begins by their `init_by_array` with {seed mod
+    2^32, seed / 2^32, s / 128}. One step of a stream makes 256 words: word i lies in block i /
+    256, which stream (i / 256) mod 1024 makes. The elements of the destination take the words in
+    row order: matrix by matrix, row by row, without gaps. The next encode goes on with the next
+    word, whatever the sizes: two encodes give the same numbers as one of both lengths. The state
+    is the number of words taken (64 bits), then 351 words of each stream: those before its first
+    block that is not used up.
+
+    **Distributions** (MatrixRandomDistributionDescriptor) are MatrixRandomPhilox's, with the same
+    formulas.
+
+    **Unlike Apple**: Apple's parameters, seeding and order are not public; its numbers are
+    others. float16 is supported. There is no `synchronizeStateOnCommandBuffer:`: `read_state`
+    waits for what changes the state.
+
+    Apple: MPSMatrixRandomMTGP32.
+
+    Args:
+        device: Where it runs.
+        data_type: Element type of the destination.
+        seed: Where the sequence begins, 64 bits; can be set at construction only.
+        batch_start: First matrix of the operands that takes part.
+        batch_size: Matrices that take part; -1: all.
+        distribution_descriptor: How they are distributed. None: by default.
+        label: Name for errors and timelines; empty: the class's.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+
+    Example:
+        >>> numbers = mps.Vector(device, length=1000)
+        >>> uniform = mps.MatrixRandomDistributionDescriptor.uniform(minimum=-1.0, maximum=1.0)
+        >>> generator = mps.MatrixRandomMTGP32(
+        ...     device, data_type=mps.DataType.FLOAT32, distribution_descriptor=uniform
+        >>> )
+        >>> commands = mps.CommandBuffer(queue)
+        >>> generator.encode(commands, numbers)
+        >>> commands.commit()
+        >>> assert -1 <= np.asarray(numbers).min() < np.asarray(numbers).max() < 1
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        device: Device,
+        *,
+        data_type: DataType = DataType.UINT32,
+        seed: int = 0,
+        batch_start: int = 0,
+        batch_size: int = -1,
+        distribution_descriptor: MatrixRandomDistributionDescriptor | None = None,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            device,
+            "MatrixRandomMTGP32",
+            {
+                **_distribution(distribution_descriptor),
+                **_given(
+                    data_type=data_type,
+                    seed=seed,
+                    batch_start=batch_start,
+                    batch_size=batch_size,
+                ),
+            },
+            label=label,
+        )
+
+    @property
+    def data_type(self) -> DataType:
+        """Element type of the destination."""
+        return DataType(cast("int", self.attributes["data_type"]))
+
+    @data_type.setter
+    def data_type(self, value: DataType) -> None:
+        self.set_attribute("data_type", value)
+
+    @property
+    def seed(self) -> int:
+        """Where the sequence begins, 64 bits; can be set at construction only."""
+        return cast("int", self.attributes["seed"])
+
+    @seed.setter
+    def seed(self, value: int) -> None:
+        self.set_attribute("seed", value)
+
+    @property
+    def batch_start(self) -> int:
+        """First matrix of the operands that takes part."""
+        return cast("int", self.attributes["batch_start"])
+
+    @batch_start.setter
+    def batch_start(self, value: int) -> None:
+        self.set_attribute("batch_start", value)
+
+    @property
+    def batch_size(self) -> int:
+        """Matrices that take part; -1: all."""
+        return cast("int", self.attributes["batch_size"])
+
+    @batch_size.setter
+    def batch_size(self, value: int) -> None:
+        self.set_attribute("batch_size", value)
+
+    @property
+    def distribution_descriptor(self) -> MatrixRandomDistributionDescriptor:
+        """How the numbers are distributed (a copy)."""
+        values = self.attributes
+        return MatrixRandomDistributionDescriptor(
+            MatrixRandomDistribution(cast("int", values["distribution_type"])),
+            *(cast("float", values[name]) for name in _DISTRIBUTION_FIELDS[1:]),
+        )
+
+    def encode(
+        self,
+        commands: CommandBuffer,
+        destination: Matrix | Vector,
+    ) -> None:
+        """Records the filling of a matrix or vector with the next numbers.
+
+        Args:
+            commands: Where it is recorded.
+            destination: Of `data_type`, with any offset and strides.
+
+        Raises:
+            InvalidArgumentError: Sizes or ranges that do not fit, operands that overlap.
+            ArgumentTypeError: An operand of another element type.
+            UnsupportedError: The device has no kernel for the case.
+        """
+        self.encode_method(commands, "encode", [[destination]])
+
+
+class MatrixCopyToImage(DeviceKernel):
+    """Makes images from the rows of a matrix.
+
+    Image n of the destination gets row origin + n of the matrix, as many columns as an image has
+    values (height * width * channels). With DataLayout.CHW, the default, a row holds one channel
+    after the other, each row by row; with HWC one pixel after the other. Element types of both
+    must match; other rows and columns of the matrix are not read.
+
+    **Unlike Apple**: a batch is one image operand (N, H, W, C).
+
+    Apple: MPSMatrixCopyToImage.
+
+    Args:
+        device: Where it runs.
+        source_matrix_origin: First row and column that take part.
+        source_matrix_batch_index: Which matrix of the batch takes part.
+        data_layout: Order of an image's values in a row.
+        label: Name for errors and timelines; empty: the class's.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+
+    Example:
+        >>> rows = mps.Matrix.from_array(device, np.arange(16, dtype=np.float32).reshape(2, 8))
+        >>> images = mps.Image(device, size=(2, 2, 2, 2))
+        >>> commands = mps.CommandBuffer(queue)
+        >>> copy = mps.MatrixCopyToImage(device, data_layout=mps.DataLayout.HWC)
+        >>> copy.encode(commands, rows, images)
+        >>> commands.commit()
+        >>> assert np.array_equal(np.asarray(images).reshape(2, 8), np.asarray(rows))
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        device: Device,
+        *,
+        source_matrix_origin: Sequence[int] | None = None,
+        source_matrix_batch_index: int = 0,
+        data_layout: DataLayout = DataLayout.CHW,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            device,
+            "MatrixCopyToImage",
+            _given(
+                source_matrix_origin=source_matrix_origin,
+                source_matrix_batch_index=source_matrix_batch_index,
+                data_layout=data_layout,
+            ),
+            label=label,
+        )
+
+    @property
+    def source_matrix_origin(self) -> list[int]:
+        """First row and column that take part."""
+        return cast("list[int]", self.attributes["source_matrix_origin"])
+
+    @source_matrix_origin.setter
+    def source_matrix_origin(self, value: list[int]) -> None:
+        self.set_attribute("source_matrix_origin", value)
+
+    @property
+    def source_matrix_batch_index(self) -> int:
+        """Which matrix of the batch takes part."""
+        return cast("int", self.attributes["source_matrix_batch_index"])
+
+    @source_matrix_batch_index.setter
+    def source_matrix_batch_index(self, value: int) -> None:
+        self.set_attribute("source_matrix_batch_index", value)
+
+    @property
+    def data_layout(self) -> DataLayout:
+        """Order of an image's values in a row."""
+        return DataLayout(cast("int", self.attributes["data_layout"]))
+
+    @data_layout.setter
+    def data_layout(self, value: DataLayout) -> None:
+        self.set_attribute("data_layout", value)
+
+    def encode(
+        self,
+        commands: CommandBuffer,
+        source_matrix: Matrix,
+        destination_image: Image,
+    ) -> None:
+        """Records the copy of rows into images.
+
+        Args:
+            commands: Where it is recorded.
+            source_matrix: Float32 or float16, a row an image.
+            destination_image: Images of the matrix's element type.
+
+        Raises:
+            InvalidArgumentError: Sizes or ranges that do not fit, operands that overlap.
+            ArgumentTypeError: An operand of another element type.
+            UnsupportedError: The device has no kernel for the case.
+        """
+        self.encode_method(commands, "encode", [[source_matrix], [destination_image]])
+
+
+class ImageCopyToMatrix(DeviceKernel):
+    """Makes rows of a matrix from images.
+
+    Row origin + n of the matrix gets image n, as many columns as an image has values (height *
+    width * channels). With DataLayout.CHW, the default, a row holds one channel after the other,
+    each row by row; with HWC one pixel after the other. Element types of both must match; other
+    rows and columns of the matrix stay as they are.
+
+    **Unlike Apple**: a batch is one image operand (N, H, W, C).
+
+    Apple: MPSImageCopyToMatrix.
+
+    Args:
+        device: Where it runs.
+        destination_matrix_origin: First row and column that take part.
+        destination_matrix_batch_index: Which matrix of the batch takes part.
+        data_layout: Order of an image's values in a row.
+        label: Name for errors and timelines; empty: the class's.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+
+    Example:
+        >>> images = mps.Image(device, np.arange(16, dtype=np.float32).reshape(2, 2, 2, 2))
+        >>> rows = mps.Matrix(device, rows=2, columns=8)
+        >>> commands = mps.CommandBuffer(queue)
+        >>> mps.ImageCopyToMatrix(device).encode(commands, images, rows)
+        >>> commands.commit()
+        >>> assert np.array_equal(np.asarray(rows)[0], [0, 2, 4, 6, 1, 3, 5, 7])
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        device: Device,
+        *,
+        destination_matrix_origin: Sequence[int] | None = None,
+        destination_matrix_batch_index: int = 0,
+        data_layout: DataLayout = DataLayout.CHW,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            device,
+            "ImageCopyToMatrix",
+            _given(
+                destination_matrix_origin=destination_matrix_origin,
+                destination_matrix_batch_index=destination_matrix_batch_index,
+                data_layout=data_layout,
+            ),
+            label=label,
+        )
+
+    @property
+    def destination_matrix_origin(self) -> list[int]:
+        """First row and column that take part."""
+        return cast("list[int]", self.attributes["destination_matrix_origin"])
+
+    @destination_matrix_origin.setter
+    def destination_matrix_origin(self, value: list[int]) -> None:
+        self.set_attribute("destination_matrix_origin", value)
+
+    @property
+    def destination_matrix_batch_index(self) -> int:
+        """Which matrix of the batch takes part."""
+        return cast("int", self.attributes["destination_matrix_batch_index"])
+
+    @destination_matrix_batch_index.setter
+    def destination_matrix_batch_index(self, value: int) -> None:
+        self.set_attribute("destination_matrix_batch_index", value)
+
+    @property
+    def data_layout(self) -> DataLayout:
+        """Order of an image's values in a row."""
+        return DataLayout(cast("int", self.attributes["data_layout"]))
+
+    @data_layout.setter
+    def data_layout(self, value: DataLayout) -> None:
+        self.set_attribute("data_layout", value)
+
+    def encode(
+        self,
+        commands: CommandBuffer,
+        source_image: Image,
+        destination_matrix: Matrix,
+    ) -> None:
+        """Records the copy of images into rows.
+
+        Args:
+            commands: Where it is recorded.
+            source_image: Any images.
+            destination_matrix: Matrix of the images' element type, a row an image.
+
+        Raises:
+            InvalidArgumentError: Sizes or ranges that do not fit, operands that overlap.
+            ArgumentTypeError: An operand of another element type.
+            UnsupportedError: The device has no kernel for the case.
+        """
+        self.encode_method(commands, "encode", [[source_image], [destination_matrix]])
+
+
+class ChannelConcatenation(DeviceKernel):
+    """Joins images along their channels.
+
+    destination[n, y, x] = the channels of source 0, then those of source 1, and so on. Formats
+    may differ: each value is converted to the destination's.
+
+    **Unlike Apple**: it has no such kernel; its graphs round the channels of each source up to a
+    multiple of 4, here they follow one another without gaps.
+
+    Apple has no such class.
+
+    Args:
+        device: Where it runs.
+        label: Name for errors and timelines; empty: the class's.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+
+    Example:
+        >>> colour = mps.Image(device, np.zeros((1, 4, 4, 3), np.float32))
+        >>> depth = mps.Image(device, np.ones((1, 4, 4, 1), np.float32))
+        >>> joined = mps.Image(device, size=(1, 4, 4, 4))
+        >>> commands = mps.CommandBuffer(queue)
+        >>> mps.ChannelConcatenation(device).encode(commands, joined, [colour, depth])
+        >>> commands.commit()
+        >>> assert np.array_equal(np.asarray(joined)[0, 0, 0], [0, 0, 0, 1])
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        device: Device,
+        *,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            device,
+            "ChannelConcatenation",
+            {},
+            label=label,
+        )
+
+    def encode(
+        self,
+        commands: CommandBuffer,
+        destination_image: Image,
+        source_images: Sequence[Image],
+    ) -> None:
+        """Records the joining.
+
+        Args:
+            commands: Where it is recorded.
+            destination_image: Image of the sources' pixels and all their channels.
+            source_images: Images of one size but for their channels, in order.
+
+        Raises:
+            InvalidArgumentError: Sizes or ranges that do not fit, operands that overlap.
+            ArgumentTypeError: An operand of another element type.
+            UnsupportedError: The device has no kernel for the case.
+        """
+        self.encode_method(commands, "encode", [[destination_image], list(source_images)])
+
+
+class Slice(DeviceKernel):
+    """Copies a rectangle and a range of channels.
+
+    The clip rectangle of the destination gets the pixels from `offset` on of the source, channels
+    source_feature_channel_offset and following, as many as the destination has. Both lie inside
+    of their image; other pixels of the destination stay as they are. Formats may differ.
+
+    **Unlike Apple**: channel offsets need not be multiples of 4.
+
+    Apple: MPSNNSlice.
+
+    Args:
+        device: Where it runs.
+        offset: Column and row of the source that the first written pixel belongs to.
+        clip_rect: X, y, width, height of what is written; empty: all.
+        source_feature_channel_offset: First channel that is read.
+        label: Name for errors and timelines; empty: the class's.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+
+    Example:
+        >>> source = mps.Image(device, np.arange(32, dtype=np.float32).reshape(1, 4, 4, 2))
+        >>> corner = mps.Image(device, size=(1, 2, 2, 1))
+        >>> commands = mps.CommandBuffer(queue)
+        >>> slice = mps.Slice(device, offset=[2, 2], source_feature_channel_offset=1)
+        >>> slice.encode(commands, source, corner)
+        >>> commands.commit()
+        >>> assert np.array_equal(np.asarray(corner), np.asarray(source)[:, 2:, 2:, 1:])
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        device: Device,
+        *,
+        offset: Sequence[int] | None = None,
+        clip_rect: Sequence[int] | None = None,
+        source_feature_channel_offset: int = 0,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            device,
+            "Slice",
+            _given(
+                offset=offset,
+                clip_rect=clip_rect,
+                source_feature_channel_offset=source_feature_channel_offset,
+            ),
+            label=label,
+        )
+
+    @property
+    def offset(self) -> list[int]:
+        """Column and row of the source that the first written pixel belongs to."""
+        return cast("list[int]", self.attributes["offset"])
+
+    @offset.setter
+    def offset(self, value: list[int]) -> None:
+        self.set_attribute("offset", value)
+
+    @property
+    def clip_rect(self) -> list[int]:
+        """X, y, width, height of what is written; empty: all."""
+        return cast("list[int]", self.attributes["clip_rect"])
+
+    @clip_rect.setter
+    def clip_rect(self, value: list[int]) -> None:
+        self.set_attribute("clip_rect", value)
+
+    @property
+    def source_feature_channel_offset(self) -> int:
+        """First channel that is read."""
+        return cast("int", self.attributes["source_feature_channel_offset"])
+
+    @source_feature_channel_offset.setter
+    def source_feature_channel_offset(self, value: int) -> None:
+        self.set_attribute("source_feature_channel_offset", value)
+
+    def encode(
+        self,
+        commands: CommandBuffer,
+        source_image: Image,
+        destination_image: Image,
+    ) -> None:
+        """Records the copy.
+
+        Args:
+            commands: Where it is recorded.
+            source_image: Any image.
+            destination_image: Image of as many images.
+
+        Raises:
+            InvalidArgumentError: Sizes or ranges that do not fit, operands that overlap.
+            ArgumentTypeError: An operand of another element type.
+            UnsupportedError: The device has no kernel for the case.
+        """
+        self.encode_method(commands, "encode", [[source_image], [destination_image]])
+
+
+class ImageTranspose(DeviceKernel):
+    """Exchanges rows and columns of images.
+
+    destination[n, x, y, c] = source[n, y, x, c]. Formats may differ.
+
+    Apple: MPSImageTranspose.
+
+    Args:
+        device: Where it runs.
+        label: Name for errors and timelines; empty: the class's.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+
+    Example:
+        >>> source = mps.Image(device, np.arange(6, dtype=np.float32).reshape(1, 2, 3, 1))
+        >>> turned = mps.Image(device, size=(1, 3, 2, 1))
+        >>> commands = mps.CommandBuffer(queue)
+        >>> mps.ImageTranspose(device).encode(commands, source, turned)
+        >>> commands.commit()
+        >>> assert np.array_equal(np.asarray(turned)[0, :, :, 0], [[0, 3], [1, 4], [2, 5]])
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        device: Device,
+        *,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            device,
+            "ImageTranspose",
+            {},
+            label=label,
+        )
+
+    def encode(
+        self,
+        commands: CommandBuffer,
+        source_image: Image,
+        destination_image: Image,
+    ) -> None:
+        """Records the transposition.
+
+        Args:
+            commands: Where it is recorded.
+            source_image: Any image (N, H, W, C).
+            destination_image: Image (N, W, H, C).
+
+        Raises:
+            InvalidArgumentError: Sizes or ranges that do not fit, operands that overlap.
+            ArgumentTypeError: An operand of another element type.
+            UnsupportedError: The device has no kernel for the case.
+        """
+        self.encode_method(commands, "encode", [[source_image], [destination_image]])
+
+
+class ImageConversion(DeviceKernel):
+    """Converts images to another format or kind of alpha.
+
+    Copies images into another format, float32 or float16; values are rounded to the nearest, ties
+    to even. Pixel (clip x + i, clip y + j) of the destination gets source pixel (offset x + i,
+    offset y + j).
+
+    Where source_alpha and destination_alpha differ the last channel is alpha: NON_PREMULTIPLIED
+    to PREMULTIPLIED multiplies the colours with it, the other way divides by it (colours under an
+    alpha of 0 stay as they are), and to ALPHA_IS_ONE gives premultiplied colour + (1 - alpha) *
+    background_color and an alpha of 1. From ALPHA_IS_ONE colours stay as they are and alpha
+    becomes 1. Where both are the same all channels are copied as they are.
+
+    **Unlike Apple**: there are no colour spaces (CGColorConversionInfo), and images are not of 8
+    or 16 bits: an NDArray or a Matrix holds those.
+
+    Apple: MPSImageConversion.
+
+    Args:
+        device: Where it runs.
+        source_alpha: What the source's last channel says.
+        destination_alpha: What the destination's last channel is to say.
+        background_color: Colours behind a source whose alpha is dropped; empty: zeros.
+        offset: Column and row of the source that the first written pixel belongs to.
+        clip_rect: X, y, width, height of what is written; empty: all.
+        edge_mode: What is read outside of the source.
+        label: Name for errors and timelines; empty: the class's.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+
+    Example:
+        >>> source = mps.Image(device, np.array([[[1, 0.5, 0, 0.5]]], np.float32))
+        >>> over = mps.Image(device, size=(1, 1, 1, 4), format=mps.DataType.FLOAT16)
+        >>> commands = mps.CommandBuffer(queue)
+        >>> alpha = mps.AlphaType.NON_PREMULTIPLIED
+        >>> conversion = mps.ImageConversion(device, source_alpha=alpha, background_color=[1, 1, 1])
+        >>> conversion.encode(commands, source, over)
+        >>> commands.commit()
+        >>> assert np.array_equal(np.asarray(over).ravel(), [1, 0.75, 0.5, 1])
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        device: Device,
+        *,
+        source_alpha: AlphaType = AlphaType.ALPHA_IS_ONE,
+        destination_alpha: AlphaType = AlphaType.ALPHA_IS_ONE,
+        background_color: Sequence[float] | None = None,
+        offset: Sequence[int] | None = None,
+        clip_rect: Sequence[int] | None = None,
+        edge_mode: ImageEdgeMode = ImageEdgeMode.ZERO,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            device,
+            "ImageConversion",
+            _given(
+                source_alpha=source_alpha,
+                destination_alpha=destination_alpha,
+                background_color=background_color,
+                offset=offset,
+                clip_rect=clip_rect,
+                edge_mode=edge_mode,
+            ),
+            label=label,
+        )
+
+    @property
+    def source_alpha(self) -> AlphaType:
+        """What the source's last channel says."""
+        return AlphaType(cast("int", self.attributes["source_alpha"]))
+
+    @source_alpha.setter
+    def source_alpha(self, value: AlphaType) -> None:
+        self.set_attribute("source_alpha", value)
+
+    @property
+    def destination_alpha(self) -> AlphaType:
+        """What the destination's last channel is to say."""
+        return AlphaType(cast("int", self.attributes["destination_alpha"]))
+
+    @destination_alpha.setter
+    def destination_alpha(self, value: AlphaType) -> None:
+        self.set_attribute("destination_alpha", value)
+
+    @property
+    def background_color(self) -> list[float]:
+        """Colours behind a source whose alpha is dropped; empty: zeros."""
+        return cast("list[float]", self.attributes["background_color"])
+
+    @background_color.setter
+    def background_color(self, value: list[float]) -> None:
+        self.set_attribute("background_color", value)
+
+    @property
+    def offset(self) -> list[int]:
+        """Column and row of the source that the first written pixel belongs to."""
+        return cast("list[int]", self.attributes["offset"])
+
+    @offset.setter
+    def offset(self, value: list[int]) -> None:
+        self.set_attribute("offset", value)
+
+    @property
+    def clip_rect(self) -> list[int]:
+        """X, y, width, height of what is written; empty: all."""
+        return cast("list[int]", self.attributes["clip_rect"])
+
+    @clip_rect.setter
+    def clip_rect(self, value: list[int]) -> None:
+        self.set_attribute("clip_rect", value)
+
+    @property
+    def edge_mode(self) -> ImageEdgeMode:
+        """What is read outside of the source."""
+        return ImageEdgeMode(cast("int", self.attributes["edge_mode"]))
+
+    @edge_mode.setter
+    def edge_mode(self, value: ImageEdgeMode) -> None:
+        self.set_attribute("edge_mode", value)
+
+    def encode(
+        self,
+        commands: CommandBuffer,
+        source_image: Image,
+        destination_image: Image,
+    ) -> None:
+        """Records the conversion.
+
+        Args:
+            commands: Where it is recorded.
+            source_image: Any image.
+            destination_image: Image of as many images and channels.
+
+        Raises:
+            InvalidArgumentError: Sizes or ranges that do not fit, operands that overlap.
+            ArgumentTypeError: An operand of another element type.
+            UnsupportedError: The device has no kernel for the case.
+        """
+        self.encode_method(commands, "encode", [[source_image], [destination_image]])
+
+
+class ImageBilinearScale(DeviceKernel):
+    """Resizes images by bilinear interpolation.
+
+    Interpolates between the two nearest source rows and columns, also where the image shrinks.
+    Destination column x reads the source position (x + 0.5 - translate_x) / scale_x - 0.5, rows
+    likewise: destination = source * scale + translate, pixels being centred at halves. Positions
+    outside of the source read its nearest pixel. Without a transform the source fills the
+    destination: scale = destination size / source size, translate = 0.
+
+    Only clip_rect of the destination is written; it does not move the transform. Formats may
+    differ.
+
+    Apple: MPSImageBilinearScale.
+
+    Args:
+        device: Where it runs.
+        scale_transform: Scale x, scale y, translate x, translate y; empty: the source fills the
+            destination.
+        clip_rect: X, y, width, height of what is written; empty: all.
+        label: Name for errors and timelines; empty: the class's.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+
+    Example:
+        >>> source = mps.Image(device, np.array([[[0], [2]]], np.float32))
+        >>> wide = mps.Image(device, size=(1, 1, 4, 1))
+        >>> commands = mps.CommandBuffer(queue)
+        >>> mps.ImageBilinearScale(device).encode(commands, source, wide)
+        >>> commands.commit()
+        >>> assert np.array_equal(np.asarray(wide).ravel(), [0, 0.5, 1.5, 2])
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        device: Device,
+        *,
+        scale_transform: Sequence[float] | None = None,
+        clip_rect: Sequence[int] | None = None,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            device,
+            "ImageBilinearScale",
+            _given(scale_transform=scale_transform, clip_rect=clip_rect),
+            label=label,
+        )
+
+    @property
+    def scale_transform(self) -> list[float]:
+        """Scale x, scale y, translate x, translate y; empty: the source fills the destination."""
+        return cast("list[float]", self.attributes["scale_transform"])
+
+    @scale_transform.setter
+    def scale_transform(self, value: list[float]) -> None:
+        self.set_attribute("scale_transform", value)
+
+    @property
+    def clip_rect(self) -> list[int]:
+        """X, y, width, height of what is written; empty: all."""
+        return cast("list[int]", self.attributes["clip_rect"])
+
+    @clip_rect.setter
+    def clip_rect(self, value: list[int]) -> None:
+        self.set_attribute("clip_rect", value)
+
+    def encode(
+        self,
+        commands: CommandBuffer,
+        source_image: Image,
+        destination_image: Image,
+    ) -> None:
+        """Records the resizing.
+
+        Args:
+            commands: Where it is recorded.
+            source_image: Any image.
+            destination_image: Image of any size, as many images and channels.
+
+        Raises:
+            InvalidArgumentError: Sizes or ranges that do not fit, operands that overlap.
+            ArgumentTypeError: An operand of another element type.
+            UnsupportedError: The device has no kernel for the case.
+        """
+        self.encode_method(commands, "encode", [[source_image], [destination_image]])
+
+
+class ImageLanczosScale(DeviceKernel):
+    """Resizes images with Lanczos' kernel.
+
+    Resizes with the kernel sinc(t) * sinc(t / 3), |t| < 3, centred at the source position (x +
+    0.5 - translate_x) / scale_x - 0.5 for destination column x, rows likewise; where the image
+    shrinks the kernel is widened by 1 / scale. Weights are divided by their sum; positions
+    outside of the source read its nearest pixel. Without a transform the source fills the
+    destination: scale = destination size / source size, translate = 0.
+
+    Only clip_rect of the destination is written; it does not move the transform. Formats may
+    differ.
+
+    **Unlike Apple**: Apple does not publish its kernel's width; values differ a little.
+
+    Apple: MPSImageLanczosScale.
+
+    Args:
+        device: Where it runs.
+        scale_transform: Scale x, scale y, translate x, translate y; empty: the source fills the
+            destination.
+        clip_rect: X, y, width, height of what is written; empty: all.
+        label: Name for errors and timelines; empty: the class's.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+
+    Example:
+        >>> source = mps.Image(device, np.ones((1, 8, 8, 3), np.float32))
+        >>> small = mps.Image(device, size=(1, 4, 4, 3))
+        >>> commands = mps.CommandBuffer(queue)
+        >>> mps.ImageLanczosScale(device).encode(commands, source, small)
+        >>> commands.commit()
+        >>> assert np.allclose(np.asarray(small), 1)
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        device: Device,
+        *,
+        scale_transform: Sequence[float] | None = None,
+        clip_rect: Sequence[int] | None = None,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            device,
+            "ImageLanczosScale",
+            _given(scale_transform=scale_transform, clip_rect=clip_rect),
+            label=label,
+        )
+
+    @property
+    def scale_transform(self) -> list[float]:
+        """Scale x, scale y, translate x, translate y; empty: the source fills the destination."""
+        return cast("list[float]", self.attributes["scale_transform"])
+
+    @scale_transform.setter
+    def scale_transform(self, value: list[float]) -> None:
+        self.set_attribute("scale_transform", value)
+
+    @property
+    def clip_rect(self) -> list[int]:
+        """X, y, width, height of what is written; empty: all."""
+        return cast("list[int]", self.attributes["clip_rect"])
+
+    @clip_rect.setter
+    def clip_rect(self, value: list[int]) -> None:
+        self.set_attribute("clip_rect", value)
+
+    def encode(
+        self,
+        commands: CommandBuffer,
+        source_image: Image,
+        destination_image: Image,
+    ) -> None:
+        """Records the resizing.
+
+        Args:
+            commands: Where it is recorded.
+            source_image: Any image.
+            destination_image: Image of any size, as many images and channels.
+
+        Raises:
+            InvalidArgumentError: Sizes or ranges that do not fit, operands that overlap.
+            ArgumentTypeError: An operand of another element type.
+            UnsupportedError: The device has no kernel for the case.
+        """
+        self.encode_method(commands, "encode", [[source_image], [destination_image]])
+
+
+class ResizeBilinear(DeviceKernel):
+    """Resizes images by bilinear interpolation, with or without aligned corners.
+
+    Interpolates between the two nearest source rows and columns. Destination column x reads the
+    source position x * source width / resize_width or, with align_corners, x * (source width - 1)
+    / (resize_width - 1); rows likewise. Positions outside of the source read its nearest pixel.
+    The destination is (N, resize_height, resize_width, C).
+
+    Apple: MPSNNResizeBilinear.
+
+    Args:
+        device: Where it runs.
+        resize_width: Columns of the destination.
+        resize_height: Rows of the destination.
+        align_corners: Centres of corner pixels coincide.
+        label: Name for errors and timelines; empty: the class's.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+
+    Example:
+        >>> source = mps.Image(device, np.array([[[0], [3]]], np.float32))
+        >>> wide = mps.Image(device, size=(1, 1, 4, 1))
+        >>> commands = mps.CommandBuffer(queue)
+        >>> resize = mps.ResizeBilinear(device, resize_width=4, resize_height=1, align_corners=True)
+        >>> resize.encode(commands, source, wide)
+        >>> commands.commit()
+        >>> assert np.allclose(np.asarray(wide).ravel(), [0, 1, 2, 3])
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        device: Device,
+        resize_width: int,
+        resize_height: int,
+        *,
+        align_corners: bool = False,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            device,
+            "ResizeBilinear",
+            _given(
+                resize_width=resize_width,
+                resize_height=resize_height,
+                align_corners=align_corners,
+            ),
+            label=label,
+        )
+
+    @property
+    def resize_width(self) -> int:
+        """Columns of the destination."""
+        return cast("int", self.attributes["resize_width"])
+
+    @resize_width.setter
+    def resize_width(self, value: int) -> None:
+        self.set_attribute("resize_width", value)
+
+    @property
+    def resize_height(self) -> int:
+        """Rows of the destination."""
+        return cast("int", self.attributes["resize_height"])
+
+    @resize_height.setter
+    def resize_height(self, value: int) -> None:
+        self.set_attribute("resize_height", value)
+
+    @property
+    def align_corners(self) -> bool:
+        """Centres of corner pixels coincide."""
+        return cast("bool", self.attributes["align_corners"])
+
+    @align_corners.setter
+    def align_corners(self, value: bool) -> None:
+        self.set_attribute("align_corners", value)
+
+    def encode(
+        self,
+        commands: CommandBuffer,
+        source_image: Image,
+        destination_image: Image,
+    ) -> None:
+        """Records the resizing.
+
+        Args:
+            commands: Where it is recorded.
+            source_image: Any image.
+            destination_image: Image of the size that is stated.
+
+        Raises:
+            InvalidArgumentError: Sizes or ranges that do not fit, operands that overlap.
+            ArgumentTypeError: An operand of another element type.
+            UnsupportedError: The device has no kernel for the case.
+        """
+        self.encode_method(commands, "encode", [[source_image], [destination_image]])
+
+
+class CropAndResizeBilinear(DeviceKernel):
+    """Crops regions and resizes them.
+
+    Crops regions and resizes each by bilinear interpolation. A region is (x, y, width, height) in
+    units in which the centre of the source's first column or row is 0 and that of the last 1.
+    Destination column i reads the source position (x + i * width / (resize_width - 1)) * (source
+    width - 1), the middle of the region where resize_width is 1; rows likewise. Positions outside
+    of the source read its nearest pixel. The destination is (N * regions, resize_height,
+    resize_width, C): the regions of image 0, then those of image 1.
+
+    **Unlike Apple**: regions are a list of numbers, and their results are one batch. Apple's
+    headers do not state where it samples; this is the rule of TensorFlow's operation of the same
+    name.
+
+    Apple: MPSNNCropAndResizeBilinear.
+
+    Args:
+        device: Where it runs.
+        resize_width: Columns of the destination.
+        resize_height: Rows of the destination.
+        regions: X, y, width and height of each region; 0 to 1 is the source.
+        label: Name for errors and timelines; empty: the class's.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+
+    Example:
+        >>> source = mps.Image(device, np.arange(25, dtype=np.float32).reshape(1, 5, 5, 1))
+        >>> crops = mps.Image(device, size=(2, 3, 3, 1))
+        >>> commands = mps.CommandBuffer(queue)
+        >>> parts = [0, 0, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5]
+        >>> crop = mps.CropAndResizeBilinear(device, resize_width=3, resize_height=3, regions=parts)
+        >>> crop.encode(commands, source, crops)
+        >>> commands.commit()
+        >>> assert np.allclose(np.asarray(crops)[1], np.asarray(source)[0, 2:, 2:])
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        device: Device,
+        resize_width: int,
+        resize_height: int,
+        regions: Sequence[float],
+        *,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            device,
+            "CropAndResizeBilinear",
+            _given(resize_width=resize_width, resize_height=resize_height, regions=regions),
+            label=label,
+        )
+
+    @property
+    def resize_width(self) -> int:
+        """Columns of the destination."""
+        return cast("int", self.attributes["resize_width"])
+
+    @resize_width.setter
+    def resize_width(self, value: int) -> None:
+        self.set_attribute("resize_width", value)
+
+    @property
+    def resize_height(self) -> int:
+        """Rows of the destination."""
+        return cast("int", self.attributes["resize_height"])
+
+    @resize_height.setter
+    def resize_height(self, value: int) -> None:
+        self.set_attribute("resize_height", value)
+
+    @property
+    def regions(self) -> list[float]:
+        """X, y, width and height of each region; 0 to 1 is the source."""
+        return cast("list[float]", self.attributes["regions"])
+
+    @regions.setter
+    def regions(self, value: list[float]) -> None:
+        self.set_attribute("regions", value)
+
+    def encode(
+        self,
+        commands: CommandBuffer,
+        source_image: Image,
+        destination_image: Image,
+    ) -> None:
+        """Records the resizing.
+
+        Args:
+            commands: Where it is recorded.
+            source_image: Any image.
+            destination_image: Image of the size that is stated.
+
+        Raises:
+            InvalidArgumentError: Sizes or ranges that do not fit, operands that overlap.
+            ArgumentTypeError: An operand of another element type.
+            UnsupportedError: The device has no kernel for the case.
+        """
+        self.encode_method(commands, "encode", [[source_image], [destination_image]])
+
+
+class ImageConvolution(DeviceKernel):
+    """Correlates each channel with one window of weights.
+
+    destination[y, x, c] = bias + sum over i, j of weights[i, j] * source[y + i - kernel_height /
+    2, x + j - kernel_width / 2, c]: a correlation, the weights are not turned. Weights are given
+    row by row.
+
+    Pixel (clip x + i, clip y + j) of the destination belongs to source pixel (offset x + i,
+    offset y + j), which is the middle of its window. Formats may differ; sums are made in
+    float32.
+
+    Apple: MPSImageConvolution.
+
+    Args:
+        device: Where it runs.
+        kernel_width: Columns of the window, an odd number.
+        kernel_height: Rows of the window, an odd number.
+        weights: Weights of the window, row by row.
+        bias: Added to each value.
+        offset: Column and row of the source that the first written pixel belongs to.
+        clip_rect: X, y, width, height of what is written; empty: all.
+        edge_mode: What is read outside of the source.
+        label: Name for errors and timelines; empty: the class's.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+
+    Example:
+        >>> source = mps.Image(device, np.ones((1, 4, 4, 2), np.float32))
+        >>> sums = mps.Image(device, size=(1, 4, 4, 2))
+        >>> commands = mps.CommandBuffer(queue)
+        >>> kernel = mps.ImageConvolution(device, kernel_width=3, kernel_height=3, weights=[1] * 9)
+        >>> kernel.encode(commands, source, sums)
+        >>> commands.commit()
+        >>> assert np.array_equal(np.asarray(sums)[0, :2, :2, 0], [[4, 6], [6, 9]])
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        device: Device,
+        kernel_width: int,
+        kernel_height: int,
+        weights: Sequence[float],
+        *,
+        bias: float = 0.0,
+        offset: Sequence[int] | None = None,
+        clip_rect: Sequence[int] | None = None,
+        edge_mode: ImageEdgeMode = ImageEdgeMode.ZERO,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            device,
+            "ImageConvolution",
+            _given(
+                kernel_width=kernel_width,
+                kernel_height=kernel_height,
+                weights=weights,
+                bias=bias,
+                offset=offset,
+                clip_rect=clip_rect,
+                edge_mode=edge_mode,
+            ),
+            label=label,
+        )
+
+    @property
+    def kernel_width(self) -> int:
+        """Columns of the window, an odd number."""
+        return cast("int", self.attributes["kernel_width"])
+
+    @kernel_width.setter
+    def kernel_width(self, value: int) -> None:
+        self.set_attribute("kernel_width", value)
+
+    @property
+    def kernel_height(self) -> int:
+        """Rows of the window, an odd number."""
+        return cast("int", self.attributes["kernel_height"])
+
+    @kernel_height.setter
+    def kernel_height(self, value: int) -> None:
+        self.set_attribute("kernel_height", value)
+
+    @property
+    def weights(self) -> list[float]:
+        """Weights of the window, row by row."""
+        return cast("list[float]", self.attributes["weights"])
+
+    @weights.setter
+    def weights(self, value: list[float]) -> None:
+        self.set_attribute("weights", value)
+
+    @property
+    def bias(self) -> float:
+        """Added to each value."""
+        return cast("float", self.attributes["bias"])
+
+    @bias.setter
+    def bias(self, value: float) -> None:
+        self.set_attribute("bias", value)
+
+    @property
+    def offset(self) -> list[int]:
+        """Column and row of the source that the first written pixel belongs to."""
+        return cast("list[int]", self.attributes["offset"])
+
+    @offset.setter
+    def offset(self, value: list[int]) -> None:
+        self.set_attribute("offset", value)
+
+    @property
+    def clip_rect(self) -> list[int]:
+        """X, y, width, height of what is written; empty: all."""
+        return cast("list[int]", self.attributes["clip_rect"])
+
+    @clip_rect.setter
+    def clip_rect(self, value: list[int]) -> None:
+        self.set_attribute("clip_rect", value)
+
+    @property
+    def edge_mode(self) -> ImageEdgeMode:
+        """What is read outside of the source."""
+        return ImageEdgeMode(cast("int", self.attributes["edge_mode"]))
+
+    @edge_mode.setter
+    def edge_mode(self, value: ImageEdgeMode) -> None:
+        self.set_attribute("edge_mode", value)
+
+    def encode(
+        self,
+        commands: CommandBuffer,
+        source_image: Image,
+        destination_image: Image,
+    ) -> None:
+        """Records the filter.
+
+        Args:
+            commands: Where it is recorded.
+            source_image: Any image.
+            destination_image: Image of as many images and channels.
+
+        Raises:
+            InvalidArgumentError: Sizes or ranges that do not fit, operands that overlap.
+            ArgumentTypeError: An operand of another element type.
+            UnsupportedError: The device has no kernel for the case.
+        """
+        self.encode_method(commands, "encode", [[source_image], [destination_image]])
+
+
+class ImageLaplacian(DeviceKernel):
+    """The Laplacian of each channel.
+
+    destination[y, x, c] = bias + the four neighbours of source[y, x, c] - 4 * source[y, x, c].
+
+    Pixel (clip x + i, clip y + j) of the destination belongs to source pixel (offset x + i,
+    offset y + j), which is the middle of its window. Formats may differ; sums are made in
+    float32.
+
+    Apple: MPSImageLaplacian.
+
+    Args:
+        device: Where it runs.
+        bias: Added to each value.
+        offset: Column and row of the source that the first written pixel belongs to.
+        clip_rect: X, y, width, height of what is written; empty: all.
+        edge_mode: What is read outside of the source.
+        label: Name for errors and timelines; empty: the class's.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+
+    Example:
+        >>> source = mps.Image(device, np.arange(1, 17, dtype=np.float32).reshape(1, 4, 4, 1))
+        >>> edges = mps.Image(device, size=(1, 4, 4, 1))
+        >>> commands = mps.CommandBuffer(queue)
+        >>> mps.ImageLaplacian(device).encode(commands, source, edges)
+        >>> commands.commit()
+        >>> assert np.array_equal(np.asarray(edges)[0, 0, :, 0], [3, 2, 1, -5])
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        device: Device,
+        *,
+        bias: float = 0.0,
+        offset: Sequence[int] | None = None,
+        clip_rect: Sequence[int] | None = None,
+        edge_mode: ImageEdgeMode = ImageEdgeMode.ZERO,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            device,
+            "ImageLaplacian",
+            _given(bias=bias, offset=offset, clip_rect=clip_rect, edge_mode=edge_mode),
+            label=label,
+        )
+
+    @property
+    def bias(self) -> float:
+        """Added to each value."""
+        return cast("float", self.attributes["bias"])
+
+    @bias.setter
+    def bias(self, value: float) -> None:
+        self.set_attribute("bias", value)
+
+    @property
+    def offset(self) -> list[int]:
+        """Column and row of the source that the first written pixel belongs to."""
+        return cast("list[int]", self.attributes["offset"])
+
+    @offset.setter
+    def offset(self, value: list[int]) -> None:
+        self.set_attribute("offset", value)
+
+    @property
+    def clip_rect(self) -> list[int]:
+        """X, y, width, height of what is written; empty: all."""
+        return cast("list[int]", self.attributes["clip_rect"])
+
+    @clip_rect.setter
+    def clip_rect(self, value: list[int]) -> None:
+        self.set_attribute("clip_rect", value)
+
+    @property
+    def edge_mode(self) -> ImageEdgeMode:
+        """What is read outside of the source."""
+        return ImageEdgeMode(cast("int", self.attributes["edge_mode"]))
+
+    @edge_mode.setter
+    def edge_mode(self, value: ImageEdgeMode) -> None:
+        self.set_attribute("edge_mode", value)
+
+    def encode(
+        self,
+        commands: CommandBuffer,
+        source_image: Image,
+        destination_image: Image,
+    ) -> None:
+        """Records the filter.
+
+        Args:
+            commands: Where it is recorded.
+            source_image: Any image.
+            destination_image: Image of as many images and channels.
+
+        Raises:
+            InvalidArgumentError: Sizes or ranges that do not fit, operands that overlap.
+            ArgumentTypeError: An operand of another element type.
+            UnsupportedError: The device has no kernel for the case.
+        """
+        self.encode_method(commands, "encode", [[source_image], [destination_image]])
+
+
+class ImageGaussianBlur(DeviceKernel):
+    """Blurs each channel with a Gaussian.
+
+    The mean of pixels weighted with exp(-d^2 / (2 * sigma^2)), d being the distance along rows
+    and along columns, up to 4 * sigma + 0.5.
+
+    Pixel (clip x + i, clip y + j) of the destination belongs to source pixel (offset x + i,
+    offset y + j), which is the middle of its window. Formats may differ; sums are made in
+    float32.
+
+    **Unlike Apple**: Apple's kernel approximates a Gaussian and does not say how; this is the sum
+    itself.
+
+    Apple: MPSImageGaussianBlur.
+
+    Args:
+        device: Where it runs.
+        sigma: Standard deviation in pixels.
+        offset: Column and row of the source that the first written pixel belongs to.
+        clip_rect: X, y, width, height of what is written; empty: all.
+        edge_mode: What is read outside of the source.
+        label: Name for errors and timelines; empty: the class's.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+
+    Example:
+        >>> source = mps.Image(device, np.ones((1, 8, 8, 1), np.float32))
+        >>> blurred = mps.Image(device, size=(1, 8, 8, 1))
+        >>> commands = mps.CommandBuffer(queue)
+        >>> blur = mps.ImageGaussianBlur(device, sigma=1.5, edge_mode=mps.ImageEdgeMode.CLAMP)
+        >>> blur.encode(commands, source, blurred)
+        >>> commands.commit()
+        >>> assert np.allclose(np.asarray(blurred), 1)
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        device: Device,
+        sigma: float,
+        *,
+        offset: Sequence[int] | None = None,
+        clip_rect: Sequence[int] | None = None,
+        edge_mode: ImageEdgeMode = ImageEdgeMode.ZERO,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            device,
+            "ImageGaussianBlur",
+            _given(sigma=sigma, offset=offset, clip_rect=clip_rect, edge_mode=edge_mode),
+            label=label,
+        )
+
+    @property
+    def sigma(self) -> float:
+        """Standard deviation in pixels."""
+        return cast("float", self.attributes["sigma"])
+
+    @sigma.setter
+    def sigma(self, value: float) -> None:
+        self.set_attribute("sigma", value)
+
+    @property
+    def offset(self) -> list[int]:
+        """Column and row of the source that the first written pixel belongs to."""
+        return cast("list[int]", self.attributes["offset"])
+
+    @offset.setter
+    def offset(self, value: list[int]) -> None:
+        self.set_attribute("offset", value)
+
+    @property
+    def clip_rect(self) -> list[int]:
+        """X, y, width, height of what is written; empty: all."""
+        return cast("list[int]", self.attributes["clip_rect"])
+
+    @clip_rect.setter
+    def clip_rect(self, value: list[int]) -> None:
+        self.set_attribute("clip_rect", value)
+
+    @property
+    def edge_mode(self) -> ImageEdgeMode:
+        """What is read outside of the source."""
+        return ImageEdgeMode(cast("int", self.attributes["edge_mode"]))
+
+    @edge_mode.setter
+    def edge_mode(self, value: ImageEdgeMode) -> None:
+        self.set_attribute("edge_mode", value)
+
+    def encode(
+        self,
+        commands: CommandBuffer,
+        source_image: Image,
+        destination_image: Image,
+    ) -> None:
+        """Records the filter.
+
+        Args:
+            commands: Where it is recorded.
+            source_image: Any image.
+            destination_image: Image of as many images and channels.
+
+        Raises:
+            InvalidArgumentError: Sizes or ranges that do not fit, operands that overlap.
+            ArgumentTypeError: An operand of another element type.
+            UnsupportedError: The device has no kernel for the case.
+        """
+        self.encode_method(commands, "encode", [[source_image], [destination_image]])
+
+
+class ImageSobel(DeviceKernel):
+    """The length of the gradient, by Sobel's windows.
+
+    The length of the gradient: sqrt(gx^2 + gy^2), gx being the correlation with (-1 0 1, -2 0 2,
+    -1 0 1) and gy with its transpose, each channel by itself. A destination of one channel with a
+    source of three or more gets the gradient of the grey value color_transform[0] * channel 0 +
+    color_transform[1] * channel 1 + color_transform[2] * channel 2.
+
+    Pixel (clip x + i, clip y + j) of the destination belongs to source pixel (offset x + i,
+    offset y + j), which is the middle of its window. Formats may differ; sums are made in
+    float32.
+
+    Apple: MPSImageSobel.
+
+    Args:
+        device: Where it runs.
+        color_transform: Weights of the channels in a grey value.
+        offset: Column and row of the source that the first written pixel belongs to.
+        clip_rect: X, y, width, height of what is written; empty: all.
+        edge_mode: What is read outside of the source.
+        label: Name for errors and timelines; empty: the class's.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+
+    Example:
+        >>> slope = np.broadcast_to(np.arange(5, dtype=np.float32)[:, None], (5, 5, 3))
+        >>> source = mps.Image(device, slope)
+        >>> edges = mps.Image(device, size=(1, 5, 5, 1))
+        >>> commands = mps.CommandBuffer(queue)
+        >>> mps.ImageSobel(device).encode(commands, source, edges)
+        >>> commands.commit()
+        >>> assert np.allclose(np.asarray(edges)[0, 1:-1, 1:-1], 8)
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        device: Device,
+        *,
+        color_transform: Sequence[float] | None = None,
+        offset: Sequence[int] | None = None,
+        clip_rect: Sequence[int] | None = None,
+        edge_mode: ImageEdgeMode = ImageEdgeMode.ZERO,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            device,
+            "ImageSobel",
+            _given(
+                color_transform=color_transform,
+                offset=offset,
+                clip_rect=clip_rect,
+                edge_mode=edge_mode,
+            ),
+            label=label,
+        )
+
+    @property
+    def color_transform(self) -> list[float]:
+        """Weights of the channels in a grey value."""
+        return cast("list[float]", self.attributes["color_transform"])
+
+    @color_transform.setter
+    def color_transform(self, value: list[float]) -> None:
+        self.set_attribute("color_transform", value)
+
+    @property
+    def offset(self) -> list[int]:
+        """Column and row of the source that the first written pixel belongs to."""
+        return cast("list[int]", self.attributes["offset"])
+
+    @offset.setter
+    def offset(self, value: list[int]) -> None:
+        self.set_attribute("offset", value)
+
+    @property
+    def clip_rect(self) -> list[int]:
+        """X, y, width, height of what is written; empty: all."""
+        return cast("list[int]", self.attributes["clip_rect"])
+
+    @clip_rect.setter
+    def clip_rect(self, value: list[int]) -> None:
+        self.set_attribute("clip_rect", value)
+
+    @property
+    def edge_mode(self) -> ImageEdgeMode:
+        """What is read outside of the source."""
+        return ImageEdgeMode(cast("int", self.attributes["edge_mode"]))
+
+    @edge_mode.setter
+    def edge_mode(self, value: ImageEdgeMode) -> None:
+        self.set_attribute("edge_mode", value)
+
+    def encode(
+        self,
+        commands: CommandBuffer,
+        source_image: Image,
+        destination_image: Image,
+    ) -> None:
+        """Records the filter.
+
+        Args:
+            commands: Where it is recorded.
+            source_image: Any image.
+            destination_image: Image of as many images and channels.
+
+        Raises:
+            InvalidArgumentError: Sizes or ranges that do not fit, operands that overlap.
+            ArgumentTypeError: An operand of another element type.
+            UnsupportedError: The device has no kernel for the case.
+        """
+        self.encode_method(commands, "encode", [[source_image], [destination_image]])
+
+
+class ImageBox(DeviceKernel):
+    """The mean of a window of pixels.
+
+    The mean of kernel_height x kernel_width pixels.
+
+    Pixel (clip x + i, clip y + j) of the destination belongs to source pixel (offset x + i,
+    offset y + j), which is the middle of its window. Formats may differ; sums are made in
+    float32.
+
+    Apple: MPSImageBox.
+
+    Args:
+        device: Where it runs.
+        kernel_width: Columns of the window, an odd number.
+        kernel_height: Rows of the window, an odd number.
+        offset: Column and row of the source that the first written pixel belongs to.
+        clip_rect: X, y, width, height of what is written; empty: all.
+        edge_mode: What is read outside of the source.
+        label: Name for errors and timelines; empty: the class's.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+
+    Example:
+        >>> source = mps.Image(device, np.arange(5, dtype=np.float32).reshape(1, 1, 5, 1))
+        >>> mean = mps.Image(device, size=(1, 1, 5, 1))
+        >>> commands = mps.CommandBuffer(queue)
+        >>> clamp = mps.ImageEdgeMode.CLAMP
+        >>> box = mps.ImageBox(device, kernel_width=3, kernel_height=1, edge_mode=clamp)
+        >>> box.encode(commands, source, mean)
+        >>> commands.commit()
+        >>> assert np.allclose(np.asarray(mean).ravel(), [1 / 3, 1, 2, 3, 11 / 3])
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        device: Device,
+        kernel_width: int,
+        kernel_height: int,
+        *,
+        offset: Sequence[int] | None = None,
+        clip_rect: Sequence[int] | None = None,
+        edge_mode: ImageEdgeMode = ImageEdgeMode.ZERO,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            device,
+            "ImageBox",
+            _given(
+                kernel_width=kernel_width,
+                kernel_height=kernel_height,
+                offset=offset,
+                clip_rect=clip_rect,
+                edge_mode=edge_mode,
+            ),
+            label=label,
+        )
+
+    @property
+    def kernel_width(self) -> int:
+        """Columns of the window, an odd number."""
+        return cast("int", self.attributes["kernel_width"])
+
+    @kernel_width.setter
+    def kernel_width(self, value: int) -> None:
+        self.set_attribute("kernel_width", value)
+
+    @property
+    def kernel_height(self) -> int:
+        """Rows of the window, an odd number."""
+        return cast("int", self.attributes["kernel_height"])
+
+    @kernel_height.setter
+    def kernel_height(self, value: int) -> None:
+        self.set_attribute("kernel_height", value)
+
+    @property
+    def offset(self) -> list[int]:
+        """Column and row of the source that the first written pixel belongs to."""
+        return cast("list[int]", self.attributes["offset"])
+
+    @offset.setter
+    def offset(self, value: list[int]) -> None:
+        self.set_attribute("offset", value)
+
+    @property
+    def clip_rect(self) -> list[int]:
+        """X, y, width, height of what is written; empty: all."""
+        return cast("list[int]", self.attributes["clip_rect"])
+
+    @clip_rect.setter
+    def clip_rect(self, value: list[int]) -> None:
+        self.set_attribute("clip_rect", value)
+
+    @property
+    def edge_mode(self) -> ImageEdgeMode:
+        """What is read outside of the source."""
+        return ImageEdgeMode(cast("int", self.attributes["edge_mode"]))
+
+    @edge_mode.setter
+    def edge_mode(self, value: ImageEdgeMode) -> None:
+        self.set_attribute("edge_mode", value)
+
+    def encode(
+        self,
+        commands: CommandBuffer,
+        source_image: Image,
+        destination_image: Image,
+    ) -> None:
+        """Records the filter.
+
+        Args:
+            commands: Where it is recorded.
+            source_image: Any image.
+            destination_image: Image of as many images and channels.
+
+        Raises:
+            InvalidArgumentError: Sizes or ranges that do not fit, operands that overlap.
+            ArgumentTypeError: An operand of another element type.
+            UnsupportedError: The device has no kernel for the case.
+        """
+        self.encode_method(commands, "encode", [[source_image], [destination_image]])
+
+
+class ImageTent(DeviceKernel):
+    """The mean of a window of pixels that are weighted as a tent.
+
+    The mean of kernel_height x kernel_width pixels, weighted with 1, 2 .. 2, 1 along rows and
+    columns: two box filters of half the size.
+
+    Pixel (clip x + i, clip y + j) of the destination belongs to source pixel (offset x + i,
+    offset y + j), which is the middle of its window. Formats may differ; sums are made in
+    float32.
+
+    Apple: MPSImageTent.
+
+    Args:
+        device: Where it runs.
+        kernel_width: Columns of the window, an odd number.
+        kernel_height: Rows of the window, an odd number.
+        offset: Column and row of the source that the first written pixel belongs to.
+        clip_rect: X, y, width, height of what is written; empty: all.
+        edge_mode: What is read outside of the source.
+        label: Name for errors and timelines; empty: the class's.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+
+    Example:
+        >>> source = mps.Image(device, np.array([0, 0, 4, 0, 0], np.float32).reshape(1, 1, 5, 1))
+        >>> mean = mps.Image(device, size=(1, 1, 5, 1))
+        >>> commands = mps.CommandBuffer(queue)
+        >>> mps.ImageTent(device, kernel_width=3, kernel_height=1).encode(commands, source, mean)
+        >>> commands.commit()
+        >>> assert np.array_equal(np.asarray(mean).ravel(), [0, 1, 2, 1, 0])
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        device: Device,
+        kernel_width: int,
+        kernel_height: int,
+        *,
+        offset: Sequence[int] | None = None,
+        clip_rect: Sequence[int] | None = None,
+        edge_mode: ImageEdgeMode = ImageEdgeMode.ZERO,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            device,
+            "ImageTent",
+            _given(
+                kernel_width=kernel_width,
+                kernel_height=kernel_height,
+                offset=offset,
+                clip_rect=clip_rect,
+                edge_mode=edge_mode,
+            ),
+            label=label,
+        )
+
+    @property
+    def kernel_width(self) -> int:
+        """Columns of the window, an odd number."""
+        return cast("int", self.attributes["kernel_width"])
+
+    @kernel_width.setter
+    def kernel_width(self, value: int) -> None:
+        self.set_attribute("kernel_width", value)
+
+    @property
+    def kernel_height(self) -> int:
+        """Rows of the window, an odd number."""
+        return cast("int", self.attributes["kernel_height"])
+
+    @kernel_height.setter
+    def kernel_height(self, value: int) -> None:
+        self.set_attribute("kernel_height", value)
+
+    @property
+    def offset(self) -> list[int]:
+        """Column and row of the source that the first written pixel belongs to."""
+        return cast("list[int]", self.attributes["offset"])
+
+    @offset.setter
+    def offset(self, value: list[int]) -> None:
+        self.set_attribute("offset", value)
+
+    @property
+    def clip_rect(self) -> list[int]:
+        """X, y, width, height of what is written; empty: all."""
+        return cast("list[int]", self.attributes["clip_rect"])
+
+    @clip_rect.setter
+    def clip_rect(self, value: list[int]) -> None:
+        self.set_attribute("clip_rect", value)
+
+    @property
+    def edge_mode(self) -> ImageEdgeMode:
+        """What is read outside of the source."""
+        return ImageEdgeMode(cast("int", self.attributes["edge_mode"]))
+
+    @edge_mode.setter
+    def edge_mode(self, value: ImageEdgeMode) -> None:
+        self.set_attribute("edge_mode", value)
+
+    def encode(
+        self,
+        commands: CommandBuffer,
+        source_image: Image,
+        destination_image: Image,
+    ) -> None:
+        """Records the filter.
+
+        Args:
+            commands: Where it is recorded.
+            source_image: Any image.
+            destination_image: Image of as many images and channels.
+
+        Raises:
+            InvalidArgumentError: Sizes or ranges that do not fit, operands that overlap.
+            ArgumentTypeError: An operand of another element type.
+            UnsupportedError: The device has no kernel for the case.
+        """
+        self.encode_method(commands, "encode", [[source_image], [destination_image]])
+
+
+class ImageStatisticsMinAndMax(DeviceKernel):
+    """The smallest and the largest value of each channel.
+
+    Pixel (0, 0) of the destination gets the smallest value of each channel of each image, pixel
+    (1, 0), in column 1, the largest. NaN is both where there is one. Other pixels stay as they
+    are. Formats may differ.
+
+    Apple: MPSImageStatisticsMinAndMax.
+
+    Args:
+        device: Where it runs.
+        clip_rect_source: X, y, width, height of what is read; empty: all.
+        label: Name for errors and timelines; empty: the class's.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+
+    Example:
+        >>> source = mps.Image(device, np.arange(8, dtype=np.float32).reshape(1, 2, 2, 2))
+        >>> extrema = mps.Image(device, size=(1, 1, 2, 2))
+        >>> commands = mps.CommandBuffer(queue)
+        >>> mps.ImageStatisticsMinAndMax(device).encode(commands, source, extrema)
+        >>> commands.commit()
+        >>> assert np.array_equal(np.asarray(extrema)[0, 0], [[0, 1], [6, 7]])
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        device: Device,
+        *,
+        clip_rect_source: Sequence[int] | None = None,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            device,
+            "ImageStatisticsMinAndMax",
+            _given(clip_rect_source=clip_rect_source),
+            label=label,
+        )
+
+    @property
+    def clip_rect_source(self) -> list[int]:
+        """X, y, width, height of what is read; empty: all."""
+        return cast("list[int]", self.attributes["clip_rect_source"])
+
+    @clip_rect_source.setter
+    def clip_rect_source(self, value: list[int]) -> None:
+        self.set_attribute("clip_rect_source", value)
+
+    def encode(
+        self,
+        commands: CommandBuffer,
+        source_image: Image,
+        destination_image: Image,
+    ) -> None:
+        """Records the statistics.
+
+        Args:
+            commands: Where it is recorded.
+            source_image: Any image.
+            destination_image: Image of as many images and channels, at least two columns.
+
+        Raises:
+            InvalidArgumentError: Sizes or ranges that do not fit, operands that overlap.
+            ArgumentTypeError: An operand of another element type.
+            UnsupportedError: The device has no kernel for the case.
+        """
+        self.encode_method(commands, "encode", [[source_image], [destination_image]])
+
+
+class ImageStatisticsMeanAndVariance(DeviceKernel):
+    """Mean and variance of each channel.
+
+    Pixel (0, 0) of the destination gets the mean of each channel of each image, pixel (1, 0), in
+    column 1, the variance: the mean of the squared differences from the mean. Other pixels stay
+    as they are. Formats may differ.
+
+    Apple: MPSImageStatisticsMeanAndVariance.
+
+    Args:
+        device: Where it runs.
+        clip_rect_source: X, y, width, height of what is read; empty: all.
+        label: Name for errors and timelines; empty: the class's.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+
+    Example:
+        >>> source = mps.Image(device, np.arange(4, dtype=np.float32).reshape(1, 2, 2, 1))
+        >>> statistics = mps.Image(device, size=(1, 1, 2, 1))
+        >>> commands = mps.CommandBuffer(queue)
+        >>> mps.ImageStatisticsMeanAndVariance(device).encode(commands, source, statistics)
+        >>> commands.commit()
+        >>> assert np.allclose(np.asarray(statistics).ravel(), [1.5, 1.25])
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        device: Device,
+        *,
+        clip_rect_source: Sequence[int] | None = None,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            device,
+            "ImageStatisticsMeanAndVariance",
+            _given(clip_rect_source=clip_rect_source),
+            label=label,
+        )
+
+    @property
+    def clip_rect_source(self) -> list[int]:
+        """X, y, width, height of what is read; empty: all."""
+        return cast("list[int]", self.attributes["clip_rect_source"])
+
+    @clip_rect_source.setter
+    def clip_rect_source(self, value: list[int]) -> None:
+        self.set_attribute("clip_rect_source", value)
+
+    def encode(
+        self,
+        commands: CommandBuffer,
+        source_image: Image,
+        destination_image: Image,
+    ) -> None:
+        """Records the statistics.
+
+        Args:
+            commands: Where it is recorded.
+            source_image: Any image.
+            destination_image: Image of as many images and channels, at least two columns.
+
+        Raises:
+            InvalidArgumentError: Sizes or ranges that do not fit, operands that overlap.
+            ArgumentTypeError: An operand of another element type.
+            UnsupportedError: The device has no kernel for the case.
+        """
+        self.encode_method(commands, "encode", [[source_image], [destination_image]])
+
+
+class ImageStatisticsMean(DeviceKernel):
+    """The mean of each channel.
+
+    Pixel (0, 0) of the destination gets the mean of each channel of each image. Other pixels stay
+    as they are. Formats may differ.
+
+    Apple: MPSImageStatisticsMean.
+
+    Args:
+        device: Where it runs.
+        clip_rect_source: X, y, width, height of what is read; empty: all.
+        label: Name for errors and timelines; empty: the class's.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+
+    Example:
+        >>> source = mps.Image(device, np.arange(4, dtype=np.float32).reshape(1, 2, 2, 1))
+        >>> mean = mps.Image(device, size=(1, 1, 1, 1))
+        >>> commands = mps.CommandBuffer(queue)
+        >>> mps.ImageStatisticsMean(device).encode(commands, source, mean)
+        >>> commands.commit()
+        >>> assert np.asarray(mean).item() == 1.5
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        device: Device,
+        *,
+        clip_rect_source: Sequence[int] | None = None,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            device,
+            "ImageStatisticsMean",
+            _given(clip_rect_source=clip_rect_source),
+            label=label,
+        )
+
+    @property
+    def clip_rect_source(self) -> list[int]:
+        """X, y, width, height of what is read; empty: all."""
+        return cast("list[int]", self.attributes["clip_rect_source"])
+
+    @clip_rect_source.setter
+    def clip_rect_source(self, value: list[int]) -> None:
+        self.set_attribute("clip_rect_source", value)
+
+    def encode(
+        self,
+        commands: CommandBuffer,
+        source_image: Image,
+        destination_image: Image,
+    ) -> None:
+        """Records the statistics.
+
+        Args:
+            commands: Where it is recorded.
+            source_image: Any image.
+            destination_image: Image of as many images and channels.
+
+        Raises:
+            InvalidArgumentError: Sizes or ranges that do not fit, operands that overlap.
+            ArgumentTypeError: An operand of another element type.
+            UnsupportedError: The device has no kernel for the case.
+        """
+        self.encode_method(commands, "encode", [[source_image], [destination_image]])
+
+
+class ImageReduceRowMin(DeviceKernel):
+    """The smallest value of each row of an image.
+
+    destination[n, y, 0, c] = the smallest source[n, y, x, c] over x. Formats may differ.
+
+    Apple: MPSImageReduceRowMin.
+
+    Args:
+        device: Where it runs.
+        clip_rect_source: X, y, width, height of what is read; empty: all.
+        label: Name for errors and timelines; empty: the class's.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+
+    Example:
+        >>> source = mps.Image(device, np.arange(6, dtype=np.float32).reshape(1, 2, 3, 1))
+        >>> reduced = mps.Image(device, size=(1, 2, 1, 1))
+        >>> commands = mps.CommandBuffer(queue)
+        >>> mps.ImageReduceRowMin(device).encode(commands, source, reduced)
+        >>> commands.commit()
+        >>> assert np.array_equal(np.asarray(reduced).ravel(), [0, 3])
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        device: Device,
+        *,
+        clip_rect_source: Sequence[int] | None = None,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            device,
+            "ImageReduceRowMin",
+            _given(clip_rect_source=clip_rect_source),
+            label=label,
+        )
+
+    @property
+    def clip_rect_source(self) -> list[int]:
+        """X, y, width, height of what is read; empty: all."""
+        return cast("list[int]", self.attributes["clip_rect_source"])
+
+    @clip_rect_source.setter
+    def clip_rect_source(self, value: list[int]) -> None:
+        self.set_attribute("clip_rect_source", value)
+
+    def encode(
+        self,
+        commands: CommandBuffer,
+        source_image: Image,
+        destination_image: Image,
+    ) -> None:
+        """Records the reduction.
+
+        Args:
+            commands: Where it is recorded.
+            source_image: Any image (N, H, W, C).
+            destination_image: Image (N, H, 1, C), H as many rows as are read.
+
+        Raises:
+            InvalidArgumentError: Sizes or ranges that do not fit, operands that overlap.
+            ArgumentTypeError: An operand of another element type.
+            UnsupportedError: The device has no kernel for the case.
+        """
+        self.encode_method(commands, "encode", [[source_image], [destination_image]])
+
+
+class ImageReduceRowMax(DeviceKernel):
+    """The largest value of each row of an image.
+
+    destination[n, y, 0, c] = the largest source[n, y, x, c] over x. Formats may differ.
+
+    Apple: MPSImageReduceRowMax.
+
+    Args:
+        device: Where it runs.
+        clip_rect_source: X, y, width, height of what is read; empty: all.
+        label: Name for errors and timelines; empty: the class's.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+
+    Example:
+        >>> source = mps.Image(device, np.arange(6, dtype=np.float32).reshape(1, 2, 3, 1))
+        >>> reduced = mps.Image(device, size=(1, 2, 1, 1))
+        >>> commands = mps.CommandBuffer(queue)
+        >>> mps.ImageReduceRowMax(device).encode(commands, source, reduced)
+        >>> commands.commit()
+        >>> assert np.array_equal(np.asarray(reduced).ravel(), [2, 5])
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        device: Device,
+        *,
+        clip_rect_source: Sequence[int] | None = None,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            device,
+            "ImageReduceRowMax",
+            _given(clip_rect_source=clip_rect_source),
+            label=label,
+        )
+
+    @property
+    def clip_rect_source(self) -> list[int]:
+        """X, y, width, height of what is read; empty: all."""
+        return cast("list[int]", self.attributes["clip_rect_source"])
+
+    @clip_rect_source.setter
+    def clip_rect_source(self, value: list[int]) -> None:
+        self.set_attribute("clip_rect_source", value)
+
+    def encode(
+        self,
+        commands: CommandBuffer,
+        source_image: Image,
+        destination_image: Image,
+    ) -> None:
+        """Records the reduction.
+
+        Args:
+            commands: Where it is recorded.
+            source_image: Any image (N, H, W, C).
+            destination_image: Image (N, H, 1, C), H as many rows as are read.
+
+        Raises:
+            InvalidArgumentError: Sizes or ranges that do not fit, operands that overlap.
+            ArgumentTypeError: An operand of another element type.
+            UnsupportedError: The device has no kernel for the case.
+        """
+        self.encode_method(commands, "encode", [[source_image], [destination_image]])
+
+
+class ImageReduceRowMean(DeviceKernel):
+    """The mean of each row of an image.
+
+    destination[n, y, 0, c] = the mean of source[n, y, x, c] over x. Formats may differ.
+
+    Apple: MPSImageReduceRowMean.
+
+    Args:
+        device: Where it runs.
+        clip_rect_source: X, y, width, height of what is read; empty: all.
+        label: Name for errors and timelines; empty: the class's.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+
+    Example:
+        >>> source = mps.Image(device, np.arange(6, dtype=np.float32).reshape(1, 2, 3, 1))
+        >>> reduced = mps.Image(device, size=(1, 2, 1, 1))
+        >>> commands = mps.CommandBuffer(queue)
+        >>> mps.ImageReduceRowMean(device).encode(commands, source, reduced)
+        >>> commands.commit()
+        >>> assert np.array_equal(np.asarray(reduced).ravel(), [1, 4])
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        device: Device,
+        *,
+        clip_rect_source: Sequence[int] | None = None,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            device,
+            "ImageReduceRowMean",
+            _given(clip_rect_source=clip_rect_source),
+            label=label,
+        )
+
+    @property
+    def clip_rect_source(self) -> list[int]:
+        """X, y, width, height of what is read; empty: all."""
+        return cast("list[int]", self.attributes["clip_rect_source"])
+
+    @clip_rect_source.setter
+    def clip_rect_source(self, value: list[int]) -> None:
+        self.set_attribute("clip_rect_source", value)
+
+    def encode(
+        self,
+        commands: CommandBuffer,
+        source_image: Image,
+        destination_image: Image,
+    ) -> None:
+        """Records the reduction.
+
+        Args:
+            commands: Where it is recorded.
+            source_image: Any image (N, H, W, C).
+            destination_image: Image (N, H, 1, C), H as many rows as are read.
+
+        Raises:
+            InvalidArgumentError: Sizes or ranges that do not fit, operands that overlap.
+            ArgumentTypeError: An operand of another element type.
+            UnsupportedError: The device has no kernel for the case.
+        """
+        self.encode_method(commands, "encode", [[source_image], [destination_image]])
+
+
+class ImageReduceRowSum(DeviceKernel):
+    """The sum of each row of an image.
+
+    destination[n, y, 0, c] = the sum of source[n, y, x, c] over x. Formats may differ.
+
+    Apple: MPSImageReduceRowSum.
+
+    Args:
+        device: Where it runs.
+        clip_rect_source: X, y, width, height of what is read; empty: all.
+        label: Name for errors and timelines; empty: the class's.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+
+    Example:
+        >>> source = mps.Image(device, np.arange(6, dtype=np.float32).reshape(1, 2, 3, 1))
+        >>> reduced = mps.Image(device, size=(1, 2, 1, 1))
+        >>> commands = mps.CommandBuffer(queue)
+        >>> mps.ImageReduceRowSum(device).encode(commands, source, reduced)
+        >>> commands.commit()
+        >>> assert np.array_equal(np.asarray(reduced).ravel(), [3, 12])
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        device: Device,
+        *,
+        clip_rect_source: Sequence[int] | None = None,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            device,
+            "ImageReduceRowSum",
+            _given(clip_rect_source=clip_rect_source),
+            label=label,
+        )
+
+    @property
+    def clip_rect_source(self) -> list[int]:
+        """X, y, width, height of what is read; empty: all."""
+        return cast("list[int]", self.attributes["clip_rect_source"])
+
+    @clip_rect_source.setter
+    def clip_rect_source(self, value: list[int]) -> None:
+        self.set_attribute("clip_rect_source", value)
+
+    def encode(
+        self,
+        commands: CommandBuffer,
+        source_image: Image,
+        destination_image: Image,
+    ) -> None:
+        """Records the reduction.
+
+        Args:
+            commands: Where it is recorded.
+            source_image: Any image (N, H, W, C).
+            destination_image: Image (N, H, 1, C), H as many rows as are read.
+
+        Raises:
+            InvalidArgumentError: Sizes or ranges that do not fit, operands that overlap.
+            ArgumentTypeError: An operand of another element type.
+            UnsupportedError: The device has no kernel for the case.
+        """
+        self.encode_method(commands, "encode", [[source_image], [destination_image]])
+
+
+class ImageReduceColumnMin(DeviceKernel):
+    """The smallest value of each column of an image.
+
+    destination[n, 0, x, c] = the smallest source[n, y, x, c] over y. Formats may differ.
+
+    Apple: MPSImageReduceColumnMin.
+
+    Args:
+        device: Where it runs.
+        clip_rect_source: X, y, width, height of what is read; empty: all.
+        label: Name for errors and timelines; empty: the class's.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+
+    Example:
+        >>> source = mps.Image(device, np.arange(6, dtype=np.float32).reshape(1, 2, 3, 1))
+        >>> reduced = mps.Image(device, size=(1, 1, 3, 1))
+        >>> commands = mps.CommandBuffer(queue)
+        >>> mps.ImageReduceColumnMin(device).encode(commands, source, reduced)
+        >>> commands.commit()
+        >>> assert np.array_equal(np.asarray(reduced).ravel(), [0, 1, 2])
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        device: Device,
+        *,
+        clip_rect_source: Sequence[int] | None = None,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            device,
+            "ImageReduceColumnMin",
+            _given(clip_rect_source=clip_rect_source),
+            label=label,
+        )
+
+    @property
+    def clip_rect_source(self) -> list[int]:
+        """X, y, width, height of what is read; empty: all."""
+        return cast("list[int]", self.attributes["clip_rect_source"])
+
+    @clip_rect_source.setter
+    def clip_rect_source(self, value: list[int]) -> None:
+        self.set_attribute("clip_rect_source", value)
+
+    def encode(
+        self,
+        commands: CommandBuffer,
+        source_image: Image,
+        destination_image: Image,
+    ) -> None:
+        """Records the reduction.
+
+        Args:
+            commands: Where it is recorded.
+            source_image: Any image (N, H, W, C).
+            destination_image: Image (N, 1, W, C), W as many columns as are read.
+
+        Raises:
+            InvalidArgumentError: Sizes or ranges that do not fit, operands that overlap.
+            ArgumentTypeError: An operand of another element type.
+            UnsupportedError: The device has no kernel for the case.
+        """
+        self.encode_method(commands, "encode", [[source_image], [destination_image]])
+
+
+class ImageReduceColumnMax(DeviceKernel):
+    """The largest value of each column of an image.
+
+    destination[n, 0, x, c] = the largest source[n, y, x, c] over y. Formats may differ.
+
+    Apple: MPSImageReduceColumnMax.
+
+    Args:
+        device: Where it runs.
+        clip_rect_source: X, y, width, height of what is read; empty: all.
+        label: Name for errors and timelines; empty: the class's.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+
+    Example:
+        >>> source = mps.Image(device, np.arange(6, dtype=np.float32).reshape(1, 2, 3, 1))
+        >>> reduced = mps.Image(device, size=(1, 1, 3, 1))
+        >>> commands = mps.CommandBuffer(queue)
+        >>> mps.ImageReduceColumnMax(device).encode(commands, source, reduced)
+        >>> commands.commit()
+        >>> assert np.array_equal(np.asarray(reduced).ravel(), [3, 4, 5])
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        device: Device,
+        *,
+        clip_rect_source: Sequence[int] | None = None,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            device,
+            "ImageReduceColumnMax",
+            _given(clip_rect_source=clip_rect_source),
+            label=label,
+        )
+
+    @property
+    def clip_rect_source(self) -> list[int]:
+        """X, y, width, height of what is read; empty: all."""
+        return cast("list[int]", self.attributes["clip_rect_source"])
+
+    @clip_rect_source.setter
+    def clip_rect_source(self, value: list[int]) -> None:
+        self.set_attribute("clip_rect_source", value)
+
+    def encode(
+        self,
+        commands: CommandBuffer,
+        source_image: Image,
+        destination_image: Image,
+    ) -> None:
+        """Records the reduction.
+
+        Args:
+            commands: Where it is recorded.
+            source_image: Any image (N, H, W, C).
+            destination_image: Image (N, 1, W, C), W as many columns as are read.
+
+        Raises:
+            InvalidArgumentError: Sizes or ranges that do not fit, operands that overlap.
+            ArgumentTypeError: An operand of another element type.
+            UnsupportedError: The device has no kernel for the case.
+        """
+        self.encode_method(commands, "encode", [[source_image], [destination_image]])
+
+
+class ImageReduceColumnMean(DeviceKernel):
+    """The mean of each column of an image.
+
+    destination[n, 0, x, c] = the mean of source[n, y, x, c] over y. Formats may differ.
+
+    Apple: MPSImageReduceColumnMean.
+
+    Args:
+        device: Where it runs.
+        clip_rect_source: X, y, width, height of what is read; empty: all.
+        label: Name for errors and timelines; empty: the class's.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+
+    Example:
+        >>> source = mps.Image(device, np.arange(6, dtype=np.float32).reshape(1, 2, 3, 1))
+        >>> reduced = mps.Image(device, size=(1, 1, 3, 1))
+        >>> commands = mps.CommandBuffer(queue)
+        >>> mps.ImageReduceColumnMean(device).encode(commands, source, reduced)
+        >>> commands.commit()
+        >>> assert np.array_equal(np.asarray(reduced).ravel(), [1.5, 2.5, 3.5])
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        device: Device,
+        *,
+        clip_rect_source: Sequence[int] | None = None,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            device,
+            "ImageReduceColumnMean",
+            _given(clip_rect_source=clip_rect_source),
+            label=label,
+        )
+
+    @property
+    def clip_rect_source(self) -> list[int]:
+        """X, y, width, height of what is read; empty: all."""
+        return cast("list[int]", self.attributes["clip_rect_source"])
+
+    @clip_rect_source.setter
+    def clip_rect_source(self, value: list[int]) -> None:
+        self.set_attribute("clip_rect_source", value)
+
+    def encode(
+        self,
+        commands: CommandBuffer,
+        source_image: Image,
+        destination_image: Image,
+    ) -> None:
+        """Records the reduction.
+
+        Args:
+            commands: Where it is recorded.
+            source_image: Any image (N, H, W, C).
+            destination_image: Image (N, 1, W, C), W as many columns as are read.
+
+        Raises:
+            InvalidArgumentError: Sizes or ranges that do not fit, operands that overlap.
+            ArgumentTypeError: An operand of another element type.
+            UnsupportedError: The device has no kernel for the case.
+        """
+        self.encode_method(commands, "encode", [[source_image], [destination_image]])
+
+
+class ImageReduceColumnSum(DeviceKernel):
+    """The sum of each column of an image.
+
+    destination[n, 0, x, c] = the sum of source[n, y, x, c] over y. Formats may differ.
+
+    Apple: MPSImageReduceColumnSum.
+
+    Args:
+        device: Where it runs.
+        clip_rect_source: X, y, width, height of what is read; empty: all.
+        label: Name for errors and timelines; empty: the class's.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+
+    Example:
+        >>> source = mps.Image(device, np.arange(6, dtype=np.float32).reshape(1, 2, 3, 1))
+        >>> reduced = mps.Image(device, size=(1, 1, 3, 1))
+        >>> commands = mps.CommandBuffer(queue)
+        >>> mps.ImageReduceColumnSum(device).encode(commands, source, reduced)
+        >>> commands.commit()
+        >>> assert np.array_equal(np.asarray(reduced).ravel(), [3, 5, 7])
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        device: Device,
+        *,
+        clip_rect_source: Sequence[int] | None = None,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            device,
+            "ImageReduceColumnSum",
+            _given(clip_rect_source=clip_rect_source),
+            label=label,
+        )
+
+    @property
+    def clip_rect_source(self) -> list[int]:
+        """X, y, width, height of what is read; empty: all."""
+        return cast("list[int]", self.attributes["clip_rect_source"])
+
+    @clip_rect_source.setter
+    def clip_rect_source(self, value: list[int]) -> None:
+        self.set_attribute("clip_rect_source", value)
+
+    def encode(
+        self,
+        commands: CommandBuffer,
+        source_image: Image,
+        destination_image: Image,
+    ) -> None:
+        """Records the reduction.
+
+        Args:
+            commands: Where it is recorded.
+            source_image: Any image (N, H, W, C).
+            destination_image: Image (N, 1, W, C), W as many columns as are read.
+
+        Raises:
+            InvalidArgumentError: Sizes or ranges that do not fit, operands that overlap.
+            ArgumentTypeError: An operand of another element type.
+            UnsupportedError: The device has no kernel for the case.
+        """
+        self.encode_method(commands, "encode", [[source_image], [destination_image]])
+
+
+class ImageAdd(DeviceKernel):
+    """The scaled sum of two images.
+
+    destination = p + s + bias, then clamped to [minimum_value, maximum_value]; p = primary_scale
+    * primary, s = secondary_scale * secondary.
+
+    Pixel (clip x + i, clip y + j) of the destination is made of pixel (i, j) from each source's
+    own offset on; a stride of 0 takes the offset's own column, row or the source's one channel
+    for all. What lies outside of a source is read as its edge mode says. One image serves all of
+    a batch. Formats may differ; values are computed in float32.
+
+    Apple: MPSImageAdd.
+
+    Args:
+        device: Where it runs.
+        primary_scale: Factor of the primary source.
+        secondary_scale: Factor of the secondary source.
+        bias: Added to each value.
+        minimum_value: Smaller results become this.
+        maximum_value: Larger results become this.
+        primary_stride_in_pixels: X and y, 1 each; 0: one column or row serves all.
+        secondary_stride_in_pixels: X and y, 1 each; 0: one column or row serves all.
+        primary_stride_in_feature_channels: 1; 0: the one channel serves all.
+        secondary_stride_in_feature_channels: 1; 0: the one channel serves all.
+        primary_offset: Column and row of the source that the first written pixel belongs to.
+        secondary_offset: Column and row of the source that the first written pixel belongs to.
+        primary_edge_mode: What is read outside of the source.
+        secondary_edge_mode: What is read outside of the source.
+        clip_rect: X, y, width, height of what is written; empty: all.
+        label: Name for errors and timelines; empty: the class's.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+
+    Example:
+        >>> left = mps.Image(device, np.full((1, 2, 2, 1), 6, np.float32))
+        >>> right = mps.Image(device, np.full((1, 2, 2, 1), 3, np.float32))
+        >>> result = mps.Image(device, size=(1, 2, 2, 1))
+        >>> commands = mps.CommandBuffer(queue)
+        >>> mps.ImageAdd(device, bias=1.0).encode(commands, left, right, result)
+        >>> commands.commit()
+        >>> assert np.array_equal(np.asarray(result), np.full((1, 2, 2, 1), 10))
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        device: Device,
+        *,
+        primary_scale: float = 1.0,
+        secondary_scale: float = 1.0,
+        bias: float = 0.0,
+        minimum_value: float = -_FLOAT_MAX,
+        maximum_value: float = _FLOAT_MAX,
+        primary_stride_in_pixels: Sequence[int] | None = None,
+        secondary_stride_in_pixels: Sequence[int] | None = None,
+        primary_stride_in_feature_channels: int = 1,
+        secondary_stride_in_feature_channels: int = 1,
+        primary_offset: Sequence[int] | None = None,
+        secondary_offset: Sequence[int] | None = None,
+        primary_edge_mode: ImageEdgeMode = ImageEdgeMode.ZERO,
+        secondary_edge_mode: ImageEdgeMode = ImageEdgeMode.ZERO,
+        clip_rect: Sequence[int] | None = None,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            device,
+            "ImageAdd",
+            _given(
+                primary_scale=primary_scale,
+                secondary_scale=secondary_scale,
+                bias=bias,
+                minimum_value=minimum_value,
+                maximum_value=maximum_value,
+                primary_stride_in_pixels=primary_stride_in_pixels,
+                secondary_stride_in_pixels=secondary_stride_in_pixels,
+                primary_stride_in_feature_channels=primary_stride_in_feature_channels,
+                secondary_stride_in_feature_channels=secondary_stride_in_feature_channels,
+                primary_offset=primary_offset,
+                secondary_offset=secondary_offset,
+                primary_edge_mode=primary_edge_mode,
+                secondary_edge_mode=secondary_edge_mode,
+                clip_rect=clip_rect,
+            ),
+            label=label,
+        )
+
+    @property
+    def primary_scale(self) -> float:
+        """Factor of the primary source."""
+        return cast("float", self.attributes["primary_scale"])
+
+    @primary_scale.setter
+    def primary_scale(self, value: float) -> None:
+        self.set_attribute("primary_scale", value)
+
+    @property
+    def secondary_scale(self) -> float:
+        """Factor of the secondary source."""
+        return cast("float", self.attributes["secondary_scale"])
+
+    @secondary_scale.setter
+    def secondary_scale(self, value: float) -> None:
+        self.set_attribute("secondary_scale", value)
+
+    @property
+    def bias(self) -> float:
+        """Added to each value."""
+        return cast("float", self.attributes["bias"])
+
+    @bias.setter
+    def bias(self, value: float) -> None:
+        self.set_attribute("bias", value)
+
+    @property
+    def minimum_value(self) -> float:
+        """Smaller results become this."""
+        return cast("float", self.attributes["minimum_value"])
+
+    @minimum_value.setter
+    def minimum_value(self, value: float) -> None:
+        self.set_attribute("minimum_value", value)
+
+    @property
+    def maximum_value(self) -> float:
+        """Larger results become this."""
+        return cast("float", self.attributes["maximum_value"])
+
+    @maximum_value.setter
+    def maximum_value(self, value: float) -> None:
+        self.set_attribute("maximum_value", value)
+
+    @property
+    def primary_stride_in_pixels(self) -> list[int]:
+        """X and y, 1 each; 0: one column or row serves all."""
+        return cast("list[int]", self.attributes["primary_stride_in_pixels"])
+
+    @primary_stride_in_pixels.setter
+    def primary_stride_in_pixels(self, value: list[int]) -> None:
+        self.set_attribute("primary_stride_in_pixels", value)
+
+    @property
+    def secondary_stride_in_pixels(self) -> list[int]:
+        """X and y, 1 each; 0: one column or row serves all."""
+        return cast("list[int]", self.attributes["secondary_stride_in_pixels"])
+
+    @secondary_stride_in_pixels.setter
+    def secondary_stride_in_pixels(self, value: list[int]) -> None:
+        self.set_attribute("secondary_stride_in_pixels", value)
+
+    @property
+    def primary_stride_in_feature_channels(self) -> int:
+        """1; 0: the one channel serves all."""
+        return cast("int", self.attributes["primary_stride_in_feature_channels"])
+
+    @primary_stride_in_feature_channels.setter
+    def primary_stride_in_feature_channels(self, value: int) -> None:
+        self.set_attribute("primary_stride_in_feature_channels", value)
+
+    @property
+    def secondary_stride_in_feature_channels(self) -> int:
+        """1; 0: the one channel serves all."""
+        return cast("int", self.attributes["secondary_stride_in_feature_channels"])
+
+    @secondary_stride_in_feature_channels.setter
+    def secondary_stride_in_feature_channels(self, value: int) -> None:
+        self.set_attribute("secondary_stride_in_feature_channels", value)
+
+    @property
+    def primary_offset(self) -> list[int]:
+        """Column and row of the source that the first written pixel belongs to."""
+        return cast("list[int]", self.attributes["primary_offset"])
+
+    @primary_offset.setter
+    def primary_offset(self, value: list[int]) -> None:
+        self.set_attribute("primary_offset", value)
+
+    @property
+    def secondary_offset(self) -> list[int]:
+        """Column and row of the source that the first written pixel belongs to."""
+        return cast("list[int]", self.attributes["secondary_offset"])
+
+    @secondary_offset.setter
+    def secondary_offset(self, value: list[int]) -> None:
+        self.set_attribute("secondary_offset", value)
+
+    @property
+    def primary_edge_mode(self) -> ImageEdgeMode:
+        """What is read outside of the source."""
+        return ImageEdgeMode(cast("int", self.attributes["primary_edge_mode"]))
+
+    @primary_edge_mode.setter
+    def primary_edge_mode(self, value: ImageEdgeMode) -> None:
+        self.set_attribute("primary_edge_mode", value)
+
+    @property
+    def secondary_edge_mode(self) -> ImageEdgeMode:
+        """What is read outside of the source."""
+        return ImageEdgeMode(cast("int", self.attributes["secondary_edge_mode"]))
+
+    @secondary_edge_mode.setter
+    def secondary_edge_mode(self, value: ImageEdgeMode) -> None:
+        self.set_attribute("secondary_edge_mode", value)
+
+    @property
+    def clip_rect(self) -> list[int]:
+        """X, y, width, height of what is written; empty: all."""
+        return cast("list[int]", self.attributes["clip_rect"])
+
+    @clip_rect.setter
+    def clip_rect(self, value: list[int]) -> None:
+        self.set_attribute("clip_rect", value)
+
+    def encode(
+        self,
+        commands: CommandBuffer,
+        primary_image: Image,
+        secondary_image: Image,
+        destination_image: Image,
+    ) -> None:
+        """Records the arithmetic.
+
+        Args:
+            commands: Where it is recorded.
+            primary_image: Any image of as many channels, and images or 1.
+            secondary_image: Any image of as many channels, and images or 1.
+            destination_image: Image of any size.
+
+        Raises:
+            InvalidArgumentError: Sizes or ranges that do not fit, operands that overlap.
+            ArgumentTypeError: An operand of another element type.
+            UnsupportedError: The device has no kernel for the case.
+        """
+        self.encode_method(
+            commands,
+            "encode",
+            [
+                [primary_image],
+                [secondary_image],
+                [destination_image],
+            ],
+        )
+
+
+class ImageSubtract(DeviceKernel):
+    """The scaled difference of two images.
+
+    destination = p - s + bias, then clamped to [minimum_value, maximum_value]; p = primary_scale
+    * primary, s = secondary_scale * secondary.
+
+    Pixel (clip x + i, clip y + j) of the destination is made of pixel (i, j) from each source's
+    own offset on; a stride of 0 takes the offset's own column, row or the source's one channel
+    for all. What lies outside of a source is read as its edge mode says. One image serves all of
+    a batch. Formats may differ; values are computed in float32.
+
+    Apple: MPSImageSubtract.
+
+    Args:
+        device: Where it runs.
+        primary_scale: Factor of the primary source.
+        secondary_scale: Factor of the secondary source.
+        bias: Added to each value.
+        minimum_value: Smaller results become this.
+        maximum_value: Larger results become this.
+        primary_stride_in_pixels: X and y, 1 each; 0: one column or row serves all.
+        secondary_stride_in_pixels: X and y, 1 each; 0: one column or row serves all.
+        primary_stride_in_feature_channels: 1; 0: the one channel serves all.
+        secondary_stride_in_feature_channels: 1; 0: the one channel serves all.
+        primary_offset: Column and row of the source that the first written pixel belongs to.
+        secondary_offset: Column and row of the source that the first written pixel belongs to.
+        primary_edge_mode: What is read outside of the source.
+        secondary_edge_mode: What is read outside of the source.
+        clip_rect: X, y, width, height of what is written; empty: all.
+        label: Name for errors and timelines; empty: the class's.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+
+    Example:
+        >>> left = mps.Image(device, np.full((1, 2, 2, 1), 6, np.float32))
+        >>> right = mps.Image(device, np.full((1, 2, 2, 1), 3, np.float32))
+        >>> result = mps.Image(device, size=(1, 2, 2, 1))
+        >>> commands = mps.CommandBuffer(queue)
+        >>> mps.ImageSubtract(device, bias=1.0).encode(commands, left, right, result)
+        >>> commands.commit()
+        >>> assert np.array_equal(np.asarray(result), np.full((1, 2, 2, 1), 4))
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        device: Device,
+        *,
+        primary_scale: float = 1.0,
+        secondary_scale: float = 1.0,
+        bias: float = 0.0,
+        minimum_value: float = -_FLOAT_MAX,
+        maximum_value: float = _FLOAT_MAX,
+        primary_stride_in_pixels: Sequence[int] | None = None,
+        secondary_stride_in_pixels: Sequence[int] | None = None,
+        primary_stride_in_feature_channels: int = 1,
+        secondary_stride_in_feature_channels: int = 1,
+        primary_offset: Sequence[int] | None = None,
+        secondary_offset: Sequence[int] | None = None,
+        primary_edge_mode: ImageEdgeMode = ImageEdgeMode.ZERO,
+        secondary_edge_mode: ImageEdgeMode = ImageEdgeMode.ZERO,
+        clip_rect: Sequence[int] | None = None,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            device,
+            "ImageSubtract",
+            _given(
+                primary_scale=primary_scale,
+                secondary_scale=secondary_scale,
+                bias=bias,
+                minimum_value=minimum_value,
+                maximum_value=maximum_value,
+                primary_stride_in_pixels=primary_stride_in_pixels,
+                secondary_stride_in_pixels=secondary_stride_in_pixels,
+                primary_stride_in_feature_channels=primary_stride_in_feature_channels,
+                secondary_stride_in_feature_channels=secondary_stride_in_feature_channels,
+                primary_offset=primary_offset,
+                secondary_offset=secondary_offset,
+                primary_edge_mode=primary_edge_mode,
+                secondary_edge_mode=secondary_edge_mode,
+                clip_rect=clip_rect,
+            ),
+            label=label,
+        )
+
+    @property
+    def primary_scale(self) -> float:
+        """Factor of the primary source."""
+        return cast("float", self.attributes["primary_scale"])
+
+    @primary_scale.setter
+    def primary_scale(self, value: float) -> None:
+        self.set_attribute("primary_scale", value)
+
+    @property
+    def secondary_scale(self) -> float:
+        """Factor of the secondary source."""
+        return cast("float", self.attributes["secondary_scale"])
+
+    @secondary_scale.setter
+    def secondary_scale(self, value: float) -> None:
+        self.set_attribute("secondary_scale", value)
+
+    @property
+    def bias(self) -> float:
+        """Added to each value."""
+        return cast("float", self.attributes["bias"])
+
+    @bias.setter
+    def bias(self, value: float) -> None:
+        self.set_attribute("bias", value)
+
+    @property
+    def minimum_value(self) -> float:
+        """Smaller results become this."""
+        return cast("float", self.attributes["minimum_value"])
+
+    @minimum_value.setter
+    def minimum_value(self, value: float) -> None:
+        self.set_attribute("minimum_value", value)
+
+    @property
+    def maximum_value(self) -> float:
+        """Larger results become this."""
+        return cast("float", self.attributes["maximum_value"])
+
+    @maximum_value.setter
+    def maximum_value(self, value: float) -> None:
+        self.set_attribute("maximum_value", value)
+
+    @property
+    def primary_stride_in_pixels(self) -> list[int]:
+        """X and y, 1 each; 0: one column or row serves all."""
+        return cast("list[int]", self.attributes["primary_stride_in_pixels"])
+
+    @primary_stride_in_pixels.setter
+    def primary_stride_in_pixels(self, value: list[int]) -> None:
+        self.set_attribute("primary_stride_in_pixels", value)
+
+    @property
+    def secondary_stride_in_pixels(self) -> list[int]:
+        """X and y, 1 each; 0: one column or row serves all."""
+        return cast("list[int]", self.attributes["secondary_stride_in_pixels"])
+
+    @secondary_stride_in_pixels.setter
+    def secondary_stride_in_pixels(self, value: list[int]) -> None:
+        self.set_attribute("secondary_stride_in_pixels", value)
+
+    @property
+    def primary_stride_in_feature_channels(self) -> int:
+        """1; 0: the one channel serves all."""
+        return cast("int", self.attributes["primary_stride_in_feature_channels"])
+
+    @primary_stride_in_feature_channels.setter
+    def primary_stride_in_feature_channels(self, value: int) -> None:
+        self.set_attribute("primary_stride_in_feature_channels", value)
+
+    @property
+    def secondary_stride_in_feature_channels(self) -> int:
+        """1; 0: the one channel serves all."""
+        return cast("int", self.attributes["secondary_stride_in_feature_channels"])
+
+    @secondary_stride_in_feature_channels.setter
+    def secondary_stride_in_feature_channels(self, value: int) -> None:
+        self.set_attribute("secondary_stride_in_feature_channels", value)
+
+    @property
+    def primary_offset(self) -> list[int]:
+        """Column and row of the source that the first written pixel belongs to."""
+        return cast("list[int]", self.attributes["primary_offset"])
+
+    @primary_offset.setter
+    def primary_offset(self, value: list[int]) -> None:
+        self.set_attribute("primary_offset", value)
+
+    @property
+    def secondary_offset(self) -> list[int]:
+        """Column and row of the source that the first written pixel belongs to."""
+        return cast("list[int]", self.attributes["secondary_offset"])
+
+    @secondary_offset.setter
+    def secondary_offset(self, value: list[int]) -> None:
+        self.set_attribute("secondary_offset", value)
+
+    @property
+    def primary_edge_mode(self) -> ImageEdgeMode:
+        """What is read outside of the source."""
+        return ImageEdgeMode(cast("int", self.attributes["primary_edge_mode"]))
+
+    @primary_edge_mode.setter
+    def primary_edge_mode(self, value: ImageEdgeMode) -> None:
+        self.set_attribute("primary_edge_mode", value)
+
+    @property
+    def secondary_edge_mode(self) -> ImageEdgeMode:
+        """What is read outside of the source."""
+        return ImageEdgeMode(cast("int", self.attributes["secondary_edge_mode"]))
+
+    @secondary_edge_mode.setter
+    def secondary_edge_mode(self, value: ImageEdgeMode) -> None:
+        self.set_attribute("secondary_edge_mode", value)
+
+    @property
+    def clip_rect(self) -> list[int]:
+        """X, y, width, height of what is written; empty: all."""
+        return cast("list[int]", self.attributes["clip_rect"])
+
+    @clip_rect.setter
+    def clip_rect(self, value: list[int]) -> None:
+        self.set_attribute("clip_rect", value)
+
+    def encode(
+        self,
+        commands: CommandBuffer,
+        primary_image: Image,
+        secondary_image: Image,
+        destination_image: Image,
+    ) -> None:
+        """Records the arithmetic.
+
+        Args:
+            commands: Where it is recorded.
+            primary_image: Any image of as many channels, and images or 1.
+            secondary_image: Any image of as many channels, and images or 1.
+            destination_image: Image of any size.
+
+        Raises:
+            InvalidArgumentError: Sizes or ranges that do not fit, operands that overlap.
+            ArgumentTypeError: An operand of another element type.
+            UnsupportedError: The device has no kernel for the case.
+        """
+        self.encode_method(
+            commands,
+            "encode",
+            [
+                [primary_image],
+                [secondary_image],
+                [destination_image],
+            ],
+        )
+
+
+class ImageMultiply(DeviceKernel):
+    """The scaled product of two images.
+
+    destination = p * s + bias, then clamped to [minimum_value, maximum_value]; p = primary_scale
+    * primary, s = secondary_scale * secondary.
+
+    Pixel (clip x + i, clip y + j) of the destination is made of pixel (i, j) from each source's
+    own offset on; a stride of 0 takes the offset's own column, row or the source's one channel
+    for all. What lies outside of a source is read as its edge mode says. One image serves all of
+    a batch. Formats may differ; values are computed in float32.
+
+    Apple: MPSImageMultiply.
+
+    Args:
+        device: Where it runs.
+        primary_scale: Factor of the primary source.
+        secondary_scale: Factor of the secondary source.
+        bias: Added to each value.
+        minimum_value: Smaller results become this.
+        maximum_value: Larger results become this.
+        primary_stride_in_pixels: X and y, 1 each; 0: one column or row serves all.
+        secondary_stride_in_pixels: X and y, 1 each; 0: one column or row serves all.
+        primary_stride_in_feature_channels: 1; 0: the one channel serves all.
+        secondary_stride_in_feature_channels: 1; 0: the one channel serves all.
+        primary_offset: Column and row of the source that the first written pixel belongs to.
+        secondary_offset: Column and row of the source that the first written pixel belongs to.
+        primary_edge_mode: What is read outside of the source.
+        secondary_edge_mode: What is read outside of the source.
+        clip_rect: X, y, width, height of what is written; empty: all.
+        label: Name for errors and timelines; empty: the class's.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+
+    Example:
+        >>> left = mps.Image(device, np.full((1, 2, 2, 1), 6, np.float32))
+        >>> right = mps.Image(device, np.full((1, 2, 2, 1), 3, np.float32))
+        >>> result = mps.Image(device, size=(1, 2, 2, 1))
+        >>> commands = mps.CommandBuffer(queue)
+        >>> mps.ImageMultiply(device, bias=1.0).encode(commands, left, right, result)
+        >>> commands.commit()
+        >>> assert np.array_equal(np.asarray(result), np.full((1, 2, 2, 1), 19))
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        device: Device,
+        *,
+        primary_scale: float = 1.0,
+        secondary_scale: float = 1.0,
+        bias: float = 0.0,
+        minimum_value: float = -_FLOAT_MAX,
+        maximum_value: float = _FLOAT_MAX,
+        primary_stride_in_pixels: Sequence[int] | None = None,
+        secondary_stride_in_pixels: Sequence[int] | None = None,
+        primary_stride_in_feature_channels: int = 1,
+        secondary_stride_in_feature_channels: int = 1,
+        primary_offset: Sequence[int] | None = None,
+        secondary_offset: Sequence[int] | None = None,
+        primary_edge_mode: ImageEdgeMode = ImageEdgeMode.ZERO,
+        secondary_edge_mode: ImageEdgeMode = ImageEdgeMode.ZERO,
+        clip_rect: Sequence[int] | None = None,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            device,
+            "ImageMultiply",
+            _given(
+                primary_scale=primary_scale,
+                secondary_scale=secondary_scale,
+                bias=bias,
+                minimum_value=minimum_value,
+                maximum_value=maximum_value,
+                primary_stride_in_pixels=primary_stride_in_pixels,
+                secondary_stride_in_pixels=secondary_stride_in_pixels,
+                primary_stride_in_feature_channels=primary_stride_in_feature_channels,
+                secondary_stride_in_feature_channels=secondary_stride_in_feature_channels,
+                primary_offset=primary_offset,
+                secondary_offset=secondary_offset,
+                primary_edge_mode=primary_edge_mode,
+                secondary_edge_mode=secondary_edge_mode,
+                clip_rect=clip_rect,
+            ),
+            label=label,
+        )
+
+    @property
+    def primary_scale(self) -> float:
+        """Factor of the primary source."""
+        return cast("float", self.attributes["primary_scale"])
+
+    @primary_scale.setter
+    def primary_scale(self, value: float) -> None:
+        self.set_attribute("primary_scale", value)
+
+    @property
+    def secondary_scale(self) -> float:
+        """Factor of the secondary source."""
+        return cast("float", self.attributes["secondary_scale"])
+
+    @secondary_scale.setter
+    def secondary_scale(self, value: float) -> None:
+        self.set_attribute("secondary_scale", value)
+
+    @property
+    def bias(self) -> float:
+        """Added to each value."""
+        return cast("float", self.attributes["bias"])
+
+    @bias.setter
+    def bias(self, value: float) -> None:
+        self.set_attribute("bias", value)
+
+    @property
+    def minimum_value(self) -> float:
+        """Smaller results become this."""
+        return cast("float", self.attributes["minimum_value"])
+
+    @minimum_value.setter
+    def minimum_value(self, value: float) -> None:
+        self.set_attribute("minimum_value", value)
+
+    @property
+    def maximum_value(self) -> float:
+        """Larger results become this."""
+        return cast("float", self.attributes["maximum_value"])
+
+    @maximum_value.setter
+    def maximum_value(self, value: float) -> None:
+        self.set_attribute("maximum_value", value)
+
+    @property
+    def primary_stride_in_pixels(self) -> list[int]:
+        """X and y, 1 each; 0: one column or row serves all."""
+        return cast("list[int]", self.attributes["primary_stride_in_pixels"])
+
+    @primary_stride_in_pixels.setter
+    def primary_stride_in_pixels(self, value: list[int]) -> None:
+        self.set_attribute("primary_stride_in_pixels", value)
+
+    @property
+    def secondary_stride_in_pixels(self) -> list[int]:
+        """X and y, 1 each; 0: one column or row serves all."""
+        return cast("list[int]", self.attributes["secondary_stride_in_pixels"])
+
+    @secondary_stride_in_pixels.setter
+    def secondary_stride_in_pixels(self, value: list[int]) -> None:
+        self.set_attribute("secondary_stride_in_pixels", value)
+
+    @property
+    def primary_stride_in_feature_channels(self) -> int:
+        """1; 0: the one channel serves all."""
+        return cast("int", self.attributes["primary_stride_in_feature_channels"])
+
+    @primary_stride_in_feature_channels.setter
+    def primary_stride_in_feature_channels(self, value: int) -> None:
+        self.set_attribute("primary_stride_in_feature_channels", value)
+
+    @property
+    def secondary_stride_in_feature_channels(self) -> int:
+        """1; 0: the one channel serves all."""
+        return cast("int", self.attributes["secondary_stride_in_feature_channels"])
+
+    @secondary_stride_in_feature_channels.setter
+    def secondary_stride_in_feature_channels(self, value: int) -> None:
+        self.set_attribute("secondary_stride_in_feature_channels", value)
+
+    @property
+    def primary_offset(self) -> list[int]:
+        """Column and row of the source that the first written pixel belongs to."""
+        return cast("list[int]", self.attributes["primary_offset"])
+
+    @primary_offset.setter
+    def primary_offset(self, value: list[int]) -> None:
+        self.set_attribute("primary_offset", value)
+
+    @property
+    def secondary_offset(self) -> list[int]:
+        """Column and row of the source that the first written pixel belongs to."""
+        return cast("list[int]", self.attributes["secondary_offset"])
+
+    @secondary_offset.setter
+    def secondary_offset(self, value: list[int]) -> None:
+        self.set_attribute("secondary_offset", value)
+
+    @property
+    def primary_edge_mode(self) -> ImageEdgeMode:
+        """What is read outside of the source."""
+        return ImageEdgeMode(cast("int", self.attributes["primary_edge_mode"]))
+
+    @primary_edge_mode.setter
+    def primary_edge_mode(self, value: ImageEdgeMode) -> None:
+        self.set_attribute("primary_edge_mode", value)
+
+    @property
+    def secondary_edge_mode(self) -> ImageEdgeMode:
+        """What is read outside of the source."""
+        return ImageEdgeMode(cast("int", self.attributes["secondary_edge_mode"]))
+
+    @secondary_edge_mode.setter
+    def secondary_edge_mode(self, value: ImageEdgeMode) -> None:
+        self.set_attribute("secondary_edge_mode", value)
+
+    @property
+    def clip_rect(self) -> list[int]:
+        """X, y, width, height of what is written; empty: all."""
+        return cast("list[int]", self.attributes["clip_rect"])
+
+    @clip_rect.setter
+    def clip_rect(self, value: list[int]) -> None:
+        self.set_attribute("clip_rect", value)
+
+    def encode(
+        self,
+        commands: CommandBuffer,
+        primary_image: Image,
+        secondary_image: Image,
+        destination_image: Image,
+    ) -> None:
+        """Records the arithmetic.
+
+        Args:
+            commands: Where it is recorded.
+            primary_image: Any image of as many channels, and images or 1.
+            secondary_image: Any image of as many channels, and images or 1.
+            destination_image: Image of any size.
+
+        Raises:
+            InvalidArgumentError: Sizes or ranges that do not fit, operands that overlap.
+            ArgumentTypeError: An operand of another element type.
+            UnsupportedError: The device has no kernel for the case.
+        """
+        self.encode_method(
+            commands,
+            "encode",
+            [
+                [primary_image],
+                [secondary_image],
+                [destination_image],
+            ],
+        )
+
+
+class ImageDivide(DeviceKernel):
+    """The scaled quotient of two images.
+
+    destination = p / s + bias, then clamped to [minimum_value, maximum_value]; p = primary_scale
+    * primary, s = secondary_scale * secondary.
+
+    Pixel (clip x + i, clip y + j) of the destination is made of pixel (i, j) from each source's
+    own offset on; a stride of 0 takes the offset's own column, row or the source's one channel
+    for all. What lies outside of a source is read as its edge mode says. One image serves all of
+    a batch. Formats may differ; values are computed in float32. Division by 0 gives an infinity,
+    0 / 0 NaN.
+
+    Apple: MPSImageDivide.
+
+    Args:
+        device: Where it runs.
+        primary_scale: Factor of the primary source.
+        secondary_scale: Factor of the secondary source.
+        bias: Added to each value.
+        minimum_value: Smaller results become this.
+        maximum_value: Larger results become this.
+        primary_stride_in_pixels: X and y, 1 each; 0: one column or row serves all.
+        secondary_stride_in_pixels: X and y, 1 each; 0: one column or row serves all.
+        primary_stride_in_feature_channels: 1; 0: the one channel serves all.
+        secondary_stride_in_feature_channels: 1; 0: the one channel serves all.
+        primary_offset: Column and row of the source that the first written pixel belongs to.
+        secondary_offset: Column and row of the source that the first written pixel belongs to.
+        primary_edge_mode: What is read outside of the source.
+        secondary_edge_mode: What is read outside of the source.
+        clip_rect: X, y, width, height of what is written; empty: all.
+        label: Name for errors and timelines; empty: the class's.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+
+    Example:
+        >>> left = mps.Image(device, np.full((1, 2, 2, 1), 6, np.float32))
+        >>> right = mps.Image(device, np.full((1, 2, 2, 1), 3, np.float32))
+        >>> result = mps.Image(device, size=(1, 2, 2, 1))
+        >>> commands = mps.CommandBuffer(queue)
+        >>> mps.ImageDivide(device, bias=1.0).encode(commands, left, right, result)
+        >>> commands.commit()
+        >>> assert np.array_equal(np.asarray(result), np.full((1, 2, 2, 1), 3))
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        device: Device,
+        *,
+        primary_scale: float = 1.0,
+        secondary_scale: float = 1.0,
+        bias: float = 0.0,
+        minimum_value: float = -_FLOAT_MAX,
+        maximum_value: float = _FLOAT_MAX,
+        primary_stride_in_pixels: Sequence[int] | None = None,
+        secondary_stride_in_pixels: Sequence[int] | None = None,
+        primary_stride_in_feature_channels: int = 1,
+        secondary_stride_in_feature_channels: int = 1,
+        primary_offset: Sequence[int] | None = None,
+        secondary_offset: Sequence[int] | None = None,
+        primary_edge_mode: ImageEdgeMode = ImageEdgeMode.ZERO,
+        secondary_edge_mode: ImageEdgeMode = ImageEdgeMode.ZERO,
+        clip_rect: Sequence[int] | None = None,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            device,
+            "ImageDivide",
+            _given(
+                primary_scale=primary_scale,
+                secondary_scale=secondary_scale,
+                bias=bias,
+                minimum_value=minimum_value,
+                maximum_value=maximum_value,
+                primary_stride_in_pixels=primary_stride_in_pixels,
+                secondary_stride_in_pixels=secondary_stride_in_pixels,
+                primary_stride_in_feature_channels=primary_stride_in_feature_channels,
+                secondary_stride_in_feature_channels=secondary_stride_in_feature_channels,
+                primary_offset=primary_offset,
+                secondary_offset=secondary_offset,
+                primary_edge_mode=primary_edge_mode,
+                secondary_edge_mode=secondary_edge_mode,
+                clip_rect=clip_rect,
+            ),
+            label=label,
+        )
+
+    @property
+    def primary_scale(self) -> float:
+        """Factor of the primary source."""
+        return cast("float", self.attributes["primary_scale"])
+
+    @primary_scale.setter
+    def primary_scale(self, value: float) -> None:
+        self.set_attribute("primary_scale", value)
+
+    @property
+    def secondary_scale(self) -> float:
+        """Factor of the secondary source."""
+        return cast("float", self.attributes["secondary_scale"])
+
+    @secondary_scale.setter
+    def secondary_scale(self, value: float) -> None:
+        self.set_attribute("secondary_scale", value)
+
+    @property
+    def bias(self) -> float:
+        """Added to each value."""
+        return cast("float", self.attributes["bias"])
+
+    @bias.setter
+    def bias(self, value: float) -> None:
+        self.set_attribute("bias", value)
+
+    @property
+    def minimum_value(self) -> float:
+        """Smaller results become this."""
+        return cast("float", self.attributes["minimum_value"])
+
+    @minimum_value.setter
+    def minimum_value(self, value: float) -> None:
+        self.set_attribute("minimum_value", value)
+
+    @property
+    def maximum_value(self) -> float:
+        """Larger results become this."""
+        return cast("float", self.attributes["maximum_value"])
+
+    @maximum_value.setter
+    def maximum_value(self, value: float) -> None:
+        self.set_attribute("maximum_value", value)
+
+    @property
+    def primary_stride_in_pixels(self) -> list[int]:
+        """X and y, 1 each; 0: one column or row serves all."""
+        return cast("list[int]", self.attributes["primary_stride_in_pixels"])
+
+    @primary_stride_in_pixels.setter
+    def primary_stride_in_pixels(self, value: list[int]) -> None:
+        self.set_attribute("primary_stride_in_pixels", value)
+
+    @property
+    def secondary_stride_in_pixels(self) -> list[int]:
+        """X and y, 1 each; 0: one column or row serves all."""
+        return cast("list[int]", self.attributes["secondary_stride_in_pixels"])
+
+    @secondary_stride_in_pixels.setter
+    def secondary_stride_in_pixels(self, value: list[int]) -> None:
+        self.set_attribute("secondary_stride_in_pixels", value)
+
+    @property
+    def primary_stride_in_feature_channels(self) -> int:
+        """1; 0: the one channel serves all."""
+        return cast("int", self.attributes["primary_stride_in_feature_channels"])
+
+    @primary_stride_in_feature_channels.setter
+    def primary_stride_in_feature_channels(self, value: int) -> None:
+        self.set_attribute("primary_stride_in_feature_channels", value)
+
+    @property
+    def secondary_stride_in_feature_channels(self) -> int:
+        """1; 0: the one channel serves all."""
+        return cast("int", self.attributes["secondary_stride_in_feature_channels"])
+
+    @secondary_stride_in_feature_channels.setter
+    def secondary_stride_in_feature_channels(self, value: int) -> None:
+        self.set_attribute("secondary_stride_in_feature_channels", value)
+
+    @property
+    def primary_offset(self) -> list[int]:
+        """Column and row of the source that the first written pixel belongs to."""
+        return cast("list[int]", self.attributes["primary_offset"])
+
+    @primary_offset.setter
+    def primary_offset(self, value: list[int]) -> None:
+        self.set_attribute("primary_offset", value)
+
+    @property
+    def secondary_offset(self) -> list[int]:
+        """Column and row of the source that the first written pixel belongs to."""
+        return cast("list[int]", self.attributes["secondary_offset"])
+
+    @secondary_offset.setter
+    def secondary_offset(self, value: list[int]) -> None:
+        self.set_attribute("secondary_offset", value)
+
+    @property
+    def primary_edge_mode(self) -> ImageEdgeMode:
+        """What is read outside of the source."""
+        return ImageEdgeMode(cast("int", self.attributes["primary_edge_mode"]))
+
+    @primary_edge_mode.setter
+    def primary_edge_mode(self, value: ImageEdgeMode) -> None:
+        self.set_attribute("primary_edge_mode", value)
+
+    @property
+    def secondary_edge_mode(self) -> ImageEdgeMode:
+        """What is read outside of the source."""
+        return ImageEdgeMode(cast("int", self.attributes["secondary_edge_mode"]))
+
+    @secondary_edge_mode.setter
+    def secondary_edge_mode(self, value: ImageEdgeMode) -> None:
+        self.set_attribute("secondary_edge_mode", value)
+
+    @property
+    def clip_rect(self) -> list[int]:
+        """X, y, width, height of what is written; empty: all."""
+        return cast("list[int]", self.attributes["clip_rect"])
+
+    @clip_rect.setter
+    def clip_rect(self, value: list[int]) -> None:
+        self.set_attribute("clip_rect", value)
+
+    def encode(
+        self,
+        commands: CommandBuffer,
+        primary_image: Image,
+        secondary_image: Image,
+        destination_image: Image,
+    ) -> None:
+        """Records the arithmetic.
+
+        Args:
+            commands: Where it is recorded.
+            primary_image: Any image of as many channels, and images or 1.
+            secondary_image: Any image of as many channels, and images or 1.
+            destination_image: Image of any size.
+
+        Raises:
+            InvalidArgumentError: Sizes or ranges that do not fit, operands that overlap.
+            ArgumentTypeError: An operand of another element type.
+            UnsupportedError: The device has no kernel for the case.
+        """
+        self.encode_method(
+            commands,
+            "encode",
+            [
+                [primary_image],
+                [secondary_image],
+                [destination_image],
+            ],
+        )
+
+
+class GridSample(DeviceKernel):
+    """Samples an image at positions that another one holds.
+
+    destination[n, y, x] is the primary image n at the position (grid[n, y, x, 0], grid[n, y, x,
+    1]), column and row in pixels, interpolated bilinearly between the four nearest; without
+    use_grid_value_as_input_coordinate the position is (x + grid[n, y, x, 0], y + grid[n, y, x,
+    1]). Whole numbers are centres of pixels. Pixels outside of the image are read as edge_mode
+    says. A position that is not finite gives NaN. Formats may differ.
+
+    **Unlike Apple**: Apple's headers do not state that whole numbers are centres.
+
+    Apple: MPSNNGridSample.
+
+    Args:
+        device: Where it runs.
+        use_grid_value_as_input_coordinate: The grid holds positions, else distances from the
+            pixel's own.
+        edge_mode: What is read outside of the source.
+        label: Name for errors and timelines; empty: the class's.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+
+    Example:
+        >>> source = mps.Image(device, np.arange(4, dtype=np.float32).reshape(1, 2, 2, 1))
+        >>> grid = mps.Image(device, np.full((1, 1, 1, 2), 0.5, np.float32))
+        >>> sampled = mps.Image(device, size=(1, 1, 1, 1))
+        >>> commands = mps.CommandBuffer(queue)
+        >>> mps.GridSample(device).encode(commands, source, grid, sampled)
+        >>> commands.commit()
+        >>> assert np.asarray(sampled).item() == 1.5
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        device: Device,
+        *,
+        use_grid_value_as_input_coordinate: bool = True,
+        edge_mode: ImageEdgeMode = ImageEdgeMode.ZERO,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            device,
+            "GridSample",
+            _given(
+                use_grid_value_as_input_coordinate=use_grid_value_as_input_coordinate,
+                edge_mode=edge_mode,
+            ),
+            label=label,
+        )
+
+    @property
+    def use_grid_value_as_input_coordinate(self) -> bool:
+        """The grid holds positions, else distances from the pixel's own."""
+        return cast("bool", self.attributes["use_grid_value_as_input_coordinate"])
+
+    @use_grid_value_as_input_coordinate.setter
+    def use_grid_value_as_input_coordinate(self, value: bool) -> None:
+        self.set_attribute("use_grid_value_as_input_coordinate", value)
+
+    @property
+    def edge_mode(self) -> ImageEdgeMode:
+        """What is read outside of the source."""
+        return ImageEdgeMode(cast("int", self.attributes["edge_mode"]))
+
+    @edge_mode.setter
+    def edge_mode(self, value: ImageEdgeMode) -> None:
+        self.set_attribute("edge_mode", value)
+
+    def encode(
+        self,
+        commands: CommandBuffer,
+        primary_image: Image,
+        grid: Image,
+        destination_image: Image,
+    ) -> None:
+        """Records the sampling.
+
+        Args:
+            commands: Where it is recorded.
+            primary_image: Any image.
+            grid: Image of the destination's size and 2 channels: x, y.
+            destination_image: Image of any size, as many images and channels as the primary.
+
+        Raises:
+            InvalidArgumentError: Sizes or ranges that do not fit, operands that overlap.
+            ArgumentTypeError: An operand of another element type.
+            UnsupportedError: The device has no kernel for the case.
+        """
+        self.encode_method(commands, "encode", [[primary_image], [grid], [destination_image]])
+
+
+class LocalCorrelation(DeviceKernel):
+    """Products of each pixel with the neighbourhood in another image.
+
+    destination[n, y, x, k] = sum over c of primary[n, y, x, c] * secondary[n, y + j *
+    stride_in_y, x + i * stride_in_x, c], i in [-window_in_x, window_in_x], j in [-window_in_y,
+    window_in_y], k = (j + window_in_y) * (2 * window_in_x + 1) + i + window_in_x. Zeros lie
+    outside of the secondary image. Formats may differ; sums are made in float32.
+
+    Apple: MPSNNLocalCorrelation.
+
+    Args:
+        device: Where it runs.
+        window_in_x: Neighbours to the left and to the right.
+        window_in_y: Neighbours above and below.
+        stride_in_x: Columns from one neighbour to the next.
+        stride_in_y: Rows from one neighbour to the next.
+        label: Name for errors and timelines; empty: the class's.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+
+    Example:
+        >>> first = mps.Image(device, np.ones((1, 3, 3, 2), np.float32))
+        >>> second = mps.Image(device, np.ones((1, 3, 3, 2), np.float32))
+        >>> products = mps.Image(device, size=(1, 3, 3, 3))
+        >>> commands = mps.CommandBuffer(queue)
+        >>> mps.LocalCorrelation(device, window_in_x=1).encode(commands, first, second, products)
+        >>> commands.commit()
+        >>> assert np.array_equal(np.asarray(products)[0, 0, 0], [0, 2, 2])
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        device: Device,
+        *,
+        window_in_x: int = 0,
+        window_in_y: int = 0,
+        stride_in_x: int = 1,
+        stride_in_y: int = 1,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            device,
+            "LocalCorrelation",
+            _given(
+                window_in_x=window_in_x,
+                window_in_y=window_in_y,
+                stride_in_x=stride_in_x,
+                stride_in_y=stride_in_y,
+            ),
+            label=label,
+        )
+
+    @property
+    def window_in_x(self) -> int:
+        """Neighbours to the left and to the right."""
+        return cast("int", self.attributes["window_in_x"])
+
+    @window_in_x.setter
+    def window_in_x(self, value: int) -> None:
+        self.set_attribute("window_in_x", value)
+
+    @property
+    def window_in_y(self) -> int:
+        """Neighbours above and below."""
+        return cast("int", self.attributes["window_in_y"])
+
+    @window_in_y.setter
+    def window_in_y(self, value: int) -> None:
+        self.set_attribute("window_in_y", value)
+
+    @property
+    def stride_in_x(self) -> int:
+        """Columns from one neighbour to the next."""
+        return cast("int", self.attributes["stride_in_x"])
+
+    @stride_in_x.setter
+    def stride_in_x(self, value: int) -> None:
+        self.set_attribute("stride_in_x", value)
+
+    @property
+    def stride_in_y(self) -> int:
+        """Rows from one neighbour to the next."""
+        return cast("int", self.attributes["stride_in_y"])
+
+    @stride_in_y.setter
+    def stride_in_y(self, value: int) -> None:
+        self.set_attribute("stride_in_y", value)
+
+    def encode(
+        self,
+        commands: CommandBuffer,
+        primary_image: Image,
+        secondary_image: Image,
+        destination_image: Image,
+    ) -> None:
+        """Records the correlation.
+
+        Args:
+            commands: Where it is recorded.
+            primary_image: Any image.
+            secondary_image: Image of the primary's size.
+            destination_image: Image of the primary's size with (2 * window_in_x + 1) * (2 *
+                window_in_y + 1) channels.
+
+        Raises:
+            InvalidArgumentError: Sizes or ranges that do not fit, operands that overlap.
+            ArgumentTypeError: An operand of another element type.
+            UnsupportedError: The device has no kernel for the case.
+        """
+        self.encode_method(
+            commands,
+            "encode",
+            [
+                [primary_image],
+                [secondary_image],
+                [destination_image],
+            ],
+        )
+
+
+class MatrixSum(DeviceKernel):
+    """The weighted sum of matrices, with bias and neuron.
+
+    sum[i, j] = sum over k of scale[s + k] * source_k[row_k + i, column_k + j] for rows x columns
+    elements; result = f(sum + bias of the column), or, with transpose, f(sum^T + bias of the
+    column): the bias belongs to the columns of the result in both cases. s is start_index; scales
+    left out are 1. offset_vector is of uint32: row_k and column_k of source k stand at 2 * (s +
+    k); left out they are 0. It is read when the kernel runs, so earlier work may write it; an
+    offset beyond its matrix fails the command with DeviceError. rows and columns left out (-1)
+    are those that the result has behind its origin. Sums are made in float32, in the order of the
+    sources; the neuron f is any but PRELU.
+
+    **Unlike Apple**: one source is allowed, and with transpose the whole result is written
+    (Apple's kernel writes the square of min(rows, columns)).
+
+    Apple: MPSMatrixSum.
+
+    Args:
+        device: Where it runs.
+        count: Number of sources; -1: as many as are given.
+        rows: Rows of the sum, before it is transposed; -1: all.
+        columns: Columns of the sum, before it is transposed; -1: all.
+        transpose: The sum is transposed.
+        start_index: Of the first source in scale_vector and offset_vector.
+        neuron_type: Function of each element of the result.
+        neuron_parameter_a: A of the neuron.
+        neuron_parameter_b: B of the neuron.
+        neuron_parameter_c: C of the neuron.
+        result_matrix_origin: First row and column that take part.
+        label: Name for errors and timelines; empty: the class's.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+
+    Example:
+        >>> a = mps.Matrix.from_array(device, np.array([[1, 2, 3], [4, 5, 6]], np.float32))
+        >>> b = mps.Matrix.from_array(device, np.array([[10, 20, 30], [40, 50, 60]], np.float32))
+        >>> bias = mps.Vector.from_array(device, np.array([1, 10, 100], np.float32))
+        >>> total = mps.Matrix(device, rows=2, columns=3)
+        >>> commands = mps.CommandBuffer(queue)
+        >>> mps.MatrixSum(device, count=2).encode(commands, [a, b], total, bias_vector=bias)
+        >>> commands.commit()
+        >>> assert np.array_equal(np.asarray(total), [[12, 32, 133], [45, 65, 166]])
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        device: Device,
+        *,
+        count: int = -1,
+        rows: int = -1,
+        columns: int = -1,
+        transpose: bool = False,
+        start_index: int = 0,
+        neuron_type: NeuronType = NeuronType.NONE,
+        neuron_parameter_a: float = 0.0,
+        neuron_parameter_b: float = 0.0,
+        neuron_parameter_c: float = 0.0,
+        result_matrix_origin: Sequence[int] | None = None,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            device,
+            "MatrixSum",
+            _given(
+                count=count,
+                rows=rows,
+                columns=columns,
+                transpose=transpose,
+                start_index=start_index,
+                neuron_type=neuron_type,
+                neuron_parameter_a=neuron_parameter_a,
+                neuron_parameter_b=neuron_parameter_b,
+                neuron_parameter_c=neuron_parameter_c,
+                result_matrix_origin=result_matrix_origin,
+            ),
+            label=label,
+        )
+
+    @property
+    def count(self) -> int:
+        """Number of sources; -1: as many as are given."""
+        return cast("int", self.attributes["count"])
+
+    @count.setter
+    def count(self, value: int) -> None:
+        self.set_attribute("count", value)
+
+    @property
+    def rows(self) -> int:
+        """Rows of the sum, before it is transposed; -1: all."""
+        return cast("int", self.attributes["rows"])
+
+    @rows.setter
+    def rows(self, value: int) -> None:
+        self.set_attribute("rows", value)
+
+    @property
+    def columns(self) -> int:
+        """Columns of the sum, before it is transposed; -1: all."""
+        return cast("int", self.attributes["columns"])
+
+    @columns.setter
+    def columns(self, value: int) -> None:
+        self.set_attribute("columns", value)
+
+    @property
+    def transpose(self) -> bool:
+        """The sum is transposed."""
+        return cast("bool", self.attributes["transpose"])
+
+    @transpose.setter
+    def transpose(self, value: bool) -> None:
+        self.set_attribute("transpose", value)
+
+    @property
+    def start_index(self) -> int:
+        """Of the first source in scale_vector and offset_vector."""
+        return cast("int", self.attributes["start_index"])
+
+    @start_index.setter
+    def start_index(self, value: int) -> None:
+        self.set_attribute("start_index", value)
+
+    @property
+    def neuron_type(self) -> NeuronType:
+        """Function of each element of the result."""
+        return NeuronType(cast("int", self.attributes["neuron_type"]))
+
+    @neuron_type.setter
+    def neuron_type(self, value: NeuronType) -> None:
+        self.set_attribute("neuron_type", value)
+
+    @property
+    def neuron_parameter_a(self) -> float:
+        """A of the neuron."""
+        return cast("float", self.attributes["neuron_parameter_a"])
+
+    @neuron_parameter_a.setter
+    def neuron_parameter_a(self, value: float) -> None:
+        self.set_attribute("neuron_parameter_a", value)
+
+    @property
+    def neuron_parameter_b(self) -> float:
+        """B of the neuron."""
+        return cast("float", self.attributes["neuron_parameter_b"])
+
+    @neuron_parameter_b.setter
+    def neuron_parameter_b(self, value: float) -> None:
+        self.set_attribute("neuron_parameter_b", value)
+
+    @property
+    def neuron_parameter_c(self) -> float:
+        """C of the neuron."""
+        return cast("float", self.attributes["neuron_parameter_c"])
+
+    @neuron_parameter_c.setter
+    def neuron_parameter_c(self, value: float) -> None:
+        self.set_attribute("neuron_parameter_c", value)
+
+    @property
+    def result_matrix_origin(self) -> list[int]:
+        """First row and column that take part."""
+        return cast("list[int]", self.attributes["result_matrix_origin"])
+
+    @result_matrix_origin.setter
+    def result_matrix_origin(self, value: list[int]) -> None:
+        self.set_attribute("result_matrix_origin", value)
+
+    def encode(
+        self,
+        commands: CommandBuffer,
+        source_matrices: Sequence[Matrix],
+        result_matrix: Matrix,
+        scale_vector: Vector | None = None,
+        offset_vector: Vector | None = None,
+        bias_vector: Vector | None = None,
+    ) -> None:
+        """Records the sum.
+
+        Args:
+            commands: Where it is recorded.
+            source_matrices: Matrices of float32 or float16.
+            result_matrix: (rows, columns); transposed (columns, rows).
+            scale_vector: A factor a source, float32 or float16. None: none.
+            offset_vector: Uint32: row and column of each source. None: none.
+            bias_vector: A value a column of the result. None: none.
+
+        Raises:
+            InvalidArgumentError: Sizes or ranges that do not fit, operands that overlap.
+            ArgumentTypeError: An operand of another element type.
+            UnsupportedError: The device has no kernel for the case.
+        """
+        self.encode_method(
+            commands,
+            "encode",
+            [
+                list(source_matrices),
+                [result_matrix],
+                [] if scale_vector is None else [scale_vector],
+                [] if offset_vector is None else [offset_vector],
+                [] if bias_vector is None else [bias_vector],
+            ],
+        )
+
+
+class MatrixCopy(DeviceKernel):
+    """Copies of parts of matrices, transposed and permuted.
+
+    Copies copy_rows x copy_columns elements of each source into its destination, in the order of
+    the lists. A transposed source is read by columns, a transposed destination written by
+    columns; with both nothing turns. Four numbers a copy say where it begins: source row, source
+    column, destination row, destination column. They are given as offsets, or as a vector of
+    uint32 that is read when the kernel runs (earlier work may write it), or left out: 0.
+    Together, operands and offsets are what Apple calls an MPSMatrixCopyDescriptor.
+
+    Row i of what is written goes to row row_permute_indices[row_permute_offset + i] behind the
+    destination's offset instead of row i; columns alike. A transposed destination is turned
+    first.
+
+    Offsets or places beyond a matrix fail at the call, or, where they are read on the device,
+    fail the command with DeviceError before anything of that copy is written. The destination may
+    have another element type: values are converted, to integers by rounding to the nearest and
+    clamping.
+
+    Apple: MPSMatrixCopy.
+
+    Args:
+        device: Where it runs.
+        copy_rows: Rows of each copy; -1: all of the source.
+        copy_columns: Columns of each copy; -1: all of the source.
+        sources_are_transposed: Sources are read by columns.
+        destinations_are_transposed: Destinations are written by columns.
+        offsets: Four numbers a copy; empty: zeros.
+        row_permute_offset: First entry of row_permute_indices that counts.
+        column_permute_offset: First entry of column_permute_indices that counts.
+        label: Name for errors and timelines; empty: the class's.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+
+    Example:
+        >>> a = mps.Matrix.from_array(device, np.array([[1, 2], [3, 4]], np.float32))
+        >>> b = mps.Matrix.from_array(device, np.array([[5, 6], [7, 8]], np.float32))
+        >>> both = mps.Matrix(device, rows=2, columns=4)
+        >>> commands = mps.CommandBuffer(queue)
+        >>> side_by_side = mps.MatrixCopy(device, offsets=[0, 0, 0, 0, 0, 0, 0, 2])
+        >>> side_by_side.encode(commands, [a, b], [both, both])
+        >>> commands.commit()
+        >>> assert np.array_equal(np.asarray(both), [[1, 2, 5, 6], [3, 4, 7, 8]])
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        device: Device,
+        *,
+        copy_rows: int = -1,
+        copy_columns: int = -1,
+        sources_are_transposed: bool = False,
+        destinations_are_transposed: bool = False,
+        offsets: Sequence[int] | None = None,
+        row_permute_offset: int = 0,
+        column_permute_offset: int = 0,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            device,
+            "MatrixCopy",
+            _given(
+                copy_rows=copy_rows,
+                copy_columns=copy_columns,
+                sources_are_transposed=sources_are_transposed,
+                destinations_are_transposed=destinations_are_transposed,
+                offsets=offsets,
+                row_permute_offset=row_permute_offset,
+                column_permute_offset=column_permute_offset,
+            ),
+            label=label,
+        )
+
+    @property
+    def copy_rows(self) -> int:
+        """Rows of each copy; -1: all of the source."""
+        return cast("int", self.attributes["copy_rows"])
+
+    @copy_rows.setter
+    def copy_rows(self, value: int) -> None:
+        self.set_attribute("copy_rows", value)
+
+    @property
+    def copy_columns(self) -> int:
+        """Columns of each copy; -1: all of the source."""
+        return cast("int", self.attributes["copy_columns"])
+
+    @copy_columns.setter
+    def copy_columns(self, value: int) -> None:
+        self.set_attribute("copy_columns", value)
+
+    @property
+    def sources_are_transposed(self) -> bool:
+        """Sources are read by columns."""
+        return cast("bool", self.attributes["sources_are_transposed"])
+
+    @sources_are_transposed.setter
+    def sources_are_transposed(self, value: bool) -> None:
+        self.set_attribute("sources_are_transposed", value)
+
+    @property
+    def destinations_are_transposed(self) -> bool:
+        """Destinations are written by columns."""
+        return cast("bool", self.attributes["destinations_are_transposed"])
+
+    @destinations_are_transposed.setter
+    def destinations_are_transposed(self, value: bool) -> None:
+        self.set_attribute("destinations_are_transposed", value)
+
+    @property
+    def offsets(self) -> list[int]:
+        """Four numbers a copy; empty: zeros."""
+        return cast("list[int]", self.attributes["offsets"])
+
+    @offsets.setter
+    def offsets(self, value: list[int]) -> None:
+        self.set_attribute("offsets", value)
+
+    @property
+    def row_permute_offset(self) -> int:
+        """First entry of row_permute_indices that counts."""
+        return cast("int", self.attributes["row_permute_offset"])
+
+    @row_permute_offset.setter
+    def row_permute_offset(self, value: int) -> None:
+        self.set_attribute("row_permute_offset", value)
+
+    @property
+    def column_permute_offset(self) -> int:
+        """First entry of column_permute_indices that counts."""
+        return cast("int", self.attributes["column_permute_offset"])
+
+    @column_permute_offset.setter
+    def column_permute_offset(self, value: int) -> None:
+        self.set_attribute("column_permute_offset", value)
+
+    def encode(
+        self,
+        commands: CommandBuffer,
+        source_matrices: Sequence[Matrix],
+        destination_matrices: Sequence[Matrix],
+        offset_vector: Vector | None = None,
+        row_permute_indices: Vector | None = None,
+        column_permute_indices: Vector | None = None,
+    ) -> None:
+        """Records the copies.
+
+        Args:
+            commands: Where it is recorded.
+            source_matrices: A matrix a copy.
+            destination_matrices: A matrix a copy; one may come several times.
+            offset_vector: Uint32, four numbers a copy. None: none.
+            row_permute_indices: Uint32, the same for each copy. None: none.
+            column_permute_indices: Uint32, the same for each copy. None: none.
+
+        Raises:
+            InvalidArgumentError: Sizes or ranges that do not fit, operands that overlap.
+            ArgumentTypeError: An operand of another element type.
+            UnsupportedError: The device has no kernel for the case.
+        """
+        self.encode_method(
+            commands,
+            "encode",
+            [
+                list(source_matrices),
+                list(destination_matrices),
+                [] if offset_vector is None else [offset_vector],
+                [] if row_permute_indices is None else [row_permute_indices],
+                [] if column_permute_indices is None else [column_permute_indices],
+            ],
+        )
+
+
+class MatrixNeuron(DeviceKernel):
+    """A neuron of each element of a matrix.
+
+    result[i, j] = f(alpha * input[i, j] + bias[j]), f being the neuron: the functions and their
+    parameters a, b and c are those of the nodes of the same names. All parameters are given with
+    the type: none has a default of its own. PRELU takes its slopes, one a column, from
+    neuron_parameters.
+
+    **Element types**: float32 and float16 in any mixture. LINEAR and NONE also take int8, int16,
+    int32, uint8, uint16 and uint32, input and result alike: a * (alpha * x + bias) + b is
+    computed in double, rounded to the nearest, ties to even, and clamped. With a 1 and b -1 this
+    counts down, as a predicate's integer.
+
+    Apple: MPSMatrixNeuron.
+
+    Args:
+        device: Where it runs.
+        alpha: Factor of the source.
+        source_number_of_feature_vectors: Rows that take part; -1: all.
+        source_input_feature_channels: Columns that take part; -1: all.
+        neuron_type: Function of each element of the result.
+        neuron_parameter_a: A of the neuron.
+        neuron_parameter_b: B of the neuron.
+        neuron_parameter_c: C of the neuron.
+        neuron_parameters: A of each column, for PRELU.
+        source_matrix_origin: First row and column that take part.
+        result_matrix_origin: First row and column that take part.
+        batch_start: First matrix of the operands that takes part.
+        batch_size: Matrices that take part; -1: all.
+        label: Name for errors and timelines; empty: the class's.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+
+    Example:
+        >>> counter = mps.Buffer(device, 4)
+        >>> steps = mps.Matrix(counter, rows=1, columns=1, data_type=mps.DataType.UINT32)
+        >>> steps.write(np.array([[2]], np.uint32))
+        >>> total = mps.Matrix.from_array(device, np.zeros((1, 3), np.float32))
+        >>> linear = mps.NeuronType.LINEAR
+        >>> add = mps.MatrixNeuron(device, neuron_type=linear, neuron_parameter_a=1, neuron_parameter_b=5)
+        >>> less = mps.MatrixNeuron(device, neuron_type=linear, neuron_parameter_a=1, neuron_parameter_b=-1)
+        >>> commands = mps.CommandBuffer(queue)
+        >>> commands.predicate = mps.Predicate(counter, 0)
+        >>> for _ in range(10):
+        ...     add.encode(commands, total, total)
+        ...     less.encode(commands, steps, steps)
+        >>> commands.commit()
+        >>> assert np.array_equal(np.asarray(total), [[10, 10, 10]])  # two steps, then the predicate is 0
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        device: Device,
+        *,
+        alpha: float = 1.0,
+        source_number_of_feature_vectors: int = -1,
+        source_input_feature_channels: int = -1,
+        neuron_type: NeuronType = NeuronType.NONE,
+        neuron_parameter_a: float = 0.0,
+        neuron_parameter_b: float = 0.0,
+        neuron_parameter_c: float = 0.0,
+        neuron_parameters: Sequence[float] | None = None,
+        source_matrix_origin: Sequence[int] | None = None,
+        result_matrix_origin: Sequence[int] | None = None,
+        batch_start: int = 0,
+        batch_size: int = -1,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            device,
+            "MatrixNeuron",
+            _given(
+                alpha=alpha,
+                source_number_of_feature_vectors=source_number_of_feature_vectors,
+                source_input_feature_channels=source_input_feature_channels,
+                neuron_type=neuron_type,
+                neuron_parameter_a=neuron_parameter_a,
+                neuron_parameter_b=neuron_parameter_b,
+                neuron_parameter_c=neuron_parameter_c,
+                neuron_parameters=neuron_parameters,
+                source_matrix_origin=source_matrix_origin,
+                result_matrix_origin=result_matrix_origin,
+                batch_start=batch_start,
+                batch_size=batch_size,
+            ),
+            label=label,
+        )
+
+    @property
+    def alpha(self) -> float:
+        """Factor of the source."""
+        return cast("float", self.attributes["alpha"])
+
+    @alpha.setter
+    def alpha(self, value: float) -> None:
+        self.set_attribute("alpha", value)
+
+    @property
+    def source_number_of_feature_vectors(self) -> int:
+        """Rows that take part; -1: all."""
+        return cast("int", self.attributes["source_number_of_feature_vectors"])
+
+    @source_number_of_feature_vectors.setter
+    def source_number_of_feature_vectors(self, value: int) -> None:
+        self.set_attribute("source_number_of_feature_vectors", value)
+
+    @property
+    def source_input_feature_channels(self) -> int:
+        """Columns that take part; -1: all."""
+        return cast("int", self.attributes["source_input_feature_channels"])
+
+    @source_input_feature_channels.setter
+    def source_input_feature_channels(self, value: int) -> None:
+        self.set_attribute("source_input_feature_channels", value)
+
+    @property
+    def neuron_type(self) -> NeuronType:
+        """Function of each element of the result."""
+        return NeuronType(cast("int", self.attributes["neuron_type"]))
+
+    @neuron_type.setter
+    def neuron_type(self, value: NeuronType) -> None:
+        self.set_attribute("neuron_type", value)
+
+    @property
+    def neuron_parameter_a(self) -> float:
+        """A of the neuron."""
+        return cast("float", self.attributes["neuron_parameter_a"])
+
+    @neuron_parameter_a.setter
+    def neuron_parameter_a(self, value: float) -> None:
+        self.set_attribute("neuron_parameter_a", value)
+
+    @property
+    def neuron_parameter_b(self) -> float:
+        """B of the neuron."""
+        return cast("float", self.attributes["neuron_parameter_b"])
+
+    @neuron_parameter_b.setter
+    def neuron_parameter_b(self, value: float) -> None:
+        self.set_attribute("neuron_parameter_b", value)
+
+    @property
+    def neuron_parameter_c(self) -> float:
+        """C of the neuron."""
+        return cast("float", self.attributes["neuron_parameter_c"])
+
+    @neuron_parameter_c.setter
+    def neuron_parameter_c(self, value: float) -> None:
+        self.set_attribute("neuron_parameter_c", value)
+
+    @property
+    def neuron_parameters(self) -> list[float]:
+        """A of each column, for PRELU."""
+        return cast("list[float]", self.attributes["neuron_parameters"])
+
+    @neuron_parameters.setter
+    def neuron_parameters(self, value: list[float]) -> None:
+        self.set_attribute("neuron_parameters", value)
+
+    @property
+    def source_matrix_origin(self) -> list[int]:
+        """First row and column that take part."""
+        return cast("list[int]", self.attributes["source_matrix_origin"])
+
+    @source_matrix_origin.setter
+    def source_matrix_origin(self, value: list[int]) -> None:
+        self.set_attribute("source_matrix_origin", value)
+
+    @property
+    def result_matrix_origin(self) -> list[int]:
+        """First row and column that take part."""
+        return cast("list[int]", self.attributes["result_matrix_origin"])
+
+    @result_matrix_origin.setter
+    def result_matrix_origin(self, value: list[int]) -> None:
+        self.set_attribute("result_matrix_origin", value)
+
+    @property
+    def batch_start(self) -> int:
+        """First matrix of the operands that takes part."""
+        return cast("int", self.attributes["batch_start"])
+
+    @batch_start.setter
+    def batch_start(self, value: int) -> None:
+        self.set_attribute("batch_start", value)
+
+    @property
+    def batch_size(self) -> int:
+        """Matrices that take part; -1: all."""
+        return cast("int", self.attributes["batch_size"])
+
+    @batch_size.setter
+    def batch_size(self, value: int) -> None:
+        self.set_attribute("batch_size", value)
+
+    def encode(
+        self,
+        commands: CommandBuffer,
+        input_matrix: Matrix,
+        result_matrix: Matrix,
+        bias_vector: Vector | None = None,
+    ) -> None:
+        """Records the neuron.
+
+        Args:
+            commands: Where it is recorded.
+            input_matrix: Any matrix.
+            result_matrix: As many rows and columns; may be input_matrix.
+            bias_vector: One value a column, float32 or float16. None: none.
+
+        Raises:
+            InvalidArgumentError: Sizes or ranges that do not fit, operands that overlap.
+            ArgumentTypeError: An operand of another element type.
+            UnsupportedError: The device has no kernel for the case.
+        """
+        self.encode_method(
+            commands,
+            "encode",
+            [
+                [input_matrix],
+                [result_matrix],
+                [] if bias_vector is None else [bias_vector],
+            ],
+        )
+
+
+class MatrixNeuronGradient(DeviceKernel):
+    """The gradients of a neuron's source and bias.
+
+    With z = alpha * input + bias of the column: data gradient[i, j] = gradient[i, j] * f'(z[i,
+    j]) * alpha, bias gradient[j] = sum over i, and over all matrices of the batch, of gradient[i,
+    j] * f'(z[i, j]). At the kink of a ReLU the derivative is that below zero. Parameters as
+    MatrixNeuron's; float32 and float16.
+
+    Apple: MPSMatrixNeuronGradient.
+
+    Args:
+        device: Where it runs.
+        alpha: Factor of the source.
+        source_number_of_feature_vectors: Rows that take part; -1: all.
+        source_input_feature_channels: Columns that take part; -1: all.
+        neuron_type: Function of each element of the result.
+        neuron_parameter_a: A of the neuron.
+        neuron_parameter_b: B of the neuron.
+        neuron_parameter_c: C of the neuron.
+        neuron_parameters: A of each column, for PRELU.
+        primary_source_matrix_origin: First row and column that take part.
+        secondary_source_matrix_origin: First row and column that take part.
+        result_matrix_origin: First row and column that take part.
+        batch_start: First matrix of the operands that takes part.
+        batch_size: Matrices that take part; -1: all.
+        label: Name for errors and timelines; empty: the class's.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+
+    Example:
+        >>> gradient = mps.Matrix.from_array(device, np.ones((2, 2), np.float32))
+        >>> x = mps.Matrix.from_array(device, np.array([[1, -1], [2, 3]], np.float32))
+        >>> result = mps.Matrix(device, rows=2, columns=2)
+        >>> bias_gradient = mps.Vector(device, length=2)
+        >>> commands = mps.CommandBuffer(queue)
+        >>> relu = mps.MatrixNeuronGradient(device, neuron_type=mps.NeuronType.RELU)
+        >>> relu.encode(commands, gradient, x, result, result_gradient_for_bias_vector=bias_gradient)
+        >>> commands.commit()
+        >>> assert np.array_equal(np.asarray(result), [[1, 0], [1, 1]])
+        >>> assert np.array_equal(np.asarray(bias_gradient), [2, 1])
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        device: Device,
+        *,
+        alpha: float = 1.0,
+        source_number_of_feature_vectors: int = -1,
+        source_input_feature_channels: int = -1,
+        neuron_type: NeuronType = NeuronType.NONE,
+        neuron_parameter_a: float = 0.0,
+        neuron_parameter_b: float = 0.0,
+        neuron_parameter_c: float = 0.0,
+        neuron_parameters: Sequence[float] | None = None,
+        primary_source_matrix_origin: Sequence[int] | None = None,
+        secondary_source_matrix_origin: Sequence[int] | None = None,
+        result_matrix_origin: Sequence[int] | None = None,
+        batch_start: int = 0,
+        batch_size: int = -1,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            device,
+            "MatrixNeuronGradient",
+            _given(
+                alpha=alpha,
+                source_number_of_feature_vectors=source_number_of_feature_vectors,
+                source_input_feature_channels=source_input_feature_channels,
+                neuron_type=neuron_type,
+                neuron_parameter_a=neuron_parameter_a,
+                neuron_parameter_b=neuron_parameter_b,
+                neuron_parameter_c=neuron_parameter_c,
+                neuron_parameters=neuron_parameters,
+                primary_source_matrix_origin=primary_source_matrix_origin,
+                secondary_source_matrix_origin=secondary_source_matrix_origin,
+                result_matrix_origin=result_matrix_origin,
+                batch_start=batch_start,
+                batch_size=batch_size,
+            ),
+            label=label,
+        )
+
+    @property
+    def alpha(self) -> float:
+        """Factor of the source."""
+        return cast("float", self.attributes["alpha"])
+
+    @alpha.setter
+    def alpha(self, value: float) -> None:
+        self.set_attribute("alpha", value)
+
+    @property
+    def source_number_of_feature_vectors(self) -> int:
+        """Rows that take part; -1: all."""
+        return cast("int", self.attributes["source_number_of_feature_vectors"])
+
+    @source_number_of_feature_vectors.setter
+    def source_number_of_feature_vectors(self, value: int) -> None:
+        self.set_attribute("source_number_of_feature_vectors", value)
+
+    @property
+    def source_input_feature_channels(self) -> int:
+        """Columns that take part; -1: all."""
+        return cast("int", self.attributes["source_input_feature_channels"])
+
+    @source_input_feature_channels.setter
+    def source_input_feature_channels(self, value: int) -> None:
+        self.set_attribute("source_input_feature_channels", value)
+
+    @property
+    def neuron_type(self) -> NeuronType:
+        """Function of each element of the result."""
+        return NeuronType(cast("int", self.attributes["neuron_type"]))
+
+    @neuron_type.setter
+    def neuron_type(self, value: NeuronType) -> None:
+        self.set_attribute("neuron_type", value)
+
+    @property
+    def neuron_parameter_a(self) -> float:
+        """A of the neuron."""
+        return cast("float", self.attributes["neuron_parameter_a"])
+
+    @neuron_parameter_a.setter
+    def neuron_parameter_a(self, value: float) -> None:
+        self.set_attribute("neuron_parameter_a", value)
+
+    @property
+    def neuron_parameter_b(self) -> float:
+        """B of the neuron."""
+        return cast("float", self.attributes["neuron_parameter_b"])
+
+    @neuron_parameter_b.setter
+    def neuron_parameter_b(self, value: float) -> None:
+        self.set_attribute("neuron_parameter_b", value)
+
+    @property
+    def neuron_parameter_c(self) -> float:
+        """C of the neuron."""
+        return cast("float", self.attributes["neuron_parameter_c"])
+
+    @neuron_parameter_c.setter
+    def neuron_parameter_c(self, value: float) -> None:
+        self.set_attribute("neuron_parameter_c", value)
+
+    @property
+    def neuron_parameters(self) -> list[float]:
+        """A of each column, for PRELU."""
+        return cast("list[float]", self.attributes["neuron_parameters"])
+
+    @neuron_parameters.setter
+    def neuron_parameters(self, value: list[float]) -> None:
+        self.set_attribute("neuron_parameters", value)
+
+    @property
+    def primary_source_matrix_origin(self) -> list[int]:
+        """First row and column that take part."""
+        return cast("list[int]", self.attributes["primary_source_matrix_origin"])
+
+    @primary_source_matrix_origin.setter
+    def primary_source_matrix_origin(self, value: list[int]) -> None:
+        self.set_attribute("primary_source_matrix_origin", value)
+
+    @property
+    def secondary_source_matrix_origin(self) -> list[int]:
+        """First row and column that take part."""
+        return cast("list[int]", self.attributes["secondary_source_matrix_origin"])
+
+    @secondary_source_matrix_origin.setter
+    def secondary_source_matrix_origin(self, value: list[int]) -> None:
+        self.set_attribute("secondary_source_matrix_origin", value)
+
+    @property
+    def result_matrix_origin(self) -> list[int]:
+        """First row and column that take part."""
+        return cast("list[int]", self.attributes["result_matrix_origin"])
+
+    @result_matrix_origin.setter
+    def result_matrix_origin(self, value: list[int]) -> None:
+        self.set_attribute("result_matrix_origin", value)
+
+    @property
+    def batch_start(self) -> int:
+        """First matrix of the operands that takes part."""
+        return cast("int", self.attributes["batch_start"])
+
+    @batch_start.setter
+    def batch_start(self, value: int) -> None:
+        self.set_attribute("batch_start", value)
+
+    @property
+    def batch_size(self) -> int:
+        """Matrices that take part; -1: all."""
+        return cast("int", self.attributes["batch_size"])
+
+    @batch_size.setter
+    def batch_size(self, value: int) -> None:
+        self.set_attribute("batch_size", value)
+
+    def encode(
+        self,
+        commands: CommandBuffer,
+        gradient_matrix: Matrix,
+        input_matrix: Matrix,
+        result_gradient_for_data_matrix: Matrix,
+        bias_vector: Vector | None = None,
+        result_gradient_for_bias_vector: Vector | None = None,
+    ) -> None:
+        """Records the gradients.
+
+        Args:
+            commands: Where it is recorded.
+            gradient_matrix: Gradient of the result.
+            input_matrix: The neuron's source.
+            result_gradient_for_data_matrix: Gradient of the source; may be gradient_matrix.
+            bias_vector: The neuron's bias. None: none.
+            result_gradient_for_bias_vector: Gradient of the bias, a value a column. None: none.
+
+        Raises:
+            InvalidArgumentError: Sizes or ranges that do not fit, operands that overlap.
+            ArgumentTypeError: An operand of another element type.
+            UnsupportedError: The device has no kernel for the case.
+        """
+        self.encode_method(
+            commands,
+            "encode",
+            [
+                [gradient_matrix],
+                [input_matrix],
+                [result_gradient_for_data_matrix],
+                [] if bias_vector is None else [bias_vector],
+                [] if result_gradient_for_bias_vector is None else [result_gradient_for_bias_vector],
+            ],
+        )
+
+
+class MatrixFullyConnected(DeviceKernel):
+    """A fully connected layer.
+
+    result = f(alpha * input * weights + bias of the column): input is (feature vectors, input
+    channels), weights (input channels, output channels), the result (feature vectors, output
+    channels). Extents that are left out (-1) are the fewest that the matrices have behind their
+    origins. The neuron f is any but PRELU; float32 and float16.
+
+    Apple: MPSMatrixFullyConnected.
+
+    Args:
+        device: Where it runs.
+        alpha: Factor of the product.
+        source_number_of_feature_vectors: Rows of the layer's source; -1: all.
+        source_input_feature_channels: Channels that a feature vector has; -1: all.
+        source_output_feature_channels: Channels that the layer makes; -1: all.
+        neuron_type: Function of each element of the result.
+        neuron_parameter_a: A of the neuron.
+        neuron_parameter_b: B of the neuron.
+        neuron_parameter_c: C of the neuron.
+        primary_source_matrix_origin: First row and column that take part.
+        secondary_source_matrix_origin: First row and column that take part.
+        result_matrix_origin: First row and column that take part.
+        batch_start: First matrix of the operands that takes part.
+        batch_size: Matrices that take part; -1: all.
+        label: Name for errors and timelines; empty: the class's.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+
+    Example:
+        >>> x = mps.Matrix.from_array(device, np.array([[1, 2]], np.float32))
+        >>> weights = mps.Matrix.from_array(device, np.array([[1, 0, -1], [0, 1, -1]], np.float32))
+        >>> bias = mps.Vector.from_array(device, np.array([10, 20, 0], np.float32))
+        >>> y = mps.Matrix(device, rows=1, columns=3)
+        >>> commands = mps.CommandBuffer(queue)
+        >>> layer = mps.MatrixFullyConnected(device, neuron_type=mps.NeuronType.RELU)
+        >>> layer.encode(commands, x, weights, y, bias)
+        >>> commands.commit()
+        >>> assert np.array_equal(np.asarray(y), [[11, 22, 0]])
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        device: Device,
+        *,
+        alpha: float = 1.0,
+        source_number_of_feature_vectors: int = -1,
+        source_input_feature_channels: int = -1,
+        source_output_feature_channels: int = -1,
+        neuron_type: NeuronType = NeuronType.NONE,
+        neuron_parameter_a: float = 0.0,
+        neuron_parameter_b: float = 0.0,
+        neuron_parameter_c: float = 0.0,
+        primary_source_matrix_origin: Sequence[int] | None = None,
+        secondary_source_matrix_origin: Sequence[int] | None = None,
+        result_matrix_origin: Sequence[int] | None = None,
+        batch_start: int = 0,
+        batch_size: int = -1,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            device,
+            "MatrixFullyConnected",
+            _given(
+                alpha=alpha,
+                source_number_of_feature_vectors=source_number_of_feature_vectors,
+                source_input_feature_channels=source_input_feature_channels,
+                source_output_feature_channels=source_output_feature_channels,
+                neuron_type=neuron_type,
+                neuron_parameter_a=neuron_parameter_a,
+                neuron_parameter_b=neuron_parameter_b,
+                neuron_parameter_c=neuron_parameter_c,
+                primary_source_matrix_origin=primary_source_matrix_origin,
+                secondary_source_matrix_origin=secondary_source_matrix_origin,
+                result_matrix_origin=result_matrix_origin,
+                batch_start=batch_start,
+                batch_size=batch_size,
+            ),
+            label=label,
+        )
+
+    @property
+    def alpha(self) -> float:
+        """Factor of the product."""
+        return cast("float", self.attributes["alpha"])
+
+    @alpha.setter
+    def alpha(self, value: float) -> None:
+        self.set_attribute("alpha", value)
+
+    @property
+    def source_number_of_feature_vectors(self) -> int:
+        """Rows of the layer's source; -1: all."""
+        return cast("int", self.attributes["source_number_of_feature_vectors"])
+
+    @source_number_of_feature_vectors.setter
+    def source_number_of_feature_vectors(self, value: int) -> None:
+        self.set_attribute("source_number_of_feature_vectors", value)
+
+    @property
+    def source_input_feature_channels(self) -> int:
+        """Channels that a feature vector has; -1: all."""
+        return cast("int", self.attributes["source_input_feature_channels"])
+
+    @source_input_feature_channels.setter
+    def source_input_feature_channels(self, value: int) -> None:
+        self.set_attribute("source_input_feature_channels", value)
+
+    @property
+    def source_output_feature_channels(self) -> int:
+        """Channels that the layer makes; -1: all."""
+        return cast("int", self.attributes["source_output_feature_channels"])
+
+    @source_output_feature_channels.setter
+    def source_output_feature_channels(self, value: int) -> None:
+        self.set_attribute("source_output_feature_channels", value)
+
+    @property
+    def neuron_type(self) -> NeuronType:
+        """Function of each element of the result."""
+        return NeuronType(cast("int", self.attributes["neuron_type"]))
+
+    @neuron_type.setter
+    def neuron_type(self, value: NeuronType) -> None:
+        self.set_attribute("neuron_type", value)
+
+    @property
+    def neuron_parameter_a(self) -> float:
+        """A of the neuron."""
+        return cast("float", self.attributes["neuron_parameter_a"])
+
+    @neuron_parameter_a.setter
+    def neuron_parameter_a(self, value: float) -> None:
+        self.set_attribute("neuron_parameter_a", value)
+
+    @property
+    def neuron_parameter_b(self) -> float:
+        """B of the neuron."""
+        return cast("float", self.attributes["neuron_parameter_b"])
+
+    @neuron_parameter_b.setter
+    def neuron_parameter_b(self, value: float) -> None:
+        self.set_attribute("neuron_parameter_b", value)
+
+    @property
+    def neuron_parameter_c(self) -> float:
+        """C of the neuron."""
+        return cast("float", self.attributes["neuron_parameter_c"])
+
+    @neuron_parameter_c.setter
+    def neuron_parameter_c(self, value: float) -> None:
+        self.set_attribute("neuron_parameter_c", value)
+
+    @property
+    def primary_source_matrix_origin(self) -> list[int]:
+        """First row and column that take part."""
+        return cast("list[int]", self.attributes["primary_source_matrix_origin"])
+
+    @primary_source_matrix_origin.setter
+    def primary_source_matrix_origin(self, value: list[int]) -> None:
+        self.set_attribute("primary_source_matrix_origin", value)
+
+    @property
+    def secondary_source_matrix_origin(self) -> list[int]:
+        """First row and column that take part."""
+        return cast("list[int]", self.attributes["secondary_source_matrix_origin"])
+
+    @secondary_source_matrix_origin.setter
+    def secondary_source_matrix_origin(self, value: list[int]) -> None:
+        self.set_attribute("secondary_source_matrix_origin", value)
+
+    @property
+    def result_matrix_origin(self) -> list[int]:
+        """First row and column that take part."""
+        return cast("list[int]", self.attributes["result_matrix_origin"])
+
+    @result_matrix_origin.setter
+    def result_matrix_origin(self, value: list[int]) -> None:
+        self.set_attribute("result_matrix_origin", value)
+
+    @property
+    def batch_start(self) -> int:
+        """First matrix of the operands that takes part."""
+        return cast("int", self.attributes["batch_start"])
+
+    @batch_start.setter
+    def batch_start(self, value: int) -> None:
+        self.set_attribute("batch_start", value)
+
+    @property
+    def batch_size(self) -> int:
+        """Matrices that take part; -1: all."""
+        return cast("int", self.attributes["batch_size"])
+
+    @batch_size.setter
+    def batch_size(self, value: int) -> None:
+        self.set_attribute("batch_size", value)
+
+    def encode(
+        self,
+        commands: CommandBuffer,
+        input_matrix: Matrix,
+        weight_matrix: Matrix,
+        result_matrix: Matrix,
+        bias_vector: Vector | None = None,
+    ) -> None:
+        """Records the layer.
+
+        Args:
+            commands: Where it is recorded.
+            input_matrix: (feature vectors, inputs).
+            weight_matrix: (inputs, outputs).
+            result_matrix: (feature vectors, outputs).
+            bias_vector: A value an output channel. None: none.
+
+        Raises:
+            InvalidArgumentError: Sizes or ranges that do not fit, operands that overlap.
+            ArgumentTypeError: An operand of another element type.
+            UnsupportedError: The device has no kernel for the case.
+        """
+        self.encode_method(
+            commands,
+            "encode",
+            [
+                [input_matrix],
+                [weight_matrix],
+                [result_matrix],
+                [] if bias_vector is None else [bias_vector],
+            ],
+        )
+
+
+class MatrixFullyConnectedGradient(DeviceKernel):
+    """The gradients of a fully connected layer.
+
+    With the gradient g of the layer's result, in front of its neuron: the data's gradient is
+    alpha * g * weights^T, the weights' alpha * input^T * g, the bias' the sums of g's columns.
+    The neuron's gradient is a kernel of its own (MatrixNeuronGradient). Extents as in
+    MatrixFullyConnected.
+
+    Apple: MPSMatrixFullyConnectedGradient.
+
+    Args:
+        device: Where it runs.
+        alpha: Factor of the product.
+        source_number_of_feature_vectors: Rows of the layer's source; -1: all.
+        source_input_feature_channels: Channels that a feature vector has; -1: all.
+        source_output_feature_channels: Channels that the layer makes; -1: all.
+        primary_source_matrix_origin: First row and column that take part.
+        secondary_source_matrix_origin: First row and column that take part.
+        result_matrix_origin: First row and column that take part.
+        batch_start: First matrix of the operands that takes part.
+        batch_size: Matrices that take part; -1: all.
+        label: Name for errors and timelines; empty: the class's.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+
+    Example:
+        >>> g = mps.Matrix.from_array(device, np.array([[1, 2], [3, 4]], np.float32))
+        >>> x = mps.Matrix.from_array(device, np.array([[1], [10]], np.float32))
+        >>> weights = mps.Matrix.from_array(device, np.array([[5, 6]], np.float32))
+        >>> data, weight_gradient = mps.Matrix(device, rows=2, columns=1), mps.Matrix(device, rows=1, columns=2)
+        >>> bias = mps.Vector(device, length=2)
+        >>> commands = mps.CommandBuffer(queue)
+        >>> layer = mps.MatrixFullyConnectedGradient(device)
+        >>> layer.encode_gradient_for_data(commands, g, weights, data)
+        >>> layer.encode_gradient_for_weights_and_bias(commands, g, x, weight_gradient, bias)
+        >>> commands.commit()
+        >>> assert np.array_equal(np.asarray(data), [[17], [39]])
+        >>> assert np.array_equal(np.asarray(weight_gradient), [[31, 42]])
+        >>> assert np.array_equal(np.asarray(bias), [4, 6])
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        device: Device,
+        *,
+        alpha: float = 1.0,
+        source_number_of_feature_vectors: int = -1,
+        source_input_feature_channels: int = -1,
+        source_output_feature_channels: int = -1,
+        primary_source_matrix_origin: Sequence[int] | None = None,
+        secondary_source_matrix_origin: Sequence[int] | None = None,
+        result_matrix_origin: Sequence[int] | None = None,
+        batch_start: int = 0,
+        batch_size: int = -1,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            device,
+            "MatrixFullyConnectedGradient",
+            _given(
+                alpha=alpha,
+                source_number_of_feature_vectors=source_number_of_feature_vectors,
+                source_input_feature_channels=source_input_feature_channels,
+                source_output_feature_channels=source_output_feature_channels,
+                primary_source_matrix_origin=primary_source_matrix_origin,
+                secondary_source_matrix_origin=secondary_source_matrix_origin,
+                result_matrix_origin=result_matrix_origin,
+                batch_start=batch_start,
+                batch_size=batch_size,
+            ),
+            label=label,
+        )
+
+    @property
+    def alpha(self) -> float:
+        """Factor of the product."""
+        return cast("float", self.attributes["alpha"])
+
+    @alpha.setter
+    def alpha(self, value: float) -> None:
+        self.set_attribute("alpha", value)
+
+    @property
+    def source_number_of_feature_vectors(self) -> int:
+        """Rows of the layer's source; -1: all."""
+        return cast("int", self.attributes["source_number_of_feature_vectors"])
+
+    @source_number_of_feature_vectors.setter
+    def source_number_of_feature_vectors(self, value: int) -> None:
+        self.set_attribute("source_number_of_feature_vectors", value)
+
+    @property
+    def source_input_feature_channels(self) -> int:
+        """Channels that a feature vector has; -1: all."""
+        return cast("int", self.attributes["source_input_feature_channels"])
+
+    @source_input_feature_channels.setter
+    def source_input_feature_channels(self, value: int) -> None:
+        self.set_attribute("source_input_feature_channels", value)
+
+    @property
+    def source_output_feature_channels(self) -> int:
+        """Channels that the layer makes; -1: all."""
+        return cast("int", self.attributes["source_output_feature_channels"])
+
+    @source_output_feature_channels.setter
+    def source_output_feature_channels(self, value: int) -> None:
+        self.set_attribute("source_output_feature_channels", value)
+
+    @property
+    def primary_source_matrix_origin(self) -> list[int]:
+        """First row and column that take part."""
+        return cast("list[int]", self.attributes["primary_source_matrix_origin"])
+
+    @primary_source_matrix_origin.setter
+    def primary_source_matrix_origin(self, value: list[int]) -> None:
+        self.set_attribute("primary_source_matrix_origin", value)
+
+    @property
+    def secondary_source_matrix_origin(self) -> list[int]:
+        """First row and column that take part."""
+        return cast("list[int]", self.attributes["secondary_source_matrix_origin"])
+
+    @secondary_source_matrix_origin.setter
+    def secondary_source_matrix_origin(self, value: list[int]) -> None:
+        self.set_attribute("secondary_source_matrix_origin", value)
+
+    @property
+    def result_matrix_origin(self) -> list[int]:
+        """First row and column that take part."""
+        return cast("list[int]", self.attributes["result_matrix_origin"])
+
+    @result_matrix_origin.setter
+    def result_matrix_origin(self, value: list[int]) -> None:
+        self.set_attribute("result_matrix_origin", value)
+
+    @property
+    def batch_start(self) -> int:
+        """First matrix of the operands that takes part."""
+        return cast("int", self.attributes["batch_start"])
+
+    @batch_start.setter
+    def batch_start(self, value: int) -> None:
+        self.set_attribute("batch_start", value)
+
+    @property
+    def batch_size(self) -> int:
+        """Matrices that take part; -1: all."""
+        return cast("int", self.attributes["batch_size"])
+
+    @batch_size.setter
+    def batch_size(self, value: int) -> None:
+        self.set_attribute("batch_size", value)
+
+    def encode_gradient_for_data(
+        self,
+        commands: CommandBuffer,
+        gradient_matrix: Matrix,
+        weight_matrix: Matrix,
+        result_gradient_for_data_matrix: Matrix,
+    ) -> None:
+        """Records the gradient of the layer's source.
+
+        Args:
+            commands: Where it is recorded.
+            gradient_matrix: (feature vectors, outputs).
+            weight_matrix: (inputs, outputs).
+            result_gradient_for_data_matrix: (feature vectors, inputs).
+
+        Raises:
+            InvalidArgumentError: Sizes or ranges that do not fit, operands that overlap.
+            ArgumentTypeError: An operand of another element type.
+            UnsupportedError: The device has no kernel for the case.
+        """
+        self.encode_method(
+            commands,
+            "encode_gradient_for_data",
+            [
+                [gradient_matrix],
+                [weight_matrix],
+                [result_gradient_for_data_matrix],
+            ],
+        )
+
+    def encode_gradient_for_weights_and_bias(
+        self,
+        commands: CommandBuffer,
+        gradient_matrix: Matrix,
+        input_matrix: Matrix,
+        result_gradient_for_weight_matrix: Matrix,
+        result_gradient_for_bias_vector: Vector | None = None,
+    ) -> None:
+        """Records the gradients of weights and bias.
+
+        Args:
+            commands: Where it is recorded.
+            gradient_matrix: (feature vectors, outputs).
+            input_matrix: (feature vectors, inputs).
+            result_gradient_for_weight_matrix: (inputs, outputs).
+            result_gradient_for_bias_vector: A value an output channel. None: none.
+
+        Raises:
+            InvalidArgumentError: Sizes or ranges that do not fit, operands that overlap.
+            ArgumentTypeError: An operand of another element type.
+            UnsupportedError: The device has no kernel for the case.
+        """
+        self.encode_method(
+            commands,
+            "encode_gradient_for_weights_and_bias",
+            [
+                [gradient_matrix],
+                [input_matrix],
+                [result_gradient_for_weight_matrix],
+                [] if result_gradient_for_bias_vector is None else [result_gradient_for_bias_vector],
+            ],
+        )
+
+
+class MatrixBatchNormalization(DeviceKernel):
+    """Batch normalisation of the columns of a matrix.
+
+    result[i, j] = f(gamma[j] * (input[i, j] - mean[j]) / sqrt(variance[j] + epsilon) + beta[j]),
+    the neuron f being any but PRELU. With compute_statistics the columns' mean and variance
+    (divided by the number of rows) are computed first and written to the vectors; otherwise they
+    are read. Left out, gamma is 1 and beta 0. float32 and float16; statistics are summed in
+    double.
+
+    Apple's header prints the formula without the root; its kernel takes it, as this one does.
+
+    Apple: MPSMatrixBatchNormalization.
+
+    Args:
+        device: Where it runs.
+        epsilon: Added to the variance, under the root; the default is the smallest normal
+            float32.
+        source_number_of_feature_vectors: Rows that take part; -1: all.
+        source_input_feature_channels: Columns that take part; -1: all.
+        neuron_type: Function of each element of the result.
+        neuron_parameter_a: A of the neuron.
+        neuron_parameter_b: B of the neuron.
+        neuron_parameter_c: C of the neuron.
+        compute_statistics: Mean and variance are computed and written.
+        source_matrix_origin: First row and column that take part.
+        result_matrix_origin: First row and column that take part.
+        label: Name for errors and timelines; empty: the class's.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+
+    Example:
+        >>> x = mps.Matrix.from_array(device, np.array([[1, 10], [3, 30]], np.float32))
+        >>> mean, variance = mps.Vector(device, length=2), mps.Vector(device, length=2)
+        >>> y = mps.Matrix(device, rows=2, columns=2)
+        >>> commands = mps.CommandBuffer(queue)
+        >>> normalize = mps.MatrixBatchNormalization(device, compute_statistics=True)
+        >>> normalize.encode(commands, x, mean, variance, y)
+        >>> commands.commit()
+        >>> assert np.array_equal(np.asarray(mean), [2, 20]) and np.array_equal(np.asarray(variance), [1, 100])
+        >>> assert np.allclose(np.asarray(y), [[-1, -1], [1, 1]])
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        device: Device,
+        *,
+        epsilon: float = 1.1754943508222875e-38,
+        source_number_of_feature_vectors: int = -1,
+        source_input_feature_channels: int = -1,
+        neuron_type: NeuronType = NeuronType.NONE,
+        neuron_parameter_a: float = 0.0,
+        neuron_parameter_b: float = 0.0,
+        neuron_parameter_c: float = 0.0,
+        compute_statistics: bool = False,
+        source_matrix_origin: Sequence[int] | None = None,
+        result_matrix_origin: Sequence[int] | None = None,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            device,
+            "MatrixBatchNormalization",
+            _given(
+                epsilon=epsilon,
+                source_number_of_feature_vectors=source_number_of_feature_vectors,
+                source_input_feature_channels=source_input_feature_channels,
+                neuron_type=neuron_type,
+                neuron_parameter_a=neuron_parameter_a,
+                neuron_parameter_b=neuron_parameter_b,
+                neuron_parameter_c=neuron_parameter_c,
+                compute_statistics=compute_statistics,
+                source_matrix_origin=source_matrix_origin,
+                result_matrix_origin=result_matrix_origin,
+            ),
+            label=label,
+        )
+
+    @property
+    def epsilon(self) -> float:
+        """Added to the variance, under the root; the default is the smallest normal float32."""
+        return cast("float", self.attributes["epsilon"])
+
+    @epsilon.setter
+    def epsilon(self, value: float) -> None:
+        self.set_attribute("epsilon", value)
+
+    @property
+    def source_number_of_feature_vectors(self) -> int:
+        """Rows that take part; -1: all."""
+        return cast("int", self.attributes["source_number_of_feature_vectors"])
+
+    @source_number_of_feature_vectors.setter
+    def source_number_of_feature_vectors(self, value: int) -> None:
+        self.set_attribute("source_number_of_feature_vectors", value)
+
+    @property
+    def source_input_feature_channels(self) -> int:
+        """Columns that take part; -1: all."""
+        return cast("int", self.attributes["source_input_feature_channels"])
+
+    @source_input_feature_channels.setter
+    def source_input_feature_channels(self, value: int) -> None:
+        self.set_attribute("source_input_feature_channels", value)
+
+    @property
+    def neuron_type(self) -> NeuronType:
+        """Function of each element of the result."""
+        return NeuronType(cast("int", self.attributes["neuron_type"]))
+
+    @neuron_type.setter
+    def neuron_type(self, value: NeuronType) -> None:
+        self.set_attribute("neuron_type", value)
+
+    @property
+    def neuron_parameter_a(self) -> float:
+        """A of the neuron."""
+        return cast("float", self.attributes["neuron_parameter_a"])
+
+    @neuron_parameter_a.setter
+    def neuron_parameter_a(self, value: float) -> None:
+        self.set_attribute("neuron_parameter_a", value)
+
+    @property
+    def neuron_parameter_b(self) -> float:
+        """B of the neuron."""
+        return cast("float", self.attributes["neuron_parameter_b"])
+
+    @neuron_parameter_b.setter
+    def neuron_parameter_b(self, value: float) -> None:
+        self.set_attribute("neuron_parameter_b", value)
+
+    @property
+    def neuron_parameter_c(self) -> float:
+        """C of the neuron."""
+        return cast("float", self.attributes["neuron_parameter_c"])
+
+    @neuron_parameter_c.setter
+    def neuron_parameter_c(self, value: float) -> None:
+        self.set_attribute("neuron_parameter_c", value)
+
+    @property
+    def compute_statistics(self) -> bool:
+        """Mean and variance are computed and written."""
+        return cast("bool", self.attributes["compute_statistics"])
+
+    @compute_statistics.setter
+    def compute_statistics(self, value: bool) -> None:
+        self.set_attribute("compute_statistics", value)
+
+    @property
+    def source_matrix_origin(self) -> list[int]:
+        """First row and column that take part."""
+        return cast("list[int]", self.attributes["source_matrix_origin"])
+
+    @source_matrix_origin.setter
+    def source_matrix_origin(self, value: list[int]) -> None:
+        self.set_attribute("source_matrix_origin", value)
+
+    @property
+    def result_matrix_origin(self) -> list[int]:
+        """First row and column that take part."""
+        return cast("list[int]", self.attributes["result_matrix_origin"])
+
+    @result_matrix_origin.setter
+    def result_matrix_origin(self, value: list[int]) -> None:
+        self.set_attribute("result_matrix_origin", value)
+
+    def encode(
+        self,
+        commands: CommandBuffer,
+        input_matrix: Matrix,
+        mean_vector: Vector,
+        variance_vector: Vector,
+        result_matrix: Matrix,
+        gamma_vector: Vector | None = None,
+        beta_vector: Vector | None = None,
+    ) -> None:
+        """Records the normalisation.
+
+        Args:
+            commands: Where it is recorded.
+            input_matrix: (feature vectors, channels).
+            mean_vector: A value a column.
+            variance_vector: A value a column.
+            result_matrix: As input_matrix, and may be it.
+            gamma_vector: A value a column. None: none.
+            beta_vector: A value a column. None: none.
+
+        Raises:
+            InvalidArgumentError: Sizes or ranges that do not fit, operands that overlap.
+            ArgumentTypeError: An operand of another element type.
+            UnsupportedError: The device has no kernel for the case.
+        """
+        self.encode_method(
+            commands,
+            "encode",
+            [
+                [input_matrix],
+                [mean_vector],
+                [variance_vector],
+                [result_matrix],
+                [] if gamma_vector is None else [gamma_vector],
+                [] if beta_vector is None else [beta_vector],
+            ],
+        )
+
+
+class MatrixBatchNormalizationGradient(DeviceKernel):
+    """The gradients of a batch normalisation of columns.
+
+    With x^ = (input - mean) / sqrt(variance + epsilon) and g the gradient, taken through the
+    neuron where there is one: the data's gradient is gamma / sqrt(variance + epsilon) * (g - mean
+    of g - x^ * mean of g * x^), means being those of the column; gamma's is the sum of g * x^ and
+    beta's the sum of g. Mean and variance are those that the forward kernel used. Of one row the
+    data's gradient is 0, as batch statistics give it.
+
+    Apple: MPSMatrixBatchNormalizationGradient.
+
+    Args:
+        device: Where it runs.
+        epsilon: Added to the variance, under the root; the default is the smallest normal
+            float32.
+        source_number_of_feature_vectors: Rows that take part; -1: all.
+        source_input_feature_channels: Columns that take part; -1: all.
+        neuron_type: Function of each element of the result.
+        neuron_parameter_a: A of the neuron.
+        neuron_parameter_b: B of the neuron.
+        neuron_parameter_c: C of the neuron.
+        primary_source_matrix_origin: First row and column that take part.
+        secondary_source_matrix_origin: First row and column that take part.
+        result_matrix_origin: First row and column that take part.
+        label: Name for errors and timelines; empty: the class's.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+
+    Example:
+        >>> g = mps.Matrix.from_array(device, np.array([[1], [2], [6]], np.float32))
+        >>> x = mps.Matrix.from_array(device, np.array([[-1], [0], [1]], np.float32))
+        >>> mean = mps.Vector.from_array(device, np.zeros(1, np.float32))
+        >>> variance = mps.Vector.from_array(device, np.ones(1, np.float32))
+        >>> result = mps.Matrix(device, rows=3, columns=1)
+        >>> gamma_gradient, beta_gradient = mps.Vector(device, length=1), mps.Vector(device, length=1)
+        >>> commands = mps.CommandBuffer(queue)
+        >>> mps.MatrixBatchNormalizationGradient(device).encode(
+        ...     commands, g, x, mean, variance, result,
+        ...     result_gradient_for_gamma_vector=gamma_gradient,
+        ...     result_gradient_for_beta_vector=beta_gradient)
+        >>> commands.commit()
+        >>> assert np.asarray(gamma_gradient)[0] == 5 and np.asarray(beta_gradient)[0] == 9
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        device: Device,
+        *,
+        epsilon: float = 1.1754943508222875e-38,
+        source_number_of_feature_vectors: int = -1,
+        source_input_feature_channels: int = -1,
+        neuron_type: NeuronType = NeuronType.NONE,
+        neuron_parameter_a: float = 0.0,
+        neuron_parameter_b: float = 0.0,
+        neuron_parameter_c: float = 0.0,
+        primary_source_matrix_origin: Sequence[int] | None = None,
+        secondary_source_matrix_origin: Sequence[int] | None = None,
+        result_matrix_origin: Sequence[int] | None = None,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            device,
+            "MatrixBatchNormalizationGradient",
+            _given(
+                epsilon=epsilon,
+                source_number_of_feature_vectors=source_number_of_feature_vectors,
+                source_input_feature_channels=source_input_feature_channels,
+                neuron_type=neuron_type,
+                neuron_parameter_a=neuron_parameter_a,
+                neuron_parameter_b=neuron_parameter_b,
+                neuron_parameter_c=neuron_parameter_c,
+                primary_source_matrix_origin=primary_source_matrix_origin,
+                secondary_source_matrix_origin=secondary_source_matrix_origin,
+                result_matrix_origin=result_matrix_origin,
+            ),
+            label=label,
+        )
+
+    @property
+    def epsilon(self) -> float:
+        """Added to the variance, under the root; the default is the smallest normal float32."""
+        return cast("float", self.attributes["epsilon"])
+
+    @epsilon.setter
+    def epsilon(self, value: float) -> None:
+        self.set_attribute("epsilon", value)
+
+    @property
+    def source_number_of_feature_vectors(self) -> int:
+        """Rows that take part; -1: all."""
+        return cast("int", self.attributes["source_number_of_feature_vectors"])
+
+    @source_number_of_feature_vectors.setter
+    def source_number_of_feature_vectors(self, value: int) -> None:
+        self.set_attribute("source_number_of_feature_vectors", value)
+
+    @property
+    def source_input_feature_channels(self) -> int:
+        """Columns that take part; -1: all."""
+        return cast("int", self.attributes["source_input_feature_channels"])
+
+    @source_input_feature_channels.setter
+    def source_input_feature_channels(self, value: int) -> None:
+        self.set_attribute("source_input_feature_channels", value)
+
+    @property
+    def neuron_type(self) -> NeuronType:
+        """Function of each element of the result."""
+        return NeuronType(cast("int", self.attributes["neuron_type"]))
+
+    @neuron_type.setter
+    def neuron_type(self, value: NeuronType) -> None:
+        self.set_attribute("neuron_type", value)
+
+    @property
+    def neuron_parameter_a(self) -> float:
+        """A of the neuron."""
+        return cast("float", self.attributes["neuron_parameter_a"])
+
+    @neuron_parameter_a.setter
+    def neuron_parameter_a(self, value: float) -> None:
+        self.set_attribute("neuron_parameter_a", value)
+
+    @property
+    def neuron_parameter_b(self) -> float:
+        """B of the neuron."""
+        return cast("float", self.attributes["neuron_parameter_b"])
+
+    @neuron_parameter_b.setter
+    def neuron_parameter_b(self, value: float) -> None:
+        self.set_attribute("neuron_parameter_b", value)
+
+    @property
+    def neuron_parameter_c(self) -> float:
+        """C of the neuron."""
+        return cast("float", self.attributes["neuron_parameter_c"])
+
+    @neuron_parameter_c.setter
+    def neuron_parameter_c(self, value: float) -> None:
+        self.set_attribute("neuron_parameter_c", value)
+
+    @property
+    def primary_source_matrix_origin(self) -> list[int]:
+        """First row and column that take part."""
+        return cast("list[int]", self.attributes["primary_source_matrix_origin"])
+
+    @primary_source_matrix_origin.setter
+    def primary_source_matrix_origin(self, value: list[int]) -> None:
+        self.set_attribute("primary_source_matrix_origin", value)
+
+    @property
+    def secondary_source_matrix_origin(self) -> list[int]:
+        """First row and column that take part."""
+        return cast("list[int]", self.attributes["secondary_source_matrix_origin"])
+
+    @secondary_source_matrix_origin.setter
+    def secondary_source_matrix_origin(self, value: list[int]) -> None:
+        self.set_attribute("secondary_source_matrix_origin", value)
+
+    @property
+    def result_matrix_origin(self) -> list[int]:
+        """First row and column that take part."""
+        return cast("list[int]", self.attributes["result_matrix_origin"])
+
+    @result_matrix_origin.setter
+    def result_matrix_origin(self, value: list[int]) -> None:
+        self.set_attribute("result_matrix_origin", value)
+
+    def encode(
+        self,
+        commands: CommandBuffer,
+        gradient_matrix: Matrix,
+        input_matrix: Matrix,
+        mean_vector: Vector,
+        variance_vector: Vector,
+        result_gradient_for_data_matrix: Matrix,
+        gamma_vector: Vector | None = None,
+        beta_vector: Vector | None = None,
+        result_gradient_for_gamma_vector: Vector | None = None,
+        result_gradient_for_beta_vector: Vector | None = None,
+    ) -> None:
+        """Records the gradients.
+
+        Args:
+            commands: Where it is recorded.
+            gradient_matrix: Gradient of the result.
+            input_matrix: The forward kernel's source.
+            mean_vector: A value a column.
+            variance_vector: A value a column.
+            result_gradient_for_data_matrix: Gradient of the source.
+            gamma_vector: A value a column. None: none.
+            beta_vector: A value a column; for a neuron. None: none.
+            result_gradient_for_gamma_vector: A value a column. None: none.
+            result_gradient_for_beta_vector: A value a column. None: none.
+
+        Raises:
+            InvalidArgumentError: Sizes or ranges that do not fit, operands that overlap.
+            ArgumentTypeError: An operand of another element type.
+            UnsupportedError: The device has no kernel for the case.
+        """
+        self.encode_method(
+            commands,
+            "encode",
+            [
+                [gradient_matrix],
+                [input_matrix],
+                [mean_vector],
+                [variance_vector],
+                [result_gradient_for_data_matrix],
+                [] if gamma_vector is None else [gamma_vector],
+                [] if beta_vector is None else [beta_vector],
+                [] if result_gradient_for_gamma_vector is None else [result_gradient_for_gamma_vector],
+                [] if result_gradient_for_beta_vector is None else [result_gradient_for_beta_vector],
+            ],
+        )
+
+
+class MatrixFindTopK(DeviceKernel):
+    """The largest values of each row of a matrix and where they are.
+
+    For each row the k largest values, the largest first, and their columns, counted from
+    index_offset. Of equal values the one in the first column comes first; NaN counts as larger
+    than all numbers.
+
+    **Unlike Apple**: k may be as large as the row (Apple's limit is 16), and the order of equal
+    values is said.
+
+    Apple: MPSMatrixFindTopK.
+
+    Args:
+        device: Where it runs.
+        number_of_top_k_values: K.
+        index_offset: Added to the indices.
+        source_rows: Rows that take part; -1: all.
+        source_columns: Columns that take part; -1: all.
+        source_matrix_origin: First row and column that take part.
+        result_matrix_origin: First row and column that take part.
+        batch_start: First matrix of the operands that takes part.
+        batch_size: Matrices that take part; -1: all.
+        label: Name for errors and timelines; empty: the class's.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+
+    Example:
+        >>> x = mps.Matrix.from_array(device, np.array([[3, 9, 1, 9]], np.float32))
+        >>> values = mps.Matrix(device, rows=1, columns=2)
+        >>> indices = mps.Matrix(device, rows=1, columns=2, data_type=mps.DataType.UINT32)
+        >>> commands = mps.CommandBuffer(queue)
+        >>> mps.MatrixFindTopK(device, 2).encode(commands, x, indices, values)
+        >>> commands.commit()
+        >>> assert np.array_equal(np.asarray(values), [[9, 9]])
+        >>> assert np.array_equal(np.asarray(indices), [[1, 3]])
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        device: Device,
+        number_of_top_k_values: int,
+        *,
+        index_offset: int = 0,
+        source_rows: int = -1,
+        source_columns: int = -1,
+        source_matrix_origin: Sequence[int] | None = None,
+        result_matrix_origin: Sequence[int] | None = None,
+        batch_start: int = 0,
+        batch_size: int = -1,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            device,
+            "MatrixFindTopK",
+            _given(
+                number_of_top_k_values=number_of_top_k_values,
+                index_offset=index_offset,
+                source_rows=source_rows,
+                source_columns=source_columns,
+                source_matrix_origin=source_matrix_origin,
+                result_matrix_origin=result_matrix_origin,
+                batch_start=batch_start,
+                batch_size=batch_size,
+            ),
+            label=label,
+        )
+
+    @property
+    def number_of_top_k_values(self) -> int:
+        """K."""
+        return cast("int", self.attributes["number_of_top_k_values"])
+
+    @number_of_top_k_values.setter
+    def number_of_top_k_values(self, value: int) -> None:
+        self.set_attribute("number_of_top_k_values", value)
+
+    @property
+    def index_offset(self) -> int:
+        """Added to the indices."""
+        return cast("int", self.attributes["index_offset"])
+
+    @index_offset.setter
+    def index_offset(self, value: int) -> None:
+        self.set_attribute("index_offset", value)
+
+    @property
+    def source_rows(self) -> int:
+        """Rows that take part; -1: all."""
+        return cast("int", self.attributes["source_rows"])
+
+    @source_rows.setter
+    def source_rows(self, value: int) -> None:
+        self.set_attribute("source_rows", value)
+
+    @property
+    def source_columns(self) -> int:
+        """Columns that take part; -1: all."""
+        return cast("int", self.attributes["source_columns"])
+
+    @source_columns.setter
+    def source_columns(self, value: int) -> None:
+        self.set_attribute("source_columns", value)
+
+    @property
+    def source_matrix_origin(self) -> list[int]:
+        """First row and column that take part."""
+        return cast("list[int]", self.attributes["source_matrix_origin"])
+
+    @source_matrix_origin.setter
+    def source_matrix_origin(self, value: list[int]) -> None:
+        self.set_attribute("source_matrix_origin", value)
+
+    @property
+    def result_matrix_origin(self) -> list[int]:
+        """First row and column that take part."""
+        return cast("list[int]", self.attributes["result_matrix_origin"])
+
+    @result_matrix_origin.setter
+    def result_matrix_origin(self, value: list[int]) -> None:
+        self.set_attribute("result_matrix_origin", value)
+
+    @property
+    def batch_start(self) -> int:
+        """First matrix of the operands that takes part."""
+        return cast("int", self.attributes["batch_start"])
+
+    @batch_start.setter
+    def batch_start(self, value: int) -> None:
+        self.set_attribute("batch_start", value)
+
+    @property
+    def batch_size(self) -> int:
+        """Matrices that take part; -1: all."""
+        return cast("int", self.attributes["batch_size"])
+
+    @batch_size.setter
+    def batch_size(self, value: int) -> None:
+        self.set_attribute("batch_size", value)
+
+    def encode(
+        self,
+        commands: CommandBuffer,
+        input_matrix: Matrix,
+        result_index_matrix: Matrix,
+        result_value_matrix: Matrix,
+    ) -> None:
+        """Records the search.
+
+        Args:
+            commands: Where it is recorded.
+            input_matrix: Float32 or float16.
+            result_index_matrix: Uint32, at least k columns.
+            result_value_matrix: Float32 or float16, at least k columns.
+
+        Raises:
+            InvalidArgumentError: Sizes or ranges that do not fit, operands that overlap.
+            ArgumentTypeError: An operand of another element type.
+            UnsupportedError: The device has no kernel for the case.
+        """
+        self.encode_method(
+            commands,
+            "encode",
+            [
+                [input_matrix],
+                [result_index_matrix],
+                [result_value_matrix],
+            ],
+        )
+
+
+class MatrixDecompositionLU(DeviceKernel):
+    """The LU factors of a matrix with partial pivoting.
+
+    P * A = L * U by partial pivoting, for each matrix of the batch: L, of ones on its diagonal,
+    below U in the result. Row i was interchanged with row pivot_indices[i] (counted from 0), one
+    after the other. Where an entry of U's diagonal is exactly zero the status is SINGULAR, not an
+    exception: the factors are complete, but solve nothing. The result may be the source. float32;
+    float16 is factored as float32.
+
+    Apple: MPSMatrixDecompositionLU.
+
+    Args:
+        device: Where it runs.
+        rows: Rows of A; -1: all.
+        columns: Columns of A; -1: all.
+        source_matrix_origin: First row and column that take part.
+        result_matrix_origin: First row and column that take part.
+        batch_start: First matrix of the operands that takes part.
+        batch_size: Matrices that take part; -1: all.
+        label: Name for errors and timelines; empty: the class's.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+
+    Example:
+        >>> a = mps.Matrix.from_array(device, np.array([[1, 2], [2, 2]], np.float32))
+        >>> pivots = mps.Matrix(device, rows=1, columns=2, data_type=mps.DataType.UINT32)
+        >>> status = mps.Vector(device, length=1, data_type=mps.DataType.INT32)
+        >>> commands = mps.CommandBuffer(queue)
+        >>> mps.MatrixDecompositionLU(device).encode(commands, a, a, pivots, status)
+        >>> commands.commit()
+        >>> assert np.array_equal(np.asarray(a), [[2, 2], [0.5, 1]])
+        >>> assert np.array_equal(np.asarray(pivots), [[1, 1]])
+        >>> assert np.asarray(status)[0] == mps.MatrixDecompositionStatus.SUCCESS
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        device: Device,
+        *,
+        rows: int = -1,
+        columns: int = -1,
+        source_matrix_origin: Sequence[int] | None = None,
+        result_matrix_origin: Sequence[int] | None = None,
+        batch_start: int = 0,
+        batch_size: int = -1,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            device,
+            "MatrixDecompositionLU",
+            _given(
+                rows=rows,
+                columns=columns,
+                source_matrix_origin=source_matrix_origin,
+                result_matrix_origin=result_matrix_origin,
+                batch_start=batch_start,
+                batch_size=batch_size,
+            ),
+            label=label,
+        )
+
+    @property
+    def rows(self) -> int:
+        """Rows of A; -1: all."""
+        return cast("int", self.attributes["rows"])
+
+    @rows.setter
+    def rows(self, value: int) -> None:
+        self.set_attribute("rows", value)
+
+    @property
+    def columns(self) -> int:
+        """Columns of A; -1: all."""
+        return cast("int", self.attributes["columns"])
+
+    @columns.setter
+    def columns(self, value: int) -> None:
+        self.set_attribute("columns", value)
+
+    @property
+    def source_matrix_origin(self) -> list[int]:
+        """First row and column that take part."""
+        return cast("list[int]", self.attributes["source_matrix_origin"])
+
+    @source_matrix_origin.setter
+    def source_matrix_origin(self, value: list[int]) -> None:
+        self.set_attribute("source_matrix_origin", value)
+
+    @property
+    def result_matrix_origin(self) -> list[int]:
+        """First row and column that take part."""
+        return cast("list[int]", self.attributes["result_matrix_origin"])
+
+    @result_matrix_origin.setter
+    def result_matrix_origin(self, value: list[int]) -> None:
+        self.set_attribute("result_matrix_origin", value)
+
+    @property
+    def batch_start(self) -> int:
+        """First matrix of the operands that takes part."""
+        return cast("int", self.attributes["batch_start"])
+
+    @batch_start.setter
+    def batch_start(self, value: int) -> None:
+        self.set_attribute("batch_start", value)
+
+    @property
+    def batch_size(self) -> int:
+        """Matrices that take part; -1: all."""
+        return cast("int", self.attributes["batch_size"])
+
+    @batch_size.setter
+    def batch_size(self, value: int) -> None:
+        self.set_attribute("batch_size", value)
+
+    def encode(
+        self,
+        commands: CommandBuffer,
+        source_matrix: Matrix,
+        result_matrix: Matrix,
+        pivot_indices: Matrix,
+        status: Vector | None = None,
+    ) -> None:
+        """Records the decomposition.
+
+        Args:
+            commands: Where it is recorded.
+            source_matrix: A.
+            result_matrix: The factors; may be source_matrix.
+            pivot_indices: Uint32, one row of min(rows, columns).
+            status: Int32, one MatrixDecompositionStatus a matrix. None: none.
+
+        Raises:
+            InvalidArgumentError: Sizes or ranges that do not fit, operands that overlap.
+            ArgumentTypeError: An operand of another element type.
+            UnsupportedError: The device has no kernel for the case.
+        """
+        self.encode_method(
+            commands,
+            "encode",
+            [
+                [source_matrix],
+                [result_matrix],
+                [pivot_indices],
+                [] if status is None else [status],
+            ],
+        )
+
+
+class MatrixDecompositionCholesky(DeviceKernel):
+    """The Cholesky factor of a symmetric positive definite matrix.
+
+    A = L * L^T, or with lower off A = U^T * U, for each matrix of the batch. Only that triangle
+    of the source counts; the other one of the result holds what the source holds there. A matrix
+    that is not positive definite gives the status NON_POSITIVE_DEFINITE, not an exception, and a
+    result without meaning. The result may be the source. float32; float16 is factored as float32.
+
+    Apple: MPSMatrixDecompositionCholesky.
+
+    Args:
+        device: Where it runs.
+        lower: The lower triangle, else the upper one.
+        order: Rows and columns of A; -1: all.
+        source_matrix_origin: First row and column that take part.
+        result_matrix_origin: First row and column that take part.
+        batch_start: First matrix of the operands that takes part.
+        batch_size: Matrices that take part; -1: all.
+        label: Name for errors and timelines; empty: the class's.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+
+    Example:
+        >>> a = mps.Matrix.from_array(device, np.array([[4, 0], [2, 5]], np.float32))
+        >>> status = mps.Vector(device, length=1, data_type=mps.DataType.INT32)
+        >>> commands = mps.CommandBuffer(queue)
+        >>> mps.MatrixDecompositionCholesky(device).encode(commands, a, a, status)
+        >>> commands.commit()
+        >>> assert np.array_equal(np.asarray(a), [[2, 0], [1, 2]])
+        >>> assert np.asarray(status)[0] == mps.MatrixDecompositionStatus.SUCCESS
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        device: Device,
+        *,
+        lower: bool = True,
+        order: int = -1,
+        source_matrix_origin: Sequence[int] | None = None,
+        result_matrix_origin: Sequence[int] | None = None,
+        batch_start: int = 0,
+        batch_size: int = -1,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            device,
+            "MatrixDecompositionCholesky",
+            _given(
+                lower=lower,
+                order=order,
+                source_matrix_origin=source_matrix_origin,
+                result_matrix_origin=result_matrix_origin,
+                batch_start=batch_start,
+                batch_size=batch_size,
+            ),
+            label=label,
+        )
+
+    @property
+    def lower(self) -> bool:
+        """The lower triangle, else the upper one."""
+        return cast("bool", self.attributes["lower"])
+
+    @lower.setter
+    def lower(self, value: bool) -> None:
+        self.set_attribute("lower", value)
+
+    @property
+    def order(self) -> int:
+        """Rows and columns of A; -1: all."""
+        return cast("int", self.attributes["order"])
+
+    @order.setter
+    def order(self, value: int) -> None:
+        self.set_attribute("order", value)
+
+    @property
+    def source_matrix_origin(self) -> list[int]:
+        """First row and column that take part."""
+        return cast("list[int]", self.attributes["source_matrix_origin"])
+
+    @source_matrix_origin.setter
+    def source_matrix_origin(self, value: list[int]) -> None:
+        self.set_attribute("source_matrix_origin", value)
+
+    @property
+    def result_matrix_origin(self) -> list[int]:
+        """First row and column that take part."""
+        return cast("list[int]", self.attributes["result_matrix_origin"])
+
+    @result_matrix_origin.setter
+    def result_matrix_origin(self, value: list[int]) -> None:
+        self.set_attribute("result_matrix_origin", value)
+
+    @property
+    def batch_start(self) -> int:
+        """First matrix of the operands that takes part."""
+        return cast("int", self.attributes["batch_start"])
+
+    @batch_start.setter
+    def batch_start(self, value: int) -> None:
+        self.set_attribute("batch_start", value)
+
+    @property
+    def batch_size(self) -> int:
+        """Matrices that take part; -1: all."""
+        return cast("int", self.attributes["batch_size"])
+
+    @batch_size.setter
+    def batch_size(self, value: int) -> None:
+        self.set_attribute("batch_size", value)
+
+    def encode(
+        self,
+        commands: CommandBuffer,
+        source_matrix: Matrix,
+        result_matrix: Matrix,
+        status: Vector | None = None,
+    ) -> None:
+        """Records the decomposition.
+
+        Args:
+            commands: Where it is recorded.
+            source_matrix: A.
+            result_matrix: The factors; may be source_matrix.
+            status: Int32, one MatrixDecompositionStatus a matrix. None: none.
+
+        Raises:
+            InvalidArgumentError: Sizes or ranges that do not fit, operands that overlap.
+            ArgumentTypeError: An operand of another element type.
+            UnsupportedError: The device has no kernel for the case.
+        """
+        self.encode_method(
+            commands,
+            "encode",
+            [
+                [source_matrix],
+                [result_matrix],
+                [] if status is None else [status],
+            ],
+        )
+
+
+class MatrixSolveTriangular(DeviceKernel):
+    """The solution of a triangular system.
+
+    op(A) * X = alpha * B, or with right X * op(A) = alpha * B, op being the triangle A or, where
+    asked for, its transpose. upper says which triangle of the source counts, unit that its
+    diagonal is of ones and not read. A zero on the diagonal gives infinities or NaN. One source
+    matrix serves all of a batch; the solution may be the right-hand sides. float32; float16 is
+    solved as float32.
+
+    Apple: MPSMatrixSolveTriangular.
+
+    Args:
+        device: Where it runs.
+        right: The triangle stands right of X.
+        upper: The upper triangle counts.
+        transpose: The triangle is transposed.
+        unit: Its diagonal is of ones.
+        alpha: Factor of the right-hand sides.
+        order: Order of the triangle; -1: all.
+        number_of_right_hand_sides: -1: all.
+        primary_source_matrix_origin: First row and column that take part.
+        secondary_source_matrix_origin: First row and column that take part.
+        result_matrix_origin: First row and column that take part.
+        batch_start: First matrix of the operands that takes part.
+        batch_size: Matrices that take part; -1: all.
+        label: Name for errors and timelines; empty: the class's.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+
+    Example:
+        >>> a = mps.Matrix.from_array(device, np.array([[2, 0], [1, 4]], np.float32))
+        >>> b = mps.Matrix.from_array(device, np.array([[2], [9]], np.float32))
+        >>> commands = mps.CommandBuffer(queue)
+        >>> mps.MatrixSolveTriangular(device).encode(commands, a, b, b)
+        >>> commands.commit()
+        >>> assert np.array_equal(np.asarray(b), [[1], [2]])
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        device: Device,
+        *,
+        right: bool = False,
+        upper: bool = False,
+        transpose: bool = False,
+        unit: bool = False,
+        alpha: float = 1.0,
+        order: int = -1,
+        number_of_right_hand_sides: int = -1,
+        primary_source_matrix_origin: Sequence[int] | None = None,
+        secondary_source_matrix_origin: Sequence[int] | None = None,
+        result_matrix_origin: Sequence[int] | None = None,
+        batch_start: int = 0,
+        batch_size: int = -1,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            device,
+            "MatrixSolveTriangular",
+            _given(
+                right=right,
+                upper=upper,
+                transpose=transpose,
+                unit=unit,
+                alpha=alpha,
+                order=order,
+                number_of_right_hand_sides=number_of_right_hand_sides,
+                primary_source_matrix_origin=primary_source_matrix_origin,
+                secondary_source_matrix_origin=secondary_source_matrix_origin,
+                result_matrix_origin=result_matrix_origin,
+                batch_start=batch_start,
+                batch_size=batch_size,
+            ),
+            label=label,
+        )
+
+    @property
+    def right(self) -> bool:
+        """The triangle stands right of X."""
+        return cast("bool", self.attributes["right"])
+
+    @right.setter
+    def right(self, value: bool) -> None:
+        self.set_attribute("right", value)
+
+    @property
+    def upper(self) -> bool:
+        """The upper triangle counts."""
+        return cast("bool", self.attributes["upper"])
+
+    @upper.setter
+    def upper(self, value: bool) -> None:
+        self.set_attribute("upper", value)
+
+    @property
+    def transpose(self) -> bool:
+        """The triangle is transposed."""
+        return cast("bool", self.attributes["transpose"])
+
+    @transpose.setter
+    def transpose(self, value: bool) -> None:
+        self.set_attribute("transpose", value)
+
+    @property
+    def unit(self) -> bool:
+        """Its diagonal is of ones."""
+        return cast("bool", self.attributes["unit"])
+
+    @unit.setter
+    def unit(self, value: bool) -> None:
+        self.set_attribute("unit", value)
+
+    @property
+    def alpha(self) -> float:
+        """Factor of the right-hand sides."""
+        return cast("float", self.attributes["alpha"])
+
+    @alpha.setter
+    def alpha(self, value: float) -> None:
+        self.set_attribute("alpha", value)
+
+    @property
+    def order(self) -> int:
+        """Order of the triangle; -1: all."""
+        return cast("int", self.attributes["order"])
+
+    @order.setter
+    def order(self, value: int) -> None:
+        self.set_attribute("order", value)
+
+    @property
+    def number_of_right_hand_sides(self) -> int:
+        """-1: all."""
+        return cast("int", self.attributes["number_of_right_hand_sides"])
+
+    @number_of_right_hand_sides.setter
+    def number_of_right_hand_sides(self, value: int) -> None:
+        self.set_attribute("number_of_right_hand_sides", value)
+
+    @property
+    def primary_source_matrix_origin(self) -> list[int]:
+        """First row and column that take part."""
+        return cast("list[int]", self.attributes["primary_source_matrix_origin"])
+
+    @primary_source_matrix_origin.setter
+    def primary_source_matrix_origin(self, value: list[int]) -> None:
+        self.set_attribute("primary_source_matrix_origin", value)
+
+    @property
+    def secondary_source_matrix_origin(self) -> list[int]:
+        """First row and column that take part."""
+        return cast("list[int]", self.attributes["secondary_source_matrix_origin"])
+
+    @secondary_source_matrix_origin.setter
+    def secondary_source_matrix_origin(self, value: list[int]) -> None:
+        self.set_attribute("secondary_source_matrix_origin", value)
+
+    @property
+    def result_matrix_origin(self) -> list[int]:
+        """First row and column that take part."""
+        return cast("list[int]", self.attributes["result_matrix_origin"])
+
+    @result_matrix_origin.setter
+    def result_matrix_origin(self, value: list[int]) -> None:
+        self.set_attribute("result_matrix_origin", value)
+
+    @property
+    def batch_start(self) -> int:
+        """First matrix of the operands that takes part."""
+        return cast("int", self.attributes["batch_start"])
+
+    @batch_start.setter
+    def batch_start(self, value: int) -> None:
+        self.set_attribute("batch_start", value)
+
+    @property
+    def batch_size(self) -> int:
+        """Matrices that take part; -1: all."""
+        return cast("int", self.attributes["batch_size"])
+
+    @batch_size.setter
+    def batch_size(self, value: int) -> None:
+        self.set_attribute("batch_size", value)
+
+    def encode(
+        self,
+        commands: CommandBuffer,
+        source_matrix: Matrix,
+        right_hand_side_matrix: Matrix,
+        solution_matrix: Matrix,
+    ) -> None:
+        """Records the solve.
+
+        Args:
+            commands: Where it is recorded.
+            source_matrix: A, (order, order).
+            right_hand_side_matrix: B.
+            solution_matrix: X; may be right_hand_side_matrix.
+
+        Raises:
+            InvalidArgumentError: Sizes or ranges that do not fit, operands that overlap.
+            ArgumentTypeError: An operand of another element type.
+            UnsupportedError: The device has no kernel for the case.
+        """
+        self.encode_method(
+            commands,
+            "encode",
+            [
+                [source_matrix],
+                [right_hand_side_matrix],
+                [solution_matrix],
+            ],
+        )
+
+
+class MatrixSolveLU(DeviceKernel):
+    """The solution of a system from LU factors.
+
+    A * X = B, or with transpose A^T * X = B, from the factors and pivots that
+    MatrixDecompositionLU made of A. The solution may be the right-hand sides. A pivot beyond the
+    matrix fails the command with DeviceError.
+
+    Apple: MPSMatrixSolveLU.
+
+    Args:
+        device: Where it runs.
+        transpose: A is transposed.
+        order: Order of the triangle; -1: all.
+        number_of_right_hand_sides: -1: all.
+        primary_source_matrix_origin: First row and column that take part.
+        secondary_source_matrix_origin: First row and column that take part.
+        result_matrix_origin: First row and column that take part.
+        batch_start: First matrix of the operands that takes part.
+        batch_size: Matrices that take part; -1: all.
+        label: Name for errors and timelines; empty: the class's.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+
+    Example:
+        >>> a = mps.Matrix.from_array(device, np.array([[1, 2], [2, 2]], np.float32))
+        >>> b = mps.Matrix.from_array(device, np.array([[5], [6]], np.float32))
+        >>> pivots = mps.Matrix(device, rows=1, columns=2, data_type=mps.DataType.UINT32)
+        >>> commands = mps.CommandBuffer(queue)
+        >>> mps.MatrixDecompositionLU(device).encode(commands, a, a, pivots)
+        >>> mps.MatrixSolveLU(device).encode(commands, a, b, pivots, b)
+        >>> commands.commit()
+        >>> assert np.array_equal(np.asarray(b), [[1], [2]])
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        device: Device,
+        *,
+        transpose: bool = False,
+        order: int = -1,
+        number_of_right_hand_sides: int = -1,
+        primary_source_matrix_origin: Sequence[int] | None = None,
+        secondary_source_matrix_origin: Sequence[int] | None = None,
+        result_matrix_origin: Sequence[int] | None = None,
+        batch_start: int = 0,
+        batch_size: int = -1,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            device,
+            "MatrixSolveLU",
+            _given(
+                transpose=transpose,
+                order=order,
+                number_of_right_hand_sides=number_of_right_hand_sides,
+                primary_source_matrix_origin=primary_source_matrix_origin,
+                secondary_source_matrix_origin=secondary_source_matrix_origin,
+                result_matrix_origin=result_matrix_origin,
+                batch_start=batch_start,
+                batch_size=batch_size,
+            ),
+            label=label,
+        )
+
+    @property
+    def transpose(self) -> bool:
+        """A is transposed."""
+        return cast("bool", self.attributes["transpose"])
+
+    @transpose.setter
+    def transpose(self, value: bool) -> None:
+        self.set_attribute("transpose", value)
+
+    @property
+    def order(self) -> int:
+        """Order of the triangle; -1: all."""
+        return cast("int", self.attributes["order"])
+
+    @order.setter
+    def order(self, value: int) -> None:
+        self.set_attribute("order", value)
+
+    @property
+    def number_of_right_hand_sides(self) -> int:
+        """-1: all."""
+        return cast("int", self.attributes["number_of_right_hand_sides"])
+
+    @number_of_right_hand_sides.setter
+    def number_of_right_hand_sides(self, value: int) -> None:
+        self.set_attribute("number_of_right_hand_sides", value)
+
+    @property
+    def primary_source_matrix_origin(self) -> list[int]:
+        """First row and column that take part."""
+        return cast("list[int]", self.attributes["primary_source_matrix_origin"])
+
+    @primary_source_matrix_origin.setter
+    def primary_source_matrix_origin(self, value: list[int]) -> None:
+        self.set_attribute("primary_source_matrix_origin", value)
+
+    @property
+    def secondary_source_matrix_origin(self) -> list[int]:
+        """First row and column that take part."""
+        return cast("list[int]", self.attributes["secondary_source_matrix_origin"])
+
+    @secondary_source_matrix_origin.setter
+    def secondary_source_matrix_origin(self, value: list[int]) -> None:
+        self.set_attribute("secondary_source_matrix_origin", value)
+
+    @property
+    def result_matrix_origin(self) -> list[int]:
+        """First row and column that take part."""
+        return cast("list[int]", self.attributes["result_matrix_origin"])
+
+    @result_matrix_origin.setter
+    def result_matrix_origin(self, value: list[int]) -> None:
+        self.set_attribute("result_matrix_origin", value)
+
+    @property
+    def batch_start(self) -> int:
+        """First matrix of the operands that takes part."""
+        return cast("int", self.attributes["batch_start"])
+
+    @batch_start.setter
+    def batch_start(self, value: int) -> None:
+        self.set_attribute("batch_start", value)
+
+    @property
+    def batch_size(self) -> int:
+        """Matrices that take part; -1: all."""
+        return cast("int", self.attributes["batch_size"])
+
+    @batch_size.setter
+    def batch_size(self, value: int) -> None:
+        self.set_attribute("batch_size", value)
+
+    def encode(
+        self,
+        commands: CommandBuffer,
+        source_matrix: Matrix,
+        right_hand_side_matrix: Matrix,
+        pivot_indices: Matrix,
+        solution_matrix: Matrix,
+    ) -> None:
+        """Records the solve.
+
+        Args:
+            commands: Where it is recorded.
+            source_matrix: The factors.
+            right_hand_side_matrix: B.
+            pivot_indices: Uint32, one row of order.
+            solution_matrix: X; may be right_hand_side_matrix.
+
+        Raises:
+            InvalidArgumentError: Sizes or ranges that do not fit, operands that overlap.
+            ArgumentTypeError: An operand of another element type.
+            UnsupportedError: The device has no kernel for the case.
+        """
+        self.encode_method(
+            commands,
+            "encode",
+            [
+                [source_matrix],
+                [right_hand_side_matrix],
+                [pivot_indices],
+                [solution_matrix],
+            ],
+        )
+
+
+class MatrixSolveCholesky(DeviceKernel):
+    """The solution of a system from a Cholesky factor.
+
+    A * X = B from the factor that MatrixDecompositionCholesky made of A: L, or with upper U. The
+    solution may be the right-hand sides.
+
+    Apple: MPSMatrixSolveCholesky.
+
+    Args:
+        device: Where it runs.
+        upper: The factor is U, else L.
+        order: Order of the triangle; -1: all.
+        number_of_right_hand_sides: -1: all.
+        primary_source_matrix_origin: First row and column that take part.
+        secondary_source_matrix_origin: First row and column that take part.
+        result_matrix_origin: First row and column that take part.
+        batch_start: First matrix of the operands that takes part.
+        batch_size: Matrices that take part; -1: all.
+        label: Name for errors and timelines; empty: the class's.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+
+    Example:
+        >>> factor = mps.Matrix.from_array(device, np.array([[2, 0], [1, 2]], np.float32))
+        >>> b = mps.Matrix.from_array(device, np.array([[8], [12]], np.float32))
+        >>> commands = mps.CommandBuffer(queue)
+        >>> mps.MatrixSolveCholesky(device).encode(commands, factor, b, b)
+        >>> commands.commit()
+        >>> assert np.array_equal(np.asarray(b), [[1], [2]])
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        device: Device,
+        *,
+        upper: bool = False,
+        order: int = -1,
+        number_of_right_hand_sides: int = -1,
+        primary_source_matrix_origin: Sequence[int] | None = None,
+        secondary_source_matrix_origin: Sequence[int] | None = None,
+        result_matrix_origin: Sequence[int] | None = None,
+        batch_start: int = 0,
+        batch_size: int = -1,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            device,
+            "MatrixSolveCholesky",
+            _given(
+                upper=upper,
+                order=order,
+                number_of_right_hand_sides=number_of_right_hand_sides,
+                primary_source_matrix_origin=primary_source_matrix_origin,
+                secondary_source_matrix_origin=secondary_source_matrix_origin,
+                result_matrix_origin=result_matrix_origin,
+                batch_start=batch_start,
+                batch_size=batch_size,
+            ),
+            label=label,
+        )
+
+    @property
+    def upper(self) -> bool:
+        """The factor is U, else L."""
+        return cast("bool", self.attributes["upper"])
+
+    @upper.setter
+    def upper(self, value: bool) -> None:
+        self.set_attribute("upper", value)
+
+    @property
+    def order(self) -> int:
+        """Order of the triangle; -1: all."""
+        return cast("int", self.attributes["order"])
+
+    @order.setter
+    def order(self, value: int) -> None:
+        self.set_attribute("order", value)
+
+    @property
+    def number_of_right_hand_sides(self) -> int:
+        """-1: all."""
+        return cast("int", self.attributes["number_of_right_hand_sides"])
+
+    @number_of_right_hand_sides.setter
+    def number_of_right_hand_sides(self, value: int) -> None:
+        self.set_attribute("number_of_right_hand_sides", value)
+
+    @property
+    def primary_source_matrix_origin(self) -> list[int]:
+        """First row and column that take part."""
+        return cast("list[int]", self.attributes["primary_source_matrix_origin"])
+
+    @primary_source_matrix_origin.setter
+    def primary_source_matrix_origin(self, value: list[int]) -> None:
+        self.set_attribute("primary_source_matrix_origin", value)
+
+    @property
+    def secondary_source_matrix_origin(self) -> list[int]:
+        """First row and column that take part."""
+        return cast("list[int]", self.attributes["secondary_source_matrix_origin"])
+
+    @secondary_source_matrix_origin.setter
+    def secondary_source_matrix_origin(self, value: list[int]) -> None:
+        self.set_attribute("secondary_source_matrix_origin", value)
+
+    @property
+    def result_matrix_origin(self) -> list[int]:
+        """First row and column that take part."""
+        return cast("list[int]", self.attributes["result_matrix_origin"])
+
+    @result_matrix_origin.setter
+    def result_matrix_origin(self, value: list[int]) -> None:
+        self.set_attribute("result_matrix_origin", value)
+
+    @property
+    def batch_start(self) -> int:
+        """First matrix of the operands that takes part."""
+        return cast("int", self.attributes["batch_start"])
+
+    @batch_start.setter
+    def batch_start(self, value: int) -> None:
+        self.set_attribute("batch_start", value)
+
+    @property
+    def batch_size(self) -> int:
+        """Matrices that take part; -1: all."""
+        return cast("int", self.attributes["batch_size"])
+
+    @batch_size.setter
+    def batch_size(self, value: int) -> None:
+        self.set_attribute("batch_size", value)
+
+    def encode(
+        self,
+        commands: CommandBuffer,
+        source_matrix: Matrix,
+        right_hand_side_matrix: Matrix,
+        solution_matrix: Matrix,
+    ) -> None:
+        """Records the solve.
+
+        Args:
+            commands: Where it is recorded.
+            source_matrix: The factor.
+            right_hand_side_matrix: B.
+            solution_matrix: X; may be right_hand_side_matrix.
+
+        Raises:
+            InvalidArgumentError: Sizes or ranges that do not fit, operands that overlap.
+            ArgumentTypeError: An operand of another element type.
+            UnsupportedError: The device has no kernel for the case.
+        """
+        self.encode_method(
+            commands,
+            "encode",
+            [
+                [source_matrix],
+                [right_hand_side_matrix],
+                [solution_matrix],
+            ],
+        )
+
+
+class NDArrayMatrixMultiplication(DeviceKernel):
+    """The products of the matrices in arrays.
+
+    result = alpha * left * right + beta * addend over the last two dimensions (Apple's dimensions
+    0 and 1); without an addend beta has no effect. Leading dimensions of left and right are those
+    of the result, or 1 or missing: these are repeated. Arrays may have any strides: a transposed
+    view is a transposed factor. float32 and float16 in any mixture; sums are made in float32.
+
+    Apple: MPSNDArrayMatrixMultiplication.
+
+    Args:
+        device: Where it runs.
+        alpha: Factor of the product.
+        beta: Factor of the addend.
+        label: Name for errors and timelines; empty: the class's.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+
+    Example:
+        >>> left = mps.NDArray.from_array(device, np.ones((2, 3, 4), np.float32))
+        >>> right = mps.NDArray.from_array(device, np.full((4, 5), 2, np.float32))
+        >>> result = mps.NDArray(device, shape=(2, 3, 5))
+        >>> commands = mps.CommandBuffer(queue)
+        >>> mps.NDArrayMatrixMultiplication(device).encode(commands, left, right, result)
+        >>> commands.commit()
+        >>> assert np.array_equal(np.asarray(result), np.full((2, 3, 5), 8))
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        device: Device,
+        *,
+        alpha: float = 1.0,
+        beta: float = 1.0,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            device,
+            "NDArrayMatrixMultiplication",
+            _given(alpha=alpha, beta=beta),
+            label=label,
+        )
+
+    @property
+    def alpha(self) -> float:
+        """Factor of the product."""
+        return cast("float", self.attributes["alpha"])
+
+    @alpha.setter
+    def alpha(self, value: float) -> None:
+        self.set_attribute("alpha", value)
+
+    @property
+    def beta(self) -> float:
+        """Factor of the addend."""
+        return cast("float", self.attributes["beta"])
+
+    @beta.setter
+    def beta(self, value: float) -> None:
+        self.set_attribute("beta", value)
+
+    def encode(
+        self,
+        commands: CommandBuffer,
+        left: NDArray,
+        right: NDArray,
+        result: NDArray,
+        addend: NDArray | None = None,
+    ) -> None:
+        """Records the products.
+
+        Args:
+            commands: Where it is recorded.
+            left: (..., M, K).
+            right: (..., K, N).
+            result: (..., M, N).
+            addend: Of the result's shape. None: none.
+
+        Raises:
+            InvalidArgumentError: Sizes or ranges that do not fit, operands that overlap.
+            ArgumentTypeError: An operand of another element type.
+            UnsupportedError: The device has no kernel for the case.
+        """
+        self.encode_method(
+            commands,
+            "encode",
+            [
+                [left],
+                [right],
+                [result],
+                [] if addend is None else [addend],
+            ],
+        )
+
+
+class NDArrayGather(DeviceKernel):
+    """Entries of an array by index.
+
+    Entry i of the result along the axis is entry indices[i] of the source: numpy.take. indices
+    has one dimension, int32 or uint32; an index that the source does not have fails the command
+    with DeviceError. The axis counts as the shape does, from the slowest; Apple counts from the
+    fastest. float32 and float16.
+
+    Apple: MPSNDArrayGather.
+
+    Args:
+        device: Where it runs.
+        axis: Dimension of the shape, the slowest is 0.
+        label: Name for errors and timelines; empty: the class's.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+
+    Example:
+        >>> table = mps.NDArray.from_array(device, np.arange(6, dtype=np.float32).reshape(3, 2))
+        >>> words = mps.NDArray.from_array(device, np.array([2, 0, 2], np.int32))
+        >>> result = mps.NDArray(device, shape=(3, 2))
+        >>> commands = mps.CommandBuffer(queue)
+        >>> mps.NDArrayGather(device).encode(commands, table, words, result)
+        >>> commands.commit()
+        >>> assert np.array_equal(np.asarray(result), [[4, 5], [0, 1], [4, 5]])
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        device: Device,
+        *,
+        axis: int = 0,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            device,
+            "NDArrayGather",
+            _given(axis=axis),
+            label=label,
+        )
+
+    @property
+    def axis(self) -> int:
+        """Dimension of the shape, the slowest is 0."""
+        return cast("int", self.attributes["axis"])
+
+    @axis.setter
+    def axis(self, value: int) -> None:
+        self.set_attribute("axis", value)
+
+    def encode(
+        self,
+        commands: CommandBuffer,
+        source: NDArray,
+        indices: NDArray,
+        result: NDArray,
+    ) -> None:
+        """Records the gathering.
+
+        Args:
+            commands: Where it is recorded.
+            source: Any array.
+            indices: One dimension.
+            result: As the source, with an entry an index.
+
+        Raises:
+            InvalidArgumentError: Sizes or ranges that do not fit, operands that overlap.
+            ArgumentTypeError: An operand of another element type.
+            UnsupportedError: The device has no kernel for the case.
+        """
+        self.encode_method(commands, "encode", [[source], [indices], [result]])
+
+
+class NDArrayGatherGradient(DeviceKernel):
+    """The gradient of gathered entries.
+
+    Entry j of the result along the axis is the sum of the gradient's entries i with indices[i] =
+    j, in the order of i; 0 where there is none. indices and axis as NDArrayGather's.
+
+    Apple: MPSNDArrayGatherGradient.
+
+    Args:
+        device: Where it runs.
+        axis: Dimension of the shape, the slowest is 0.
+        label: Name for errors and timelines; empty: the class's.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+
+    Example:
+        >>> gradient = mps.NDArray.from_array(device, np.array([[1], [2], [4]], np.float32))
+        >>> words = mps.NDArray.from_array(device, np.array([2, 0, 2], np.int32))
+        >>> result = mps.NDArray(device, shape=(3, 1))
+        >>> commands = mps.CommandBuffer(queue)
+        >>> mps.NDArrayGatherGradient(device).encode(commands, gradient, words, result)
+        >>> commands.commit()
+        >>> assert np.array_equal(np.asarray(result), [[2], [0], [5]])
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        device: Device,
+        *,
+        axis: int = 0,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            device,
+            "NDArrayGatherGradient",
+            _given(axis=axis),
+            label=label,
+        )
+
+    @property
+    def axis(self) -> int:
+        """Dimension of the shape, the slowest is 0."""
+        return cast("int", self.attributes["axis"])
+
+    @axis.setter
+    def axis(self, value: int) -> None:
+        self.set_attribute("axis", value)
+
+    def encode(
+        self,
+        commands: CommandBuffer,
+        gradient: NDArray,
+        indices: NDArray,
+        result: NDArray,
+    ) -> None:
+        """Records the gradient.
+
+        Args:
+            commands: Where it is recorded.
+            gradient: Of what was gathered.
+            indices: One dimension.
+            result: Of the source's shape.
+
+        Raises:
+            InvalidArgumentError: Sizes or ranges that do not fit, operands that overlap.
+            ArgumentTypeError: An operand of another element type.
+            UnsupportedError: The device has no kernel for the case.
+        """
+        self.encode_method(commands, "encode", [[gradient], [indices], [result]])
+
+
+class NDArrayStridedSlice(DeviceKernel):
+    """Every n-th element of an array.
+
+    result[i, j, ...] = source[starts[0] + i * strides[0], starts[1] + j * strides[1], ...]; the
+    result's shape says how many. float32 and float16, either into the other.
+
+    Apple: MPSNDArrayStridedSlice.
+
+    Args:
+        device: Where it runs.
+        starts: First element along each dimension of the shape; empty: 0.
+        strides: Elements from one to the next along each dimension; empty: 1.
+        label: Name for errors and timelines; empty: the class's.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+
+    Example:
+        >>> source = mps.NDArray.from_array(device, np.arange(10, dtype=np.float32))
+        >>> result = mps.NDArray(device, shape=(3,))
+        >>> commands = mps.CommandBuffer(queue)
+        >>> mps.NDArrayStridedSlice(device, starts=[1], strides=[4]).encode(commands, source, result)
+        >>> commands.commit()
+        >>> assert np.array_equal(np.asarray(result), [1, 5, 9])
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        device: Device,
+        *,
+        starts: Sequence[int] | None = None,
+        strides: Sequence[int] | None = None,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            device,
+            "NDArrayStridedSlice",
+            _given(starts=starts, strides=strides),
+            label=label,
+        )
+
+    @property
+    def starts(self) -> list[int]:
+        """First element along each dimension of the shape; empty: 0."""
+        return cast("list[int]", self.attributes["starts"])
+
+    @starts.setter
+    def starts(self, value: list[int]) -> None:
+        self.set_attribute("starts", value)
+
+    @property
+    def strides(self) -> list[int]:
+        """Elements from one to the next along each dimension; empty: 1."""
+        return cast("list[int]", self.attributes["strides"])
+
+    @strides.setter
+    def strides(self, value: list[int]) -> None:
+        self.set_attribute("strides", value)
+
+    def encode(
+        self,
+        commands: CommandBuffer,
+        source: NDArray,
+        result: NDArray,
+    ) -> None:
+        """Records the slice.
+
+        Args:
+            commands: Where it is recorded.
+            source: Any array.
+            result: Of as many dimensions.
+
+        Raises:
+            InvalidArgumentError: Sizes or ranges that do not fit, operands that overlap.
+            ArgumentTypeError: An operand of another element type.
+            UnsupportedError: The device has no kernel for the case.
+        """
+        self.encode_method(commands, "encode", [[source], [result]])
+
+
+class NDArrayStridedSliceGradient(DeviceKernel):
+    """The gradient of every n-th element.
+
+    The gradient at the elements that the slice took, 0 at the others. starts and strides as
+    NDArrayStridedSlice's; the result has the source's shape.
+
+    Apple: MPSNDArrayStridedSliceGradient.
+
+    Args:
+        device: Where it runs.
+        starts: First element along each dimension of the shape; empty: 0.
+        strides: Elements from one to the next along each dimension; empty: 1.
+        label: Name for errors and timelines; empty: the class's.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+
+    Example:
+        >>> gradient = mps.NDArray.from_array(device, np.array([1, 2], np.float32))
+        >>> result = mps.NDArray(device, shape=(4,))
+        >>> commands = mps.CommandBuffer(queue)
+        >>> mps.NDArrayStridedSliceGradient(device, strides=[3]).encode(commands, gradient, result)
+        >>> commands.commit()
+        >>> assert np.array_equal(np.asarray(result), [1, 0, 0, 2])
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        device: Device,
+        *,
+        starts: Sequence[int] | None = None,
+        strides: Sequence[int] | None = None,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            device,
+            "NDArrayStridedSliceGradient",
+            _given(starts=starts, strides=strides),
+            label=label,
+        )
+
+    @property
+    def starts(self) -> list[int]:
+        """First element along each dimension of the shape; empty: 0."""
+        return cast("list[int]", self.attributes["starts"])
+
+    @starts.setter
+    def starts(self, value: list[int]) -> None:
+        self.set_attribute("starts", value)
+
+    @property
+    def strides(self) -> list[int]:
+        """Elements from one to the next along each dimension; empty: 1."""
+        return cast("list[int]", self.attributes["strides"])
+
+    @strides.setter
+    def strides(self, value: list[int]) -> None:
+        self.set_attribute("strides", value)
+
+    def encode(
+        self,
+        commands: CommandBuffer,
+        gradient: NDArray,
+        result: NDArray,
+    ) -> None:
+        """Records the gradient.
+
+        Args:
+            commands: Where it is recorded.
+            gradient: Of the slice.
+            result: Of the source's shape.
+
+        Raises:
+            InvalidArgumentError: Sizes or ranges that do not fit, operands that overlap.
+            ArgumentTypeError: An operand of another element type.
+            UnsupportedError: The device has no kernel for the case.
+        """
+        self.encode_method(commands, "encode", [[gradient], [result]])
+
+
+class OptimizerStochasticGradientDescentUpdate(DeviceKernel):
+    """A step of gradient descent on any memory.
+
+    Without momentum v -= lr * g; with it m = momentum_scale * m + lr * g, v -= m; Nesterov: m =
+    momentum_scale * m + g, v -= lr * (g + momentum_scale * m).
+
+    The gradient g is first clipped, then rescaled, then regularised: L1 adds scale * sign(v), L2
+    adds scale * v. All operands have one shape; each is a Matrix, Vector, NDArray or Image of
+    float32 or float16. The result may be the values. Moments are changed where they are; make
+    them zeros at first. Parameters are those of the optimizer of the same name, which updates
+    data sources in a graph.
+
+    Apple: MPSNNOptimizerStochasticGradientDescent.
+
+    Args:
+        device: Where it runs.
+        learning_rate: May be set between encodes.
+        gradient_rescale: Factor of the gradient.
+        apply_gradient_clipping: The gradient is clipped.
+        gradient_clip_max: Largest gradient.
+        gradient_clip_min: Smallest gradient.
+        regularization_type: L1 or L2.
+        regularization_scale: Factor of the regularisation.
+        momentum_scale: Factor of the momentum, below 1.
+        use_nesterov_momentum: Nesterov's form.
+        label: Name for errors and timelines; empty: the class's.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+
+    Example:
+        >>> g = mps.Vector.from_array(device, np.array([1, -2], np.float32))
+        >>> v = mps.Vector.from_array(device, np.array([3, 4], np.float32))
+        >>> commands = mps.CommandBuffer(queue)
+        >>> update = mps.OptimizerStochasticGradientDescentUpdate(device, learning_rate=0.5)
+        >>> update.encode(commands, g, v, v)
+        >>> commands.commit()
+        >>> assert np.array_equal(np.asarray(v), [2.5, 5])
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        device: Device,
+        *,
+        learning_rate: float = 0.001,
+        gradient_rescale: float = 1.0,
+        apply_gradient_clipping: bool = False,
+        gradient_clip_max: float = 0.0,
+        gradient_clip_min: float = 0.0,
+        regularization_type: RegularizationType = RegularizationType.NONE,
+        regularization_scale: float = 0.0,
+        momentum_scale: float = 0.0,
+        use_nesterov_momentum: bool = False,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            device,
+            "OptimizerStochasticGradientDescentUpdate",
+            _given(
+                learning_rate=learning_rate,
+                gradient_rescale=gradient_rescale,
+                apply_gradient_clipping=apply_gradient_clipping,
+                gradient_clip_max=gradient_clip_max,
+                gradient_clip_min=gradient_clip_min,
+                regularization_type=regularization_type,
+                regularization_scale=regularization_scale,
+                momentum_scale=momentum_scale,
+                use_nesterov_momentum=use_nesterov_momentum,
+            ),
+            label=label,
+        )
+
+    @property
+    def learning_rate(self) -> float:
+        """May be set between encodes."""
+        return cast("float", self.attributes["learning_rate"])
+
+    @learning_rate.setter
+    def learning_rate(self, value: float) -> None:
+        self.set_attribute("learning_rate", value)
+
+    @property
+    def gradient_rescale(self) -> float:
+        """Factor of the gradient."""
+        return cast("float", self.attributes["gradient_rescale"])
+
+    @gradient_rescale.setter
+    def gradient_rescale(self, value: float) -> None:
+        self.set_attribute("gradient_rescale", value)
+
+    @property
+    def apply_gradient_clipping(self) -> bool:
+        """The gradient is clipped."""
+        return cast("bool", self.attributes["apply_gradient_clipping"])
+
+    @apply_gradient_clipping.setter
+    def apply_gradient_clipping(self, value: bool) -> None:
+        self.set_attribute("apply_gradient_clipping", value)
+
+    @property
+    def gradient_clip_max(self) -> float:
+        """Largest gradient."""
+        return cast("float", self.attributes["gradient_clip_max"])
+
+    @gradient_clip_max.setter
+    def gradient_clip_max(self, value: float) -> None:
+        self.set_attribute("gradient_clip_max", value)
+
+    @property
+    def gradient_clip_min(self) -> float:
+        """Smallest gradient."""
+        return cast("float", self.attributes["gradient_clip_min"])
+
+    @gradient_clip_min.setter
+    def gradient_clip_min(self, value: float) -> None:
+        self.set_attribute("gradient_clip_min", value)
+
+    @property
+    def regularization_type(self) -> RegularizationType:
+        """L1 or L2."""
+        return RegularizationType(cast("int", self.attributes["regularization_type"]))
+
+    @regularization_type.setter
+    def regularization_type(self, value: RegularizationType) -> None:
+        self.set_attribute("regularization_type", value)
+
+    @property
+    def regularization_scale(self) -> float:
+        """Factor of the regularisation."""
+        return cast("float", self.attributes["regularization_scale"])
+
+    @regularization_scale.setter
+    def regularization_scale(self, value: float) -> None:
+        self.set_attribute("regularization_scale", value)
+
+    @property
+    def momentum_scale(self) -> float:
+        """Factor of the momentum, below 1."""
+        return cast("float", self.attributes["momentum_scale"])
+
+    @momentum_scale.setter
+    def momentum_scale(self, value: float) -> None:
+        self.set_attribute("momentum_scale", value)
+
+    @property
+    def use_nesterov_momentum(self) -> bool:
+        """Nesterov's form."""
+        return cast("bool", self.attributes["use_nesterov_momentum"])
+
+    @use_nesterov_momentum.setter
+    def use_nesterov_momentum(self, value: bool) -> None:
+        self.set_attribute("use_nesterov_momentum", value)
+
+    def encode(
+        self,
+        commands: CommandBuffer,
+        input_gradient: Matrix | Vector | NDArray | Image,
+        input_values: Matrix | Vector | NDArray | Image,
+        result_values: Matrix | Vector | NDArray | Image,
+        input_momentum: Matrix | Vector | NDArray | Image | None = None,
+    ) -> None:
+        """Records the update.
+
+        Args:
+            commands: Where it is recorded.
+            input_gradient: G.
+            input_values: V.
+            result_values: V after the update.
+            input_momentum: M. None: none.
+
+        Raises:
+            InvalidArgumentError: Sizes or ranges that do not fit, operands that overlap.
+            ArgumentTypeError: An operand of another element type.
+            UnsupportedError: The device has no kernel for the case.
+        """
+        self.encode_method(
+            commands,
+            "encode",
+            [
+                [input_gradient],
+                [input_values],
+                [result_values],
+                [] if input_momentum is None else [input_momentum],
+            ],
+        )
+
+
+class OptimizerAdamUpdate(DeviceKernel):
+    """A step of Adam or AMSGrad on any memory.
+
+    t += 1; lr_t = lr * sqrt(1 - beta2^t) / (1 - beta1^t); m = beta1 * m + (1 - beta1) * g; u =
+    beta2 * u + (1 - beta2) * g^2; v -= lr_t * m / (sqrt(u) + epsilon). With maximum_velocity
+    (AMSGrad) w = max(w, u) stands under the root.
+
+    The step t is the kernel's state on the device: it counts updates that ran, so a predicate
+    that skips one does not count it. `time_step` is where it starts; setting it later sets the
+    state, `read_state` tells it (the second of two int64).
+
+    The gradient g is first clipped, then rescaled, then regularised: L1 adds scale * sign(v), L2
+    adds scale * v. All operands have one shape; each is a Matrix, Vector, NDArray or Image of
+    float32 or float16. The result may be the values. Moments are changed where they are; make
+    them zeros at first. Parameters are those of the optimizer of the same name, which updates
+    data sources in a graph.
+
+    Apple: MPSNNOptimizerAdam.
+
+    Args:
+        device: Where it runs.
+        learning_rate: May be set between encodes.
+        gradient_rescale: Factor of the gradient.
+        apply_gradient_clipping: The gradient is clipped.
+        gradient_clip_max: Largest gradient.
+        gradient_clip_min: Smallest gradient.
+        regularization_type: L1 or L2.
+        regularization_scale: Factor of the regularisation.
+        beta1: Decay of the momentum, below 1.
+        beta2: Decay of the velocity, below 1.
+        epsilon: Added to the root.
+        time_step: Updates counted before the first one.
+        label: Name for errors and timelines; empty: the class's.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+
+    Example:
+        >>> g = mps.Vector.from_array(device, np.array([1, -2], np.float32))
+        >>> v = mps.Vector.from_array(device, np.array([3, 4], np.float32))
+        >>> momentum, velocity = mps.Vector(device, length=2), mps.Vector(device, length=2)
+        >>> commands = mps.CommandBuffer(queue)
+        >>> update = mps.OptimizerAdamUpdate(device, learning_rate=0.1)
+        >>> update.encode(commands, g, v, v, momentum, velocity)
+        >>> commands.commit()
+        >>> assert np.allclose(np.asarray(v), [2.9, 4.1])
+        >>> assert np.frombuffer(update.read_state(), np.int64)[1] == 1
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        device: Device,
+        *,
+        learning_rate: float = 0.001,
+        gradient_rescale: float = 1.0,
+        apply_gradient_clipping: bool = False,
+        gradient_clip_max: float = 0.0,
+        gradient_clip_min: float = 0.0,
+        regularization_type: RegularizationType = RegularizationType.NONE,
+        regularization_scale: float = 0.0,
+        beta1: float = 0.9,
+        beta2: float = 0.999,
+        epsilon: float = 1e-08,
+        time_step: int = 0,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            device,
+            "OptimizerAdamUpdate",
+            _given(
+                learning_rate=learning_rate,
+                gradient_rescale=gradient_rescale,
+                apply_gradient_clipping=apply_gradient_clipping,
+                gradient_clip_max=gradient_clip_max,
+                gradient_clip_min=gradient_clip_min,
+                regularization_type=regularization_type,
+                regularization_scale=regularization_scale,
+                beta1=beta1,
+                beta2=beta2,
+                epsilon=epsilon,
+                time_step=time_step,
+            ),
+            label=label,
+        )
+
+    @property
+    def learning_rate(self) -> float:
+        """May be set between encodes."""
+        return cast("float", self.attributes["learning_rate"])
+
+    @learning_rate.setter
+    def learning_rate(self, value: float) -> None:
+        self.set_attribute("learning_rate", value)
+
+    @property
+    def gradient_rescale(self) -> float:
+        """Factor of the gradient."""
+        return cast("float", self.attributes["gradient_rescale"])
+
+    @gradient_rescale.setter
+    def gradient_rescale(self, value: float) -> None:
+        self.set_attribute("gradient_rescale", value)
+
+    @property
+    def apply_gradient_clipping(self) -> bool:
+        """The gradient is clipped."""
+        return cast("bool", self.attributes["apply_gradient_clipping"])
+
+    @apply_gradient_clipping.setter
+    def apply_gradient_clipping(self, value: bool) -> None:
+        self.set_attribute("apply_gradient_clipping", value)
+
+    @property
+    def gradient_clip_max(self) -> float:
+        """Largest gradient."""
+        return cast("float", self.attributes["gradient_clip_max"])
+
+    @gradient_clip_max.setter
+    def gradient_clip_max(self, value: float) -> None:
+        self.set_attribute("gradient_clip_max", value)
+
+    @property
+    def gradient_clip_min(self) -> float:
+        """Smallest gradient."""
+        return cast("float", self.attributes["gradient_clip_min"])
+
+    @gradient_clip_min.setter
+    def gradient_clip_min(self, value: float) -> None:
+        self.set_attribute("gradient_clip_min", value)
+
+    @property
+    def regularization_type(self) -> RegularizationType:
+        """L1 or L2."""
+        return RegularizationType(cast("int", self.attributes["regularization_type"]))
+
+    @regularization_type.setter
+    def regularization_type(self, value: RegularizationType) -> None:
+        self.set_attribute("regularization_type", value)
+
+    @property
+    def regularization_scale(self) -> float:
+        """Factor of the regularisation."""
+        return cast("float", self.attributes["regularization_scale"])
+
+    @regularization_scale.setter
+    def regularization_scale(self, value: float) -> None:
+        self.set_attribute("regularization_scale", value)
+
+    @property
+    def beta1(self) -> float:
+        """Decay of the momentum, below 1."""
+        return cast("float", self.attributes["beta1"])
+
+    @beta1.setter
+    def beta1(self, value: float) -> None:
+        self.set_attribute("beta1", value)
+
+    @property
+    def beta2(self) -> float:
+        """Decay of the velocity, below 1."""
+        return cast("float", self.attributes["beta2"])
+
+    @beta2.setter
+    def beta2(self, value: float) -> None:
+        self.set_attribute("beta2", value)
+
+    @property
+    def epsilon(self) -> float:
+        """Added to the root."""
+        return cast("float", self.attributes["epsilon"])
+
+    @epsilon.setter
+    def epsilon(self, value: float) -> None:
+        self.set_attribute("epsilon", value)
+
+    @property
+    def time_step(self) -> int:
+        """Updates counted before the first one."""
+        return cast("int", self.attributes["time_step"])
+
+    @time_step.setter
+    def time_step(self, value: int) -> None:
+        self.set_attribute("time_step", value)
+
+    def encode(
+        self,
+        commands: CommandBuffer,
+        input_gradient: Matrix | Vector | NDArray | Image,
+        input_values: Matrix | Vector | NDArray | Image,
+        result_values: Matrix | Vector | NDArray | Image,
+        input_momentum: Matrix | Vector | NDArray | Image,
+        input_velocity: Matrix | Vector | NDArray | Image,
+        maximum_velocity: Matrix | Vector | NDArray | Image | None = None,
+    ) -> None:
+        """Records the update.
+
+        Args:
+            commands: Where it is recorded.
+            input_gradient: G.
+            input_values: V.
+            result_values: V after the update.
+            input_momentum: M.
+            input_velocity: U.
+            maximum_velocity: W, for AMSGrad. None: none.
+
+        Raises:
+            InvalidArgumentError: Sizes or ranges that do not fit, operands that overlap.
+            ArgumentTypeError: An operand of another element type.
+            UnsupportedError: The device has no kernel for the case.
+        """
+        self.encode_method(
+            commands,
+            "encode",
+            [
+                [input_gradient],
+                [input_values],
+                [result_values],
+                [input_momentum],
+                [input_velocity],
+                [] if maximum_velocity is None else [maximum_velocity],
+            ],
+        )
+
+
+class OptimizerRMSPropUpdate(DeviceKernel):
+    """A step of RMSProp on any memory.
+
+    s = decay * s + (1 - decay) * g^2; v -= lr * g / (sqrt(s) + epsilon).
+
+    The gradient g is first clipped, then rescaled, then regularised: L1 adds scale * sign(v), L2
+    adds scale * v. All operands have one shape; each is a Matrix, Vector, NDArray or Image of
+    float32 or float16. The result may be the values. Moments are changed where they are; make
+    them zeros at first. Parameters are those of the optimizer of the same name, which updates
+    data sources in a graph.
+
+    Apple: MPSNNOptimizerRMSProp.
+
+    Args:
+        device: Where it runs.
+        learning_rate: May be set between encodes.
+        gradient_rescale: Factor of the gradient.
+        apply_gradient_clipping: The gradient is clipped.
+        gradient_clip_max: Largest gradient.
+        gradient_clip_min: Smallest gradient.
+        regularization_type: L1 or L2.
+        regularization_scale: Factor of the regularisation.
+        decay: Decay of the sum of squares, below 1.
+        epsilon: Added to the root.
+        label: Name for errors and timelines; empty: the class's.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+
+    Example:
+        >>> g = mps.Vector.from_array(device, np.array([1, -2], np.float32))
+        >>> v = mps.Vector.from_array(device, np.array([3, 4], np.float32))
+        >>> squares = mps.Vector(device, length=2)
+        >>> commands = mps.CommandBuffer(queue)
+        >>> update = mps.OptimizerRMSPropUpdate(device, learning_rate=0.1, decay=0.75)
+        >>> update.encode(commands, g, v, v, squares)
+        >>> commands.commit()
+        >>> assert np.allclose(np.asarray(v), [2.8, 4.2])
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        device: Device,
+        *,
+        learning_rate: float = 0.001,
+        gradient_rescale: float = 1.0,
+        apply_gradient_clipping: bool = False,
+        gradient_clip_max: float = 0.0,
+        gradient_clip_min: float = 0.0,
+        regularization_type: RegularizationType = RegularizationType.NONE,
+        regularization_scale: float = 0.0,
+        decay: float = 0.9,
+        epsilon: float = 1e-08,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            device,
+            "OptimizerRMSPropUpdate",
+            _given(
+                learning_rate=learning_rate,
+                gradient_rescale=gradient_rescale,
+                apply_gradient_clipping=apply_gradient_clipping,
+                gradient_clip_max=gradient_clip_max,
+                gradient_clip_min=gradient_clip_min,
+                regularization_type=regularization_type,
+                regularization_scale=regularization_scale,
+                decay=decay,
+                epsilon=epsilon,
+            ),
+            label=label,
+        )
+
+    @property
+    def learning_rate(self) -> float:
+        """May be set between encodes."""
+        return cast("float", self.attributes["learning_rate"])
+
+    @learning_rate.setter
+    def learning_rate(self, value: float) -> None:
+        self.set_attribute("learning_rate", value)
+
+    @property
+    def gradient_rescale(self) -> float:
+        """Factor of the gradient."""
+        return cast("float", self.attributes["gradient_rescale"])
+
+    @gradient_rescale.setter
+    def gradient_rescale(self, value: float) -> None:
+        self.set_attribute("gradient_rescale", value)
+
+    @property
+    def apply_gradient_clipping(self) -> bool:
+        """The gradient is clipped."""
+        return cast("bool", self.attributes["apply_gradient_clipping"])
+
+    @apply_gradient_clipping.setter
+    def apply_gradient_clipping(self, value: bool) -> None:
+        self.set_attribute("apply_gradient_clipping", value)
+
+    @property
+    def gradient_clip_max(self) -> float:
+        """Largest gradient."""
+        return cast("float", self.attributes["gradient_clip_max"])
+
+    @gradient_clip_max.setter
+    def gradient_clip_max(self, value: float) -> None:
+        self.set_attribute("gradient_clip_max", value)
+
+    @property
+    def gradient_clip_min(self) -> float:
+        """Smallest gradient."""
+        return cast("float", self.attributes["gradient_clip_min"])
+
+    @gradient_clip_min.setter
+    def gradient_clip_min(self, value: float) -> None:
+        self.set_attribute("gradient_clip_min", value)
+
+    @property
+    def regularization_type(self) -> RegularizationType:
+        """L1 or L2."""
+        return RegularizationType(cast("int", self.attributes["regularization_type"]))
+
+    @regularization_type.setter
+    def regularization_type(self, value: RegularizationType) -> None:
+        self.set_attribute("regularization_type", value)
+
+    @property
+    def regularization_scale(self) -> float:
+        """Factor of the regularisation."""
+        return cast("float", self.attributes["regularization_scale"])
+
+    @regularization_scale.setter
+    def regularization_scale(self, value: float) -> None:
+        self.set_attribute("regularization_scale", value)
+
+    @property
+    def decay(self) -> float:
+        """Decay of the sum of squares, below 1."""
+        return cast("float", self.attributes["decay"])
+
+    @decay.setter
+    def decay(self, value: float) -> None:
+        self.set_attribute("decay", value)
+
+    @property
+    def epsilon(self) -> float:
+        """Added to the root."""
+        return cast("float", self.attributes["epsilon"])
+
+    @epsilon.setter
+    def epsilon(self, value: float) -> None:
+        self.set_attribute("epsilon", value)
+
+    def encode(
+        self,
+        commands: CommandBuffer,
+        input_gradient: Matrix | Vector | NDArray | Image,
+        input_values: Matrix | Vector | NDArray | Image,
+        result_values: Matrix | Vector | NDArray | Image,
+        input_sum_of_squares: Matrix | Vector | NDArray | Image,
+    ) -> None:
+        """Records the update.
+
+        Args:
+            commands: Where it is recorded.
+            input_gradient: G.
+            input_values: V.
+            result_values: V after the update.
+            input_sum_of_squares: S.
+
+        Raises:
+            InvalidArgumentError: Sizes or ranges that do not fit, operands that overlap.
+            ArgumentTypeError: An operand of another element type.
+            UnsupportedError: The device has no kernel for the case.
+        """
+        self.encode_method(
+            commands,
+            "encode",
+            [
+                [input_gradient],
+                [input_values],
+                [result_values],
+                [input_sum_of_squares],
+            ],
+        )

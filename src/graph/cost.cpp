@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "graph/cost.h"
 
+#include <algorithm>
+
 #include "base/attributes.h"
 
 namespace mpsnn::graph {
@@ -31,6 +33,11 @@ std::uint64_t window_sums(const Operation& operation) {
                                         : get_int(a, "kernel_height") + get_int(a, "kernel_width"));
 }
 
+std::uint64_t smallest_extent(const Plan& plan, ValueId matrix) {
+  const auto& dims = plan.values[matrix].desc.dims;
+  return static_cast<std::uint64_t>(std::min(dims[dims.size() - 2], dims.back()));
+}
+
 /// Of operations that no node but kernels encoded by themselves have; 0: what only moves data.
 std::uint64_t flops_of_kernel(const Plan& plan, const Operation& operation) {
   const std::uint64_t written =
@@ -39,6 +46,51 @@ std::uint64_t flops_of_kernel(const Plan& plan, const Operation& operation) {
     case OpId::matrix_multiplication:
       return 2 * written *
              static_cast<std::uint64_t>(plan.values[operation.inputs[0]].desc.dims.back());
+    case OpId::random_philox:
+    case OpId::random_mtgp32:
+      return 20 * written;
+    case OpId::image_filter:
+      return 2 * written *
+             static_cast<std::uint64_t>(get_int(operation.attributes, "kernel_height") *
+                                        get_int(operation.attributes, "kernel_width"));
+    case OpId::grid_sample:
+      return 8 * written;
+    case OpId::local_correlation:
+      return 2 * written *
+             static_cast<std::uint64_t>(plan.values[operation.inputs[0]].desc.dims.back());
+    case OpId::matrix_neuron:
+      return 4 * written;
+    case OpId::matrix_neuron_gradient:
+      return 5 * written;
+    case OpId::matrix_sum:
+      return 2 * written * (operation.inputs.size() - 2);
+    case OpId::column_sums:
+    case OpId::top_k:
+    case OpId::gather_gradient:
+      return count_of(plan, operation.inputs[0]);
+    case OpId::lu_decomposition:
+      return 2 * written * smallest_extent(plan, operation.outputs[0]) / 3;
+    case OpId::cholesky_decomposition:
+      return written * smallest_extent(plan, operation.outputs[0]) / 3;
+    case OpId::triangular_solve:
+      return written *
+             static_cast<std::uint64_t>(plan.values[operation.inputs[0]].desc.dims.back());
+    case OpId::single_gate:
+    case OpId::single_gate_gradient:
+      return 10 * written;  // a neuron is about 8
+    case OpId::lstm_memory:
+    case OpId::gru_gates:
+      return 30 * written;
+    case OpId::lstm_output:
+    case OpId::gru_output:
+    case OpId::lstm_output_gradient:
+    case OpId::gru_output_gradient:
+      return 20 * written;
+    case OpId::lstm_memory_gradient:
+    case OpId::gru_gates_gradient:
+      return 15 * written;
+    case OpId::gate_sums:
+      return 2 * count_of(plan, operation.inputs[0]);
     default:
       return 0;
   }

@@ -7,6 +7,7 @@
 #include "base/check.h"
 #include "graph/convolution_weights.h"
 #include "graph/device_states.h"
+#include "mpsnn/device.h"
 
 namespace mpsnn {
 
@@ -86,6 +87,35 @@ DataSource::DataSource(std::string label, std::shared_ptr<Optimizer> optimizer)
       optimizer_(std::move(optimizer)),
       states_(std::make_shared<DeviceStates>()) {}
 
+bool DataSource::is_updated() const {
+  return trainable_ && (optimizer_ != nullptr || updates_itself(TrainingStyle::UPDATE_DEVICE_CPU) ||
+                        updates_itself(TrainingStyle::UPDATE_DEVICE_GPU));
+}
+
+bool DataSource::load() const { return true; }
+void DataSource::purge() const {}
+std::vector<float> DataSource::values(std::string_view parameter) const {
+  return initial(parameter);
+}
+bool DataSource::updates_itself(TrainingStyle /*style*/) const { return false; }
+std::optional<ParameterValues> DataSource::update_with_gradient_state(
+    const ParameterValues& /*gradient_state*/, const ParameterValues& /*source_state*/) {
+  return std::nullopt;
+}
+std::optional<ParameterImages> DataSource::update_with_command_buffer(
+    CommandBuffer& /*commands*/, const ParameterImages& /*gradient_state*/,
+    const ParameterImages& /*source_state*/) {
+  return std::nullopt;
+}
+
+ConvolutionDataSource::ConvolutionDataSource(ConvolutionDescriptor descriptor, bool has_bias,
+                                             std::string label,
+                                             std::shared_ptr<Optimizer> optimizer)
+    : DataSource(std::move(label), std::move(optimizer)), descriptor_(descriptor) {
+  check(descriptor_, this->label());
+  if (has_bias) bias_.emplace();
+}
+
 ConvolutionDataSource::ConvolutionDataSource(ConvolutionDescriptor descriptor,
                                              std::vector<float> weights,
                                              std::optional<std::vector<float>> bias_terms,
@@ -124,6 +154,9 @@ std::vector<ParameterInfo> ConvolutionDataSource::parameters() const {
 }
 
 std::vector<float> ConvolutionDataSource::initial(std::string_view parameter) const {
+  if (weights_.count() == 0)
+    throw_expected(str(title_of(label()), ": values"), "an override, since no weights were given",
+                   "none");
   if (parameter == "weights") {
     const auto outputs = static_cast<std::size_t>(descriptor_.output_feature_channels);
     return weights_.floats(weights_.count() / outputs);

@@ -29,11 +29,16 @@ Plan make_plan(const KernelCall& call, const KernelChooser& chooser) {
 
 KernelLowering::KernelLowering(Draft& draft, const KernelCall& call) : draft_(draft), call_(call) {
   const std::vector<OperandSpec>& specs = call.method.operands;
-  for (std::size_t i = 0; i < call.operands.size(); ++i) {
-    const std::string name(specs[std::min(i, specs.size() - 1)].name);
-    const ValueId id = draft.add_value(name, call.operands[i], ValueKind::OPERAND);
-    draft.plan.sources.push_back(id);
-    operands_.push_back(call.operands[i].dims.empty() ? kNoValue : id);
+  const auto lists =
+      static_cast<std::size_t>(std::ranges::count(specs, true, &OperandSpec::variadic));
+  if (lists > 0) variadic_count_ = (call.operands.size() - (specs.size() - lists)) / lists;
+  for (const OperandSpec& spec : specs) {
+    for (std::size_t k = 0; k < (spec.variadic ? variadic_count_ : 1); ++k) {
+      const TensorDesc& desc = call.operands[operands_.size()];
+      const ValueId id = draft.add_value(std::string(spec.name), desc, ValueKind::OPERAND);
+      draft.plan.sources.push_back(id);
+      operands_.push_back(desc.dims.empty() ? kNoValue : id);
+    }
   }
   if (call.state_bytes == 0) return;
   const auto bytes = static_cast<std::int64_t>(call.state_bytes);
@@ -42,13 +47,13 @@ KernelLowering::KernelLowering(Draft& draft, const KernelCall& call) : draft_(dr
 }
 
 std::size_t KernelLowering::index(std::size_t i, std::size_t k) const {
-  check_internal(i < call_.method.operands.size() && i + k < operands_.size(),
+  const std::vector<OperandSpec>& specs = call_.method.operands;
+  check_internal(i < specs.size() && k < (specs[i].variadic ? variadic_count_ : 1),
                  "a lowering asks for operands that its method has");
-  return i + k;
-}
-
-std::size_t KernelLowering::variadic_count() const noexcept {
-  return operands_.size() - (call_.method.operands.size() - 1);
+  std::size_t at = k;
+  for (std::size_t before = 0; before < i; ++before)
+    at += specs[before].variadic ? variadic_count_ : 1;
+  return at;
 }
 
 bool KernelLowering::has(std::size_t i) const { return operands_[index(i, 0)] != kNoValue; }
@@ -68,10 +73,19 @@ ValueId KernelLowering::view(std::size_t i, TensorDesc desc, std::int64_t offset
       offset >= 0 && static_cast<std::size_t>(offset) + desc.bytes() <= this->desc(i, k).bytes(),
       "a view lies inside of its operand");
   if (offset == 0 && desc == draft_.plan.values[whole].desc) return whole;
+  return part_of_memory(whole, std::move(desc), static_cast<std::size_t>(offset));
+}
+
+ValueId KernelLowering::state(TensorDesc desc, std::size_t offset) {
+  check_internal(state_ != kNoValue, "a lowering asks for state that its class has");
+  return part_of_memory(state_, std::move(desc), offset);
+}
+
+ValueId KernelLowering::part_of_memory(ValueId whole, TensorDesc desc, std::size_t offset) {
   const ValueId id =
       draft_.add_value(draft_.plan.values[whole].name, std::move(desc), ValueKind::OPERAND);
   draft_.plan.values[id].storage = whole;
-  draft_.plan.values[id].offset = static_cast<std::size_t>(offset);
+  draft_.plan.values[id].offset = offset;
   return id;
 }
 

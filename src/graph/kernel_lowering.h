@@ -46,7 +46,8 @@ class KernelLowering {
 
   /// Operands by the index of their spec; `k` counts within the variadic one.
   bool has(std::size_t i) const;
-  std::size_t variadic_count() const noexcept;
+  /// Operands in each list of the call.
+  std::size_t variadic_count() const noexcept { return variadic_count_; }
   const TensorDesc& desc(std::size_t i, std::size_t k = 0) const;
   /// kNoValue where it was left out.
   ValueId operand(std::size_t i, std::size_t k = 0) const;
@@ -65,8 +66,9 @@ class KernelLowering {
   ValueId reshaped(ValueId value, std::vector<std::int64_t> dims);
   /// A value between two operations.
   ValueId temporary(std::string_view name, TensorDesc desc);
-  /// The kernel's state as bytes.
+  /// The kernel's state as bytes, and a part of it from `offset` bytes on.
   ValueId state() const noexcept { return state_; }
+  ValueId state(TensorDesc desc, std::size_t offset);
 
   /// Appends an operation. `name` tells it from others of the kernel in plans and timelines; empty:
   /// the kernel itself. An optimizer gives scalars at each encode.
@@ -92,10 +94,12 @@ class KernelLowering {
 
  private:
   std::size_t index(std::size_t i, std::size_t k) const;
+  ValueId part_of_memory(ValueId whole, TensorDesc desc, std::size_t offset);
 
   Draft& draft_;
   const KernelCall& call_;
   std::vector<ValueId> operands_;
+  std::size_t variadic_count_ = 0;
   ValueId state_ = kNoValue;
 };
 

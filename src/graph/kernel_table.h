@@ -12,6 +12,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -25,17 +26,39 @@ class KernelLowering;  // graph/kernel_lowering.h
 /// What an operand is. Matrices reach a lowering with dims (matrices, rows, columns), vectors
 /// (vectors, length), arrays their shape, images (N, H, W, C).
 enum class OperandKind : std::uint8_t { MATRIX, VECTOR, NDARRAY, IMAGE };
-/// "Matrix".
-std::string_view name_of(OperandKind kind) noexcept;
+
+/// One or several kinds: an operand may be `OperandKind::MATRIX | OperandKind::VECTOR`.
+class OperandKinds {
+ public:
+  constexpr OperandKinds(OperandKind kind) noexcept : bits_(1U << static_cast<unsigned>(kind)) {}
+  constexpr bool holds(OperandKind kind) const noexcept {
+    return (bits_ & OperandKinds(kind).bits_) != 0;
+  }
+  friend constexpr OperandKinds operator|(OperandKinds a, OperandKinds b) noexcept {
+    a.bits_ |= b.bits_;
+    return a;
+  }
+
+ private:
+  unsigned bits_;
+};
+constexpr OperandKinds operator|(OperandKind a, OperandKind b) noexcept {
+  return OperandKinds(a) | OperandKinds(b);
+}
+inline constexpr OperandKinds kAnyOperand =
+    OperandKind::MATRIX | OperandKind::VECTOR | OperandKind::NDARRAY | OperandKind::IMAGE;
+/// "Matrix", "Matrix or Vector".
+std::string name_of(OperandKinds kinds);
+std::vector<std::string_view> names_of(OperandKinds kinds);
 
 /// One operand of an encode method.
 struct OperandSpec {
   std::string_view name;  // the argument: "left_matrix"
-  OperandKind kind = OperandKind::MATRIX;
+  OperandKinds kind = OperandKind::MATRIX;
   std::string_view doc;
   bool writes = false;    // the kernel writes it; it may read it too
   bool optional = false;  // may be left out; only the last ones
-  bool variadic = false;  // one or more, a list; only the last one
+  bool variadic = false;  // one or more, a list; the lists of a method are of one length
   /// A written operand may be the very memory of an operand that is read, with the same layout.
   bool in_place = false;
 };
@@ -69,6 +92,8 @@ struct KernelClass {
   /// The state that a kernel keeps on the device between encodes, as it is at first; null: none.
   /// Attributes that it is made from can be set at construction only.
   std::vector<std::byte> (*make_state)(const AttributeMap& attributes) = nullptr;
+  /// Setting such an attribute later makes the state anew instead of being refused.
+  bool remakes_state = false;
 };
 
 /// All classes, family by family.
@@ -79,5 +104,23 @@ const KernelClass* find_kernel_class(std::string_view name);
 /// The families, each in src/graph/kernels/<family>.cpp.
 std::vector<KernelClass> matrix_multiplication_kernels();
 std::vector<KernelClass> matrix_softmax_kernels();
+std::vector<KernelClass> matrix_random_kernels();
+std::vector<KernelClass> image_copy_kernels();
+std::vector<KernelClass> image_conversion_kernels();
+std::vector<KernelClass> image_scale_kernels();
+std::vector<KernelClass> image_filter_kernels();
+std::vector<KernelClass> image_statistics_kernels();
+std::vector<KernelClass> image_reduction_kernels();
+std::vector<KernelClass> image_arithmetic_kernels();
+std::vector<KernelClass> image_sampling_kernels();
+std::vector<KernelClass> matrix_sum_kernels();
+std::vector<KernelClass> matrix_copy_kernels();
+std::vector<KernelClass> matrix_neuron_kernels();
+std::vector<KernelClass> matrix_fully_connected_kernels();
+std::vector<KernelClass> matrix_batch_normalization_kernels();
+std::vector<KernelClass> matrix_find_top_k_kernels();
+std::vector<KernelClass> matrix_decomposition_kernels();
+std::vector<KernelClass> ndarray_kernels();
+std::vector<KernelClass> optimizer_update_kernels();
 
 }  // namespace mpsnn::graph

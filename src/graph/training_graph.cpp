@@ -48,8 +48,9 @@ class TrainingGraph {
   bool is_wanted(const FilterRecord& filter, std::size_t source) const;
   void make_gradients(const FilterNode& forward);
   ImageNode joined_gradient(const std::shared_ptr<ImageRecord>& image);
-  void keep(FilterNode made, const std::optional<FilterNode>& forward,
-            const std::optional<ImageNode>& source, const ImageNode& gradient);
+  /// Asks the handler; the node that stands there in the end.
+  FilterNode keep(FilterNode made, const std::optional<FilterNode>& forward,
+                  const std::optional<ImageNode>& source, const ImageNode& gradient);
   std::vector<FilterNode> ends() const;
 
   const FilterNode& last_;
@@ -91,10 +92,14 @@ void TrainingGraph::start(const ImageNode& image, const ImageNode& gradient) {
   order_.visit(image.record()->producer);
 }
 
-void TrainingGraph::keep(FilterNode made, const std::optional<FilterNode>& forward,
-                         const std::optional<ImageNode>& source, const ImageNode& gradient) {
-  made_.push_back(made);
-  if (handler_) handler_(made, forward, source, gradient);
+FilterNode TrainingGraph::keep(FilterNode made, const std::optional<FilterNode>& forward,
+                               const std::optional<ImageNode>& source, const ImageNode& gradient) {
+  FilterNode standing = made;
+  if (handler_) handler_(standing, forward, source, gradient);
+  if (standing.record() == nullptr)
+    fail(*made.record(), "node_handler", "a node in its place", "none");
+  made_.push_back(standing);
+  return standing;
 }
 
 /// The sum of the gradients that an image's readers gave, made by additions where there are
@@ -108,24 +113,23 @@ ImageNode TrainingGraph::joined_gradient(const std::shared_ptr<ImageRecord>& ima
     sum.set_label(name + ".gradient_sum");
     sum.record()->gradient_of = image;
     parts.erase(parts.begin());
-    parts[0] = sum.result_image();
-    keep(sum, std::nullopt, std::nullopt, first);
+    parts[0] = keep(sum, std::nullopt, std::nullopt, first).result_image();
   }
   return parts[0];
 }
 
 void TrainingGraph::make_gradients(const FilterNode& forward) {
   const FilterRecord& filter = *forward.record();
+  if (filter.result.stop_gradient) return;  // by the handler: the walk had not ended here
   const ImageNode gradient = joined_gradient(forward.result_image().record());
   check_has_derivative(filter);
   for (std::size_t i = 0; i < filter.sources.size(); ++i) {
     if (!is_wanted(filter, i)) continue;
     const FilterNode made = make_gradient(forward, gradient, i);
     const std::shared_ptr<ImageRecord>& source = filter.sources[i].record();
-    std::vector<ImageNode>& parts = gradients_[source.get()];
-    if (parts.empty()) reached_.push_back(source);
-    parts.push_back(made.result_image());
-    keep(made, forward, filter.sources[i], gradient);
+    if (gradients_[source.get()].empty()) reached_.push_back(source);
+    const FilterNode standing = keep(made, forward, filter.sources[i], gradient);
+    gradients_[source.get()].push_back(standing.result_image());
   }
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <string_view>
 
 namespace mpsnn::runtime {
@@ -17,5 +18,8 @@ inline constexpr std::string_view kFloatTensor = "F32", kCounterTensor = "I64";
 /// Weights as they were given, and what explains those of 8 bits.
 inline constexpr std::string_view kHalfTensor = "F16", kByteTensor = "U8";
 inline constexpr std::string_view kRangesTensor = ".ranges", kTableTensor = ".lookup_table";
+
+/// The state of the kernel of a key, bytes of kByteTensor.
+inline std::string kernel_tensor(const std::string& key) { return "kernels/" + key + "/state"; }
 
 }  // namespace mpsnn::runtime

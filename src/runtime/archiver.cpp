@@ -97,8 +97,15 @@ std::vector<StoredTensor> snapshot(const DataSource& source,
 struct KeyedArchiver::Impl {
   std::vector<StoredSource> sources;
   std::vector<std::pair<std::shared_ptr<Optimizer>, Json>> optimizers;
-  Json::Object graphs;
+  Json::Object graphs, kernels;
+  std::vector<StoredTensor> kernel_states;
   std::map<std::string, std::string> metadata;
+
+  void check_key(const std::string& key) const {
+    if (key.empty()) throw_expected("KeyedArchiver: encode: key", "a name", "an empty one");
+    if (graphs.contains(key) || kernels.contains(key))
+      throw_expected("KeyedArchiver: encode: key", "a new one", "\"" + key + "\" again");
+  }
 
   std::size_t index_of(const DataSource& source) const {
     const auto found = std::ranges::find(sources, &source,
@@ -165,22 +172,36 @@ struct KeyedArchiver::Impl {
                         {"version", runtime::kArchiveVersion},
                         {"optimizers", std::move(optimizer_list)},
                         {"data_sources", std::move(source_list)},
-                        {"graphs", graphs}};
+                        {"graphs", graphs},
+                        {"kernels", kernels}};
   }
 };
 
 KeyedArchiver::KeyedArchiver() : impl_(std::make_shared<Impl>()) {}
 
 void KeyedArchiver::encode(const std::string& key, const Graph& graph) {
-  if (key.empty()) throw_expected("KeyedArchiver: encode: key", "a name", "an empty one");
-  if (impl_->graphs.contains(key))
-    throw_expected("KeyedArchiver: encode: key", "a new one", "\"" + key + "\" again");
+  impl_->check_key(key);
   const Graph::Impl& compiled = *graph.impl();
   for (const auto& source : compiled.network.data_sources)
     impl_->take(source, compiled.device.state());
   Json json = graph::to_json(compiled.network,
                              [this](const DataSource& source) { return impl_->index_of(source); });
   impl_->graphs.emplace(key, Json::Object{{"label", compiled.label}, {"network", std::move(json)}});
+}
+
+void KeyedArchiver::encode(const std::string& key, const DeviceKernel& kernel) {
+  impl_->check_key(key);
+  const std::size_t bytes = kernel.state_bytes();
+  if (bytes != 0) {
+    std::vector<std::byte> state(bytes);
+    kernel.read_state(state.data(), bytes);
+    impl_->kernel_states.push_back(store<std::byte>(runtime::kernel_tensor(key),
+                                                    runtime::kByteTensor,
+                                                    {static_cast<std::int64_t>(bytes)}, state));
+  }
+  impl_->kernels.emplace(key, Json::Object{{"class", std::string(kernel.class_name())},
+                                           {"label", kernel.label()},
+                                           {"attributes", graph::to_json(kernel.attributes())}});
 }
 
 void KeyedArchiver::set_metadata(const std::string& key, std::string value) {
@@ -202,6 +223,8 @@ void KeyedArchiver::write(const std::string& path) const {
       tensors.push_back({names[i] + "." + tensor.name, tensor.dtype, tensor.shape, tensor.bytes});
     }
   }
+  for (const StoredTensor& tensor : impl_->kernel_states)
+    tensors.push_back({tensor.name, tensor.dtype, tensor.shape, tensor.bytes});
   base::write_safetensors(path, std::move(tensors), metadata);
 }
 

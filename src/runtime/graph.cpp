@@ -6,6 +6,7 @@
 
 #include "base/check.h"
 #include "runtime/graph_impl.h"
+#include "runtime/parameter_state.h"
 
 namespace mpsnn {
 
@@ -28,6 +29,13 @@ Graph::Graph(const Device& device, std::vector<ImageNode> result_images,
   graph::Network network = graph::collect(std::move(result_images), std::move(needed));
   network.format = format;
   impl_ = std::make_shared<Impl>(device, std::move(network));
+  for (const auto& source : impl_->network.data_sources)
+    runtime::ParameterState::of(*source, device.state())->load(*source);
+}
+
+void Graph::reload_from_data_sources() const {
+  for (const auto& source : impl_->network.data_sources)
+    runtime::ParameterState::of(*source, impl_->device.state())->reload(*source);
 }
 
 const Device& Graph::device() const { return impl_->device; }
@@ -55,6 +63,24 @@ std::vector<std::string> Graph::intermediate_handles() const {
   return handles;
 }
 
+namespace {
+
+std::vector<std::string> handles_of(const std::vector<StateNode>& states) {
+  std::vector<std::string> handles;
+  for (const StateNode& state : states) handles.push_back(state.handle());
+  return handles;
+}
+
+}  // namespace
+
+std::vector<std::string> Graph::source_state_handles() const {
+  return handles_of(impl_->network.source_states);
+}
+
+std::vector<std::string> Graph::result_state_handles() const {
+  return handles_of(impl_->network.exported_states);
+}
+
 std::vector<ImageNode> Graph::result_images() const { return impl_->network.results; }
 std::vector<bool> Graph::results_are_needed() const { return impl_->network.needed; }
 std::vector<std::shared_ptr<DataSource>> Graph::data_sources() const {
@@ -62,9 +88,9 @@ std::vector<std::shared_ptr<DataSource>> Graph::data_sources() const {
 }
 std::vector<FilterNode> Graph::nodes() const { return impl_->network.nodes; }
 
-GraphOutputs Graph::encode(CommandBuffer& commands,
-                           const std::map<std::string, Image>& sources) const {
-  return impl_->encode(commands, sources);
+GraphOutputs Graph::encode(CommandBuffer& commands, const std::map<std::string, Image>& sources,
+                           const std::map<std::string, LossLabels>& states) const {
+  return impl_->encode(commands, sources, states);
 }
 
 std::string Graph::plan_text(const std::map<std::string, ImageSize>& sources) const {

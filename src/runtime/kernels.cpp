@@ -64,6 +64,19 @@ void check_device(const std::string& title, const Device& device, const Resource
                  str("that of device \"", resource.device->kind(), '"'));
 }
 
+void check_lists(const DeviceKernel::Impl& kernel, const std::vector<OperandSpec>& specs,
+                 const std::vector<KernelOperands>& given) {
+  const std::size_t none = specs.size();
+  std::size_t first = none;
+  for (std::size_t i = 0; i < std::min(specs.size(), given.size()); ++i) {
+    if (!specs[i].variadic) continue;
+    if (first == none) first = i;
+    if (given[i].size() == given[first].size()) continue;
+    throw_expected(str(kernel.title(), ": ", specs[i].name),
+                   str(given[first].size(), " operands, as ", specs[first].name), given[i].size());
+  }
+}
+
 /// The arguments of an encode, checked against the method's specs one by one.
 std::vector<Bound> bind_operands(const DeviceKernel::Impl& kernel, const EncodeMethod& method,
                                  const std::vector<KernelOperands>& given) {
@@ -72,6 +85,7 @@ std::vector<Bound> bind_operands(const DeviceKernel::Impl& kernel, const EncodeM
     throw_expected(str(kernel.title(), ": ", method.name), str(specs.size(), " operands"),
                    given.size());
   }
+  check_lists(kernel, specs, given);
   std::vector<Bound> bound;
   for (std::size_t i = 0; i < specs.size(); ++i) {
     const OperandSpec& spec = specs[i];
@@ -82,7 +96,7 @@ std::vector<Bound> bind_operands(const DeviceKernel::Impl& kernel, const EncodeM
     if (count == 0) bound.push_back({&spec, nullptr});
     for (std::size_t k = 0; k < count; ++k) {
       const OperandKind kind = kind_of(given[i][k]);
-      if (kind != spec.kind)
+      if (!spec.kind.holds(kind))
         throw_expected<ArgumentTypeError>(subject, name_of(spec.kind), name_of(kind));
       bound.push_back(bind_memory(given[i][k]));
       bound.back().spec = &spec;
@@ -103,6 +117,8 @@ void check_overlaps(const DeviceKernel::Impl& kernel, const std::vector<Bound>& 
       if (start + written.desc.bytes() <= from || from + other.desc.bytes() <= start) continue;
       const bool is_same = from == start && other.desc == written.desc;
       if (is_same && written.spec->in_place && !other.spec->writes) continue;
+      // Parts of one matrix, one a copy: what parts they are the kernel checks.
+      if (is_same && written.spec == other.spec) continue;
       throw_expected(str(kernel.title(), ": ", written.spec->name),
                      str("memory apart from ", other.spec->name), "memory that overlaps it");
     }
@@ -175,6 +191,12 @@ void DeviceKernel::set_attribute(std::string_view name, AttributeValue value) {
       graph::complete_attributes({impl_->title(), row.attributes, row.fixed}, std::move(changed));
   if (row.check != nullptr) row.check(impl_->title(), changed);
   if (row.make_state != nullptr && row.make_state(changed) != row.make_state(impl_->attributes)) {
+    if (row.remakes_state) {
+      const std::vector<std::byte> state = row.make_state(changed);
+      write_state(state.data(), state.size());
+      impl_->attributes = std::move(changed);
+      return;
+    }
     throw InvalidArgumentError(
         str(impl_->title(), ": ", name, ": expected to be set at construction, got a change"));
   }

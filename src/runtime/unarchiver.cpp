@@ -8,6 +8,7 @@
 #include "base/check.h"
 #include "base/safetensors.h"
 #include "graph/serialize.h"
+#include "graph/serialize_tools.h"
 #include "mpsnn/archive.h"
 #include "runtime/archive_format.h"
 #include "runtime/parameter_state.h"
@@ -34,6 +35,7 @@ Json read_document(const base::SafetensorsFile& file) {
                  std::to_string(version.integer()));
   }
   static_cast<void>(root.at("graphs").object());
+  if (const auto kernels = root.find("kernels")) static_cast<void>(kernels->object());
   static_cast<void>(root.at("data_sources").size());
   static_cast<void>(root.at("optimizers").size());
   return document;
@@ -90,6 +92,25 @@ struct Archive::Impl {
     } catch (const UnsupportedError& error) {
       entry.fail(error.what());
     }
+  }
+
+  DeviceKernel decode_kernel(const std::string& key) const {
+    const JsonField entry = root().at("kernels").at(key);
+    const AttributeMap attributes = graph::read_attributes(entry.at("attributes"));
+    DeviceKernel kernel = graph::built(
+        entry, [&] { return DeviceKernel(device, entry.at("class").string(), attributes); });
+    kernel.set_label(entry.at("label").string());
+    const std::string name = runtime::kernel_tensor(key);
+    const auto found = file.tensors().find(name);
+    if (kernel.state_bytes() == 0) return kernel;
+    if (found == file.tensors().end()) entry.fail("expected a tensor \"" + name + "\", got none");
+    const std::vector<std::int64_t> shape = {static_cast<std::int64_t>(kernel.state_bytes())};
+    if (found->second.dtype != runtime::kByteTensor || found->second.shape != shape) {
+      entry.fail("tensor \"" + name + "\": expected " + std::to_string(kernel.state_bytes()) +
+                 " bytes, the state of a " + std::string(kernel.class_name()));
+    }
+    kernel.write_state(found->second.bytes.data(), found->second.bytes.size());
+    return kernel;
   }
 
  private:
@@ -206,16 +227,39 @@ std::vector<std::string> Archive::keys() const {
   return keys;
 }
 
+std::vector<std::string> Archive::kernel_keys() const {
+  std::vector<std::string> keys;
+  const auto kernels = impl_->root().find("kernels");
+  if (!kernels) return keys;  // of an archive that was written before there were any
+  for (const auto& entry : kernels->object()) keys.push_back(entry.first);
+  return keys;
+}
+
 const std::map<std::string, std::string>& Archive::metadata() const { return impl_->metadata; }
 
-Graph Archive::decode_graph(const std::string& key) const {
+namespace {
+
+void check_key(const std::string& title, const std::vector<std::string>& keys,
+               const std::string& key) {
   std::string there;
-  for (const std::string& one : keys()) {
-    if (one == key) return with_path(impl_->path, [&] { return impl_->decode(key); });
+  for (const std::string& one : keys) {
+    if (one == key) return;
     there += (there.empty() ? "\"" : ", \"") + one + "\"";
   }
-  throw_expected("Archive \"" + impl_->path + "\": decode_graph: key",
-                 there.empty() ? "none, it is empty" : "one of " + there, "\"" + key + "\"");
+  throw_expected(title, there.empty() ? "none, there are none" : "one of " + there,
+                 "\"" + key + "\"");
+}
+
+}  // namespace
+
+Graph Archive::decode_graph(const std::string& key) const {
+  check_key("Archive \"" + impl_->path + "\": decode_graph: key", keys(), key);
+  return with_path(impl_->path, [&] { return impl_->decode(key); });
+}
+
+DeviceKernel Archive::decode_kernel(const std::string& key) const {
+  check_key("Archive \"" + impl_->path + "\": decode_kernel: key", kernel_keys(), key);
+  return with_path(impl_->path, [&] { return impl_->decode_kernel(key); });
 }
 
 Archive KeyedUnarchiver::open(const std::string& path) const {

@@ -20,7 +20,9 @@ torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 import nets_torch  # noqa: E402
 
 ROUNDING = 2.0**-23
-SLACK = 8  # our roundings over PyTorch's own in float32, where the two differ by chance
+# Our roundings over PyTorch's own in float32: the two differ by chance, and Winograd's sums round
+# more.
+SLACK = 16
 CLASSES = 5
 BATCH = 4
 

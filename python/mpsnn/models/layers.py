@@ -19,7 +19,7 @@ from mpsnn._core import (
     Optimizer,
     PaddingPolicy,
 )
-from mpsnn.initializers import he_normal
+from mpsnn.initializers import RandomNumbers, he_normal, normal
 from mpsnn.nodes import (
     BatchNormalizationNode,
     ConvolutionNode,
@@ -70,7 +70,7 @@ class Layers:
         self.activations: dict[str, ImageNode] = {}
         self.fully_connected_names: set[str] = set()
         self._optimizer = optimizer
-        self._generator = np.random.Generator(np.random.Philox(seed))
+        self._numbers = RandomNumbers(seed)
         self._epsilon = epsilon
 
     def keep(self, node: FilterNode, name: str) -> FilterNode:
@@ -95,7 +95,7 @@ class Layers:
         descriptor = ConvolutionDescriptor(
             width, height, inputs, outputs, stride_in_pixels_x=stride, stride_in_pixels_y=stride
         )
-        weights = he_normal((outputs, height, width, inputs), self._generator)
+        weights = he_normal((outputs, height, width, inputs), self._numbers)
         source = ConvolutionDataSource(
             descriptor,
             weights,
@@ -131,8 +131,7 @@ class Layers:
     ) -> FilterNode:
         """From images of `size` rows and columns; torchvision's weights are a matrix."""
         descriptor = ConvolutionDescriptor(size[1], size[0], inputs, outputs)
-        weights = self._generator.standard_normal((outputs, *size, inputs), dtype=np.float32)
-        weights *= np.float32(LOGITS_DEVIATION)
+        weights = normal((outputs, *size, inputs), self._numbers, 0.0, LOGITS_DEVIATION)
         source = ConvolutionDataSource(
             descriptor, weights, np.zeros(outputs, np.float32), name, self._optimizer_of(name)
         )

@@ -23,9 +23,9 @@ MPSNN_INLINE float with_sign(float x, float sign) {
 /// x without its 12 last bits: the square of what is left is exact.
 MPSNN_INLINE float high_part(float x) { return as_float(as_int(x) & std::int32_t(0xfffff000)); }
 
-/// x, or `limit` with its sign where |x| is larger or x is NaN. By integers: of a comparison of floats
-/// the compiler makes several paths, computes all, and those of limits take hundreds of cycles where
-/// their results are denormal.
+/// x, or `limit` with its sign where |x| is larger or x is NaN. By integers: of a comparison of
+/// floats the compiler makes several paths, computes all, and those of limits take hundreds of
+/// cycles where their results are denormal.
 MPSNN_INLINE float limited_to(float limit, float x) {
   const std::int32_t size = as_int(x) & 0x7fffffff, most = as_int(limit);
   return as_float((size < most ? size : most) | (as_int(x) & std::int32_t(0x80000000)));
@@ -42,8 +42,8 @@ struct SplitExponential {
   std::int32_t power;
 };
 
-/// For e^(x + rest), |rest| small; x is kept where neither overflow nor underflow goes further. A NaN
-/// is the fraction.
+/// For e^(x + rest), |rest| small; x is kept where neither overflow nor underflow goes further. A
+/// NaN is the fraction.
 MPSNN_INLINE SplitExponential split_exponential(float x, float rest = 0.0F) {
   constexpr float kLog2e = 1.44269504F, kShift = 12582912.0F;  // 1.5 * 2^23: rounds to integers
   constexpr float kLn2High = 0.693359375F, kLn2Low = -2.12194440e-4F;

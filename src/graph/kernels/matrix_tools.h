@@ -21,6 +21,15 @@ AttributeSpec origin(std::string_view name);
 /// batch_start and batch_size.
 std::vector<AttributeSpec> batch_range();
 
+/// neuron_type, neuron_parameter_a, _b and _c; `with_prelu`: neuron_parameters, too.
+std::vector<AttributeSpec> neuron_attributes(bool with_prelu = false);
+/// The attributes of the operation matrix_neuron.
+AttributeMap neuron_operation(const AttributeMap& attributes, double alpha);
+/// Whether the kernel has a neuron.
+bool has_neuron(const AttributeMap& attributes);
+std::vector<AttributeSpec> joined(std::vector<AttributeSpec> first,
+                                  std::vector<AttributeSpec> second);
+
 /// For KernelClass::check: origins have two entries, counts are not 0.
 void check_batch_range(std::string_view title, const AttributeMap& attributes);
 
@@ -28,6 +37,22 @@ void check_batch_range(std::string_view title, const AttributeMap& attributes);
 /// batch range where the class has one; below 0: all. Throws where they do not lie inside.
 MatrixPart matrix_part(const KernelLowering& to, std::size_t i, std::string_view origin,
                        std::int64_t rows, std::int64_t columns);
+
+/// Throws ArgumentTypeError unless the operands that are there are float32 or float16.
+void expect_floats(const KernelLowering& to, std::initializer_list<std::size_t> operands);
+
+/// A part as an operation of strided float32 takes it: the same memory, or a copy.
+ValueId strided_float32(KernelLowering& to, std::size_t i, const MatrixPart& part);
+/// The same for what is written; reads: as it was before. `finish` fills the operand.
+ValueId strided_result(KernelLowering& to, std::size_t i, const MatrixPart& part, bool reads);
+void finish(KernelLowering& to, ValueId value, std::size_t i, const MatrixPart& part);
+
+/// The first `length` elements of one vector, dense: its desc. Throws where there are fewer.
+TensorDesc vector_part(const KernelLowering& to, std::size_t i, std::int64_t length);
+/// The same as a value of dense float32; kNoValue where it was left out.
+ValueId vector_as_float32(KernelLowering& to, std::size_t i, std::int64_t length);
+/// A vector as a matrix of one column.
+TensorDesc column_of(const TensorDesc& vector);
 
 /// Throws ArgumentTypeError unless a product of these types is supported.
 void check_product_types(const KernelLowering& to, DataType left, DataType right, DataType result);

@@ -53,8 +53,8 @@ AttributeMap resolved(const FilterRecord& node, const ImageSize& source) {
   AttributeMap attributes = {{"dilation_y", geometry.y.dilation},
                              {"dilation_x", geometry.x.dilation}};
   geometry.describe(attributes);
-  attributes["edge_mode"] =
-      number_or(node, "edge_mode", static_cast<std::int64_t>(ImageEdgeMode::ZERO));
+  attributes["edge_mode"] = geometry.edge_mode_or(
+      number_or(node, "edge_mode", static_cast<std::int64_t>(ImageEdgeMode::ZERO)));
   return attributes;
 }
 

@@ -179,7 +179,7 @@ def _shapes(
 def oracle_of(node: str) -> Oracle:
     """The oracle of a node class: each module of this package has some in `ORACLES`."""
     for module in pkgutil.iter_modules(__path__):
-        table = importlib.import_module(f"oracles.{module.name}").ORACLES
+        table = getattr(importlib.import_module(f"oracles.{module.name}"), "ORACLES", {})
         if node in table:
             return table[node]
     raise LookupError(node)

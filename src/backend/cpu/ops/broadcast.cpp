@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "backend/cpu/ops/broadcast.h"
 
-#include <cstring>
 #include <limits>
 
 #include "backend/cpu/ops/reduction.h"
@@ -35,8 +34,8 @@ MPSNN_SIMD void add_to_doubles(const float* x, double* sums, std::int64_t count)
   for (std::int64_t i = 0; i < count; ++i) sums[i] += static_cast<double>(x[i]);
 }
 
-/// sums[x] += the sum of pixel x. Sixteen lanes, each of which adds a few floats before it becomes a
-/// double: turning every float into one would take longer than to read them.
+/// sums[x] += the sum of pixel x. Up to 128 channels are added as floats, in lanes and then lane by
+/// lane: turning every float into a double would take longer than to read them.
 MPSNN_SIMD void add_pixel_sums(const float* row, std::int64_t pixels, std::int64_t channels,
                                double* sums) {
   constexpr std::int64_t kRun = 8 * kLanes;
@@ -51,13 +50,12 @@ MPSNN_SIMD void add_pixel_sums(const float* row, std::int64_t pixels, std::int64
         lanes += next;
       }
       HalfVec low, high;
-      std::memcpy(&low, &lanes, sizeof(low));
-      std::memcpy(&high, reinterpret_cast<const char*>(&lanes) + sizeof(low), sizeof(high));
+      split(lanes, low, high);
       low += high;
-      total += (static_cast<double>(low[0]) + static_cast<double>(low[4])) +
-               (static_cast<double>(low[1]) + static_cast<double>(low[5])) +
-               ((static_cast<double>(low[2]) + static_cast<double>(low[6])) +
-                (static_cast<double>(low[3]) + static_cast<double>(low[7])));
+      low += __builtin_shufflevector(low, low, 4, 5, 6, 7, 0, 1, 2, 3);
+      low += __builtin_shufflevector(low, low, 2, 3, 0, 1, 6, 7, 4, 5);
+      low += __builtin_shufflevector(low, low, 1, 0, 3, 2, 5, 4, 7, 6);
+      total += static_cast<double>(low[0]);
       for (; c < end; ++c) total += static_cast<double>(row[c]);
     }
     sums[x] += total;

@@ -6,11 +6,14 @@
 #include <limits>
 #include <type_traits>
 
+#include "backend/cpu/half.h"
 #include "backend/cpu/ops/kernel_tools.h"
 #include "backend/cpu/ops/rows.h"
 #include "backend/cpu/parallel.h"
 #include "backend/cpu/simd.h"
+#include "base/attributes.h"
 #include "base/check.h"
+#include "base/half.h"
 
 namespace mpsnn::backend::cpu {
 namespace {
@@ -22,9 +25,19 @@ struct Row {
 };
 using CopyRow = void (*)(const Row& from, const Row& to, std::int64_t count);
 
+/// A float16 as an element: apart from uint16.
+struct HalfElement {
+  Half bits;
+};
+
+// Integers that float32 does not hold are beyond float16's largest: one rounding, not two.
 template <class To, class From>
 MPSNN_INLINE To converted(From value) {
-  if constexpr (std::is_floating_point_v<From> && std::is_integral_v<To>) {
+  if constexpr (std::is_same_v<From, HalfElement>) {
+    return converted<To>(float_of_half(value.bits));
+  } else if constexpr (std::is_same_v<To, HalfElement>) {
+    return {half_of_float(static_cast<float>(value))};
+  } else if constexpr (std::is_floating_point_v<From> && std::is_integral_v<To>) {
     if (std::isnan(value)) return 0;
     const double rounded = std::nearbyint(static_cast<double>(value));
     constexpr auto low = static_cast<double>(std::numeric_limits<To>::min()),
@@ -41,6 +54,14 @@ template <class From, class To>
 MPSNN_SIMD void copy_dense(const From* from, To* to, std::int64_t count) {
   MPSNN_IVDEP
   for (std::int64_t i = 0; i < count; ++i) to[i] = converted<To>(from[i]);
+}
+
+// The processor's instructions, where it has them.
+inline void copy_dense(const HalfElement* from, float* to, std::int64_t count) {
+  halves_to_floats(&from->bits, to, count);
+}
+inline void copy_dense(const float* from, HalfElement* to, std::int64_t count) {
+  floats_to_halves(from, &to->bits, count);
 }
 
 template <class From, class To>
@@ -80,7 +101,7 @@ CopyRow choose_to(DataType to) {
     case DataType::UINT16:
       return copy_row<From, std::uint16_t>;
     case DataType::FLOAT16:
-      return nullptr;
+      return copy_row<From, HalfElement>;
   }
   return nullptr;
 }
@@ -88,7 +109,7 @@ CopyRow choose_to(DataType to) {
 /// Null where the pair is not supported.
 CopyRow choose(DataType from, DataType to) {
   if (from == DataType::FLOAT16 && to == DataType::FLOAT16)
-    return copy_row<std::uint16_t, std::uint16_t>;
+    return copy_row<std::uint16_t, std::uint16_t>;  // the same bits, signalling NaN too
   switch (from) {
     case DataType::FLOAT32:
       return choose_to<float>(to);
@@ -107,7 +128,7 @@ CopyRow choose(DataType from, DataType to) {
     case DataType::UINT16:
       return choose_to<std::uint16_t>(to);
     case DataType::FLOAT16:
-      return nullptr;
+      return choose_to<HalfElement>(to);
   }
   return nullptr;
 }
@@ -174,9 +195,11 @@ std::shared_ptr<Kernel> prepare_copy_plain(const KernelQuery& query) {
   const std::int64_t bytes =
       std::min(columns, kRowPart) *
       static_cast<std::int64_t>(size_of(query.inputs[0].type) + size_of(query.outputs[0].type));
+  const bool is_same = query.inputs[0].type == query.outputs[0].type && shape.from == shape.to;
   return make_kernel([=](const KernelArgs& args) {
     auto* const from = const_cast<std::byte*>(args.input<std::byte>(0));
     auto* const to = args.output<std::byte>(0);
+    if (is_same && from == to) return;  // a kernel that works in place
     parallel_for(shape.rows() * parts, grain_for(bytes), [&](std::int64_t begin, std::int64_t end) {
       for (std::int64_t part = begin; part < end; ++part) {
         const std::int64_t row = part / parts, column = part % parts * kRowPart;
@@ -186,6 +209,31 @@ std::shared_ptr<Kernel> prepare_copy_plain(const KernelQuery& query) {
         const Row result{to + Shape::offset(shape.dims, shape.to, row) + column * shape.to.back(),
                          shape.to.back()};
         copy(source, result, std::min(kRowPart, columns - column));
+      }
+    });
+  });
+}
+
+// fill: the plain one is of dense float32; this one of any type and strides.
+Fit fits_fill_strided(const KernelQuery& query) {
+  const DataType to = query.outputs[0].type;
+  if (choose(DataType::FLOAT32, to) != nullptr) return {};
+  return Fit::no(str("float32 -> ", name_of(to), " is not converted"));
+}
+
+std::shared_ptr<Kernel> prepare_fill_strided(const KernelQuery& query) {
+  const CopyRow copy = choose(DataType::FLOAT32, query.outputs[0].type);
+  const Shape shape(query.outputs[0], query.outputs[0]);
+  const auto value = static_cast<float>(get_float(query.attributes, "value"));
+  const std::int64_t columns = shape.dims.back();
+  const auto bytes = columns * static_cast<std::int64_t>(size_of(query.outputs[0].type));
+  return make_kernel([=](const KernelArgs& args) {
+    auto* const to = args.output<std::byte>(0);
+    parallel_for(shape.rows(), grain_for(bytes), [&](std::int64_t begin, std::int64_t end) {
+      float own = value;
+      for (std::int64_t row = begin; row < end; ++row) {
+        copy({reinterpret_cast<std::byte*>(&own), 0},
+             {to + Shape::offset(shape.dims, shape.to, row), shape.to.back()}, columns);
       }
     });
   });

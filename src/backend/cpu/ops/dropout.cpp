@@ -6,7 +6,7 @@
 #include <cmath>
 
 #include "backend/cpu/ops/kernel_tools.h"
-#include "backend/cpu/ops/philox_words.h"
+#include "backend/cpu/ops/random_words.h"
 #include "backend/cpu/ops/rows.h"
 #include "backend/cpu/parallel.h"
 #include "backend/cpu/simd.h"
@@ -16,9 +16,9 @@
 namespace mpsnn::backend::cpu {
 namespace {
 
-constexpr std::int64_t kGroup = 4 * kPhiloxBlocks;  // values of a mask that are made side by side
-constexpr std::int64_t kPiece = 1024;               // values that a thread treats at once
-constexpr float kStepLimit = 1 << 20;               // of the lower of the two floats that hold the count
+constexpr std::int64_t kGroup = 4 * kPhiloxGroup;  // values of a mask that are made side by side
+constexpr std::int64_t kPiece = 1024;              // values that a thread treats at once
+constexpr float kStepLimit = 1 << 20;  // of the lower of the two floats that hold the count
 
 struct Mask {
   std::uint64_t seed;
@@ -38,7 +38,7 @@ void make_mask(const Mask& mask, std::uint64_t step, std::int64_t first, std::in
                float* out) {
   std::uint32_t words[kPiece];
   const std::int64_t groups = (count + kGroup - 1) / kGroup;
-  philox_words({mask.seed, step}, static_cast<std::uint64_t>(first / 4), groups * kPhiloxBlocks,
+  philox_words({mask.seed, step}, static_cast<std::uint64_t>(first / 4), groups * kPhiloxGroup,
                words);
   to_mask(words, mask.threshold, mask.scale, out, count);
 }

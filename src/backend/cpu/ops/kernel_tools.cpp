@@ -14,6 +14,8 @@ Fit check_operands(std::span<const TensorDesc> operands, std::string_view role, 
       return Fit::no(
           str(role, " ", i, ": expected ", name_of(type), ", got ", name_of(operand.type)));
     }
+    if (!operand.strides.empty())
+      return Fit::no(str(role, " ", i, ": expected elements without gaps, got strides"));
     if (operand.layout) {
       return Fit::no(str(role, " ", i, ": expected the plain layout, got ", operand.layout->name));
     }

@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: MIT
-// matrix_multiplication: oneDNN's product, which takes any strides, and a plain one.
+// matrix_multiplication: oneDNN's product, which takes any strides, and plain ones of float32 and
+// of integers. Operands are (…, rows, columns); leading dimensions of 1 are repeated. Where beta is
+// not 0 the result is read, too (it is input 2 then).
 #include <algorithm>
+#include <cmath>
+#include <limits>
 #include <vector>
 
 #include "backend/cpu/ops/kernel_tools.h"
@@ -9,23 +13,66 @@
 #endif
 #include "backend/cpu/ops/rows.h"
 #include "backend/cpu/parallel.h"
+#include "backend/cpu/simd.h"
 #include "base/attributes.h"
 #include "base/check.h"
 
 namespace mpsnn::backend::cpu {
 namespace {
 
-/// Where the elements of matrices lie, in elements.
-struct Strides {
-  std::int64_t matrix, row, column;
-
-  explicit Strides(const TensorDesc& desc)
-      : matrix(desc.dims[1] * desc.dims[2]), row(desc.dims[2]), column(1) {
-    if (desc.strides.empty()) return;
+/// Elements from one to the next along each dimension.
+std::vector<std::int64_t> element_strides(const TensorDesc& desc) {
+  std::vector<std::int64_t> strides = desc.strides;
+  if (!strides.empty()) {
     const auto size = static_cast<std::int64_t>(size_of(desc.type));
-    matrix = desc.strides[0] / size;
-    row = desc.strides[1] / size;
-    column = desc.strides[2] / size;
+    for (std::int64_t& stride : strides) stride /= size;
+    return strides;
+  }
+  strides.resize(desc.dims.size());
+  std::int64_t next = 1;
+  for (std::size_t i = desc.dims.size(); i-- > 0; next *= desc.dims[i]) strides[i] = next;
+  return strides;
+}
+
+/// Where an operand's matrices lie, for the batch of the result.
+struct Operand {
+  std::vector<std::int64_t> extents, steps;  // of the batch; a step of 0 repeats
+  std::int64_t row, column;
+
+  Operand(const TensorDesc& desc, const TensorDesc& result) {
+    const std::vector<std::int64_t> strides = element_strides(desc);
+    const std::size_t leading = result.dims.size() - 2;
+    for (std::size_t i = 0; i < leading; ++i) {
+      extents.push_back(result.dims[i]);
+      steps.push_back(desc.dims[i] == 1 ? 0 : strides[i]);
+    }
+    row = strides[leading];
+    column = strides[leading + 1];
+  }
+  std::int64_t at(std::int64_t matrix) const noexcept {
+    std::int64_t offset = 0;
+    for (std::size_t i = extents.size(); i-- > 0; matrix /= extents[i])
+      offset += matrix % extents[i] * steps[i];
+    return offset;
+  }
+};
+
+/// A product as plain kernels see it.
+struct Product {
+  Operand left, right, result;
+  std::int64_t batch, m, n, k;
+  float alpha, beta;
+
+  explicit Product(const KernelQuery& query)
+      : left(query.inputs[0], query.outputs[0]),
+        right(query.inputs[1], query.outputs[0]),
+        result(query.outputs[0], query.outputs[0]),
+        m(query.outputs[0].dims[query.outputs[0].dims.size() - 2]),
+        n(query.outputs[0].dims.back()),
+        k(query.inputs[0].dims.back()),
+        alpha(static_cast<float>(get_float(query.attributes, "alpha"))),
+        beta(static_cast<float>(get_float(query.attributes, "beta"))) {
+    batch = query.outputs[0].count() / (m * n);
   }
 };
 
@@ -35,10 +82,7 @@ struct Strides {
 namespace {
 
 dnnl::memory::desc matrices(const TensorDesc& desc) {
-  const Strides strides(desc);
-  return {{desc.dims[0], desc.dims[1], desc.dims[2]},
-          dnnl::memory::data_type::f32,
-          {strides.matrix, strides.row, strides.column}};
+  return {desc.dims, dnnl::memory::data_type::f32, element_strides(desc)};
 }
 
 }  // namespace
@@ -46,9 +90,10 @@ dnnl::memory::desc matrices(const TensorDesc& desc) {
 Fit fits_matrix_multiplication_onednn(const KernelQuery& query) {
   for (const TensorDesc* desc : {&query.inputs[0], &query.inputs[1], &query.outputs[0]}) {
     if (desc->type != DataType::FLOAT32) return Fit::no(str(name_of(desc->type), " operands"));
-    const Strides strides(*desc);
-    if (strides.column != 1 && strides.row != 1)
+    const std::vector<std::int64_t> strides = element_strides(*desc);
+    if (strides.back() != 1 && strides[strides.size() - 2] != 1)
       return Fit::no("neither rows nor columns lie together");
+    if (desc->dims.size() > DNNL_MAX_NDIMS) return Fit::no("more dimensions than oneDNN takes");
   }
   return {};
 }
@@ -86,32 +131,110 @@ Fit fits_matrix_multiplication_plain(const KernelQuery& query) {
 }
 
 std::shared_ptr<Kernel> prepare_matrix_multiplication_plain(const KernelQuery& query) {
-  const Strides left(query.inputs[0]), right(query.inputs[1]), result(query.outputs[0]);
-  const std::int64_t batch = query.outputs[0].dims[0], m = query.outputs[0].dims[1],
-                     n = query.outputs[0].dims[2], k = query.inputs[0].dims[2];
-  const std::int64_t left_step = query.inputs[0].dims[0] == 1 ? 0 : left.matrix,
-                     right_step = query.inputs[1].dims[0] == 1 ? 0 : right.matrix;
-  const auto alpha = static_cast<float>(get_float(query.attributes, "alpha")),
-             beta = static_cast<float>(get_float(query.attributes, "beta"));
-  return make_kernel([=](const KernelArgs& args) {
-    const float* const a = args.input<float>(0);
-    const float* const b = args.input<float>(1);
-    float* const c = args.output<float>(0);
-    parallel_for(batch * m, grain_for(k * n * 8), [&](std::int64_t begin, std::int64_t end) {
-      for (std::int64_t row = begin; row < end; ++row) {
-        const float* const x = a + row / m * left_step + row % m * left.row;
-        const float* const y = b + row / m * right_step;
-        float* const z = c + row / m * result.matrix + row % m * result.row;
-        for (std::int64_t j = 0; j < n; ++j) {
-          float sum = 0;
-          for (std::int64_t i = 0; i < k; ++i)
-            sum += x[i * left.column] * y[i * right.row + j * right.column];
-          float& to = z[j * result.column];
-          to = beta == 0 ? alpha * sum : alpha * sum + beta * to;
-        }
-      }
-    });
+  return make_kernel([p = Product(query)](const KernelArgs& args) {
+    parallel_for(
+        p.batch * p.m, grain_for(p.k * p.n * 8), [&](std::int64_t begin, std::int64_t end) {
+          for (std::int64_t row = begin; row < end; ++row) {
+            const std::int64_t matrix = row / p.m, i = row % p.m;
+            const float* const x = args.input<float>(0) + p.left.at(matrix) + i * p.left.row;
+            const float* const y = args.input<float>(1) + p.right.at(matrix);
+            float* const z = args.output<float>(0) + p.result.at(matrix) + i * p.result.row;
+            for (std::int64_t j = 0; j < p.n; ++j) {
+              float sum = 0;
+              for (std::int64_t q = 0; q < p.k; ++q)
+                sum += x[q * p.left.column] * y[q * p.right.row + j * p.right.column];
+              float& to = z[j * p.result.column];
+              to = p.beta == 0 ? p.alpha * sum : p.alpha * sum + p.beta * to;
+            }
+          }
+        });
   });
+}
+
+namespace {
+
+constexpr std::int64_t kColumns = 512;  // whose sums stay in the first-level cache
+
+/// sums += x * y; a wrap is allowed, an overflow is not.
+template <class T>
+MPSNN_SIMD void add_product(std::int32_t x, const T* y, std::int64_t step, std::uint32_t* sums,
+                            std::int64_t count) {
+  if (step == 1) {
+    MPSNN_IVDEP
+    for (std::int64_t j = 0; j < count; ++j) sums[j] += static_cast<std::uint32_t>(x * y[j]);
+  } else {
+    for (std::int64_t j = 0; j < count; ++j) sums[j] += static_cast<std::uint32_t>(x * y[j * step]);
+  }
+}
+
+std::int32_t rounded(double value) {
+  constexpr auto low = static_cast<double>(std::numeric_limits<std::int32_t>::min()),
+                 high = static_cast<double>(std::numeric_limits<std::int32_t>::max());
+  return static_cast<std::int32_t>(std::clamp(std::nearbyint(value), low, high));
+}
+
+template <class R>
+void write_sums(const Product& p, const std::uint32_t* sums, R* to, std::int64_t count) {
+  for (std::int64_t j = 0; j < count; ++j) {
+    R& own = to[j * p.result.column];
+    const auto sum = static_cast<std::int32_t>(sums[j]);
+    if constexpr (std::is_same_v<R, float>) {
+      const float product = p.alpha * static_cast<float>(sum);
+      own = p.beta == 0 ? product : product + p.beta * own;
+    } else if (p.alpha == 1 && p.beta == 0) {
+      own = sum;
+    } else {
+      const double product = static_cast<double>(p.alpha) * sum;
+      own = rounded(p.beta == 0 ? product : product + static_cast<double>(p.beta) * own);
+    }
+  }
+}
+
+template <class T, class R>
+std::shared_ptr<Kernel> integer_kernel(const KernelQuery& query) {
+  const Product p(query);
+  const std::int64_t parts = (p.n + kColumns - 1) / kColumns;
+  return make_kernel([=](const KernelArgs& args) {
+    parallel_for(
+        p.batch * p.m * parts, grain_for(p.k * std::min(p.n, kColumns) * 2),
+        [&](std::int64_t begin, std::int64_t end) {
+          for (std::int64_t item = begin; item < end; ++item) {
+            const std::int64_t matrix = item / parts / p.m, i = item / parts % p.m,
+                               first = item % parts * kColumns,
+                               count = std::min(kColumns, p.n - first);
+            const T* const x = args.input<T>(0) + p.left.at(matrix) + i * p.left.row;
+            const T* const y = args.input<T>(1) + p.right.at(matrix) + first * p.right.column;
+            std::uint32_t sums[kColumns] = {};
+            for (std::int64_t q = 0; q < p.k; ++q)
+              add_product(x[q * p.left.column], y + q * p.right.row, p.right.column, sums, count);
+            write_sums(p, sums,
+                       args.output<R>(0) + p.result.at(matrix) + i * p.result.row +
+                           first * p.result.column,
+                       count);
+          }
+        });
+  });
+}
+
+}  // namespace
+
+Fit fits_matrix_multiplication_integer(const KernelQuery& query) {
+  const DataType left = query.inputs[0].type, right = query.inputs[1].type,
+                 result = query.outputs[0].type;
+  const bool small = left == DataType::INT8 || left == DataType::INT16;
+  if (small && left == right && (result == DataType::INT32 || result == DataType::FLOAT32))
+    return {};
+  return Fit::no(str("(", name_of(left), ", ", name_of(right), ", ", name_of(result), ")"));
+}
+
+std::shared_ptr<Kernel> prepare_matrix_multiplication_integer(const KernelQuery& query) {
+  const bool to_int = query.outputs[0].type == DataType::INT32;
+  if (query.inputs[0].type == DataType::INT8) {
+    return to_int ? integer_kernel<std::int8_t, std::int32_t>(query)
+                  : integer_kernel<std::int8_t, float>(query);
+  }
+  return to_int ? integer_kernel<std::int16_t, std::int32_t>(query)
+                : integer_kernel<std::int16_t, float>(query);
 }
 
 }  // namespace mpsnn::backend::cpu

@@ -160,6 +160,13 @@ void apply_neuron(const Neuron& neuron, const float* x, float* y, std::int64_t c
   }
 }
 
+void apply_neuron_gradient(const Neuron& neuron, const float* g, const float* x, float* out,
+                           std::int64_t count) {
+  if (neuron.type != NeuronType::NONE)
+    return apply_neuron_gradient(neuron, false, g, x, out, count);
+  if (g != out) std::copy_n(g, count, out);
+}
+
 void add_bias_and_neuron(const Neuron& neuron, const float* bias, float* row, std::int64_t pixels,
                          std::int64_t channels) {
   if (bias != nullptr) add_bias(bias, row, pixels, channels);
