@@ -22,7 +22,7 @@ target_compile_features(mpsnn_options INTERFACE cxx_std_20)
 target_compile_options(mpsnn_options INTERFACE -Wall -Wextra -Wshadow)
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
   # GCC 12 takes `"text" + std::string` for an overlapping copy: gcc.gnu.org/PR105651.
-  target_compile_options(mpsnn_options INTERFACE -Wno-restrict)
+  target_compile_options(mpsnn_options INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-Wno-restrict>)
 endif()
 if(MPSNN_WERROR)
   target_compile_options(mpsnn_options INTERFACE -Werror)

@@ -55,6 +55,8 @@ ARROWS: dict[str, list[str]] = {
     "src/backend": ["base/", *LEAF_API],
     "src/backend/host": BACKEND,
     "src/backend/cpu": [*BACKEND, "backend/cpu/"],
+    # Metal takes whole graphs: it lowers nodes itself.
+    "src/backend/metal": [*BACKEND, "backend/metal/", "graph/", *GRAPH_API],
     "src/backend/null": [*BACKEND, "backend/null/"],
     "src/runtime": ["runtime/", "graph/", "base/", "backend/backend.h", "mpsnn/"],
     "src/runtime/null_device.cpp": ["runtime/", "backend/null/", "mpsnn/"],

@@ -111,10 +111,9 @@ class Device {
   virtual void read(const Memory& from, std::size_t offset, void* to, std::size_t bytes) = 0;
   virtual std::unique_ptr<Queue> make_queue(const std::string& label) = 0;
   virtual std::span<const KernelRow> kernels() const noexcept = 0;
-  /// A backend that takes whole graphs (Metal) returns true and lowers `graph` (src/graph/plan.h,
-  /// passed on untouched) to one kernel whose operands are the plan's external values, in their
-  /// order.
-  virtual bool takes_graphs() const noexcept { return false; }
+  /// A backend that takes whole graphs (Metal) makes one kernel of each; its table of kernels then
+  /// serves only what is encoded one by one. Null: graphs are planned operation by operation.
+  virtual const GraphCompiler* graph_compiler() const noexcept { return nullptr; }
 };
 
 }  // namespace mpsnn::backend

@@ -108,4 +108,18 @@ class KernelChooser {
   virtual std::shared_ptr<const Kernel> choose(const KernelQuery& query) const = 0;
 };
 
+namespace graph {
+struct WholeGraph;  // graph/whole_graph.h
+}
+
+/// Makes one kernel of a whole graph: a backend that takes graphs, as Metal does, has one. Such a
+/// plan is a single operation, OpId::graph, whose operands WholeGraph names.
+class GraphCompiler {
+ public:
+  virtual ~GraphCompiler() = default;
+  /// Throws UnsupportedError naming the node that the backend cannot hold, and why. The graph is
+  /// alive during the call only; what it refers to may be copied.
+  virtual std::shared_ptr<const Kernel> compile(const graph::WholeGraph& graph) const = 0;
+};
+
 }  // namespace mpsnn

@@ -42,6 +42,11 @@ struct PlanOptions {
 Plan make_plan(const Network& network, const std::vector<TensorDesc>& sources,
                const KernelChooser& chooser, const PlanOptions& options = {});
 
+/// For a backend that takes whole graphs: infers shapes and lets it make one kernel of all nodes.
+/// Throws as above.
+Plan make_plan(const Network& network, const std::vector<TensorDesc>& sources,
+               const GraphCompiler& compiler);
+
 /// The nodes as Graphviz source.
 std::string to_dot(const Network& network);
 

@@ -54,7 +54,9 @@ struct Operation {
   ValueId scratch = kNoValue;
   std::shared_ptr<const Kernel> kernel;
   std::shared_ptr<Optimizer> optimizer;  // gives the scalars at each encode; null: none
-  std::uint64_t flops = 0, bytes = 0;    // arithmetic, and memory read and written
+  /// Of OpId::graph: those of its data sources, each once; their scalars follow one another.
+  std::vector<std::shared_ptr<Optimizer>> optimizers = {};
+  std::uint64_t flops = 0, bytes = 0;  // arithmetic, and memory read and written
 };
 
 /// An array that is left in a state, a RESULT of four extents.

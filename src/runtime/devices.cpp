@@ -17,7 +17,7 @@
 // The factories of the built-in backends; each is defined in its own folder. Null: this machine has
 // no such device.
 namespace mpsnn::backend {
-#ifdef MPSNN_WITH_METAL
+#if defined(MPSNN_WITH_METAL) || defined(MPSNN_WITH_METAL_DOUBLE)
 namespace metal {
 std::shared_ptr<Device> make_device();
 }
@@ -56,6 +56,9 @@ constexpr auto kBuiltIns = std::to_array<BuiltIn>({
 #endif
 #ifdef MPSNN_WITH_CPU
     {"cpu", &backend::cpu::make_device, true},
+#endif
+#ifdef MPSNN_WITH_METAL_DOUBLE
+    {"metal-double", &backend::metal::make_device, false},
 #endif
     {"null", &backend::null_device::make_device, false},
 });

@@ -156,6 +156,8 @@ runtime::PlanKey Graph::Impl::key(std::vector<TensorDesc> sources) const {
 
 graph::Plan Graph::Impl::make_plan(const runtime::PlanKey& key) const {
   try {
+    if (const GraphCompiler* compiler = device.state()->backend->graph_compiler())
+      return graph::make_plan(network, key.sources, *compiler);
     return graph::make_plan(network, key.sources, device.state()->chooser);
   } catch (const InvalidArgumentError& error) {
     std::string sources;

@@ -82,22 +82,27 @@ void CompiledPlan::add_step(const graph::Operation& operation) {
   for (const ValueId output : operation.outputs) {
     if (output == kNoValue || plan_.values[root_of(output)].kind != ValueKind::PARAMETER) continue;
     written_[plan_.values[root_of(output)].data_source] = true;
-    if (operation.optimizer) updated_[plan_.values[root_of(output)].data_source] = true;
+    if (operation.optimizer || !operation.optimizers.empty())
+      updated_[plan_.values[root_of(output)].data_source] = true;
   }
-  if (operation.optimizer) {
-    const auto found = std::ranges::find(optimizers_, operation.optimizer);
-    const auto which = static_cast<std::size_t>(found - optimizers_.begin());
-    step.scalar_count = static_cast<std::uint32_t>(operation.optimizer->scalars().size());
-    if (found == optimizers_.end()) {
-      optimizers_.push_back(operation.optimizer);
-      first_scalar_.push_back(scalar_count_);
-      scalar_count_ += step.scalar_count;
-    }
-    step.scalars = first_scalar_[which];
-  }
+  if (operation.optimizer) step.take(add_scalars(operation.optimizer));
+  for (const auto& optimizer : operation.optimizers) step.take(add_scalars(optimizer));
   steps_.push_back(step);
   flops_.push_back(flops_.back() + operation.flops);
   bytes_.push_back(bytes_.back() + operation.bytes);
+}
+
+std::pair<std::uint32_t, std::uint32_t> CompiledPlan::add_scalars(
+    const std::shared_ptr<Optimizer>& optimizer) {
+  const auto count = static_cast<std::uint32_t>(optimizer->scalars().size());
+  const auto found = std::ranges::find(optimizers_, optimizer);
+  const auto which = static_cast<std::size_t>(found - optimizers_.begin());
+  if (found == optimizers_.end()) {
+    optimizers_.push_back(optimizer);
+    first_scalar_.push_back(scalar_count_);
+    scalar_count_ += count;
+  }
+  return {first_scalar_[which], count};
 }
 
 std::vector<void*> CompiledPlan::table(const std::vector<void*>& bases) const {

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "backend/backend.h"
@@ -68,7 +69,14 @@ class CompiledPlan {
     std::uint32_t inputs, outputs, end;  // ranges of operands_
     std::uint32_t scratch;               // a value
     std::uint32_t scalars = 0, scalar_count = 0;
+    /// Adds a range of scalars behind those it has.
+    void take(const std::pair<std::uint32_t, std::uint32_t>& range) {
+      if (scalar_count == 0) scalars = range.first;
+      scalar_count += range.second;
+    }
   };
+  /// Where an optimizer's scalars begin, and their number; a new one's come last.
+  std::pair<std::uint32_t, std::uint32_t> add_scalars(const std::shared_ptr<Optimizer>& optimizer);
   void place_values();
   Place place_of(graph::ValueId root);
   void add_step(const graph::Operation& operation);

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: MIT
+// The Metal backend as C++ sees it: no Objective-C in here.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "backend/backend.h"
+
+namespace mpsnn::backend::metal {
+
+/// Which of the machine's devices is wanted; both empty: the system's default.
+struct DeviceChoice {
+  std::string name;        // MTLDevice.name
+  bool low_power = false;  // an integrated GPU where there are several
+};
+
+/// Throws InvalidArgumentError listing the devices where none has that name or is a low-power one.
+/// Null where the machine has no Metal device at all.
+std::shared_ptr<Device> make_device(const DeviceChoice& choice);
+std::shared_ptr<Device> make_device();
+
+/// What a queue's thread does on the device, in the order of the calls. One thread uses it.
+class Stream {
+ public:
+  /// Command buffers that were committed together; see `wait`.
+  class Ticket {
+   public:
+    virtual ~Ticket() = default;
+  };
+
+  virtual ~Stream() = default;
+  /// Set by the queue: waits until the device has done all that the queue was given, and says
+  /// whether the predicates let the current kernel run. For kernels that change what the host
+  /// reads.
+  std::function<bool()> settle;
+  /// Later kernels run only where none of these is 0 when the device comes to them; kept until the
+  /// next call. Addresses lie in memory of the device.
+  virtual void set_predicates(std::span<const std::int32_t* const> predicates) = 0;
+  /// Hands over what was encoded, and goes on in the same MPSCommandBuffer.
+  virtual void commit_and_continue() = 0;
+  /// Hands over what was encoded since the last `commit`. Null: nothing was.
+  virtual std::unique_ptr<Ticket> commit(std::string_view label) = 0;
+  /// Waits until the device has run it. Throws DeviceError with what Metal says.
+  virtual void wait(Ticket& ticket) = 0;
+};
+
+/// Objective-C objects that a thread's calls leave behind die with it. Made and destroyed on one
+/// thread, in the reverse order.
+class ReleasePool {
+ public:
+  ReleasePool();
+  ~ReleasePool();
+  ReleasePool(const ReleasePool&) = delete;
+  ReleasePool& operator=(const ReleasePool&) = delete;
+
+ private:
+  void* pool_;
+};
+
+/// A queue on a thread of its own, which encodes what is submitted and waits for the device while
+/// the next submission is being encoded.
+std::unique_ptr<Queue> make_queue(std::string label, std::unique_ptr<Stream> stream);
+
+}  // namespace mpsnn::backend::metal

@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: MIT
+#include "backend/metal/device.h"
+
+#include <cstring>
+
+#include "backend/metal/graph_kernel.h"
+#include "backend/metal/memory.h"
+#include "backend/metal/stream.h"
+#include "mpsnn/error.h"
+
+namespace mpsnn::backend::metal {
+namespace {
+
+#ifdef MPSNN_METAL_KIND
+constexpr std::string_view kKind = MPSNN_METAL_KIND;
+#else
+constexpr std::string_view kKind = "metal";
+#endif
+
+class MetalDevice final : public Device, private GraphCompiler {
+ public:
+  explicit MetalDevice(Owned<id<MTLDevice>> device) : device_(std::move(device)) {
+    info_.kind = kKind;
+    info_.name = to_string([device_.get() name]);
+    info_.memory_bytes = [device_.get() maxBufferLength];
+    info_.unified_memory = true;  // every buffer is shared
+    info_.wraps_host_memory = false;
+  }
+
+  const DeviceInfo& info() const noexcept override { return info_; }
+  std::unique_ptr<Memory> allocate(std::size_t bytes) override {
+    return make_memory(device_.get(), buffers_, bytes);
+  }
+  void write(Memory& to, std::size_t offset, const void* from, std::size_t bytes) override {
+    if (bytes != 0) std::memcpy(static_cast<std::byte*>(to.host_pointer()) + offset, from, bytes);
+  }
+  void read(const Memory& from, std::size_t offset, void* to, std::size_t bytes) override {
+    if (bytes != 0)
+      std::memcpy(to, static_cast<const std::byte*>(from.host_pointer()) + offset, bytes);
+  }
+  std::unique_ptr<Queue> make_queue(const std::string& label) override {
+    return metal::make_queue(label,
+                             std::make_unique<CommandStream>(device_.get(), buffers_, label));
+  }
+  /// Nothing is encoded one by one yet.
+  std::span<const KernelRow> kernels() const noexcept override { return {}; }
+  const GraphCompiler* graph_compiler() const noexcept override { return this; }
+
+ private:
+  std::shared_ptr<const Kernel> compile(const graph::WholeGraph& graph) const override {
+    return make_graph_kernel(graph, device_.get(), info_.kind);
+  }
+
+  const Owned<id<MTLDevice>> device_;
+  const std::shared_ptr<BufferMap> buffers_ = std::make_shared<BufferMap>();
+  DeviceInfo info_;
+};
+
+Owned<NSArray<id<MTLDevice>>*> all_devices() {
+#if TARGET_OS_IPHONE
+  Owned<id<MTLDevice>> device(MTLCreateSystemDefaultDevice());
+  return Owned<NSArray<id<MTLDevice>>*>::retained(device ? @[ device.get() ] : @[]);
+#else
+  return Owned<NSArray<id<MTLDevice>>*>(MTLCopyAllDevices());
+#endif
+}
+
+bool is_low_power(id<MTLDevice> device) {
+#if TARGET_OS_IPHONE
+  static_cast<void>(device);
+  return true;
+#else
+  return [device isLowPower];
+#endif
+}
+
+Owned<id<MTLDevice>> find_device(const DeviceChoice& choice) {
+  if (choice.name.empty() && !choice.low_power)
+    return Owned<id<MTLDevice>>(MTLCreateSystemDefaultDevice());
+  const auto devices = all_devices();
+  std::string names;
+  for (id<MTLDevice> device in devices.get()) {
+    const std::string name = to_string([device name]);
+    if ((choice.name.empty() || choice.name == name) &&
+        (!choice.low_power || is_low_power(device))) {
+      return Owned<id<MTLDevice>>::retained(device);
+    }
+    names += (names.empty() ? "\"" : ", \"") + name + "\"";
+  }
+  if (names.empty()) return {};
+  throw_expected("Device: name", str("one of ", names),
+                 choice.name.empty() ? std::string("a low-power device")
+                                     : str('"', choice.name, '"'));
+}
+
+}  // namespace
+
+std::shared_ptr<Device> make_device(const DeviceChoice& choice) {
+  return guarded("device", [&]() -> std::shared_ptr<Device> {
+    Owned<id<MTLDevice>> device = find_device(choice);
+    if (!device || !MPSSupportsMTLDevice(device.get())) return nullptr;
+    return std::make_shared<MetalDevice>(std::move(device));
+  });
+}
+
+std::shared_ptr<Device> make_device() { return make_device(DeviceChoice{}); }
+
+}  // namespace mpsnn::backend::metal

@@ -1,0 +1,272 @@
+// SPDX-License-Identifier: MIT
+#include "backend/metal/graph_kernel.h"
+
+#include <algorithm>
+#include <mutex>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "backend/metal/images.h"
+#include "backend/metal/lowering.h"
+#include "backend/metal/stream.h"
+#include "backend/metal/weights.h"
+#include "graph/node_table.h"
+#include "mpsnn/error.h"
+
+/// Names an image of a graph by a number.
+@interface MpsnnHandle : NSObject <MPSHandle> {
+  NSUInteger index_;
+}
+- (instancetype)initWithIndex:(NSUInteger)index;
+- (NSUInteger)index;
+@end
+
+@implementation MpsnnHandle
+
+- (instancetype)initWithIndex:(NSUInteger)index {
+  self = [super init];
+  if (self != nil) index_ = index;
+  return self;
+}
+
+- (NSUInteger)index {
+  return index_;
+}
+
+- (NSString*)label {
+  return [NSString stringWithFormat:@"%lu", static_cast<unsigned long>(index_)];
+}
+
++ (BOOL)supportsSecureCoding {
+  return YES;
+}
+
+- (void)encodeWithCoder:(NSCoder*)coder {
+  [coder encodeInt64:static_cast<int64_t>(index_) forKey:@"index"];
+}
+
+- (instancetype)initWithCoder:(NSCoder*)coder {
+  return [self initWithIndex:static_cast<NSUInteger>([coder decodeInt64ForKey:@"index"])];
+}
+
+@end
+
+namespace mpsnn::backend::metal {
+namespace {
+
+using graph::FilterRecord;
+using graph::ImageRecord;
+
+MpsnnHandle* handle_of(std::size_t index) {
+  return [[[MpsnnHandle alloc] initWithIndex:index] autorelease];
+}
+
+std::size_t index_of(id<MPSHandle> handle) {
+  return [static_cast<MpsnnHandle*>(static_cast<id>(handle)) index];
+}
+
+class GraphKernel final : public Kernel {
+ public:
+  GraphKernel(const graph::WholeGraph& graph, id<MTLDevice> device);
+  void run(const KernelArgs& args) const override;
+
+ private:
+  struct Output {
+    const ImageRecord* image;
+    TensorDesc desc;
+  };
+  void add_weights(const graph::WholeGraph& graph);
+  /// Makes the MPSNNGraph, once the arrays of the data sources are bound.
+  void build() const;
+  /// Reads weights again that others changed; for that, all that may still use them is waited for.
+  void refresh(CommandStream& stream) const;
+  void encode(const KernelArgs& args, CommandStream& stream) const;
+  NSArray<MPSImageBatch*>* copy_sources(const KernelArgs& args, MPSCommandBuffer* commands,
+                                        const BufferMap& buffers) const;
+  void copy_results(const KernelArgs& args, MPSCommandBuffer* commands, const BufferMap& buffers,
+                    MPSImageBatch* first, NSArray<MPSImageBatch*>* others) const;
+
+  const Owned<id<MTLDevice>> device_;
+  const graph::Network network_;
+  std::unordered_map<const ImageRecord*, TensorDesc> shapes_;
+  std::vector<Output> outputs_;
+  const ImageCopies copies_;
+  std::vector<std::shared_ptr<Optimizer>> optimizers_;
+  bool updates_ = false;
+
+  mutable std::mutex mutex_;  // MPSNNGraph is encoded by one thread at a time
+  std::vector<std::unique_ptr<ConvolutionWeights>> weights_;
+  /// Declared last: released before the weights that it asks.
+  mutable Owned<MPSNNGraph*> graph_;
+};
+
+GraphKernel::GraphKernel(const graph::WholeGraph& graph, id<MTLDevice> device)
+    : device_(Owned<id<MTLDevice>>::retained(device)),
+      network_(graph.network),
+      shapes_(graph.shapes),
+      copies_(device),
+      optimizers_(graph.optimizers) {
+  row = "graph/mps";
+  for (const ImageRecord* image : graph.outputs) outputs_.push_back({image, shapes_.at(image)});
+  add_weights(graph);
+}
+
+void GraphKernel::add_weights(const graph::WholeGraph& graph) {
+  for (std::size_t i = 0; i < network_.data_sources.size(); ++i) {
+    auto source = std::dynamic_pointer_cast<ConvolutionDataSource>(network_.data_sources[i]);
+    check_internal(source != nullptr, "lowered nodes have convolution data sources");
+    weights_.push_back(
+        std::make_unique<ConvolutionWeights>(std::move(source), i, graph, device_.get()));
+    updates_ = updates_ || weights_.back()->is_updated();
+  }
+}
+
+void GraphKernel::build() const {
+  Builder::Weights objects;
+  for (const auto& weights : weights_) objects[weights->source()] = weights->object();
+  Builder builder(std::move(objects));
+  for (std::size_t i = 0; i < network_.sources.size(); ++i) {
+    const ImageRecord& image = *network_.sources[i].record();
+    MPSNNImageNode* node = [MPSNNImageNode nodeWithHandle:handle_of(i)];
+    [node setFormat:format_of(shapes_.at(&image))];
+    builder.add_source(image, node);
+  }
+  for (const FilterNode& node : network_.nodes) {
+    const FilterRecord& record = *node.record();
+    builder.lower(record);
+    [builder.image(record.result) setFormat:format_of(shapes_.at(&record.result))];
+  }
+  for (std::size_t i = 0; i < outputs_.size(); ++i)
+    [builder.image(*outputs_[i].image) setHandle:handle_of(i)];
+  for (const ImageNode& image : network_.exported)
+    [builder.image(*image.record()) setExportFromGraph:YES];
+  NSMutableArray<MPSNNImageNode*>* results = [NSMutableArray array];
+  std::vector<char> needed;  // BOOLs: a vector of bool has no array of them
+  for (std::size_t i = 0; i < network_.results.size(); ++i) {
+    [results addObject:builder.image(*network_.results[i].record())];
+    needed.push_back(network_.needed[i]);
+  }
+  graph_ = Owned<MPSNNGraph*>([[MPSNNGraph alloc] initWithDevice:device_.get()
+                                                    resultImages:results
+                                                resultsAreNeeded:reinterpret_cast<BOOL*>(needed.data())]);
+  if (!graph_) fail_on_device("MPSNNGraph", "MPS cannot make this graph");
+  [graph_.get() setFormat:MPSImageFeatureChannelFormatFloat32];
+  for (const auto& weights : weights_) weights->note_current();
+}
+
+void GraphKernel::refresh(CommandStream& stream) const {
+  if (std::ranges::none_of(weights_, [](const auto& one) { return one->is_stale(); })) return;
+  stream.settle();
+  [graph_.get() reloadFromDataSources];
+  for (const auto& weights : weights_) weights->note_current();
+}
+
+void GraphKernel::run(const KernelArgs& args) const {
+  auto& stream = *static_cast<CommandStream*>(static_cast<Stream*>(args.queue));
+  const std::lock_guard lock(mutex_);
+  // Updates are counted on the host, so whether this one happens must be known here.
+  if (updates_ && stream.is_predicated()) {
+    if (!stream.settle()) return;
+    stream.set_predicates({});
+  }
+  guarded(network_.results[0].producer()->label(), [&] {
+    for (const auto& weights : weights_) weights->bind(args, stream.buffers());
+    if (graph_) {
+      refresh(stream);
+    } else {
+      stream.settle();  // the arrays are read now
+      build();
+    }
+    encode(args, stream);
+  });
+}
+
+void GraphKernel::encode(const KernelArgs& args, CommandStream& stream) const {
+  std::size_t scalar = 0;
+  for (const auto& optimizer : optimizers_) {
+    for (const auto& weights : weights_) {
+      if (weights->source()->optimizer() == optimizer)
+        weights->set_learning_rate(args.scalars[scalar]);
+    }
+    scalar += optimizer->scalars().size();
+  }
+  NSMutableArray<MPSImageBatch*>* intermediates = [NSMutableArray array];
+  MPSCommandBuffer* commands = stream.commands();
+  MPSImageBatch* first =
+      [graph_.get() encodeBatchToCommandBuffer:commands
+                                  sourceImages:copy_sources(args, commands, stream.buffers())
+                                  sourceStates:nil
+                            intermediateImages:intermediates
+                             destinationStates:nil];
+  copy_results(args, commands, stream.buffers(), first, intermediates);
+  for (const auto& weights : weights_) {
+    if (weights->is_updated()) weights->count_update();
+  }
+}
+
+NSArray<MPSImageBatch*>* GraphKernel::copy_sources(const KernelArgs& args,
+                                                   MPSCommandBuffer* commands,
+                                                   const BufferMap& buffers) const {
+  NSMutableArray<MPSImageBatch*>* batches = [NSMutableArray array];
+  for (id<MPSHandle> handle in [graph_.get() sourceImageHandles]) {
+    const std::size_t i = index_of(handle);
+    const TensorDesc& desc = shapes_.at(network_.sources[i].record().get());
+    [batches addObject:copies_.copy_in(commands, buffers.find(args.table[args.inputs[i]]), desc)];
+  }
+  return batches;
+}
+
+void GraphKernel::copy_results(const KernelArgs& args, MPSCommandBuffer* commands,
+                               const BufferMap& buffers, MPSImageBatch* first,
+                               NSArray<MPSImageBatch*>* others) const {
+  const auto copy = [&](MPSImageBatch* batch, std::size_t i) {
+    copies_.copy_out(commands, batch, buffers.find(args.table[args.outputs[i]]), outputs_[i].desc);
+  };
+  std::vector<bool> there(outputs_.size());
+  NSUInteger at = 0;
+  for (id<MPSHandle> handle in [graph_.get() intermediateImageHandles]) {
+    const std::size_t i = index_of(handle);
+    copy([others objectAtIndex:at++], i);
+    there[i] = true;
+  }
+  // A result that is exported, too, is handed out once.
+  if (first != nil && !there[0]) {
+    copy(first, 0);
+    there[0] = true;
+  }
+  for (std::size_t i = 0; i < outputs_.size(); ++i) {
+    if (!there[i]) fail_on_device("MPSNNGraph", str("image \"", outputs_[i].image->handle, "\" did not come out"));
+  }
+}
+
+/// Two gradient nodes of one data source would have MPS update it twice, each with its own part.
+void check_trained_once(const graph::WholeGraph& graph, const std::string& kind) {
+  std::vector<const DataSource*> seen;
+  for (const FilterNode& node : graph.network.nodes) {
+    const FilterRecord& record = *node.record();
+    if (!record.node_class->gradient || !record.weights || !record.weights->is_updated() ||
+        record.training_style != TrainingStyle::UPDATE_DEVICE_GPU) {
+      continue;
+    }
+    if (std::ranges::find(seen, record.weights.get()) != seen.end()) {
+      throw UnsupportedError(str(title(record), ": device \"", kind,
+                                 "\" cannot hold this node: another node trains the same data "
+                                 "source, and MPS updates it once a node"));
+    }
+    seen.push_back(record.weights.get());
+  }
+}
+
+}  // namespace
+
+std::shared_ptr<Kernel> make_graph_kernel(const graph::WholeGraph& graph, id<MTLDevice> device,
+                                          const std::string& kind) {
+  for (const FilterNode& node : graph.network.nodes) check_node({*node.record(), graph}, kind);
+  check_trained_once(graph, kind);
+  return guarded("MPSNNGraph", [&]() -> std::shared_ptr<Kernel> {
+    return std::make_shared<GraphKernel>(graph, device);
+  });
+}
+
+}  // namespace mpsnn::backend::metal

@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: MIT
+// Images between our memory, dense (N, H, W, C), and MPS's textures of four-channel slices. Both
+// ways are kernels on the command buffer, so that nothing waits and predicates hold for them. For
+// .mm files.
+#pragma once
+
+#include "backend/metal/memory.h"
+
+namespace mpsnn::backend::metal {
+
+MPSImageFeatureChannelFormat format_of(const TensorDesc& desc);
+
+class ImageCopies {
+ public:
+  explicit ImageCopies(id<MTLDevice> device);
+  /// Temporary images, one for each of the batch, that may be read once. Autoreleased.
+  MPSImageBatch* copy_in(id<MTLCommandBuffer> commands, const BufferRange& from,
+                         const TensorDesc& desc) const;
+  void copy_out(id<MTLCommandBuffer> commands, MPSImageBatch* from, const BufferRange& to,
+                const TensorDesc& desc) const;
+
+ private:
+  Owned<MPSMatrixCopyToImage*> in_;
+  Owned<MPSImageCopyToMatrix*> out_;
+};
+
+}  // namespace mpsnn::backend::metal

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: MIT
+#include "backend/metal/images.h"
+
+namespace mpsnn::backend::metal {
+namespace {
+
+/// One row an image, in the order rows, columns, channels.
+MPSMatrix* matrix_over(const BufferRange& range, const TensorDesc& desc) {
+  const ImageSize size = desc.image();
+  const auto columns = static_cast<NSUInteger>(size.height * size.width * size.channels);
+  const bool is_half = desc.type == DataType::FLOAT16;
+  MPSMatrixDescriptor* descriptor =
+      [MPSMatrixDescriptor matrixDescriptorWithRows:static_cast<NSUInteger>(size.n)
+                                            columns:columns
+                                           rowBytes:columns * size_of(desc.type)
+                                           dataType:is_half ? MPSDataTypeFloat16 : MPSDataTypeFloat32];
+  return [[[MPSMatrix alloc] initWithBuffer:range.buffer.get()
+                                     offset:range.offset
+                                 descriptor:descriptor] autorelease];
+}
+
+}  // namespace
+
+MPSImageFeatureChannelFormat format_of(const TensorDesc& desc) {
+  return desc.type == DataType::FLOAT16 ? MPSImageFeatureChannelFormatFloat16
+                                        : MPSImageFeatureChannelFormatFloat32;
+}
+
+ImageCopies::ImageCopies(id<MTLDevice> device)
+    : in_([[MPSMatrixCopyToImage alloc]
+          initWithDevice:device
+              dataLayout:MPSDataLayoutHeightxWidthxFeatureChannels]),
+      out_([[MPSImageCopyToMatrix alloc]
+          initWithDevice:device
+              dataLayout:MPSDataLayoutHeightxWidthxFeatureChannels]) {}
+
+MPSImageBatch* ImageCopies::copy_in(id<MTLCommandBuffer> commands, const BufferRange& from,
+                                    const TensorDesc& desc) const {
+  const ImageSize size = desc.image();
+  MPSImageDescriptor* descriptor = [MPSImageDescriptor
+      imageDescriptorWithChannelFormat:format_of(desc)
+                                 width:static_cast<NSUInteger>(size.width)
+                                height:static_cast<NSUInteger>(size.height)
+                       featureChannels:static_cast<NSUInteger>(size.channels)];
+  NSMutableArray<MPSImage*>* images = [NSMutableArray array];
+  for (std::int64_t i = 0; i < size.n; ++i) {
+    [images addObject:[MPSTemporaryImage temporaryImageWithCommandBuffer:commands
+                                                         imageDescriptor:descriptor]];
+  }
+  [in_.get() encodeBatchToCommandBuffer:commands
+                           sourceMatrix:matrix_over(from, desc)
+                      destinationImages:images];
+  return images;
+}
+
+void ImageCopies::copy_out(id<MTLCommandBuffer> commands, MPSImageBatch* from,
+                           const BufferRange& to, const TensorDesc& desc) const {
+  [out_.get() encodeBatchToCommandBuffer:commands
+                            sourceImages:from
+                       destinationMatrix:matrix_over(to, desc)];
+}
+
+}  // namespace mpsnn::backend::metal

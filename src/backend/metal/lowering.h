@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: MIT
+// How nodes become nodes of MPSNNGraph: one row a node class. For .mm files.
+#pragma once
+
+#include <map>
+#include <span>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <utility>
+
+#include "backend/metal/objects.h"
+#include "graph/whole_graph.h"
+
+namespace mpsnn::backend::metal {
+
+/// A node and its sizes, to say whether MPS can hold it.
+struct NodeCase {
+  const graph::FilterRecord& node;
+  const graph::WholeGraph& graph;
+
+  ImageSize source(std::size_t i) const { return graph.size(node.sources[i]); }
+};
+
+/// The MPS nodes of a graph in the making. They belong to the pool around it.
+class Builder {
+ public:
+  /// The data source object of one of the network's data sources.
+  using Weights = std::map<const DataSource*, id<MPSCNNConvolutionDataSource>>;
+
+  explicit Builder(Weights weights) : weights_(std::move(weights)) {}
+
+  /// A source of the graph.
+  void add_source(const graph::ImageRecord& image, MPSNNImageNode* node) { images_[&image] = node; }
+  /// The MPS node of an image that is there already.
+  MPSNNImageNode* image(const graph::ImageRecord& image) const { return images_.at(&image); }
+  MPSNNImageNode* source(const graph::FilterRecord& node, std::size_t i) const {
+    return image(*node.sources[i].record());
+  }
+  id<MPSCNNConvolutionDataSource> weights(const graph::FilterRecord& node) const {
+    return weights_.at(node.weights.get());
+  }
+
+  /// Makes the MPS nodes of a node, whose sources are there.
+  void lower(const graph::FilterRecord& node);
+  /// Says that `made` computes the node's result: label, image and, for the gradient node to come,
+  /// the filter.
+  void finish(const graph::FilterRecord& node, MPSNNFilterNode* made);
+  /// The same where a forward node became several: `forward` is what its gradient is asked of.
+  void finish(const graph::FilterRecord& node, MPSNNFilterNode* forward, MPSNNFilterNode* made);
+
+  /// The gradient filters that MPS makes of a gradient node's forward filter, one a source of it;
+  /// they link the forward filter's states by themselves. Asked for once for each gradient image.
+  NSArray<MPSNNGradientFilterNode*>* gradients(const graph::FilterRecord& gradient_node);
+
+ private:
+  using GradientKey = std::pair<const graph::FilterRecord*, const graph::ImageRecord*>;
+
+  Weights weights_;
+  std::unordered_map<const graph::ImageRecord*, MPSNNImageNode*> images_;
+  std::unordered_map<const graph::FilterRecord*, MPSNNFilterNode*> filters_;
+  std::map<GradientKey, NSArray<MPSNNGradientFilterNode*>*> gradients_;
+};
+
+/// A node class.
+struct NodeRow {
+  std::string_view node_class;
+  /// Why MPS cannot hold the node; empty: it can. Null: it always can.
+  std::string (*refuse)(const NodeCase& node);
+  /// Makes the MPS node and calls Builder::finish.
+  void (*lower)(Builder& builder, const graph::FilterRecord& node);
+};
+
+/// Throws UnsupportedError naming the node and the reason where the backend cannot hold it.
+void check_node(const NodeCase& node, std::string_view device);
+
+// What several rows share.
+
+/// Refuses a gradient node that was not made from its forward node, since MPS links states only
+/// then, and one whose forward node is refused.
+std::string refuse_orphan(const NodeCase& node);
+MPSNNDefaultPadding* padding_of(const graph::FilterRecord& node);
+/// a * image + b: how constants are applied that a node of MPS ignores or lacks.
+MPSNNFilterNode* linear(MPSNNImageNode* image, double a, double b);
+
+// The rows' functions, each pair in nodes/<family>.mm.
+
+std::string refuse_convolution(const NodeCase& node);
+void lower_convolution(Builder& builder, const graph::FilterRecord& node);
+std::string refuse_convolution_gradient(const NodeCase& node);
+void lower_convolution_gradient(Builder& builder, const graph::FilterRecord& node);
+void lower_neuron(Builder& builder, const graph::FilterRecord& node);
+std::string refuse_pooling(const NodeCase& node);
+void lower_pooling_max(Builder& builder, const graph::FilterRecord& node);
+void lower_pooling_average(Builder& builder, const graph::FilterRecord& node);
+void lower_upsampling_nearest(Builder& builder, const graph::FilterRecord& node);
+void lower_upsampling_bilinear(Builder& builder, const graph::FilterRecord& node);
+std::string refuse_broadcast(const NodeCase& node);
+void lower_addition(Builder& builder, const graph::FilterRecord& node);
+void lower_addition_gradient(Builder& builder, const graph::FilterRecord& node);
+std::string refuse_unaligned_sources(const NodeCase& node);
+void lower_concatenation(Builder& builder, const graph::FilterRecord& node);
+void lower_concatenation_gradient(Builder& builder, const graph::FilterRecord& node);
+std::string refuse_loss(const NodeCase& node);
+void lower_loss(Builder& builder, const graph::FilterRecord& node);
+void lower_loss_gradient(Builder& builder, const graph::FilterRecord& node);
+void lower_initial_gradient(Builder& builder, const graph::FilterRecord& node);
+void lower_softmax(Builder& builder, const graph::FilterRecord& node);
+/// The gradient filter of the only source that has one.
+void lower_single_gradient(Builder& builder, const graph::FilterRecord& node);
+
+}  // namespace mpsnn::backend::metal

@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: MIT
+// The table of node classes that MPSNNGraph is given, and what their rows share.
+#include "backend/metal/lowering.h"
+
+#include <algorithm>
+#include <array>
+
+#include "graph/node_table.h"
+#include "mpsnn/error.h"
+
+namespace mpsnn::backend::metal {
+namespace {
+
+using graph::FilterRecord;
+
+constexpr NodeRow neuron(std::string_view name) { return {name, nullptr, &lower_neuron}; }
+
+/// In the order of the node table.
+constexpr auto kRows = std::to_array<NodeRow>({
+    {"ConvolutionNode", &refuse_convolution, &lower_convolution},
+    {"ConvolutionGradientNode", &refuse_convolution_gradient, &lower_convolution_gradient},
+    neuron("NeuronReLUNode"),
+    neuron("NeuronLinearNode"),
+    neuron("NeuronSigmoidNode"),
+    neuron("NeuronHardSigmoidNode"),
+    neuron("NeuronTanHNode"),
+    neuron("NeuronAbsoluteNode"),
+    neuron("NeuronSoftPlusNode"),
+    neuron("NeuronSoftSignNode"),
+    neuron("NeuronELUNode"),
+    neuron("NeuronPReLUNode"),
+    neuron("NeuronReLUNNode"),
+    neuron("NeuronPowerNode"),
+    neuron("NeuronExponentialNode"),
+    neuron("NeuronLogarithmNode"),
+    neuron("NeuronGeLUNode"),
+    {"NeuronGradientNode", &refuse_orphan, &lower_single_gradient},
+    {"PoolingMaxNode", &refuse_pooling, &lower_pooling_max},
+    {"PoolingMaxGradientNode", &refuse_orphan, &lower_single_gradient},
+    {"PoolingAverageNode", &refuse_pooling, &lower_pooling_average},
+    {"PoolingAverageGradientNode", &refuse_orphan, &lower_single_gradient},
+    {"UpsamplingNearestNode", nullptr, &lower_upsampling_nearest},
+    {"UpsamplingNearestGradientNode", &refuse_orphan, &lower_single_gradient},
+    {"UpsamplingBilinearNode", nullptr, &lower_upsampling_bilinear},
+    {"UpsamplingBilinearGradientNode", &refuse_orphan, &lower_single_gradient},
+    {"AdditionNode", &refuse_broadcast, &lower_addition},
+    {"AdditionGradientNode", &refuse_orphan, &lower_addition_gradient},
+    {"ConcatenationNode", &refuse_unaligned_sources, &lower_concatenation},
+    {"ConcatenationGradientNode", &refuse_orphan, &lower_concatenation_gradient},
+    {"ForwardLossNode", &refuse_loss, &lower_loss},
+    {"LossGradientNode", &refuse_orphan, &lower_loss_gradient},
+    {"InitialGradientNode", nullptr, &lower_initial_gradient},
+    {"SoftMaxNode", nullptr, &lower_softmax},
+    {"LogSoftMaxNode", nullptr, &lower_softmax},
+    {"SoftMaxGradientNode", &refuse_orphan, &lower_single_gradient},
+    {"LogSoftMaxGradientNode", &refuse_orphan, &lower_single_gradient},
+});
+
+/// Sides of a 2D texture, and its slices of four channels.
+constexpr std::int64_t kTextureSide = 16384, kTextureChannels = 4 * 2048;
+
+std::string refuse_size(const ImageSize& size) {
+  if (size.height > kTextureSide || size.width > kTextureSide)
+    return str("an image of ", to_string(size), ": textures have at most ", kTextureSide, " rows and columns");
+  if (size.channels > kTextureChannels)
+    return str("an image of ", to_string(size), ": textures have at most ", kTextureChannels, " channels");
+  return {};
+}
+
+std::string reason_of(const NodeCase& node, const NodeRow* row) {
+  if (row == nullptr) return "this node class has no lowering to MPSNNGraph";
+  std::string reason = row->refuse == nullptr ? std::string() : row->refuse(node);
+  // A forward node that stands in the graph for its gradient only has no size of its own.
+  const auto shape = node.graph.shapes.find(&node.node.result);
+  if (reason.empty() && shape != node.graph.shapes.end())
+    reason = refuse_size(shape->second.image());
+  for (std::size_t i = 0; i < node.node.sources.size() && reason.empty(); ++i)
+    reason = refuse_size(node.source(i));
+  return reason;
+}
+
+const NodeRow* find_row(const FilterRecord& node) {
+  const auto found = std::ranges::find(kRows, node.node_class->name, &NodeRow::node_class);
+  return found == kRows.end() ? nullptr : &*found;
+}
+
+}  // namespace
+
+void check_node(const NodeCase& node, std::string_view device) {
+  const std::string reason = reason_of(node, find_row(node.node));
+  if (reason.empty()) return;
+  throw UnsupportedError(
+      str(title(node.node), ": device \"", device, "\" cannot hold this node: ", reason));
+}
+
+void Builder::lower(const FilterRecord& node) { find_row(node)->lower(*this, node); }
+
+void Builder::finish(const FilterRecord& node, MPSNNFilterNode* made) { finish(node, made, made); }
+
+void Builder::finish(const FilterRecord& node, MPSNNFilterNode* forward, MPSNNFilterNode* made) {
+  [made setLabel:to_ns_string(node.label)];
+  filters_[&node] = forward;
+  images_[&node.result] = [made resultImage];
+}
+
+NSArray<MPSNNGradientFilterNode*>* Builder::gradients(const FilterRecord& node) {
+  const FilterRecord* forward = node.inference_node.get();
+  const graph::ImageRecord* gradient = node.sources[0].record().get();
+  // Where nothing reads the forward node's result, only MPS sees it, through the state.
+  if (!filters_.contains(forward)) lower(*forward);
+  NSArray<MPSNNGradientFilterNode*>*& made = gradients_[{forward, gradient}];
+  if (made == nil) made = [filters_.at(forward) gradientFiltersWithSource:image(*gradient)];
+  return made;
+}
+
+std::string refuse_orphan(const NodeCase& node) {
+  if (node.node.inference_node == nullptr)
+    return "a gradient node must be made from its forward node: MPS hands that one's state over";
+  const NodeCase forward = {*node.node.inference_node, node.graph};
+  return reason_of(forward, find_row(forward.node));
+}
+
+MPSNNDefaultPadding* padding_of(const FilterRecord& node) {
+  // The bits have Apple's values.
+  return [MPSNNDefaultPadding
+      paddingWithMethod:static_cast<MPSNNPaddingMethod>(node.padding.method)];
+}
+
+MPSNNFilterNode* linear(MPSNNImageNode* image, double a, double b) {
+  return [MPSCNNNeuronLinearNode nodeWithSource:image
+                                              a:static_cast<float>(a)
+                                              b:static_cast<float>(b)];
+}
+
+void lower_single_gradient(Builder& builder, const FilterRecord& node) {
+  builder.finish(node, [builder.gradients(node) objectAtIndex:0]);
+}
+
+}  // namespace mpsnn::backend::metal

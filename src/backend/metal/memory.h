@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: MIT
+// Memory as MTLBuffers that host and device share, and the way back from an address to its buffer.
+// For .mm files.
+#pragma once
+
+#include <cstddef>
+#include <map>
+#include <memory>
+#include <mutex>
+
+#include "backend/backend.h"
+#include "backend/metal/objects.h"
+
+namespace mpsnn::backend::metal {
+
+/// A place in a buffer.
+struct BufferRange {
+  Owned<id<MTLBuffer>> buffer;
+  NSUInteger offset = 0;
+};
+
+/// The live buffers of a device by the address of their contents: kernels are given addresses, MPS
+/// wants buffers. Thread-safe.
+class BufferMap {
+ public:
+  void add(id<MTLBuffer> buffer);
+  void remove(id<MTLBuffer> buffer);
+  /// Throws InternalError where no buffer holds the address.
+  BufferRange find(const void* address) const;
+
+ private:
+  mutable std::mutex mutex_;
+  std::map<const std::byte*, id<MTLBuffer>> buffers_;  // not owned: SharedMemory owns them
+};
+
+/// Throws OutOfMemoryError.
+std::unique_ptr<Memory> make_memory(id<MTLDevice> device, const std::shared_ptr<BufferMap>& map,
+                                    std::size_t bytes);
+
+}  // namespace mpsnn::backend::metal

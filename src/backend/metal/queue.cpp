@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: MIT
+// The thread behind a Metal queue. It encodes a submission and commits it; while the device runs
+// it, the next one is encoded. C++ only, since exceptions cannot be caught in Objective-C++
+// everywhere.
+#include <pthread.h>
+
+#include <algorithm>
+#include <condition_variable>
+#include <deque>
+#include <mutex>
+#include <optional>
+#include <thread>
+#include <utility>
+
+#include "backend/metal/device.h"
+#include "base/failure.h"
+
+namespace mpsnn::backend::metal {
+namespace {
+
+/// Submissions on the device at once: one runs, one waits behind it.
+constexpr std::size_t kInFlight = 2;
+
+struct Shared {
+  std::mutex mutex;
+  std::condition_variable changed;
+  std::deque<std::shared_ptr<Submission>> waiting;
+  bool stop = false;
+};
+
+thread_local bool is_queue_thread = false;
+
+bool is_skipped(const Launch& launch) {
+  return std::ranges::any_of(launch.predicates, [](const std::int32_t* predicate) {
+    // Not std::atomic_ref, which the library of Apple's older SDKs lacks.
+    return __atomic_load_n(predicate, __ATOMIC_ACQUIRE) == 0;
+  });
+}
+
+class Worker {
+ public:
+  Worker(std::shared_ptr<Shared> shared, std::unique_ptr<Stream> stream)
+      : shared_(std::move(shared)), stream_(std::move(stream)) {}
+
+  void run() {
+    is_queue_thread = true;
+    while (auto work = next()) {
+      const ReleasePool pool;
+      encode(std::move(*work));
+      while (flights_.size() >= kInFlight) land();
+    }
+  }
+
+ private:
+  struct Flight {
+    std::shared_ptr<Submission> work;
+    std::unique_ptr<Stream::Ticket> ticket;  // null: it left nothing on the device
+    std::exception_ptr failure;
+    std::string label;  // of its last step
+  };
+
+  /// What was submitted next. Where nothing is there, what is on the device is seen to its end
+  /// first.
+  std::optional<std::shared_ptr<Submission>> next() {
+    std::unique_lock lock(shared_->mutex);
+    while (shared_->waiting.empty()) {
+      if (!flights_.empty()) {
+        lock.unlock();
+        land();
+        lock.lock();
+      } else if (shared_->stop) {
+        return std::nullopt;
+      } else {
+        shared_->changed.wait(lock);
+      }
+    }
+    std::shared_ptr<Submission> work = std::move(shared_->waiting.front());
+    shared_->waiting.pop_front();
+    return work;
+  }
+
+  void encode(std::shared_ptr<Submission> work) {
+    work->scheduled();
+    Flight flight{std::move(work), nullptr, nullptr, {}};
+    flight.failure = flight.work->refused();
+    if (!flight.failure) flight.failure = run_steps(flight);
+    try {
+      flight.ticket = stream_->commit(flight.label);
+    } catch (...) {
+      if (!flight.failure) flight.failure = name_failure(std::current_exception(), flight.label);
+    }
+    flights_.push_back(std::move(flight));
+  }
+
+  /// The first failure, or null. Later steps are not encoded.
+  std::exception_ptr run_steps(Flight& flight) {
+    const std::size_t size = flight.work->size();
+    const bool is_traced = flight.work->is_traced();
+    for (std::size_t i = 0; i < size; ++i) {
+      const Clock::time_point start = is_traced ? Clock::now() : Clock::time_point();
+      try {
+        Launch launch = flight.work->step(i);
+        flight.label = launch.label;
+        const bool skipped = run_step(launch, i + 1 < size, is_traced);
+        if (is_traced) flight.work->ran(i, start, Clock::now(), skipped);
+      } catch (...) {
+        if (is_traced) flight.work->ran(i, start, Clock::now(), false);
+        return name_failure(std::current_exception(), flight.label);
+      }
+    }
+    return nullptr;
+  }
+
+  /// Host functions wait for the device. Where times are asked for, every step does.
+  bool run_step(Launch& launch, bool goes_on, bool is_traced) {
+    if (launch.kernel == nullptr) {
+      finish(launch.label);
+      if (is_skipped(launch)) return true;
+      launch.host();
+      return false;
+    }
+    if (is_traced) finish(launch.label);
+    const bool skipped = is_traced && is_skipped(launch);
+    stream_->set_predicates(launch.predicates);
+    launch.args.queue = stream_.get();
+    stream_->settle = [&] {
+      finish(launch.label);
+      return !is_skipped(launch);
+    };
+    launch.kernel->run(launch.args);
+    stream_->set_predicates({});
+    if (is_traced) {
+      finish(launch.label);
+    } else if (goes_on) {
+      stream_->commit_and_continue();
+    }
+    return skipped;
+  }
+
+  /// Until the device has done all that this queue was given.
+  void finish(std::string_view label) {
+    const auto ticket = stream_->commit(label);
+    while (!flights_.empty()) land();
+    if (ticket) stream_->wait(*ticket);
+  }
+
+  /// Waits for the oldest submission and tells the runtime.
+  void land() {
+    Flight flight = std::move(flights_.front());
+    flights_.pop_front();
+    try {
+      if (flight.ticket) stream_->wait(*flight.ticket);
+    } catch (...) {
+      if (!flight.failure) flight.failure = name_failure(std::current_exception(), flight.label);
+    }
+    // An earlier piece of the same buffer may have failed meanwhile.
+    if (!flight.failure) flight.failure = flight.work->refused();
+    flight.work->completed(std::move(flight.failure));
+  }
+
+  std::shared_ptr<Shared> shared_;
+  std::unique_ptr<Stream> stream_;
+  std::deque<Flight> flights_;
+};
+
+class MetalQueue final : public Queue {
+ public:
+  MetalQueue(std::string label, std::unique_ptr<Stream> stream)
+      : label_(std::move(label)), stream_(std::move(stream)) {}
+
+  ~MetalQueue() override {
+    {
+      const std::lock_guard lock(shared_->mutex);
+      shared_->stop = true;
+    }
+    shared_->changed.notify_all();
+    if (!thread_.joinable()) return;
+    if (is_queue_thread) {
+      thread_.detach();  // its own thread, or one that the work here may wait for
+    } else {
+      thread_.join();
+    }
+  }
+
+  void submit(std::shared_ptr<Submission> work) override {
+    {
+      const std::lock_guard lock(shared_->mutex);
+      if (!thread_.joinable()) {
+        thread_ = std::thread([worker = std::make_shared<Worker>(shared_, std::move(stream_))] {
+          const ReleasePool pool;
+          worker->run();
+        });
+      }
+      shared_->waiting.push_back(std::move(work));
+    }
+    shared_->changed.notify_one();
+  }
+
+ private:
+  std::string label_;
+  std::unique_ptr<Stream> stream_;
+  std::shared_ptr<Shared> shared_ = std::make_shared<Shared>();
+  std::thread thread_;
+};
+
+}  // namespace
+
+std::unique_ptr<Queue> make_queue(std::string label, std::unique_ptr<Stream> stream) {
+  return std::make_unique<MetalQueue>(std::move(label), std::move(stream));
+}
+
+}  // namespace mpsnn::backend::metal

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: MIT
+// The command buffers of a queue. For .mm files; queue.cpp sees metal::Stream.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "backend/metal/device.h"
+#include "backend/metal/memory.h"
+
+namespace mpsnn::backend::metal {
+
+class CommandStream final : public Stream {
+ public:
+  CommandStream(id<MTLDevice> device, std::shared_ptr<BufferMap> buffers, std::string_view label);
+
+  void set_predicates(std::span<const std::int32_t* const> predicates) override;
+  void commit_and_continue() override;
+  std::unique_ptr<Ticket> commit(std::string_view label) override;
+  void wait(Ticket& ticket) override;
+
+  /// Where a kernel encodes: the command buffer, wrapped once for each predicate.
+  MPSCommandBuffer* commands();
+  const BufferMap& buffers() const noexcept { return *buffers_; }
+  bool is_predicated() const noexcept { return !predicates_.empty(); }
+
+ private:
+  /// Remembers the command buffer that the next commit hands over.
+  void note_root();
+
+  const Owned<id<MTLCommandQueue>> queue_;
+  const std::shared_ptr<BufferMap> buffers_;
+  Owned<MPSCommandBuffer*> commands_;  // null: nothing was encoded since the last commit
+  std::vector<Owned<id<MTLCommandBuffer>>> committed_;
+  std::vector<const std::int32_t*> predicates_;
+};
+
+}  // namespace mpsnn::backend::metal

@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: MIT
+// Plans for backends that take whole graphs: one operation with the graph's sources, results and
+// parameters as its operands.
+#include <algorithm>
+#include <utility>
+
+#include "base/check.h"
+#include "graph/draft.h"
+#include "graph/node_table.h"
+#include "graph/passes/passes.h"
+#include "graph/verify.h"
+#include "graph/whole_graph.h"
+
+namespace mpsnn::graph {
+namespace {
+
+/// No kernel is looked for by operation.
+class NoChooser final : public KernelChooser {
+ public:
+  std::shared_ptr<const Kernel> choose(const KernelQuery& query) const override {
+    throw InternalError(str("operation ", name_of(query.op), " of a graph that is taken whole"));
+  }
+};
+
+class WholePlanner {
+ public:
+  WholePlanner(const Network& network, const std::vector<TensorDesc>& sources)
+      : draft_(network, chooser_), whole_{network, draft_.shapes, {}, {}, {}, {}} {
+    infer_shapes(draft_, sources);
+    draft_.plan.data_sources = network.data_sources;
+    operation_.op = OpId::graph;
+    operation_.label = network.nodes.back().label();
+  }
+
+  Plan run(const GraphCompiler& compiler) {
+    add_sources();
+    add_outputs();
+    for (std::uint32_t i = 0; i < draft_.network.data_sources.size(); ++i) add_parameters(i);
+    operation_.optimizers = whole_.optimizers;
+    operation_.kernel = compiler.compile(whole_);
+    check_internal(operation_.kernel != nullptr, "a GraphCompiler returns a kernel or throws");
+    draft_.plan.operations.push_back(std::move(operation_));
+    std::uint32_t id = 0;
+    for (Value& value : draft_.plan.values) value.storage = id++;
+    verify(draft_.plan);
+    return std::move(draft_.plan);
+  }
+
+ private:
+  void add_sources() {
+    for (const ImageNode& source : draft_.network.sources) {
+      const ValueId id = draft_.add_value(source.handle(), draft_.shapes.at(source.record().get()),
+                                          ValueKind::SOURCE);
+      draft_.plan.sources.push_back(id);
+      operation_.inputs.push_back(id);
+    }
+  }
+
+  /// The value of a result or exported image; one an image.
+  ValueId output(const ImageNode& image) {
+    const ImageRecord* record = image.record().get();
+    if (record->producer == nullptr) {
+      throw_expected<UnsupportedError>(
+          str("Graph: exported image \"", image.handle(), '"'),
+          "an image that a node makes, on a device that takes whole graphs", "a source");
+    }
+    const auto found = std::ranges::find(whole_.outputs, record);
+    const auto index = static_cast<std::size_t>(found - whole_.outputs.begin());
+    if (found != whole_.outputs.end()) return operation_.outputs[index];
+    whole_.outputs.push_back(record);
+    const std::string& name = image.handle().empty() ? record->producer->label : image.handle();
+    operation_.outputs.push_back(
+        draft_.add_value(name, draft_.shapes.at(record), ValueKind::RESULT));
+    return operation_.outputs.back();
+  }
+
+  void add_outputs() {
+    const Network& network = draft_.network;
+    for (std::size_t i = 0; i < network.results.size(); ++i) {
+      draft_.plan.results.push_back(network.needed[i] ? output(network.results[i]) : kNoValue);
+    }
+    for (const ImageNode& image : network.exported) draft_.plan.exported.push_back(output(image));
+  }
+
+  void add_parameter(std::uint32_t owner, const std::string& name, TensorDesc desc, bool changes) {
+    const ValueId id = draft_.parameter(owner, name, std::move(desc));
+    whole_.parameters.push_back(
+        {owner, name, static_cast<std::uint32_t>(operation_.inputs.size())});
+    operation_.inputs.push_back(id);
+    if (changes) operation_.outputs.push_back(id);
+  }
+
+  void add_parameters(std::uint32_t owner) {
+    const DataSource& source = *draft_.network.data_sources[owner];
+    const bool updated = is_updated(source);
+    whole_.updated.push_back(updated);
+    if (updated &&
+        std::ranges::find(whole_.optimizers, source.optimizer()) == whole_.optimizers.end()) {
+      whole_.optimizers.push_back(source.optimizer());
+    }
+    for (const ParameterInfo& info : source.parameters()) {
+      const bool changes = updated && info.trained;
+      const TensorDesc desc = {DataType::FLOAT32, info.shape, nullptr};
+      add_parameter(owner, info.name, desc, changes);
+      add_parameter(owner, info.name + ".version", counter_desc(), changes);
+      if (!changes) continue;
+      if (source.optimizer()->attributes().contains("time_step"))
+        add_parameter(owner, info.name + ".time_step", counter_desc(), true);
+      for (const std::string& moment : source.optimizer()->moments())
+        add_parameter(owner, str(info.name, '.', moment), desc, true);
+    }
+  }
+
+  /// Whether a gradient node of the graph computes gradients for it.
+  bool is_updated(const DataSource& source) const {
+    if (!source.is_updated()) return false;
+    return std::ranges::any_of(draft_.network.nodes, [&](const FilterNode& node) {
+      const FilterRecord& record = *node.record();
+      return record.node_class->gradient && record.weights.get() == &source &&
+             record.training_style == TrainingStyle::UPDATE_DEVICE_GPU;
+    });
+  }
+
+  const NoChooser chooser_;
+  Draft draft_;
+  WholeGraph whole_;
+  Operation operation_{};
+};
+
+}  // namespace
+
+Plan make_plan(const Network& network, const std::vector<TensorDesc>& sources,
+               const GraphCompiler& compiler) {
+  return WholePlanner(network, sources).run(compiler);
+}
+
+}  // namespace mpsnn::graph

@@ -1,0 +1,354 @@
+// SPDX-License-Identifier: MIT
+// MPSCore: predicates, command buffers, images, matrices, vectors, and the copies between them.
+#include <cstring>
+
+#include "double.h"
+
+using metal_double::Pixels;
+
+@implementation MPSPredicate
++ (instancetype)predicateWithBuffer:(id<MTLBuffer>)buffer offset:(NSUInteger)offset {
+  if (offset % 4 != 0) refuse("MPSPredicate", "the offset must be a multiple of four");
+  if (offset + 4 > [buffer length]) refuse("MPSPredicate", "the offset lies outside of the buffer");
+  MPSPredicate* made = [[[MPSPredicate alloc] init] autorelease];
+  made->buffer_ = [buffer retain];
+  made->offset_ = offset;
+  count_object(1);
+  return made;
+}
+- (void)dealloc {
+  [buffer_ release];
+  count_object(-1);
+  [super dealloc];
+}
+- (id<MTLBuffer>)predicateBuffer {
+  return buffer_;
+}
+- (NSUInteger)predicateOffset {
+  return offset_;
+}
+@end
+
+@implementation MPSCommandBuffer
++ (instancetype)commandBufferWithCommandBuffer:(id<MTLCommandBuffer>)commandBuffer {
+  MPSCommandBuffer* made = [[[MPSCommandBuffer alloc] init] autorelease];
+  made->wrapped_ = [commandBuffer retain];
+  count_object(1);
+  return made;
+}
++ (instancetype)commandBufferFromCommandQueue:(id<MTLCommandQueue>)commandQueue {
+  MPSCommandBuffer* made = [self commandBufferWithCommandBuffer:[commandQueue commandBuffer]];
+  made->queue_ = [commandQueue retain];
+  return made;
+}
+- (void)dealloc {
+  [wrapped_ release];
+  [queue_ release];
+  [predicate_ release];
+  [label_ release];
+  count_object(-1);
+  [super dealloc];
+}
+- (id<MTLCommandBuffer>)commandBuffer {
+  return wrapped_;
+}
+- (id<MTLCommandBuffer>)rootCommandBuffer {
+  id at = wrapped_;
+  while ([at isKindOfClass:[MPSCommandBuffer class]])
+    at = [static_cast<MPSCommandBuffer*>(at) commandBuffer];
+  return at;
+}
+- (MPSPredicate*)predicate {
+  return predicate_;
+}
+- (void)setPredicate:(MPSPredicate*)predicate {
+  [predicate_ autorelease];
+  predicate_ = [predicate retain];
+}
+- (NSString*)label {
+  return label_;
+}
+- (void)setLabel:(NSString*)label {
+  [label_ autorelease];
+  label_ = [label copy];
+}
+- (NSError*)error {
+  return [wrapped_ error];
+}
+- (void)commit {
+  [[self rootCommandBuffer] commit];
+}
+- (void)commitAndContinue {
+  if (queue_ == nil) return [static_cast<MPSCommandBuffer*>(wrapped_) commitAndContinue];
+  [wrapped_ commit];
+  [wrapped_ release];
+  wrapped_ = [[queue_ commandBuffer] retain];
+}
+- (void)waitUntilCompleted {
+  [[self rootCommandBuffer] waitUntilCompleted];
+}
+@end
+
+@implementation MPSKernel
+- (instancetype)initWithDevice:(id<MTLDevice>)device {
+  self = [super init];
+  if (self == nil) return nil;
+  if (device == nil) refuse("MPSKernel", "no device");
+  device_ = [device retain];
+  count_object(1);
+  return self;
+}
+- (void)dealloc {
+  [device_ release];
+  count_object(-1);
+  [super dealloc];
+}
+- (id<MTLDevice>)device {
+  return device_;
+}
+@end
+
+@implementation MPSImageDescriptor
++ (instancetype)imageDescriptorWithChannelFormat:(MPSImageFeatureChannelFormat)channelFormat
+                                           width:(NSUInteger)width
+                                          height:(NSUInteger)height
+                                 featureChannels:(NSUInteger)featureChannels {
+  MPSImageDescriptor* made = [[[MPSImageDescriptor alloc] init] autorelease];
+  made->channelFormat_ = channelFormat;
+  made->width_ = width;
+  made->height_ = height;
+  made->featureChannels_ = featureChannels;
+  return made;
+}
+@end
+
+@implementation MPSImage
+- (void)dealloc {
+  delete image_;
+  count_object(-1);
+  [super dealloc];
+}
+@end
+
+@implementation MPSTemporaryImage
++ (instancetype)temporaryImageWithCommandBuffer:(id<MTLCommandBuffer>)commandBuffer
+                                imageDescriptor:(const MPSImageDescriptor*)d {
+  if (commandBuffer == nil) refuse("MPSTemporaryImage", "no command buffer");
+  if (d->width_ > 16384 || d->height_ > 16384 || d->featureChannels_ > 8192 || d->width_ == 0)
+    refuse("MPSTemporaryImage", "no texture has this size");
+  MPSTemporaryImage* made = [[[MPSTemporaryImage alloc] init] autorelease];
+  made->image_ = new DoubleImage{std::make_shared<Pixels>(
+      static_cast<int>(d->height_), static_cast<int>(d->width_),
+      static_cast<int>(d->featureChannels_),
+      d->channelFormat_ == MPSImageFeatureChannelFormatFloat16)};
+  made->readCount_ = 1;
+  count_object(1);
+  return made;
+}
+- (NSUInteger)readCount {
+  return readCount_;
+}
+- (void)setReadCount:(NSUInteger)readCount {
+  if (readCount_ == 0) refuse("MPSTemporaryImage", "readCount: its memory was given back");
+  readCount_ = readCount;
+}
+@end
+
+void read_once(MPSImage* image) {
+  if (![image isKindOfClass:[MPSTemporaryImage class]]) return;
+  auto* temporary = static_cast<MPSTemporaryImage*>(image);
+  if (temporary->readCount_ == 0)
+    refuse("MPSTemporaryImage", "read although its readCount is 0");
+  --temporary->readCount_;
+}
+
+@implementation MPSMatrixDescriptor
++ (instancetype)matrixDescriptorWithRows:(NSUInteger)rows
+                                 columns:(NSUInteger)columns
+                                rowBytes:(NSUInteger)rowBytes
+                                dataType:(MPSDataType)dataType {
+  const NSUInteger size = dataType == MPSDataTypeFloat16 ? 2 : 4;
+  if (rowBytes % size != 0 || rowBytes < columns * size)
+    refuse("MPSMatrixDescriptor", "rowBytes must hold the columns");
+  MPSMatrixDescriptor* made = [[[MPSMatrixDescriptor alloc] init] autorelease];
+  made->rows_ = rows;
+  made->columns_ = columns;
+  made->rowBytes_ = rowBytes;
+  made->dataType_ = dataType;
+  return made;
+}
+@end
+
+@implementation MPSMatrix
+- (instancetype)initWithBuffer:(id<MTLBuffer>)buffer
+                        offset:(NSUInteger)offset
+                    descriptor:(MPSMatrixDescriptor*)d {
+  self = [super init];
+  if (self == nil) return nil;
+  if (offset + d->rows_ * d->rowBytes_ > [buffer length])
+    refuse("MPSMatrix", "the buffer is too small for its rows");
+  buffer_ = [buffer retain];
+  offset_ = offset;
+  rows_ = d->rows_;
+  columns_ = d->columns_;
+  rowBytes_ = d->rowBytes_;
+  dataType_ = d->dataType_;
+  count_object(1);
+  return self;
+}
+- (void)dealloc {
+  [buffer_ release];
+  count_object(-1);
+  [super dealloc];
+}
+@end
+
+@implementation MPSVectorDescriptor
++ (instancetype)vectorDescriptorWithLength:(NSUInteger)length dataType:(MPSDataType)dataType {
+  MPSVectorDescriptor* made = [[[MPSVectorDescriptor alloc] init] autorelease];
+  made->length_ = length;
+  made->dataType_ = dataType;
+  return made;
+}
+@end
+
+@implementation MPSVector
+- (instancetype)initWithBuffer:(id<MTLBuffer>)buffer
+                        offset:(NSUInteger)offset
+                    descriptor:(MPSVectorDescriptor*)d {
+  self = [super init];
+  if (self == nil) return nil;
+  if (d->dataType_ != MPSDataTypeFloat32) refuse("MPSVector", "the double holds float32 only");
+  if (offset + d->length_ * sizeof(float) > [buffer length])
+    refuse("MPSVector", "the buffer is too small for its length");
+  buffer_ = [buffer retain];
+  offset_ = offset;
+  length_ = d->length_;
+  count_object(1);
+  return self;
+}
+- (void)dealloc {
+  [buffer_ release];
+  count_object(-1);
+  [super dealloc];
+}
+@end
+
+@implementation MPSState
+- (void)dealloc {
+  count_object(-1);
+  [super dealloc];
+}
+- (NSUInteger)readCount {
+  return readCount_;
+}
+- (void)setReadCount:(NSUInteger)readCount {
+  if (!isTemporary_) refuse("MPSState", "readCount of a state that is not temporary");
+  if (readCount_ == 0) refuse("MPSState", "readCount below zero");
+  readCount_ = readCount;
+}
+- (BOOL)isTemporary {
+  return isTemporary_;
+}
+@end
+
+namespace {
+
+char* row_of(MPSMatrix* matrix, NSUInteger row) {
+  return static_cast<char*>([matrix->buffer_ contents]) + matrix->offset_ + row * matrix->rowBytes_;
+}
+
+void check_copy(const char* what, MPSImageBatch* images, MPSMatrix* matrix) {
+  if ([images count] > matrix->rows_) refuse(what, "one row an image is wanted");
+  for (MPSImage* image in images) {
+    const Pixels& pixels = *image->image_->data;
+    if (static_cast<NSUInteger>(pixels.height * pixels.width * pixels.channels) > matrix->columns_)
+      refuse(what, "a row is too short for an image");
+    if (pixels.half != (matrix->dataType_ == MPSDataTypeFloat16))
+      refuse(what, "image and matrix have different data types");
+  }
+}
+
+/// Calls f(y, x, c, index of the element in a row).
+template <class F>
+void each_element(const Pixels& pixels, F f) {
+  std::size_t at = 0;
+  for (int y = 0; y < pixels.height; ++y)
+    for (int x = 0; x < pixels.width; ++x)
+      for (int c = 0; c < pixels.channels; ++c) f(y, x, c, at++);
+}
+
+float load(const char* row, std::size_t i, bool half) {
+  if (half) {
+    std::uint16_t bits = 0;
+    std::memcpy(&bits, row + i * sizeof bits, sizeof bits);
+    return metal_double::from_half(bits);
+  }
+  float value = 0;
+  std::memcpy(&value, row + i * sizeof value, sizeof value);
+  return value;
+}
+
+void store(char* row, std::size_t i, float value, bool half) {
+  if (half) {
+    const std::uint16_t bits = metal_double::to_half(value);
+    std::memcpy(row + i * sizeof bits, &bits, sizeof bits);
+  } else {
+    std::memcpy(row + i * sizeof value, &value, sizeof value);
+  }
+}
+
+}  // namespace
+
+@implementation MPSMatrixCopyToImage
+- (instancetype)initWithDevice:(id<MTLDevice>)device dataLayout:(MPSDataLayout)dataLayout {
+  if (dataLayout != MPSDataLayoutHeightxWidthxFeatureChannels)
+    refuse("MPSMatrixCopyToImage", "the double has one layout");
+  return [super initWithDevice:device];
+}
+- (void)encodeBatchToCommandBuffer:(id<MTLCommandBuffer>)commandBuffer
+                      sourceMatrix:(MPSMatrix*)sourceMatrix
+                 destinationImages:(MPSImageBatch*)destinationImages {
+  check_copy("MPSMatrixCopyToImage", destinationImages, sourceMatrix);
+  Ref<MPSMatrix*> matrix(sourceMatrix);
+  std::vector<std::shared_ptr<Pixels>> images;
+  for (MPSImage* image in destinationImages) images.push_back(image->image_->data);
+  record(commandBuffer, [matrix, images] {
+    for (std::size_t n = 0; n < images.size(); ++n) {
+      Pixels& to = *images[n];
+      const char* row = row_of(matrix, n);
+      each_element(to, [&](int y, int x, int c, std::size_t i) {
+        to.set(y, x, c, static_cast<double>(load(row, i, to.half)));
+      });
+    }
+  });
+}
+@end
+
+@implementation MPSImageCopyToMatrix
+- (instancetype)initWithDevice:(id<MTLDevice>)device dataLayout:(MPSDataLayout)dataLayout {
+  if (dataLayout != MPSDataLayoutHeightxWidthxFeatureChannels)
+    refuse("MPSImageCopyToMatrix", "the double has one layout");
+  return [super initWithDevice:device];
+}
+- (void)encodeBatchToCommandBuffer:(id<MTLCommandBuffer>)commandBuffer
+                      sourceImages:(MPSImageBatch*)sourceImages
+                 destinationMatrix:(MPSMatrix*)destinationMatrix {
+  check_copy("MPSImageCopyToMatrix", sourceImages, destinationMatrix);
+  Ref<MPSMatrix*> matrix(destinationMatrix);
+  std::vector<std::shared_ptr<Pixels>> images;
+  for (MPSImage* image in sourceImages) {
+    read_once(image);
+    images.push_back(image->image_->data);
+  }
+  record(commandBuffer, [matrix, images] {
+    for (std::size_t n = 0; n < images.size(); ++n) {
+      const Pixels& from = *images[n];
+      char* row = row_of(matrix, n);
+      each_element(from, [&](int y, int x, int c, std::size_t i) {
+        store(row, i, from.at(y, x, c), from.half);
+      });
+    }
+  });
+}
+@end

@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: MIT
+// What is behind the double's classes: images in slices of four channels, command buffers as lists of
+// functions, and the count of objects alive.
+#pragma once
+
+#import <MetalPerformanceShaders/MetalPerformanceShaders.h>
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "ops.h"
+
+/// Objects of the double that are alive. Each class counts in its init and its dealloc.
+void count_object(int change);
+
+/// What MPS would end the process for.
+[[noreturn]] void refuse(const char* what, const std::string& why);
+
+/// An image node's or kernel's pixels; `data` is shared with the commands that use it.
+struct DoubleImage {
+  std::shared_ptr<metal_double::Pixels> data;
+};
+
+struct DoubleCommand {
+  std::function<void()> run;
+  std::vector<MPSPredicate*> predicates;  // retained
+};
+
+/// A command buffer of Metal itself.
+@interface DoubleCommandBuffer : NSObject <MTLCommandBuffer> {
+ @public
+  std::vector<DoubleCommand>* commands_;
+  id<MTLCommandQueue> queue_;  // not retained: the queue outlives it
+  NSString* label_;
+  BOOL committed_, done_;
+}
+@end
+
+@interface DoubleCommandQueue : NSObject <MTLCommandQueue> {
+ @public
+  std::vector<DoubleCommandBuffer*>* committed_;  // retained, in order, not run yet
+  NSString* label_;
+}
+@end
+
+/// Encodes a function on a command buffer, under the predicates of its wrappers.
+void record(id<MTLCommandBuffer> commands, std::function<void()> run);
+
+/// Takes one from the read count of a temporary image.
+void read_once(MPSImage* image);
+
+/// A reference to an object that a C++ struct holds.
+template <class T>
+class Ref {
+ public:
+  Ref() = default;
+  Ref(T object) : object_([object retain]) {}
+  Ref(const Ref& other) : object_([other.object_ retain]) {}
+  Ref& operator=(Ref other) {
+    std::swap(object_, other.object_);
+    return *this;
+  }
+  ~Ref() { [object_ release]; }
+  operator T() const { return object_; }
+  T get() const { return object_; }
+
+ private:
+  T object_ = nil;
+};
+
+enum class DoubleKind {
+  SOURCE,
+  CONVOLUTION,
+  NEURON,
+  POOLING_MAX,
+  POOLING_AVERAGE,
+  NEAREST,
+  BILINEAR,
+  ADDITION,
+  CONCATENATION,
+  SOFTMAX,
+  LOG_SOFTMAX,
+  LOSS,
+  INITIAL_GRADIENT,
+  GRADIENT,
+};
+
+/// A filter node with its result image, or a source image. Image nodes hold what makes them.
+struct DoubleNode {
+  DoubleKind kind;
+  std::vector<std::shared_ptr<DoubleNode>> sources;
+  std::shared_ptr<DoubleNode> forward;  // of GRADIENT
+  std::size_t source_index = 0;         // of GRADIENT: whose gradient
+  metal_double::Window window;
+  metal_double::Neuron neuron;
+  Ref<id<MPSNNPadding>> padding;
+  Ref<id<MPSCNNConvolutionDataSource>> weights;
+  Ref<MPSCNNLossDescriptor*> loss;
+  NSUInteger scale_x = 1, scale_y = 1;
+  bool align_corners = false;
+  MPSNNTrainingStyle training_style = MPSNNTrainingStyleUpdateDeviceNone;
+  // The result image.
+  Ref<id<MPSHandle>> handle;
+  MPSImageFeatureChannelFormat format = MPSImageFeatureChannelFormatNone;
+  bool exported = false;
+};
+
+using NodePointer = std::shared_ptr<DoubleNode>;
+NodePointer& node_of(MPSNNFilterNode* filter);
+NodePointer& node_of(MPSNNImageNode* image);

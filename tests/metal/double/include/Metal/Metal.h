@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: MIT
+// The part of Metal that the Metal backend uses, as the double has it. Names, types and values are
+// held to Apple's by tools/check_metal_facts.
+#pragma once
+
+#import <Foundation/Foundation.h>
+
+typedef NS_OPTIONS(NSUInteger, MTLResourceOptions) {
+  MTLResourceStorageModeShared = 0,
+};
+
+@protocol MTLResource <NSObject>
+@end
+
+@protocol MTLBuffer <MTLResource>
+@property(readonly) NSUInteger length;
+- (void*)contents;
+@end
+
+@protocol MTLCommandBuffer <NSObject>
+@property(copy) NSString* label;
+@property(readonly) NSError* error;
+- (void)commit;
+- (void)waitUntilCompleted;
+@end
+
+@protocol MTLCommandQueue <NSObject>
+@property(copy) NSString* label;
+- (id<MTLCommandBuffer>)commandBuffer;
+@end
+
+@protocol MTLDevice <NSObject>
+@property(readonly) NSString* name;
+@property(readonly, getter=isLowPower) BOOL lowPower;
+@property(readonly) NSUInteger maxBufferLength;
+- (id<MTLCommandQueue>)newCommandQueue;
+- (id<MTLBuffer>)newBufferWithLength:(NSUInteger)length options:(MTLResourceOptions)options;
+@end
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+id<MTLDevice> MTLCreateSystemDefaultDevice(void);
+NSArray<id<MTLDevice>>* MTLCopyAllDevices(void);
+#ifdef __cplusplus
+}
+#endif

@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: MIT
+// MPSCore, MPSMatrix and MPSImage: images, matrices, vectors, states, command buffers.
+#pragma once
+
+#import <Metal/Metal.h>
+
+typedef NS_ENUM(uint32_t, MPSDataType) {
+  MPSDataTypeFloat32 = 268435488,
+  MPSDataTypeFloat16 = 268435472,
+};
+typedef NS_ENUM(NSUInteger, MPSImageFeatureChannelFormat) {
+  MPSImageFeatureChannelFormatNone = 0,
+  MPSImageFeatureChannelFormatFloat16 = 3,
+  MPSImageFeatureChannelFormatFloat32 = 4,
+};
+typedef NS_ENUM(NSUInteger, MPSDataLayout) {
+  MPSDataLayoutHeightxWidthxFeatureChannels = 0,
+};
+
+struct DoubleImage;
+
+@interface MPSPredicate : NSObject {
+  id<MTLBuffer> buffer_;
+  NSUInteger offset_;
+}
+@property(readonly, retain, nonatomic) id<MTLBuffer> predicateBuffer;
+@property(readonly, nonatomic) NSUInteger predicateOffset;
++ (instancetype)predicateWithBuffer:(id<MTLBuffer>)buffer offset:(NSUInteger)offset;
+@end
+
+@interface MPSCommandBuffer : NSObject <MTLCommandBuffer> {
+  id<MTLCommandBuffer> wrapped_;
+  id<MTLCommandQueue> queue_;
+  MPSPredicate* predicate_;
+  NSString* label_;
+}
+@property(readonly, retain, nonatomic) id<MTLCommandBuffer> commandBuffer;
+@property(readonly, retain, nonatomic) id<MTLCommandBuffer> rootCommandBuffer;
+@property(readwrite, retain, nonatomic) MPSPredicate* predicate;
++ (instancetype)commandBufferWithCommandBuffer:(id<MTLCommandBuffer>)commandBuffer;
++ (instancetype)commandBufferFromCommandQueue:(id<MTLCommandQueue>)commandQueue;
+- (void)commitAndContinue;
+@end
+
+@interface MPSKernel : NSObject {
+  id<MTLDevice> device_;
+}
+@property(readonly, retain, nonatomic) id<MTLDevice> device;
+- (instancetype)initWithDevice:(id<MTLDevice>)device;
+@end
+
+@interface MPSImageDescriptor : NSObject {
+ @public
+  NSUInteger width_, height_, featureChannels_;
+  MPSImageFeatureChannelFormat channelFormat_;
+}
++ (instancetype)imageDescriptorWithChannelFormat:(MPSImageFeatureChannelFormat)channelFormat
+                                           width:(NSUInteger)width
+                                          height:(NSUInteger)height
+                                 featureChannels:(NSUInteger)featureChannels;
+@end
+
+@interface MPSImage : NSObject {
+ @public
+  DoubleImage* image_;
+}
+@end
+
+typedef NSArray<MPSImage*> MPSImageBatch;
+
+@interface MPSTemporaryImage : MPSImage {
+ @public
+  NSUInteger readCount_;
+}
+@property(readwrite, nonatomic) NSUInteger readCount;
++ (instancetype)temporaryImageWithCommandBuffer:(id<MTLCommandBuffer>)commandBuffer
+                                imageDescriptor:(const MPSImageDescriptor*)imageDescriptor;
+@end
+
+@interface MPSMatrixDescriptor : NSObject {
+ @public
+  NSUInteger rows_, columns_, rowBytes_;
+  MPSDataType dataType_;
+}
++ (instancetype)matrixDescriptorWithRows:(NSUInteger)rows
+                                 columns:(NSUInteger)columns
+                                rowBytes:(NSUInteger)rowBytes
+                                dataType:(MPSDataType)dataType;
+@end
+
+@interface MPSMatrix : NSObject {
+ @public
+  id<MTLBuffer> buffer_;
+  NSUInteger offset_, rows_, columns_, rowBytes_;
+  MPSDataType dataType_;
+}
+- (instancetype)initWithBuffer:(id<MTLBuffer>)buffer
+                        offset:(NSUInteger)offset
+                    descriptor:(MPSMatrixDescriptor*)descriptor;
+@end
+
+@interface MPSVectorDescriptor : NSObject {
+ @public
+  NSUInteger length_;
+  MPSDataType dataType_;
+}
++ (instancetype)vectorDescriptorWithLength:(NSUInteger)length dataType:(MPSDataType)dataType;
+@end
+
+@interface MPSVector : NSObject {
+ @public
+  id<MTLBuffer> buffer_;
+  NSUInteger offset_, length_;
+}
+- (instancetype)initWithBuffer:(id<MTLBuffer>)buffer
+                        offset:(NSUInteger)offset
+                    descriptor:(MPSVectorDescriptor*)descriptor;
+@end
+
+@interface MPSMatrixCopyToImage : MPSKernel
+- (instancetype)initWithDevice:(id<MTLDevice>)device dataLayout:(MPSDataLayout)dataLayout;
+- (void)encodeBatchToCommandBuffer:(id<MTLCommandBuffer>)commandBuffer
+                      sourceMatrix:(MPSMatrix*)sourceMatrix
+                 destinationImages:(MPSImageBatch*)destinationImages;
+@end
+
+@interface MPSImageCopyToMatrix : MPSKernel
+- (instancetype)initWithDevice:(id<MTLDevice>)device dataLayout:(MPSDataLayout)dataLayout;
+- (void)encodeBatchToCommandBuffer:(id<MTLCommandBuffer>)commandBuffer
+                      sourceImages:(MPSImageBatch*)sourceImages
+                 destinationMatrix:(MPSMatrix*)destinationMatrix;
+@end
+
+@interface MPSState : NSObject {
+ @public
+  NSUInteger readCount_;
+  BOOL isTemporary_;
+}
+@property(readwrite, nonatomic) NSUInteger readCount;
+@property(readonly, nonatomic) BOOL isTemporary;
+@end
+typedef NSArray<MPSState*> MPSStateBatch;
+
+@protocol MPSHandle <NSSecureCoding, NSObject>
+- (NSString*)label;
+@end
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+BOOL MPSSupportsMTLDevice(id<MTLDevice> device);
+#ifdef __cplusplus
+}
+#endif

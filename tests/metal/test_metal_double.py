@@ -1,0 +1,333 @@
+# SPDX-License-Identifier: MIT
+"""The Metal backend on the double: shared cases, training, predicates, pieces, objects alive.
+
+Run by tools/run_metal_double.py, with the module that is built against the double.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests/python")]
+
+from cases import (  # noqa: E402
+    Case,
+    arithmetic,
+    concatenation,
+    convolution,
+    loss,
+    neuron,
+    pooling,
+    softmax,
+    upsampling,
+)
+from node_tests import Run, check_forward, check_gradients  # noqa: E402
+
+import mpsnn as mps  # noqa: E402
+from mpsnn.apps.denoise.model import ModelOptions, build_net, build_training  # noqa: E402
+
+# Node classes that are lowered to MPSNNGraph; each must have a case that runs.
+LOWERED = {
+    "ConvolutionNode",
+    "PoolingMaxNode",
+    "PoolingAverageNode",
+    "UpsamplingNearestNode",
+    "UpsamplingBilinearNode",
+    "AdditionNode",
+    "ConcatenationNode",
+    "ForwardLossNode",
+    "SoftMaxNode",
+    "LogSoftMaxNode",
+    *(case.node for case in neuron.CASES),
+}
+CASES = [
+    case
+    for family in (
+        arithmetic,
+        concatenation,
+        convolution,
+        loss,
+        neuron,
+        pooling,
+        softmax,
+        upsampling,
+    )
+    for case in family.CASES
+    if case.node in LOWERED
+]
+# Why a case of a lowered class may be refused; each is the beginning of a reason.
+REASONS = (
+    "sub-pixel descriptors",
+    "depthwise descriptors",
+    "with groups MPS wants",
+    "edge_mode:",
+    "padding: EXCLUDE_EDGES",
+    "sources of one size",
+    "minimum_value and maximum_value",
+    "sources[",
+    "weights: an image",
+    "loss_type:",
+)
+RAN: set[tuple[str, str]] = set()
+
+
+@pytest.fixture(scope="module")
+def device() -> mps.Device:
+    return mps.Device("metal-double")
+
+
+def refusal(error: mps.UnsupportedError) -> str:
+    """The reason in the error of a node that is refused."""
+    return str(error).partition('" cannot hold this node: ')[2]
+
+
+def run_or_refuse(check: Callable[[mps.Device, Run], None], device: mps.Device, run: Run) -> None:
+    reason = None
+    try:
+        check(device, run)
+    except mps.UnsupportedError as error:
+        reason = refusal(error)
+    if reason is not None:
+        assert reason.startswith(REASONS), reason
+        pytest.skip(reason)
+    RAN.add((run.case.node, check.__name__))
+
+
+def all_runs(cases: list[Case]) -> list[Run]:
+    return [Run(case, integers) for case in cases for integers in (True, False)]
+
+
+@pytest.mark.parametrize("run", all_runs(CASES), ids=lambda run: run.id)
+def test_forward(device: mps.Device, run: Run) -> None:
+    run_or_refuse(check_forward, device, run)
+
+
+GRADIENT_CASES = [case for case in CASES if case.differentiable]
+
+
+@pytest.mark.parametrize("run", all_runs(GRADIENT_CASES), ids=lambda run: run.id)
+def test_gradients(device: mps.Device, run: Run) -> None:
+    run_or_refuse(check_gradients, device, run)
+
+
+def test_every_lowered_class_ran() -> None:
+    assert {node for node, check in RAN if check == "check_forward"} == LOWERED
+    assert {node for node, check in RAN if check == "check_gradients"} == LOWERED
+
+
+def test_float16_images(device: mps.Device) -> None:
+    image = mps.ImageNode("x")
+    image.format = mps.DataType.FLOAT16
+    graph = mps.Graph(device, [mps.NeuronLinearNode(image, a=2.0).result_image])
+    values = np.float16([[[[1.5, -3.0, 0.25, 7.0, 9.5]]]])
+    commands = mps.CommandBuffer(device.command_queue())
+    (result,) = graph.encode(commands, {"x": values})
+    commands.commit()
+    assert result is not None
+    np.testing.assert_array_equal(np.asarray(result), (2 * values).astype(np.float32))
+
+
+def test_other_nodes_are_refused(device: mps.Device) -> None:
+    node = mps.GramMatrixCalculationNode(mps.ImageNode("x"), label="gram")
+    graph = mps.Graph(device, [node.result_image])
+    with pytest.raises(mps.UnsupportedError, match=r'"gram".*has no lowering'):
+        graph.encode(
+            mps.CommandBuffer(device.command_queue()), {"x": np.ones((1, 2, 2, 1), np.float32)}
+        )
+
+
+def weights(
+    optimizer: mps.Optimizer | None, inputs: int = 4, outputs: int = 4
+) -> mps.ConvolutionDataSource:
+    generator = np.random.default_rng(3)
+    values = generator.normal(size=(outputs, 3, 3, inputs)).astype(np.float32)
+    return mps.ConvolutionDataSource(
+        mps.ConvolutionDescriptor(3, 3, inputs, outputs),
+        values,
+        np.zeros(outputs, np.float32),
+        "w",
+        optimizer,
+    )
+
+
+def training(device: mps.Device, source: mps.ConvolutionDataSource) -> mps.Graph:
+    image, target = mps.ImageNode("x"), mps.ImageNode("t")
+    node = mps.NeuronReLUNode(mps.ConvolutionNode(image, source).result_image)
+    descriptor = mps.LossDescriptor(
+        mps.LossType.MEAN_SQUARED_ERROR, mps.ReductionType.SUM, weight=0.01
+    )
+    loss_node = mps.ForwardLossNode(node.result_image, target, descriptor)
+    loss_node.result_image.handle, loss_node.result_image.export_from_graph = "loss", True
+    last = mps.InitialGradientNode(loss_node.result_image).training_graph()
+    return mps.Graph(device, [last[0].result_image], results_are_needed=[False])
+
+
+def step(
+    graph: mps.Graph, queue: mps.CommandQueue, predicate: mps.Predicate | None = None
+) -> float:
+    generator = np.random.default_rng(5)
+    x, t = (generator.normal(size=(2, 6, 5, 4)).astype(np.float32) for _ in range(2))
+    commands = mps.CommandBuffer(queue)
+    commands.predicate = predicate
+    outputs = graph.encode(commands, {"x": x, "t": t})
+    commands.commit()
+    commands.wait_until_completed()
+    return float(np.sum(np.asarray(outputs["loss"])))
+
+
+OPTIMIZERS: list[Callable[[], mps.Optimizer]] = [
+    lambda: mps.OptimizerStochasticGradientDescent(0.01),
+    lambda: mps.OptimizerStochasticGradientDescent(0.01, 0.9),
+    lambda: mps.OptimizerStochasticGradientDescent(0.01, 0.9, True),
+    lambda: mps.OptimizerAdam(0.01),
+    lambda: mps.OptimizerAdam(0.01, use_amsgrad=True),
+    lambda: mps.OptimizerRMSProp(0.01),
+]
+
+
+@pytest.mark.parametrize("make", OPTIMIZERS)
+def test_training_agrees_with_the_cpu(
+    device: mps.Device, make: Callable[[], mps.Optimizer]
+) -> None:
+    losses, values, steps = [], [], []
+    for on in (device, mps.Device("cpu")):
+        source = weights(make())
+        graph, queue = training(on, source), on.command_queue()
+        losses.append([step(graph, queue) for _ in range(4)])
+        values.append(on.read_parameter(source, "weights"))
+        steps.append(on.time_step(source))
+    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-5)
+    np.testing.assert_allclose(values[0], values[1], rtol=1e-4, atol=1e-5)
+    assert losses[0][3] < losses[0][0]
+    assert steps == [4, 4]
+
+
+def test_weights_are_shared_between_graphs(device: mps.Device) -> None:
+    source = weights(mps.OptimizerAdam(0.01))
+    apply = mps.Graph(device, [mps.ConvolutionNode(mps.ImageNode("x"), source).result_image])
+    graph, queue = training(device, source), device.command_queue()
+    image = np.ones((1, 3, 3, 4), np.float32)
+
+    def result() -> np.ndarray:
+        commands = mps.CommandBuffer(queue)
+        (made,) = apply.encode(commands, {"x": image})
+        commands.commit()
+        assert made is not None
+        return np.asarray(made)[0, 1, 1]
+
+    for _ in range(2):
+        step(graph, queue)
+        values = device.read_parameter(source, "weights").reshape(4, 36).sum(1)
+        expected = values + device.read_parameter(source, "bias")
+        np.testing.assert_allclose(result(), expected, rtol=1e-5, atol=1e-5)
+    device.write_parameter(source, "weights", np.zeros((4, 3, 3, 4), np.float32))
+    np.testing.assert_allclose(result(), device.read_parameter(source, "bias"), atol=1e-7)
+
+
+def test_a_predicate_skips_an_update(device: mps.Device) -> None:
+    source = weights(mps.OptimizerAdam(0.01))
+    graph, queue, predicate = (
+        training(device, source),
+        device.command_queue(),
+        mps.Predicate(device),
+    )
+    step(graph, queue)
+    before = device.read_parameter(source, "weights")
+    predicate.value = 0
+    step(graph, queue, predicate)
+    np.testing.assert_array_equal(device.read_parameter(source, "weights"), before)
+    assert device.time_step(source) == 1
+    predicate.value = 1
+    step(graph, queue, predicate)
+    assert np.any(device.read_parameter(source, "weights") != before)
+    assert device.time_step(source) == 2
+
+
+def test_a_predicate_leaves_results_alone(device: mps.Device) -> None:
+    node = mps.NeuronLinearNode(mps.ImageNode("x"), a=3.0)
+    graph, queue, predicate = (
+        mps.Graph(device, [node.result_image]),
+        device.command_queue(),
+        mps.Predicate(device),
+    )
+    image = np.full((1, 2, 2, 4), 2.0, np.float32)
+    seen = []
+    for value in (1, 0):
+        predicate.value = value
+        commands = mps.CommandBuffer(queue)
+        commands.predicate = predicate
+        (made,) = graph.encode(commands, {"x": image})
+        commands.commit()
+        assert made is not None
+        seen.append(np.asarray(made).copy())
+    np.testing.assert_array_equal(seen[0], 3 * image)
+    assert np.all(seen[1] != 3 * image)
+
+
+def test_pieces_and_double_buffering(device: mps.Device) -> None:
+    node = mps.NeuronLinearNode(mps.ImageNode("x"), a=2.0)
+    graph, queue = mps.Graph(device, [node.result_image]), device.command_queue()
+    order: list[str] = []
+    buffers = [mps.CommandBuffer(queue, auto_commit=False) for _ in range(2)]
+    made = []
+    for turn in range(6):
+        commands = buffers[turn % 2]
+        made.append(graph.encode(commands, {"x": np.full((1, 1, 1, 1), turn, np.float32)})[0])
+        commands.add_completed_handler(lambda _, turn=turn: order.append(str(turn)))
+        commands.commit_and_continue()
+    for commands in buffers:
+        commands.commit()
+        commands.wait_until_completed()
+    assert [float(np.asarray(image)[0, 0, 0, 0]) for image in made] == [0, 2, 4, 6, 8, 10]
+    assert order == list("012345")
+
+
+def test_the_denoiser_trains_as_on_the_cpu(device: mps.Device) -> None:
+    size, batch = (8, 8), 2
+    generator = np.random.default_rng(1)
+    names = ("noisy", "albedo", "normals")
+    sources = {name: generator.random((batch, *size, 4), np.float32) for name in names}
+    sources["clean"] = generator.random((batch, *size, 3), np.float32)
+    losses = []
+    for on in (device, mps.Device("cpu")):
+        net = build_net(ModelOptions((4, 8), 1), mps.OptimizerAdam(1e-3))
+        graph, queue = build_training(on, net, batch, size), on.command_queue()
+        losses.append([])
+        for _ in range(4):
+            commands = mps.CommandBuffer(queue)
+            outputs = graph.encode(commands, sources)
+            commands.commit()
+            losses[-1].append(float(np.sum(np.asarray(outputs["loss"]))))
+    np.testing.assert_allclose(losses[0], losses[1], rtol=2e-4)
+    assert losses[0][3] < losses[0][0]
+
+
+def objects_alive() -> int:
+    library = ctypes.CDLL(os.environ["MPSNN_METAL_DOUBLE"])
+    library.metal_double_objects.restype = ctypes.c_long
+    return int(library.metal_double_objects())
+
+
+def test_no_object_is_left(device: mps.Device) -> None:
+    def work() -> None:
+        queue = device.command_queue()
+        graph = training(device, weights(mps.OptimizerAdam(0.01)))
+        for _ in range(3):
+            step(graph, queue)
+
+    counts = []
+    for _ in range(4):
+        work()
+        gc.collect()
+        device.trim()
+        counts.append(objects_alive())
+    assert counts[1] == counts[2] == counts[3], counts
