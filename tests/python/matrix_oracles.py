@@ -288,12 +288,10 @@ def matrix_sum(case: KernelCase, v: Values) -> Expected:
     """Operands: sources, result, scales, offsets, bias."""
     a = case.attributes
     sources, turn, start = v[0], a.get("transpose", False), a.get("start_index", 0)
-    rows, columns = a.get("rows", -1), a.get("columns", -1)
-    if turn:
-        rows, columns = columns, rows
+    size = a.get("rows", -1), a.get("columns", -1)
 
     def result(y: Any) -> Any:
-        return window(a, y, RESULT, rows, columns)
+        return window(a, y, RESULT, *(size[::-1] if turn else size))
 
     rows, columns = result(v[1]).shape[1:]
     if turn:

@@ -11,11 +11,13 @@ from typing import Any
 import matrix_oracles
 import numpy as np
 import pytest
-from cases.matrix_kernels import KERNEL_CASES, KernelCase
+from cases import array_kernels, matrix_kernels
+from cases.matrix_kernels import KernelCase
 
 import mpsnn as mps
 from mpsnn import _core
 
+KERNEL_CASES = [*matrix_kernels.KERNEL_CASES, *array_kernels.KERNEL_CASES]
 TABLE = {row["name"]: row for row in _core.kernel_table()}
 GUARD = 77  # what stands around operands
 
@@ -404,6 +406,10 @@ def test_bad_input_is_named(cpu: mps.Device) -> None:
         mps.Matrix(cpu, rows=2, columns=4, row_bytes=12)
     with pytest.raises(mps.InvalidArgumentError):
         mps.Vector(mps.Buffer(cpu, 16), length=5)
+
+
+def test_bad_parameters_and_lists_are_named(cpu: mps.Device) -> None:
+    a = mps.Matrix(cpu, rows=3, columns=4)
     ints = matrix(cpu, [[1]], "int32")
     refuse(
         cpu,
@@ -465,7 +471,7 @@ def test_bad_input_is_named(cpu: mps.Device) -> None:
         mps.NDArrayGather(cpu, axis=2),
         three,
         mps.NDArray.from_array(cpu, np.zeros(2, np.int32)),
-        three,
+        mps.NDArray(cpu, shape=(3, 4)),
     )
 
 
