@@ -14,6 +14,7 @@ import json
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -65,17 +66,17 @@ def numpy_calls(s: Arrays) -> Calls:
 
     for n in SQUARES:
         a, b, c = s[f"a{n}"], s[f"b{n}"], np.empty((n, n), np.float32)
-        calls[f"multiplication {n}"] = lambda a=a, b=b, c=c: np.matmul(a, b, out=c)
+        calls[f"multiplication {n}"] = partial(np.matmul, a, b, out=c)
         factors, spd, triangle = la.lu_factor(a), s[f"spd{n}"], s[f"triangle{n}"]
         factor, sides = la.cholesky(spd, lower=True), s[f"sides{n}"]
-        calls[f"LU {n}"] = lambda a=a: la.lu_factor(a, check_finite=False)
-        calls[f"Cholesky {n}"] = lambda a=spd: np.linalg.cholesky(a)
-        calls[f"triangular solve {n}"] = lambda a=triangle, b=sides: la.solve_triangular(
-            a, b, lower=True, check_finite=False
+        calls[f"LU {n}"] = partial(la.lu_factor, a, check_finite=False)
+        calls[f"Cholesky {n}"] = partial(np.linalg.cholesky, spd)
+        calls[f"triangular solve {n}"] = partial(
+            la.solve_triangular, triangle, sides, lower=True, check_finite=False
         )
-        calls[f"LU solve {n}"] = lambda a=factors, b=sides: la.lu_solve(a, b, check_finite=False)
-        calls[f"Cholesky solve {n}"] = lambda a=factor, b=sides: la.cho_solve(
-            (a, True), b, check_finite=False
+        calls[f"LU solve {n}"] = partial(la.lu_solve, factors, sides, check_finite=False)
+        calls[f"Cholesky solve {n}"] = partial(
+            la.cho_solve, (factor, True), sides, check_finite=False
         )
     y = np.empty(1024, np.float32)
     calls["vector product 1024"] = lambda: np.matmul(s["a1024"], s["x"], out=y)
@@ -98,16 +99,16 @@ def torch_calls(s: Arrays) -> Calls:
     tall, out, y = t["tall"], torch.empty_like(t["tall"]), torch.empty(1024)
     for n in SQUARES:
         a, b, c = t[f"a{n}"], t[f"b{n}"], torch.empty(n, n)
-        calls[f"multiplication {n}"] = lambda a=a, b=b, c=c: torch.mm(a, b, out=c)
+        calls[f"multiplication {n}"] = partial(torch.mm, a, b, out=c)
         (factors, pivots), spd = torch.linalg.lu_factor(a), t[f"spd{n}"]
         factor, triangle, sides = torch.linalg.cholesky(spd), t[f"triangle{n}"], t[f"sides{n}"]
-        calls[f"LU {n}"] = lambda a=a: torch.linalg.lu_factor(a)
-        calls[f"Cholesky {n}"] = lambda a=spd: torch.linalg.cholesky(a)
-        calls[f"triangular solve {n}"] = lambda a=triangle, b=sides: torch.linalg.solve_triangular(
-            a, b, upper=False
+        calls[f"LU {n}"] = partial(torch.linalg.lu_factor, a)
+        calls[f"Cholesky {n}"] = partial(torch.linalg.cholesky, spd)
+        calls[f"triangular solve {n}"] = partial(
+            torch.linalg.solve_triangular, triangle, sides, upper=False
         )
-        calls[f"LU solve {n}"] = lambda a=factors, p=pivots, b=sides: torch.linalg.lu_solve(a, p, b)
-        calls[f"Cholesky solve {n}"] = lambda a=factor, b=sides: torch.cholesky_solve(b, a)
+        calls[f"LU solve {n}"] = partial(torch.linalg.lu_solve, factors, pivots, sides)
+        calls[f"Cholesky solve {n}"] = partial(torch.cholesky_solve, sides, factor)
     calls["vector product 1024"] = lambda: torch.mv(t["a1024"], t["x"], out=y)
     calls["sum of 2"] = lambda: torch.add(tall, tall, out=out)
     calls["neuron (sigmoid)"] = lambda: torch.sigmoid(tall, out=out)
@@ -165,8 +166,8 @@ def our_calls(s: Arrays) -> Calls:
         call(f"LU solve {n}", mps.MatrixSolveLU(device), factors, sides, pivots, x)
         call(f"Cholesky solve {n}", mps.MatrixSolveCholesky(device), factor, sides, x)
     tall, out = m["tall"], like("tall")
-    x, y = mps.Vector.from_array(device, s["x"]), mps.Vector(device, length=1024)
-    call("vector product 1024", mps.MatrixVectorMultiplication(device), m["a1024"], x, y)
+    source, y = mps.Vector.from_array(device, s["x"]), mps.Vector(device, length=1024)
+    call("vector product 1024", mps.MatrixVectorMultiplication(device), m["a1024"], source, y)
     call("sum of 2", mps.MatrixSum(device), [tall, tall], out)
     sigmoid = mps.MatrixNeuron(device, neuron_type=mps.NeuronType.SIGMOID)
     call("neuron (sigmoid)", sigmoid, tall, out)
