@@ -71,7 +71,8 @@ build: $(BUILD)/installed
 demo: build $(STAMPS)/extra-denoise
 	$(BIN)/mpsnn denoise demo --out $(DEMO)
 
-test: build $(STAMPS)/extra-test
+# The nets and nodes are compared with PyTorch, too.
+test: build $(STAMPS)/extra-test $(STAMPS)/peers
 	@$(BIN)/python tools/run_tests.py --build $(BUILD) $(TEST_ARGS)
 
 lint: $(STAMPS)/lint
@@ -86,7 +87,7 @@ format: $(STAMPS)/lint
 	ruff check --fix $(PYTHON_FILES)
 	clang-format -i $(CXX_FILES)
 
-# PyTorch is the peer to measure against. PEER_ARGS may name an index with its CPU builds: the default
+# PyTorch is the peer to measure against and a second opinion in the tests. PEER_ARGS may name an index with its CPU builds: the default
 # ones for Linux bring gigabytes.
 $(STAMPS)/peers: $(STAMPS)/venv
 	$(PIP) install numpy torch==2.13.0 $(PEER_ARGS)

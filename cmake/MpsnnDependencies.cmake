@@ -54,6 +54,9 @@ macro(mpsnn_configure_cpu_backend)
   endif()
   target_compile_options(mpsnn_backend_cpu PRIVATE -fno-math-errno -fno-trapping-math
                          $<$<NOT:$<CONFIG:Debug>>:-O3>)
+  # Random numbers have the same bits on every path.
+  set_source_files_properties(src/backend/cpu/ops/random_numbers.cpp PROPERTIES
+                              COMPILE_OPTIONS -ffp-contract=off)
   if(MPSNN_HAS_ONEDNN)
     target_compile_definitions(mpsnn_backend_cpu PRIVATE MPSNN_WITH_ONEDNN)
   endif()

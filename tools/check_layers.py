@@ -37,9 +37,13 @@ GRAPH_API = [
         "error",
         "data_source",
         "normalization_data_source",
+        "rnn_descriptor",
         "dropout_state",
         "node",
         "nodes",
+        "padding",
+        # Image as a type alone: data sources have a method that takes some.
+        "device",
     )
 ]
 LEAF_API = ["mpsnn/types.h", "mpsnn/error.h"]

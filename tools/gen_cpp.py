@@ -23,6 +23,7 @@ HEADER = """\
 
 #include "mpsnn/data_source.h"
 #include "mpsnn/dropout_state.h"
+#include "mpsnn/error.h"
 #include "mpsnn/loss.h"
 #include "mpsnn/node.h"
 #include "mpsnn/normalization_data_source.h"
@@ -78,6 +79,14 @@ inline Images joined(Images first, const std::optional<ImageNode>& last) {
   return first;
 }
 
+/// The source of a loss whose labels come in a state, with their weights.
+inline Images unlabelled(const char* name, const ImageNode& source,
+                         const std::optional<ImageNode>& weights = std::nullopt) {
+  if (!weights) return {source};
+  throw InvalidArgumentError(std::string(name) + ": weights: expected none without labels (a "
+                             "LossLabels has both), got an image");
+}
+
 }  // namespace detail
 """
 
@@ -88,6 +97,7 @@ FOOTER = """
 TYPES = {
     "bool": "bool",
     "int": "std::int64_t",
+    "uint": "std::uint64_t",
     "float": "double",
     "string": "std::string",
     "ints": "std::vector<std::int64_t>",
@@ -116,6 +126,8 @@ def node_class(table: Table, node: NodeClass) -> str:
     lines += [f"class {node.name} : public FilterNode {{", " public:"]
     lines += constructor(node)
     lines += short_constructor(node)
+    if node.has_labels:
+        lines += ["", *unlabelled_constructor(node)]
     return "\n".join([*lines, "};"]) + "\n"
 
 
@@ -171,9 +183,12 @@ def default(table: Table, attribute: Attribute) -> str:
     return f" = {attribute.default!r}"
 
 
-def constructor(node: NodeClass) -> list[str]:
-    """The constructor with all options."""
-    parameters = [*image_parameters(node), f"const {node.name}Options& options{defaulted(node)}"]
+def constructor(node: NodeClass, without: Source | None = None) -> list[str]:
+    """The constructor with all options; `without` a source that comes in a state."""
+    images = image_parameters(node)
+    if without:
+        images.remove(f"{source_type(without)} {without.name}")
+    parameters = [*images, f"const {node.name}Options& options{defaulted(node)}"]
     lines = signature(node, parameters)
     attributes = "detail::Attributes()"
     if node.grouped:
@@ -192,6 +207,21 @@ def constructor(node: NodeClass) -> list[str]:
     if node.has_padding:
         lines.append("    if (options.padding_policy) set_padding_policy(*options.padding_policy);")
     return [*lines, "  }"]
+
+
+def unlabelled_constructor(node: NodeClass) -> list[str]:
+    """The constructor of a loss whose labels come in a state."""
+    source, labels, *weights = node.sources
+    rest = "".join(f", options.{s.name}" for s in weights)
+    return [
+        "  /// Labels come in a state: input_labels().",
+        *(
+            line.replace(
+                source_list(node), f'detail::unlabelled("{node.name}", {source.name}{rest})'
+            )
+            for line in constructor(node, without=labels)
+        ),
+    ]
 
 
 def short_constructor(node: NodeClass) -> list[str]:

@@ -11,7 +11,6 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
-import gen_kernels
 import gen_stubs
 from gen_table import FLOAT_MAX, Attribute, KernelClass, NodeClass, Table, sentence
 
@@ -173,18 +172,23 @@ def kernel_section(table: Table, kernel: KernelClass) -> list[str]:
     parts = ["", f"### {kernel.name}", "", f"{kernel.brief}. {apple}", "", kernel.doc]
     if kernel.attributes:
         parts += ["", "| parameter | type | default | |", "|---|---|---|---|"]
+    if kernel.grouped:
+        parts.append(
+            "| `distribution_descriptor` | `MatrixRandomDistributionDescriptor` | default "
+            "| Holds the ones from `distribution_type` to `standard_deviation`. |"
+        )
     parts += [
         f"| `{a.name}` | {type_text(a)} | {default_text(table, a)} "
         f"| {cell(a.doc)}{supported(table, a)} |"
-        for a in kernel.attributes
+        for a in [*kernel.grouped, *kernel.own]
     ]
     for method in kernel.methods:
         names = "".join(f", {operand.name}" for operand in method.operands)
         parts += ["", f"`{method.name}(commands{names})`: {method.doc}", ""]
         parts += ["| operand | | | |", "|---|---|---|---|"]
         for operand in method.operands:
-            kind = gen_kernels.python_kind(operand).replace(" | ", "` or `")
-            kind = f"list of `{kind}`" if operand.variadic else f"`{kind}`"
+            kind = " or ".join(f"`{kind}`" for kind in operand.kinds)
+            kind = f"list of {kind}" if operand.variadic else kind
             access = "written" if operand.writes else "read"
             access += ", optional" * operand.optional
             parts.append(f"| `{operand.name}` | {kind} | {access} | {cell(operand.doc)} |")
@@ -208,7 +212,13 @@ def type_text(attribute: Attribute) -> str:
     """An attribute's type."""
     if attribute.type == "enum":
         return f"`{attribute.enum}`"
-    names = {"ints": "integers", "floats": "numbers", "float": "number", "int": "integer"}
+    names = {
+        "ints": "integers",
+        "floats": "numbers",
+        "float": "number",
+        "int": "integer",
+        "uint": "integer",
+    }
     return names.get(attribute.type, attribute.type)
 
 
@@ -284,6 +294,8 @@ def apple_names(core: ModuleType, table: Table) -> str:
         "|---|---|---|",
     ]
     for enumeration in table.enums.values():
+        if not enumeration.apple:
+            continue
         for name, value in enumeration.enumerators.items():
             words = [WORDS.get(word, word.capitalize()) for word in name.split("_")]
             apple = enumeration.apple + "".join(words)
@@ -403,26 +415,27 @@ def markdown(doc: str) -> list[str]:
 
 
 def support(table: Table) -> str:
-    """docs/reference/support.md: every case of tests/cases, planned on every device."""
+    """docs/reference/support.md: every case, planned in every format on every device."""
     sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "python")]
     planned = importlib.import_module("planned_cases")
-    kinds, found = planned.plan_all()
+    found = planned.plan_all()
     parts = [
         NOTE,
         "# What runs where",
         "",
-        "Each node class on each device: whether it has kernels for all cases that the tests run",
-        "(`tests/cases`). The `null` device records commands and computes nothing. What a device",
-        "cannot do is refused with `UnsupportedError`, which names the node and each kernel's",
-        "reason; nothing falls back to another device.",
+        "Each node class on each device with images of each format: whether it has kernels for all",
+        "cases that the tests run (`tests/cases`). The `null` device records commands and computes",
+        "nothing. What a device cannot do is refused with `UnsupportedError`, which names the node",
+        "and each kernel's reason; nothing falls back to another device. On the CPU, float16 is a",
+        "format of memory: kernels compute in float32, and each result is rounded once.",
         "",
-        "| node | " + " | ".join(kinds) + " |",
-        "|---|" + "---|" * len(kinds),
+        "| node | " + " | ".join(found) + " |",
+        "|---|" + "---|" * len(found),
     ]
     for node in table.nodes:
         cells = []
-        for kind in kinds:
-            yes, total = found[kind].get(node.name, (0, 0))
+        for counts in found.values():
+            yes, total = counts.get(node.name, (0, 0))
             cells.append("yes" if yes == total > 0 else f"{yes} of {total} cases")
         parts.append(f"| [{node.name}](nodes.md#{node.name.lower()}) | " + " | ".join(cells) + " |")
     return "\n".join(parts) + "\n"

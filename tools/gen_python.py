@@ -34,6 +34,19 @@ def _given(**values: object) -> dict[str, object]:
     return {{name: value for name, value in values.items() if value is not None}}
 
 
+def _labels(
+    name: str,
+    labels: ImageNode | FilterNode | None,
+    weights: ImageNode | FilterNode | None = None,
+) -> list[ImageNode | FilterNode]:
+    """Images of labels and weights; without the first both come in a state."""
+    if labels is None and weights is not None:
+        raise InvalidArgumentError(
+            f"{{name}}: weights: expected none without labels (a LossLabels has both), got an image"
+        )
+    return [image for image in (labels, weights) if image is not None]
+
+
 def _loss(descriptor: LossDescriptor) -> dict[str, object]:
     return {{name: getattr(descriptor, name) for name in _LOSS_FIELDS}}
 
@@ -54,6 +67,7 @@ for _class in (
 TYPES = {
     "bool": "bool",
     "int": "int",
+    "uint": "int",
     "float": "float",
     "string": "str",
     "ints": "Sequence[int]",
@@ -67,7 +81,8 @@ def write(table: Table) -> str:
     """The module's text."""
     enums = {a.enum for node in table.nodes for a in node.attributes if a.enum}
     weights = {node.weights for node in table.nodes if node.weights}
-    imports = {"FilterNode", "ImageNode", "LossDescriptor", "PaddingPolicy"} | enums | weights
+    imports = {"FilterNode", "ImageNode", "InvalidArgumentError", "LossDescriptor", "PaddingPolicy"}
+    imports |= enums | weights
     fields = next(node.grouped for node in table.nodes if node.grouped)
     names = sorted(node.name for node in table.nodes)
     text = HEADER.format(
@@ -119,7 +134,11 @@ def docstring(node: NodeClass) -> list[str]:
 
 def arguments(node: NodeClass) -> list[tuple[str, str]]:
     """Name and meaning of every argument."""
-    rows = [(source.name, sentence(source.doc)) for source in node.sources if not source.optional]
+    rows = [
+        (source.name, sentence(source.doc) + state_hint(node, source))
+        for source in node.sources
+        if not source.optional
+    ]
     if node.weights and not node.makes_weights:
         rows.append(("weights", "The data source."))
     if node.grouped:
@@ -147,7 +166,11 @@ def constructor(table: Table, node: NodeClass) -> list[str]:
     """`__init__` with every argument; flags and what all classes have by keyword only."""
     required = [attribute for attribute in node.own if attribute.required]
     others = [attribute for attribute in node.own if not attribute.required]
-    arguments = [f"{s.name}: {source_type(s)}" for s in node.sources if not s.optional]
+    arguments = [
+        f"{s.name}: {source_type(s)}" + " | None" * bool(state_hint(node, s))
+        for s in node.sources
+        if not s.optional
+    ]
     arguments += [f"weights: {node.weights}"] * bool(node.weights and not node.makes_weights)
     arguments += ["loss_descriptor: LossDescriptor"] * bool(node.grouped)
     arguments += [f"{attribute.name}: {argument_type(attribute)}" for attribute in required]
@@ -207,6 +230,9 @@ def wrapped_list(text: str) -> list[str]:
 
 def source_list(node: NodeClass) -> str:
     """The sources as a list."""
+    if node.has_labels:
+        first, *labels = [source.name for source in node.sources]
+        return f'[{first}, *_labels("{node.name}", {", ".join(labels)})]'
     parts = [f"*{s.name}" if s.variadic else s.name for s in node.sources if not s.optional]
     text = f"[{', '.join(parts)}]"
     for source in node.sources:
@@ -218,6 +244,13 @@ def source_list(node: NodeClass) -> str:
         rest = ", ".join(f"*([] if {name} is None else [{name}])" for name in optional)
         text = f"[{', '.join(parts)}, {rest}]"
     return text
+
+
+def state_hint(node: NodeClass, source: Source) -> str:
+    """What the documentation says of a source that may come in a state."""
+    if not node.has_labels or source in (node.sources[0], *(s for s in node.sources if s.optional)):
+        return ""
+    return " None: they come in a state."
 
 
 def source_type(source: Source) -> str:

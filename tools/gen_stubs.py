@@ -39,7 +39,7 @@ _Sizes: typing.TypeAlias = (
 )
 _HostFunction: typing.TypeAlias = collections.abc.Callable[..., object]
 _NodeHandler: typing.TypeAlias = collections.abc.Callable[
-    [FilterNode, FilterNode | None, ImageNode | None, ImageNode], object
+    [FilterNode, FilterNode | None, ImageNode | None, ImageNode], FilterNode | None
 ]
 '''
 
@@ -163,6 +163,7 @@ def signature(doc: str) -> tuple[str, str]:
     text = re.sub(r" = <(\w+\.\w+): [^>]*>", r" = \1", text)
     text = re.sub(r" = <[^>]*>", " = ...", text)
     text = text.replace("numpy.typing.", "npt.").replace("numpy.", "np.")
+    text = text.replace("mpsnn::", "")  # classes that are bound later
     text = re.sub(r"typing\.Optional\[([\w.]+)\]", r"\1 | None", text)
     text = re.sub(r"\bOptional\[([\w.]+)\]", r"\1 | None", text)
     text = re.sub(r"= '([^']*)'", r'= "\1"', text)

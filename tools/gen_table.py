@@ -57,6 +57,8 @@ class NodeClass:
     gradient: bool
     has_padding: bool
     starts_gradient: bool
+    has_labels: bool
+    state: list[str]
     has_derivative: bool
 
     @property
@@ -83,12 +85,24 @@ class Operand:
     """An operand of an encode method."""
 
     name: str
-    kind: str
+    kinds: list[str]
     doc: str
     writes: bool
     optional: bool
     variadic: bool
     in_place: bool
+
+    @property
+    def python_type(self) -> str:
+        """Type of one operand: `Matrix | Vector`."""
+        return " | ".join(self.kinds)
+
+    @property
+    def cpp_type(self) -> str:
+        """The same: what several kinds have in common; the library checks them."""
+        if len(self.kinds) == 1:
+            return self.kinds[0]
+        return "KernelOperand" if "Image" in self.kinds else "Array"
 
 
 @dataclass(frozen=True)
@@ -114,6 +128,17 @@ class KernelClass:
     fixed: dict[str, Any]
     methods: list[EncodeMethod]
     has_state: bool
+
+    @property
+    def grouped(self) -> list[Attribute]:
+        """The attributes that come in a distribution descriptor; none for most classes."""
+        found = [a for a in self.attributes if a.name in DISTRIBUTION_FIELDS]
+        return found if len(found) == len(DISTRIBUTION_FIELDS) else []
+
+    @property
+    def own(self) -> list[Attribute]:
+        """The attributes that are arguments of their own."""
+        return [attribute for attribute in self.attributes if attribute not in self.grouped]
 
     @property
     def apple_text(self) -> str:
@@ -144,6 +169,14 @@ LOSS_FIELDS = {
     "epsilon",
     "delta",
     "reduce_across_batch",
+}
+
+DISTRIBUTION_FIELDS = {
+    "distribution_type",
+    "minimum",
+    "maximum",
+    "mean",
+    "standard_deviation",
 }
 
 

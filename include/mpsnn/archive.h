@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "mpsnn/graph.h"
+#include "mpsnn/kernel.h"
 
 /// Archives: one safetensors file. Tensors are weights and optimizer state; the header's metadata
 /// holds the graphs as JSON with a format version. No code is stored or run.
@@ -19,6 +20,9 @@ class KeyedArchiver {
   /// device, optimizers and moments. Data sources shared by graphs are stored once. Waits for
   /// committed work. Throws InvalidArgumentError for an empty or repeated key.
   void encode(const std::string& key, const Graph& graph);
+  /// Adds a kernel that is encoded by itself: class, label, parameters, and its state on the device
+  /// as it is now (a random number generator goes on where it stopped). Waits for committed work.
+  void encode(const std::string& key, const DeviceKernel& kernel);
   /// Free text beside the objects.
   void set_metadata(const std::string& key, std::string value);
   /// Atomic: the file named holds the old contents or the new ones, never a part. Throws FileError
@@ -36,11 +40,15 @@ class KeyedArchiver {
 /// A file that was opened and checked. Graphs decoded from one archive share their data sources.
 class Archive {
  public:
+  /// Keys of the graphs.
   std::vector<std::string> keys() const;
+  std::vector<std::string> kernel_keys() const;
   const std::map<std::string, std::string>& metadata() const;
   /// Compiles the graph for the unarchiver's device with the stored weights and optimizer state.
   /// Throws InvalidArgumentError for an unknown key, ArchiveError.
   Graph decode_graph(const std::string& key) const;
+  /// Makes the kernel on the unarchiver's device, with its state. Throws as decode_graph does.
+  DeviceKernel decode_kernel(const std::string& key) const;
   struct Impl;
   explicit Archive(std::shared_ptr<Impl> impl) : impl_(std::move(impl)) {}
 

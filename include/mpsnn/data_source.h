@@ -2,9 +2,11 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
+#include <variant>
 #include <vector>
 
 #include "mpsnn/types.h"
@@ -14,6 +16,13 @@
 /// holds the same data source sees the same weights, the latest at each encode. Handles are
 /// shared_ptr; the same pointer means the same weights.
 namespace mpsnn {
+
+class CommandBuffer;
+class Image;
+/// Arrays of a data source by parameter, float32: their values, or gradients.
+using ParameterValues = std::map<std::string, std::vector<float>>;
+/// The same on a device: with ones before their extents up to four (a bias of O is (1, 1, 1, O)).
+using ParameterImages = std::map<std::string, Image>;
 
 /// A neuron with its parameters. Apple: MPSNNNeuronDescriptor.
 struct NeuronDescriptor {
@@ -179,7 +188,10 @@ struct ParameterInfo {
   bool trained = true;
 };
 
-/// Base of all data sources.
+/// Base of all data sources. One of one's own derives from the class that a node wants
+/// (ConvolutionDataSource, …) and overrides what it does otherwise: where values come from (`load`,
+/// `values`, `purge`), and how they are updated (`updates_itself` and one of the two methods below
+/// it). All may be called from any thread.
 class DataSource {
  public:
   virtual ~DataSource() = default;
@@ -194,15 +206,40 @@ class DataSource {
   /// false: frozen. No gradient is computed for it even where an optimizer is set. Default true.
   bool trainable() const noexcept { return trainable_; }
   void set_trainable(bool on) { trainable_ = on; }
-  /// true where gradients are wanted: trainable and an optimizer is set.
-  bool is_updated() const noexcept { return trainable_ && optimizer_ != nullptr; }
+  /// true where gradients are wanted: trainable, and an optimizer is set or it updates itself.
+  bool is_updated() const;
+
+  /// Called before values are read, by a graph that is made or by reload_from_data_sources();
+  /// purge() follows in any case where this returned true. false or an exception: what was asked
+  /// for fails with a StateError that names the data source. Default: true.
+  virtual bool load() const;
+  /// Called once for each load() that returned true, after the values were read. Default: nothing.
+  virtual void purge() const;
+  /// The values of a parameter, between load() and purge(), as many as it has elements. Default:
+  /// initial().
+  virtual std::vector<float> values(std::string_view parameter) const;
+  /// true: updated by its own method in nodes of this training style, without the optimizer.
+  virtual bool updates_itself(TrainingStyle style) const;
+  /// The update of the style UPDATE_DEVICE_CPU: gradients of all nodes of a graph added up, and the
+  /// values that they were computed with. Called on the queue's thread in the turn of the encode;
+  /// what it returns is what later work sees, none: no change; parameters left out stay. An
+  /// exception is the command buffer's failure. Default: none. Apple: updateWithGradientState:.
+  virtual std::optional<ParameterValues> update_with_gradient_state(
+      const ParameterValues& gradient_state, const ParameterValues& source_state);
+  /// The update of the style UPDATE_DEVICE_GPU: called by the encode, after the gradients were
+  /// recorded; records what makes the new values, which are copied when their turn comes. The
+  /// images of `source_state` are the weights themselves: to be read by what is recorded here only.
+  /// Default: none. Apple: updateWithCommandBuffer:.
+  virtual std::optional<ParameterImages> update_with_command_buffer(
+      CommandBuffer& commands, const ParameterImages& gradient_state,
+      const ParameterImages& source_state);
 
   /// "ConvolutionDataSource".
   virtual std::string_view class_name() const noexcept = 0;
   virtual std::vector<ParameterInfo> parameters() const = 0;
   /// The values that a device starts from, float32. Throws InvalidArgumentError for an unknown
   /// name.
-  virtual const std::vector<float>& initial(std::string_view parameter) const = 0;
+  virtual std::vector<float> initial(std::string_view parameter) const = 0;
   /// Replaces the values that new devices start from (devices already in use:
   /// Device::write_parameter).
   virtual void set_initial(std::string_view parameter, std::vector<float> values) = 0;
@@ -222,26 +259,60 @@ class DataSource {
   std::shared_ptr<DeviceStates> states_;
 };
 
-/// Weights of a convolution: OHWI ([out][height][width][in / groups]) and a bias a channel.
-/// Apple: MPSCNNConvolutionDataSource.
-class ConvolutionDataSource final : public DataSource {
+/// How 8-bit weights stand for numbers. Apple: MPSCNNWeightsQuantizationType.
+enum class WeightsQuantizationType : std::int32_t { NONE = 0, LINEAR = 1, LOOKUP_TABLE = 2 };
+
+/// Weights in the element type in which they are given, OHWI. Kernels compute in float32; what is
+/// kept and archived stays as small as it is.
+struct ConvolutionWeights {
+  /// float32; the bits of float16; or 8 bits, which `ranges` or `lookup_table` explains.
+  std::variant<std::vector<float>, std::vector<std::uint16_t>, std::vector<std::uint8_t>> values;
+  /// LINEAR: a minimum and a maximum for each output channel, (O, 2); the weight of u is u / 255 ·
+  /// (maximum − minimum) + minimum. Apple: rangesForUInt8Kernel.
+  std::vector<float> ranges = {};
+  /// LOOKUP_TABLE: the weights of 0 … 255. Apple: lookupTableForUInt8Kernel.
+  std::vector<float> lookup_table = {};
+
+  DataType data_type() const noexcept;  // FLOAT32, FLOAT16 or UINT8
+  WeightsQuantizationType quantization_type() const noexcept;
+  std::size_t count() const noexcept;
+  /// The numbers that they stand for; `per_output` of them for each output channel.
+  std::vector<float> floats(std::size_t per_output) const;
+};
+
+/// Weights of a convolution: OHWI ([out][height][width][in / groups]) and a bias a channel. Those
+/// of float16 and of 8 bits are widened when a device first uses them; where they are trained, that
+/// is done in float32 from the numbers that they stand for, and archives keep them as float32 from
+/// the first update on. Apple: MPSCNNConvolutionDataSource.
+class ConvolutionDataSource : public DataSource {
  public:
   /// Throws InvalidArgumentError when a count does not fit the descriptor, which is checked as
   /// well.
   ConvolutionDataSource(ConvolutionDescriptor descriptor, std::vector<float> weights,
                         std::optional<std::vector<float>> bias_terms = std::nullopt,
                         std::string label = "", std::shared_ptr<Optimizer> optimizer = nullptr);
+  /// Weights of any element type. Throws InvalidArgumentError, besides: 8-bit weights without
+  /// ranges and without a table, or with both; either with other weights; another count; ranges
+  /// whose maximum is below their minimum; numbers in them that are not finite.
+  ConvolutionDataSource(ConvolutionDescriptor descriptor, ConvolutionWeights weights,
+                        std::optional<std::vector<float>> bias_terms = std::nullopt,
+                        std::string label = "", std::shared_ptr<Optimizer> optimizer = nullptr);
+  /// For classes that override values(), which gives "weights" and, with `has_bias`, "bias".
+  ConvolutionDataSource(ConvolutionDescriptor descriptor, bool has_bias, std::string label = "",
+                        std::shared_ptr<Optimizer> optimizer = nullptr);
   const ConvolutionDescriptor& descriptor() const noexcept { return descriptor_; }
+  /// The weights as they were given; set_initial makes them float32.
+  const ConvolutionWeights& stored_weights() const noexcept { return weights_; }
   bool has_bias() const noexcept { return bias_.has_value(); }
   std::string_view class_name() const noexcept override;
   std::vector<ParameterInfo> parameters() const override;
-  const std::vector<float>& initial(std::string_view parameter) const override;
+  std::vector<float> initial(std::string_view parameter) const override;
   void set_initial(std::string_view parameter, std::vector<float> values) override;
   AttributeMap attributes() const override;
 
  private:
   ConvolutionDescriptor descriptor_;
-  std::vector<float> weights_;
+  ConvolutionWeights weights_;
   std::optional<std::vector<float>> bias_;
 };
 

@@ -17,7 +17,7 @@ class DropoutState final : public DataSource {
   explicit DropoutState(std::string label = "");
   std::string_view class_name() const noexcept override;
   std::vector<ParameterInfo> parameters() const override;
-  const std::vector<float>& initial(std::string_view parameter) const override;
+  std::vector<float> initial(std::string_view parameter) const override;
   void set_initial(std::string_view parameter, std::vector<float> values) override;
   AttributeMap attributes() const override;
 

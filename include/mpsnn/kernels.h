@@ -12,6 +12,7 @@
 #include "mpsnn/array.h"
 #include "mpsnn/kernel.h"
 #include "mpsnn/nodes.h"
+#include "mpsnn/random.h"
 #include "mpsnn/types.h"
 
 /// The classes of kernels that are encoded one by one. Each adds a constructor and its encode
@@ -385,6 +386,1733 @@ class MatrixLogSoftMaxGradient : public DeviceKernel {
                   {{gradient_matrix},
                    {forward_output_matrix},
                    {result_matrix}});
+  }
+};
+
+/// Parameters of MatrixRandomPhilox.
+struct MatrixRandomPhiloxOptions {
+  /// Element type of the destination.
+  DataType data_type = DataType::UINT32;
+  /// Where the sequence begins, 64 bits; can be set at construction only.
+  std::uint64_t seed = 0;
+  /// First matrix of the operands that takes part.
+  std::int64_t batch_start = 0;
+  /// Matrices that take part; -1: all.
+  std::int64_t batch_size = -1;
+  /// How they are distributed.
+  MatrixRandomDistributionDescriptor distribution_descriptor = {};
+  /// Name for errors and timelines; empty: the class's.
+  std::string label = {};
+};
+
+/// Random numbers of a counter-based generator.
+///
+/// Philox4x32-10 (Salmon et al. 2011). Word i is word i mod 4 of block i / 4, the block having the
+/// key (seed mod 2^32, seed / 2^32) and the counter (0, 0, block / 2^32, block mod 2^32). The
+/// elements of the destination take the words in row order: matrix by matrix, row by row, without
+/// gaps. The next encode goes on with the next word, whatever the sizes: two encodes give the same
+/// numbers as one of both lengths. The state is (seed, words taken), two little-endian integers of
+/// 64 bits.
+///
+/// **Distributions** (MatrixRandomDistributionDescriptor), with t = (word >> 9) * 2^-23:
+///
+/// - default: the words themselves as uint32; floating-point numbers are uniform in [0, 1)
+/// - uniform: fma(maximum - minimum, t, minimum) in float32; never maximum, not even after
+///   rounding
+/// - normal: mean + standard_deviation * z, z being the inverse of the normal distribution at t,
+///   or at 2^-24 where t is 0; z lies within 5.3 and has an error below 2e-6
+/// - truncated normal: the inverse at Phi(a) + (t + 2^-24) (Phi(b) - Phi(a)), a and b being the
+///   bounds in standard deviations; nothing lies outside of them
+///
+/// float16 is rounded from float32, and kept inside of the bounds. No number is NaN or infinite:
+/// what overflows is the largest finite one.
+///
+/// **Unlike Apple**: bits 32 to 63 of the seed are used (what Apple does with them is not known);
+/// t = 0 does not give NaN; batch ranges are taken on matrices; float16 is supported. Apple's
+/// numbers are these for at least the first 4000 elements of one encode; beyond, its order is not
+/// known.
+///
+/// Apple: MPSMatrixRandomPhilox.
+class MatrixRandomPhilox : public DeviceKernel {
+ public:
+  explicit MatrixRandomPhilox(const Device& device,
+      const MatrixRandomPhiloxOptions& options = {})
+      : DeviceKernel(device, "MatrixRandomPhilox",
+                     detail::Attributes()
+                         .set("data_type", options.data_type)
+                         .set("seed", options.seed)
+                         .set("batch_start", options.batch_start)
+                         .set("batch_size", options.batch_size)
+                         .set("distribution_type", options.distribution_descriptor.distribution_type)
+                         .set("minimum", options.distribution_descriptor.minimum)
+                         .set("maximum", options.distribution_descriptor.maximum)
+                         .set("mean", options.distribution_descriptor.mean)
+                         .set("standard_deviation", options.distribution_descriptor.standard_deviation)
+                         .map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+  /// Records the filling of a matrix or vector with the next numbers.
+  ///
+  /// destination: Matrix or Vector. Of `data_type`, with any offset and strides.
+  void encode(CommandBuffer& commands,
+              const Array& destination) const {
+    encode_method(commands, "encode",
+                  {{destination}});
+  }
+};
+
+/// Parameters of MatrixRandomMTGP32.
+struct MatrixRandomMTGP32Options {
+  /// Element type of the destination.
+  DataType data_type = DataType::UINT32;
+  /// Where the sequence begins, 64 bits; can be set at construction only.
+  std::uint64_t seed = 0;
+  /// First matrix of the operands that takes part.
+  std::int64_t batch_start = 0;
+  /// Matrices that take part; -1: all.
+  std::int64_t batch_size = -1;
+  /// How they are distributed.
+  MatrixRandomDistributionDescriptor distribution_descriptor = {};
+  /// Name for errors and timelines; empty: the class's.
+  std::string label = {};
+};
+
+/// Random numbers of Mersenne Twisters for graphic processors.
+///
+/// MTGP32 of period 2^11213 - 1 (Saito and Matsumoto, arXiv:1005.4973) in 1024 streams: stream s
+/// has the authors' parameter set s mod 128 and begins by their `init_by_array` with {seed mod
+/// 2^32, seed / 2^32, s / 128}. One step of a stream makes 256 words: word i lies in block i /
+/// 256, which stream (i / 256) mod 1024 makes. The elements of the destination take the words in
+/// row order: matrix by matrix, row by row, without gaps. The next encode goes on with the next
+/// word, whatever the sizes: two encodes give the same numbers as one of both lengths. The state
+/// is the number of words taken (64 bits), then 351 words of each stream: those before its first
+/// block that is not used up.
+///
+/// **Distributions** (MatrixRandomDistributionDescriptor) are MatrixRandomPhilox's, with the same
+/// formulas.
+///
+/// **Unlike Apple**: Apple's parameters, seeding and order are not public; its numbers are others.
+/// float16 is supported. There is no `synchronizeStateOnCommandBuffer:`: `read_state` waits for
+/// what changes the state.
+///
+/// Apple: MPSMatrixRandomMTGP32.
+class MatrixRandomMTGP32 : public DeviceKernel {
+ public:
+  explicit MatrixRandomMTGP32(const Device& device,
+      const MatrixRandomMTGP32Options& options = {})
+      : DeviceKernel(device, "MatrixRandomMTGP32",
+                     detail::Attributes()
+                         .set("data_type", options.data_type)
+                         .set("seed", options.seed)
+                         .set("batch_start", options.batch_start)
+                         .set("batch_size", options.batch_size)
+                         .set("distribution_type", options.distribution_descriptor.distribution_type)
+                         .set("minimum", options.distribution_descriptor.minimum)
+                         .set("maximum", options.distribution_descriptor.maximum)
+                         .set("mean", options.distribution_descriptor.mean)
+                         .set("standard_deviation", options.distribution_descriptor.standard_deviation)
+                         .map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+  /// Records the filling of a matrix or vector with the next numbers.
+  ///
+  /// destination: Matrix or Vector. Of `data_type`, with any offset and strides.
+  void encode(CommandBuffer& commands,
+              const Array& destination) const {
+    encode_method(commands, "encode",
+                  {{destination}});
+  }
+};
+
+/// Parameters of MatrixCopyToImage.
+struct MatrixCopyToImageOptions {
+  /// First row and column that take part.
+  std::vector<std::int64_t> source_matrix_origin = {0, 0};
+  /// Which matrix of the batch takes part.
+  std::int64_t source_matrix_batch_index = 0;
+  /// Order of an image's values in a row.
+  DataLayout data_layout = DataLayout::CHW;
+  /// Name for errors and timelines; empty: the class's.
+  std::string label = {};
+};
+
+/// Makes images from the rows of a matrix.
+///
+/// Image n of the destination gets row origin + n of the matrix, as many columns as an image has
+/// values (height * width * channels). With DataLayout.CHW, the default, a row holds one channel
+/// after the other, each row by row; with HWC one pixel after the other. Element types of both
+/// must match; other rows and columns of the matrix are not read.
+///
+/// **Unlike Apple**: a batch is one image operand (N, H, W, C).
+///
+/// Apple: MPSMatrixCopyToImage.
+class MatrixCopyToImage : public DeviceKernel {
+ public:
+  explicit MatrixCopyToImage(const Device& device,
+      const MatrixCopyToImageOptions& options = {})
+      : DeviceKernel(device, "MatrixCopyToImage",
+                     detail::Attributes()
+                         .set("source_matrix_origin", options.source_matrix_origin)
+                         .set("source_matrix_batch_index", options.source_matrix_batch_index)
+                         .set("data_layout", options.data_layout)
+                         .map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+  /// Records the copy of rows into images.
+  ///
+  /// source_matrix: Float32 or float16, a row an image. destination_image: Images of the matrix's
+  /// element type.
+  void encode(CommandBuffer& commands,
+              const Matrix& source_matrix,
+              const Image& destination_image) const {
+    encode_method(commands, "encode",
+                  {{source_matrix},
+                   {destination_image}});
+  }
+};
+
+/// Parameters of ImageCopyToMatrix.
+struct ImageCopyToMatrixOptions {
+  /// First row and column that take part.
+  std::vector<std::int64_t> destination_matrix_origin = {0, 0};
+  /// Which matrix of the batch takes part.
+  std::int64_t destination_matrix_batch_index = 0;
+  /// Order of an image's values in a row.
+  DataLayout data_layout = DataLayout::CHW;
+  /// Name for errors and timelines; empty: the class's.
+  std::string label = {};
+};
+
+/// Makes rows of a matrix from images.
+///
+/// Row origin + n of the matrix gets image n, as many columns as an image has values (height *
+/// width * channels). With DataLayout.CHW, the default, a row holds one channel after the other,
+/// each row by row; with HWC one pixel after the other. Element types of both must match; other
+/// rows and columns of the matrix stay as they are.
+///
+/// **Unlike Apple**: a batch is one image operand (N, H, W, C).
+///
+/// Apple: MPSImageCopyToMatrix.
+class ImageCopyToMatrix : public DeviceKernel {
+ public:
+  explicit ImageCopyToMatrix(const Device& device,
+      const ImageCopyToMatrixOptions& options = {})
+      : DeviceKernel(device, "ImageCopyToMatrix",
+                     detail::Attributes()
+                         .set("destination_matrix_origin", options.destination_matrix_origin)
+                         .set("destination_matrix_batch_index", options.destination_matrix_batch_index)
+                         .set("data_layout", options.data_layout)
+                         .map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+  /// Records the copy of images into rows.
+  ///
+  /// source_image: Any images. destination_matrix: Matrix of the images' element type, a row an
+  /// image.
+  void encode(CommandBuffer& commands,
+              const Image& source_image,
+              const Matrix& destination_matrix) const {
+    encode_method(commands, "encode",
+                  {{source_image},
+                   {destination_matrix}});
+  }
+};
+
+/// Parameters of ChannelConcatenation.
+struct ChannelConcatenationOptions {
+  /// Name for errors and timelines; empty: the class's.
+  std::string label = {};
+};
+
+/// Joins images along their channels.
+///
+/// destination[n, y, x] = the channels of source 0, then those of source 1, and so on. Formats may
+/// differ: each value is converted to the destination's.
+///
+/// **Unlike Apple**: it has no such kernel; its graphs round the channels of each source up to a
+/// multiple of 4, here they follow one another without gaps.
+///
+/// Apple has no such class.
+class ChannelConcatenation : public DeviceKernel {
+ public:
+  explicit ChannelConcatenation(const Device& device,
+      const ChannelConcatenationOptions& options = {})
+      : DeviceKernel(device, "ChannelConcatenation",
+                     detail::Attributes()
+                         .map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+  /// Records the joining.
+  ///
+  /// destination_image: Image of the sources' pixels and all their channels. source_images: Images
+  /// of one size but for their channels, in order.
+  void encode(CommandBuffer& commands,
+              const Image& destination_image,
+              const std::vector<Image>& source_images) const {
+    encode_method(commands, "encode",
+                  {{destination_image},
+                   KernelOperands(source_images.begin(), source_images.end())});
+  }
+};
+
+/// Parameters of Slice.
+struct SliceOptions {
+  /// Column and row of the source that the first written pixel belongs to.
+  std::vector<std::int64_t> offset = {0, 0};
+  /// X, y, width, height of what is written; empty: all.
+  std::vector<std::int64_t> clip_rect = {};
+  /// First channel that is read.
+  std::int64_t source_feature_channel_offset = 0;
+  /// Name for errors and timelines; empty: the class's.
+  std::string label = {};
+};
+
+/// Copies a rectangle and a range of channels.
+///
+/// The clip rectangle of the destination gets the pixels from `offset` on of the source, channels
+/// source_feature_channel_offset and following, as many as the destination has. Both lie inside of
+/// their image; other pixels of the destination stay as they are. Formats may differ.
+///
+/// **Unlike Apple**: channel offsets need not be multiples of 4.
+///
+/// Apple: MPSNNSlice.
+class Slice : public DeviceKernel {
+ public:
+  explicit Slice(const Device& device,
+      const SliceOptions& options = {})
+      : DeviceKernel(device, "Slice",
+                     detail::Attributes()
+                         .set("offset", options.offset)
+                         .set("clip_rect", options.clip_rect)
+                         .set("source_feature_channel_offset", options.source_feature_channel_offset)
+                         .map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+  /// Records the copy.
+  ///
+  /// source_image: Any image. destination_image: Image of as many images.
+  void encode(CommandBuffer& commands,
+              const Image& source_image,
+              const Image& destination_image) const {
+    encode_method(commands, "encode",
+                  {{source_image},
+                   {destination_image}});
+  }
+};
+
+/// Parameters of ImageTranspose.
+struct ImageTransposeOptions {
+  /// Name for errors and timelines; empty: the class's.
+  std::string label = {};
+};
+
+/// Exchanges rows and columns of images.
+///
+/// destination[n, x, y, c] = source[n, y, x, c]. Formats may differ.
+///
+/// Apple: MPSImageTranspose.
+class ImageTranspose : public DeviceKernel {
+ public:
+  explicit ImageTranspose(const Device& device,
+      const ImageTransposeOptions& options = {})
+      : DeviceKernel(device, "ImageTranspose",
+                     detail::Attributes()
+                         .map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+  /// Records the transposition.
+  ///
+  /// source_image: Any image (N, H, W, C). destination_image: Image (N, W, H, C).
+  void encode(CommandBuffer& commands,
+              const Image& source_image,
+              const Image& destination_image) const {
+    encode_method(commands, "encode",
+                  {{source_image},
+                   {destination_image}});
+  }
+};
+
+/// Parameters of ImageConversion.
+struct ImageConversionOptions {
+  /// What the source's last channel says.
+  AlphaType source_alpha = AlphaType::ALPHA_IS_ONE;
+  /// What the destination's last channel is to say.
+  AlphaType destination_alpha = AlphaType::ALPHA_IS_ONE;
+  /// Colours behind a source whose alpha is dropped; empty: zeros.
+  std::vector<double> background_color = {};
+  /// Column and row of the source that the first written pixel belongs to.
+  std::vector<std::int64_t> offset = {0, 0};
+  /// X, y, width, height of what is written; empty: all.
+  std::vector<std::int64_t> clip_rect = {};
+  /// What is read outside of the source.
+  ImageEdgeMode edge_mode = ImageEdgeMode::ZERO;
+  /// Name for errors and timelines; empty: the class's.
+  std::string label = {};
+};
+
+/// Converts images to another format or kind of alpha.
+///
+/// Copies images into another format, float32 or float16; values are rounded to the nearest, ties
+/// to even. Pixel (clip x + i, clip y + j) of the destination gets source pixel (offset x + i,
+/// offset y + j).
+///
+/// Where source_alpha and destination_alpha differ the last channel is alpha: NON_PREMULTIPLIED to
+/// PREMULTIPLIED multiplies the colours with it, the other way divides by it (colours under an
+/// alpha of 0 stay as they are), and to ALPHA_IS_ONE gives premultiplied colour + (1 - alpha) *
+/// background_color and an alpha of 1. From ALPHA_IS_ONE colours stay as they are and alpha
+/// becomes 1. Where both are the same all channels are copied as they are.
+///
+/// **Unlike Apple**: there are no colour spaces (CGColorConversionInfo), and images are not of 8
+/// or 16 bits: an NDArray or a Matrix holds those.
+///
+/// Apple: MPSImageConversion.
+class ImageConversion : public DeviceKernel {
+ public:
+  explicit ImageConversion(const Device& device,
+      const ImageConversionOptions& options = {})
+      : DeviceKernel(device, "ImageConversion",
+                     detail::Attributes()
+                         .set("source_alpha", options.source_alpha)
+                         .set("destination_alpha", options.destination_alpha)
+                         .set("background_color", options.background_color)
+                         .set("offset", options.offset)
+                         .set("clip_rect", options.clip_rect)
+                         .set("edge_mode", options.edge_mode)
+                         .map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+  /// Records the conversion.
+  ///
+  /// source_image: Any image. destination_image: Image of as many images and channels.
+  void encode(CommandBuffer& commands,
+              const Image& source_image,
+              const Image& destination_image) const {
+    encode_method(commands, "encode",
+                  {{source_image},
+                   {destination_image}});
+  }
+};
+
+/// Parameters of ImageBilinearScale.
+struct ImageBilinearScaleOptions {
+  /// Scale x, scale y, translate x, translate y; empty: the source fills the destination.
+  std::vector<double> scale_transform = {};
+  /// X, y, width, height of what is written; empty: all.
+  std::vector<std::int64_t> clip_rect = {};
+  /// Name for errors and timelines; empty: the class's.
+  std::string label = {};
+};
+
+/// Resizes images by bilinear interpolation.
+///
+/// Interpolates between the two nearest source rows and columns, also where the image shrinks.
+/// Destination column x reads the source position (x + 0.5 - translate_x) / scale_x - 0.5, rows
+/// likewise: destination = source * scale + translate, pixels being centred at halves. Positions
+/// outside of the source read its nearest pixel. Without a transform the source fills the
+/// destination: scale = destination size / source size, translate = 0.
+///
+/// Only clip_rect of the destination is written; it does not move the transform. Formats may
+/// differ.
+///
+/// Apple: MPSImageBilinearScale.
+class ImageBilinearScale : public DeviceKernel {
+ public:
+  explicit ImageBilinearScale(const Device& device,
+      const ImageBilinearScaleOptions& options = {})
+      : DeviceKernel(device, "ImageBilinearScale",
+                     detail::Attributes()
+                         .set("scale_transform", options.scale_transform)
+                         .set("clip_rect", options.clip_rect)
+                         .map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+  /// Records the resizing.
+  ///
+  /// source_image: Any image. destination_image: Image of any size, as many images and channels.
+  void encode(CommandBuffer& commands,
+              const Image& source_image,
+              const Image& destination_image) const {
+    encode_method(commands, "encode",
+                  {{source_image},
+                   {destination_image}});
+  }
+};
+
+/// Parameters of ImageLanczosScale.
+struct ImageLanczosScaleOptions {
+  /// Scale x, scale y, translate x, translate y; empty: the source fills the destination.
+  std::vector<double> scale_transform = {};
+  /// X, y, width, height of what is written; empty: all.
+  std::vector<std::int64_t> clip_rect = {};
+  /// Name for errors and timelines; empty: the class's.
+  std::string label = {};
+};
+
+/// Resizes images with Lanczos' kernel.
+///
+/// Resizes with the kernel sinc(t) * sinc(t / 3), |t| < 3, centred at the source position (x + 0.5
+/// - translate_x) / scale_x - 0.5 for destination column x, rows likewise; where the image shrinks
+/// the kernel is widened by 1 / scale. Weights are divided by their sum; positions outside of the
+/// source read its nearest pixel. Without a transform the source fills the destination: scale =
+/// destination size / source size, translate = 0.
+///
+/// Only clip_rect of the destination is written; it does not move the transform. Formats may
+/// differ.
+///
+/// **Unlike Apple**: Apple does not publish its kernel's width; values differ a little.
+///
+/// Apple: MPSImageLanczosScale.
+class ImageLanczosScale : public DeviceKernel {
+ public:
+  explicit ImageLanczosScale(const Device& device,
+      const ImageLanczosScaleOptions& options = {})
+      : DeviceKernel(device, "ImageLanczosScale",
+                     detail::Attributes()
+                         .set("scale_transform", options.scale_transform)
+                         .set("clip_rect", options.clip_rect)
+                         .map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+  /// Records the resizing.
+  ///
+  /// source_image: Any image. destination_image: Image of any size, as many images and channels.
+  void encode(CommandBuffer& commands,
+              const Image& source_image,
+              const Image& destination_image) const {
+    encode_method(commands, "encode",
+                  {{source_image},
+                   {destination_image}});
+  }
+};
+
+/// Parameters of ResizeBilinear.
+struct ResizeBilinearOptions {
+  /// Columns of the destination. Required.
+  std::optional<std::int64_t> resize_width = std::nullopt;
+  /// Rows of the destination. Required.
+  std::optional<std::int64_t> resize_height = std::nullopt;
+  /// Centres of corner pixels coincide.
+  bool align_corners = false;
+  /// Name for errors and timelines; empty: the class's.
+  std::string label = {};
+};
+
+/// Resizes images by bilinear interpolation, with or without aligned corners.
+///
+/// Interpolates between the two nearest source rows and columns. Destination column x reads the
+/// source position x * source width / resize_width or, with align_corners, x * (source width - 1)
+/// / (resize_width - 1); rows likewise. Positions outside of the source read its nearest pixel.
+/// The destination is (N, resize_height, resize_width, C).
+///
+/// Apple: MPSNNResizeBilinear.
+class ResizeBilinear : public DeviceKernel {
+ public:
+  ResizeBilinear(const Device& device,
+      const ResizeBilinearOptions& options)
+      : DeviceKernel(device, "ResizeBilinear",
+                     detail::Attributes()
+                         .set("resize_width", options.resize_width)
+                         .set("resize_height", options.resize_height)
+                         .set("align_corners", options.align_corners)
+                         .map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+  /// Records the resizing.
+  ///
+  /// source_image: Any image. destination_image: Image of the size that is stated.
+  void encode(CommandBuffer& commands,
+              const Image& source_image,
+              const Image& destination_image) const {
+    encode_method(commands, "encode",
+                  {{source_image},
+                   {destination_image}});
+  }
+};
+
+/// Parameters of CropAndResizeBilinear.
+struct CropAndResizeBilinearOptions {
+  /// Columns of the destination. Required.
+  std::optional<std::int64_t> resize_width = std::nullopt;
+  /// Rows of the destination. Required.
+  std::optional<std::int64_t> resize_height = std::nullopt;
+  /// X, y, width and height of each region; 0 to 1 is the source. Required.
+  std::optional<std::vector<double>> regions = std::nullopt;
+  /// Name for errors and timelines; empty: the class's.
+  std::string label = {};
+};
+
+/// Crops regions and resizes them.
+///
+/// Crops regions and resizes each by bilinear interpolation. A region is (x, y, width, height) in
+/// units in which the centre of the source's first column or row is 0 and that of the last 1.
+/// Destination column i reads the source position (x + i * width / (resize_width - 1)) * (source
+/// width - 1), the middle of the region where resize_width is 1; rows likewise. Positions outside
+/// of the source read its nearest pixel. The destination is (N * regions, resize_height,
+/// resize_width, C): the regions of image 0, then those of image 1.
+///
+/// **Unlike Apple**: regions are a list of numbers, and their results are one batch. Apple's
+/// headers do not state where it samples; this is the rule of TensorFlow's operation of the same
+/// name.
+///
+/// Apple: MPSNNCropAndResizeBilinear.
+class CropAndResizeBilinear : public DeviceKernel {
+ public:
+  CropAndResizeBilinear(const Device& device,
+      const CropAndResizeBilinearOptions& options)
+      : DeviceKernel(device, "CropAndResizeBilinear",
+                     detail::Attributes()
+                         .set("resize_width", options.resize_width)
+                         .set("resize_height", options.resize_height)
+                         .set("regions", options.regions)
+                         .map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+  /// Records the resizing.
+  ///
+  /// source_image: Any image. destination_image: Image of the size that is stated.
+  void encode(CommandBuffer& commands,
+              const Image& source_image,
+              const Image& destination_image) const {
+    encode_method(commands, "encode",
+                  {{source_image},
+                   {destination_image}});
+  }
+};
+
+/// Parameters of ImageConvolution.
+struct ImageConvolutionOptions {
+  /// Columns of the window, an odd number. Required.
+  std::optional<std::int64_t> kernel_width = std::nullopt;
+  /// Rows of the window, an odd number. Required.
+  std::optional<std::int64_t> kernel_height = std::nullopt;
+  /// Weights of the window, row by row. Required.
+  std::optional<std::vector<double>> weights = std::nullopt;
+  /// Added to each value.
+  double bias = 0.0;
+  /// Column and row of the source that the first written pixel belongs to.
+  std::vector<std::int64_t> offset = {0, 0};
+  /// X, y, width, height of what is written; empty: all.
+  std::vector<std::int64_t> clip_rect = {};
+  /// What is read outside of the source.
+  ImageEdgeMode edge_mode = ImageEdgeMode::ZERO;
+  /// Name for errors and timelines; empty: the class's.
+  std::string label = {};
+};
+
+/// Correlates each channel with one window of weights.
+///
+/// destination[y, x, c] = bias + sum over i, j of weights[i, j] * source[y + i - kernel_height /
+/// 2, x + j - kernel_width / 2, c]: a correlation, the weights are not turned. Weights are given
+/// row by row.
+///
+/// Pixel (clip x + i, clip y + j) of the destination belongs to source pixel (offset x + i, offset
+/// y + j), which is the middle of its window. Formats may differ; sums are made in float32.
+///
+/// Apple: MPSImageConvolution.
+class ImageConvolution : public DeviceKernel {
+ public:
+  ImageConvolution(const Device& device,
+      const ImageConvolutionOptions& options)
+      : DeviceKernel(device, "ImageConvolution",
+                     detail::Attributes()
+                         .set("kernel_width", options.kernel_width)
+                         .set("kernel_height", options.kernel_height)
+                         .set("weights", options.weights)
+                         .set("bias", options.bias)
+                         .set("offset", options.offset)
+                         .set("clip_rect", options.clip_rect)
+                         .set("edge_mode", options.edge_mode)
+                         .map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+  /// Records the filter.
+  ///
+  /// source_image: Any image. destination_image: Image of as many images and channels.
+  void encode(CommandBuffer& commands,
+              const Image& source_image,
+              const Image& destination_image) const {
+    encode_method(commands, "encode",
+                  {{source_image},
+                   {destination_image}});
+  }
+};
+
+/// Parameters of ImageLaplacian.
+struct ImageLaplacianOptions {
+  /// Added to each value.
+  double bias = 0.0;
+  /// Column and row of the source that the first written pixel belongs to.
+  std::vector<std::int64_t> offset = {0, 0};
+  /// X, y, width, height of what is written; empty: all.
+  std::vector<std::int64_t> clip_rect = {};
+  /// What is read outside of the source.
+  ImageEdgeMode edge_mode = ImageEdgeMode::ZERO;
+  /// Name for errors and timelines; empty: the class's.
+  std::string label = {};
+};
+
+/// The Laplacian of each channel.
+///
+/// destination[y, x, c] = bias + the four neighbours of source[y, x, c] - 4 * source[y, x, c].
+///
+/// Pixel (clip x + i, clip y + j) of the destination belongs to source pixel (offset x + i, offset
+/// y + j), which is the middle of its window. Formats may differ; sums are made in float32.
+///
+/// Apple: MPSImageLaplacian.
+class ImageLaplacian : public DeviceKernel {
+ public:
+  explicit ImageLaplacian(const Device& device,
+      const ImageLaplacianOptions& options = {})
+      : DeviceKernel(device, "ImageLaplacian",
+                     detail::Attributes()
+                         .set("bias", options.bias)
+                         .set("offset", options.offset)
+                         .set("clip_rect", options.clip_rect)
+                         .set("edge_mode", options.edge_mode)
+                         .map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+  /// Records the filter.
+  ///
+  /// source_image: Any image. destination_image: Image of as many images and channels.
+  void encode(CommandBuffer& commands,
+              const Image& source_image,
+              const Image& destination_image) const {
+    encode_method(commands, "encode",
+                  {{source_image},
+                   {destination_image}});
+  }
+};
+
+/// Parameters of ImageGaussianBlur.
+struct ImageGaussianBlurOptions {
+  /// Standard deviation in pixels. Required.
+  std::optional<double> sigma = std::nullopt;
+  /// Column and row of the source that the first written pixel belongs to.
+  std::vector<std::int64_t> offset = {0, 0};
+  /// X, y, width, height of what is written; empty: all.
+  std::vector<std::int64_t> clip_rect = {};
+  /// What is read outside of the source.
+  ImageEdgeMode edge_mode = ImageEdgeMode::ZERO;
+  /// Name for errors and timelines; empty: the class's.
+  std::string label = {};
+};
+
+/// Blurs each channel with a Gaussian.
+///
+/// The mean of pixels weighted with exp(-d^2 / (2 * sigma^2)), d being the distance along rows and
+/// along columns, up to 4 * sigma + 0.5.
+///
+/// Pixel (clip x + i, clip y + j) of the destination belongs to source pixel (offset x + i, offset
+/// y + j), which is the middle of its window. Formats may differ; sums are made in float32.
+///
+/// **Unlike Apple**: Apple's kernel approximates a Gaussian and does not say how; this is the sum
+/// itself.
+///
+/// Apple: MPSImageGaussianBlur.
+class ImageGaussianBlur : public DeviceKernel {
+ public:
+  ImageGaussianBlur(const Device& device,
+      const ImageGaussianBlurOptions& options)
+      : DeviceKernel(device, "ImageGaussianBlur",
+                     detail::Attributes()
+                         .set("sigma", options.sigma)
+                         .set("offset", options.offset)
+                         .set("clip_rect", options.clip_rect)
+                         .set("edge_mode", options.edge_mode)
+                         .map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+  /// Records the filter.
+  ///
+  /// source_image: Any image. destination_image: Image of as many images and channels.
+  void encode(CommandBuffer& commands,
+              const Image& source_image,
+              const Image& destination_image) const {
+    encode_method(commands, "encode",
+                  {{source_image},
+                   {destination_image}});
+  }
+};
+
+/// Parameters of ImageSobel.
+struct ImageSobelOptions {
+  /// Weights of the channels in a grey value.
+  std::vector<double> color_transform = {0.299, 0.587, 0.114};
+  /// Column and row of the source that the first written pixel belongs to.
+  std::vector<std::int64_t> offset = {0, 0};
+  /// X, y, width, height of what is written; empty: all.
+  std::vector<std::int64_t> clip_rect = {};
+  /// What is read outside of the source.
+  ImageEdgeMode edge_mode = ImageEdgeMode::ZERO;
+  /// Name for errors and timelines; empty: the class's.
+  std::string label = {};
+};
+
+/// The length of the gradient, by Sobel's windows.
+///
+/// The length of the gradient: sqrt(gx^2 + gy^2), gx being the correlation with (-1 0 1, -2 0 2,
+/// -1 0 1) and gy with its transpose, each channel by itself. A destination of one channel with a
+/// source of three or more gets the gradient of the grey value color_transform[0] * channel 0 +
+/// color_transform[1] * channel 1 + color_transform[2] * channel 2.
+///
+/// Pixel (clip x + i, clip y + j) of the destination belongs to source pixel (offset x + i, offset
+/// y + j), which is the middle of its window. Formats may differ; sums are made in float32.
+///
+/// Apple: MPSImageSobel.
+class ImageSobel : public DeviceKernel {
+ public:
+  explicit ImageSobel(const Device& device,
+      const ImageSobelOptions& options = {})
+      : DeviceKernel(device, "ImageSobel",
+                     detail::Attributes()
+                         .set("color_transform", options.color_transform)
+                         .set("offset", options.offset)
+                         .set("clip_rect", options.clip_rect)
+                         .set("edge_mode", options.edge_mode)
+                         .map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+  /// Records the filter.
+  ///
+  /// source_image: Any image. destination_image: Image of as many images and channels.
+  void encode(CommandBuffer& commands,
+              const Image& source_image,
+              const Image& destination_image) const {
+    encode_method(commands, "encode",
+                  {{source_image},
+                   {destination_image}});
+  }
+};
+
+/// Parameters of ImageBox.
+struct ImageBoxOptions {
+  /// Columns of the window, an odd number. Required.
+  std::optional<std::int64_t> kernel_width = std::nullopt;
+  /// Rows of the window, an odd number. Required.
+  std::optional<std::int64_t> kernel_height = std::nullopt;
+  /// Column and row of the source that the first written pixel belongs to.
+  std::vector<std::int64_t> offset = {0, 0};
+  /// X, y, width, height of what is written; empty: all.
+  std::vector<std::int64_t> clip_rect = {};
+  /// What is read outside of the source.
+  ImageEdgeMode edge_mode = ImageEdgeMode::ZERO;
+  /// Name for errors and timelines; empty: the class's.
+  std::string label = {};
+};
+
+/// The mean of a window of pixels.
+///
+/// The mean of kernel_height x kernel_width pixels.
+///
+/// Pixel (clip x + i, clip y + j) of the destination belongs to source pixel (offset x + i, offset
+/// y + j), which is the middle of its window. Formats may differ; sums are made in float32.
+///
+/// Apple: MPSImageBox.
+class ImageBox : public DeviceKernel {
+ public:
+  ImageBox(const Device& device,
+      const ImageBoxOptions& options)
+      : DeviceKernel(device, "ImageBox",
+                     detail::Attributes()
+                         .set("kernel_width", options.kernel_width)
+                         .set("kernel_height", options.kernel_height)
+                         .set("offset", options.offset)
+                         .set("clip_rect", options.clip_rect)
+                         .set("edge_mode", options.edge_mode)
+                         .map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+  /// Records the filter.
+  ///
+  /// source_image: Any image. destination_image: Image of as many images and channels.
+  void encode(CommandBuffer& commands,
+              const Image& source_image,
+              const Image& destination_image) const {
+    encode_method(commands, "encode",
+                  {{source_image},
+                   {destination_image}});
+  }
+};
+
+/// Parameters of ImageTent.
+struct ImageTentOptions {
+  /// Columns of the window, an odd number. Required.
+  std::optional<std::int64_t> kernel_width = std::nullopt;
+  /// Rows of the window, an odd number. Required.
+  std::optional<std::int64_t> kernel_height = std::nullopt;
+  /// Column and row of the source that the first written pixel belongs to.
+  std::vector<std::int64_t> offset = {0, 0};
+  /// X, y, width, height of what is written; empty: all.
+  std::vector<std::int64_t> clip_rect = {};
+  /// What is read outside of the source.
+  ImageEdgeMode edge_mode = ImageEdgeMode::ZERO;
+  /// Name for errors and timelines; empty: the class's.
+  std::string label = {};
+};
+
+/// The mean of a window of pixels that are weighted as a tent.
+///
+/// The mean of kernel_height x kernel_width pixels, weighted with 1, 2 .. 2, 1 along rows and
+/// columns: two box filters of half the size.
+///
+/// Pixel (clip x + i, clip y + j) of the destination belongs to source pixel (offset x + i, offset
+/// y + j), which is the middle of its window. Formats may differ; sums are made in float32.
+///
+/// Apple: MPSImageTent.
+class ImageTent : public DeviceKernel {
+ public:
+  ImageTent(const Device& device,
+      const ImageTentOptions& options)
+      : DeviceKernel(device, "ImageTent",
+                     detail::Attributes()
+                         .set("kernel_width", options.kernel_width)
+                         .set("kernel_height", options.kernel_height)
+                         .set("offset", options.offset)
+                         .set("clip_rect", options.clip_rect)
+                         .set("edge_mode", options.edge_mode)
+                         .map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+  /// Records the filter.
+  ///
+  /// source_image: Any image. destination_image: Image of as many images and channels.
+  void encode(CommandBuffer& commands,
+              const Image& source_image,
+              const Image& destination_image) const {
+    encode_method(commands, "encode",
+                  {{source_image},
+                   {destination_image}});
+  }
+};
+
+/// Parameters of ImageStatisticsMinAndMax.
+struct ImageStatisticsMinAndMaxOptions {
+  /// X, y, width, height of what is read; empty: all.
+  std::vector<std::int64_t> clip_rect_source = {};
+  /// Name for errors and timelines; empty: the class's.
+  std::string label = {};
+};
+
+/// The smallest and the largest value of each channel.
+///
+/// Pixel (0, 0) of the destination gets the smallest value of each channel of each image, pixel
+/// (1, 0), in column 1, the largest. NaN is both where there is one. Other pixels stay as they
+/// are. Formats may differ.
+///
+/// Apple: MPSImageStatisticsMinAndMax.
+class ImageStatisticsMinAndMax : public DeviceKernel {
+ public:
+  explicit ImageStatisticsMinAndMax(const Device& device,
+      const ImageStatisticsMinAndMaxOptions& options = {})
+      : DeviceKernel(device, "ImageStatisticsMinAndMax",
+                     detail::Attributes()
+                         .set("clip_rect_source", options.clip_rect_source)
+                         .map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+  /// Records the statistics.
+  ///
+  /// source_image: Any image. destination_image: Image of as many images and channels, at least
+  /// two columns.
+  void encode(CommandBuffer& commands,
+              const Image& source_image,
+              const Image& destination_image) const {
+    encode_method(commands, "encode",
+                  {{source_image},
+                   {destination_image}});
+  }
+};
+
+/// Parameters of ImageStatisticsMeanAndVariance.
+struct ImageStatisticsMeanAndVarianceOptions {
+  /// X, y, width, height of what is read; empty: all.
+  std::vector<std::int64_t> clip_rect_source = {};
+  /// Name for errors and timelines; empty: the class's.
+  std::string label = {};
+};
+
+/// Mean and variance of each channel.
+///
+/// Pixel (0, 0) of the destination gets the mean of each channel of each image, pixel (1, 0), in
+/// column 1, the variance: the mean of the squared differences from the mean. Other pixels stay as
+/// they are. Formats may differ.
+///
+/// Apple: MPSImageStatisticsMeanAndVariance.
+class ImageStatisticsMeanAndVariance : public DeviceKernel {
+ public:
+  explicit ImageStatisticsMeanAndVariance(const Device& device,
+      const ImageStatisticsMeanAndVarianceOptions& options = {})
+      : DeviceKernel(device, "ImageStatisticsMeanAndVariance",
+                     detail::Attributes()
+                         .set("clip_rect_source", options.clip_rect_source)
+                         .map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+  /// Records the statistics.
+  ///
+  /// source_image: Any image. destination_image: Image of as many images and channels, at least
+  /// two columns.
+  void encode(CommandBuffer& commands,
+              const Image& source_image,
+              const Image& destination_image) const {
+    encode_method(commands, "encode",
+                  {{source_image},
+                   {destination_image}});
+  }
+};
+
+/// Parameters of ImageStatisticsMean.
+struct ImageStatisticsMeanOptions {
+  /// X, y, width, height of what is read; empty: all.
+  std::vector<std::int64_t> clip_rect_source = {};
+  /// Name for errors and timelines; empty: the class's.
+  std::string label = {};
+};
+
+/// The mean of each channel.
+///
+/// Pixel (0, 0) of the destination gets the mean of each channel of each image. Other pixels stay
+/// as they are. Formats may differ.
+///
+/// Apple: MPSImageStatisticsMean.
+class ImageStatisticsMean : public DeviceKernel {
+ public:
+  explicit ImageStatisticsMean(const Device& device,
+      const ImageStatisticsMeanOptions& options = {})
+      : DeviceKernel(device, "ImageStatisticsMean",
+                     detail::Attributes()
+                         .set("clip_rect_source", options.clip_rect_source)
+                         .map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+  /// Records the statistics.
+  ///
+  /// source_image: Any image. destination_image: Image of as many images and channels.
+  void encode(CommandBuffer& commands,
+              const Image& source_image,
+              const Image& destination_image) const {
+    encode_method(commands, "encode",
+                  {{source_image},
+                   {destination_image}});
+  }
+};
+
+/// Parameters of ImageReduceRowMin.
+struct ImageReduceRowMinOptions {
+  /// X, y, width, height of what is read; empty: all.
+  std::vector<std::int64_t> clip_rect_source = {};
+  /// Name for errors and timelines; empty: the class's.
+  std::string label = {};
+};
+
+/// The smallest value of each row of an image.
+///
+/// destination[n, y, 0, c] = the smallest source[n, y, x, c] over x. Formats may differ.
+///
+/// Apple: MPSImageReduceRowMin.
+class ImageReduceRowMin : public DeviceKernel {
+ public:
+  explicit ImageReduceRowMin(const Device& device,
+      const ImageReduceRowMinOptions& options = {})
+      : DeviceKernel(device, "ImageReduceRowMin",
+                     detail::Attributes()
+                         .set("clip_rect_source", options.clip_rect_source)
+                         .map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+  /// Records the reduction.
+  ///
+  /// source_image: Any image (N, H, W, C). destination_image: Image (N, H, 1, C), H as many rows
+  /// as are read.
+  void encode(CommandBuffer& commands,
+              const Image& source_image,
+              const Image& destination_image) const {
+    encode_method(commands, "encode",
+                  {{source_image},
+                   {destination_image}});
+  }
+};
+
+/// Parameters of ImageReduceRowMax.
+struct ImageReduceRowMaxOptions {
+  /// X, y, width, height of what is read; empty: all.
+  std::vector<std::int64_t> clip_rect_source = {};
+  /// Name for errors and timelines; empty: the class's.
+  std::string label = {};
+};
+
+/// The largest value of each row of an image.
+///
+/// destination[n, y, 0, c] = the largest source[n, y, x, c] over x. Formats may differ.
+///
+/// Apple: MPSImageReduceRowMax.
+class ImageReduceRowMax : public DeviceKernel {
+ public:
+  explicit ImageReduceRowMax(const Device& device,
+      const ImageReduceRowMaxOptions& options = {})
+      : DeviceKernel(device, "ImageReduceRowMax",
+                     detail::Attributes()
+                         .set("clip_rect_source", options.clip_rect_source)
+                         .map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+  /// Records the reduction.
+  ///
+  /// source_image: Any image (N, H, W, C). destination_image: Image (N, H, 1, C), H as many rows
+  /// as are read.
+  void encode(CommandBuffer& commands,
+              const Image& source_image,
+              const Image& destination_image) const {
+    encode_method(commands, "encode",
+                  {{source_image},
+                   {destination_image}});
+  }
+};
+
+/// Parameters of ImageReduceRowMean.
+struct ImageReduceRowMeanOptions {
+  /// X, y, width, height of what is read; empty: all.
+  std::vector<std::int64_t> clip_rect_source = {};
+  /// Name for errors and timelines; empty: the class's.
+  std::string label = {};
+};
+
+/// The mean of each row of an image.
+///
+/// destination[n, y, 0, c] = the mean of source[n, y, x, c] over x. Formats may differ.
+///
+/// Apple: MPSImageReduceRowMean.
+class ImageReduceRowMean : public DeviceKernel {
+ public:
+  explicit ImageReduceRowMean(const Device& device,
+      const ImageReduceRowMeanOptions& options = {})
+      : DeviceKernel(device, "ImageReduceRowMean",
+                     detail::Attributes()
+                         .set("clip_rect_source", options.clip_rect_source)
+                         .map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+  /// Records the reduction.
+  ///
+  /// source_image: Any image (N, H, W, C). destination_image: Image (N, H, 1, C), H as many rows
+  /// as are read.
+  void encode(CommandBuffer& commands,
+              const Image& source_image,
+              const Image& destination_image) const {
+    encode_method(commands, "encode",
+                  {{source_image},
+                   {destination_image}});
+  }
+};
+
+/// Parameters of ImageReduceRowSum.
+struct ImageReduceRowSumOptions {
+  /// X, y, width, height of what is read; empty: all.
+  std::vector<std::int64_t> clip_rect_source = {};
+  /// Name for errors and timelines; empty: the class's.
+  std::string label = {};
+};
+
+/// The sum of each row of an image.
+///
+/// destination[n, y, 0, c] = the sum of source[n, y, x, c] over x. Formats may differ.
+///
+/// Apple: MPSImageReduceRowSum.
+class ImageReduceRowSum : public DeviceKernel {
+ public:
+  explicit ImageReduceRowSum(const Device& device,
+      const ImageReduceRowSumOptions& options = {})
+      : DeviceKernel(device, "ImageReduceRowSum",
+                     detail::Attributes()
+                         .set("clip_rect_source", options.clip_rect_source)
+                         .map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+  /// Records the reduction.
+  ///
+  /// source_image: Any image (N, H, W, C). destination_image: Image (N, H, 1, C), H as many rows
+  /// as are read.
+  void encode(CommandBuffer& commands,
+              const Image& source_image,
+              const Image& destination_image) const {
+    encode_method(commands, "encode",
+                  {{source_image},
+                   {destination_image}});
+  }
+};
+
+/// Parameters of ImageReduceColumnMin.
+struct ImageReduceColumnMinOptions {
+  /// X, y, width, height of what is read; empty: all.
+  std::vector<std::int64_t> clip_rect_source = {};
+  /// Name for errors and timelines; empty: the class's.
+  std::string label = {};
+};
+
+/// The smallest value of each column of an image.
+///
+/// destination[n, 0, x, c] = the smallest source[n, y, x, c] over y. Formats may differ.
+///
+/// Apple: MPSImageReduceColumnMin.
+class ImageReduceColumnMin : public DeviceKernel {
+ public:
+  explicit ImageReduceColumnMin(const Device& device,
+      const ImageReduceColumnMinOptions& options = {})
+      : DeviceKernel(device, "ImageReduceColumnMin",
+                     detail::Attributes()
+                         .set("clip_rect_source", options.clip_rect_source)
+                         .map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+  /// Records the reduction.
+  ///
+  /// source_image: Any image (N, H, W, C). destination_image: Image (N, 1, W, C), W as many
+  /// columns as are read.
+  void encode(CommandBuffer& commands,
+              const Image& source_image,
+              const Image& destination_image) const {
+    encode_method(commands, "encode",
+                  {{source_image},
+                   {destination_image}});
+  }
+};
+
+/// Parameters of ImageReduceColumnMax.
+struct ImageReduceColumnMaxOptions {
+  /// X, y, width, height of what is read; empty: all.
+  std::vector<std::int64_t> clip_rect_source = {};
+  /// Name for errors and timelines; empty: the class's.
+  std::string label = {};
+};
+
+/// The largest value of each column of an image.
+///
+/// destination[n, 0, x, c] = the largest source[n, y, x, c] over y. Formats may differ.
+///
+/// Apple: MPSImageReduceColumnMax.
+class ImageReduceColumnMax : public DeviceKernel {
+ public:
+  explicit ImageReduceColumnMax(const Device& device,
+      const ImageReduceColumnMaxOptions& options = {})
+      : DeviceKernel(device, "ImageReduceColumnMax",
+                     detail::Attributes()
+                         .set("clip_rect_source", options.clip_rect_source)
+                         .map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+  /// Records the reduction.
+  ///
+  /// source_image: Any image (N, H, W, C). destination_image: Image (N, 1, W, C), W as many
+  /// columns as are read.
+  void encode(CommandBuffer& commands,
+              const Image& source_image,
+              const Image& destination_image) const {
+    encode_method(commands, "encode",
+                  {{source_image},
+                   {destination_image}});
+  }
+};
+
+/// Parameters of ImageReduceColumnMean.
+struct ImageReduceColumnMeanOptions {
+  /// X, y, width, height of what is read; empty: all.
+  std::vector<std::int64_t> clip_rect_source = {};
+  /// Name for errors and timelines; empty: the class's.
+  std::string label = {};
+};
+
+/// The mean of each column of an image.
+///
+/// destination[n, 0, x, c] = the mean of source[n, y, x, c] over y. Formats may differ.
+///
+/// Apple: MPSImageReduceColumnMean.
+class ImageReduceColumnMean : public DeviceKernel {
+ public:
+  explicit ImageReduceColumnMean(const Device& device,
+      const ImageReduceColumnMeanOptions& options = {})
+      : DeviceKernel(device, "ImageReduceColumnMean",
+                     detail::Attributes()
+                         .set("clip_rect_source", options.clip_rect_source)
+                         .map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+  /// Records the reduction.
+  ///
+  /// source_image: Any image (N, H, W, C). destination_image: Image (N, 1, W, C), W as many
+  /// columns as are read.
+  void encode(CommandBuffer& commands,
+              const Image& source_image,
+              const Image& destination_image) const {
+    encode_method(commands, "encode",
+                  {{source_image},
+                   {destination_image}});
+  }
+};
+
+/// Parameters of ImageReduceColumnSum.
+struct ImageReduceColumnSumOptions {
+  /// X, y, width, height of what is read; empty: all.
+  std::vector<std::int64_t> clip_rect_source = {};
+  /// Name for errors and timelines; empty: the class's.
+  std::string label = {};
+};
+
+/// The sum of each column of an image.
+///
+/// destination[n, 0, x, c] = the sum of source[n, y, x, c] over y. Formats may differ.
+///
+/// Apple: MPSImageReduceColumnSum.
+class ImageReduceColumnSum : public DeviceKernel {
+ public:
+  explicit ImageReduceColumnSum(const Device& device,
+      const ImageReduceColumnSumOptions& options = {})
+      : DeviceKernel(device, "ImageReduceColumnSum",
+                     detail::Attributes()
+                         .set("clip_rect_source", options.clip_rect_source)
+                         .map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+  /// Records the reduction.
+  ///
+  /// source_image: Any image (N, H, W, C). destination_image: Image (N, 1, W, C), W as many
+  /// columns as are read.
+  void encode(CommandBuffer& commands,
+              const Image& source_image,
+              const Image& destination_image) const {
+    encode_method(commands, "encode",
+                  {{source_image},
+                   {destination_image}});
+  }
+};
+
+/// Parameters of ImageAdd.
+struct ImageAddOptions {
+  /// Factor of the primary source.
+  double primary_scale = 1.0;
+  /// Factor of the secondary source.
+  double secondary_scale = 1.0;
+  /// Added to each value.
+  double bias = 0.0;
+  /// Smaller results become this.
+  double minimum_value = -detail::kFloatMax;
+  /// Larger results become this.
+  double maximum_value = detail::kFloatMax;
+  /// X and y, 1 each; 0: one column or row serves all.
+  std::vector<std::int64_t> primary_stride_in_pixels = {1, 1};
+  /// X and y, 1 each; 0: one column or row serves all.
+  std::vector<std::int64_t> secondary_stride_in_pixels = {1, 1};
+  /// 1; 0: the one channel serves all.
+  std::int64_t primary_stride_in_feature_channels = 1;
+  /// 1; 0: the one channel serves all.
+  std::int64_t secondary_stride_in_feature_channels = 1;
+  /// Column and row of the source that the first written pixel belongs to.
+  std::vector<std::int64_t> primary_offset = {0, 0};
+  /// Column and row of the source that the first written pixel belongs to.
+  std::vector<std::int64_t> secondary_offset = {0, 0};
+  /// What is read outside of the source.
+  ImageEdgeMode primary_edge_mode = ImageEdgeMode::ZERO;
+  /// What is read outside of the source.
+  ImageEdgeMode secondary_edge_mode = ImageEdgeMode::ZERO;
+  /// X, y, width, height of what is written; empty: all.
+  std::vector<std::int64_t> clip_rect = {};
+  /// Name for errors and timelines; empty: the class's.
+  std::string label = {};
+};
+
+/// The scaled sum of two images.
+///
+/// destination = p + s + bias, then clamped to [minimum_value, maximum_value]; p = primary_scale *
+/// primary, s = secondary_scale * secondary.
+///
+/// Pixel (clip x + i, clip y + j) of the destination is made of pixel (i, j) from each source's
+/// own offset on; a stride of 0 takes the offset's own column, row or the source's one channel for
+/// all. What lies outside of a source is read as its edge mode says. One image serves all of a
+/// batch. Formats may differ; values are computed in float32.
+///
+/// Apple: MPSImageAdd.
+class ImageAdd : public DeviceKernel {
+ public:
+  explicit ImageAdd(const Device& device,
+      const ImageAddOptions& options = {})
+      : DeviceKernel(device, "ImageAdd",
+                     detail::Attributes()
+                         .set("primary_scale", options.primary_scale)
+                         .set("secondary_scale", options.secondary_scale)
+                         .set("bias", options.bias)
+                         .set("minimum_value", options.minimum_value)
+                         .set("maximum_value", options.maximum_value)
+                         .set("primary_stride_in_pixels", options.primary_stride_in_pixels)
+                         .set("secondary_stride_in_pixels", options.secondary_stride_in_pixels)
+                         .set("primary_stride_in_feature_channels", options.primary_stride_in_feature_channels)
+                         .set("secondary_stride_in_feature_channels", options.secondary_stride_in_feature_channels)
+                         .set("primary_offset", options.primary_offset)
+                         .set("secondary_offset", options.secondary_offset)
+                         .set("primary_edge_mode", options.primary_edge_mode)
+                         .set("secondary_edge_mode", options.secondary_edge_mode)
+                         .set("clip_rect", options.clip_rect)
+                         .map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+  /// Records the arithmetic.
+  ///
+  /// primary_image: Any image of as many channels, and images or 1. secondary_image: Any image of
+  /// as many channels, and images or 1. destination_image: Image of any size.
+  void encode(CommandBuffer& commands,
+              const Image& primary_image,
+              const Image& secondary_image,
+              const Image& destination_image) const {
+    encode_method(commands, "encode",
+                  {{primary_image},
+                   {secondary_image},
+                   {destination_image}});
+  }
+};
+
+/// Parameters of ImageSubtract.
+struct ImageSubtractOptions {
+  /// Factor of the primary source.
+  double primary_scale = 1.0;
+  /// Factor of the secondary source.
+  double secondary_scale = 1.0;
+  /// Added to each value.
+  double bias = 0.0;
+  /// Smaller results become this.
+  double minimum_value = -detail::kFloatMax;
+  /// Larger results become this.
+  double maximum_value = detail::kFloatMax;
+  /// X and y, 1 each; 0: one column or row serves all.
+  std::vector<std::int64_t> primary_stride_in_pixels = {1, 1};
+  /// X and y, 1 each; 0: one column or row serves all.
+  std::vector<std::int64_t> secondary_stride_in_pixels = {1, 1};
+  /// 1; 0: the one channel serves all.
+  std::int64_t primary_stride_in_feature_channels = 1;
+  /// 1; 0: the one channel serves all.
+  std::int64_t secondary_stride_in_feature_channels = 1;
+  /// Column and row of the source that the first written pixel belongs to.
+  std::vector<std::int64_t> primary_offset = {0, 0};
+  /// Column and row of the source that the first written pixel belongs to.
+  std::vector<std::int64_t> secondary_offset = {0, 0};
+  /// What is read outside of the source.
+  ImageEdgeMode primary_edge_mode = ImageEdgeMode::ZERO;
+  /// What is read outside of the source.
+  ImageEdgeMode secondary_edge_mode = ImageEdgeMode::ZERO;
+  /// X, y, width, height of what is written; empty: all.
+  std::vector<std::int64_t> clip_rect = {};
+  /// Name for errors and timelines; empty: the class's.
+  std::string label = {};
+};
+
+/// The scaled difference of two images.
+///
+/// destination = p - s + bias, then clamped to [minimum_value, maximum_value]; p = primary_scale *
+/// primary, s = secondary_scale * secondary.
+///
+/// Pixel (clip x + i, clip y + j) of the destination is made of pixel (i, j) from each source's
+/// own offset on; a stride of 0 takes the offset's own column, row or the source's one channel for
+/// all. What lies outside of a source is read as its edge mode says. One image serves all of a
+/// batch. Formats may differ; values are computed in float32.
+///
+/// Apple: MPSImageSubtract.
+class ImageSubtract : public DeviceKernel {
+ public:
+  explicit ImageSubtract(const Device& device,
+      const ImageSubtractOptions& options = {})
+      : DeviceKernel(device, "ImageSubtract",
+                     detail::Attributes()
+                         .set("primary_scale", options.primary_scale)
+                         .set("secondary_scale", options.secondary_scale)
+                         .set("bias", options.bias)
+                         .set("minimum_value", options.minimum_value)
+                         .set("maximum_value", options.maximum_value)
+                         .set("primary_stride_in_pixels", options.primary_stride_in_pixels)
+                         .set("secondary_stride_in_pixels", options.secondary_stride_in_pixels)
+                         .set("primary_stride_in_feature_channels", options.primary_stride_in_feature_channels)
+                         .set("secondary_stride_in_feature_channels", options.secondary_stride_in_feature_channels)
+                         .set("primary_offset", options.primary_offset)
+                         .set("secondary_offset", options.secondary_offset)
+                         .set("primary_edge_mode", options.primary_edge_mode)
+                         .set("secondary_edge_mode", options.secondary_edge_mode)
+                         .set("clip_rect", options.clip_rect)
+                         .map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+  /// Records the arithmetic.
+  ///
+  /// primary_image: Any image of as many channels, and images or 1. secondary_image: Any image of
+  /// as many channels, and images or 1. destination_image: Image of any size.
+  void encode(CommandBuffer& commands,
+              const Image& primary_image,
+              const Image& secondary_image,
+              const Image& destination_image) const {
+    encode_method(commands, "encode",
+                  {{primary_image},
+                   {secondary_image},
+                   {destination_image}});
+  }
+};
+
+/// Parameters of ImageMultiply.
+struct ImageMultiplyOptions {
+  /// Factor of the primary source.
+  double primary_scale = 1.0;
+  /// Factor of the secondary source.
+  double secondary_scale = 1.0;
+  /// Added to each value.
+  double bias = 0.0;
+  /// Smaller results become this.
+  double minimum_value = -detail::kFloatMax;
+  /// Larger results become this.
+  double maximum_value = detail::kFloatMax;
+  /// X and y, 1 each; 0: one column or row serves all.
+  std::vector<std::int64_t> primary_stride_in_pixels = {1, 1};
+  /// X and y, 1 each; 0: one column or row serves all.
+  std::vector<std::int64_t> secondary_stride_in_pixels = {1, 1};
+  /// 1; 0: the one channel serves all.
+  std::int64_t primary_stride_in_feature_channels = 1;
+  /// 1; 0: the one channel serves all.
+  std::int64_t secondary_stride_in_feature_channels = 1;
+  /// Column and row of the source that the first written pixel belongs to.
+  std::vector<std::int64_t> primary_offset = {0, 0};
+  /// Column and row of the source that the first written pixel belongs to.
+  std::vector<std::int64_t> secondary_offset = {0, 0};
+  /// What is read outside of the source.
+  ImageEdgeMode primary_edge_mode = ImageEdgeMode::ZERO;
+  /// What is read outside of the source.
+  ImageEdgeMode secondary_edge_mode = ImageEdgeMode::ZERO;
+  /// X, y, width, height of what is written; empty: all.
+  std::vector<std::int64_t> clip_rect = {};
+  /// Name for errors and timelines; empty: the class's.
+  std::string label = {};
+};
+
+/// The scaled product of two images.
+///
+/// destination = p * s + bias, then clamped to [minimum_value, maximum_value]; p = primary_scale *
+/// primary, s = secondary_scale * secondary.
+///
+/// Pixel (clip x + i, clip y + j) of the destination is made of pixel (i, j) from each source's
+/// own offset on; a stride of 0 takes the offset's own column, row or the source's one channel for
+/// all. What lies outside of a source is read as its edge mode says. One image serves all of a
+/// batch. Formats may differ; values are computed in float32.
+///
+/// Apple: MPSImageMultiply.
+class ImageMultiply : public DeviceKernel {
+ public:
+  explicit ImageMultiply(const Device& device,
+      const ImageMultiplyOptions& options = {})
+      : DeviceKernel(device, "ImageMultiply",
+                     detail::Attributes()
+                         .set("primary_scale", options.primary_scale)
+                         .set("secondary_scale", options.secondary_scale)
+                         .set("bias", options.bias)
+                         .set("minimum_value", options.minimum_value)
+                         .set("maximum_value", options.maximum_value)
+                         .set("primary_stride_in_pixels", options.primary_stride_in_pixels)
+                         .set("secondary_stride_in_pixels", options.secondary_stride_in_pixels)
+                         .set("primary_stride_in_feature_channels", options.primary_stride_in_feature_channels)
+                         .set("secondary_stride_in_feature_channels", options.secondary_stride_in_feature_channels)
+                         .set("primary_offset", options.primary_offset)
+                         .set("secondary_offset", options.secondary_offset)
+                         .set("primary_edge_mode", options.primary_edge_mode)
+                         .set("secondary_edge_mode", options.secondary_edge_mode)
+                         .set("clip_rect", options.clip_rect)
+                         .map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+  /// Records the arithmetic.
+  ///
+  /// primary_image: Any image of as many channels, and images or 1. secondary_image: Any image of
+  /// as many channels, and images or 1. destination_image: Image of any size.
+  void encode(CommandBuffer& commands,
+              const Image& primary_image,
+              const Image& secondary_image,
+              const Image& destination_image) const {
+    encode_method(commands, "encode",
+                  {{primary_image},
+                   {secondary_image},
+                   {destination_image}});
+  }
+};
+
+/// Parameters of ImageDivide.
+struct ImageDivideOptions {
+  /// Factor of the primary source.
+  double primary_scale = 1.0;
+  /// Factor of the secondary source.
+  double secondary_scale = 1.0;
+  /// Added to each value.
+  double bias = 0.0;
+  /// Smaller results become this.
+  double minimum_value = -detail::kFloatMax;
+  /// Larger results become this.
+  double maximum_value = detail::kFloatMax;
+  /// X and y, 1 each; 0: one column or row serves all.
+  std::vector<std::int64_t> primary_stride_in_pixels = {1, 1};
+  /// X and y, 1 each; 0: one column or row serves all.
+  std::vector<std::int64_t> secondary_stride_in_pixels = {1, 1};
+  /// 1; 0: the one channel serves all.
+  std::int64_t primary_stride_in_feature_channels = 1;
+  /// 1; 0: the one channel serves all.
+  std::int64_t secondary_stride_in_feature_channels = 1;
+  /// Column and row of the source that the first written pixel belongs to.
+  std::vector<std::int64_t> primary_offset = {0, 0};
+  /// Column and row of the source that the first written pixel belongs to.
+  std::vector<std::int64_t> secondary_offset = {0, 0};
+  /// What is read outside of the source.
+  ImageEdgeMode primary_edge_mode = ImageEdgeMode::ZERO;
+  /// What is read outside of the source.
+  ImageEdgeMode secondary_edge_mode = ImageEdgeMode::ZERO;
+  /// X, y, width, height of what is written; empty: all.
+  std::vector<std::int64_t> clip_rect = {};
+  /// Name for errors and timelines; empty: the class's.
+  std::string label = {};
+};
+
+/// The scaled quotient of two images.
+///
+/// destination = p / s + bias, then clamped to [minimum_value, maximum_value]; p = primary_scale *
+/// primary, s = secondary_scale * secondary.
+///
+/// Pixel (clip x + i, clip y + j) of the destination is made of pixel (i, j) from each source's
+/// own offset on; a stride of 0 takes the offset's own column, row or the source's one channel for
+/// all. What lies outside of a source is read as its edge mode says. One image serves all of a
+/// batch. Formats may differ; values are computed in float32. Division by 0 gives an infinity, 0 /
+/// 0 NaN.
+///
+/// Apple: MPSImageDivide.
+class ImageDivide : public DeviceKernel {
+ public:
+  explicit ImageDivide(const Device& device,
+      const ImageDivideOptions& options = {})
+      : DeviceKernel(device, "ImageDivide",
+                     detail::Attributes()
+                         .set("primary_scale", options.primary_scale)
+                         .set("secondary_scale", options.secondary_scale)
+                         .set("bias", options.bias)
+                         .set("minimum_value", options.minimum_value)
+                         .set("maximum_value", options.maximum_value)
+                         .set("primary_stride_in_pixels", options.primary_stride_in_pixels)
+                         .set("secondary_stride_in_pixels", options.secondary_stride_in_pixels)
+                         .set("primary_stride_in_feature_channels", options.primary_stride_in_feature_channels)
+                         .set("secondary_stride_in_feature_channels", options.secondary_stride_in_feature_channels)
+                         .set("primary_offset", options.primary_offset)
+                         .set("secondary_offset", options.secondary_offset)
+                         .set("primary_edge_mode", options.primary_edge_mode)
+                         .set("secondary_edge_mode", options.secondary_edge_mode)
+                         .set("clip_rect", options.clip_rect)
+                         .map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+  /// Records the arithmetic.
+  ///
+  /// primary_image: Any image of as many channels, and images or 1. secondary_image: Any image of
+  /// as many channels, and images or 1. destination_image: Image of any size.
+  void encode(CommandBuffer& commands,
+              const Image& primary_image,
+              const Image& secondary_image,
+              const Image& destination_image) const {
+    encode_method(commands, "encode",
+                  {{primary_image},
+                   {secondary_image},
+                   {destination_image}});
+  }
+};
+
+/// Parameters of GridSample.
+struct GridSampleOptions {
+  /// The grid holds positions, else distances from the pixel's own.
+  bool use_grid_value_as_input_coordinate = true;
+  /// What is read outside of the source.
+  ImageEdgeMode edge_mode = ImageEdgeMode::ZERO;
+  /// Name for errors and timelines; empty: the class's.
+  std::string label = {};
+};
+
+/// Samples an image at positions that another one holds.
+///
+/// destination[n, y, x] is the primary image n at the position (grid[n, y, x, 0], grid[n, y, x,
+/// 1]), column and row in pixels, interpolated bilinearly between the four nearest; without
+/// use_grid_value_as_input_coordinate the position is (x + grid[n, y, x, 0], y + grid[n, y, x,
+/// 1]). Whole numbers are centres of pixels. Pixels outside of the image are read as edge_mode
+/// says. A position that is not finite gives NaN. Formats may differ.
+///
+/// **Unlike Apple**: Apple's headers do not state that whole numbers are centres.
+///
+/// Apple: MPSNNGridSample.
+class GridSample : public DeviceKernel {
+ public:
+  explicit GridSample(const Device& device,
+      const GridSampleOptions& options = {})
+      : DeviceKernel(device, "GridSample",
+                     detail::Attributes()
+                         .set("use_grid_value_as_input_coordinate", options.use_grid_value_as_input_coordinate)
+                         .set("edge_mode", options.edge_mode)
+                         .map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+  /// Records the sampling.
+  ///
+  /// primary_image: Any image. grid: Image of the destination's size and 2 channels: x, y.
+  /// destination_image: Image of any size, as many images and channels as the primary.
+  void encode(CommandBuffer& commands,
+              const Image& primary_image,
+              const Image& grid,
+              const Image& destination_image) const {
+    encode_method(commands, "encode",
+                  {{primary_image},
+                   {grid},
+                   {destination_image}});
+  }
+};
+
+/// Parameters of LocalCorrelation.
+struct LocalCorrelationOptions {
+  /// Neighbours to the left and to the right.
+  std::int64_t window_in_x = 0;
+  /// Neighbours above and below.
+  std::int64_t window_in_y = 0;
+  /// Columns from one neighbour to the next.
+  std::int64_t stride_in_x = 1;
+  /// Rows from one neighbour to the next.
+  std::int64_t stride_in_y = 1;
+  /// Name for errors and timelines; empty: the class's.
+  std::string label = {};
+};
+
+/// Products of each pixel with the neighbourhood in another image.
+///
+/// destination[n, y, x, k] = sum over c of primary[n, y, x, c] * secondary[n, y + j * stride_in_y,
+/// x + i * stride_in_x, c], i in [-window_in_x, window_in_x], j in [-window_in_y, window_in_y], k
+/// = (j + window_in_y) * (2 * window_in_x + 1) + i + window_in_x. Zeros lie outside of the
+/// secondary image. Formats may differ; sums are made in float32.
+///
+/// Apple: MPSNNLocalCorrelation.
+class LocalCorrelation : public DeviceKernel {
+ public:
+  explicit LocalCorrelation(const Device& device,
+      const LocalCorrelationOptions& options = {})
+      : DeviceKernel(device, "LocalCorrelation",
+                     detail::Attributes()
+                         .set("window_in_x", options.window_in_x)
+                         .set("window_in_y", options.window_in_y)
+                         .set("stride_in_x", options.stride_in_x)
+                         .set("stride_in_y", options.stride_in_y)
+                         .map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+  /// Records the correlation.
+  ///
+  /// primary_image: Any image. secondary_image: Image of the primary's size. destination_image:
+  /// Image of the primary's size with (2 * window_in_x + 1) * (2 * window_in_y + 1) channels.
+  void encode(CommandBuffer& commands,
+              const Image& primary_image,
+              const Image& secondary_image,
+              const Image& destination_image) const {
+    encode_method(commands, "encode",
+                  {{primary_image},
+                   {secondary_image},
+                   {destination_image}});
   }
 };
 
@@ -1665,8 +3393,9 @@ class OptimizerStochasticGradientDescentUpdate : public DeviceKernel {
   }
   /// Records the update.
   ///
-  /// input_gradient: G. input_values: V. result_values: V after the update. input_momentum: M.
-  /// None: none.
+  /// input_gradient: Matrix or Vector or NDArray or Image. G. input_values: Matrix or Vector or
+  /// NDArray or Image. V. result_values: Matrix or Vector or NDArray or Image. V after the update.
+  /// input_momentum: Matrix or Vector or NDArray or Image. M. None: none.
   void encode(CommandBuffer& commands,
               const KernelOperand& input_gradient,
               const KernelOperand& input_values,
@@ -1747,8 +3476,11 @@ class OptimizerAdamUpdate : public DeviceKernel {
   }
   /// Records the update.
   ///
-  /// input_gradient: G. input_values: V. result_values: V after the update. input_momentum: M.
-  /// input_velocity: U. maximum_velocity: W, for AMSGrad. None: none.
+  /// input_gradient: Matrix or Vector or NDArray or Image. G. input_values: Matrix or Vector or
+  /// NDArray or Image. V. result_values: Matrix or Vector or NDArray or Image. V after the update.
+  /// input_momentum: Matrix or Vector or NDArray or Image. M. input_velocity: Matrix or Vector or
+  /// NDArray or Image. U. maximum_velocity: Matrix or Vector or NDArray or Image. W, for AMSGrad.
+  /// None: none.
   void encode(CommandBuffer& commands,
               const KernelOperand& input_gradient,
               const KernelOperand& input_values,
@@ -1821,8 +3553,9 @@ class OptimizerRMSPropUpdate : public DeviceKernel {
   }
   /// Records the update.
   ///
-  /// input_gradient: G. input_values: V. result_values: V after the update. input_sum_of_squares:
-  /// S.
+  /// input_gradient: Matrix or Vector or NDArray or Image. G. input_values: Matrix or Vector or
+  /// NDArray or Image. V. result_values: Matrix or Vector or NDArray or Image. V after the update.
+  /// input_sum_of_squares: Matrix or Vector or NDArray or Image. S.
   void encode(CommandBuffer& commands,
               const KernelOperand& input_gradient,
               const KernelOperand& input_values,

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "mpsnn/data_source.h"
+#include "mpsnn/padding.h"
 #include "mpsnn/types.h"
 
 /// Nodes: the graph as the user writes it. Nodes know no device and hold no data; a `Graph`
@@ -21,6 +22,7 @@ class FilterNode;
 namespace graph {
 struct ImageRecord;  // src/graph/node_records.h
 struct FilterRecord;
+struct StateRecord;
 }  // namespace graph
 
 /// Placeholder of an image. You make the graph's inputs; filters make the rest (`result_image()`).
@@ -40,7 +42,9 @@ class ImageNode {
   /// true: the image comes back from `Graph::encode` under its handle. Default false.
   bool export_from_graph() const;
   void set_export_from_graph(bool on);
-  /// Element type in memory; unset (the default): that of the first source, float32 for inputs.
+  /// Element type in memory, FLOAT32 or FLOAT16; unset (the default): of a gradient that of the
+  /// image it belongs to, else the graph's (Graph::format), else that of the first source; float32
+  /// for inputs.
   std::optional<DataType> format() const;
   void set_format(std::optional<DataType> format);
   /// The filter that makes this image, if any (inputs have none).
@@ -55,17 +59,40 @@ class ImageNode {
   std::shared_ptr<graph::ImageRecord> record_;
 };
 
-/// How a filter sizes and places its result. Apple: MPSNNPadding, MPSNNDefaultPadding.
-struct PaddingPolicy {
-  /// Bits of PaddingMethod. Default: centred, remainder to top-left, same size (Apple's default).
-  std::int64_t method = PaddingMethod::ALIGN_CENTERED | PaddingMethod::ADD_REMAINDER_TO_TOP_LEFT |
-                        PaddingMethod::SIZE_SAME;
-  friend bool operator==(const PaddingPolicy&, const PaddingPolicy&) = default;
+/// Placeholder of a state: named arrays beside the images. A filter makes one (`result_state()`),
+/// or it is given to the encode under its handle (`FilterNode::input_labels()`). Apple:
+/// MPSNNStateNode.
+class StateNode {
+ public:
+  /// Key of the state in `Graph::encode`'s states or outputs.
+  const std::string& handle() const;
+  void set_handle(std::string handle);
+  /// true: the state comes back from `Graph::encode` under its handle. Default false.
+  bool export_from_graph() const;
+  /// Throws InvalidArgumentError for a state that no filter makes.
+  void set_export_from_graph(bool on);
+  /// The filter that makes this state; none: it is given to the encode.
+  std::optional<FilterNode> producer() const;
+  /// Names of the arrays: ("mean", "variance").
+  std::vector<std::string> names() const;
+
+  /// Same node, not same values.
+  friend bool operator==(const StateNode& a, const StateNode& b) { return a.record_ == b.record_; }
+  const std::shared_ptr<graph::StateRecord>& record() const noexcept { return record_; }
+  explicit StateNode(std::shared_ptr<graph::StateRecord> record) : record_(std::move(record)) {}
+
+ private:
+  std::shared_ptr<graph::StateRecord> record_;
 };
 
 /// Called for each node of a training graph as it is made: the gradient node, the inference node it
 /// belongs to (none for an addition that joins the gradients of an image with several readers), the
-/// inference node's source image, and the gradient image that enters the gradient node.
+/// inference node's source image, and the gradient image that enters the gradient node. It may set
+/// the node's training style, label and handles, export its image or state, freeze the inference
+/// node's data source, set `stop_gradient` of the inference source, and put another node in the
+/// place of the gradient node by assigning it: what comes before then gets that one's result as its
+/// gradient (a clipping of the gradient node's result, say). The place of a node whose result has
+/// another size is an error of the encode.
 using NodeHandler = std::function<void(
     FilterNode& gradient_node, const std::optional<FilterNode>& inference_node,
     const std::optional<ImageNode>& inference_source, const ImageNode& gradient_source)>;
@@ -90,11 +117,22 @@ class FilterNode {
   const std::vector<ImageNode>& sources() const;
   ImageNode result_image() const;
   operator ImageNode() const { return result_image(); }  // NOLINT: a filter stands for its result
+  /// What the node leaves beside its image: the statistics that a normalisation used, the gradients
+  /// of a gradient node's weights, a dropout's mask. It is made where it is exported. Throws
+  /// InvalidArgumentError for a class that has none.
+  StateNode result_state() const;
+  /// All of them: one or none.
+  std::vector<StateNode> result_states() const;
+  /// Of a loss without labels image: stands for the LossLabels given to `Graph::encode`, by the
+  /// handle "labels" unless it is set. Throws InvalidArgumentError for other nodes.
+  StateNode input_labels() const;
   /// Every parameter with its value, defaults included.
   const AttributeMap& attributes() const;
   const AttributeValue& attribute(std::string_view name) const;
   std::shared_ptr<DataSource> weights() const;
   PaddingPolicy padding_policy() const;
+  /// Throws InvalidArgumentError: a class without padding, bits that there are not, pads below 0,
+  /// the bit CUSTOM without a policy of one's own.
   void set_padding_policy(PaddingPolicy policy);
   /// For trainable nodes. Default UPDATE_DEVICE_GPU.
   TrainingStyle training_style() const;

@@ -13,6 +13,7 @@
 
 #include "mpsnn/data_source.h"
 #include "mpsnn/dropout_state.h"
+#include "mpsnn/error.h"
 #include "mpsnn/loss.h"
 #include "mpsnn/node.h"
 #include "mpsnn/normalization_data_source.h"
@@ -73,6 +74,14 @@ inline Images joined(Images first, const Images& rest) {
 inline Images joined(Images first, const std::optional<ImageNode>& last) {
   if (last) first.push_back(*last);
   return first;
+}
+
+/// The source of a loss whose labels come in a state, with their weights.
+inline Images unlabelled(const char* name, const ImageNode& source,
+                         const std::optional<ImageNode>& weights = std::nullopt) {
+  if (!weights) return {source};
+  throw InvalidArgumentError(std::string(name) + ": weights: expected none without labels (a "
+                             "LossLabels has both), got an image");
 }
 
 }  // namespace detail
@@ -146,6 +155,9 @@ struct ConvolutionGradientNodeOptions {
 /// share the data source: their gradients are added first. No gradient is divided by batch or
 /// pixels. Parts that nothing needs are not computed.
 ///
+/// **State**: the gradients of "weights", OHWI, and of "bias" where there is one, (1, 1, 1, O): of
+/// this node alone, also where nothing is updated.
+///
 /// Apple: MPSCNNConvolutionGradientNode.
 class ConvolutionGradientNode : public FilterNode {
  public:
@@ -215,7 +227,8 @@ struct ConvolutionTransposeGradientNodeOptions {
 ///
 /// Result: the gradient of the forward node's source image, of that image's size. As a side
 /// effect, where the data source is trainable and has an optimizer, the gradients of weights and
-/// bias are computed and the weights are updated, as by ConvolutionGradientNode.
+/// bias are computed and the weights are updated, as by ConvolutionGradientNode, whose state it
+/// has, too.
 ///
 /// Apple: MPSCNNConvolutionTransposeGradientNode.
 class ConvolutionTransposeGradientNode : public FilterNode {
@@ -2867,6 +2880,8 @@ struct BatchNormalizationNodeOptions {
 /// epsilon is the data source's; Apple's default is FLT_MIN. A following neuron is fused (any but
 /// PReLU).
 ///
+/// **State**: "mean" and "variance" that the node used, (1, 1, 1, C).
+///
 /// Apple: MPSCNNBatchNormalizationNode.
 class BatchNormalizationNode : public FilterNode {
  public:
@@ -2898,6 +2913,8 @@ struct BatchNormalizationGradientNodeOptions {
 /// A gradient node belongs to the forward nodes that have its data source and its source_image,
 /// and shares their statistics.
 ///
+/// **State**: the gradients of "gamma" and "beta", (1, 1, 1, C).
+///
 /// Apple: MPSCNNBatchNormalizationGradientNode.
 class BatchNormalizationGradientNode : public FilterNode {
  public:
@@ -2924,6 +2941,8 @@ struct InstanceNormalizationNodeOptions {
 /// count), in inference and training alike. epsilon is the data source's; Apple's default is
 /// FLT_MIN. A following neuron is fused (any but PReLU).
 ///
+/// **State**: "mean" and "variance" of each image, (1, 1, N, C).
+///
 /// Apple: MPSCNNInstanceNormalizationNode.
 class InstanceNormalizationNode : public FilterNode {
  public:
@@ -2948,6 +2967,8 @@ struct InstanceNormalizationGradientNodeOptions {
 /// mean: result = (gamma * g - mean(gamma * g) - x^ * mean(gamma * g * x^)) / sqrt(variance +
 /// epsilon). gamma's gradient is the sum of g * x^ over all images and pixels, beta's that of g;
 /// their optimizer runs right after.
+///
+/// **State**: the gradients of "gamma" and "beta", (1, 1, 1, C).
 ///
 /// Apple: MPSCNNInstanceNormalizationGradientNode.
 class InstanceNormalizationGradientNode : public FilterNode {
@@ -2976,6 +2997,8 @@ struct GroupNormalizationNodeOptions {
 /// count). One group is layer normalisation over the whole image. epsilon is the data source's;
 /// Apple's default is FLT_MIN. A following neuron is fused (any but PReLU).
 ///
+/// **State**: "mean" and "variance" of each image's groups, (1, 1, N, groups).
+///
 /// Apple: MPSCNNGroupNormalizationNode.
 class GroupNormalizationNode : public FilterNode {
  public:
@@ -3000,6 +3023,8 @@ struct GroupNormalizationGradientNodeOptions {
 /// mean: result = (gamma * g - mean(gamma * g) - x^ * mean(gamma * g * x^)) / sqrt(variance +
 /// epsilon). gamma's gradient is the sum of g * x^ over all images and pixels, beta's that of g;
 /// their optimizer runs right after.
+///
+/// **State**: the gradients of "gamma" and "beta", (1, 1, 1, C).
 ///
 /// Apple: MPSCNNGroupNormalizationGradientNode.
 class GroupNormalizationGradientNode : public FilterNode {
@@ -3337,6 +3362,9 @@ struct DropoutNodeOptions {
 /// mask, on the device; forward and gradient node of one run use the same. The count is kept in a
 /// DropoutState, which the node makes for itself where none is given, and stands in archives.
 ///
+/// **State**: "mask", what the source is multiplied by: 1 / keep_probability or 0, of the source's
+/// size.
+///
 /// Apple: MPSCNNDropoutNode.
 class DropoutNode : public FilterNode {
  public:
@@ -3557,11 +3585,14 @@ struct LossNodeOptions {
 /// The result is not the loss but its gradient with respect to the predictions, of their size: the
 /// gradient that ForwardLossNode has where that of the loss is 1. It stands at the end of a net:
 /// `LossNode(predictions, labels, descriptor).training_graph()` makes all gradient nodes, with the
-/// result as the gradient of the predictions. The loss itself is that of a ForwardLossNode with
-/// the same descriptor.
+/// result as the gradient of the predictions.
 ///
-/// **Unlike Apple**: labels and weights are images; Apple's come in a state, in which the loss is
-/// left.
+/// **Labels** without an image come in a state, as Apple's do: `input_labels`, its handle "labels"
+/// at first, stands for the LossLabels that is given to the encode (labels, and weights where
+/// wanted), in which the loss is left: what a ForwardLossNode with the same descriptor computes.
+///
+/// **Unlike Apple**: labels and weights may be images, too; the loss is then that of a
+/// ForwardLossNode.
 ///
 /// Apple: MPSCNNLossNode.
 class LossNode : public FilterNode {
@@ -3569,6 +3600,14 @@ class LossNode : public FilterNode {
   LossNode(const ImageNode& predictions, const ImageNode& labels,
            const LossDescriptor& loss_descriptor, const LossNodeOptions& options = {})
       : FilterNode("LossNode", detail::joined({predictions, labels}, options.weights),
+                   detail::Attributes().set(loss_descriptor).map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
+
+  /// Labels come in a state: input_labels().
+  LossNode(const ImageNode& predictions, const LossDescriptor& loss_descriptor,
+           const LossNodeOptions& options = {})
+      : FilterNode("LossNode", detail::unlabelled("LossNode", predictions, options.weights),
                    detail::Attributes().set(loss_descriptor).map()) {
     if (!options.label.empty()) set_label(options.label);
   }
@@ -3667,9 +3706,12 @@ struct YOLOLossNodeOptions {
 /// which should be 0. All of it times weight. Overlaps are constants in the gradient. MEAN divides
 /// the loss by boxes, H * W * anchors.
 ///
-/// **Unlike Apple**: labels are an image; Apple's come in a state, in which the loss is left.
-/// Apple publishes the channels, scales and thresholds but no formula: which box answers is
-/// decided here.
+/// **Labels** without an image come in a state, as Apple's do: `input_labels`, its handle "labels"
+/// at first, stands for the LossLabels that is given to the encode, in which the loss of each
+/// image is left.
+///
+/// **Unlike Apple**: labels may be an image, too. Apple publishes the channels, scales and
+/// thresholds but no formula: which box answers is decided here.
 ///
 /// Apple: MPSCNNYOLOLossNode.
 class YOLOLossNode : public FilterNode {
@@ -3700,6 +3742,29 @@ class YOLOLossNode : public FilterNode {
   YOLOLossNode(const ImageNode& source, const ImageNode& labels, std::vector<double> anchor_boxes)
       : YOLOLossNode(source, labels,
                      YOLOLossNodeOptions{.anchor_boxes = std::move(anchor_boxes)}) {}
+
+  /// Labels come in a state: input_labels().
+  YOLOLossNode(const ImageNode& source, const YOLOLossNodeOptions& options)
+      : FilterNode("YOLOLossNode", detail::unlabelled("YOLOLossNode", source),
+                   detail::Attributes()
+                       .set("anchor_boxes", options.anchor_boxes)
+                       .set("xy_loss_type", options.xy_loss_type)
+                       .set("wh_loss_type", options.wh_loss_type)
+                       .set("classes_loss_type", options.classes_loss_type)
+                       .set("reduction_type", options.reduction_type)
+                       .set("weight", options.weight)
+                       .set("delta", options.delta)
+                       .set("scale_xy", options.scale_xy)
+                       .set("scale_wh", options.scale_wh)
+                       .set("scale_no_object", options.scale_no_object)
+                       .set("scale_object", options.scale_object)
+                       .set("scale_class", options.scale_class)
+                       .set("minimum_iou_for_object_presence", options.minimum_iou_for_object_presence)
+                       .set("maximum_iou_for_object_absence", options.maximum_iou_for_object_absence)
+                       .set("rescore", options.rescore)
+                       .set("computes_loss", options.computes_loss).map()) {
+    if (!options.label.empty()) set_label(options.label);
+  }
 };
 
 /// Options of InitialGradientNode.

@@ -36,7 +36,7 @@ class NormalizationDataSource : public DataSource {
   double epsilon() const noexcept { return epsilon_; }
 
   std::vector<ParameterInfo> parameters() const override;
-  const std::vector<float>& initial(std::string_view parameter) const override;
+  std::vector<float> initial(std::string_view parameter) const override;
   void set_initial(std::string_view parameter, std::vector<float> values) override;
   AttributeMap attributes() const override;
 
@@ -64,7 +64,7 @@ class NormalizationDataSource : public DataSource {
 /// mean and variance, which training moves on by
 /// average = momentum * average + (1 - momentum) * of the batch.
 /// Apple: MPSCNNBatchNormalizationDataSource.
-class BatchNormalizationDataSource final : public NormalizationDataSource {
+class BatchNormalizationDataSource : public NormalizationDataSource {
  public:
   /// `momentum`: the share of the running statistics that one step keeps, 0 to 1 (PyTorch names the
   /// rest: its 0.1 is 0.9 here). The variance is the batch's own (divided by the count). Throws
@@ -84,7 +84,7 @@ class BatchNormalizationDataSource final : public NormalizationDataSource {
 };
 
 /// Parameters of an instance normalisation. Apple: MPSCNNInstanceNormalizationDataSource.
-class InstanceNormalizationDataSource final : public NormalizationDataSource {
+class InstanceNormalizationDataSource : public NormalizationDataSource {
  public:
   /// Throws InvalidArgumentError for a count or epsilon out of range, arrays of other lengths, and
   /// a mean or variance, which come from each image here.
@@ -97,7 +97,7 @@ class InstanceNormalizationDataSource final : public NormalizationDataSource {
 };
 
 /// Parameters of a group normalisation. Apple: MPSCNNGroupNormalizationDataSource.
-class GroupNormalizationDataSource final : public NormalizationDataSource {
+class GroupNormalizationDataSource : public NormalizationDataSource {
  public:
   /// Throws as InstanceNormalizationDataSource does, and where the channels are no multiple of the
   /// groups.

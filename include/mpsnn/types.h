@@ -73,6 +73,13 @@ enum class ImageEdgeMode : std::int32_t {
   CONSTANT = 4
 };
 
+/// Order of an image's values in memory outside of images: pixel by pixel, or channel by channel.
+/// Apple: MPSDataLayout.
+enum class DataLayout : std::int32_t { HWC = 0, CHW = 1 };
+
+/// What the last channel of an image says about its colours. Apple: MPSAlphaType.
+enum class AlphaType : std::int32_t { NON_PREMULTIPLIED = 0, ALPHA_IS_ONE = 1, PREMULTIPLIED = 2 };
+
 /// How two values are compared. Apple: MPSNNComparisonType.
 enum class ComparisonType : std::int32_t {
   EQUAL = 0,
@@ -116,6 +123,8 @@ struct PaddingMethod {
                                 ADD_REMAINDER_TO_BOTTOM_LEFT = 2 << 2,
                                 ADD_REMAINDER_TO_BOTTOM_RIGHT = 3 << 2;
   static constexpr std::int64_t SIZE_VALID_ONLY = 0, SIZE_SAME = 1 << 4, SIZE_FULL = 2 << 4;
+  /// With a policy of one's own only. Fusion never depends on the second one here.
+  static constexpr std::int64_t CUSTOM = 1 << 14, CUSTOM_ALLOW_FOR_NODE_FUSION = 1 << 13;
   static constexpr std::int64_t EXCLUDE_EDGES = 1 << 15;
 };
 
@@ -134,6 +143,10 @@ enum class BatchNormalizationFlags : std::int32_t {
   CALCULATE_STATISTICS_NEVER = 2
 };
 
+/// How random numbers are distributed. A truncated normal distribution is a normal one with bounds.
+/// Apple: MPSMatrixRandomDistribution.
+enum class MatrixRandomDistribution : std::int32_t { DEFAULT = 1, UNIFORM = 2, NORMAL = 3 };
+
 /// What a decomposition of a matrix came to. Apple: MPSMatrixDecompositionStatus.
 enum class MatrixDecompositionStatus : std::int32_t {
   SUCCESS = 0,
@@ -143,9 +156,9 @@ enum class MatrixDecompositionStatus : std::int32_t {
 };
 
 /// Value of a node's parameter. Enumerations are held as integers, their meaning is in the class's
-/// table.
+/// table. Unsigned: seeds, which have 64 bits without a sign.
 using AttributeValue = std::variant<bool, std::int64_t, double, std::string,
-                                    std::vector<std::int64_t>, std::vector<double>>;
+                                    std::vector<std::int64_t>, std::vector<double>, std::uint64_t>;
 /// A node's parameters by name.
 using AttributeMap = std::map<std::string, AttributeValue, std::less<>>;
 

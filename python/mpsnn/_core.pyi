@@ -27,7 +27,7 @@ _Sizes: typing.TypeAlias = (
 )
 _HostFunction: typing.TypeAlias = collections.abc.Callable[..., object]
 _NodeHandler: typing.TypeAlias = collections.abc.Callable[
-    [FilterNode, FilterNode | None, ImageNode | None, ImageNode], object
+    [FilterNode, FilterNode | None, ImageNode | None, ImageNode], FilterNode | None
 ]
 
 class Error(Exception):
@@ -110,6 +110,19 @@ class ImageEdgeMode(enum.IntEnum):
     MIRROR_WITH_EDGE = 3
     CONSTANT = 4
 
+class DataLayout(enum.IntEnum):
+    """Order of an image's values outside of images: by pixels or channels. Apple: MPSDataLayout."""
+
+    HWC = 0
+    CHW = 1
+
+class AlphaType(enum.IntEnum):
+    """What the last channel of an image says about its colours. Apple: MPSAlphaType."""
+
+    NON_PREMULTIPLIED = 0
+    ALPHA_IS_ONE = 1
+    PREMULTIPLIED = 2
+
 class ComparisonType(enum.IntEnum):
     """How two values are compared. Apple: MPSNNComparisonType."""
 
@@ -155,6 +168,17 @@ class RegularizationType(enum.IntEnum):
     NONE = 0
     L1 = 1
     L2 = 2
+
+class WeightsQuantizationType(enum.IntEnum):
+    """How 8-bit weights stand for numbers. Apple: MPSCNNWeightsQuantizationType.
+
+    NONE: they are float32 or float16. LINEAR: u / 255 * (maximum - minimum) + minimum, by the output
+    channel's range. LOOKUP_TABLE: the u-th of 256 numbers.
+    """
+
+    NONE = 0
+    LINEAR = 1
+    LOOKUP_TABLE = 2
 
 class MatrixDecompositionStatus(enum.IntEnum):
     """What a decomposition of a matrix came to. Apple: MPSMatrixDecompositionStatus."""
@@ -204,22 +228,9 @@ class PaddingMethod(enum.IntFlag):
     SIZE_VALID_ONLY = 0
     SIZE_SAME = 16
     SIZE_FULL = 32
+    CUSTOM_ALLOW_FOR_NODE_FUSION = 8192
+    CUSTOM = 16384
     EXCLUDE_EDGES = 32768
-
-class PaddingPolicy:
-    """How a filter sizes and places its result. Apple: MPSNNPadding.
-
-    Args:
-        method: Bits of `PaddingMethod`. Default: centred, remainder to the top left, same size.
-    """
-
-    def __init__(self, method: typing.SupportsInt | typing.SupportsIndex = 16) -> None: ...
-    @property
-    def method(self) -> PaddingMethod:
-        """Bits of `PaddingMethod`."""
-    def __eq__(self, other: object) -> bool: ...
-    def __hash__(self) -> int: ...
-    def __repr__(self) -> str: ...
 
 class LossDescriptor:
     """What a loss computes. Apple: MPSCNNLossDescriptor.
@@ -289,6 +300,288 @@ class LossDescriptor:
     def reduce_across_batch(self, value: bool) -> None: ...
     def __eq__(self, other: object) -> bool: ...
     def __repr__(self) -> str: ...
+
+class MatrixRandomDistribution(enum.IntEnum):
+    """How random numbers are distributed. Apple: MPSMatrixRandomDistribution."""
+
+    DEFAULT = 1
+    UNIFORM = 2
+    NORMAL = 3
+
+class MatrixRandomDistributionDescriptor:
+    """How random numbers are distributed. Apple: MPSMatrixRandomDistributionDescriptor.
+
+    Values are checked where a kernel is made of it.
+
+    Args:
+        distribution_type: The kind. A normal distribution with finite bounds is truncated.
+        minimum: Lower bound.
+        maximum: Upper bound.
+        mean: Of the normal distribution.
+        standard_deviation: Of the normal distribution.
+    """
+
+    def __init__(
+        self,
+        distribution_type: MatrixRandomDistribution = MatrixRandomDistribution.DEFAULT,
+        minimum: typing.SupportsFloat | typing.SupportsIndex = 0.0,
+        maximum: typing.SupportsFloat | typing.SupportsIndex = 0.0,
+        mean: typing.SupportsFloat | typing.SupportsIndex = 0.0,
+        standard_deviation: typing.SupportsFloat | typing.SupportsIndex = 0.0,
+    ) -> None: ...
+    @property
+    def distribution_type(self) -> MatrixRandomDistribution:
+        """distribution_type"""
+    @distribution_type.setter
+    def distribution_type(self, value: MatrixRandomDistribution) -> None: ...
+    @property
+    def minimum(self) -> float:
+        """minimum"""
+    @minimum.setter
+    def minimum(self, value: typing.SupportsFloat | typing.SupportsIndex) -> None: ...
+    @property
+    def maximum(self) -> float:
+        """maximum"""
+    @maximum.setter
+    def maximum(self, value: typing.SupportsFloat | typing.SupportsIndex) -> None: ...
+    @property
+    def mean(self) -> float:
+        """mean"""
+    @mean.setter
+    def mean(self, value: typing.SupportsFloat | typing.SupportsIndex) -> None: ...
+    @property
+    def standard_deviation(self) -> float:
+        """standard_deviation"""
+    @standard_deviation.setter
+    def standard_deviation(self, value: typing.SupportsFloat | typing.SupportsIndex) -> None: ...
+    def __eq__(self, other: object) -> bool: ...
+    def __repr__(self) -> str: ...
+    @staticmethod
+    def default_distribution() -> MatrixRandomDistributionDescriptor:
+        """All 2^32 words of uint32; [0, 1) of floating-point numbers.
+
+        Returns:
+            The descriptor.
+        """
+    @staticmethod
+    def uniform(
+        minimum: typing.SupportsFloat | typing.SupportsIndex,
+        maximum: typing.SupportsFloat | typing.SupportsIndex,
+    ) -> MatrixRandomDistributionDescriptor:
+        """A uniform distribution, whose mean and standard deviation are set, too.
+
+        Args:
+            minimum: The smallest number.
+            maximum: Above all numbers.
+
+        Returns:
+            The descriptor.
+        """
+    @staticmethod
+    def normal(
+        mean: typing.SupportsFloat | typing.SupportsIndex,
+        standard_deviation: typing.SupportsFloat | typing.SupportsIndex,
+    ) -> MatrixRandomDistributionDescriptor:
+        """A normal distribution, with infinite bounds.
+
+        Args:
+            mean: Of the numbers.
+            standard_deviation: Of the numbers; 0: all are the mean.
+
+        Returns:
+            The descriptor.
+        """
+    @staticmethod
+    def truncated_normal(
+        mean: typing.SupportsFloat | typing.SupportsIndex,
+        standard_deviation: typing.SupportsFloat | typing.SupportsIndex,
+        minimum: typing.SupportsFloat | typing.SupportsIndex,
+        maximum: typing.SupportsFloat | typing.SupportsIndex,
+    ) -> MatrixRandomDistributionDescriptor:
+        """The normal distribution of what lies between two bounds.
+
+        Args:
+            mean: Before it is truncated.
+            standard_deviation: Before it is truncated.
+            minimum: Lower bound; minus infinity: none.
+            maximum: Upper bound, included; infinity: none.
+
+        Returns:
+            The descriptor.
+        """
+
+class PaddingPlacement:
+    """Size of a filter's result, and where its windows lie.
+
+    Args:
+        height: Rows of the result.
+        width: Columns of the result.
+        offset_y: Row of the source on which the first window is centred: it begins k // 2 before it, k being
+            (kernel - 1) * dilation + 1.
+        offset_x: The same for columns.
+        edge_mode: What is read outside of the source. None: the node's own.
+    """
+
+    def __init__(
+        self,
+        height: typing.SupportsInt | typing.SupportsIndex,
+        width: typing.SupportsInt | typing.SupportsIndex,
+        offset_y: typing.SupportsInt | typing.SupportsIndex,
+        offset_x: typing.SupportsInt | typing.SupportsIndex,
+        edge_mode: ImageEdgeMode | None = None,
+    ) -> None: ...
+    @property
+    def height(self) -> int:
+        """Rows of the result."""
+    @height.setter
+    def height(self, value: typing.SupportsInt | typing.SupportsIndex) -> None: ...
+    @property
+    def width(self) -> int:
+        """Columns of the result."""
+    @width.setter
+    def width(self, value: typing.SupportsInt | typing.SupportsIndex) -> None: ...
+    @property
+    def offset_y(self) -> int:
+        """Row that the first window is centred on."""
+    @offset_y.setter
+    def offset_y(self, value: typing.SupportsInt | typing.SupportsIndex) -> None: ...
+    @property
+    def offset_x(self) -> int:
+        """Column that the first window is centred on."""
+    @offset_x.setter
+    def offset_x(self, value: typing.SupportsInt | typing.SupportsIndex) -> None: ...
+    @property
+    def edge_mode(self) -> ImageEdgeMode | None:
+        """What is read outside of the source."""
+    @edge_mode.setter
+    def edge_mode(self, value: ImageEdgeMode | None) -> None: ...
+    def __eq__(self, other: object) -> bool: ...
+    def __repr__(self) -> str: ...
+
+class PaddingQuery:
+    """What a padding policy of one's own is asked.
+
+    A transposed convolution asks about its source with the zeros put in and windows of stride 1.
+    """
+
+    @property
+    def label(self) -> str:
+        """The node's."""
+    @property
+    def source_height(self) -> int:
+        """Rows of the source."""
+    @property
+    def source_width(self) -> int:
+        """Columns of the source."""
+    @property
+    def kernel_height(self) -> int:
+        """Rows of a window."""
+    @property
+    def kernel_width(self) -> int:
+        """Columns of a window."""
+    @property
+    def stride_in_pixels_y(self) -> int:
+        """Rows from window to window."""
+    @property
+    def stride_in_pixels_x(self) -> int:
+        """Columns from window to window."""
+    @property
+    def dilation_rate_y(self) -> int:
+        """Rows within a window."""
+    @property
+    def dilation_rate_x(self) -> int:
+        """Columns within a window."""
+    @property
+    def suggested(self) -> PaddingPlacement:
+        """What the bits of padding_method say."""
+
+class Padding:
+    """Base of padding policies of one's own. Apple: MPSNNPadding, with the bit Custom.
+
+    A class overrides `destination`, and `label` and `padding_method` where it wants to. Called when a plan
+    is made, from any thread; the same query must have the same answer. Gradient nodes ask the policy of
+    their forward nodes.
+    """
+
+    def __init__(self) -> None: ...
+    def label(self) -> str:
+        """How errors call it."""
+    def padding_method(self) -> int:
+        """Bits of `PaddingMethod` from which the suggestion is made."""
+    def destination(self, query: PaddingQuery) -> PaddingPlacement:
+        """The placement. To be overridden.
+
+        Args:
+            query: Source, windows, and what the bits suggest.
+
+        Returns:
+            Size and offsets. Every window must touch the source.
+        """
+
+class PaddingPolicy:
+    """How a filter sizes and places its result. Apple: MPSNNPadding, MPSNNDefaultPadding.
+
+    Args:
+        method: Bits of `PaddingMethod`. Default: centred, remainder to the top left, same size.
+        padding: A policy of one's own, in the place of the bits.
+    """
+
+    @typing.overload
+    def __init__(self, method: typing.SupportsInt | typing.SupportsIndex = 16) -> None: ...
+    @typing.overload
+    def __init__(self, padding: Padding) -> None: ...
+    @property
+    def method(self) -> PaddingMethod:
+        """Bits of `PaddingMethod`."""
+    @property
+    def pads(self) -> typing.Annotated[list[int], "FixedSize(4)"] | None:
+        """Left, top, right, bottom; None: as the method says."""
+    @property
+    def edge_mode(self) -> ImageEdgeMode | None:
+        """What is read outside of the source; None: the node's own."""
+    @property
+    def padding(self) -> Padding | None:
+        """The policy of one's own; None where there is none."""
+    def __eq__(self, other: object) -> bool: ...
+    def __hash__(self) -> int: ...
+    def __repr__(self) -> str: ...
+    @staticmethod
+    def with_pads(
+        left: typing.SupportsInt | typing.SupportsIndex,
+        top: typing.SupportsInt | typing.SupportsIndex,
+        right: typing.SupportsInt | typing.SupportsIndex,
+        bottom: typing.SupportsInt | typing.SupportsIndex,
+    ) -> PaddingPolicy:
+        """As PyTorch pads convolutions: zeros around the source.
+
+        The result has (n + before + after - k) // stride + 1 rows or columns, with k = (kernel - 1) * dilation +
+        1; that of a transposed convolution (n - 1) * stride + k - before - after.
+
+        Args:
+            left: Columns before the source.
+            top: Rows before the source.
+            right: Columns behind the source.
+            bottom: Rows behind the source.
+
+        Returns:
+            The policy.
+        """
+    @staticmethod
+    def tensorflow_average_pooling() -> PaddingPolicy:
+        """Same size, remainder to the bottom right, edge mode CLAMP.
+
+        Apple: paddingForTensorflowAveragePooling.
+
+        Returns:
+            The policy.
+        """
+    @staticmethod
+    def tensorflow_average_pooling_valid_only() -> PaddingPolicy:
+        """Valid only, edge mode CLAMP. Apple: paddingForTensorflowAveragePoolingValidOnly.
+
+        Returns:
+            The policy.
+        """
 
 class OptimizerDescriptor:
     """What all optimizers share. Gradients are clipped, then rescaled, then regularised.
@@ -373,7 +666,7 @@ class Optimizer:
     def moments(self) -> list[str]:
         """Names of the moment vectors kept beside each parameter."""
     @property
-    def attributes(self) -> dict[str, bool | int | float | str | list[int] | list[float]]:
+    def attributes(self) -> dict[str, bool | int | float | str | list[int] | list[float] | int]:
         """Every parameter by name."""
 
 class OptimizerStochasticGradientDescent(Optimizer):
@@ -684,6 +977,10 @@ class DataSource:
     A data source has state on each device that uses it (weights, optimizer moments, time step): every
     graph on that device that holds the same data source sees the same weights, the latest at each
     encode.
+
+    One of one's own derives from the class that a node wants (`ConvolutionDataSource`, …) and overrides
+    what it does otherwise: where values come from (`load`, `values`, `purge`) and how they are updated
+    (`update_with_gradient_state`, `update_with_command_buffer`). These may be called from any thread.
     """
 
     @property
@@ -708,7 +1005,7 @@ class DataSource:
     def class_name(self) -> str:
         """Name of the class in archives."""
     @property
-    def attributes(self) -> dict[str, bool | int | float | str | list[int] | list[float]]:
+    def attributes(self) -> dict[str, bool | int | float | str | list[int] | list[float] | int]:
         """The descriptor's fields by name."""
     @property
     def parameters(self) -> dict[str, tuple[int, ...]]:
@@ -737,29 +1034,103 @@ class DataSource:
             ArgumentTypeError: The array is not of float32.
         """
     def __repr__(self) -> str: ...
+    def load(self) -> bool:
+        """Called before values are read, by a graph that is made or reloaded.
+
+        `purge` follows in any case where this returned True. To be overridden.
+
+        Returns:
+            True; False, or an exception, makes what asked fail with a StateError that names the data source.
+        """
+    def purge(self) -> None:
+        """Called once for each `load` that returned True, after the values were read."""
+    def values(self, parameter: str) -> npt.NDArray[np.float32]:
+        """The values of a parameter, asked for between `load` and `purge`.
+
+        To be overridden.
+
+        Args:
+            parameter: "weights", "bias".
+
+        Returns:
+            A float32 array of the parameter's shape; here the initial values.
+        """
+    def update_with_gradient_state(
+        self,
+        gradient_state: dict[str, npt.NDArray[np.float32]],
+        source_state: dict[str, npt.NDArray[np.float32]],
+    ) -> dict[str, npt.NDArray[np.float32]] | None:
+        """The update of nodes with the training style UPDATE_DEVICE_CPU.
+
+        To be overridden; it is then used in the place of the optimizer. Called on the queue's thread in the
+        turn of the encode. Apple: updateWithGradientState:.
+
+        Args:
+            gradient_state: Gradients by parameter, of all nodes of the graph added up.
+            source_state: The values that they were computed with.
+
+        Returns:
+            New values by parameter, seen by all later work; those left out stay. None: no change. An
+            exception is the command buffer's failure.
+        """
+    def update_with_command_buffer(
+        self,
+        commands: CommandBuffer,
+        gradient_state: dict[str, Image],
+        source_state: dict[str, Image],
+    ) -> dict[str, Image] | None:
+        """The update of nodes with the training style UPDATE_DEVICE_GPU.
+
+        To be overridden; it is then used in the place of the optimizer. Called by the encode, after the
+        gradients were recorded; records what makes the new values, which are copied when their turn comes.
+        Apple: updateWithCommandBuffer:.
+
+        Args:
+            commands: The command buffer.
+            gradient_state: Images of the gradients by parameter, with ones before their extents up to four.
+            source_state: The weights themselves, to be read by what is recorded here only.
+
+        Returns:
+            Images of the new values by parameter; those left out stay. None: no change.
+        """
 
 class ConvolutionDataSource(DataSource):
     """Weights of a convolution. Apple: MPSCNNConvolutionDataSource.
 
     Args:
         descriptor: The convolution's geometry.
-        weights: float32 array OHWI: (out, kernel height, kernel width, in / groups). Copied.
+        weights: Array OHWI: (out, kernel height, kernel width, in / groups), of float32, float16 or
+            uint8. Copied and kept as it is; kernels compute in float32. None: the class overrides
+            `values`, which gives "weights" and, with has_bias, "bias".
         bias_terms: float32 array (out); None: no bias. Copied.
         label: Name for errors, plans and archives.
-        optimizer: Updates the weights where the node is trained; None: they stay.
+        optimizer: Updates the weights where the node is trained; None: they stay. Weights of float16
+            and uint8 are trained in float32 from the numbers that they stand for, and archives keep
+            them as float32 from the first update on.
+        has_bias: Whether there is a bias, where weights is None.
+        ranges: float32 array (out, 2), a minimum and a maximum for each output channel, for weights of
+            uint8: u stands for u / 255 * (maximum - minimum) + minimum. Apple: rangesForUInt8Kernel.
+        lookup_table: float32 array (256), in the place of ranges: u stands for its element u.
+            Apple: lookupTableForUInt8Kernel.
 
     Raises:
-        InvalidArgumentError: A shape does not fit the descriptor, or the descriptor is impossible.
-        ArgumentTypeError: An array is not of float32.
+        InvalidArgumentError: A shape does not fit the descriptor, or the descriptor is impossible;
+            weights of uint8 with neither ranges nor lookup_table, or with both; either of them with
+            other weights; a maximum below its minimum; numbers in them that are not finite.
+        ArgumentTypeError: An array is of another element type.
     """
 
     def __init__(
         self,
         descriptor: ConvolutionDescriptor,
-        weights: npt.ArrayLike,
+        weights: npt.ArrayLike | None,
         bias_terms: npt.ArrayLike | None = None,
         label: str = "",
         optimizer: Optimizer | None = None,
+        *,
+        has_bias: bool = False,
+        ranges: npt.ArrayLike | None = None,
+        lookup_table: npt.ArrayLike | None = None,
     ) -> None: ...
     @property
     def descriptor(self) -> ConvolutionDescriptor:
@@ -768,8 +1139,20 @@ class ConvolutionDataSource(DataSource):
     def has_bias(self) -> bool:
         """Whether there is a bias."""
     @property
-    def weights(self) -> npt.NDArray[np.float32]:
-        """Initial weights, a new array OHWI."""
+    def weights(self) -> npt.NDArray[typing.Any]:
+        """Initial weights, a new array OHWI in the element type that they were given in."""
+    @property
+    def data_type(self) -> DataType:
+        """Element type of the initial weights: float32, float16 or uint8."""
+    @property
+    def weights_quantization_type(self) -> WeightsQuantizationType:
+        """What explains weights of uint8; NONE for others."""
+    @property
+    def ranges(self) -> npt.NDArray[np.float32] | None:
+        """Minimum and maximum of each output channel, a new array (out, 2), or None."""
+    @property
+    def lookup_table(self) -> npt.NDArray[np.float32] | None:
+        """The numbers that uint8 stands for, a new array (256), or None."""
     @property
     def bias_terms(self) -> npt.NDArray[np.float32] | None:
         """Initial bias, a new array (out), or None."""
@@ -947,7 +1330,23 @@ class FilterNode:
     def result_image(self) -> ImageNode:
         """The image that it makes."""
     @property
-    def attributes(self) -> dict[str, bool | int | float | str | list[int] | list[float]]:
+    def result_state(self) -> StateNode:
+        """What the node leaves beside its image; made where it is exported.
+
+        The statistics that a normalisation used, the gradients of a gradient node's weights, a dropout's
+        mask. Raises InvalidArgumentError for a class that has none.
+        """
+    @property
+    def result_states(self) -> list[StateNode]:
+        """All result states: one or none."""
+    @property
+    def input_labels(self) -> StateNode:
+        """Of a loss without labels image: stands for the `LossLabels`.
+
+        Its handle is "labels" unless it is set. Raises InvalidArgumentError for other nodes.
+        """
+    @property
+    def attributes(self) -> dict[str, bool | int | float | str | list[int] | list[float] | int]:
         """Every parameter with its value, defaults included."""
     @property
     def weights(self) -> DataSource | None:
@@ -1007,7 +1406,11 @@ class FilterNode:
                 its source (as that of an `InitialGradientNode`).
             node_handler: Called for each new node as it is made with the gradient node, the inference node
                 that it belongs to (None for an addition that joins gradients), the inference node's source
-                image, and the gradient image that enters the gradient node.
+                image, and the gradient image that enters the gradient node. It may set the gradient node's
+                training style, label and handles, export its image or state, freeze the inference node's
+                data source, set `stop_gradient` of the inference source, and return another node that takes
+                the gradient node's place (a clipping of its result, say): what comes before then gets that
+                one's result as its gradient. None: the gradient node stays.
 
         Returns:
             The end nodes, whose results no other gradient node reads, in the order they were made.
@@ -1054,12 +1457,43 @@ class ImageNode:
     def export_from_graph(self, value: bool) -> None: ...
     @property
     def format(self) -> DataType | None:
-        """Element type in memory; None: that of the first source, float32 for inputs."""
+        """Element type in memory, FLOAT32 or FLOAT16.
+
+        None: of a gradient that of the image it belongs to, else the graph's (`Graph.format`), else that of the first
+        source; float32 for inputs.
+        """
     @format.setter
     def format(self, value: DataType | None) -> None: ...
     @property
     def producer(self) -> FilterNode | None:
         """The filter that makes this image; None for the graph's inputs."""
+    def __eq__(self, other: object) -> bool: ...
+    def __hash__(self) -> int: ...
+    def __repr__(self) -> str: ...
+
+class StateNode:
+    """Placeholder of a state. Apple: MPSNNStateNode.
+
+    A state is named arrays beside the images. A filter makes one (`result_state`), or it is given to the
+    encode under its handle (`input_labels`). Nodes compare and hash by identity.
+    """
+
+    @property
+    def handle(self) -> str:
+        """Key of the state in `Graph.encode`'s states or outputs."""
+    @handle.setter
+    def handle(self, value: str) -> None: ...
+    @property
+    def export_from_graph(self) -> bool:
+        """True: the state comes back from `Graph.encode` under its handle."""
+    @export_from_graph.setter
+    def export_from_graph(self, value: bool) -> None: ...
+    @property
+    def producer(self) -> FilterNode | None:
+        """The filter that makes this state; None: it is given to the encode."""
+    @property
+    def names(self) -> list[str]:
+        """Names of the arrays."""
     def __eq__(self, other: object) -> bool: ...
     def __hash__(self) -> int: ...
     def __repr__(self) -> str: ...
@@ -1311,13 +1745,13 @@ class Image:
 
     Args:
         device: Where it is.
-        array: float32 array (N, H, W, C), or (H, W, C) for one image. Copied.
+        array: float32 or float16 array (N, H, W, C), or (H, W, C) for one image. Copied.
         size: (N, H, W, C) of an image of zeros, in the place of `array`.
         format: Element type of an image of zeros.
 
     Raises:
         InvalidArgumentError: An array of another rank, or a size below 1.
-        ArgumentTypeError: An array that is not of float32.
+        ArgumentTypeError: An array that is neither of float32 nor of float16.
         OutOfMemoryError: There is not enough memory.
     """
 
@@ -1337,14 +1771,14 @@ class Image:
 
         Args:
             device: Where the image is.
-            array: float32 array (N, H, W, C) or (H, W, C), writable and in C order.
+            array: float32 or float16 array (N, H, W, C) or (H, W, C), writable and in C order.
 
         Returns:
             The image. While work on it runs the array must not be written to.
 
         Raises:
             InvalidArgumentError: The array cannot be shared or has another rank.
-            ArgumentTypeError: The array is not of float32.
+            ArgumentTypeError: The array is neither of float32 nor of float16.
             UnsupportedError: The device's memory is not the host's.
         """
     @staticmethod
@@ -1353,14 +1787,14 @@ class Image:
 
         Args:
             device: Where the image is.
-            array: Any object with `__dlpack__`, float32, (N, H, W, C) or (H, W, C) in C order.
+            array: Any object with `__dlpack__`, float32 or float16, (N, H, W, C) or (H, W, C) in C order.
 
         Returns:
             The image.
 
         Raises:
             InvalidArgumentError: The array cannot be shared or has another rank.
-            ArgumentTypeError: The array is not of float32.
+            ArgumentTypeError: The array is neither of float32 nor of float16.
         """
     @property
     def size(self) -> tuple[int, int, int, int]:
@@ -1406,11 +1840,11 @@ class Image:
         """Replaces the image's values.
 
         Args:
-            array: float32 array of the image's size. Copied.
+            array: Array of the image's format and size. Copied.
 
         Raises:
             InvalidArgumentError: The size is another.
-            ArgumentTypeError: The array is not of float32.
+            ArgumentTypeError: The array is not of the image's format.
         """
     def __array__(
         self, dtype: npt.DTypeLike | None = None, copy: bool | None = None
@@ -2233,6 +2667,57 @@ class CommandBuffer:
     def error(self) -> BaseException | None:
         """The first failure as an exception; None where there is none, or not yet."""
 
+class LossLabels:
+    """Labels of a loss as a state. Apple: MPSCNNLossLabels.
+
+    Given to `Graph.encode` for a `LossNode` or `YOLOLossNode` without labels image, which leaves its loss
+    here.
+
+    Args:
+        device: Where the images are.
+        labels: `Image`, or float32 array, of the predictions' size. An array is copied.
+        weights: Factor of each element's loss, of the labels' size. None: 1.
+        loss_image_size: The labels' size (for reduction NONE) or (N, 1, 1, 1). None: as the loss's
+            reduction says; another than that is an error at the encode.
+        label: Name for errors.
+
+    Raises:
+        InvalidArgumentError: A size does not fit, or an image is on another device.
+        ArgumentTypeError: An array is not of float32.
+    """
+
+    def __init__(
+        self,
+        device: Device,
+        labels: _ImageLike,
+        weights: _ImageLike | None = None,
+        loss_image_size: tuple[int, int, int, int] | None = None,
+        label: str = "",
+    ) -> None: ...
+    @property
+    def device(self) -> Device:
+        """Where the images are."""
+    @property
+    def label(self) -> str:
+        """Name for errors."""
+    @property
+    def labels_image(self) -> Image:
+        """The labels."""
+    @property
+    def weights_image(self) -> Image | None:
+        """The weights; None where there are none."""
+    @property
+    def loss_image_size(self) -> tuple[int, int, int, int] | None:
+        """The size that was given; None: the loss's reduction decides."""
+    @property
+    def loss_image(self) -> Image:
+        """The loss that the last encode with these labels leaves.
+
+        float32, a new image at each encode; reading it waits for the command buffer. Raises StateError where
+        there was no encode.
+        """
+    def __repr__(self) -> str: ...
+
 class DeviceKernel:
     """A kernel that is encoded by itself. Apple: MPSKernel.
 
@@ -2244,12 +2729,14 @@ class DeviceKernel:
         class_name: A class of the kernel table ("MatrixMultiplication").
         attributes: Its parameters by name.
         label: Name for errors and timelines; empty: the class's.
+        kernel: Another object for the same kernel.
 
     Raises:
         InvalidArgumentError: Unknown class, unknown or missing parameter, a value of the wrong type or
             range; the text names class and argument.
     """
 
+    @typing.overload
     def __init__(
         self,
         device: Device,
@@ -2258,6 +2745,8 @@ class DeviceKernel:
         *,
         label: str = "",
     ) -> None: ...
+    @typing.overload
+    def __init__(self, kernel: DeviceKernel) -> None: ...
     @property
     def class_name(self) -> str:
         """Name of the kernel's class."""
@@ -2270,7 +2759,7 @@ class DeviceKernel:
     @label.setter
     def label(self, value: str) -> None: ...
     @property
-    def attributes(self) -> dict[str, bool | int | float | str | list[int] | list[float]]:
+    def attributes(self) -> dict[str, bool | int | float | str | list[int] | list[float] | int]:
         """Every parameter with its value, defaults included."""
     def set_attribute(self, name: str, value: object) -> None:
         """Sets a parameter for later encodes.
@@ -2361,6 +2850,753 @@ class HostKernel:
             UnsupportedError: The device's memory is not the host's.
         """
 
+class RNNSequenceDirection(enum.IntEnum):
+    """The order of a layer in a bidirectional encode. Apple: MPSRNNSequenceDirection."""
+
+    FORWARD = 0
+    BACKWARD = 1
+
+class RNNBidirectionalCombineMode(enum.IntEnum):
+    """What becomes of both directions' results. Apple: MPSRNNBidirectionalCombineMode."""
+
+    NONE = 0
+    ADD = 1
+    CONCATENATE = 2
+
+class RNNMatrixId(enum.IntEnum):
+    """Weights of a training layer. Apple: MPSRNNMatrixId."""
+
+    SINGLE_GATE_INPUT_WEIGHTS = 0
+    SINGLE_GATE_RECURRENT_WEIGHTS = 1
+    SINGLE_GATE_BIAS_TERMS = 2
+    LSTM_INPUT_GATE_INPUT_WEIGHTS = 3
+    LSTM_INPUT_GATE_RECURRENT_WEIGHTS = 4
+    LSTM_INPUT_GATE_MEMORY_WEIGHTS = 5
+    LSTM_INPUT_GATE_BIAS_TERMS = 6
+    LSTM_FORGET_GATE_INPUT_WEIGHTS = 7
+    LSTM_FORGET_GATE_RECURRENT_WEIGHTS = 8
+    LSTM_FORGET_GATE_MEMORY_WEIGHTS = 9
+    LSTM_FORGET_GATE_BIAS_TERMS = 10
+    LSTM_MEMORY_GATE_INPUT_WEIGHTS = 11
+    LSTM_MEMORY_GATE_RECURRENT_WEIGHTS = 12
+    LSTM_MEMORY_GATE_MEMORY_WEIGHTS = 13
+    LSTM_MEMORY_GATE_BIAS_TERMS = 14
+    LSTM_OUTPUT_GATE_INPUT_WEIGHTS = 15
+    LSTM_OUTPUT_GATE_RECURRENT_WEIGHTS = 16
+    LSTM_OUTPUT_GATE_MEMORY_WEIGHTS = 17
+    LSTM_OUTPUT_GATE_BIAS_TERMS = 18
+    GRU_INPUT_GATE_INPUT_WEIGHTS = 19
+    GRU_INPUT_GATE_RECURRENT_WEIGHTS = 20
+    GRU_INPUT_GATE_BIAS_TERMS = 21
+    GRU_RECURRENT_GATE_INPUT_WEIGHTS = 22
+    GRU_RECURRENT_GATE_RECURRENT_WEIGHTS = 23
+    GRU_RECURRENT_GATE_BIAS_TERMS = 24
+    GRU_OUTPUT_GATE_INPUT_WEIGHTS = 25
+    GRU_OUTPUT_GATE_RECURRENT_WEIGHTS = 26
+    GRU_OUTPUT_GATE_INPUT_GATE_WEIGHTS = 27
+    GRU_OUTPUT_GATE_BIAS_TERMS = 28
+
+class RNNDescriptor:
+    """What the descriptors of recurrent layers share. Apple: MPSRNNDescriptor.
+
+    Weights are data sources of 1x1 convolutions; None: zeros. Those that multiply the layer's input carry
+    the gate's bias and, as fused neuron, its function (none: the identity).
+    """
+
+    @property
+    def input_feature_channels(self) -> int:
+        """Channels of the layer's input."""
+    @input_feature_channels.setter
+    def input_feature_channels(self, value: typing.SupportsInt | typing.SupportsIndex) -> None: ...
+    @property
+    def output_feature_channels(self) -> int:
+        """Channels of the layer's output."""
+    @output_feature_channels.setter
+    def output_feature_channels(self, value: typing.SupportsInt | typing.SupportsIndex) -> None: ...
+    @property
+    def use_layer_input_unit_transform_mode(self) -> bool:
+        """True: the layer's input stands for its products with the input weights, whose bias and neuron apply."""
+    @use_layer_input_unit_transform_mode.setter
+    def use_layer_input_unit_transform_mode(self, value: bool) -> None: ...
+    @property
+    def layer_sequence_direction(self) -> RNNSequenceDirection:
+        """Read by bidirectional encodes only."""
+    @layer_sequence_direction.setter
+    def layer_sequence_direction(self, value: RNNSequenceDirection) -> None: ...
+
+class RNNSingleGateDescriptor(RNNDescriptor):
+    """A recurrent layer of one gate. Apple: MPSRNNSingleGateDescriptor.
+
+    h1 = g(W x + U h0 + b)
+
+    Args:
+        input_feature_channels: Channels of x.
+        output_feature_channels: Channels of h.
+        input_weights: W, b and g.
+        recurrent_weights: U.
+        use_layer_input_unit_transform_mode: x stands for W x.
+        layer_sequence_direction: Read by bidirectional encodes.
+    """
+
+    def __init__(
+        self,
+        input_feature_channels: typing.SupportsInt | typing.SupportsIndex,
+        output_feature_channels: typing.SupportsInt | typing.SupportsIndex,
+        *,
+        input_weights: ConvolutionDataSource | None = None,
+        recurrent_weights: ConvolutionDataSource | None = None,
+        use_layer_input_unit_transform_mode: bool = False,
+        layer_sequence_direction: RNNSequenceDirection = RNNSequenceDirection.FORWARD,
+    ) -> None: ...
+    @property
+    def input_weights(self) -> ConvolutionDataSource | None:
+        """input_weights"""
+    @input_weights.setter
+    def input_weights(self, value: ConvolutionDataSource | None) -> None: ...
+    @property
+    def recurrent_weights(self) -> ConvolutionDataSource | None:
+        """recurrent_weights"""
+    @recurrent_weights.setter
+    def recurrent_weights(self, value: ConvolutionDataSource | None) -> None: ...
+
+class LSTMDescriptor(RNNDescriptor):
+    """A long short-term memory with peepholes. Apple: MPSLSTMDescriptor.
+
+    I = gi(Wi x + Ui h0 + Vi c0 + bi); F = gf(Wf x + Uf h0 + Vf c0 + bf); C = gc(Wc x + Uc h0 + Vc c0 + bc);
+    c1 = F c0 + I C; O = go(Wo x + Uo h0 + Vo c1 + bo); h1 = O gh(c1). The output gate sees the new memory.
+
+    W are the input weights, U the recurrent ones, V the memory weights (peepholes) of the input gate I, forget
+    gate F, cell gate C and output gate O. They are properties, None at first.
+
+    Args:
+        input_feature_channels: Channels of x.
+        output_feature_channels: Channels of h and c.
+        memory_weights_are_diagonal: The memory weights are vectors, one weight a channel.
+        cell_to_output_neuron_type: gh, with the parameters below.
+        cell_to_output_neuron_param_a: First parameter of gh.
+        cell_to_output_neuron_param_b: Second parameter.
+        cell_to_output_neuron_param_c: Third parameter.
+        use_layer_input_unit_transform_mode: x stands for W x.
+        layer_sequence_direction: Read by bidirectional encodes.
+    """
+
+    def __init__(
+        self,
+        input_feature_channels: typing.SupportsInt | typing.SupportsIndex,
+        output_feature_channels: typing.SupportsInt | typing.SupportsIndex,
+        *,
+        memory_weights_are_diagonal: bool = False,
+        cell_to_output_neuron_type: NeuronType = NeuronType.TANH,
+        cell_to_output_neuron_param_a: typing.SupportsFloat | typing.SupportsIndex = 1.0,
+        cell_to_output_neuron_param_b: typing.SupportsFloat | typing.SupportsIndex = 1.0,
+        cell_to_output_neuron_param_c: typing.SupportsFloat | typing.SupportsIndex = 1.0,
+        use_layer_input_unit_transform_mode: bool = False,
+        layer_sequence_direction: RNNSequenceDirection = RNNSequenceDirection.FORWARD,
+    ) -> None: ...
+    @property
+    def memory_weights_are_diagonal(self) -> bool:
+        """memory_weights_are_diagonal"""
+    @memory_weights_are_diagonal.setter
+    def memory_weights_are_diagonal(self, value: bool) -> None: ...
+    @property
+    def cell_to_output_neuron_type(self) -> NeuronType:
+        """cell_to_output_neuron_type"""
+    @cell_to_output_neuron_type.setter
+    def cell_to_output_neuron_type(self, value: NeuronType) -> None: ...
+    @property
+    def cell_to_output_neuron_param_a(self) -> float:
+        """cell_to_output_neuron_param_a"""
+    @cell_to_output_neuron_param_a.setter
+    def cell_to_output_neuron_param_a(self, value: typing.SupportsFloat | typing.SupportsIndex) -> None: ...
+    @property
+    def cell_to_output_neuron_param_b(self) -> float:
+        """cell_to_output_neuron_param_b"""
+    @cell_to_output_neuron_param_b.setter
+    def cell_to_output_neuron_param_b(self, value: typing.SupportsFloat | typing.SupportsIndex) -> None: ...
+    @property
+    def cell_to_output_neuron_param_c(self) -> float:
+        """cell_to_output_neuron_param_c"""
+    @cell_to_output_neuron_param_c.setter
+    def cell_to_output_neuron_param_c(self, value: typing.SupportsFloat | typing.SupportsIndex) -> None: ...
+    @property
+    def input_gate_input_weights(self) -> ConvolutionDataSource | None:
+        """input_gate_input_weights"""
+    @input_gate_input_weights.setter
+    def input_gate_input_weights(self, value: ConvolutionDataSource | None) -> None: ...
+    @property
+    def input_gate_recurrent_weights(self) -> ConvolutionDataSource | None:
+        """input_gate_recurrent_weights"""
+    @input_gate_recurrent_weights.setter
+    def input_gate_recurrent_weights(self, value: ConvolutionDataSource | None) -> None: ...
+    @property
+    def input_gate_memory_weights(self) -> ConvolutionDataSource | None:
+        """input_gate_memory_weights"""
+    @input_gate_memory_weights.setter
+    def input_gate_memory_weights(self, value: ConvolutionDataSource | None) -> None: ...
+    @property
+    def forget_gate_input_weights(self) -> ConvolutionDataSource | None:
+        """forget_gate_input_weights"""
+    @forget_gate_input_weights.setter
+    def forget_gate_input_weights(self, value: ConvolutionDataSource | None) -> None: ...
+    @property
+    def forget_gate_recurrent_weights(self) -> ConvolutionDataSource | None:
+        """forget_gate_recurrent_weights"""
+    @forget_gate_recurrent_weights.setter
+    def forget_gate_recurrent_weights(self, value: ConvolutionDataSource | None) -> None: ...
+    @property
+    def forget_gate_memory_weights(self) -> ConvolutionDataSource | None:
+        """forget_gate_memory_weights"""
+    @forget_gate_memory_weights.setter
+    def forget_gate_memory_weights(self, value: ConvolutionDataSource | None) -> None: ...
+    @property
+    def output_gate_input_weights(self) -> ConvolutionDataSource | None:
+        """output_gate_input_weights"""
+    @output_gate_input_weights.setter
+    def output_gate_input_weights(self, value: ConvolutionDataSource | None) -> None: ...
+    @property
+    def output_gate_recurrent_weights(self) -> ConvolutionDataSource | None:
+        """output_gate_recurrent_weights"""
+    @output_gate_recurrent_weights.setter
+    def output_gate_recurrent_weights(self, value: ConvolutionDataSource | None) -> None: ...
+    @property
+    def output_gate_memory_weights(self) -> ConvolutionDataSource | None:
+        """output_gate_memory_weights"""
+    @output_gate_memory_weights.setter
+    def output_gate_memory_weights(self, value: ConvolutionDataSource | None) -> None: ...
+    @property
+    def cell_gate_input_weights(self) -> ConvolutionDataSource | None:
+        """cell_gate_input_weights"""
+    @cell_gate_input_weights.setter
+    def cell_gate_input_weights(self, value: ConvolutionDataSource | None) -> None: ...
+    @property
+    def cell_gate_recurrent_weights(self) -> ConvolutionDataSource | None:
+        """cell_gate_recurrent_weights"""
+    @cell_gate_recurrent_weights.setter
+    def cell_gate_recurrent_weights(self, value: ConvolutionDataSource | None) -> None: ...
+    @property
+    def cell_gate_memory_weights(self) -> ConvolutionDataSource | None:
+        """cell_gate_memory_weights"""
+    @cell_gate_memory_weights.setter
+    def cell_gate_memory_weights(self, value: ConvolutionDataSource | None) -> None: ...
+
+class GRUDescriptor(RNNDescriptor):
+    """A gated recurrent unit. Apple: MPSGRUDescriptor.
+
+    z = gz(Wz x + Uz h0 + bz); r = gr(Wr x + Ur h0 + br); h = gh(Wh x + Uh (r h0) + Vh (z h0) + bh);
+    h1 = (1 - z^p)^(1/p) h + z h0. r multiplies h0 before the weights do.
+
+    W are the input weights, U the recurrent ones of the input gate z, recurrent gate r and output gate h; Vh is
+    output_gate_input_gate_weights. They are properties, None at first. Without Vh this is the usual unit, without
+    Uh the minimal gated one.
+
+    Args:
+        input_feature_channels: Channels of x.
+        output_feature_channels: Channels of h.
+        gate_p_norm_value: p, above 0.
+        flip_output_gates: h1 = (1 - z^p)^(1/p) h0 + z h instead.
+        use_layer_input_unit_transform_mode: x stands for W x.
+        layer_sequence_direction: Read by bidirectional encodes.
+    """
+
+    def __init__(
+        self,
+        input_feature_channels: typing.SupportsInt | typing.SupportsIndex,
+        output_feature_channels: typing.SupportsInt | typing.SupportsIndex,
+        *,
+        gate_p_norm_value: typing.SupportsFloat | typing.SupportsIndex = 1.0,
+        flip_output_gates: bool = False,
+        use_layer_input_unit_transform_mode: bool = False,
+        layer_sequence_direction: RNNSequenceDirection = RNNSequenceDirection.FORWARD,
+    ) -> None: ...
+    @property
+    def gate_p_norm_value(self) -> float:
+        """gate_p_norm_value"""
+    @gate_p_norm_value.setter
+    def gate_p_norm_value(self, value: typing.SupportsFloat | typing.SupportsIndex) -> None: ...
+    @property
+    def flip_output_gates(self) -> bool:
+        """flip_output_gates"""
+    @flip_output_gates.setter
+    def flip_output_gates(self, value: bool) -> None: ...
+    @property
+    def input_gate_input_weights(self) -> ConvolutionDataSource | None:
+        """input_gate_input_weights"""
+    @input_gate_input_weights.setter
+    def input_gate_input_weights(self, value: ConvolutionDataSource | None) -> None: ...
+    @property
+    def input_gate_recurrent_weights(self) -> ConvolutionDataSource | None:
+        """input_gate_recurrent_weights"""
+    @input_gate_recurrent_weights.setter
+    def input_gate_recurrent_weights(self, value: ConvolutionDataSource | None) -> None: ...
+    @property
+    def recurrent_gate_input_weights(self) -> ConvolutionDataSource | None:
+        """recurrent_gate_input_weights"""
+    @recurrent_gate_input_weights.setter
+    def recurrent_gate_input_weights(self, value: ConvolutionDataSource | None) -> None: ...
+    @property
+    def recurrent_gate_recurrent_weights(self) -> ConvolutionDataSource | None:
+        """recurrent_gate_recurrent_weights"""
+    @recurrent_gate_recurrent_weights.setter
+    def recurrent_gate_recurrent_weights(self, value: ConvolutionDataSource | None) -> None: ...
+    @property
+    def output_gate_input_weights(self) -> ConvolutionDataSource | None:
+        """output_gate_input_weights"""
+    @output_gate_input_weights.setter
+    def output_gate_input_weights(self, value: ConvolutionDataSource | None) -> None: ...
+    @property
+    def output_gate_recurrent_weights(self) -> ConvolutionDataSource | None:
+        """output_gate_recurrent_weights"""
+    @output_gate_recurrent_weights.setter
+    def output_gate_recurrent_weights(self, value: ConvolutionDataSource | None) -> None: ...
+    @property
+    def output_gate_input_gate_weights(self) -> ConvolutionDataSource | None:
+        """output_gate_input_gate_weights"""
+    @output_gate_input_gate_weights.setter
+    def output_gate_input_gate_weights(self, value: ConvolutionDataSource | None) -> None: ...
+
+class RNNRecurrentMatrixState:
+    """Output and memory cell of each layer after a time step, on the device. Apple: MPSRNNRecurrentMatrixState.
+
+    Args:
+        recurrent_outputs: A matrix (rows, output channels) a layer, float32 or float16.
+        memory_cells: A matrix of the same size for each LSTM, None for other layers.
+
+    Raises:
+        InvalidArgumentError: Lists of unequal length, sizes that differ, another element type.
+    """
+
+    def __init__(
+        self,
+        recurrent_outputs: collections.abc.Sequence[Matrix],
+        memory_cells: collections.abc.Sequence[Matrix | None],
+    ) -> None: ...
+    @property
+    def number_of_layers(self) -> int:
+        """Layers of the stack."""
+    def recurrent_output_matrix(
+        self,
+        layer_index: typing.SupportsInt | typing.SupportsIndex = 0,
+    ) -> Matrix:
+        """The output of a layer. Apple: getRecurrentOutputMatrixForLayerIndex:.
+
+        Args:
+            layer_index: 0 is the first layer.
+
+        Returns:
+            The state's own matrix.
+
+        Raises:
+            InvalidArgumentError: There is no such layer.
+        """
+    def memory_cell_matrix(
+        self,
+        layer_index: typing.SupportsInt | typing.SupportsIndex = 0,
+    ) -> Matrix | None:
+        """The memory cell of a layer. Apple: getMemoryCellMatrixForLayerIndex:.
+
+        Args:
+            layer_index: 0 is the first layer.
+
+        Returns:
+            The state's own matrix, None where the layer is no LSTM.
+
+        Raises:
+            InvalidArgumentError: There is no such layer.
+        """
+
+class RNNRecurrentImageState:
+    """Output and memory cell of each layer after a time step, on the device. Apple: MPSRNNRecurrentImageState.
+
+    Args:
+        recurrent_outputs: An image (N, H, W, output channels) a layer.
+        memory_cells: An image of the same size for each LSTM, None for other layers.
+
+    Raises:
+        InvalidArgumentError: Lists of unequal length, sizes that differ.
+    """
+
+    def __init__(
+        self,
+        recurrent_outputs: collections.abc.Sequence[Image],
+        memory_cells: collections.abc.Sequence[Image | None],
+    ) -> None: ...
+    @property
+    def number_of_layers(self) -> int:
+        """Layers of the stack."""
+    def recurrent_output_image(
+        self,
+        layer_index: typing.SupportsInt | typing.SupportsIndex = 0,
+    ) -> Image:
+        """The output of a layer. Apple: getRecurrentOutputImageForLayerIndex:.
+
+        Args:
+            layer_index: 0 is the first layer.
+
+        Returns:
+            The state's own image.
+
+        Raises:
+            InvalidArgumentError: There is no such layer.
+        """
+    def memory_cell_image(
+        self,
+        layer_index: typing.SupportsInt | typing.SupportsIndex = 0,
+    ) -> Image | None:
+        """The memory cell of a layer. Apple: getMemoryCellImageForLayerIndex:.
+
+        Args:
+            layer_index: 0 is the first layer.
+
+        Returns:
+            The state's own image, None where the layer is no LSTM.
+
+        Raises:
+            InvalidArgumentError: There is no such layer.
+        """
+
+class RNNMatrixTrainingState:
+    """What a forward encode of a training layer keeps of one time step. Apple: MPSRNNMatrixTrainingState."""
+
+    @property
+    def time_step(self) -> int:
+        """Its index in the sequence."""
+    @property
+    def rows(self) -> int:
+        """Of the time step."""
+    @property
+    def sequence_bytes(self) -> int:
+        """Bytes on the device that all states of the sequence share."""
+
+class RNNLayer:
+    """What the recurrent layers share."""
+
+    @property
+    def device(self) -> Device:
+        """Where it runs."""
+    @property
+    def label(self) -> str:
+        """Name for errors and timelines."""
+    @label.setter
+    def label(self, value: str) -> None: ...
+    @property
+    def input_feature_channels(self) -> int:
+        """Of the first layer."""
+    @property
+    def output_feature_channels(self) -> int:
+        """Of the last layer."""
+    @property
+    def store_all_intermediate_states(self) -> bool:
+        """True: encodes return the state after every time step; False: after the last."""
+    @store_all_intermediate_states.setter
+    def store_all_intermediate_states(self, value: bool) -> None: ...
+
+class RNNInferenceLayer(RNNLayer):
+    """What both inference layers share."""
+
+    @property
+    def number_of_layers(self) -> int:
+        """Layers of the stack."""
+    @property
+    def bidirectional_combine_mode(self) -> RNNBidirectionalCombineMode:
+        """What a bidirectional encode makes of both results."""
+    @bidirectional_combine_mode.setter
+    def bidirectional_combine_mode(self, value: RNNBidirectionalCombineMode) -> None: ...
+
+class RNNMatrixInferenceLayer(RNNInferenceLayer):
+    """Recurrent layers, one or a stack, for inference on matrices. Apple: MPSRNNMatrixInferenceLayer.
+
+    A sequence is a list of matrices, one a time step, with a row for each sequence of the batch. Weights
+    are those that the data sources have on the device at each encode. May be encoded from several threads
+    at once, but not while a property is set.
+
+    Args:
+        device: Where it runs.
+        descriptor: The layer; or `descriptors`, a list: the first takes the sources.
+
+    Raises:
+        InvalidArgumentError: Weights or channels that do not fit; the text names layer and argument.
+    """
+
+    @typing.overload
+    def __init__(
+        self,
+        device: Device,
+        descriptor: RNNSingleGateDescriptor | LSTMDescriptor | GRUDescriptor,
+    ) -> None: ...
+    @typing.overload
+    def __init__(
+        self,
+        device: Device,
+        descriptors: collections.abc.Sequence[RNNSingleGateDescriptor | LSTMDescriptor | GRUDescriptor],
+    ) -> None: ...
+    def encode_sequence(
+        self,
+        commands: CommandBuffer,
+        source_matrices: collections.abc.Sequence[Matrix],
+        destination_matrices: collections.abc.Sequence[Matrix],
+        recurrent_input_state: RNNRecurrentMatrixState | None = None,
+        *,
+        source_offsets: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex] = [],
+        destination_offsets: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex] = [],
+    ) -> list[RNNRecurrentMatrixState]:
+        """Records the layers on a sequence; all run forward.
+
+        Destinations may lie over sources.
+
+        Args:
+            commands: Where it is recorded.
+            source_matrices: (rows, input channels) of float32 or float16, one a time step. A matrix may have
+                fewer rows than the one before, for sequences that have ended, never more.
+            destination_matrices: (rows, output channels), as many and with the same rows.
+            recurrent_input_state: The state before the first step, with at least as many rows; None: zeros.
+            source_offsets: Bytes from each source's first element to where its rows begin; the rest of its
+                buffer may be used, and a source may then have more columns. Empty: zeros.
+            destination_offsets: The same of the destinations.
+
+        Returns:
+            The state after the last step, with the rows of its matrix; or after each one where
+            store_all_intermediate_states is set.
+
+        Raises:
+            InvalidArgumentError: Rows, channels or offsets that do not fit, a state of another size.
+            ArgumentTypeError: Element types.
+        """
+    def encode_bidirectional_sequence(
+        self,
+        commands: CommandBuffer,
+        source_sequence: collections.abc.Sequence[Matrix],
+        destination_forward_matrices: collections.abc.Sequence[Matrix],
+        destination_backward_matrices: collections.abc.Sequence[Matrix] = [],
+    ) -> None:
+        """Records FORWARD layers from first to last step and BACKWARD ones from last to first.
+
+        Each direction is a stack of its own and starts from zeros. Rows may also grow from step to step.
+
+        Args:
+            commands: Where it is recorded.
+            source_sequence: Matrices (rows, input channels), one a time step.
+            destination_forward_matrices: (rows, output channels) of the forward stack; with the mode ADD the
+                sum, with CONCATENATE the forward channels and then the backward ones.
+            destination_backward_matrices: Of the backward stack, with the mode NONE only.
+
+        Raises:
+            InvalidArgumentError: No layer of one direction, sizes that do not fit.
+            ArgumentTypeError: Element types.
+        """
+
+class RNNImageInferenceLayer(RNNInferenceLayer):
+    """Recurrent layers, one or a stack, for inference on images. Apple: MPSRNNImageInferenceLayer.
+
+    A sequence is a list of images (N, H, W, channels), one a time step; each pixel is a sequence of its
+    own, weights being 1x1 convolutions.
+
+    Args:
+        device: Where it runs.
+        descriptor: The layer; or `descriptors`, a list: the first takes the sources.
+
+    Raises:
+        InvalidArgumentError: Weights or channels that do not fit; the text names layer and argument.
+    """
+
+    @typing.overload
+    def __init__(
+        self,
+        device: Device,
+        descriptor: RNNSingleGateDescriptor | LSTMDescriptor | GRUDescriptor,
+    ) -> None: ...
+    @typing.overload
+    def __init__(
+        self,
+        device: Device,
+        descriptors: collections.abc.Sequence[RNNSingleGateDescriptor | LSTMDescriptor | GRUDescriptor],
+    ) -> None: ...
+    def encode_sequence(
+        self,
+        commands: CommandBuffer,
+        source_images: collections.abc.Sequence[Image],
+        destination_images: collections.abc.Sequence[Image],
+        recurrent_input_state: RNNRecurrentImageState | None = None,
+    ) -> list[RNNRecurrentImageState]:
+        """Records the layers on a sequence; all run forward.
+
+        Args:
+            commands: Where it is recorded.
+            source_images: Images of float32 or float16 and of one size, one a time step.
+            destination_images: As many, with the output channels. They are written where they are.
+            recurrent_input_state: The state before the first step; None: zeros.
+
+        Returns:
+            The state after the last step, or after each one where store_all_intermediate_states is set.
+
+        Raises:
+            InvalidArgumentError: Sizes that do not fit, a state of another size.
+            ArgumentTypeError: Element types.
+        """
+    def encode_bidirectional_sequence(
+        self,
+        commands: CommandBuffer,
+        source_sequence: collections.abc.Sequence[Image],
+        destination_forward_images: collections.abc.Sequence[Image],
+        destination_backward_images: collections.abc.Sequence[Image] = [],
+    ) -> None:
+        """Records FORWARD layers from first to last step and BACKWARD ones from last to first.
+
+        Args:
+            commands: Where it is recorded.
+            source_sequence: Images, one a time step.
+            destination_forward_images: Of the forward stack; with the mode ADD the sum, with CONCATENATE the
+                forward channels and then the backward ones.
+            destination_backward_images: Of the backward stack, with the mode NONE only.
+
+        Raises:
+            InvalidArgumentError: No layer of one direction, sizes that do not fit.
+            ArgumentTypeError: Element types.
+        """
+
+class RNNMatrixTrainingLayer(RNNLayer):
+    """A recurrent layer that is trained, its weights being matrices. Apple: MPSRNNMatrixTrainingLayer.
+
+    Weights that the descriptor leaves out are zeros and stay so: they have no matrix.
+
+    Args:
+        device: Where it runs.
+        descriptor: The layer.
+
+    Raises:
+        InvalidArgumentError: Weights or channels that do not fit; the text names the argument.
+    """
+
+    def __init__(
+        self,
+        device: Device,
+        descriptor: RNNSingleGateDescriptor | LSTMDescriptor | GRUDescriptor,
+    ) -> None: ...
+    @property
+    def accumulate_weight_gradients(self) -> bool:
+        """True: gradients are added to what the matrices hold; False: they replace it."""
+    @accumulate_weight_gradients.setter
+    def accumulate_weight_gradients(self, value: bool) -> None: ...
+    @property
+    def weight_ids(self) -> list[RNNMatrixId]:
+        """The weights that there are, in the order of their matrices."""
+    def create_weight_matrices(self) -> list[Matrix]:
+        """Matrices with the data sources' weights.
+
+        Input weights are (output channels, input channels), recurrent and full memory weights (output channels,
+        output channels), bias terms and diagonal memory weights (1, output channels).
+
+        Returns:
+            A new float32 matrix for each of weight_ids, with what the data sources have on the device.
+        """
+    def create_weight_gradient_matrices(
+        self,
+        data_type: DataType = DataType.FLOAT32,
+    ) -> list[Matrix]:
+        """Matrices of the weights' sizes: for gradients, or an optimizer's moments.
+
+        Args:
+            data_type: FLOAT32 or FLOAT16.
+
+        Returns:
+            A new matrix of zeros for each of weight_ids.
+
+        Raises:
+            ArgumentTypeError: Another element type.
+        """
+    def encode_copy_weights(
+        self,
+        commands: CommandBuffer,
+        weights: collections.abc.Sequence[Matrix],
+        matrix_id: RNNMatrixId,
+        matrix: Matrix,
+        copy_from_weights_to_matrix: bool,
+        row: typing.SupportsInt | typing.SupportsIndex = 0,
+        column: typing.SupportsInt | typing.SupportsIndex = 0,
+    ) -> None:
+        """Records a copy between one of the weights and a part of a matrix.
+
+        Args:
+            commands: Where it is recorded.
+            weights: A matrix for each of weight_ids.
+            matrix_id: Which of them.
+            matrix: Float32 or float16, converted where it is not the weights' type.
+            copy_from_weights_to_matrix: The direction.
+            row: First row of the part.
+            column: First column of the part.
+
+        Raises:
+            InvalidArgumentError: The layer has no such weights, or the part does not lie inside.
+            ArgumentTypeError: Element types.
+        """
+    def encode_forward_sequence(
+        self,
+        commands: CommandBuffer,
+        source_matrices: collections.abc.Sequence[Matrix],
+        destination_matrices: collections.abc.Sequence[Matrix],
+        weights: collections.abc.Sequence[Matrix],
+        recurrent_input_state: RNNRecurrentMatrixState | None = None,
+        *,
+        source_offsets: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex] = [],
+        destination_offsets: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex] = [],
+    ) -> tuple[list[RNNMatrixTrainingState], list[RNNRecurrentMatrixState]]:
+        """Records the layer on a sequence, as `RNNMatrixInferenceLayer.encode_sequence` does.
+
+        Args:
+            commands: Where it is recorded.
+            source_matrices: (rows, input channels), one a time step; rows may become fewer.
+            destination_matrices: (rows, output channels).
+            weights: A matrix for each of weight_ids, float32 or float16.
+            recurrent_input_state: The state before the first step; None: zeros.
+            source_offsets: Bytes from each source's first element to where its rows begin. Empty: zeros.
+            destination_offsets: The same of the destinations.
+
+        Returns:
+            The training states, one a time step, and the recurrent output states.
+
+        Raises:
+            InvalidArgumentError: Sizes that do not fit.
+            ArgumentTypeError: Element types.
+        """
+    def encode_gradient_sequence(
+        self,
+        commands: CommandBuffer,
+        forward_sources: collections.abc.Sequence[Matrix],
+        source_gradients: collections.abc.Sequence[Matrix],
+        destination_gradients: collections.abc.Sequence[Matrix],
+        weight_gradients: collections.abc.Sequence[Matrix],
+        training_states: collections.abc.Sequence[RNNMatrixTrainingState],
+        weights: collections.abc.Sequence[Matrix],
+        recurrent_input_state: RNNRecurrentMatrixState | None = None,
+        *,
+        forward_source_offsets: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex] = [],
+        source_gradient_offsets: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex] = [],
+        destination_offsets: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex] = [],
+    ) -> RNNRecurrentMatrixState:
+        """Records the gradients of a sequence that was encoded forward.
+
+        All lists begin with the first time step.
+
+        Args:
+            commands: Where it is recorded.
+            forward_sources: The sources of the forward encode.
+            source_gradients: Gradients of its destinations.
+            destination_gradients: Where the gradients of its sources go; empty: not wanted.
+            weight_gradients: Where those of the weights go, a matrix for each of weight_ids; empty: not wanted.
+            training_states: What the forward encode returned.
+            weights: The weights of the forward encode.
+            recurrent_input_state: The gradient of the state after the last step; None: zeros.
+            forward_source_offsets: Bytes from each matrix's first element. Empty: zeros.
+            source_gradient_offsets: The same of the source gradients.
+            destination_offsets: The same of the destination gradients.
+
+        Returns:
+            The gradient of the state before the first step.
+
+        Raises:
+            InvalidArgumentError: Sizes that do not fit, training states of another layer or sequence.
+            ArgumentTypeError: Element types.
+        """
+
 class GraphOutputs:
     """The images that one encode makes.
 
@@ -2374,6 +3610,12 @@ class GraphOutputs:
     @property
     def by_handle(self) -> dict[str, Image]:
         """Results and exported images by handle."""
+    @property
+    def states(self) -> dict[str, dict[str, Image]]:
+        """Exported states by handle: the arrays of each by name, float32.
+
+        With ones before their extents up to four: a bias of C is (1, 1, 1, C).
+        """
     def __len__(self) -> int: ...
     def __iter__(self) -> collections.abc.Iterator[Image | None]: ...
     def __contains__(self, arg0: str) -> bool: ...
@@ -2409,10 +3651,16 @@ class Graph:
         result_images: The images wanted.
         results_are_needed: A flag a result; False: the image itself is not wanted, only the weight
             updates on the way. None: all are.
+        format: Element type, FLOAT32 or FLOAT16, of the images that nodes make and that say nothing
+            themselves (`ImageNode.format`). None: that of the node's first source; a source that says
+            nothing is of float32. A gradient has the type of the image that it is the gradient of.
+            Apple: MPSNNGraph's `format`, whose default is float16.
 
     Raises:
         InvalidArgumentError: No results, a result that no node makes, two sources with one handle, a
             source without one, lengths that differ.
+        StateError: A data source cannot be loaded; the text names it.
+        UnsupportedError: A format other than float32 and float16.
     """
 
     def __init__(
@@ -2420,6 +3668,7 @@ class Graph:
         device: Device,
         result_images: collections.abc.Sequence[ImageNode | FilterNode],
         results_are_needed: collections.abc.Sequence[bool] | None = None,
+        format: DataType | None = None,
     ) -> None: ...
     @property
     def device(self) -> Device:
@@ -2433,8 +3682,26 @@ class Graph:
     def source_handles(self) -> list[str]:
         """Handles of the sources, in the order of a list given to `encode`."""
     @property
+    def format(self) -> DataType | None:
+        """Element type of images that say nothing themselves, or None."""
+    def source_format(self, handle: str) -> DataType | None:
+        """The element type of a source's images.
+
+        Args:
+            handle: The source's handle.
+
+        Returns:
+            The type; None where there is no such source.
+        """
+    @property
+    def source_state_handles(self) -> list[str]:
+        """Handles of the states that `encode` wants: labels of losses."""
+    @property
     def intermediate_handles(self) -> list[str]:
         """Handles of the exported images."""
+    @property
+    def result_state_handles(self) -> list[str]:
+        """Handles of the exported states."""
     @property
     def result_images(self) -> list[ImageNode]:
         """The nodes of the results."""
@@ -2447,29 +3714,45 @@ class Graph:
     @property
     def nodes(self) -> list[FilterNode]:
         """Every filter node, in the order they run."""
-    def encode(self, commands: CommandBuffer, sources: _Sources) -> GraphOutputs:
+    def encode(
+        self,
+        commands: CommandBuffer,
+        sources: _Sources,
+        states: dict[str | StateNode, LossLabels] | None = None,
+    ) -> GraphOutputs:
         """Records the graph on a command buffer, which may commit pieces of it (`CommitThreshold`).
 
         Args:
             commands: The command buffer.
-            sources: An image a source: an `Image`, or a float32 array (N, H, W, C), or (H, W, C) for one
-                image, which is copied at the call. By handle or image node, or a list in the order of
-                `source_handles`.
+            sources: An image a source: an `Image`, or an array of the source's format (N, H, W, C), or
+                (H, W, C) for one image, which is copied at the call. By handle or image node, or a list in
+                the order of `source_handles`.
+            states: A `LossLabels` for each loss whose labels come in a state, by handle or state node.
 
         Returns:
             The images that will be made.
 
         Raises:
-            InvalidArgumentError: A source is missing or unknown, or its size or rank does not fit; the text
-                names the source or node.
-            ArgumentTypeError: An array is not of float32.
+            InvalidArgumentError: A source or state is missing or unknown, or its size or rank does not fit;
+                the text names the source, state or node.
+            ArgumentTypeError: An image or array is not of the source's format.
             UnsupportedError: No kernel of the device fits.
+        """
+    def reload_from_data_sources(self) -> None:
+        """Reads the values of every data source again. Apple: reloadFromDataSources.
+
+        Those it was made with or `set_initial` gave, or what one of one's own gives now. Work in flight is
+        waited for; moments and time steps stay. What training has changed on this device since is lost.
+
+        Raises:
+            StateError: A data source cannot be loaded; the text names it.
         """
     def plan_text(self, sources: _Sizes) -> str:
         """The plan as text: operations, kernels, lifetimes, heap.
 
         Args:
-            sources: Sizes (N, H, W, C), or images, by handle or node.
+            sources: Sizes (N, H, W, C), or images, by handle or node. A state's labels have its handle
+                ("labels"), its weights, where they are there, "labels.weights".
 
         Returns:
             The text.
@@ -2538,6 +3821,7 @@ class KeyedArchiver:
     """Collects objects and writes them as one file. Apple: NSKeyedArchiver."""
 
     def __init__(self) -> None: ...
+    @typing.overload
     def encode(self, key: str, graph: Graph) -> None:
         """Adds a graph: nodes, data sources with their latest weights, optimizers and moments.
 
@@ -2546,6 +3830,19 @@ class KeyedArchiver:
         Args:
             key: Name of the graph in the archive.
             graph: The graph.
+
+        Raises:
+            InvalidArgumentError: An empty or repeated key.
+        """
+    @typing.overload
+    def encode(self, key: str, kernel: DeviceKernel) -> None:
+        """Adds a kernel: class, label, parameters, and its state on the device as it is now.
+
+        A random number generator goes on where it stopped. Waits for committed work.
+
+        Args:
+            key: Name of the kernel in the archive.
+            kernel: The kernel.
 
         Raises:
             InvalidArgumentError: An empty or repeated key.
@@ -2576,6 +3873,12 @@ class Archive:
         Returns:
             The keys.
         """
+    def kernel_keys(self) -> list[str]:
+        """Names of the kernels in the archive.
+
+        Returns:
+            The keys.
+        """
     @property
     def metadata(self) -> dict[str, str]:
         """The texts beside the objects (a copy)."""
@@ -2587,6 +3890,19 @@ class Archive:
 
         Returns:
             The graph, on the unarchiver's device.
+
+        Raises:
+            InvalidArgumentError: There is no such key.
+            ArchiveError: The archive is inconsistent.
+        """
+    def decode_kernel(self, key: str) -> DeviceKernel:
+        """Makes a stored kernel with its state.
+
+        Args:
+            key: Name of the kernel.
+
+        Returns:
+            The kernel, of its own class, on the unarchiver's device.
 
         Raises:
             InvalidArgumentError: There is no such key.

@@ -8,11 +8,17 @@ from collections.abc import Sequence
 from typing import cast
 
 from mpsnn._core import (
+    AlphaType,
     CommandBuffer,
+    DataLayout,
+    DataType,
     Device,
     DeviceKernel,
     Image,
+    ImageEdgeMode,
     Matrix,
+    MatrixRandomDistribution,
+    MatrixRandomDistributionDescriptor,
     NDArray,
     NeuronType,
     RegularizationType,
@@ -20,9 +26,40 @@ from mpsnn._core import (
 )
 
 __all__ = [
+    "ChannelConcatenation",
+    "CropAndResizeBilinear",
+    "GridSample",
+    "ImageAdd",
+    "ImageBilinearScale",
+    "ImageBox",
+    "ImageConversion",
+    "ImageConvolution",
+    "ImageCopyToMatrix",
+    "ImageDivide",
+    "ImageGaussianBlur",
+    "ImageLanczosScale",
+    "ImageLaplacian",
+    "ImageMultiply",
+    "ImageReduceColumnMax",
+    "ImageReduceColumnMean",
+    "ImageReduceColumnMin",
+    "ImageReduceColumnSum",
+    "ImageReduceRowMax",
+    "ImageReduceRowMean",
+    "ImageReduceRowMin",
+    "ImageReduceRowSum",
+    "ImageSobel",
+    "ImageStatisticsMean",
+    "ImageStatisticsMeanAndVariance",
+    "ImageStatisticsMinAndMax",
+    "ImageSubtract",
+    "ImageTent",
+    "ImageTranspose",
+    "LocalCorrelation",
     "MatrixBatchNormalization",
     "MatrixBatchNormalizationGradient",
     "MatrixCopy",
+    "MatrixCopyToImage",
     "MatrixDecompositionCholesky",
     "MatrixDecompositionLU",
     "MatrixFindTopK",
@@ -33,6 +70,8 @@ __all__ = [
     "MatrixMultiplication",
     "MatrixNeuron",
     "MatrixNeuronGradient",
+    "MatrixRandomMTGP32",
+    "MatrixRandomPhilox",
     "MatrixSoftMax",
     "MatrixSoftMaxGradient",
     "MatrixSolveCholesky",
@@ -48,12 +87,33 @@ __all__ = [
     "OptimizerAdamUpdate",
     "OptimizerRMSPropUpdate",
     "OptimizerStochasticGradientDescentUpdate",
+    "ResizeBilinear",
+    "Slice",
 ]
+
+_FLOAT_MAX = 3.4028234663852886e38
 
 
 def _given(**values: object) -> dict[str, object]:
     """The arguments that were given; others get the table's defaults."""
     return {name: value for name, value in values.items() if value is not None}
+
+
+def _distribution(
+    descriptor: MatrixRandomDistributionDescriptor | None,
+) -> dict[str, object]:
+    if descriptor is None:
+        return {}
+    return {name: getattr(descriptor, name) for name in _DISTRIBUTION_FIELDS}
+
+
+_DISTRIBUTION_FIELDS = (
+    "distribution_type",
+    "minimum",
+    "maximum",
+    "mean",
+    "standard_deviation",
+)
 
 
 class MatrixMultiplication(DeviceKernel):
@@ -1014,6 +1074,3956 @@ class MatrixLogSoftMaxGradient(DeviceKernel):
                 [gradient_matrix],
                 [forward_output_matrix],
                 [result_matrix],
+            ],
+        )
+
+
+class MatrixRandomPhilox(DeviceKernel):
+    """Random numbers of a counter-based generator.
+
+    Philox4x32-10 (Salmon et al. 2011). Word i is word i mod 4 of block i / 4, the block having
+    the key (seed mod 2^32, seed / 2^32) and the counter (0, 0, block / 2^32, block mod 2^32). The
+    elements of the destination take the words in row order: matrix by matrix, row by row, without
+    gaps. The next encode goes on with the next word, whatever the sizes: two encodes give the
+    same numbers as one of both lengths. The state is (seed, words taken), two little-endian
+    integers of 64 bits.
+
+    **Distributions** (MatrixRandomDistributionDescriptor), with t = (word >> 9) * 2^-23:
+
+    - default: the words themselves as uint32; floating-point numbers are uniform in [0, 1)
+    - uniform: fma(maximum - minimum, t, minimum) in float32; never maximum, not even after
+      rounding
+    - normal: mean + standard_deviation * z, z being the inverse of the normal distribution at t,
+      or at 2^-24 where t is 0; z lies within 5.3 and has an error below 2e-6
+    - truncated normal: the inverse at Phi(a) + (t + 2^-24) (Phi(b) - Phi(a)), a and b being the
+      bounds in standard deviations; nothing lies outside of them
+
+    float16 is rounded from float32, and kept inside of the bounds. No number is NaN or infinite:
+    what overflows is the largest finite one.
+
+    **Unlike Apple**: bits 32 to 63 of the seed are used (what Apple does with them is not known);
+    t = 0 does not give NaN; batch ranges are taken on matrices; float16 is supported. Apple's
+    numbers are these for at least the first 4000 elements of one encode; beyond, its order is not
+    known.
+
+    Apple: MPSMatrixRandomPhilox.
+
+    Args:
+        device: Where it runs.
+        data_type: Element type of the destination.
+        seed: Where the sequence begins, 64 bits; can be set at construction only.
+        batch_start: First matrix of the operands that takes part.
+        batch_size: Matrices that take part; -1: all.
+        distribution_descriptor: How they are distributed. None: by default.
+        label: Name for errors and timelines; empty: the class's.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+
+    Example:
+        >>> words = mps.Matrix(device, rows=2, columns=4, data_type=mps.DataType.UINT32)
+        >>> weights = mps.Vector(device, length=1000)
+        >>> normal = mps.MatrixRandomDistributionDescriptor.normal(mean=0.0, standard_deviation=0.1)
+        >>> commands = mps.CommandBuffer(queue)
+        >>> mps.MatrixRandomPhilox(device).encode(commands, words)
+        >>> mps.MatrixRandomPhilox(
+        ...     device, data_type=mps.DataType.FLOAT32, seed=7, distribution_descriptor=normal
+        >>> ).encode(commands, weights)
+        >>> commands.commit()
+        >>> assert np.asarray(words)[0, 0] == 0x6627E8D5
+        >>> assert 0.08 < np.asarray(weights).std() < 0.12
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        device: Device,
+        *,
+        data_type: DataType = DataType.UINT32,
+        seed: int = 0,
+        batch_start: int = 0,
+        batch_size: int = -1,
+        distribution_descriptor: MatrixRandomDistributionDescriptor | None = None,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            device,
+            "MatrixRandomPhilox",
+            {
+                **_distribution(distribution_descriptor),
+                **_given(
+                    data_type=data_type,
+                    seed=seed,
+                    batch_start=batch_start,
+                    batch_size=batch_size,
+                ),
+            },
+            label=label,
+        )
+
+    @property
+    def data_type(self) -> DataType:
+        """Element type of the destination."""
+        return DataType(cast("int", self.attributes["data_type"]))
+
+    @data_type.setter
+    def data_type(self, value: DataType) -> None:
+        self.set_attribute("data_type", value)
+
+    @property
+    def seed(self) -> int:
+        """Where the sequence begins, 64 bits; can be set at construction only."""
+        return cast("int", self.attributes["seed"])
+
+    @seed.setter
+    def seed(self, value: int) -> None:
+        self.set_attribute("seed", value)
+
+    @property
+    def batch_start(self) -> int:
+        """First matrix of the operands that takes part."""
+        return cast("int", self.attributes["batch_start"])
+
+    @batch_start.setter
+    def batch_start(self, value: int) -> None:
+        self.set_attribute("batch_start", value)
+
+    @property
+    def batch_size(self) -> int:
+        """Matrices that take part; -1: all."""
+        return cast("int", self.attributes["batch_size"])
+
+    @batch_size.setter
+    def batch_size(self, value: int) -> None:
+        self.set_attribute("batch_size", value)
+
+    @property
+    def distribution_descriptor(self) -> MatrixRandomDistributionDescriptor:
+        """How the numbers are distributed (a copy)."""
+        values = self.attributes
+        return MatrixRandomDistributionDescriptor(
+            MatrixRandomDistribution(cast("int", values["distribution_type"])),
+            *(cast("float", values[name]) for name in _DISTRIBUTION_FIELDS[1:]),
+        )
+
+    def encode(
+        self,
+        commands: CommandBuffer,
+        destination: Matrix | Vector,
+    ) -> None:
+        """Records the filling of a matrix or vector with the next numbers.
+
+        Args:
+            commands: Where it is recorded.
+            destination: Of `data_type`, with any offset and strides.
+
+        Raises:
+            InvalidArgumentError: Sizes or ranges that do not fit, operands that overlap.
+            ArgumentTypeError: An operand of another element type.
+            UnsupportedError: The device has no kernel for the case.
+        """
+        self.encode_method(commands, "encode", [[destination]])
+
+
+class MatrixRandomMTGP32(DeviceKernel):
+    """Random numbers of Mersenne Twisters for graphic processors.
+
+    MTGP32 of period 2^11213 - 1 (Saito and Matsumoto, arXiv:1005.4973) in 1024 streams: stream s
+    has the authors' parameter set s mod 128 and begins by their `init_by_array` with {seed mod
+    2^32, seed / 2^32, s / 128}. One step of a stream makes 256 words: word i lies in block i /
+    256, which stream (i / 256) mod 1024 makes. The elements of the destination take the words in
+    row order: matrix by matrix, row by row, without gaps. The next encode goes on with the next
+    word, whatever the sizes: two encodes give the same numbers as one of both lengths. The state
+    is the number of words taken (64 bits), then 351 words of each stream: those before its first
+    block that is not used up.
+
+    **Distributions** (MatrixRandomDistributionDescriptor) are MatrixRandomPhilox's, with the same
+    formulas.
+
+    **Unlike Apple**: Apple's parameters, seeding and order are not public; its numbers are
+    others. float16 is supported. There is no `synchronizeStateOnCommandBuffer:`: `read_state`
+    waits for what changes the state.
+
+    Apple: MPSMatrixRandomMTGP32.
+
+    Args:
+        device: Where it runs.
+        data_type: Element type of the destination.
+        seed: Where the sequence begins, 64 bits; can be set at construction only.
+        batch_start: First matrix of the operands that takes part.
+        batch_size: Matrices that take part; -1: all.
+        distribution_descriptor: How they are distributed. None: by default.
+        label: Name for errors and timelines; empty: the class's.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+
+    Example:
+        >>> numbers = mps.Vector(device, length=1000)
+        >>> uniform = mps.MatrixRandomDistributionDescriptor.uniform(minimum=-1.0, maximum=1.0)
+        >>> generator = mps.MatrixRandomMTGP32(
+        ...     device, data_type=mps.DataType.FLOAT32, distribution_descriptor=uniform
+        >>> )
+        >>> commands = mps.CommandBuffer(queue)
+        >>> generator.encode(commands, numbers)
+        >>> commands.commit()
+        >>> assert -1 <= np.asarray(numbers).min() < np.asarray(numbers).max() < 1
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        device: Device,
+        *,
+        data_type: DataType = DataType.UINT32,
+        seed: int = 0,
+        batch_start: int = 0,
+        batch_size: int = -1,
+        distribution_descriptor: MatrixRandomDistributionDescriptor | None = None,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            device,
+            "MatrixRandomMTGP32",
+            {
+                **_distribution(distribution_descriptor),
+                **_given(
+                    data_type=data_type,
+                    seed=seed,
+                    batch_start=batch_start,
+                    batch_size=batch_size,
+                ),
+            },
+            label=label,
+        )
+
+    @property
+    def data_type(self) -> DataType:
+        """Element type of the destination."""
+        return DataType(cast("int", self.attributes["data_type"]))
+
+    @data_type.setter
+    def data_type(self, value: DataType) -> None:
+        self.set_attribute("data_type", value)
+
+    @property
+    def seed(self) -> int:
+        """Where the sequence begins, 64 bits; can be set at construction only."""
+        return cast("int", self.attributes["seed"])
+
+    @seed.setter
+    def seed(self, value: int) -> None:
+        self.set_attribute("seed", value)
+
+    @property
+    def batch_start(self) -> int:
+        """First matrix of the operands that takes part."""
+        return cast("int", self.attributes["batch_start"])
+
+    @batch_start.setter
+    def batch_start(self, value: int) -> None:
+        self.set_attribute("batch_start", value)
+
+    @property
+    def batch_size(self) -> int:
+        """Matrices that take part; -1: all."""
+        return cast("int", self.attributes["batch_size"])
+
+    @batch_size.setter
+    def batch_size(self, value: int) -> None:
+        self.set_attribute("batch_size", value)
+
+    @property
+    def distribution_descriptor(self) -> MatrixRandomDistributionDescriptor:
+        """How the numbers are distributed (a copy)."""
+        values = self.attributes
+        return MatrixRandomDistributionDescriptor(
+            MatrixRandomDistribution(cast("int", values["distribution_type"])),
+            *(cast("float", values[name]) for name in _DISTRIBUTION_FIELDS[1:]),
+        )
+
+    def encode(
+        self,
+        commands: CommandBuffer,
+        destination: Matrix | Vector,
+    ) -> None:
+        """Records the filling of a matrix or vector with the next numbers.
+
+        Args:
+            commands: Where it is recorded.
+            destination: Of `data_type`, with any offset and strides.
+
+        Raises:
+            InvalidArgumentError: Sizes or ranges that do not fit, operands that overlap.
+            ArgumentTypeError: An operand of another element type.
+            UnsupportedError: The device has no kernel for the case.
+        """
+        self.encode_method(commands, "encode", [[destination]])
+
+
+class MatrixCopyToImage(DeviceKernel):
+    """Makes images from the rows of a matrix.
+
+    Image n of the destination gets row origin + n of the matrix, as many columns as an image has
+    values (height * width * channels). With DataLayout.CHW, the default, a row holds one channel
+    after the other, each row by row; with HWC one pixel after the other. Element types of both
+    must match; other rows and columns of the matrix are not read.
+
+    **Unlike Apple**: a batch is one image operand (N, H, W, C).
+
+    Apple: MPSMatrixCopyToImage.
+
+    Args:
+        device: Where it runs.
+        source_matrix_origin: First row and column that take part.
+        source_matrix_batch_index: Which matrix of the batch takes part.
+        data_layout: Order of an image's values in a row.
+        label: Name for errors and timelines; empty: the class's.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+
+    Example:
+        >>> rows = mps.Matrix.from_array(device, np.arange(16, dtype=np.float32).reshape(2, 8))
+        >>> images = mps.Image(device, size=(2, 2, 2, 2))
+        >>> commands = mps.CommandBuffer(queue)
+        >>> copy = mps.MatrixCopyToImage(device, data_layout=mps.DataLayout.HWC)
+        >>> copy.encode(commands, rows, images)
+        >>> commands.commit()
+        >>> assert np.array_equal(np.asarray(images).reshape(2, 8), np.asarray(rows))
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        device: Device,
+        *,
+        source_matrix_origin: Sequence[int] | None = None,
+        source_matrix_batch_index: int = 0,
+        data_layout: DataLayout = DataLayout.CHW,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            device,
+            "MatrixCopyToImage",
+            _given(
+                source_matrix_origin=source_matrix_origin,
+                source_matrix_batch_index=source_matrix_batch_index,
+                data_layout=data_layout,
+            ),
+            label=label,
+        )
+
+    @property
+    def source_matrix_origin(self) -> list[int]:
+        """First row and column that take part."""
+        return cast("list[int]", self.attributes["source_matrix_origin"])
+
+    @source_matrix_origin.setter
+    def source_matrix_origin(self, value: list[int]) -> None:
+        self.set_attribute("source_matrix_origin", value)
+
+    @property
+    def source_matrix_batch_index(self) -> int:
+        """Which matrix of the batch takes part."""
+        return cast("int", self.attributes["source_matrix_batch_index"])
+
+    @source_matrix_batch_index.setter
+    def source_matrix_batch_index(self, value: int) -> None:
+        self.set_attribute("source_matrix_batch_index", value)
+
+    @property
+    def data_layout(self) -> DataLayout:
+        """Order of an image's values in a row."""
+        return DataLayout(cast("int", self.attributes["data_layout"]))
+
+    @data_layout.setter
+    def data_layout(self, value: DataLayout) -> None:
+        self.set_attribute("data_layout", value)
+
+    def encode(
+        self,
+        commands: CommandBuffer,
+        source_matrix: Matrix,
+        destination_image: Image,
+    ) -> None:
+        """Records the copy of rows into images.
+
+        Args:
+            commands: Where it is recorded.
+            source_matrix: Float32 or float16, a row an image.
+            destination_image: Images of the matrix's element type.
+
+        Raises:
+            InvalidArgumentError: Sizes or ranges that do not fit, operands that overlap.
+            ArgumentTypeError: An operand of another element type.
+            UnsupportedError: The device has no kernel for the case.
+        """
+        self.encode_method(commands, "encode", [[source_matrix], [destination_image]])
+
+
+class ImageCopyToMatrix(DeviceKernel):
+    """Makes rows of a matrix from images.
+
+    Row origin + n of the matrix gets image n, as many columns as an image has values (height *
+    width * channels). With DataLayout.CHW, the default, a row holds one channel after the other,
+    each row by row; with HWC one pixel after the other. Element types of both must match; other
+    rows and columns of the matrix stay as they are.
+
+    **Unlike Apple**: a batch is one image operand (N, H, W, C).
+
+    Apple: MPSImageCopyToMatrix.
+
+    Args:
+        device: Where it runs.
+        destination_matrix_origin: First row and column that take part.
+        destination_matrix_batch_index: Which matrix of the batch takes part.
+        data_layout: Order of an image's values in a row.
+        label: Name for errors and timelines; empty: the class's.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+
+    Example:
+        >>> images = mps.Image(device, np.arange(16, dtype=np.float32).reshape(2, 2, 2, 2))
+        >>> rows = mps.Matrix(device, rows=2, columns=8)
+        >>> commands = mps.CommandBuffer(queue)
+        >>> mps.ImageCopyToMatrix(device).encode(commands, images, rows)
+        >>> commands.commit()
+        >>> assert np.array_equal(np.asarray(rows)[0], [0, 2, 4, 6, 1, 3, 5, 7])
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        device: Device,
+        *,
+        destination_matrix_origin: Sequence[int] | None = None,
+        destination_matrix_batch_index: int = 0,
+        data_layout: DataLayout = DataLayout.CHW,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            device,
+            "ImageCopyToMatrix",
+            _given(
+                destination_matrix_origin=destination_matrix_origin,
+                destination_matrix_batch_index=destination_matrix_batch_index,
+                data_layout=data_layout,
+            ),
+            label=label,
+        )
+
+    @property
+    def destination_matrix_origin(self) -> list[int]:
+        """First row and column that take part."""
+        return cast("list[int]", self.attributes["destination_matrix_origin"])
+
+    @destination_matrix_origin.setter
+    def destination_matrix_origin(self, value: list[int]) -> None:
+        self.set_attribute("destination_matrix_origin", value)
+
+    @property
+    def destination_matrix_batch_index(self) -> int:
+        """Which matrix of the batch takes part."""
+        return cast("int", self.attributes["destination_matrix_batch_index"])
+
+    @destination_matrix_batch_index.setter
+    def destination_matrix_batch_index(self, value: int) -> None:
+        self.set_attribute("destination_matrix_batch_index", value)
+
+    @property
+    def data_layout(self) -> DataLayout:
+        """Order of an image's values in a row."""
+        return DataLayout(cast("int", self.attributes["data_layout"]))
+
+    @data_layout.setter
+    def data_layout(self, value: DataLayout) -> None:
+        self.set_attribute("data_layout", value)
+
+    def encode(
+        self,
+        commands: CommandBuffer,
+        source_image: Image,
+        destination_matrix: Matrix,
+    ) -> None:
+        """Records the copy of images into rows.
+
+        Args:
+            commands: Where it is recorded.
+            source_image: Any images.
+            destination_matrix: Matrix of the images' element type, a row an image.
+
+        Raises:
+            InvalidArgumentError: Sizes or ranges that do not fit, operands that overlap.
+            ArgumentTypeError: An operand of another element type.
+            UnsupportedError: The device has no kernel for the case.
+        """
+        self.encode_method(commands, "encode", [[source_image], [destination_matrix]])
+
+
+class ChannelConcatenation(DeviceKernel):
+    """Joins images along their channels.
+
+    destination[n, y, x] = the channels of source 0, then those of source 1, and so on. Formats
+    may differ: each value is converted to the destination's.
+
+    **Unlike Apple**: it has no such kernel; its graphs round the channels of each source up to a
+    multiple of 4, here they follow one another without gaps.
+
+    Apple has no such class.
+
+    Args:
+        device: Where it runs.
+        label: Name for errors and timelines; empty: the class's.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+
+    Example:
+        >>> colour = mps.Image(device, np.zeros((1, 4, 4, 3), np.float32))
+        >>> depth = mps.Image(device, np.ones((1, 4, 4, 1), np.float32))
+        >>> joined = mps.Image(device, size=(1, 4, 4, 4))
+        >>> commands = mps.CommandBuffer(queue)
+        >>> mps.ChannelConcatenation(device).encode(commands, joined, [colour, depth])
+        >>> commands.commit()
+        >>> assert np.array_equal(np.asarray(joined)[0, 0, 0], [0, 0, 0, 1])
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        device: Device,
+        *,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            device,
+            "ChannelConcatenation",
+            {},
+            label=label,
+        )
+
+    def encode(
+        self,
+        commands: CommandBuffer,
+        destination_image: Image,
+        source_images: Sequence[Image],
+    ) -> None:
+        """Records the joining.
+
+        Args:
+            commands: Where it is recorded.
+            destination_image: Image of the sources' pixels and all their channels.
+            source_images: Images of one size but for their channels, in order.
+
+        Raises:
+            InvalidArgumentError: Sizes or ranges that do not fit, operands that overlap.
+            ArgumentTypeError: An operand of another element type.
+            UnsupportedError: The device has no kernel for the case.
+        """
+        self.encode_method(commands, "encode", [[destination_image], list(source_images)])
+
+
+class Slice(DeviceKernel):
+    """Copies a rectangle and a range of channels.
+
+    The clip rectangle of the destination gets the pixels from `offset` on of the source, channels
+    source_feature_channel_offset and following, as many as the destination has. Both lie inside
+    of their image; other pixels of the destination stay as they are. Formats may differ.
+
+    **Unlike Apple**: channel offsets need not be multiples of 4.
+
+    Apple: MPSNNSlice.
+
+    Args:
+        device: Where it runs.
+        offset: Column and row of the source that the first written pixel belongs to.
+        clip_rect: X, y, width, height of what is written; empty: all.
+        source_feature_channel_offset: First channel that is read.
+        label: Name for errors and timelines; empty: the class's.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+
+    Example:
+        >>> source = mps.Image(device, np.arange(32, dtype=np.float32).reshape(1, 4, 4, 2))
+        >>> corner = mps.Image(device, size=(1, 2, 2, 1))
+        >>> commands = mps.CommandBuffer(queue)
+        >>> slice = mps.Slice(device, offset=[2, 2], source_feature_channel_offset=1)
+        >>> slice.encode(commands, source, corner)
+        >>> commands.commit()
+        >>> assert np.array_equal(np.asarray(corner), np.asarray(source)[:, 2:, 2:, 1:])
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        device: Device,
+        *,
+        offset: Sequence[int] | None = None,
+        clip_rect: Sequence[int] | None = None,
+        source_feature_channel_offset: int = 0,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            device,
+            "Slice",
+            _given(
+                offset=offset,
+                clip_rect=clip_rect,
+                source_feature_channel_offset=source_feature_channel_offset,
+            ),
+            label=label,
+        )
+
+    @property
+    def offset(self) -> list[int]:
+        """Column and row of the source that the first written pixel belongs to."""
+        return cast("list[int]", self.attributes["offset"])
+
+    @offset.setter
+    def offset(self, value: list[int]) -> None:
+        self.set_attribute("offset", value)
+
+    @property
+    def clip_rect(self) -> list[int]:
+        """X, y, width, height of what is written; empty: all."""
+        return cast("list[int]", self.attributes["clip_rect"])
+
+    @clip_rect.setter
+    def clip_rect(self, value: list[int]) -> None:
+        self.set_attribute("clip_rect", value)
+
+    @property
+    def source_feature_channel_offset(self) -> int:
+        """First channel that is read."""
+        return cast("int", self.attributes["source_feature_channel_offset"])
+
+    @source_feature_channel_offset.setter
+    def source_feature_channel_offset(self, value: int) -> None:
+        self.set_attribute("source_feature_channel_offset", value)
+
+    def encode(
+        self,
+        commands: CommandBuffer,
+        source_image: Image,
+        destination_image: Image,
+    ) -> None:
+        """Records the copy.
+
+        Args:
+            commands: Where it is recorded.
+            source_image: Any image.
+            destination_image: Image of as many images.
+
+        Raises:
+            InvalidArgumentError: Sizes or ranges that do not fit, operands that overlap.
+            ArgumentTypeError: An operand of another element type.
+            UnsupportedError: The device has no kernel for the case.
+        """
+        self.encode_method(commands, "encode", [[source_image], [destination_image]])
+
+
+class ImageTranspose(DeviceKernel):
+    """Exchanges rows and columns of images.
+
+    destination[n, x, y, c] = source[n, y, x, c]. Formats may differ.
+
+    Apple: MPSImageTranspose.
+
+    Args:
+        device: Where it runs.
+        label: Name for errors and timelines; empty: the class's.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+
+    Example:
+        >>> source = mps.Image(device, np.arange(6, dtype=np.float32).reshape(1, 2, 3, 1))
+        >>> turned = mps.Image(device, size=(1, 3, 2, 1))
+        >>> commands = mps.CommandBuffer(queue)
+        >>> mps.ImageTranspose(device).encode(commands, source, turned)
+        >>> commands.commit()
+        >>> assert np.array_equal(np.asarray(turned)[0, :, :, 0], [[0, 3], [1, 4], [2, 5]])
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        device: Device,
+        *,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            device,
+            "ImageTranspose",
+            {},
+            label=label,
+        )
+
+    def encode(
+        self,
+        commands: CommandBuffer,
+        source_image: Image,
+        destination_image: Image,
+    ) -> None:
+        """Records the transposition.
+
+        Args:
+            commands: Where it is recorded.
+            source_image: Any image (N, H, W, C).
+            destination_image: Image (N, W, H, C).
+
+        Raises:
+            InvalidArgumentError: Sizes or ranges that do not fit, operands that overlap.
+            ArgumentTypeError: An operand of another element type.
+            UnsupportedError: The device has no kernel for the case.
+        """
+        self.encode_method(commands, "encode", [[source_image], [destination_image]])
+
+
+class ImageConversion(DeviceKernel):
+    """Converts images to another format or kind of alpha.
+
+    Copies images into another format, float32 or float16; values are rounded to the nearest, ties
+    to even. Pixel (clip x + i, clip y + j) of the destination gets source pixel (offset x + i,
+    offset y + j).
+
+    Where source_alpha and destination_alpha differ the last channel is alpha: NON_PREMULTIPLIED
+    to PREMULTIPLIED multiplies the colours with it, the other way divides by it (colours under an
+    alpha of 0 stay as they are), and to ALPHA_IS_ONE gives premultiplied colour + (1 - alpha) *
+    background_color and an alpha of 1. From ALPHA_IS_ONE colours stay as they are and alpha
+    becomes 1. Where both are the same all channels are copied as they are.
+
+    **Unlike Apple**: there are no colour spaces (CGColorConversionInfo), and images are not of 8
+    or 16 bits: an NDArray or a Matrix holds those.
+
+    Apple: MPSImageConversion.
+
+    Args:
+        device: Where it runs.
+        source_alpha: What the source's last channel says.
+        destination_alpha: What the destination's last channel is to say.
+        background_color: Colours behind a source whose alpha is dropped; empty: zeros.
+        offset: Column and row of the source that the first written pixel belongs to.
+        clip_rect: X, y, width, height of what is written; empty: all.
+        edge_mode: What is read outside of the source.
+        label: Name for errors and timelines; empty: the class's.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+
+    Example:
+        >>> source = mps.Image(device, np.array([[[1, 0.5, 0, 0.5]]], np.float32))
+        >>> over = mps.Image(device, size=(1, 1, 1, 4), format=mps.DataType.FLOAT16)
+        >>> commands = mps.CommandBuffer(queue)
+        >>> alpha = mps.AlphaType.NON_PREMULTIPLIED
+        >>> conversion = mps.ImageConversion(device, source_alpha=alpha, background_color=[1, 1, 1])
+        >>> conversion.encode(commands, source, over)
+        >>> commands.commit()
+        >>> assert np.array_equal(np.asarray(over).ravel(), [1, 0.75, 0.5, 1])
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        device: Device,
+        *,
+        source_alpha: AlphaType = AlphaType.ALPHA_IS_ONE,
+        destination_alpha: AlphaType = AlphaType.ALPHA_IS_ONE,
+        background_color: Sequence[float] | None = None,
+        offset: Sequence[int] | None = None,
+        clip_rect: Sequence[int] | None = None,
+        edge_mode: ImageEdgeMode = ImageEdgeMode.ZERO,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            device,
+            "ImageConversion",
+            _given(
+                source_alpha=source_alpha,
+                destination_alpha=destination_alpha,
+                background_color=background_color,
+                offset=offset,
+                clip_rect=clip_rect,
+                edge_mode=edge_mode,
+            ),
+            label=label,
+        )
+
+    @property
+    def source_alpha(self) -> AlphaType:
+        """What the source's last channel says."""
+        return AlphaType(cast("int", self.attributes["source_alpha"]))
+
+    @source_alpha.setter
+    def source_alpha(self, value: AlphaType) -> None:
+        self.set_attribute("source_alpha", value)
+
+    @property
+    def destination_alpha(self) -> AlphaType:
+        """What the destination's last channel is to say."""
+        return AlphaType(cast("int", self.attributes["destination_alpha"]))
+
+    @destination_alpha.setter
+    def destination_alpha(self, value: AlphaType) -> None:
+        self.set_attribute("destination_alpha", value)
+
+    @property
+    def background_color(self) -> list[float]:
+        """Colours behind a source whose alpha is dropped; empty: zeros."""
+        return cast("list[float]", self.attributes["background_color"])
+
+    @background_color.setter
+    def background_color(self, value: list[float]) -> None:
+        self.set_attribute("background_color", value)
+
+    @property
+    def offset(self) -> list[int]:
+        """Column and row of the source that the first written pixel belongs to."""
+        return cast("list[int]", self.attributes["offset"])
+
+    @offset.setter
+    def offset(self, value: list[int]) -> None:
+        self.set_attribute("offset", value)
+
+    @property
+    def clip_rect(self) -> list[int]:
+        """X, y, width, height of what is written; empty: all."""
+        return cast("list[int]", self.attributes["clip_rect"])
+
+    @clip_rect.setter
+    def clip_rect(self, value: list[int]) -> None:
+        self.set_attribute("clip_rect", value)
+
+    @property
+    def edge_mode(self) -> ImageEdgeMode:
+        """What is read outside of the source."""
+        return ImageEdgeMode(cast("int", self.attributes["edge_mode"]))
+
+    @edge_mode.setter
+    def edge_mode(self, value: ImageEdgeMode) -> None:
+        self.set_attribute("edge_mode", value)
+
+    def encode(
+        self,
+        commands: CommandBuffer,
+        source_image: Image,
+        destination_image: Image,
+    ) -> None:
+        """Records the conversion.
+
+        Args:
+            commands: Where it is recorded.
+            source_image: Any image.
+            destination_image: Image of as many images and channels.
+
+        Raises:
+            InvalidArgumentError: Sizes or ranges that do not fit, operands that overlap.
+            ArgumentTypeError: An operand of another element type.
+            UnsupportedError: The device has no kernel for the case.
+        """
+        self.encode_method(commands, "encode", [[source_image], [destination_image]])
+
+
+class ImageBilinearScale(DeviceKernel):
+    """Resizes images by bilinear interpolation.
+
+    Interpolates between the two nearest source rows and columns, also where the image shrinks.
+    Destination column x reads the source position (x + 0.5 - translate_x) / scale_x - 0.5, rows
+    likewise: destination = source * scale + translate, pixels being centred at halves. Positions
+    outside of the source read its nearest pixel. Without a transform the source fills the
+    destination: scale = destination size / source size, translate = 0.
+
+    Only clip_rect of the destination is written; it does not move the transform. Formats may
+    differ.
+
+    Apple: MPSImageBilinearScale.
+
+    Args:
+        device: Where it runs.
+        scale_transform: Scale x, scale y, translate x, translate y; empty: the source fills the
+            destination.
+        clip_rect: X, y, width, height of what is written; empty: all.
+        label: Name for errors and timelines; empty: the class's.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+
+    Example:
+        >>> source = mps.Image(device, np.array([[[0], [2]]], np.float32))
+        >>> wide = mps.Image(device, size=(1, 1, 4, 1))
+        >>> commands = mps.CommandBuffer(queue)
+        >>> mps.ImageBilinearScale(device).encode(commands, source, wide)
+        >>> commands.commit()
+        >>> assert np.array_equal(np.asarray(wide).ravel(), [0, 0.5, 1.5, 2])
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        device: Device,
+        *,
+        scale_transform: Sequence[float] | None = None,
+        clip_rect: Sequence[int] | None = None,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            device,
+            "ImageBilinearScale",
+            _given(scale_transform=scale_transform, clip_rect=clip_rect),
+            label=label,
+        )
+
+    @property
+    def scale_transform(self) -> list[float]:
+        """Scale x, scale y, translate x, translate y; empty: the source fills the destination."""
+        return cast("list[float]", self.attributes["scale_transform"])
+
+    @scale_transform.setter
+    def scale_transform(self, value: list[float]) -> None:
+        self.set_attribute("scale_transform", value)
+
+    @property
+    def clip_rect(self) -> list[int]:
+        """X, y, width, height of what is written; empty: all."""
+        return cast("list[int]", self.attributes["clip_rect"])
+
+    @clip_rect.setter
+    def clip_rect(self, value: list[int]) -> None:
+        self.set_attribute("clip_rect", value)
+
+    def encode(
+        self,
+        commands: CommandBuffer,
+        source_image: Image,
+        destination_image: Image,
+    ) -> None:
+        """Records the resizing.
+
+        Args:
+            commands: Where it is recorded.
+            source_image: Any image.
+            destination_image: Image of any size, as many images and channels.
+
+        Raises:
+            InvalidArgumentError: Sizes or ranges that do not fit, operands that overlap.
+            ArgumentTypeError: An operand of another element type.
+            UnsupportedError: The device has no kernel for the case.
+        """
+        self.encode_method(commands, "encode", [[source_image], [destination_image]])
+
+
+class ImageLanczosScale(DeviceKernel):
+    """Resizes images with Lanczos' kernel.
+
+    Resizes with the kernel sinc(t) * sinc(t / 3), |t| < 3, centred at the source position (x +
+    0.5 - translate_x) / scale_x - 0.5 for destination column x, rows likewise; where the image
+    shrinks the kernel is widened by 1 / scale. Weights are divided by their sum; positions
+    outside of the source read its nearest pixel. Without a transform the source fills the
+    destination: scale = destination size / source size, translate = 0.
+
+    Only clip_rect of the destination is written; it does not move the transform. Formats may
+    differ.
+
+    **Unlike Apple**: Apple does not publish its kernel's width; values differ a little.
+
+    Apple: MPSImageLanczosScale.
+
+    Args:
+        device: Where it runs.
+        scale_transform: Scale x, scale y, translate x, translate y; empty: the source fills the
+            destination.
+        clip_rect: X, y, width, height of what is written; empty: all.
+        label: Name for errors and timelines; empty: the class's.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+
+    Example:
+        >>> source = mps.Image(device, np.ones((1, 8, 8, 3), np.float32))
+        >>> small = mps.Image(device, size=(1, 4, 4, 3))
+        >>> commands = mps.CommandBuffer(queue)
+        >>> mps.ImageLanczosScale(device).encode(commands, source, small)
+        >>> commands.commit()
+        >>> assert np.allclose(np.asarray(small), 1)
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        device: Device,
+        *,
+        scale_transform: Sequence[float] | None = None,
+        clip_rect: Sequence[int] | None = None,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            device,
+            "ImageLanczosScale",
+            _given(scale_transform=scale_transform, clip_rect=clip_rect),
+            label=label,
+        )
+
+    @property
+    def scale_transform(self) -> list[float]:
+        """Scale x, scale y, translate x, translate y; empty: the source fills the destination."""
+        return cast("list[float]", self.attributes["scale_transform"])
+
+    @scale_transform.setter
+    def scale_transform(self, value: list[float]) -> None:
+        self.set_attribute("scale_transform", value)
+
+    @property
+    def clip_rect(self) -> list[int]:
+        """X, y, width, height of what is written; empty: all."""
+        return cast("list[int]", self.attributes["clip_rect"])
+
+    @clip_rect.setter
+    def clip_rect(self, value: list[int]) -> None:
+        self.set_attribute("clip_rect", value)
+
+    def encode(
+        self,
+        commands: CommandBuffer,
+        source_image: Image,
+        destination_image: Image,
+    ) -> None:
+        """Records the resizing.
+
+        Args:
+            commands: Where it is recorded.
+            source_image: Any image.
+            destination_image: Image of any size, as many images and channels.
+
+        Raises:
+            InvalidArgumentError: Sizes or ranges that do not fit, operands that overlap.
+            ArgumentTypeError: An operand of another element type.
+            UnsupportedError: The device has no kernel for the case.
+        """
+        self.encode_method(commands, "encode", [[source_image], [destination_image]])
+
+
+class ResizeBilinear(DeviceKernel):
+    """Resizes images by bilinear interpolation, with or without aligned corners.
+
+    Interpolates between the two nearest source rows and columns. Destination column x reads the
+    source position x * source width / resize_width or, with align_corners, x * (source width - 1)
+    / (resize_width - 1); rows likewise. Positions outside of the source read its nearest pixel.
+    The destination is (N, resize_height, resize_width, C).
+
+    Apple: MPSNNResizeBilinear.
+
+    Args:
+        device: Where it runs.
+        resize_width: Columns of the destination.
+        resize_height: Rows of the destination.
+        align_corners: Centres of corner pixels coincide.
+        label: Name for errors and timelines; empty: the class's.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+
+    Example:
+        >>> source = mps.Image(device, np.array([[[0], [3]]], np.float32))
+        >>> wide = mps.Image(device, size=(1, 1, 4, 1))
+        >>> commands = mps.CommandBuffer(queue)
+        >>> resize = mps.ResizeBilinear(device, resize_width=4, resize_height=1, align_corners=True)
+        >>> resize.encode(commands, source, wide)
+        >>> commands.commit()
+        >>> assert np.allclose(np.asarray(wide).ravel(), [0, 1, 2, 3])
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        device: Device,
+        resize_width: int,
+        resize_height: int,
+        *,
+        align_corners: bool = False,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            device,
+            "ResizeBilinear",
+            _given(
+                resize_width=resize_width,
+                resize_height=resize_height,
+                align_corners=align_corners,
+            ),
+            label=label,
+        )
+
+    @property
+    def resize_width(self) -> int:
+        """Columns of the destination."""
+        return cast("int", self.attributes["resize_width"])
+
+    @resize_width.setter
+    def resize_width(self, value: int) -> None:
+        self.set_attribute("resize_width", value)
+
+    @property
+    def resize_height(self) -> int:
+        """Rows of the destination."""
+        return cast("int", self.attributes["resize_height"])
+
+    @resize_height.setter
+    def resize_height(self, value: int) -> None:
+        self.set_attribute("resize_height", value)
+
+    @property
+    def align_corners(self) -> bool:
+        """Centres of corner pixels coincide."""
+        return cast("bool", self.attributes["align_corners"])
+
+    @align_corners.setter
+    def align_corners(self, value: bool) -> None:
+        self.set_attribute("align_corners", value)
+
+    def encode(
+        self,
+        commands: CommandBuffer,
+        source_image: Image,
+        destination_image: Image,
+    ) -> None:
+        """Records the resizing.
+
+        Args:
+            commands: Where it is recorded.
+            source_image: Any image.
+            destination_image: Image of the size that is stated.
+
+        Raises:
+            InvalidArgumentError: Sizes or ranges that do not fit, operands that overlap.
+            ArgumentTypeError: An operand of another element type.
+            UnsupportedError: The device has no kernel for the case.
+        """
+        self.encode_method(commands, "encode", [[source_image], [destination_image]])
+
+
+class CropAndResizeBilinear(DeviceKernel):
+    """Crops regions and resizes them.
+
+    Crops regions and resizes each by bilinear interpolation. A region is (x, y, width, height) in
+    units in which the centre of the source's first column or row is 0 and that of the last 1.
+    Destination column i reads the source position (x + i * width / (resize_width - 1)) * (source
+    width - 1), the middle of the region where resize_width is 1; rows likewise. Positions outside
+    of the source read its nearest pixel. The destination is (N * regions, resize_height,
+    resize_width, C): the regions of image 0, then those of image 1.
+
+    **Unlike Apple**: regions are a list of numbers, and their results are one batch. Apple's
+    headers do not state where it samples; this is the rule of TensorFlow's operation of the same
+    name.
+
+    Apple: MPSNNCropAndResizeBilinear.
+
+    Args:
+        device: Where it runs.
+        resize_width: Columns of the destination.
+        resize_height: Rows of the destination.
+        regions: X, y, width and height of each region; 0 to 1 is the source.
+        label: Name for errors and timelines; empty: the class's.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+
+    Example:
+        >>> source = mps.Image(device, np.arange(25, dtype=np.float32).reshape(1, 5, 5, 1))
+        >>> crops = mps.Image(device, size=(2, 3, 3, 1))
+        >>> commands = mps.CommandBuffer(queue)
+        >>> parts = [0, 0, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5]
+        >>> crop = mps.CropAndResizeBilinear(device, resize_width=3, resize_height=3, regions=parts)
+        >>> crop.encode(commands, source, crops)
+        >>> commands.commit()
+        >>> assert np.allclose(np.asarray(crops)[1], np.asarray(source)[0, 2:, 2:])
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        device: Device,
+        resize_width: int,
+        resize_height: int,
+        regions: Sequence[float],
+        *,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            device,
+            "CropAndResizeBilinear",
+            _given(resize_width=resize_width, resize_height=resize_height, regions=regions),
+            label=label,
+        )
+
+    @property
+    def resize_width(self) -> int:
+        """Columns of the destination."""
+        return cast("int", self.attributes["resize_width"])
+
+    @resize_width.setter
+    def resize_width(self, value: int) -> None:
+        self.set_attribute("resize_width", value)
+
+    @property
+    def resize_height(self) -> int:
+        """Rows of the destination."""
+        return cast("int", self.attributes["resize_height"])
+
+    @resize_height.setter
+    def resize_height(self, value: int) -> None:
+        self.set_attribute("resize_height", value)
+
+    @property
+    def regions(self) -> list[float]:
+        """X, y, width and height of each region; 0 to 1 is the source."""
+        return cast("list[float]", self.attributes["regions"])
+
+    @regions.setter
+    def regions(self, value: list[float]) -> None:
+        self.set_attribute("regions", value)
+
+    def encode(
+        self,
+        commands: CommandBuffer,
+        source_image: Image,
+        destination_image: Image,
+    ) -> None:
+        """Records the resizing.
+
+        Args:
+            commands: Where it is recorded.
+            source_image: Any image.
+            destination_image: Image of the size that is stated.
+
+        Raises:
+            InvalidArgumentError: Sizes or ranges that do not fit, operands that overlap.
+            ArgumentTypeError: An operand of another element type.
+            UnsupportedError: The device has no kernel for the case.
+        """
+        self.encode_method(commands, "encode", [[source_image], [destination_image]])
+
+
+class ImageConvolution(DeviceKernel):
+    """Correlates each channel with one window of weights.
+
+    destination[y, x, c] = bias + sum over i, j of weights[i, j] * source[y + i - kernel_height /
+    2, x + j - kernel_width / 2, c]: a correlation, the weights are not turned. Weights are given
+    row by row.
+
+    Pixel (clip x + i, clip y + j) of the destination belongs to source pixel (offset x + i,
+    offset y + j), which is the middle of its window. Formats may differ; sums are made in
+    float32.
+
+    Apple: MPSImageConvolution.
+
+    Args:
+        device: Where it runs.
+        kernel_width: Columns of the window, an odd number.
+        kernel_height: Rows of the window, an odd number.
+        weights: Weights of the window, row by row.
+        bias: Added to each value.
+        offset: Column and row of the source that the first written pixel belongs to.
+        clip_rect: X, y, width, height of what is written; empty: all.
+        edge_mode: What is read outside of the source.
+        label: Name for errors and timelines; empty: the class's.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+
+    Example:
+        >>> source = mps.Image(device, np.ones((1, 4, 4, 2), np.float32))
+        >>> sums = mps.Image(device, size=(1, 4, 4, 2))
+        >>> commands = mps.CommandBuffer(queue)
+        >>> kernel = mps.ImageConvolution(device, kernel_width=3, kernel_height=3, weights=[1] * 9)
+        >>> kernel.encode(commands, source, sums)
+        >>> commands.commit()
+        >>> assert np.array_equal(np.asarray(sums)[0, :2, :2, 0], [[4, 6], [6, 9]])
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        device: Device,
+        kernel_width: int,
+        kernel_height: int,
+        weights: Sequence[float],
+        *,
+        bias: float = 0.0,
+        offset: Sequence[int] | None = None,
+        clip_rect: Sequence[int] | None = None,
+        edge_mode: ImageEdgeMode = ImageEdgeMode.ZERO,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            device,
+            "ImageConvolution",
+            _given(
+                kernel_width=kernel_width,
+                kernel_height=kernel_height,
+                weights=weights,
+                bias=bias,
+                offset=offset,
+                clip_rect=clip_rect,
+                edge_mode=edge_mode,
+            ),
+            label=label,
+        )
+
+    @property
+    def kernel_width(self) -> int:
+        """Columns of the window, an odd number."""
+        return cast("int", self.attributes["kernel_width"])
+
+    @kernel_width.setter
+    def kernel_width(self, value: int) -> None:
+        self.set_attribute("kernel_width", value)
+
+    @property
+    def kernel_height(self) -> int:
+        """Rows of the window, an odd number."""
+        return cast("int", self.attributes["kernel_height"])
+
+    @kernel_height.setter
+    def kernel_height(self, value: int) -> None:
+        self.set_attribute("kernel_height", value)
+
+    @property
+    def weights(self) -> list[float]:
+        """Weights of the window, row by row."""
+        return cast("list[float]", self.attributes["weights"])
+
+    @weights.setter
+    def weights(self, value: list[float]) -> None:
+        self.set_attribute("weights", value)
+
+    @property
+    def bias(self) -> float:
+        """Added to each value."""
+        return cast("float", self.attributes["bias"])
+
+    @bias.setter
+    def bias(self, value: float) -> None:
+        self.set_attribute("bias", value)
+
+    @property
+    def offset(self) -> list[int]:
+        """Column and row of the source that the first written pixel belongs to."""
+        return cast("list[int]", self.attributes["offset"])
+
+    @offset.setter
+    def offset(self, value: list[int]) -> None:
+        self.set_attribute("offset", value)
+
+    @property
+    def clip_rect(self) -> list[int]:
+        """X, y, width, height of what is written; empty: all."""
+        return cast("list[int]", self.attributes["clip_rect"])
+
+    @clip_rect.setter
+    def clip_rect(self, value: list[int]) -> None:
+        self.set_attribute("clip_rect", value)
+
+    @property
+    def edge_mode(self) -> ImageEdgeMode:
+        """What is read outside of the source."""
+        return ImageEdgeMode(cast("int", self.attributes["edge_mode"]))
+
+    @edge_mode.setter
+    def edge_mode(self, value: ImageEdgeMode) -> None:
+        self.set_attribute("edge_mode", value)
+
+    def encode(
+        self,
+        commands: CommandBuffer,
+        source_image: Image,
+        destination_image: Image,
+    ) -> None:
+        """Records the filter.
+
+        Args:
+            commands: Where it is recorded.
+            source_image: Any image.
+            destination_image: Image of as many images and channels.
+
+        Raises:
+            InvalidArgumentError: Sizes or ranges that do not fit, operands that overlap.
+            ArgumentTypeError: An operand of another element type.
+            UnsupportedError: The device has no kernel for the case.
+        """
+        self.encode_method(commands, "encode", [[source_image], [destination_image]])
+
+
+class ImageLaplacian(DeviceKernel):
+    """The Laplacian of each channel.
+
+    destination[y, x, c] = bias + the four neighbours of source[y, x, c] - 4 * source[y, x, c].
+
+    Pixel (clip x + i, clip y + j) of the destination belongs to source pixel (offset x + i,
+    offset y + j), which is the middle of its window. Formats may differ; sums are made in
+    float32.
+
+    Apple: MPSImageLaplacian.
+
+    Args:
+        device: Where it runs.
+        bias: Added to each value.
+        offset: Column and row of the source that the first written pixel belongs to.
+        clip_rect: X, y, width, height of what is written; empty: all.
+        edge_mode: What is read outside of the source.
+        label: Name for errors and timelines; empty: the class's.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+
+    Example:
+        >>> source = mps.Image(device, np.arange(1, 17, dtype=np.float32).reshape(1, 4, 4, 1))
+        >>> edges = mps.Image(device, size=(1, 4, 4, 1))
+        >>> commands = mps.CommandBuffer(queue)
+        >>> mps.ImageLaplacian(device).encode(commands, source, edges)
+        >>> commands.commit()
+        >>> assert np.array_equal(np.asarray(edges)[0, 0, :, 0], [3, 2, 1, -5])
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        device: Device,
+        *,
+        bias: float = 0.0,
+        offset: Sequence[int] | None = None,
+        clip_rect: Sequence[int] | None = None,
+        edge_mode: ImageEdgeMode = ImageEdgeMode.ZERO,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            device,
+            "ImageLaplacian",
+            _given(bias=bias, offset=offset, clip_rect=clip_rect, edge_mode=edge_mode),
+            label=label,
+        )
+
+    @property
+    def bias(self) -> float:
+        """Added to each value."""
+        return cast("float", self.attributes["bias"])
+
+    @bias.setter
+    def bias(self, value: float) -> None:
+        self.set_attribute("bias", value)
+
+    @property
+    def offset(self) -> list[int]:
+        """Column and row of the source that the first written pixel belongs to."""
+        return cast("list[int]", self.attributes["offset"])
+
+    @offset.setter
+    def offset(self, value: list[int]) -> None:
+        self.set_attribute("offset", value)
+
+    @property
+    def clip_rect(self) -> list[int]:
+        """X, y, width, height of what is written; empty: all."""
+        return cast("list[int]", self.attributes["clip_rect"])
+
+    @clip_rect.setter
+    def clip_rect(self, value: list[int]) -> None:
+        self.set_attribute("clip_rect", value)
+
+    @property
+    def edge_mode(self) -> ImageEdgeMode:
+        """What is read outside of the source."""
+        return ImageEdgeMode(cast("int", self.attributes["edge_mode"]))
+
+    @edge_mode.setter
+    def edge_mode(self, value: ImageEdgeMode) -> None:
+        self.set_attribute("edge_mode", value)
+
+    def encode(
+        self,
+        commands: CommandBuffer,
+        source_image: Image,
+        destination_image: Image,
+    ) -> None:
+        """Records the filter.
+
+        Args:
+            commands: Where it is recorded.
+            source_image: Any image.
+            destination_image: Image of as many images and channels.
+
+        Raises:
+            InvalidArgumentError: Sizes or ranges that do not fit, operands that overlap.
+            ArgumentTypeError: An operand of another element type.
+            UnsupportedError: The device has no kernel for the case.
+        """
+        self.encode_method(commands, "encode", [[source_image], [destination_image]])
+
+
+class ImageGaussianBlur(DeviceKernel):
+    """Blurs each channel with a Gaussian.
+
+    The mean of pixels weighted with exp(-d^2 / (2 * sigma^2)), d being the distance along rows
+    and along columns, up to 4 * sigma + 0.5.
+
+    Pixel (clip x + i, clip y + j) of the destination belongs to source pixel (offset x + i,
+    offset y + j), which is the middle of its window. Formats may differ; sums are made in
+    float32.
+
+    **Unlike Apple**: Apple's kernel approximates a Gaussian and does not say how; this is the sum
+    itself.
+
+    Apple: MPSImageGaussianBlur.
+
+    Args:
+        device: Where it runs.
+        sigma: Standard deviation in pixels.
+        offset: Column and row of the source that the first written pixel belongs to.
+        clip_rect: X, y, width, height of what is written; empty: all.
+        edge_mode: What is read outside of the source.
+        label: Name for errors and timelines; empty: the class's.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+
+    Example:
+        >>> source = mps.Image(device, np.ones((1, 8, 8, 1), np.float32))
+        >>> blurred = mps.Image(device, size=(1, 8, 8, 1))
+        >>> commands = mps.CommandBuffer(queue)
+        >>> blur = mps.ImageGaussianBlur(device, sigma=1.5, edge_mode=mps.ImageEdgeMode.CLAMP)
+        >>> blur.encode(commands, source, blurred)
+        >>> commands.commit()
+        >>> assert np.allclose(np.asarray(blurred), 1)
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        device: Device,
+        sigma: float,
+        *,
+        offset: Sequence[int] | None = None,
+        clip_rect: Sequence[int] | None = None,
+        edge_mode: ImageEdgeMode = ImageEdgeMode.ZERO,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            device,
+            "ImageGaussianBlur",
+            _given(sigma=sigma, offset=offset, clip_rect=clip_rect, edge_mode=edge_mode),
+            label=label,
+        )
+
+    @property
+    def sigma(self) -> float:
+        """Standard deviation in pixels."""
+        return cast("float", self.attributes["sigma"])
+
+    @sigma.setter
+    def sigma(self, value: float) -> None:
+        self.set_attribute("sigma", value)
+
+    @property
+    def offset(self) -> list[int]:
+        """Column and row of the source that the first written pixel belongs to."""
+        return cast("list[int]", self.attributes["offset"])
+
+    @offset.setter
+    def offset(self, value: list[int]) -> None:
+        self.set_attribute("offset", value)
+
+    @property
+    def clip_rect(self) -> list[int]:
+        """X, y, width, height of what is written; empty: all."""
+        return cast("list[int]", self.attributes["clip_rect"])
+
+    @clip_rect.setter
+    def clip_rect(self, value: list[int]) -> None:
+        self.set_attribute("clip_rect", value)
+
+    @property
+    def edge_mode(self) -> ImageEdgeMode:
+        """What is read outside of the source."""
+        return ImageEdgeMode(cast("int", self.attributes["edge_mode"]))
+
+    @edge_mode.setter
+    def edge_mode(self, value: ImageEdgeMode) -> None:
+        self.set_attribute("edge_mode", value)
+
+    def encode(
+        self,
+        commands: CommandBuffer,
+        source_image: Image,
+        destination_image: Image,
+    ) -> None:
+        """Records the filter.
+
+        Args:
+            commands: Where it is recorded.
+            source_image: Any image.
+            destination_image: Image of as many images and channels.
+
+        Raises:
+            InvalidArgumentError: Sizes or ranges that do not fit, operands that overlap.
+            ArgumentTypeError: An operand of another element type.
+            UnsupportedError: The device has no kernel for the case.
+        """
+        self.encode_method(commands, "encode", [[source_image], [destination_image]])
+
+
+class ImageSobel(DeviceKernel):
+    """The length of the gradient, by Sobel's windows.
+
+    The length of the gradient: sqrt(gx^2 + gy^2), gx being the correlation with (-1 0 1, -2 0 2,
+    -1 0 1) and gy with its transpose, each channel by itself. A destination of one channel with a
+    source of three or more gets the gradient of the grey value color_transform[0] * channel 0 +
+    color_transform[1] * channel 1 + color_transform[2] * channel 2.
+
+    Pixel (clip x + i, clip y + j) of the destination belongs to source pixel (offset x + i,
+    offset y + j), which is the middle of its window. Formats may differ; sums are made in
+    float32.
+
+    Apple: MPSImageSobel.
+
+    Args:
+        device: Where it runs.
+        color_transform: Weights of the channels in a grey value.
+        offset: Column and row of the source that the first written pixel belongs to.
+        clip_rect: X, y, width, height of what is written; empty: all.
+        edge_mode: What is read outside of the source.
+        label: Name for errors and timelines; empty: the class's.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+
+    Example:
+        >>> slope = np.broadcast_to(np.arange(5, dtype=np.float32)[:, None], (5, 5, 3))
+        >>> source = mps.Image(device, slope)
+        >>> edges = mps.Image(device, size=(1, 5, 5, 1))
+        >>> commands = mps.CommandBuffer(queue)
+        >>> mps.ImageSobel(device).encode(commands, source, edges)
+        >>> commands.commit()
+        >>> assert np.allclose(np.asarray(edges)[0, 1:-1, 1:-1], 8)
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        device: Device,
+        *,
+        color_transform: Sequence[float] | None = None,
+        offset: Sequence[int] | None = None,
+        clip_rect: Sequence[int] | None = None,
+        edge_mode: ImageEdgeMode = ImageEdgeMode.ZERO,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            device,
+            "ImageSobel",
+            _given(
+                color_transform=color_transform,
+                offset=offset,
+                clip_rect=clip_rect,
+                edge_mode=edge_mode,
+            ),
+            label=label,
+        )
+
+    @property
+    def color_transform(self) -> list[float]:
+        """Weights of the channels in a grey value."""
+        return cast("list[float]", self.attributes["color_transform"])
+
+    @color_transform.setter
+    def color_transform(self, value: list[float]) -> None:
+        self.set_attribute("color_transform", value)
+
+    @property
+    def offset(self) -> list[int]:
+        """Column and row of the source that the first written pixel belongs to."""
+        return cast("list[int]", self.attributes["offset"])
+
+    @offset.setter
+    def offset(self, value: list[int]) -> None:
+        self.set_attribute("offset", value)
+
+    @property
+    def clip_rect(self) -> list[int]:
+        """X, y, width, height of what is written; empty: all."""
+        return cast("list[int]", self.attributes["clip_rect"])
+
+    @clip_rect.setter
+    def clip_rect(self, value: list[int]) -> None:
+        self.set_attribute("clip_rect", value)
+
+    @property
+    def edge_mode(self) -> ImageEdgeMode:
+        """What is read outside of the source."""
+        return ImageEdgeMode(cast("int", self.attributes["edge_mode"]))
+
+    @edge_mode.setter
+    def edge_mode(self, value: ImageEdgeMode) -> None:
+        self.set_attribute("edge_mode", value)
+
+    def encode(
+        self,
+        commands: CommandBuffer,
+        source_image: Image,
+        destination_image: Image,
+    ) -> None:
+        """Records the filter.
+
+        Args:
+            commands: Where it is recorded.
+            source_image: Any image.
+            destination_image: Image of as many images and channels.
+
+        Raises:
+            InvalidArgumentError: Sizes or ranges that do not fit, operands that overlap.
+            ArgumentTypeError: An operand of another element type.
+            UnsupportedError: The device has no kernel for the case.
+        """
+        self.encode_method(commands, "encode", [[source_image], [destination_image]])
+
+
+class ImageBox(DeviceKernel):
+    """The mean of a window of pixels.
+
+    The mean of kernel_height x kernel_width pixels.
+
+    Pixel (clip x + i, clip y + j) of the destination belongs to source pixel (offset x + i,
+    offset y + j), which is the middle of its window. Formats may differ; sums are made in
+    float32.
+
+    Apple: MPSImageBox.
+
+    Args:
+        device: Where it runs.
+        kernel_width: Columns of the window, an odd number.
+        kernel_height: Rows of the window, an odd number.
+        offset: Column and row of the source that the first written pixel belongs to.
+        clip_rect: X, y, width, height of what is written; empty: all.
+        edge_mode: What is read outside of the source.
+        label: Name for errors and timelines; empty: the class's.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+
+    Example:
+        >>> source = mps.Image(device, np.arange(5, dtype=np.float32).reshape(1, 1, 5, 1))
+        >>> mean = mps.Image(device, size=(1, 1, 5, 1))
+        >>> commands = mps.CommandBuffer(queue)
+        >>> clamp = mps.ImageEdgeMode.CLAMP
+        >>> box = mps.ImageBox(device, kernel_width=3, kernel_height=1, edge_mode=clamp)
+        >>> box.encode(commands, source, mean)
+        >>> commands.commit()
+        >>> assert np.allclose(np.asarray(mean).ravel(), [1 / 3, 1, 2, 3, 11 / 3])
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        device: Device,
+        kernel_width: int,
+        kernel_height: int,
+        *,
+        offset: Sequence[int] | None = None,
+        clip_rect: Sequence[int] | None = None,
+        edge_mode: ImageEdgeMode = ImageEdgeMode.ZERO,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            device,
+            "ImageBox",
+            _given(
+                kernel_width=kernel_width,
+                kernel_height=kernel_height,
+                offset=offset,
+                clip_rect=clip_rect,
+                edge_mode=edge_mode,
+            ),
+            label=label,
+        )
+
+    @property
+    def kernel_width(self) -> int:
+        """Columns of the window, an odd number."""
+        return cast("int", self.attributes["kernel_width"])
+
+    @kernel_width.setter
+    def kernel_width(self, value: int) -> None:
+        self.set_attribute("kernel_width", value)
+
+    @property
+    def kernel_height(self) -> int:
+        """Rows of the window, an odd number."""
+        return cast("int", self.attributes["kernel_height"])
+
+    @kernel_height.setter
+    def kernel_height(self, value: int) -> None:
+        self.set_attribute("kernel_height", value)
+
+    @property
+    def offset(self) -> list[int]:
+        """Column and row of the source that the first written pixel belongs to."""
+        return cast("list[int]", self.attributes["offset"])
+
+    @offset.setter
+    def offset(self, value: list[int]) -> None:
+        self.set_attribute("offset", value)
+
+    @property
+    def clip_rect(self) -> list[int]:
+        """X, y, width, height of what is written; empty: all."""
+        return cast("list[int]", self.attributes["clip_rect"])
+
+    @clip_rect.setter
+    def clip_rect(self, value: list[int]) -> None:
+        self.set_attribute("clip_rect", value)
+
+    @property
+    def edge_mode(self) -> ImageEdgeMode:
+        """What is read outside of the source."""
+        return ImageEdgeMode(cast("int", self.attributes["edge_mode"]))
+
+    @edge_mode.setter
+    def edge_mode(self, value: ImageEdgeMode) -> None:
+        self.set_attribute("edge_mode", value)
+
+    def encode(
+        self,
+        commands: CommandBuffer,
+        source_image: Image,
+        destination_image: Image,
+    ) -> None:
+        """Records the filter.
+
+        Args:
+            commands: Where it is recorded.
+            source_image: Any image.
+            destination_image: Image of as many images and channels.
+
+        Raises:
+            InvalidArgumentError: Sizes or ranges that do not fit, operands that overlap.
+            ArgumentTypeError: An operand of another element type.
+            UnsupportedError: The device has no kernel for the case.
+        """
+        self.encode_method(commands, "encode", [[source_image], [destination_image]])
+
+
+class ImageTent(DeviceKernel):
+    """The mean of a window of pixels that are weighted as a tent.
+
+    The mean of kernel_height x kernel_width pixels, weighted with 1, 2 .. 2, 1 along rows and
+    columns: two box filters of half the size.
+
+    Pixel (clip x + i, clip y + j) of the destination belongs to source pixel (offset x + i,
+    offset y + j), which is the middle of its window. Formats may differ; sums are made in
+    float32.
+
+    Apple: MPSImageTent.
+
+    Args:
+        device: Where it runs.
+        kernel_width: Columns of the window, an odd number.
+        kernel_height: Rows of the window, an odd number.
+        offset: Column and row of the source that the first written pixel belongs to.
+        clip_rect: X, y, width, height of what is written; empty: all.
+        edge_mode: What is read outside of the source.
+        label: Name for errors and timelines; empty: the class's.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+
+    Example:
+        >>> source = mps.Image(device, np.array([0, 0, 4, 0, 0], np.float32).reshape(1, 1, 5, 1))
+        >>> mean = mps.Image(device, size=(1, 1, 5, 1))
+        >>> commands = mps.CommandBuffer(queue)
+        >>> mps.ImageTent(device, kernel_width=3, kernel_height=1).encode(commands, source, mean)
+        >>> commands.commit()
+        >>> assert np.array_equal(np.asarray(mean).ravel(), [0, 1, 2, 1, 0])
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        device: Device,
+        kernel_width: int,
+        kernel_height: int,
+        *,
+        offset: Sequence[int] | None = None,
+        clip_rect: Sequence[int] | None = None,
+        edge_mode: ImageEdgeMode = ImageEdgeMode.ZERO,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            device,
+            "ImageTent",
+            _given(
+                kernel_width=kernel_width,
+                kernel_height=kernel_height,
+                offset=offset,
+                clip_rect=clip_rect,
+                edge_mode=edge_mode,
+            ),
+            label=label,
+        )
+
+    @property
+    def kernel_width(self) -> int:
+        """Columns of the window, an odd number."""
+        return cast("int", self.attributes["kernel_width"])
+
+    @kernel_width.setter
+    def kernel_width(self, value: int) -> None:
+        self.set_attribute("kernel_width", value)
+
+    @property
+    def kernel_height(self) -> int:
+        """Rows of the window, an odd number."""
+        return cast("int", self.attributes["kernel_height"])
+
+    @kernel_height.setter
+    def kernel_height(self, value: int) -> None:
+        self.set_attribute("kernel_height", value)
+
+    @property
+    def offset(self) -> list[int]:
+        """Column and row of the source that the first written pixel belongs to."""
+        return cast("list[int]", self.attributes["offset"])
+
+    @offset.setter
+    def offset(self, value: list[int]) -> None:
+        self.set_attribute("offset", value)
+
+    @property
+    def clip_rect(self) -> list[int]:
+        """X, y, width, height of what is written; empty: all."""
+        return cast("list[int]", self.attributes["clip_rect"])
+
+    @clip_rect.setter
+    def clip_rect(self, value: list[int]) -> None:
+        self.set_attribute("clip_rect", value)
+
+    @property
+    def edge_mode(self) -> ImageEdgeMode:
+        """What is read outside of the source."""
+        return ImageEdgeMode(cast("int", self.attributes["edge_mode"]))
+
+    @edge_mode.setter
+    def edge_mode(self, value: ImageEdgeMode) -> None:
+        self.set_attribute("edge_mode", value)
+
+    def encode(
+        self,
+        commands: CommandBuffer,
+        source_image: Image,
+        destination_image: Image,
+    ) -> None:
+        """Records the filter.
+
+        Args:
+            commands: Where it is recorded.
+            source_image: Any image.
+            destination_image: Image of as many images and channels.
+
+        Raises:
+            InvalidArgumentError: Sizes or ranges that do not fit, operands that overlap.
+            ArgumentTypeError: An operand of another element type.
+            UnsupportedError: The device has no kernel for the case.
+        """
+        self.encode_method(commands, "encode", [[source_image], [destination_image]])
+
+
+class ImageStatisticsMinAndMax(DeviceKernel):
+    """The smallest and the largest value of each channel.
+
+    Pixel (0, 0) of the destination gets the smallest value of each channel of each image, pixel
+    (1, 0), in column 1, the largest. NaN is both where there is one. Other pixels stay as they
+    are. Formats may differ.
+
+    Apple: MPSImageStatisticsMinAndMax.
+
+    Args:
+        device: Where it runs.
+        clip_rect_source: X, y, width, height of what is read; empty: all.
+        label: Name for errors and timelines; empty: the class's.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+
+    Example:
+        >>> source = mps.Image(device, np.arange(8, dtype=np.float32).reshape(1, 2, 2, 2))
+        >>> extrema = mps.Image(device, size=(1, 1, 2, 2))
+        >>> commands = mps.CommandBuffer(queue)
+        >>> mps.ImageStatisticsMinAndMax(device).encode(commands, source, extrema)
+        >>> commands.commit()
+        >>> assert np.array_equal(np.asarray(extrema)[0, 0], [[0, 1], [6, 7]])
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        device: Device,
+        *,
+        clip_rect_source: Sequence[int] | None = None,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            device,
+            "ImageStatisticsMinAndMax",
+            _given(clip_rect_source=clip_rect_source),
+            label=label,
+        )
+
+    @property
+    def clip_rect_source(self) -> list[int]:
+        """X, y, width, height of what is read; empty: all."""
+        return cast("list[int]", self.attributes["clip_rect_source"])
+
+    @clip_rect_source.setter
+    def clip_rect_source(self, value: list[int]) -> None:
+        self.set_attribute("clip_rect_source", value)
+
+    def encode(
+        self,
+        commands: CommandBuffer,
+        source_image: Image,
+        destination_image: Image,
+    ) -> None:
+        """Records the statistics.
+
+        Args:
+            commands: Where it is recorded.
+            source_image: Any image.
+            destination_image: Image of as many images and channels, at least two columns.
+
+        Raises:
+            InvalidArgumentError: Sizes or ranges that do not fit, operands that overlap.
+            ArgumentTypeError: An operand of another element type.
+            UnsupportedError: The device has no kernel for the case.
+        """
+        self.encode_method(commands, "encode", [[source_image], [destination_image]])
+
+
+class ImageStatisticsMeanAndVariance(DeviceKernel):
+    """Mean and variance of each channel.
+
+    Pixel (0, 0) of the destination gets the mean of each channel of each image, pixel (1, 0), in
+    column 1, the variance: the mean of the squared differences from the mean. Other pixels stay
+    as they are. Formats may differ.
+
+    Apple: MPSImageStatisticsMeanAndVariance.
+
+    Args:
+        device: Where it runs.
+        clip_rect_source: X, y, width, height of what is read; empty: all.
+        label: Name for errors and timelines; empty: the class's.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+
+    Example:
+        >>> source = mps.Image(device, np.arange(4, dtype=np.float32).reshape(1, 2, 2, 1))
+        >>> statistics = mps.Image(device, size=(1, 1, 2, 1))
+        >>> commands = mps.CommandBuffer(queue)
+        >>> mps.ImageStatisticsMeanAndVariance(device).encode(commands, source, statistics)
+        >>> commands.commit()
+        >>> assert np.allclose(np.asarray(statistics).ravel(), [1.5, 1.25])
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        device: Device,
+        *,
+        clip_rect_source: Sequence[int] | None = None,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            device,
+            "ImageStatisticsMeanAndVariance",
+            _given(clip_rect_source=clip_rect_source),
+            label=label,
+        )
+
+    @property
+    def clip_rect_source(self) -> list[int]:
+        """X, y, width, height of what is read; empty: all."""
+        return cast("list[int]", self.attributes["clip_rect_source"])
+
+    @clip_rect_source.setter
+    def clip_rect_source(self, value: list[int]) -> None:
+        self.set_attribute("clip_rect_source", value)
+
+    def encode(
+        self,
+        commands: CommandBuffer,
+        source_image: Image,
+        destination_image: Image,
+    ) -> None:
+        """Records the statistics.
+
+        Args:
+            commands: Where it is recorded.
+            source_image: Any image.
+            destination_image: Image of as many images and channels, at least two columns.
+
+        Raises:
+            InvalidArgumentError: Sizes or ranges that do not fit, operands that overlap.
+            ArgumentTypeError: An operand of another element type.
+            UnsupportedError: The device has no kernel for the case.
+        """
+        self.encode_method(commands, "encode", [[source_image], [destination_image]])
+
+
+class ImageStatisticsMean(DeviceKernel):
+    """The mean of each channel.
+
+    Pixel (0, 0) of the destination gets the mean of each channel of each image. Other pixels stay
+    as they are. Formats may differ.
+
+    Apple: MPSImageStatisticsMean.
+
+    Args:
+        device: Where it runs.
+        clip_rect_source: X, y, width, height of what is read; empty: all.
+        label: Name for errors and timelines; empty: the class's.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+
+    Example:
+        >>> source = mps.Image(device, np.arange(4, dtype=np.float32).reshape(1, 2, 2, 1))
+        >>> mean = mps.Image(device, size=(1, 1, 1, 1))
+        >>> commands = mps.CommandBuffer(queue)
+        >>> mps.ImageStatisticsMean(device).encode(commands, source, mean)
+        >>> commands.commit()
+        >>> assert np.asarray(mean).item() == 1.5
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        device: Device,
+        *,
+        clip_rect_source: Sequence[int] | None = None,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            device,
+            "ImageStatisticsMean",
+            _given(clip_rect_source=clip_rect_source),
+            label=label,
+        )
+
+    @property
+    def clip_rect_source(self) -> list[int]:
+        """X, y, width, height of what is read; empty: all."""
+        return cast("list[int]", self.attributes["clip_rect_source"])
+
+    @clip_rect_source.setter
+    def clip_rect_source(self, value: list[int]) -> None:
+        self.set_attribute("clip_rect_source", value)
+
+    def encode(
+        self,
+        commands: CommandBuffer,
+        source_image: Image,
+        destination_image: Image,
+    ) -> None:
+        """Records the statistics.
+
+        Args:
+            commands: Where it is recorded.
+            source_image: Any image.
+            destination_image: Image of as many images and channels.
+
+        Raises:
+            InvalidArgumentError: Sizes or ranges that do not fit, operands that overlap.
+            ArgumentTypeError: An operand of another element type.
+            UnsupportedError: The device has no kernel for the case.
+        """
+        self.encode_method(commands, "encode", [[source_image], [destination_image]])
+
+
+class ImageReduceRowMin(DeviceKernel):
+    """The smallest value of each row of an image.
+
+    destination[n, y, 0, c] = the smallest source[n, y, x, c] over x. Formats may differ.
+
+    Apple: MPSImageReduceRowMin.
+
+    Args:
+        device: Where it runs.
+        clip_rect_source: X, y, width, height of what is read; empty: all.
+        label: Name for errors and timelines; empty: the class's.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+
+    Example:
+        >>> source = mps.Image(device, np.arange(6, dtype=np.float32).reshape(1, 2, 3, 1))
+        >>> reduced = mps.Image(device, size=(1, 2, 1, 1))
+        >>> commands = mps.CommandBuffer(queue)
+        >>> mps.ImageReduceRowMin(device).encode(commands, source, reduced)
+        >>> commands.commit()
+        >>> assert np.array_equal(np.asarray(reduced).ravel(), [0, 3])
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        device: Device,
+        *,
+        clip_rect_source: Sequence[int] | None = None,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            device,
+            "ImageReduceRowMin",
+            _given(clip_rect_source=clip_rect_source),
+            label=label,
+        )
+
+    @property
+    def clip_rect_source(self) -> list[int]:
+        """X, y, width, height of what is read; empty: all."""
+        return cast("list[int]", self.attributes["clip_rect_source"])
+
+    @clip_rect_source.setter
+    def clip_rect_source(self, value: list[int]) -> None:
+        self.set_attribute("clip_rect_source", value)
+
+    def encode(
+        self,
+        commands: CommandBuffer,
+        source_image: Image,
+        destination_image: Image,
+    ) -> None:
+        """Records the reduction.
+
+        Args:
+            commands: Where it is recorded.
+            source_image: Any image (N, H, W, C).
+            destination_image: Image (N, H, 1, C), H as many rows as are read.
+
+        Raises:
+            InvalidArgumentError: Sizes or ranges that do not fit, operands that overlap.
+            ArgumentTypeError: An operand of another element type.
+            UnsupportedError: The device has no kernel for the case.
+        """
+        self.encode_method(commands, "encode", [[source_image], [destination_image]])
+
+
+class ImageReduceRowMax(DeviceKernel):
+    """The largest value of each row of an image.
+
+    destination[n, y, 0, c] = the largest source[n, y, x, c] over x. Formats may differ.
+
+    Apple: MPSImageReduceRowMax.
+
+    Args:
+        device: Where it runs.
+        clip_rect_source: X, y, width, height of what is read; empty: all.
+        label: Name for errors and timelines; empty: the class's.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+
+    Example:
+        >>> source = mps.Image(device, np.arange(6, dtype=np.float32).reshape(1, 2, 3, 1))
+        >>> reduced = mps.Image(device, size=(1, 2, 1, 1))
+        >>> commands = mps.CommandBuffer(queue)
+        >>> mps.ImageReduceRowMax(device).encode(commands, source, reduced)
+        >>> commands.commit()
+        >>> assert np.array_equal(np.asarray(reduced).ravel(), [2, 5])
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        device: Device,
+        *,
+        clip_rect_source: Sequence[int] | None = None,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            device,
+            "ImageReduceRowMax",
+            _given(clip_rect_source=clip_rect_source),
+            label=label,
+        )
+
+    @property
+    def clip_rect_source(self) -> list[int]:
+        """X, y, width, height of what is read; empty: all."""
+        return cast("list[int]", self.attributes["clip_rect_source"])
+
+    @clip_rect_source.setter
+    def clip_rect_source(self, value: list[int]) -> None:
+        self.set_attribute("clip_rect_source", value)
+
+    def encode(
+        self,
+        commands: CommandBuffer,
+        source_image: Image,
+        destination_image: Image,
+    ) -> None:
+        """Records the reduction.
+
+        Args:
+            commands: Where it is recorded.
+            source_image: Any image (N, H, W, C).
+            destination_image: Image (N, H, 1, C), H as many rows as are read.
+
+        Raises:
+            InvalidArgumentError: Sizes or ranges that do not fit, operands that overlap.
+            ArgumentTypeError: An operand of another element type.
+            UnsupportedError: The device has no kernel for the case.
+        """
+        self.encode_method(commands, "encode", [[source_image], [destination_image]])
+
+
+class ImageReduceRowMean(DeviceKernel):
+    """The mean of each row of an image.
+
+    destination[n, y, 0, c] = the mean of source[n, y, x, c] over x. Formats may differ.
+
+    Apple: MPSImageReduceRowMean.
+
+    Args:
+        device: Where it runs.
+        clip_rect_source: X, y, width, height of what is read; empty: all.
+        label: Name for errors and timelines; empty: the class's.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+
+    Example:
+        >>> source = mps.Image(device, np.arange(6, dtype=np.float32).reshape(1, 2, 3, 1))
+        >>> reduced = mps.Image(device, size=(1, 2, 1, 1))
+        >>> commands = mps.CommandBuffer(queue)
+        >>> mps.ImageReduceRowMean(device).encode(commands, source, reduced)
+        >>> commands.commit()
+        >>> assert np.array_equal(np.asarray(reduced).ravel(), [1, 4])
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        device: Device,
+        *,
+        clip_rect_source: Sequence[int] | None = None,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            device,
+            "ImageReduceRowMean",
+            _given(clip_rect_source=clip_rect_source),
+            label=label,
+        )
+
+    @property
+    def clip_rect_source(self) -> list[int]:
+        """X, y, width, height of what is read; empty: all."""
+        return cast("list[int]", self.attributes["clip_rect_source"])
+
+    @clip_rect_source.setter
+    def clip_rect_source(self, value: list[int]) -> None:
+        self.set_attribute("clip_rect_source", value)
+
+    def encode(
+        self,
+        commands: CommandBuffer,
+        source_image: Image,
+        destination_image: Image,
+    ) -> None:
+        """Records the reduction.
+
+        Args:
+            commands: Where it is recorded.
+            source_image: Any image (N, H, W, C).
+            destination_image: Image (N, H, 1, C), H as many rows as are read.
+
+        Raises:
+            InvalidArgumentError: Sizes or ranges that do not fit, operands that overlap.
+            ArgumentTypeError: An operand of another element type.
+            UnsupportedError: The device has no kernel for the case.
+        """
+        self.encode_method(commands, "encode", [[source_image], [destination_image]])
+
+
+class ImageReduceRowSum(DeviceKernel):
+    """The sum of each row of an image.
+
+    destination[n, y, 0, c] = the sum of source[n, y, x, c] over x. Formats may differ.
+
+    Apple: MPSImageReduceRowSum.
+
+    Args:
+        device: Where it runs.
+        clip_rect_source: X, y, width, height of what is read; empty: all.
+        label: Name for errors and timelines; empty: the class's.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+
+    Example:
+        >>> source = mps.Image(device, np.arange(6, dtype=np.float32).reshape(1, 2, 3, 1))
+        >>> reduced = mps.Image(device, size=(1, 2, 1, 1))
+        >>> commands = mps.CommandBuffer(queue)
+        >>> mps.ImageReduceRowSum(device).encode(commands, source, reduced)
+        >>> commands.commit()
+        >>> assert np.array_equal(np.asarray(reduced).ravel(), [3, 12])
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        device: Device,
+        *,
+        clip_rect_source: Sequence[int] | None = None,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            device,
+            "ImageReduceRowSum",
+            _given(clip_rect_source=clip_rect_source),
+            label=label,
+        )
+
+    @property
+    def clip_rect_source(self) -> list[int]:
+        """X, y, width, height of what is read; empty: all."""
+        return cast("list[int]", self.attributes["clip_rect_source"])
+
+    @clip_rect_source.setter
+    def clip_rect_source(self, value: list[int]) -> None:
+        self.set_attribute("clip_rect_source", value)
+
+    def encode(
+        self,
+        commands: CommandBuffer,
+        source_image: Image,
+        destination_image: Image,
+    ) -> None:
+        """Records the reduction.
+
+        Args:
+            commands: Where it is recorded.
+            source_image: Any image (N, H, W, C).
+            destination_image: Image (N, H, 1, C), H as many rows as are read.
+
+        Raises:
+            InvalidArgumentError: Sizes or ranges that do not fit, operands that overlap.
+            ArgumentTypeError: An operand of another element type.
+            UnsupportedError: The device has no kernel for the case.
+        """
+        self.encode_method(commands, "encode", [[source_image], [destination_image]])
+
+
+class ImageReduceColumnMin(DeviceKernel):
+    """The smallest value of each column of an image.
+
+    destination[n, 0, x, c] = the smallest source[n, y, x, c] over y. Formats may differ.
+
+    Apple: MPSImageReduceColumnMin.
+
+    Args:
+        device: Where it runs.
+        clip_rect_source: X, y, width, height of what is read; empty: all.
+        label: Name for errors and timelines; empty: the class's.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+
+    Example:
+        >>> source = mps.Image(device, np.arange(6, dtype=np.float32).reshape(1, 2, 3, 1))
+        >>> reduced = mps.Image(device, size=(1, 1, 3, 1))
+        >>> commands = mps.CommandBuffer(queue)
+        >>> mps.ImageReduceColumnMin(device).encode(commands, source, reduced)
+        >>> commands.commit()
+        >>> assert np.array_equal(np.asarray(reduced).ravel(), [0, 1, 2])
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        device: Device,
+        *,
+        clip_rect_source: Sequence[int] | None = None,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            device,
+            "ImageReduceColumnMin",
+            _given(clip_rect_source=clip_rect_source),
+            label=label,
+        )
+
+    @property
+    def clip_rect_source(self) -> list[int]:
+        """X, y, width, height of what is read; empty: all."""
+        return cast("list[int]", self.attributes["clip_rect_source"])
+
+    @clip_rect_source.setter
+    def clip_rect_source(self, value: list[int]) -> None:
+        self.set_attribute("clip_rect_source", value)
+
+    def encode(
+        self,
+        commands: CommandBuffer,
+        source_image: Image,
+        destination_image: Image,
+    ) -> None:
+        """Records the reduction.
+
+        Args:
+            commands: Where it is recorded.
+            source_image: Any image (N, H, W, C).
+            destination_image: Image (N, 1, W, C), W as many columns as are read.
+
+        Raises:
+            InvalidArgumentError: Sizes or ranges that do not fit, operands that overlap.
+            ArgumentTypeError: An operand of another element type.
+            UnsupportedError: The device has no kernel for the case.
+        """
+        self.encode_method(commands, "encode", [[source_image], [destination_image]])
+
+
+class ImageReduceColumnMax(DeviceKernel):
+    """The largest value of each column of an image.
+
+    destination[n, 0, x, c] = the largest source[n, y, x, c] over y. Formats may differ.
+
+    Apple: MPSImageReduceColumnMax.
+
+    Args:
+        device: Where it runs.
+        clip_rect_source: X, y, width, height of what is read; empty: all.
+        label: Name for errors and timelines; empty: the class's.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+
+    Example:
+        >>> source = mps.Image(device, np.arange(6, dtype=np.float32).reshape(1, 2, 3, 1))
+        >>> reduced = mps.Image(device, size=(1, 1, 3, 1))
+        >>> commands = mps.CommandBuffer(queue)
+        >>> mps.ImageReduceColumnMax(device).encode(commands, source, reduced)
+        >>> commands.commit()
+        >>> assert np.array_equal(np.asarray(reduced).ravel(), [3, 4, 5])
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        device: Device,
+        *,
+        clip_rect_source: Sequence[int] | None = None,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            device,
+            "ImageReduceColumnMax",
+            _given(clip_rect_source=clip_rect_source),
+            label=label,
+        )
+
+    @property
+    def clip_rect_source(self) -> list[int]:
+        """X, y, width, height of what is read; empty: all."""
+        return cast("list[int]", self.attributes["clip_rect_source"])
+
+    @clip_rect_source.setter
+    def clip_rect_source(self, value: list[int]) -> None:
+        self.set_attribute("clip_rect_source", value)
+
+    def encode(
+        self,
+        commands: CommandBuffer,
+        source_image: Image,
+        destination_image: Image,
+    ) -> None:
+        """Records the reduction.
+
+        Args:
+            commands: Where it is recorded.
+            source_image: Any image (N, H, W, C).
+            destination_image: Image (N, 1, W, C), W as many columns as are read.
+
+        Raises:
+            InvalidArgumentError: Sizes or ranges that do not fit, operands that overlap.
+            ArgumentTypeError: An operand of another element type.
+            UnsupportedError: The device has no kernel for the case.
+        """
+        self.encode_method(commands, "encode", [[source_image], [destination_image]])
+
+
+class ImageReduceColumnMean(DeviceKernel):
+    """The mean of each column of an image.
+
+    destination[n, 0, x, c] = the mean of source[n, y, x, c] over y. Formats may differ.
+
+    Apple: MPSImageReduceColumnMean.
+
+    Args:
+        device: Where it runs.
+        clip_rect_source: X, y, width, height of what is read; empty: all.
+        label: Name for errors and timelines; empty: the class's.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+
+    Example:
+        >>> source = mps.Image(device, np.arange(6, dtype=np.float32).reshape(1, 2, 3, 1))
+        >>> reduced = mps.Image(device, size=(1, 1, 3, 1))
+        >>> commands = mps.CommandBuffer(queue)
+        >>> mps.ImageReduceColumnMean(device).encode(commands, source, reduced)
+        >>> commands.commit()
+        >>> assert np.array_equal(np.asarray(reduced).ravel(), [1.5, 2.5, 3.5])
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        device: Device,
+        *,
+        clip_rect_source: Sequence[int] | None = None,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            device,
+            "ImageReduceColumnMean",
+            _given(clip_rect_source=clip_rect_source),
+            label=label,
+        )
+
+    @property
+    def clip_rect_source(self) -> list[int]:
+        """X, y, width, height of what is read; empty: all."""
+        return cast("list[int]", self.attributes["clip_rect_source"])
+
+    @clip_rect_source.setter
+    def clip_rect_source(self, value: list[int]) -> None:
+        self.set_attribute("clip_rect_source", value)
+
+    def encode(
+        self,
+        commands: CommandBuffer,
+        source_image: Image,
+        destination_image: Image,
+    ) -> None:
+        """Records the reduction.
+
+        Args:
+            commands: Where it is recorded.
+            source_image: Any image (N, H, W, C).
+            destination_image: Image (N, 1, W, C), W as many columns as are read.
+
+        Raises:
+            InvalidArgumentError: Sizes or ranges that do not fit, operands that overlap.
+            ArgumentTypeError: An operand of another element type.
+            UnsupportedError: The device has no kernel for the case.
+        """
+        self.encode_method(commands, "encode", [[source_image], [destination_image]])
+
+
+class ImageReduceColumnSum(DeviceKernel):
+    """The sum of each column of an image.
+
+    destination[n, 0, x, c] = the sum of source[n, y, x, c] over y. Formats may differ.
+
+    Apple: MPSImageReduceColumnSum.
+
+    Args:
+        device: Where it runs.
+        clip_rect_source: X, y, width, height of what is read; empty: all.
+        label: Name for errors and timelines; empty: the class's.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+
+    Example:
+        >>> source = mps.Image(device, np.arange(6, dtype=np.float32).reshape(1, 2, 3, 1))
+        >>> reduced = mps.Image(device, size=(1, 1, 3, 1))
+        >>> commands = mps.CommandBuffer(queue)
+        >>> mps.ImageReduceColumnSum(device).encode(commands, source, reduced)
+        >>> commands.commit()
+        >>> assert np.array_equal(np.asarray(reduced).ravel(), [3, 5, 7])
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        device: Device,
+        *,
+        clip_rect_source: Sequence[int] | None = None,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            device,
+            "ImageReduceColumnSum",
+            _given(clip_rect_source=clip_rect_source),
+            label=label,
+        )
+
+    @property
+    def clip_rect_source(self) -> list[int]:
+        """X, y, width, height of what is read; empty: all."""
+        return cast("list[int]", self.attributes["clip_rect_source"])
+
+    @clip_rect_source.setter
+    def clip_rect_source(self, value: list[int]) -> None:
+        self.set_attribute("clip_rect_source", value)
+
+    def encode(
+        self,
+        commands: CommandBuffer,
+        source_image: Image,
+        destination_image: Image,
+    ) -> None:
+        """Records the reduction.
+
+        Args:
+            commands: Where it is recorded.
+            source_image: Any image (N, H, W, C).
+            destination_image: Image (N, 1, W, C), W as many columns as are read.
+
+        Raises:
+            InvalidArgumentError: Sizes or ranges that do not fit, operands that overlap.
+            ArgumentTypeError: An operand of another element type.
+            UnsupportedError: The device has no kernel for the case.
+        """
+        self.encode_method(commands, "encode", [[source_image], [destination_image]])
+
+
+class ImageAdd(DeviceKernel):
+    """The scaled sum of two images.
+
+    destination = p + s + bias, then clamped to [minimum_value, maximum_value]; p = primary_scale
+    * primary, s = secondary_scale * secondary.
+
+    Pixel (clip x + i, clip y + j) of the destination is made of pixel (i, j) from each source's
+    own offset on; a stride of 0 takes the offset's own column, row or the source's one channel
+    for all. What lies outside of a source is read as its edge mode says. One image serves all of
+    a batch. Formats may differ; values are computed in float32.
+
+    Apple: MPSImageAdd.
+
+    Args:
+        device: Where it runs.
+        primary_scale: Factor of the primary source.
+        secondary_scale: Factor of the secondary source.
+        bias: Added to each value.
+        minimum_value: Smaller results become this.
+        maximum_value: Larger results become this.
+        primary_stride_in_pixels: X and y, 1 each; 0: one column or row serves all.
+        secondary_stride_in_pixels: X and y, 1 each; 0: one column or row serves all.
+        primary_stride_in_feature_channels: 1; 0: the one channel serves all.
+        secondary_stride_in_feature_channels: 1; 0: the one channel serves all.
+        primary_offset: Column and row of the source that the first written pixel belongs to.
+        secondary_offset: Column and row of the source that the first written pixel belongs to.
+        primary_edge_mode: What is read outside of the source.
+        secondary_edge_mode: What is read outside of the source.
+        clip_rect: X, y, width, height of what is written; empty: all.
+        label: Name for errors and timelines; empty: the class's.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+
+    Example:
+        >>> left = mps.Image(device, np.full((1, 2, 2, 1), 6, np.float32))
+        >>> right = mps.Image(device, np.full((1, 2, 2, 1), 3, np.float32))
+        >>> result = mps.Image(device, size=(1, 2, 2, 1))
+        >>> commands = mps.CommandBuffer(queue)
+        >>> mps.ImageAdd(device, bias=1.0).encode(commands, left, right, result)
+        >>> commands.commit()
+        >>> assert np.array_equal(np.asarray(result), np.full((1, 2, 2, 1), 10))
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        device: Device,
+        *,
+        primary_scale: float = 1.0,
+        secondary_scale: float = 1.0,
+        bias: float = 0.0,
+        minimum_value: float = -_FLOAT_MAX,
+        maximum_value: float = _FLOAT_MAX,
+        primary_stride_in_pixels: Sequence[int] | None = None,
+        secondary_stride_in_pixels: Sequence[int] | None = None,
+        primary_stride_in_feature_channels: int = 1,
+        secondary_stride_in_feature_channels: int = 1,
+        primary_offset: Sequence[int] | None = None,
+        secondary_offset: Sequence[int] | None = None,
+        primary_edge_mode: ImageEdgeMode = ImageEdgeMode.ZERO,
+        secondary_edge_mode: ImageEdgeMode = ImageEdgeMode.ZERO,
+        clip_rect: Sequence[int] | None = None,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            device,
+            "ImageAdd",
+            _given(
+                primary_scale=primary_scale,
+                secondary_scale=secondary_scale,
+                bias=bias,
+                minimum_value=minimum_value,
+                maximum_value=maximum_value,
+                primary_stride_in_pixels=primary_stride_in_pixels,
+                secondary_stride_in_pixels=secondary_stride_in_pixels,
+                primary_stride_in_feature_channels=primary_stride_in_feature_channels,
+                secondary_stride_in_feature_channels=secondary_stride_in_feature_channels,
+                primary_offset=primary_offset,
+                secondary_offset=secondary_offset,
+                primary_edge_mode=primary_edge_mode,
+                secondary_edge_mode=secondary_edge_mode,
+                clip_rect=clip_rect,
+            ),
+            label=label,
+        )
+
+    @property
+    def primary_scale(self) -> float:
+        """Factor of the primary source."""
+        return cast("float", self.attributes["primary_scale"])
+
+    @primary_scale.setter
+    def primary_scale(self, value: float) -> None:
+        self.set_attribute("primary_scale", value)
+
+    @property
+    def secondary_scale(self) -> float:
+        """Factor of the secondary source."""
+        return cast("float", self.attributes["secondary_scale"])
+
+    @secondary_scale.setter
+    def secondary_scale(self, value: float) -> None:
+        self.set_attribute("secondary_scale", value)
+
+    @property
+    def bias(self) -> float:
+        """Added to each value."""
+        return cast("float", self.attributes["bias"])
+
+    @bias.setter
+    def bias(self, value: float) -> None:
+        self.set_attribute("bias", value)
+
+    @property
+    def minimum_value(self) -> float:
+        """Smaller results become this."""
+        return cast("float", self.attributes["minimum_value"])
+
+    @minimum_value.setter
+    def minimum_value(self, value: float) -> None:
+        self.set_attribute("minimum_value", value)
+
+    @property
+    def maximum_value(self) -> float:
+        """Larger results become this."""
+        return cast("float", self.attributes["maximum_value"])
+
+    @maximum_value.setter
+    def maximum_value(self, value: float) -> None:
+        self.set_attribute("maximum_value", value)
+
+    @property
+    def primary_stride_in_pixels(self) -> list[int]:
+        """X and y, 1 each; 0: one column or row serves all."""
+        return cast("list[int]", self.attributes["primary_stride_in_pixels"])
+
+    @primary_stride_in_pixels.setter
+    def primary_stride_in_pixels(self, value: list[int]) -> None:
+        self.set_attribute("primary_stride_in_pixels", value)
+
+    @property
+    def secondary_stride_in_pixels(self) -> list[int]:
+        """X and y, 1 each; 0: one column or row serves all."""
+        return cast("list[int]", self.attributes["secondary_stride_in_pixels"])
+
+    @secondary_stride_in_pixels.setter
+    def secondary_stride_in_pixels(self, value: list[int]) -> None:
+        self.set_attribute("secondary_stride_in_pixels", value)
+
+    @property
+    def primary_stride_in_feature_channels(self) -> int:
+        """1; 0: the one channel serves all."""
+        return cast("int", self.attributes["primary_stride_in_feature_channels"])
+
+    @primary_stride_in_feature_channels.setter
+    def primary_stride_in_feature_channels(self, value: int) -> None:
+        self.set_attribute("primary_stride_in_feature_channels", value)
+
+    @property
+    def secondary_stride_in_feature_channels(self) -> int:
+        """1; 0: the one channel serves all."""
+        return cast("int", self.attributes["secondary_stride_in_feature_channels"])
+
+    @secondary_stride_in_feature_channels.setter
+    def secondary_stride_in_feature_channels(self, value: int) -> None:
+        self.set_attribute("secondary_stride_in_feature_channels", value)
+
+    @property
+    def primary_offset(self) -> list[int]:
+        """Column and row of the source that the first written pixel belongs to."""
+        return cast("list[int]", self.attributes["primary_offset"])
+
+    @primary_offset.setter
+    def primary_offset(self, value: list[int]) -> None:
+        self.set_attribute("primary_offset", value)
+
+    @property
+    def secondary_offset(self) -> list[int]:
+        """Column and row of the source that the first written pixel belongs to."""
+        return cast("list[int]", self.attributes["secondary_offset"])
+
+    @secondary_offset.setter
+    def secondary_offset(self, value: list[int]) -> None:
+        self.set_attribute("secondary_offset", value)
+
+    @property
+    def primary_edge_mode(self) -> ImageEdgeMode:
+        """What is read outside of the source."""
+        return ImageEdgeMode(cast("int", self.attributes["primary_edge_mode"]))
+
+    @primary_edge_mode.setter
+    def primary_edge_mode(self, value: ImageEdgeMode) -> None:
+        self.set_attribute("primary_edge_mode", value)
+
+    @property
+    def secondary_edge_mode(self) -> ImageEdgeMode:
+        """What is read outside of the source."""
+        return ImageEdgeMode(cast("int", self.attributes["secondary_edge_mode"]))
+
+    @secondary_edge_mode.setter
+    def secondary_edge_mode(self, value: ImageEdgeMode) -> None:
+        self.set_attribute("secondary_edge_mode", value)
+
+    @property
+    def clip_rect(self) -> list[int]:
+        """X, y, width, height of what is written; empty: all."""
+        return cast("list[int]", self.attributes["clip_rect"])
+
+    @clip_rect.setter
+    def clip_rect(self, value: list[int]) -> None:
+        self.set_attribute("clip_rect", value)
+
+    def encode(
+        self,
+        commands: CommandBuffer,
+        primary_image: Image,
+        secondary_image: Image,
+        destination_image: Image,
+    ) -> None:
+        """Records the arithmetic.
+
+        Args:
+            commands: Where it is recorded.
+            primary_image: Any image of as many channels, and images or 1.
+            secondary_image: Any image of as many channels, and images or 1.
+            destination_image: Image of any size.
+
+        Raises:
+            InvalidArgumentError: Sizes or ranges that do not fit, operands that overlap.
+            ArgumentTypeError: An operand of another element type.
+            UnsupportedError: The device has no kernel for the case.
+        """
+        self.encode_method(
+            commands,
+            "encode",
+            [
+                [primary_image],
+                [secondary_image],
+                [destination_image],
+            ],
+        )
+
+
+class ImageSubtract(DeviceKernel):
+    """The scaled difference of two images.
+
+    destination = p - s + bias, then clamped to [minimum_value, maximum_value]; p = primary_scale
+    * primary, s = secondary_scale * secondary.
+
+    Pixel (clip x + i, clip y + j) of the destination is made of pixel (i, j) from each source's
+    own offset on; a stride of 0 takes the offset's own column, row or the source's one channel
+    for all. What lies outside of a source is read as its edge mode says. One image serves all of
+    a batch. Formats may differ; values are computed in float32.
+
+    Apple: MPSImageSubtract.
+
+    Args:
+        device: Where it runs.
+        primary_scale: Factor of the primary source.
+        secondary_scale: Factor of the secondary source.
+        bias: Added to each value.
+        minimum_value: Smaller results become this.
+        maximum_value: Larger results become this.
+        primary_stride_in_pixels: X and y, 1 each; 0: one column or row serves all.
+        secondary_stride_in_pixels: X and y, 1 each; 0: one column or row serves all.
+        primary_stride_in_feature_channels: 1; 0: the one channel serves all.
+        secondary_stride_in_feature_channels: 1; 0: the one channel serves all.
+        primary_offset: Column and row of the source that the first written pixel belongs to.
+        secondary_offset: Column and row of the source that the first written pixel belongs to.
+        primary_edge_mode: What is read outside of the source.
+        secondary_edge_mode: What is read outside of the source.
+        clip_rect: X, y, width, height of what is written; empty: all.
+        label: Name for errors and timelines; empty: the class's.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+
+    Example:
+        >>> left = mps.Image(device, np.full((1, 2, 2, 1), 6, np.float32))
+        >>> right = mps.Image(device, np.full((1, 2, 2, 1), 3, np.float32))
+        >>> result = mps.Image(device, size=(1, 2, 2, 1))
+        >>> commands = mps.CommandBuffer(queue)
+        >>> mps.ImageSubtract(device, bias=1.0).encode(commands, left, right, result)
+        >>> commands.commit()
+        >>> assert np.array_equal(np.asarray(result), np.full((1, 2, 2, 1), 4))
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        device: Device,
+        *,
+        primary_scale: float = 1.0,
+        secondary_scale: float = 1.0,
+        bias: float = 0.0,
+        minimum_value: float = -_FLOAT_MAX,
+        maximum_value: float = _FLOAT_MAX,
+        primary_stride_in_pixels: Sequence[int] | None = None,
+        secondary_stride_in_pixels: Sequence[int] | None = None,
+        primary_stride_in_feature_channels: int = 1,
+        secondary_stride_in_feature_channels: int = 1,
+        primary_offset: Sequence[int] | None = None,
+        secondary_offset: Sequence[int] | None = None,
+        primary_edge_mode: ImageEdgeMode = ImageEdgeMode.ZERO,
+        secondary_edge_mode: ImageEdgeMode = ImageEdgeMode.ZERO,
+        clip_rect: Sequence[int] | None = None,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            device,
+            "ImageSubtract",
+            _given(
+                primary_scale=primary_scale,
+                secondary_scale=secondary_scale,
+                bias=bias,
+                minimum_value=minimum_value,
+                maximum_value=maximum_value,
+                primary_stride_in_pixels=primary_stride_in_pixels,
+                secondary_stride_in_pixels=secondary_stride_in_pixels,
+                primary_stride_in_feature_channels=primary_stride_in_feature_channels,
+                secondary_stride_in_feature_channels=secondary_stride_in_feature_channels,
+                primary_offset=primary_offset,
+                secondary_offset=secondary_offset,
+                primary_edge_mode=primary_edge_mode,
+                secondary_edge_mode=secondary_edge_mode,
+                clip_rect=clip_rect,
+            ),
+            label=label,
+        )
+
+    @property
+    def primary_scale(self) -> float:
+        """Factor of the primary source."""
+        return cast("float", self.attributes["primary_scale"])
+
+    @primary_scale.setter
+    def primary_scale(self, value: float) -> None:
+        self.set_attribute("primary_scale", value)
+
+    @property
+    def secondary_scale(self) -> float:
+        """Factor of the secondary source."""
+        return cast("float", self.attributes["secondary_scale"])
+
+    @secondary_scale.setter
+    def secondary_scale(self, value: float) -> None:
+        self.set_attribute("secondary_scale", value)
+
+    @property
+    def bias(self) -> float:
+        """Added to each value."""
+        return cast("float", self.attributes["bias"])
+
+    @bias.setter
+    def bias(self, value: float) -> None:
+        self.set_attribute("bias", value)
+
+    @property
+    def minimum_value(self) -> float:
+        """Smaller results become this."""
+        return cast("float", self.attributes["minimum_value"])
+
+    @minimum_value.setter
+    def minimum_value(self, value: float) -> None:
+        self.set_attribute("minimum_value", value)
+
+    @property
+    def maximum_value(self) -> float:
+        """Larger results become this."""
+        return cast("float", self.attributes["maximum_value"])
+
+    @maximum_value.setter
+    def maximum_value(self, value: float) -> None:
+        self.set_attribute("maximum_value", value)
+
+    @property
+    def primary_stride_in_pixels(self) -> list[int]:
+        """X and y, 1 each; 0: one column or row serves all."""
+        return cast("list[int]", self.attributes["primary_stride_in_pixels"])
+
+    @primary_stride_in_pixels.setter
+    def primary_stride_in_pixels(self, value: list[int]) -> None:
+        self.set_attribute("primary_stride_in_pixels", value)
+
+    @property
+    def secondary_stride_in_pixels(self) -> list[int]:
+        """X and y, 1 each; 0: one column or row serves all."""
+        return cast("list[int]", self.attributes["secondary_stride_in_pixels"])
+
+    @secondary_stride_in_pixels.setter
+    def secondary_stride_in_pixels(self, value: list[int]) -> None:
+        self.set_attribute("secondary_stride_in_pixels", value)
+
+    @property
+    def primary_stride_in_feature_channels(self) -> int:
+        """1; 0: the one channel serves all."""
+        return cast("int", self.attributes["primary_stride_in_feature_channels"])
+
+    @primary_stride_in_feature_channels.setter
+    def primary_stride_in_feature_channels(self, value: int) -> None:
+        self.set_attribute("primary_stride_in_feature_channels", value)
+
+    @property
+    def secondary_stride_in_feature_channels(self) -> int:
+        """1; 0: the one channel serves all."""
+        return cast("int", self.attributes["secondary_stride_in_feature_channels"])
+
+    @secondary_stride_in_feature_channels.setter
+    def secondary_stride_in_feature_channels(self, value: int) -> None:
+        self.set_attribute("secondary_stride_in_feature_channels", value)
+
+    @property
+    def primary_offset(self) -> list[int]:
+        """Column and row of the source that the first written pixel belongs to."""
+        return cast("list[int]", self.attributes["primary_offset"])
+
+    @primary_offset.setter
+    def primary_offset(self, value: list[int]) -> None:
+        self.set_attribute("primary_offset", value)
+
+    @property
+    def secondary_offset(self) -> list[int]:
+        """Column and row of the source that the first written pixel belongs to."""
+        return cast("list[int]", self.attributes["secondary_offset"])
+
+    @secondary_offset.setter
+    def secondary_offset(self, value: list[int]) -> None:
+        self.set_attribute("secondary_offset", value)
+
+    @property
+    def primary_edge_mode(self) -> ImageEdgeMode:
+        """What is read outside of the source."""
+        return ImageEdgeMode(cast("int", self.attributes["primary_edge_mode"]))
+
+    @primary_edge_mode.setter
+    def primary_edge_mode(self, value: ImageEdgeMode) -> None:
+        self.set_attribute("primary_edge_mode", value)
+
+    @property
+    def secondary_edge_mode(self) -> ImageEdgeMode:
+        """What is read outside of the source."""
+        return ImageEdgeMode(cast("int", self.attributes["secondary_edge_mode"]))
+
+    @secondary_edge_mode.setter
+    def secondary_edge_mode(self, value: ImageEdgeMode) -> None:
+        self.set_attribute("secondary_edge_mode", value)
+
+    @property
+    def clip_rect(self) -> list[int]:
+        """X, y, width, height of what is written; empty: all."""
+        return cast("list[int]", self.attributes["clip_rect"])
+
+    @clip_rect.setter
+    def clip_rect(self, value: list[int]) -> None:
+        self.set_attribute("clip_rect", value)
+
+    def encode(
+        self,
+        commands: CommandBuffer,
+        primary_image: Image,
+        secondary_image: Image,
+        destination_image: Image,
+    ) -> None:
+        """Records the arithmetic.
+
+        Args:
+            commands: Where it is recorded.
+            primary_image: Any image of as many channels, and images or 1.
+            secondary_image: Any image of as many channels, and images or 1.
+            destination_image: Image of any size.
+
+        Raises:
+            InvalidArgumentError: Sizes or ranges that do not fit, operands that overlap.
+            ArgumentTypeError: An operand of another element type.
+            UnsupportedError: The device has no kernel for the case.
+        """
+        self.encode_method(
+            commands,
+            "encode",
+            [
+                [primary_image],
+                [secondary_image],
+                [destination_image],
+            ],
+        )
+
+
+class ImageMultiply(DeviceKernel):
+    """The scaled product of two images.
+
+    destination = p * s + bias, then clamped to [minimum_value, maximum_value]; p = primary_scale
+    * primary, s = secondary_scale * secondary.
+
+    Pixel (clip x + i, clip y + j) of the destination is made of pixel (i, j) from each source's
+    own offset on; a stride of 0 takes the offset's own column, row or the source's one channel
+    for all. What lies outside of a source is read as its edge mode says. One image serves all of
+    a batch. Formats may differ; values are computed in float32.
+
+    Apple: MPSImageMultiply.
+
+    Args:
+        device: Where it runs.
+        primary_scale: Factor of the primary source.
+        secondary_scale: Factor of the secondary source.
+        bias: Added to each value.
+        minimum_value: Smaller results become this.
+        maximum_value: Larger results become this.
+        primary_stride_in_pixels: X and y, 1 each; 0: one column or row serves all.
+        secondary_stride_in_pixels: X and y, 1 each; 0: one column or row serves all.
+        primary_stride_in_feature_channels: 1; 0: the one channel serves all.
+        secondary_stride_in_feature_channels: 1; 0: the one channel serves all.
+        primary_offset: Column and row of the source that the first written pixel belongs to.
+        secondary_offset: Column and row of the source that the first written pixel belongs to.
+        primary_edge_mode: What is read outside of the source.
+        secondary_edge_mode: What is read outside of the source.
+        clip_rect: X, y, width, height of what is written; empty: all.
+        label: Name for errors and timelines; empty: the class's.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+
+    Example:
+        >>> left = mps.Image(device, np.full((1, 2, 2, 1), 6, np.float32))
+        >>> right = mps.Image(device, np.full((1, 2, 2, 1), 3, np.float32))
+        >>> result = mps.Image(device, size=(1, 2, 2, 1))
+        >>> commands = mps.CommandBuffer(queue)
+        >>> mps.ImageMultiply(device, bias=1.0).encode(commands, left, right, result)
+        >>> commands.commit()
+        >>> assert np.array_equal(np.asarray(result), np.full((1, 2, 2, 1), 19))
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        device: Device,
+        *,
+        primary_scale: float = 1.0,
+        secondary_scale: float = 1.0,
+        bias: float = 0.0,
+        minimum_value: float = -_FLOAT_MAX,
+        maximum_value: float = _FLOAT_MAX,
+        primary_stride_in_pixels: Sequence[int] | None = None,
+        secondary_stride_in_pixels: Sequence[int] | None = None,
+        primary_stride_in_feature_channels: int = 1,
+        secondary_stride_in_feature_channels: int = 1,
+        primary_offset: Sequence[int] | None = None,
+        secondary_offset: Sequence[int] | None = None,
+        primary_edge_mode: ImageEdgeMode = ImageEdgeMode.ZERO,
+        secondary_edge_mode: ImageEdgeMode = ImageEdgeMode.ZERO,
+        clip_rect: Sequence[int] | None = None,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            device,
+            "ImageMultiply",
+            _given(
+                primary_scale=primary_scale,
+                secondary_scale=secondary_scale,
+                bias=bias,
+                minimum_value=minimum_value,
+                maximum_value=maximum_value,
+                primary_stride_in_pixels=primary_stride_in_pixels,
+                secondary_stride_in_pixels=secondary_stride_in_pixels,
+                primary_stride_in_feature_channels=primary_stride_in_feature_channels,
+                secondary_stride_in_feature_channels=secondary_stride_in_feature_channels,
+                primary_offset=primary_offset,
+                secondary_offset=secondary_offset,
+                primary_edge_mode=primary_edge_mode,
+                secondary_edge_mode=secondary_edge_mode,
+                clip_rect=clip_rect,
+            ),
+            label=label,
+        )
+
+    @property
+    def primary_scale(self) -> float:
+        """Factor of the primary source."""
+        return cast("float", self.attributes["primary_scale"])
+
+    @primary_scale.setter
+    def primary_scale(self, value: float) -> None:
+        self.set_attribute("primary_scale", value)
+
+    @property
+    def secondary_scale(self) -> float:
+        """Factor of the secondary source."""
+        return cast("float", self.attributes["secondary_scale"])
+
+    @secondary_scale.setter
+    def secondary_scale(self, value: float) -> None:
+        self.set_attribute("secondary_scale", value)
+
+    @property
+    def bias(self) -> float:
+        """Added to each value."""
+        return cast("float", self.attributes["bias"])
+
+    @bias.setter
+    def bias(self, value: float) -> None:
+        self.set_attribute("bias", value)
+
+    @property
+    def minimum_value(self) -> float:
+        """Smaller results become this."""
+        return cast("float", self.attributes["minimum_value"])
+
+    @minimum_value.setter
+    def minimum_value(self, value: float) -> None:
+        self.set_attribute("minimum_value", value)
+
+    @property
+    def maximum_value(self) -> float:
+        """Larger results become this."""
+        return cast("float", self.attributes["maximum_value"])
+
+    @maximum_value.setter
+    def maximum_value(self, value: float) -> None:
+        self.set_attribute("maximum_value", value)
+
+    @property
+    def primary_stride_in_pixels(self) -> list[int]:
+        """X and y, 1 each; 0: one column or row serves all."""
+        return cast("list[int]", self.attributes["primary_stride_in_pixels"])
+
+    @primary_stride_in_pixels.setter
+    def primary_stride_in_pixels(self, value: list[int]) -> None:
+        self.set_attribute("primary_stride_in_pixels", value)
+
+    @property
+    def secondary_stride_in_pixels(self) -> list[int]:
+        """X and y, 1 each; 0: one column or row serves all."""
+        return cast("list[int]", self.attributes["secondary_stride_in_pixels"])
+
+    @secondary_stride_in_pixels.setter
+    def secondary_stride_in_pixels(self, value: list[int]) -> None:
+        self.set_attribute("secondary_stride_in_pixels", value)
+
+    @property
+    def primary_stride_in_feature_channels(self) -> int:
+        """1; 0: the one channel serves all."""
+        return cast("int", self.attributes["primary_stride_in_feature_channels"])
+
+    @primary_stride_in_feature_channels.setter
+    def primary_stride_in_feature_channels(self, value: int) -> None:
+        self.set_attribute("primary_stride_in_feature_channels", value)
+
+    @property
+    def secondary_stride_in_feature_channels(self) -> int:
+        """1; 0: the one channel serves all."""
+        return cast("int", self.attributes["secondary_stride_in_feature_channels"])
+
+    @secondary_stride_in_feature_channels.setter
+    def secondary_stride_in_feature_channels(self, value: int) -> None:
+        self.set_attribute("secondary_stride_in_feature_channels", value)
+
+    @property
+    def primary_offset(self) -> list[int]:
+        """Column and row of the source that the first written pixel belongs to."""
+        return cast("list[int]", self.attributes["primary_offset"])
+
+    @primary_offset.setter
+    def primary_offset(self, value: list[int]) -> None:
+        self.set_attribute("primary_offset", value)
+
+    @property
+    def secondary_offset(self) -> list[int]:
+        """Column and row of the source that the first written pixel belongs to."""
+        return cast("list[int]", self.attributes["secondary_offset"])
+
+    @secondary_offset.setter
+    def secondary_offset(self, value: list[int]) -> None:
+        self.set_attribute("secondary_offset", value)
+
+    @property
+    def primary_edge_mode(self) -> ImageEdgeMode:
+        """What is read outside of the source."""
+        return ImageEdgeMode(cast("int", self.attributes["primary_edge_mode"]))
+
+    @primary_edge_mode.setter
+    def primary_edge_mode(self, value: ImageEdgeMode) -> None:
+        self.set_attribute("primary_edge_mode", value)
+
+    @property
+    def secondary_edge_mode(self) -> ImageEdgeMode:
+        """What is read outside of the source."""
+        return ImageEdgeMode(cast("int", self.attributes["secondary_edge_mode"]))
+
+    @secondary_edge_mode.setter
+    def secondary_edge_mode(self, value: ImageEdgeMode) -> None:
+        self.set_attribute("secondary_edge_mode", value)
+
+    @property
+    def clip_rect(self) -> list[int]:
+        """X, y, width, height of what is written; empty: all."""
+        return cast("list[int]", self.attributes["clip_rect"])
+
+    @clip_rect.setter
+    def clip_rect(self, value: list[int]) -> None:
+        self.set_attribute("clip_rect", value)
+
+    def encode(
+        self,
+        commands: CommandBuffer,
+        primary_image: Image,
+        secondary_image: Image,
+        destination_image: Image,
+    ) -> None:
+        """Records the arithmetic.
+
+        Args:
+            commands: Where it is recorded.
+            primary_image: Any image of as many channels, and images or 1.
+            secondary_image: Any image of as many channels, and images or 1.
+            destination_image: Image of any size.
+
+        Raises:
+            InvalidArgumentError: Sizes or ranges that do not fit, operands that overlap.
+            ArgumentTypeError: An operand of another element type.
+            UnsupportedError: The device has no kernel for the case.
+        """
+        self.encode_method(
+            commands,
+            "encode",
+            [
+                [primary_image],
+                [secondary_image],
+                [destination_image],
+            ],
+        )
+
+
+class ImageDivide(DeviceKernel):
+    """The scaled quotient of two images.
+
+    destination = p / s + bias, then clamped to [minimum_value, maximum_value]; p = primary_scale
+    * primary, s = secondary_scale * secondary.
+
+    Pixel (clip x + i, clip y + j) of the destination is made of pixel (i, j) from each source's
+    own offset on; a stride of 0 takes the offset's own column, row or the source's one channel
+    for all. What lies outside of a source is read as its edge mode says. One image serves all of
+    a batch. Formats may differ; values are computed in float32. Division by 0 gives an infinity,
+    0 / 0 NaN.
+
+    Apple: MPSImageDivide.
+
+    Args:
+        device: Where it runs.
+        primary_scale: Factor of the primary source.
+        secondary_scale: Factor of the secondary source.
+        bias: Added to each value.
+        minimum_value: Smaller results become this.
+        maximum_value: Larger results become this.
+        primary_stride_in_pixels: X and y, 1 each; 0: one column or row serves all.
+        secondary_stride_in_pixels: X and y, 1 each; 0: one column or row serves all.
+        primary_stride_in_feature_channels: 1; 0: the one channel serves all.
+        secondary_stride_in_feature_channels: 1; 0: the one channel serves all.
+        primary_offset: Column and row of the source that the first written pixel belongs to.
+        secondary_offset: Column and row of the source that the first written pixel belongs to.
+        primary_edge_mode: What is read outside of the source.
+        secondary_edge_mode: What is read outside of the source.
+        clip_rect: X, y, width, height of what is written; empty: all.
+        label: Name for errors and timelines; empty: the class's.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+
+    Example:
+        >>> left = mps.Image(device, np.full((1, 2, 2, 1), 6, np.float32))
+        >>> right = mps.Image(device, np.full((1, 2, 2, 1), 3, np.float32))
+        >>> result = mps.Image(device, size=(1, 2, 2, 1))
+        >>> commands = mps.CommandBuffer(queue)
+        >>> mps.ImageDivide(device, bias=1.0).encode(commands, left, right, result)
+        >>> commands.commit()
+        >>> assert np.array_equal(np.asarray(result), np.full((1, 2, 2, 1), 3))
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        device: Device,
+        *,
+        primary_scale: float = 1.0,
+        secondary_scale: float = 1.0,
+        bias: float = 0.0,
+        minimum_value: float = -_FLOAT_MAX,
+        maximum_value: float = _FLOAT_MAX,
+        primary_stride_in_pixels: Sequence[int] | None = None,
+        secondary_stride_in_pixels: Sequence[int] | None = None,
+        primary_stride_in_feature_channels: int = 1,
+        secondary_stride_in_feature_channels: int = 1,
+        primary_offset: Sequence[int] | None = None,
+        secondary_offset: Sequence[int] | None = None,
+        primary_edge_mode: ImageEdgeMode = ImageEdgeMode.ZERO,
+        secondary_edge_mode: ImageEdgeMode = ImageEdgeMode.ZERO,
+        clip_rect: Sequence[int] | None = None,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            device,
+            "ImageDivide",
+            _given(
+                primary_scale=primary_scale,
+                secondary_scale=secondary_scale,
+                bias=bias,
+                minimum_value=minimum_value,
+                maximum_value=maximum_value,
+                primary_stride_in_pixels=primary_stride_in_pixels,
+                secondary_stride_in_pixels=secondary_stride_in_pixels,
+                primary_stride_in_feature_channels=primary_stride_in_feature_channels,
+                secondary_stride_in_feature_channels=secondary_stride_in_feature_channels,
+                primary_offset=primary_offset,
+                secondary_offset=secondary_offset,
+                primary_edge_mode=primary_edge_mode,
+                secondary_edge_mode=secondary_edge_mode,
+                clip_rect=clip_rect,
+            ),
+            label=label,
+        )
+
+    @property
+    def primary_scale(self) -> float:
+        """Factor of the primary source."""
+        return cast("float", self.attributes["primary_scale"])
+
+    @primary_scale.setter
+    def primary_scale(self, value: float) -> None:
+        self.set_attribute("primary_scale", value)
+
+    @property
+    def secondary_scale(self) -> float:
+        """Factor of the secondary source."""
+        return cast("float", self.attributes["secondary_scale"])
+
+    @secondary_scale.setter
+    def secondary_scale(self, value: float) -> None:
+        self.set_attribute("secondary_scale", value)
+
+    @property
+    def bias(self) -> float:
+        """Added to each value."""
+        return cast("float", self.attributes["bias"])
+
+    @bias.setter
+    def bias(self, value: float) -> None:
+        self.set_attribute("bias", value)
+
+    @property
+    def minimum_value(self) -> float:
+        """Smaller results become this."""
+        return cast("float", self.attributes["minimum_value"])
+
+    @minimum_value.setter
+    def minimum_value(self, value: float) -> None:
+        self.set_attribute("minimum_value", value)
+
+    @property
+    def maximum_value(self) -> float:
+        """Larger results become this."""
+        return cast("float", self.attributes["maximum_value"])
+
+    @maximum_value.setter
+    def maximum_value(self, value: float) -> None:
+        self.set_attribute("maximum_value", value)
+
+    @property
+    def primary_stride_in_pixels(self) -> list[int]:
+        """X and y, 1 each; 0: one column or row serves all."""
+        return cast("list[int]", self.attributes["primary_stride_in_pixels"])
+
+    @primary_stride_in_pixels.setter
+    def primary_stride_in_pixels(self, value: list[int]) -> None:
+        self.set_attribute("primary_stride_in_pixels", value)
+
+    @property
+    def secondary_stride_in_pixels(self) -> list[int]:
+        """X and y, 1 each; 0: one column or row serves all."""
+        return cast("list[int]", self.attributes["secondary_stride_in_pixels"])
+
+    @secondary_stride_in_pixels.setter
+    def secondary_stride_in_pixels(self, value: list[int]) -> None:
+        self.set_attribute("secondary_stride_in_pixels", value)
+
+    @property
+    def primary_stride_in_feature_channels(self) -> int:
+        """1; 0: the one channel serves all."""
+        return cast("int", self.attributes["primary_stride_in_feature_channels"])
+
+    @primary_stride_in_feature_channels.setter
+    def primary_stride_in_feature_channels(self, value: int) -> None:
+        self.set_attribute("primary_stride_in_feature_channels", value)
+
+    @property
+    def secondary_stride_in_feature_channels(self) -> int:
+        """1; 0: the one channel serves all."""
+        return cast("int", self.attributes["secondary_stride_in_feature_channels"])
+
+    @secondary_stride_in_feature_channels.setter
+    def secondary_stride_in_feature_channels(self, value: int) -> None:
+        self.set_attribute("secondary_stride_in_feature_channels", value)
+
+    @property
+    def primary_offset(self) -> list[int]:
+        """Column and row of the source that the first written pixel belongs to."""
+        return cast("list[int]", self.attributes["primary_offset"])
+
+    @primary_offset.setter
+    def primary_offset(self, value: list[int]) -> None:
+        self.set_attribute("primary_offset", value)
+
+    @property
+    def secondary_offset(self) -> list[int]:
+        """Column and row of the source that the first written pixel belongs to."""
+        return cast("list[int]", self.attributes["secondary_offset"])
+
+    @secondary_offset.setter
+    def secondary_offset(self, value: list[int]) -> None:
+        self.set_attribute("secondary_offset", value)
+
+    @property
+    def primary_edge_mode(self) -> ImageEdgeMode:
+        """What is read outside of the source."""
+        return ImageEdgeMode(cast("int", self.attributes["primary_edge_mode"]))
+
+    @primary_edge_mode.setter
+    def primary_edge_mode(self, value: ImageEdgeMode) -> None:
+        self.set_attribute("primary_edge_mode", value)
+
+    @property
+    def secondary_edge_mode(self) -> ImageEdgeMode:
+        """What is read outside of the source."""
+        return ImageEdgeMode(cast("int", self.attributes["secondary_edge_mode"]))
+
+    @secondary_edge_mode.setter
+    def secondary_edge_mode(self, value: ImageEdgeMode) -> None:
+        self.set_attribute("secondary_edge_mode", value)
+
+    @property
+    def clip_rect(self) -> list[int]:
+        """X, y, width, height of what is written; empty: all."""
+        return cast("list[int]", self.attributes["clip_rect"])
+
+    @clip_rect.setter
+    def clip_rect(self, value: list[int]) -> None:
+        self.set_attribute("clip_rect", value)
+
+    def encode(
+        self,
+        commands: CommandBuffer,
+        primary_image: Image,
+        secondary_image: Image,
+        destination_image: Image,
+    ) -> None:
+        """Records the arithmetic.
+
+        Args:
+            commands: Where it is recorded.
+            primary_image: Any image of as many channels, and images or 1.
+            secondary_image: Any image of as many channels, and images or 1.
+            destination_image: Image of any size.
+
+        Raises:
+            InvalidArgumentError: Sizes or ranges that do not fit, operands that overlap.
+            ArgumentTypeError: An operand of another element type.
+            UnsupportedError: The device has no kernel for the case.
+        """
+        self.encode_method(
+            commands,
+            "encode",
+            [
+                [primary_image],
+                [secondary_image],
+                [destination_image],
+            ],
+        )
+
+
+class GridSample(DeviceKernel):
+    """Samples an image at positions that another one holds.
+
+    destination[n, y, x] is the primary image n at the position (grid[n, y, x, 0], grid[n, y, x,
+    1]), column and row in pixels, interpolated bilinearly between the four nearest; without
+    use_grid_value_as_input_coordinate the position is (x + grid[n, y, x, 0], y + grid[n, y, x,
+    1]). Whole numbers are centres of pixels. Pixels outside of the image are read as edge_mode
+    says. A position that is not finite gives NaN. Formats may differ.
+
+    **Unlike Apple**: Apple's headers do not state that whole numbers are centres.
+
+    Apple: MPSNNGridSample.
+
+    Args:
+        device: Where it runs.
+        use_grid_value_as_input_coordinate: The grid holds positions, else distances from the
+            pixel's own.
+        edge_mode: What is read outside of the source.
+        label: Name for errors and timelines; empty: the class's.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+
+    Example:
+        >>> source = mps.Image(device, np.arange(4, dtype=np.float32).reshape(1, 2, 2, 1))
+        >>> grid = mps.Image(device, np.full((1, 1, 1, 2), 0.5, np.float32))
+        >>> sampled = mps.Image(device, size=(1, 1, 1, 1))
+        >>> commands = mps.CommandBuffer(queue)
+        >>> mps.GridSample(device).encode(commands, source, grid, sampled)
+        >>> commands.commit()
+        >>> assert np.asarray(sampled).item() == 1.5
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        device: Device,
+        *,
+        use_grid_value_as_input_coordinate: bool = True,
+        edge_mode: ImageEdgeMode = ImageEdgeMode.ZERO,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            device,
+            "GridSample",
+            _given(
+                use_grid_value_as_input_coordinate=use_grid_value_as_input_coordinate,
+                edge_mode=edge_mode,
+            ),
+            label=label,
+        )
+
+    @property
+    def use_grid_value_as_input_coordinate(self) -> bool:
+        """The grid holds positions, else distances from the pixel's own."""
+        return cast("bool", self.attributes["use_grid_value_as_input_coordinate"])
+
+    @use_grid_value_as_input_coordinate.setter
+    def use_grid_value_as_input_coordinate(self, value: bool) -> None:
+        self.set_attribute("use_grid_value_as_input_coordinate", value)
+
+    @property
+    def edge_mode(self) -> ImageEdgeMode:
+        """What is read outside of the source."""
+        return ImageEdgeMode(cast("int", self.attributes["edge_mode"]))
+
+    @edge_mode.setter
+    def edge_mode(self, value: ImageEdgeMode) -> None:
+        self.set_attribute("edge_mode", value)
+
+    def encode(
+        self,
+        commands: CommandBuffer,
+        primary_image: Image,
+        grid: Image,
+        destination_image: Image,
+    ) -> None:
+        """Records the sampling.
+
+        Args:
+            commands: Where it is recorded.
+            primary_image: Any image.
+            grid: Image of the destination's size and 2 channels: x, y.
+            destination_image: Image of any size, as many images and channels as the primary.
+
+        Raises:
+            InvalidArgumentError: Sizes or ranges that do not fit, operands that overlap.
+            ArgumentTypeError: An operand of another element type.
+            UnsupportedError: The device has no kernel for the case.
+        """
+        self.encode_method(commands, "encode", [[primary_image], [grid], [destination_image]])
+
+
+class LocalCorrelation(DeviceKernel):
+    """Products of each pixel with the neighbourhood in another image.
+
+    destination[n, y, x, k] = sum over c of primary[n, y, x, c] * secondary[n, y + j *
+    stride_in_y, x + i * stride_in_x, c], i in [-window_in_x, window_in_x], j in [-window_in_y,
+    window_in_y], k = (j + window_in_y) * (2 * window_in_x + 1) + i + window_in_x. Zeros lie
+    outside of the secondary image. Formats may differ; sums are made in float32.
+
+    Apple: MPSNNLocalCorrelation.
+
+    Args:
+        device: Where it runs.
+        window_in_x: Neighbours to the left and to the right.
+        window_in_y: Neighbours above and below.
+        stride_in_x: Columns from one neighbour to the next.
+        stride_in_y: Rows from one neighbour to the next.
+        label: Name for errors and timelines; empty: the class's.
+
+    Raises:
+        InvalidArgumentError: A value is out of range.
+
+    Example:
+        >>> first = mps.Image(device, np.ones((1, 3, 3, 2), np.float32))
+        >>> second = mps.Image(device, np.ones((1, 3, 3, 2), np.float32))
+        >>> products = mps.Image(device, size=(1, 3, 3, 3))
+        >>> commands = mps.CommandBuffer(queue)
+        >>> mps.LocalCorrelation(device, window_in_x=1).encode(commands, first, second, products)
+        >>> commands.commit()
+        >>> assert np.array_equal(np.asarray(products)[0, 0, 0], [0, 2, 2])
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        device: Device,
+        *,
+        window_in_x: int = 0,
+        window_in_y: int = 0,
+        stride_in_x: int = 1,
+        stride_in_y: int = 1,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            device,
+            "LocalCorrelation",
+            _given(
+                window_in_x=window_in_x,
+                window_in_y=window_in_y,
+                stride_in_x=stride_in_x,
+                stride_in_y=stride_in_y,
+            ),
+            label=label,
+        )
+
+    @property
+    def window_in_x(self) -> int:
+        """Neighbours to the left and to the right."""
+        return cast("int", self.attributes["window_in_x"])
+
+    @window_in_x.setter
+    def window_in_x(self, value: int) -> None:
+        self.set_attribute("window_in_x", value)
+
+    @property
+    def window_in_y(self) -> int:
+        """Neighbours above and below."""
+        return cast("int", self.attributes["window_in_y"])
+
+    @window_in_y.setter
+    def window_in_y(self, value: int) -> None:
+        self.set_attribute("window_in_y", value)
+
+    @property
+    def stride_in_x(self) -> int:
+        """Columns from one neighbour to the next."""
+        return cast("int", self.attributes["stride_in_x"])
+
+    @stride_in_x.setter
+    def stride_in_x(self, value: int) -> None:
+        self.set_attribute("stride_in_x", value)
+
+    @property
+    def stride_in_y(self) -> int:
+        """Rows from one neighbour to the next."""
+        return cast("int", self.attributes["stride_in_y"])
+
+    @stride_in_y.setter
+    def stride_in_y(self, value: int) -> None:
+        self.set_attribute("stride_in_y", value)
+
+    def encode(
+        self,
+        commands: CommandBuffer,
+        primary_image: Image,
+        secondary_image: Image,
+        destination_image: Image,
+    ) -> None:
+        """Records the correlation.
+
+        Args:
+            commands: Where it is recorded.
+            primary_image: Any image.
+            secondary_image: Image of the primary's size.
+            destination_image: Image of the primary's size with (2 * window_in_x + 1) * (2 *
+                window_in_y + 1) channels.
+
+        Raises:
+            InvalidArgumentError: Sizes or ranges that do not fit, operands that overlap.
+            ArgumentTypeError: An operand of another element type.
+            UnsupportedError: The device has no kernel for the case.
+        """
+        self.encode_method(
+            commands,
+            "encode",
+            [
+                [primary_image],
+                [secondary_image],
+                [destination_image],
             ],
         )
 

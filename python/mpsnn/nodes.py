@@ -20,6 +20,7 @@ from mpsnn._core import (
     ImageEdgeMode,
     ImageNode,
     InstanceNormalizationDataSource,
+    InvalidArgumentError,
     LossDescriptor,
     LossType,
     NeuronType,
@@ -148,6 +149,19 @@ def _given(**values: object) -> dict[str, object]:
     return {name: value for name, value in values.items() if value is not None}
 
 
+def _labels(
+    name: str,
+    labels: ImageNode | FilterNode | None,
+    weights: ImageNode | FilterNode | None = None,
+) -> list[ImageNode | FilterNode]:
+    """Images of labels and weights; without the first both come in a state."""
+    if labels is None and weights is not None:
+        raise InvalidArgumentError(
+            f"{name}: weights: expected none without labels (a LossLabels has both), got an image"
+        )
+    return [image for image in (labels, weights) if image is not None]
+
+
 def _loss(descriptor: LossDescriptor) -> dict[str, object]:
     return {name: getattr(descriptor, name) for name in _LOSS_FIELDS}
 
@@ -242,6 +256,9 @@ class ConvolutionGradientNode(FilterNode):
     bias are computed and the weights are updated, once for all gradient nodes of a graph that
     share the data source: their gradients are added first. No gradient is divided by batch or
     pixels. Parts that nothing needs are not computed.
+
+    **State**: the gradients of "weights", OHWI, and of "bias" where there is one, (1, 1, 1, O):
+    of this node alone, also where nothing is updated.
 
     Apple: MPSCNNConvolutionGradientNode.
 
@@ -346,7 +363,8 @@ class ConvolutionTransposeGradientNode(FilterNode):
 
     Result: the gradient of the forward node's source image, of that image's size. As a side
     effect, where the data source is trainable and has an optimizer, the gradients of weights and
-    bias are computed and the weights are updated, as by ConvolutionGradientNode.
+    bias are computed and the weights are updated, as by ConvolutionGradientNode, whose state it
+    has, too.
 
     Apple: MPSCNNConvolutionTransposeGradientNode.
 
@@ -5065,6 +5083,8 @@ class BatchNormalizationNode(FilterNode):
     epsilon is the data source's; Apple's default is FLT_MIN. A following neuron is fused (any but
     PReLU).
 
+    **State**: "mean" and "variance" that the node used, (1, 1, 1, C).
+
     Apple: MPSCNNBatchNormalizationNode.
 
     Args:
@@ -5113,6 +5133,8 @@ class BatchNormalizationGradientNode(FilterNode):
     A gradient node belongs to the forward nodes that have its data source and its source_image,
     and shares their statistics.
 
+    **State**: the gradients of "gamma" and "beta", (1, 1, 1, C).
+
     Apple: MPSCNNBatchNormalizationGradientNode.
 
     Args:
@@ -5160,6 +5182,8 @@ class InstanceNormalizationNode(FilterNode):
     count), in inference and training alike. epsilon is the data source's; Apple's default is
     FLT_MIN. A following neuron is fused (any but PReLU).
 
+    **State**: "mean" and "variance" of each image, (1, 1, N, C).
+
     Apple: MPSCNNInstanceNormalizationNode.
 
     Args:
@@ -5197,6 +5221,8 @@ class InstanceNormalizationGradientNode(FilterNode):
     mean: result = (gamma * g - mean(gamma * g) - x^ * mean(gamma * g * x^)) / sqrt(variance +
     epsilon). gamma's gradient is the sum of g * x^ over all images and pixels, beta's that of g;
     their optimizer runs right after.
+
+    **State**: the gradients of "gamma" and "beta", (1, 1, 1, C).
 
     Apple: MPSCNNInstanceNormalizationGradientNode.
 
@@ -5239,6 +5265,8 @@ class GroupNormalizationNode(FilterNode):
     the count). One group is layer normalisation over the whole image. epsilon is the data
     source's; Apple's default is FLT_MIN. A following neuron is fused (any but PReLU).
 
+    **State**: "mean" and "variance" of each image's groups, (1, 1, N, groups).
+
     Apple: MPSCNNGroupNormalizationNode.
 
     Args:
@@ -5276,6 +5304,8 @@ class GroupNormalizationGradientNode(FilterNode):
     mean: result = (gamma * g - mean(gamma * g) - x^ * mean(gamma * g * x^)) / sqrt(variance +
     epsilon). gamma's gradient is the sum of g * x^ over all images and pixels, beta's that of g;
     their optimizer runs right after.
+
+    **State**: the gradients of "gamma" and "beta", (1, 1, 1, C).
 
     Apple: MPSCNNGroupNormalizationGradientNode.
 
@@ -5884,6 +5914,9 @@ class DropoutNode(FilterNode):
     in a DropoutState, which the node makes for itself where none is given, and stands in
     archives.
 
+    **State**: "mask", what the source is multiplied by: 1 / keep_probability or 0, of the
+    source's size.
+
     Apple: MPSCNNDropoutNode.
 
     Args:
@@ -6298,17 +6331,21 @@ class LossNode(FilterNode):
     The result is not the loss but its gradient with respect to the predictions, of their size:
     the gradient that ForwardLossNode has where that of the loss is 1. It stands at the end of a
     net: `LossNode(predictions, labels, descriptor).training_graph()` makes all gradient nodes,
-    with the result as the gradient of the predictions. The loss itself is that of a
-    ForwardLossNode with the same descriptor.
+    with the result as the gradient of the predictions.
 
-    **Unlike Apple**: labels and weights are images; Apple's come in a state, in which the loss is
-    left.
+    **Labels** without an image come in a state, as Apple's do: `input_labels`, its handle
+    "labels" at first, stands for the LossLabels that is given to the encode (labels, and weights
+    where wanted), in which the loss is left: what a ForwardLossNode with the same descriptor
+    computes.
+
+    **Unlike Apple**: labels and weights may be images, too; the loss is then that of a
+    ForwardLossNode.
 
     Apple: MPSCNNLossNode.
 
     Args:
         predictions: Any image.
-        labels: Image of the predictions' size.
+        labels: Image of the predictions' size. None: they come in a state.
         loss_descriptor: What is computed.
         weights: Factor of each element's loss, of the predictions' size. None: none.
         label: Name for errors, plans and timelines; empty: a name is made.
@@ -6323,7 +6360,7 @@ class LossNode(FilterNode):
     def __init__(
         self,
         predictions: ImageNode | FilterNode,
-        labels: ImageNode | FilterNode,
+        labels: ImageNode | FilterNode | None,
         loss_descriptor: LossDescriptor,
         weights: ImageNode | FilterNode | None = None,
         *,
@@ -6331,7 +6368,7 @@ class LossNode(FilterNode):
     ) -> None:
         super().__init__(
             "LossNode",
-            [predictions, labels, *([] if weights is None else [weights])],
+            [predictions, *_labels("LossNode", labels, weights)],
             _loss(loss_descriptor),
             label=label,
         )
@@ -6493,15 +6530,18 @@ class YOLOLossNode(FilterNode):
     which should be 0. All of it times weight. Overlaps are constants in the gradient. MEAN
     divides the loss by boxes, H * W * anchors.
 
-    **Unlike Apple**: labels are an image; Apple's come in a state, in which the loss is left.
-    Apple publishes the channels, scales and thresholds but no formula: which box answers is
-    decided here.
+    **Labels** without an image come in a state, as Apple's do: `input_labels`, its handle
+    "labels" at first, stands for the LossLabels that is given to the encode, in which the loss of
+    each image is left.
+
+    **Unlike Apple**: labels may be an image, too. Apple publishes the channels, scales and
+    thresholds but no formula: which box answers is decided here.
 
     Apple: MPSCNNYOLOLossNode.
 
     Args:
         source: Raw predictions.
-        labels: Image of the source's size.
+        labels: Image of the source's size. None: they come in a state.
         anchor_boxes: Width and height of each anchor, in cells.
         xy_loss_type: Loss of the centres, after a sigmoid.
         wh_loss_type: Loss of the extents' logarithms.
@@ -6531,7 +6571,7 @@ class YOLOLossNode(FilterNode):
     def __init__(
         self,
         source: ImageNode | FilterNode,
-        labels: ImageNode | FilterNode,
+        labels: ImageNode | FilterNode | None,
         anchor_boxes: Sequence[float],
         xy_loss_type: LossType = LossType.MEAN_SQUARED_ERROR,
         wh_loss_type: LossType = LossType.HUBER,
@@ -6553,7 +6593,7 @@ class YOLOLossNode(FilterNode):
     ) -> None:
         super().__init__(
             "YOLOLossNode",
-            [source, labels],
+            [source, *_labels("YOLOLossNode", labels)],
             _given(
                 anchor_boxes=anchor_boxes,
                 xy_loss_type=xy_loss_type,

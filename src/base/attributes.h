@@ -113,7 +113,32 @@
 //     rescore computes_loss  bool
 //   fill
 //     value             float
+//   image_filter
+//     kernel_height kernel_width  int; the source is larger than the result by these less 1
+//     weights           floats, kernel_height * kernel_width, row by row
+//     bias              float
+//   grid_sample
+//     is_absolute       bool: the grid holds positions (x, y), else what is added to the pixel's
+//     own edge_mode         int, ImageEdgeMode: ZERO or CLAMP
+//   local_correlation
+//     window_y window_x           int, >= 0: neighbours on each side
+//     stride_y stride_x           int, >= 1: pixels from one neighbour to the next; the secondary
+//                                 image has window * stride more pixels on each side
+//   single_gate, lstm_…, gru_… and their gradients: operands are (1, rows, channels), the gates
+//                       (1, rows, gates * channels)
+//     neurons           floats: type, a, b, c of each neuron of the operation, gates in their
+//     order;
+//                       lstm_output: output gate, then memory to output
+//   gru_output and its gradient only
+//     p                 float, above 0
+//     flips             bool: exchanges candidate and previous output
+//   gate_sums
+//     accumulates       bool: the sums are added to the result
 //   optimizer_…         the optimizer's attributes(); learning_rate is taken from scalars[0]
+//   random_philox, random_mtgp32
+//     distribution_type  int, MatrixRandomDistribution: NORMAL with finite minimum and maximum is
+//                        truncated
+//     minimum maximum mean standard_deviation  float, of float32's values; infinite bounds: none
 //   matrix_multiplication
 //     alpha beta                  float; input 2 is the result where beta is not 0
 //   matrix_neuron, matrix_neuron_gradient: neuron_type neuron_a neuron_b neuron_c
@@ -150,6 +175,7 @@ namespace mpsnn {
 /// type.
 bool get_bool(const AttributeMap& attributes, std::string_view name);
 std::int64_t get_int(const AttributeMap& attributes, std::string_view name);
+std::uint64_t get_uint(const AttributeMap& attributes, std::string_view name);
 double get_float(const AttributeMap& attributes, std::string_view name);
 const std::vector<double>& get_floats(const AttributeMap& attributes, std::string_view name);
 

@@ -92,7 +92,9 @@ class Kernel {
   /// for the host. Throws Error on failure.
   virtual void run(const KernelArgs& args) const = 0;
 
-  std::string_view row;  // name of the kernel row that made it, "convolution/onednn"
+  /// Name of the kernel row that made it, "convolution/onednn"; the runtime sets it where `prepare`
+  /// left it empty.
+  std::string_view row;
   std::size_t scratch_bytes = 0;
   /// Layouts in which parameter inputs are wanted, by input index; null or missing: plain.
   std::vector<std::shared_ptr<const Layout>> input_layouts;

@@ -1,11 +1,22 @@
 // SPDX-License-Identifier: MIT
 // Philox4x32 with 10 rounds (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3"): four
-// random words for each counter.
+// random words for each counter. All random numbers here are words of one kind of stream: word i %
+// 4 of block i / 4 is word i, a block having key (seed, seed >> 32) and counter (step, step >> 32,
+// block >> 32, block). Step 0 is MatrixRandomPhilox's; a dropout counts its masks by it.
 #pragma once
 
 #include <cstdint>
 
 namespace mpsnn {
+
+struct PhiloxStream {
+  std::uint64_t seed = 0, step = 0;
+};
+
+/// What a generator keeps between encodes: `position` words of its stream were taken.
+struct PhiloxState {
+  std::uint64_t seed, position;
+};
 
 /// Replaces `lanes` counters, each a column of four words, by their random words. Lanes are
 /// computed side by side, so that the loop is vectorised.

@@ -73,6 +73,10 @@ std::int64_t get_int(const AttributeMap& attributes, std::string_view name) {
   return get<std::int64_t>(attributes, name);
 }
 
+std::uint64_t get_uint(const AttributeMap& attributes, std::string_view name) {
+  return get<std::uint64_t>(attributes, name);
+}
+
 double get_float(const AttributeMap& attributes, std::string_view name) {
   return get<double>(attributes, name);
 }

@@ -2,6 +2,8 @@
 // Archives.
 #include "mpsnn/archive.h"
 
+#include <optional>
+
 #include <pybind11/stl.h>
 
 #include "bindings/bindings.h"
@@ -17,7 +19,8 @@ void bind_archiver(py::module_& m) {
                             "Collects objects and writes them as one file. Apple: NSKeyedArchiver.",
                             py::release_gil_before_calling_cpp_dtor())
       .def(py::init<>())
-      .def("encode", &KeyedArchiver::encode, py::arg("key"), py::arg("graph"), ReleaseGil(),
+      .def("encode", py::overload_cast<const std::string&, const Graph&>(&KeyedArchiver::encode),
+           py::arg("key"), py::arg("graph"), ReleaseGil(),
            R"(Adds a graph: nodes, data sources with their latest weights, optimizers and moments.
 
 Data sources shared by graphs are stored once. Waits for committed work.
@@ -25,6 +28,19 @@ Data sources shared by graphs are stored once. Waits for committed work.
 Args:
     key: Name of the graph in the archive.
     graph: The graph.
+
+Raises:
+    InvalidArgumentError: An empty or repeated key.)")
+      .def("encode",
+           py::overload_cast<const std::string&, const DeviceKernel&>(&KeyedArchiver::encode),
+           py::arg("key"), py::arg("kernel"), ReleaseGil(),
+           R"(Adds a kernel: class, label, parameters, and its state on the device as it is now.
+
+A random number generator goes on where it stopped. Waits for committed work.
+
+Args:
+    key: Name of the kernel in the archive.
+    kernel: The kernel.
 
 Raises:
     InvalidArgumentError: An empty or repeated key.)")
@@ -49,11 +65,29 @@ Raises:
     FileError: The file cannot be written, also where the disk is full.)");
 }
 
+struct KernelHint {
+  static constexpr auto name = py::detail::const_name("DeviceKernel");
+};
+
+/// The kernel as an object of its typed class, which Python defines.
+Hinted<KernelHint> typed(const DeviceKernel& kernel) {
+  const py::object base = py::type::of<DeviceKernel>();
+  const std::string name(kernel.class_name());
+  const py::object cls = py::module_::import("mpsnn.kernels").attr(name.c_str());
+  const py::object object = cls.attr("__new__")(cls);
+  base.attr("__init__")(object, kernel);
+  return Hinted<KernelHint>(object);
+}
+
 void bind_reading(py::module_& m) {
-  py::class_<Archive>(m, "Archive",
-                      "A file that was opened and checked. Its graphs share their data sources.",
-                      py::release_gil_before_calling_cpp_dtor())
-      .def("keys", &Archive::keys, R"(Names of the graphs in the archive.
+  py::class_<Archive> cls(
+      m, "Archive", "A file that was opened and checked. Its graphs share their data sources.",
+      py::release_gil_before_calling_cpp_dtor());
+  cls.def("keys", &Archive::keys, R"(Names of the graphs in the archive.
+
+Returns:
+    The keys.)")
+      .def("kernel_keys", &Archive::kernel_keys, R"(Names of the kernels in the archive.
 
 Returns:
     The keys.)")
@@ -67,6 +101,27 @@ Args:
 
 Returns:
     The graph, on the unarchiver's device.
+
+Raises:
+    InvalidArgumentError: There is no such key.
+    ArchiveError: The archive is inconsistent.)");
+  cls.def(
+      "decode_kernel",
+      [](const Archive& archive, const std::string& key) {
+        std::optional<DeviceKernel> kernel;
+        {
+          py::gil_scoped_release release;
+          kernel = archive.decode_kernel(key);
+        }
+        return typed(*kernel);
+      },
+      py::arg("key"), R"(Makes a stored kernel with its state.
+
+Args:
+    key: Name of the kernel.
+
+Returns:
+    The kernel, of its own class, on the unarchiver's device.
 
 Raises:
     InvalidArgumentError: There is no such key.

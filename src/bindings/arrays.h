@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// numpy arrays in and out. Arrays are float32: nothing is converted silently. Sequences of numbers,
-// which have no element type of their own, are taken as float32.
+// numpy arrays in and out. Nothing is converted silently: an array has the element type that is
+// wanted. Sequences of numbers, which have none of their own, are taken as having it.
 #pragma once
 
 #include <cstdint>
@@ -27,25 +27,58 @@ inline std::string type_name(py::handle object) {
   return py::str(py::type::handle_of(object).attr("__name__"));
 }
 
-/// A dense float32 array; `what` starts the error's text. Throws ArgumentTypeError.
-inline FloatArray float_array(py::handle object, const std::string& what) {
+inline py::dtype dtype_of(DataType type) { return py::dtype(std::string(name_of(type))); }
+
+/// A dense array and its element type.
+struct TypedArray {
+  py::array array;
+  DataType type;
+};
+
+/// "float32, float16 or uint8".
+inline std::string names_of(std::span<const DataType> types) {
+  std::string names(name_of(types.front()));
+  for (std::size_t i = 1; i < types.size(); ++i)
+    names += (i + 1 < types.size() ? ", " : " or ") + std::string(name_of(types[i]));
+  return names;
+}
+
+/// A dense array of one of the types, the first one for sequences of numbers; `what` starts the
+/// error's text. Throws ArgumentTypeError.
+inline TypedArray typed_array(py::handle object, std::span<const DataType> types,
+                              const std::string& what) {
   const auto asarray = py::module_::import("numpy").attr("asarray");
   const bool plain = py::isinstance<py::list>(object) || py::isinstance<py::tuple>(object);
+  const auto fail = [&]() {
+    throw ArgumentTypeError(what + ": expected an array of " + names_of(types) + ", got " +
+                            type_name(object));
+  };
   py::array array;
   try {
-    array = plain ? asarray(object, py::dtype::of<float>()) : asarray(object);
+    array = plain ? asarray(object, dtype_of(types.front())) : asarray(object);
   } catch (py::error_already_set& error) {
     if (!error.matches(PyExc_ValueError) && !error.matches(PyExc_TypeError)) throw;
-    throw ArgumentTypeError(what + ": expected an array of float32, got " + type_name(object));
+    fail();
   }
-  if (array.dtype().kind() == 'O' || array.dtype().kind() == 'U') {
-    throw ArgumentTypeError(what + ": expected an array of float32, got " + type_name(object));
+  if (array.dtype().kind() == 'O' || array.dtype().kind() == 'U') fail();
+  for (const DataType type : types) {
+    if (array.dtype().equal(dtype_of(type)))
+      return {py::array::ensure(array, py::array::c_style), type};
   }
-  if (!array.dtype().equal(py::dtype::of<float>())) {
-    throw ArgumentTypeError(what + ": expected float32, got " +
-                            std::string(py::str(array.dtype())));
-  }
-  return FloatArray::ensure(array);
+  throw ArgumentTypeError(what + ": expected " + names_of(types) + ", got " +
+                          std::string(py::str(array.dtype())));
+}
+
+/// A dense float32 array; `what` starts the error's text. Throws ArgumentTypeError.
+inline FloatArray float_array(py::handle object, const std::string& what) {
+  constexpr DataType kTypes[] = {DataType::FLOAT32};
+  return FloatArray::ensure(typed_array(object, kTypes, what).array);
+}
+
+/// What images are made of: float32, or float16.
+inline TypedArray image_array(py::handle object, const std::string& what) {
+  constexpr DataType kTypes[] = {DataType::FLOAT32, DataType::FLOAT16};
+  return typed_array(object, kTypes, what);
 }
 
 /// The size of an array (N, H, W, C), or (H, W, C) for one image. Throws InvalidArgumentError.

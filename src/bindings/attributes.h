@@ -18,6 +18,7 @@ using Attributes = py::typing::Dict<py::str, py::object>;
 std::string text_of(py::handle object);
 /// A parameter's value; `name` starts errors. Numbers may be numpy's, integers any enumeration.
 AttributeValue attribute_value(const std::string& name, const py::object& object);
-AttributeMap attributes_of(const Attributes& dict);
+/// `title` starts errors: "MatrixRandomPhilox: ", or empty.
+AttributeMap attributes_of(const Attributes& dict, const std::string& title = {});
 
 }  // namespace mpsnn::bindings

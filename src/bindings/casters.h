@@ -44,6 +44,11 @@ struct ImageArgument {
   ImageNode node() const { return ImageNode(record); }
 };
 
+/// A key: a handle, or a state node that has it.
+struct StateKey {
+  std::string handle;
+};
+
 inline std::vector<ImageNode> nodes_of(const std::vector<ImageArgument>& arguments) {
   std::vector<ImageNode> nodes;
   nodes.reserve(arguments.size());
@@ -73,6 +78,21 @@ struct type_caster<mpsnn::bindings::ImageArgument> {
       value.record = source.cast<const mpsnn::ImageNode&>().record();
     } else if (isinstance<mpsnn::FilterNode>(source)) {
       value.record = source.cast<const mpsnn::FilterNode&>().result_image().record();
+    } else {
+      return false;
+    }
+    return true;
+  }
+};
+
+template <>
+struct type_caster<mpsnn::bindings::StateKey> {
+  PYBIND11_TYPE_CASTER(mpsnn::bindings::StateKey, const_name("str | StateNode"));
+  bool load(handle source, bool /*convert*/) {
+    if (isinstance<mpsnn::StateNode>(source)) {
+      value.handle = source.cast<const mpsnn::StateNode&>().handle();
+    } else if (isinstance<str>(source)) {
+      value.handle = source.cast<std::string>();
     } else {
       return false;
     }

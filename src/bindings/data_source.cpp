@@ -1,148 +1,19 @@
 // SPDX-License-Identifier: MIT
-// Optimizers and data sources.
+// Data sources.
 #include "mpsnn/data_source.h"
+
+#include <cstring>
+#include <variant>
 
 #include <pybind11/stl.h>
 
 #include "bindings/arrays.h"
 #include "bindings/bindings.h"
 #include "bindings/casters.h"
+#include "bindings/own_data_source.h"
 
 namespace mpsnn::bindings {
 namespace {
-
-void bind_optimizer_descriptor(py::module_& m) {
-  const OptimizerDescriptor d;
-  py::class_<OptimizerDescriptor>(
-      m, "OptimizerDescriptor",
-      R"(What all optimizers share. Gradients are clipped, then rescaled, then regularised.
-Apple: MPSNNOptimizerDescriptor.
-
-Args:
-    learning_rate: Length of a step.
-    gradient_rescale: Gradients are multiplied by it.
-    apply_gradient_clipping: Clip gradients to [`gradient_clip_min`, `gradient_clip_max`].
-    gradient_clip_max: Highest gradient.
-    gradient_clip_min: Lowest gradient.
-    regularization_type: L1 adds scale · sign(v) to the gradient, L2 adds scale · v.
-    regularization_scale: The scale.)")
-      .def(py::init([](double learning_rate, double gradient_rescale, bool apply_gradient_clipping,
-                       double gradient_clip_max, double gradient_clip_min,
-                       RegularizationType regularization_type, double regularization_scale) {
-             return OptimizerDescriptor{
-                 learning_rate,     gradient_rescale,    apply_gradient_clipping, gradient_clip_max,
-                 gradient_clip_min, regularization_type, regularization_scale};
-           }),
-           py::arg("learning_rate") = d.learning_rate, py::kw_only(),
-           py::arg("gradient_rescale") = d.gradient_rescale,
-           py::arg("apply_gradient_clipping") = d.apply_gradient_clipping,
-           py::arg("gradient_clip_max") = d.gradient_clip_max,
-           py::arg("gradient_clip_min") = d.gradient_clip_min,
-           py::arg("regularization_type") = d.regularization_type,
-           py::arg("regularization_scale") = d.regularization_scale)
-      .def_readwrite("learning_rate", &OptimizerDescriptor::learning_rate)
-      .def_readwrite("gradient_rescale", &OptimizerDescriptor::gradient_rescale)
-      .def_readwrite("apply_gradient_clipping", &OptimizerDescriptor::apply_gradient_clipping)
-      .def_readwrite("gradient_clip_max", &OptimizerDescriptor::gradient_clip_max)
-      .def_readwrite("gradient_clip_min", &OptimizerDescriptor::gradient_clip_min)
-      .def_readwrite("regularization_type", &OptimizerDescriptor::regularization_type)
-      .def_readwrite("regularization_scale", &OptimizerDescriptor::regularization_scale);
-}
-
-void bind_optimizer_base(py::module_& m) {
-  py::class_<Optimizer, std::shared_ptr<Optimizer>>(
-      m, "Optimizer",
-      R"(Base of the optimizers, which are attached to data sources. Apple: MPSNNOptimizer.
-
-One optimizer may serve many data sources: moments and time step belong to each data source's state
-on a device.)")
-      .def_property("learning_rate", &Optimizer::learning_rate, &Optimizer::set_learning_rate,
-                    "Length of a step; read at each encode. Must be finite and not negative.")
-      .def_property_readonly("descriptor", &Optimizer::descriptor,
-                             "What all optimizers share (a copy).", py::return_value_policy::copy)
-      .def_property_readonly("operation", &Optimizer::operation,
-                             "The operation that updates a parameter.")
-      .def_property_readonly("moments", &Optimizer::moments,
-                             "Names of the moment vectors kept beside each parameter.")
-      .def_property_readonly("attributes", &Optimizer::attributes, "Every parameter by name.");
-}
-
-void bind_optimizers(py::module_& m) {
-  using Sgd = OptimizerStochasticGradientDescent;
-  py::class_<Sgd, Optimizer, std::shared_ptr<Sgd>>(
-      m, "OptimizerStochasticGradientDescent",
-      R"(v -= lr · g, or with momentum m = μ · m + lr · g; v -= m.
-
-Nesterov: m = μ · m + g; v -= lr · (g + μ · m). The learning rate stands inside of the momentum, as
-in Caffe. Apple: MPSNNOptimizerStochasticGradientDescent.
-
-Args:
-    learning_rate: Length of a step; or an `OptimizerDescriptor`.
-    momentum_scale: μ; 0 keeps no momentum.
-    use_nesterov_momentum: The second form.
-
-Raises:
-    InvalidArgumentError: A parameter is out of range.)")
-      .def(py::init<double, double, bool>(), py::arg("learning_rate") = 1e-3,
-           py::arg("momentum_scale") = 0.0, py::arg("use_nesterov_momentum") = false)
-      .def(py::init<OptimizerDescriptor, double, bool>(), py::arg("descriptor"),
-           py::arg("momentum_scale") = 0.0, py::arg("use_nesterov_momentum") = false)
-      .def_property_readonly("momentum_scale", &Sgd::momentum_scale, "μ.")
-      .def_property_readonly("use_nesterov_momentum", &Sgd::use_nesterov_momentum,
-                             "Whether the second form is used.");
-  py::class_<OptimizerAdam, Optimizer, std::shared_ptr<OptimizerAdam>>(
-      m, "OptimizerAdam",
-      R"(t += 1; m = β1 · m + (1 - β1) · g; u = β2 · u + (1 - β2) · g²; v -= lr_t · m / (√u + ε)
-
-with lr_t = lr · √(1 - β2^t) / (1 - β1^t). AMSGrad keeps û = max(û, u) and divides by √û + ε. Apple:
-MPSNNOptimizerAdam, with maximum velocities for AMSGrad.
-
-Args:
-    learning_rate: Length of a step; or an `OptimizerDescriptor`.
-    beta1: Decay of the first moment.
-    beta2: Decay of the second moment.
-    epsilon: Added to the root of the second moment.
-    time_step: Updates counted before the first one here.
-    use_amsgrad: Divide by the root of the largest second moment so far.
-
-Raises:
-    InvalidArgumentError: A parameter is out of range.)")
-      .def(py::init<double, double, double, double, std::int64_t, bool>(),
-           py::arg("learning_rate") = 1e-3, py::arg("beta1") = 0.9, py::arg("beta2") = 0.999,
-           py::arg("epsilon") = 1e-8, py::arg("time_step") = 0, py::kw_only(),
-           py::arg("use_amsgrad") = false)
-      .def(py::init<OptimizerDescriptor, double, double, double, std::int64_t, bool>(),
-           py::arg("descriptor"), py::arg("beta1") = 0.9, py::arg("beta2") = 0.999,
-           py::arg("epsilon") = 1e-8, py::arg("time_step") = 0, py::kw_only(),
-           py::arg("use_amsgrad") = false)
-      .def_property_readonly("use_amsgrad", &OptimizerAdam::use_amsgrad,
-                             "Whether the largest second moment is kept.")
-      .def_property_readonly("beta1", &OptimizerAdam::beta1, "Decay of the first moment.")
-      .def_property_readonly("beta2", &OptimizerAdam::beta2, "Decay of the second moment.")
-      .def_property_readonly("epsilon", &OptimizerAdam::epsilon,
-                             "Added to the second moment's root.")
-      .def_property_readonly("time_step", &OptimizerAdam::time_step,
-                             "Updates counted before the first one here.");
-  py::class_<OptimizerRMSProp, Optimizer, std::shared_ptr<OptimizerRMSProp>>(
-      m, "OptimizerRMSProp",
-      R"(s = decay · s + (1 - decay) · g²; v -= lr · g / (√s + ε). Apple: MPSNNOptimizerRMSProp.
-
-Args:
-    learning_rate: Length of a step; or an `OptimizerDescriptor`.
-    decay: Share of the squares' average that one step keeps.
-    epsilon: Added to its root.
-
-Raises:
-    InvalidArgumentError: A parameter is out of range.)")
-      .def(py::init<double, double, double>(), py::arg("learning_rate") = 1e-3,
-           py::arg("decay") = 0.9, py::arg("epsilon") = 1e-8)
-      .def(py::init<OptimizerDescriptor, double, double>(), py::arg("descriptor"),
-           py::arg("decay") = 0.9, py::arg("epsilon") = 1e-8)
-      .def_property_readonly("decay", &OptimizerRMSProp::decay,
-                             "Share of the squares' average that one step keeps.")
-      .def_property_readonly("epsilon", &OptimizerRMSProp::epsilon,
-                             "Added to the root of the squares' average.");
-}
 
 void bind_neuron_descriptor(py::module_& m) {
   py::class_<NeuronDescriptor>(m, "NeuronDescriptor",
@@ -280,30 +151,151 @@ std::vector<std::int64_t> shape_of(const DataSource& source, std::string_view pa
 }
 
 FloatArray initial_array(const DataSource& source, const std::string& parameter) {
-  const std::vector<float>& values = source.initial(parameter);
-  return shaped(values, shape_of(source, parameter));
+  return shaped(source.initial(parameter), shape_of(source, parameter));
+}
+
+void check_shape(const py::array& array, const std::vector<std::int64_t>& shape,
+                 const std::string& what) {
+  if (std::vector<std::int64_t>(array.shape(), array.shape() + array.ndim()) == shape) return;
+  throw InvalidArgumentError(what + ": expected shape " +
+                             std::string(py::str(py::tuple(py::cast(shape)))) + ", got " +
+                             shape_text(array));
 }
 
 /// The values of an array whose shape must be the parameter's.
 std::vector<float> checked_values(py::handle object, const std::vector<std::int64_t>& shape,
                                   const std::string& what) {
   const FloatArray array = float_array(object, what);
-  if (std::vector<std::int64_t>(array.shape(), array.shape() + array.ndim()) != shape) {
-    throw InvalidArgumentError(what + ": expected shape " +
-                               std::string(py::str(py::tuple(py::cast(shape)))) + ", got " +
-                               shape_text(array));
-  }
+  check_shape(array, shape, what);
   return values_of(array);
 }
 
+template <class T>
+std::vector<T> elements_of(const py::array& array) {
+  const auto* const first = static_cast<const T*>(array.data());
+  return {first, first + array.size()};
+}
+
+/// Weights in the element type of their array.
+ConvolutionWeights checked_weights(py::handle object, const std::vector<std::int64_t>& shape,
+                                   const std::string& what) {
+  constexpr DataType kTypes[] = {DataType::FLOAT32, DataType::FLOAT16, DataType::UINT8};
+  const auto [array, type] = typed_array(object, kTypes, what);
+  check_shape(array, shape, what);
+  ConvolutionWeights weights;
+  if (type == DataType::FLOAT16) {
+    weights.values = elements_of<std::uint16_t>(array);
+  } else if (type == DataType::UINT8) {
+    weights.values = elements_of<std::uint8_t>(array);
+  } else {
+    weights.values = elements_of<float>(array);
+  }
+  return weights;
+}
+
+/// Weights as they were given: a new array.
+ImageArray stored_array(const ConvolutionDataSource& source) {
+  const ConvolutionWeights& weights = source.stored_weights();
+  py::array array(dtype_of(weights.data_type()), shape_of(source, "weights"));
+  std::visit(
+      [&](const auto& values) {
+        std::memcpy(array.mutable_data(), values.data(),
+                    values.size() * size_of(weights.data_type()));
+      },
+      weights.values);
+  return ImageArray(std::move(array));
+}
+
+using DataSourceClass = py::class_<DataSource, py::smart_holder>;
+
+void bind_loading(DataSourceClass& source) {
+  source
+      .def(
+          "load", [](const DataSource& self) { return self.DataSource::load(); },
+          R"(Called before values are read, by a graph that is made or reloaded.
+
+`purge` follows in any case where this returned True. To be overridden.
+
+Returns:
+    True; False, or an exception, makes what asked fail with a StateError that names the data source.)")
+      .def(
+          "purge", [](const DataSource& self) { self.DataSource::purge(); },
+          "Called once for each `load` that returned True, after the values were read.")
+      .def(
+          "values",
+          [](const DataSource& self, const std::string& parameter) {
+            return initial_array(self, parameter);
+          },
+          py::arg("parameter"), R"(The values of a parameter, asked for between `load` and `purge`.
+
+To be overridden.
+
+Args:
+    parameter: "weights", "bias".
+
+Returns:
+    A float32 array of the parameter's shape; here the initial values.)");
+}
+
+struct ArraysHint {
+  static constexpr auto name =
+      py::detail::const_name("dict[str, numpy.typing.NDArray[numpy.float32]]");
+};
+using Arrays = Hinted<ArraysHint>;
+using Images = py::typing::Dict<py::str, Image>;
+
+void bind_updates(DataSourceClass& source) {
+  source
+      .def(
+          "update_with_gradient_state",
+          [](const DataSource& /*self*/, const Arrays& /*gradient_state*/,
+             const Arrays& /*source_state*/) -> std::optional<Arrays> { return std::nullopt; },
+          py::arg("gradient_state"), py::arg("source_state"),
+          R"(The update of nodes with the training style UPDATE_DEVICE_CPU.
+
+To be overridden; it is then used in the place of the optimizer. Called on the queue's thread in the
+turn of the encode. Apple: updateWithGradientState:.
+
+Args:
+    gradient_state: Gradients by parameter, of all nodes of the graph added up.
+    source_state: The values that they were computed with.
+
+Returns:
+    New values by parameter, seen by all later work; those left out stay. None: no change. An
+    exception is the command buffer's failure.)")
+      .def(
+          "update_with_command_buffer",
+          [](const DataSource& /*self*/, const CommandBuffer& /*commands*/,
+             const Images& /*gradient_state*/,
+             const Images& /*source_state*/) -> std::optional<Images> { return std::nullopt; },
+          py::arg("commands"), py::arg("gradient_state"), py::arg("source_state"),
+          R"(The update of nodes with the training style UPDATE_DEVICE_GPU.
+
+To be overridden; it is then used in the place of the optimizer. Called by the encode, after the
+gradients were recorded; records what makes the new values, which are copied when their turn comes.
+Apple: updateWithCommandBuffer:.
+
+Args:
+    commands: The command buffer.
+    gradient_state: Images of the gradients by parameter, with ones before their extents up to four.
+    source_state: The weights themselves, to be read by what is recorded here only.
+
+Returns:
+    Images of the new values by parameter; those left out stay. None: no change.)");
+}
+
 void bind_data_source_base(py::module_& m) {
-  py::class_<DataSource, std::shared_ptr<DataSource>>(
-      m, "DataSource",
-      R"(Where weights come from and where they live.
+  py::class_<DataSource, py::smart_holder> source(m, "DataSource",
+                                                  R"(Where weights come from and where they live.
 
 A data source has state on each device that uses it (weights, optimizer moments, time step): every
 graph on that device that holds the same data source sees the same weights, the latest at each
-encode.)")
+encode.
+
+One of one's own derives from the class that a node wants (`ConvolutionDataSource`, …) and overrides
+what it does otherwise: where values come from (`load`, `values`, `purge`) and how they are updated
+(`update_with_gradient_state`, `update_with_command_buffer`). These may be called from any thread.)");
+  source
       .def_property("label", &DataSource::label, &DataSource::set_label,
                     "Name for errors, plans and archives.")
       .def_property(
@@ -365,58 +357,116 @@ Raises:
       .def("__repr__", [](const DataSource& source) {
         return "<mpsnn." + std::string(source.class_name()) + " \"" + source.label() + "\">";
       });
+  bind_loading(source);
+  bind_updates(source);
 }
 
-std::shared_ptr<ConvolutionDataSource> make_convolution(
-    ConvolutionDescriptor descriptor, const ArrayObject& weights,
-    const std::optional<ArrayObject>& bias_terms, std::string label,
-    std::optional<std::shared_ptr<Optimizer>> optimizer) {
+/// `Class` is the class itself, or the one for classes that derive from it in Python.
+template <class Class>
+std::shared_ptr<Class> make_convolution(ConvolutionDescriptor descriptor,
+                                        const std::optional<ArrayObject>& weights,
+                                        const std::optional<ArrayObject>& bias_terms,
+                                        std::string label,
+                                        std::optional<std::shared_ptr<Optimizer>> optimizer,
+                                        bool has_bias, const std::optional<ArrayObject>& ranges,
+                                        const std::optional<ArrayObject>& lookup_table) {
   const std::string name = "ConvolutionDataSource \"" + label + "\": ";
   if (descriptor.groups < 1 || descriptor.input_feature_channels % descriptor.groups != 0) {
     // No shape fits: the constructor says what is wrong with the descriptor.
-    return std::make_shared<ConvolutionDataSource>(descriptor, std::vector<float>(), std::nullopt,
-                                                   label);
+    return std::make_shared<Class>(descriptor, std::vector<float>(), std::nullopt, label);
   }
-  std::vector<float> values = checked_values(
-      weights,
+  if (!weights) {
+    if constexpr (std::is_same_v<Class, ConvolutionDataSource>)
+      throw InvalidArgumentError(name +
+                                 "weights: expected an array, or a class that overrides "
+                                 "values, got None");
+    return std::make_shared<Class>(descriptor, has_bias, std::move(label),
+                                   std::move(optimizer).value_or(nullptr));
+  }
+  ConvolutionWeights values = checked_weights(
+      *weights,
       {descriptor.output_feature_channels, descriptor.kernel_height, descriptor.kernel_width,
        descriptor.input_feature_channels / descriptor.groups},
       name + "weights");
+  if (ranges) {
+    values.ranges =
+        checked_values(*ranges, {descriptor.output_feature_channels, 2}, name + "ranges");
+  }
+  if (lookup_table)
+    values.lookup_table = checked_values(*lookup_table, {256}, name + "lookup_table");
   std::optional<std::vector<float>> bias;
   if (bias_terms) {
     bias = checked_values(*bias_terms, {descriptor.output_feature_channels}, name + "bias_terms");
   }
-  return std::make_shared<ConvolutionDataSource>(descriptor, std::move(values), std::move(bias),
-                                                 std::move(label),
-                                                 std::move(optimizer).value_or(nullptr));
+  return std::make_shared<Class>(descriptor, std::move(values), std::move(bias), std::move(label),
+                                 std::move(optimizer).value_or(nullptr));
 }
 
 void bind_convolution_data_source(py::module_& m) {
-  py::class_<ConvolutionDataSource, DataSource, std::shared_ptr<ConvolutionDataSource>>(
+  using Own = OwnDataSource<ConvolutionDataSource>;
+  py::class_<ConvolutionDataSource, DataSource, Own, py::smart_holder>(
       m, "ConvolutionDataSource",
       R"(Weights of a convolution. Apple: MPSCNNConvolutionDataSource.
 
 Args:
     descriptor: The convolution's geometry.
-    weights: float32 array OHWI: (out, kernel height, kernel width, in / groups). Copied.
+    weights: Array OHWI: (out, kernel height, kernel width, in / groups), of float32, float16 or
+        uint8. Copied and kept as it is; kernels compute in float32. None: the class overrides
+        `values`, which gives "weights" and, with has_bias, "bias".
     bias_terms: float32 array (out); None: no bias. Copied.
     label: Name for errors, plans and archives.
-    optimizer: Updates the weights where the node is trained; None: they stay.
+    optimizer: Updates the weights where the node is trained; None: they stay. Weights of float16
+        and uint8 are trained in float32 from the numbers that they stand for, and archives keep
+        them as float32 from the first update on.
+    has_bias: Whether there is a bias, where weights is None.
+    ranges: float32 array (out, 2), a minimum and a maximum for each output channel, for weights of
+        uint8: u stands for u / 255 * (maximum - minimum) + minimum. Apple: rangesForUInt8Kernel.
+    lookup_table: float32 array (256), in the place of ranges: u stands for its element u.
+        Apple: lookupTableForUInt8Kernel.
 
 Raises:
-    InvalidArgumentError: A shape does not fit the descriptor, or the descriptor is impossible.
-    ArgumentTypeError: An array is not of float32.)")
-      .def(py::init(&make_convolution), py::arg("descriptor"), py::arg("weights"),
-           py::arg("bias_terms") = py::none(), py::arg("label") = "",
-           py::arg("optimizer") = py::none())
+    InvalidArgumentError: A shape does not fit the descriptor, or the descriptor is impossible;
+        weights of uint8 with neither ranges nor lookup_table, or with both; either of them with
+        other weights; a maximum below its minimum; numbers in them that are not finite.
+    ArgumentTypeError: An array is of another element type.)")
+      .def(py::init(&make_convolution<ConvolutionDataSource>, &make_convolution<Own>),
+           py::arg("descriptor"), py::arg("weights"), py::arg("bias_terms") = py::none(),
+           py::arg("label") = "", py::arg("optimizer") = py::none(), py::kw_only(),
+           py::arg("has_bias") = false, py::arg("ranges") = py::none(),
+           py::arg("lookup_table") = py::none())
       .def_property_readonly("descriptor", &ConvolutionDataSource::descriptor,
                              "The convolution's geometry (a copy).", py::return_value_policy::copy)
       .def_property_readonly("has_bias", &ConvolutionDataSource::has_bias,
                              "Whether there is a bias.")
       .def_property_readonly(
-          "weights",
-          [](const ConvolutionDataSource& source) { return initial_array(source, "weights"); },
-          "Initial weights, a new array OHWI.")
+          "weights", &stored_array,
+          "Initial weights, a new array OHWI in the element type that they were given in.")
+      .def_property_readonly(
+          "data_type",
+          [](const ConvolutionDataSource& source) { return source.stored_weights().data_type(); },
+          "Element type of the initial weights: float32, float16 or uint8.")
+      .def_property_readonly(
+          "weights_quantization_type",
+          [](const ConvolutionDataSource& source) {
+            return source.stored_weights().quantization_type();
+          },
+          "What explains weights of uint8; NONE for others.")
+      .def_property_readonly(
+          "ranges",
+          [](const ConvolutionDataSource& source) -> std::optional<FloatArray> {
+            const std::vector<float>& ranges = source.stored_weights().ranges;
+            if (ranges.empty()) return std::nullopt;
+            return shaped(ranges, {source.descriptor().output_feature_channels, 2});
+          },
+          "Minimum and maximum of each output channel, a new array (out, 2), or None.")
+      .def_property_readonly(
+          "lookup_table",
+          [](const ConvolutionDataSource& source) -> std::optional<FloatArray> {
+            const std::vector<float>& table = source.stored_weights().lookup_table;
+            if (table.empty()) return std::nullopt;
+            return shaped(table, {static_cast<std::int64_t>(table.size())});
+          },
+          "The numbers that uint8 stands for, a new array (256), or None.")
       .def_property_readonly(
           "bias_terms",
           [](const ConvolutionDataSource& source) -> std::optional<FloatArray> {
@@ -429,9 +479,6 @@ Raises:
 }  // namespace
 
 void bind_data_sources(py::module_& m) {
-  bind_optimizer_descriptor(m);
-  bind_optimizer_base(m);
-  bind_optimizers(m);
   bind_neuron_descriptor(m);
   bind_convolution_descriptor(m);
   bind_depth_wise_descriptor(m);

@@ -37,12 +37,14 @@ std::string handle_of(const Graph& graph, py::handle key) {
 Image image_of(const Graph& graph, const std::string& handle, py::handle value) {
   if (py::isinstance<Image>(value)) return value.cast<const Image&>();
   const std::string what = title(graph) + ": source \"" + handle + "\"";
-  const FloatArray array = float_array(value, what);
+  // An unknown source is refused by `encode`, whatever it is made of.
+  const DataType types[] = {graph.source_format(handle).value_or(DataType::FLOAT32)};
+  const py::array array = typed_array(value, types, what).array;
   const ImageSize size = image_size(array, what);
-  const float* const data = array.data();
+  const void* const data = array.data();
   const Device& device = graph.device();
   py::gil_scoped_release release;
-  return {device, size, DataType::FLOAT32, data};
+  return {device, size, types[0], data};
 }
 
 void add(const Graph& graph, ImageMap& images, const std::string& handle, py::handle value) {
@@ -82,11 +84,37 @@ ImageMap images_of(const Graph& graph, const Hinted<SourcesHint>& sources) {
   return images;
 }
 
-GraphOutputs encode(const Graph& graph, CommandBuffer& commands,
-                    const Hinted<SourcesHint>& sources) {
+using StateMap = std::map<std::string, LossLabels>;
+
+/// Labels by handle or state node.
+StateMap states_of(const Graph& graph, const std::optional<py::dict>& states) {
+  StateMap labels;
+  if (!states) return labels;
+  for (const auto& [key, value] : *states) {
+    py::detail::make_caster<StateKey> handle;
+    if (!handle.load(key, false)) {
+      throw ArgumentTypeError(title(graph) +
+                              ": states: expected handles or state nodes as keys, got " +
+                              std::string(py::repr(key)));
+    }
+    const std::string& name = py::detail::cast_op<StateKey&>(handle).handle;
+    if (!py::isinstance<LossLabels>(value)) {
+      throw ArgumentTypeError(title(graph) + ": state \"" + name +
+                              "\": expected a LossLabels, got " + type_name(value));
+    }
+    labels.emplace(name, value.cast<const LossLabels&>());
+  }
+  return labels;
+}
+
+using StatesArgument = py::typing::Dict<StateKey, LossLabels>;
+
+GraphOutputs encode(const Graph& graph, CommandBuffer& commands, const Hinted<SourcesHint>& sources,
+                    const std::optional<StatesArgument>& states) {
   const ImageMap images = images_of(graph, sources);
+  const StateMap labels = states_of(graph, states);
   py::gil_scoped_release release;
-  return graph.encode(commands, images);
+  return graph.encode(commands, images, labels);
 }
 
 /// Sizes by handle; where an array or image is given, its own.
@@ -125,6 +153,10 @@ the results that have one and of the exported images.)",
                            py::release_gil_before_calling_cpp_dtor())
       .def_readonly("results", &GraphOutputs::results, "The results in their order.")
       .def_readonly("by_handle", &GraphOutputs::by_handle, "Results and exported images by handle.")
+      .def_readonly("states", &GraphOutputs::states,
+                    R"(Exported states by handle: the arrays of each by name, float32.
+
+With ones before their extents up to four: a bias of C is (1, 1, 1, C).)")
       .def("__len__", [](const GraphOutputs& outputs) { return outputs.results.size(); })
       .def("__iter__",
            [](const GraphOutputs& outputs) -> py::typing::Iterator<std::optional<Image>> {
@@ -177,8 +209,22 @@ void bind_structure(GraphClass& graph) {
       .def_property("label", &Graph::label, &Graph::set_label, "Name for errors and timelines.")
       .def_property_readonly("source_handles", &Graph::source_handles,
                              "Handles of the sources, in the order of a list given to `encode`.")
+      .def_property_readonly("format", &Graph::format,
+                             "Element type of images that say nothing themselves, or None.")
+      .def("source_format", &Graph::source_format, py::arg("handle"),
+           R"(The element type of a source's images.
+
+Args:
+    handle: The source's handle.
+
+Returns:
+    The type; None where there is no such source.)")
+      .def_property_readonly("source_state_handles", &Graph::source_state_handles,
+                             "Handles of the states that `encode` wants: labels of losses.")
       .def_property_readonly("intermediate_handles", &Graph::intermediate_handles,
                              "Handles of the exported images.")
+      .def_property_readonly("result_state_handles", &Graph::result_state_handles,
+                             "Handles of the exported states.")
       .def_property_readonly("result_images", &Graph::result_images, "The nodes of the results.")
       .def_property_readonly("results_are_needed", &Graph::results_are_needed, "A flag a result.")
       .def_property_readonly("data_sources", &Graph::data_sources,
@@ -190,23 +236,36 @@ void bind_structure(GraphClass& graph) {
 
 void bind_encode(GraphClass& graph) {
   graph.def(
-      "encode", &encode, py::arg("commands"), py::arg("sources"),
+      "encode", &encode, py::arg("commands"), py::arg("sources"), py::arg("states") = py::none(),
       R"(Records the graph on a command buffer, which may commit pieces of it (`CommitThreshold`).
 
 Args:
     commands: The command buffer.
-    sources: An image a source: an `Image`, or a float32 array (N, H, W, C), or (H, W, C) for one
-        image, which is copied at the call. By handle or image node, or a list in the order of
-        `source_handles`.
+    sources: An image a source: an `Image`, or an array of the source's format (N, H, W, C), or
+        (H, W, C) for one image, which is copied at the call. By handle or image node, or a list in
+        the order of `source_handles`.
+    states: A `LossLabels` for each loss whose labels come in a state, by handle or state node.
 
 Returns:
     The images that will be made.
 
 Raises:
-    InvalidArgumentError: A source is missing or unknown, or its size or rank does not fit; the text
-        names the source or node.
-    ArgumentTypeError: An array is not of float32.
+    InvalidArgumentError: A source or state is missing or unknown, or its size or rank does not fit;
+        the text names the source, state or node.
+    ArgumentTypeError: An image or array is not of the source's format.
     UnsupportedError: No kernel of the device fits.)");
+}
+
+void bind_reload(GraphClass& graph) {
+  graph.def("reload_from_data_sources", &Graph::reload_from_data_sources,
+            py::call_guard<py::gil_scoped_release>(),
+            R"(Reads the values of every data source again. Apple: reloadFromDataSources.
+
+Those it was made with or `set_initial` gave, or what one of one's own gives now. Work in flight is
+waited for; moments and time steps stay. What training has changed on this device since is lost.
+
+Raises:
+    StateError: A data source cannot be loaded; the text names it.)");
 }
 
 void bind_plans(GraphClass& graph) {
@@ -219,7 +278,8 @@ void bind_plans(GraphClass& graph) {
           py::arg("sources"), R"(The plan as text: operations, kernels, lifetimes, heap.
 
 Args:
-    sources: Sizes (N, H, W, C), or images, by handle or node.
+    sources: Sizes (N, H, W, C), or images, by handle or node. A state's labels have its handle
+        ("labels"), its weights, where they are there, "labels.weights".
 
 Returns:
     The text.
@@ -300,19 +360,29 @@ Args:
     result_images: The images wanted.
     results_are_needed: A flag a result; False: the image itself is not wanted, only the weight
         updates on the way. None: all are.
+    format: Element type, FLOAT32 or FLOAT16, of the images that nodes make and that say nothing
+        themselves (`ImageNode.format`). None: that of the node's first source; a source that says
+        nothing is of float32. A gradient has the type of the image that it is the gradient of.
+        Apple: MPSNNGraph's `format`, whose default is float16.
 
 Raises:
     InvalidArgumentError: No results, a result that no node makes, two sources with one handle, a
-        source without one, lengths that differ.)",
+        source without one, lengths that differ.
+    StateError: A data source cannot be loaded; the text names it.
+    UnsupportedError: A format other than float32 and float16.)",
                    py::release_gil_before_calling_cpp_dtor());
   graph.def(py::init([](const Device& device, const std::vector<ImageArgument>& result_images,
-                        std::optional<std::vector<bool>> results_are_needed) {
-              return Graph(device, nodes_of(result_images), std::move(results_are_needed));
+                        std::optional<std::vector<bool>> results_are_needed,
+                        std::optional<DataType> format) {
+              std::vector<ImageNode> nodes = nodes_of(result_images);
+              py::gil_scoped_release release;
+              return Graph(device, std::move(nodes), std::move(results_are_needed), format);
             }),
-            py::arg("device"), py::arg("result_images"),
-            py::arg("results_are_needed") = py::none());
+            py::arg("device"), py::arg("result_images"), py::arg("results_are_needed") = py::none(),
+            py::arg("format") = py::none());
   bind_structure(graph);
   bind_encode(graph);
+  bind_reload(graph);
   bind_plans(graph);
   graph.def("__repr__", [](const Graph& self) { return "<mpsnn." + title(self) + ">"; });
 }

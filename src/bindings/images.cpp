@@ -18,8 +18,6 @@ namespace {
 
 using ReleaseGil = py::call_guard<py::gil_scoped_release>;
 
-py::dtype dtype_of(DataType type) { return py::dtype(std::string(name_of(type))); }
-
 std::vector<py::ssize_t> shape_of(const Image& image) {
   const ImageSize& size = image.size();
   return {size.n, size.height, size.width, size.channels};
@@ -87,34 +85,37 @@ py::buffer_info buffer(Image& image) {
 }
 
 Image from_array(const Device& device, const ArrayObject& object) {
-  const FloatArray array = float_array(object, "Image: array");
+  const auto [array, type] = image_array(object, "Image: array");
   const ImageSize size = image_size(array, "Image: array");
-  const float* const data = array.data();
+  const void* const data = array.data();
+  const DataType format = type;
   py::gil_scoped_release release;
-  return {device, size, DataType::FLOAT32, data};
+  return {device, size, format, data};
 }
 
 Image wrap_array(const Device& device, const py::array& array) {
   const std::string what = "Image: array";
-  const FloatArray checked = float_array(array, what);
+  const auto [checked, format] = image_array(array, what);
   if (checked.data() != array.data() || !array.writeable()) {
     throw InvalidArgumentError(what +
                                ": expected a writable array in C order, which can be shared");
   }
   auto owner = std::make_shared<SharedObject>(array);
-  return Image::wrap(device, image_size(array, what), DataType::FLOAT32,
-                     const_cast<void*>(array.data()), std::move(owner));
+  return Image::wrap(device, image_size(array, what), format, const_cast<void*>(array.data()),
+                     std::move(owner));
 }
 
 void write(const Image& image, const ArrayObject& object) {
   const std::string what = "Image \"" + image.label() + "\": array";
-  const FloatArray array = float_array(object, what);
+  const DataType types[] = {image.format()};
+  const py::array array = typed_array(object, types, what).array;
   const ImageSize size = image_size(array, what);
-  if (size != image.size() || image.format() != DataType::FLOAT32) {
-    throw InvalidArgumentError(what + ": expected " + std::string(name_of(image.format())) + " " +
-                               to_string(image.size()) + ", got float32 " + to_string(size));
+  if (size != image.size()) {
+    const std::string format(name_of(image.format()));
+    throw InvalidArgumentError(what + ": expected " + format + " " + to_string(image.size()) +
+                               ", got " + format + " " + to_string(size));
   }
-  const float* const data = array.data();
+  const void* const data = array.data();
   py::gil_scoped_release release;
   image.write(data, image.bytes());
 }
@@ -133,14 +134,14 @@ void bind_construction(ImageClass& image) {
 
 Args:
     device: Where the image is.
-    array: float32 array (N, H, W, C) or (H, W, C), writable and in C order.
+    array: float32 or float16 array (N, H, W, C) or (H, W, C), writable and in C order.
 
 Returns:
     The image. While work on it runs the array must not be written to.
 
 Raises:
     InvalidArgumentError: The array cannot be shared or has another rank.
-    ArgumentTypeError: The array is not of float32.
+    ArgumentTypeError: The array is neither of float32 nor of float16.
     UnsupportedError: The device's memory is not the host's.)")
       .def_static(
           "from_dlpack",
@@ -152,14 +153,14 @@ Raises:
 
 Args:
     device: Where the image is.
-    array: Any object with `__dlpack__`, float32, (N, H, W, C) or (H, W, C) in C order.
+    array: Any object with `__dlpack__`, float32 or float16, (N, H, W, C) or (H, W, C) in C order.
 
 Returns:
     The image.
 
 Raises:
     InvalidArgumentError: The array cannot be shared or has another rank.
-    ArgumentTypeError: The array is not of float32.)");
+    ArgumentTypeError: The array is neither of float32 nor of float16.)");
 }
 
 void bind_properties(ImageClass& image) {
@@ -197,11 +198,11 @@ Raises:
       .def("write", &write, py::arg("array"), R"(Replaces the image's values.
 
 Args:
-    array: float32 array of the image's size. Copied.
+    array: Array of the image's format and size. Copied.
 
 Raises:
     InvalidArgumentError: The size is another.
-    ArgumentTypeError: The array is not of float32.)")
+    ArgumentTypeError: The array is not of the image's format.)")
       .def("__array__", &array_protocol, py::arg("dtype") = py::none(),
            py::arg("copy") = py::none())
       .def("__dlpack__",
@@ -223,13 +224,13 @@ memory.
 
 Args:
     device: Where it is.
-    array: float32 array (N, H, W, C), or (H, W, C) for one image. Copied.
+    array: float32 or float16 array (N, H, W, C), or (H, W, C) for one image. Copied.
     size: (N, H, W, C) of an image of zeros, in the place of `array`.
     format: Element type of an image of zeros.
 
 Raises:
     InvalidArgumentError: An array of another rank, or a size below 1.
-    ArgumentTypeError: An array that is not of float32.
+    ArgumentTypeError: An array that is neither of float32 nor of float16.
     OutOfMemoryError: There is not enough memory.)",
                    py::buffer_protocol(), py::release_gil_before_calling_cpp_dtor());
   bind_construction(image);

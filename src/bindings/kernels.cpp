@@ -141,6 +141,7 @@ Args:
     class_name: A class of the kernel table ("MatrixMultiplication").
     attributes: Its parameters by name.
     label: Name for errors and timelines; empty: the class's.
+    kernel: Another object for the same kernel.
 
 Raises:
     InvalidArgumentError: Unknown class, unknown or missing parameter, a value of the wrong type or
@@ -148,12 +149,13 @@ Raises:
                   py::release_gil_before_calling_cpp_dtor());
   cls.def(py::init([](const Device& device, const std::string& class_name,
                       const Attributes& attributes, const std::string& label) {
-            DeviceKernel kernel(device, class_name, attributes_of(attributes));
+            DeviceKernel kernel(device, class_name, attributes_of(attributes, class_name + ": "));
             if (!label.empty()) kernel.set_label(label);
             return kernel;
           }),
           py::arg("device"), py::arg("class_name"), py::arg("attributes") = Attributes(),
           py::kw_only(), py::arg("label") = "")
+      .def(py::init<const DeviceKernel&>(), py::arg("kernel"))
       .def_property_readonly("class_name", &DeviceKernel::class_name, "Name of the kernel's class.")
       .def_property_readonly("device", &DeviceKernel::device, "Where it runs.")
       .def_property("label", &DeviceKernel::label, &DeviceKernel::set_label,
@@ -163,7 +165,9 @@ Raises:
       .def(
           "set_attribute",
           [](DeviceKernel& kernel, const std::string& name, const py::object& value) {
-            kernel.set_attribute(name, attribute_value(name, value));
+            const std::string title =
+                std::string(kernel.class_name()) + " \"" + kernel.label() + "\": ";
+            kernel.set_attribute(name, attribute_value(title + name, value));
           },
           py::arg("name"), py::arg("value"), R"(Sets a parameter for later encodes.
 

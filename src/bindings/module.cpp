@@ -13,6 +13,9 @@ PYBIND11_MODULE(_core, m, pybind11::mod_gil_used()) {
   m.attr("__version__") = std::string(mpsnn::version());
   bind_errors(m);
   bind_types(m);
+  bind_random(m);
+  bind_paddings(m);
+  bind_optimizers(m);
   bind_data_sources(m);
   bind_normalization_data_sources(m);
   bind_nodes(m);
@@ -22,7 +25,10 @@ PYBIND11_MODULE(_core, m, pybind11::mod_gil_used()) {
   bind_buffers_and_events(m);
   bind_matrices(m);
   bind_command_buffers(m);
+  bind_loss_labels(m);
   bind_kernels(m);
+  bind_recurrent_descriptors(m);
+  bind_recurrent_layers(m);
   bind_graph(m);
   bind_archive(m);
   bind_traces(m);

@@ -24,7 +24,8 @@ py::str name_of(graph::Derivative derivative) {
 }
 
 py::str name_of(graph::AttributeType type) {
-  constexpr std::array kNames = {"bool", "int", "float", "string", "ints", "floats", "enum"};
+  constexpr std::array kNames = {"bool",   "int",  "uint",   "float",
+                                 "string", "ints", "floats", "enum"};
   return kNames.at(static_cast<std::size_t>(type));
 }
 
@@ -79,6 +80,8 @@ py::dict row(const graph::NodeClass& node) {
   row["gradient"] = node.gradient;
   row["has_padding"] = node.has_padding;
   row["starts_gradient"] = node.starts_gradient;
+  row["has_labels"] = node.has_labels;
+  row["state"] = node.state;
   row["has_derivative"] = node.gradient_of != nullptr;
   return row;
 }
@@ -92,7 +95,7 @@ Table node_table() {
 py::dict row(const graph::OperandSpec& operand) {
   py::dict row;
   row["name"] = operand.name;
-  row["kind"] = name_of(operand.kind);
+  row["kinds"] = py::cast(graph::names_of(operand.kind));
   row["doc"] = operand.doc;
   row["writes"] = operand.writes;
   row["optional"] = operand.optional;

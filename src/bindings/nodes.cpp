@@ -7,6 +7,7 @@
 
 #include <pybind11/stl.h>
 
+#include "bindings/arrays.h"
 #include "bindings/attributes.h"
 #include "bindings/bindings.h"
 #include "bindings/casters.h"
@@ -44,7 +45,14 @@ NodeHandler node_handler(const std::optional<Hinted<HandlerHint>>& handler) {
   return [function = *handler](
              FilterNode& gradient_node, const std::optional<FilterNode>& inference_node,
              const std::optional<ImageNode>& inference_source, const ImageNode& gradient_source) {
-    function(wrap(gradient_node), wrap_optional(inference_node), inference_source, gradient_source);
+    const py::object other = function(wrap(gradient_node), wrap_optional(inference_node),
+                                      inference_source, gradient_source);
+    if (other.is_none()) return;
+    if (!py::isinstance<FilterNode>(other)) {
+      throw ArgumentTypeError("node_handler: expected a node in the place of \"" +
+                              gradient_node.label() + "\", or None, got " + type_name(other));
+    }
+    gradient_node = other.cast<const FilterNode&>();
   };
 }
 
@@ -85,7 +93,10 @@ Returns:
                     &ImageNode::set_export_from_graph,
                     "True: the image comes back from `Graph.encode` under its handle.")
       .def_property("format", &ImageNode::format, &ImageNode::set_format,
-                    "Element type in memory; None: that of the first source, float32 for inputs.")
+                    R"(Element type in memory, FLOAT32 or FLOAT16.
+
+None: of a gradient that of the image it belongs to, else the graph's (`Graph.format`), else that of the first
+source; float32 for inputs.)")
       .def_property_readonly(
           "producer", [](const ImageNode& node) { return wrap_optional(node.producer()); },
           "The filter that makes this image; None for the graph's inputs.")
@@ -95,6 +106,29 @@ Returns:
       .def("__hash__", [](const ImageNode& node) { return address(node.record()); })
       .def("__repr__", [](const ImageNode& node) {
         return "mpsnn.ImageNode(" + text_of(py::str(node.handle())) + ")";
+      });
+}
+
+void bind_state_node(py::module_& m) {
+  py::class_<StateNode>(m, "StateNode", R"(Placeholder of a state. Apple: MPSNNStateNode.
+
+A state is named arrays beside the images. A filter makes one (`result_state`), or it is given to the
+encode under its handle (`input_labels`). Nodes compare and hash by identity.)")
+      .def_property("handle", &StateNode::handle, &StateNode::set_handle,
+                    "Key of the state in `Graph.encode`'s states or outputs.")
+      .def_property("export_from_graph", &StateNode::export_from_graph,
+                    &StateNode::set_export_from_graph,
+                    "True: the state comes back from `Graph.encode` under its handle.")
+      .def_property_readonly(
+          "producer", [](const StateNode& node) { return wrap_optional(node.producer()); },
+          "The filter that makes this state; None: it is given to the encode.")
+      .def_property_readonly("names", &StateNode::names, "Names of the arrays.")
+      .def(
+          "__eq__", [](const StateNode& a, const StateNode& b) { return a == b; },
+          py::is_operator())
+      .def("__hash__", [](const StateNode& node) { return address(node.record()); })
+      .def("__repr__", [](const StateNode& node) {
+        return "<mpsnn.StateNode " + text_of(py::str(node.handle())) + ">";
       });
 }
 
@@ -112,6 +146,17 @@ void bind_parameters(py::class_<FilterNode>& filter) {
                     "Name for errors, plans and timelines.")
       .def_property_readonly("sources", &FilterNode::sources, "The images that it reads.")
       .def_property_readonly("result_image", &FilterNode::result_image, "The image that it makes.")
+      .def_property_readonly("result_state", &FilterNode::result_state,
+                             R"(What the node leaves beside its image; made where it is exported.
+
+The statistics that a normalisation used, the gradients of a gradient node's weights, a dropout's
+mask. Raises InvalidArgumentError for a class that has none.)")
+      .def_property_readonly("result_states", &FilterNode::result_states,
+                             "All result states: one or none.")
+      .def_property_readonly("input_labels", &FilterNode::input_labels,
+                             R"(Of a loss without labels image: stands for the `LossLabels`.
+
+Its handle is "labels" unless it is set. Raises InvalidArgumentError for other nodes.)")
       .def_property_readonly("attributes", &FilterNode::attributes,
                              "Every parameter with its value, defaults included.")
       .def_property_readonly(
@@ -180,7 +225,11 @@ Args:
         its source (as that of an `InitialGradientNode`).
     node_handler: Called for each new node as it is made with the gradient node, the inference node
         that it belongs to (None for an addition that joins gradients), the inference node's source
-        image, and the gradient image that enters the gradient node.
+        image, and the gradient image that enters the gradient node. It may set the gradient node's
+        training style, label and handles, export its image or state, freeze the inference node's
+        data source, set `stop_gradient` of the inference source, and return another node that takes
+        the gradient node's place (a clipping of its result, say): what comes before then gets that
+        one's result as its gradient. None: the gradient node stays.
 
 Returns:
     The end nodes, whose results no other gradient node reads, in the order they were made.
@@ -228,6 +277,7 @@ Raises:
     InvalidArgumentError: Unknown class, wrong number of sources, unknown or missing parameter, a
         value of the wrong type or range; the text names class and argument.)");
   bind_image_node(m);
+  bind_state_node(m);
   bind_construction(filter);
   bind_parameters(filter);
   bind_gradients(filter);

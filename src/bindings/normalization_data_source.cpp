@@ -7,6 +7,7 @@
 #include "bindings/arrays.h"
 #include "bindings/bindings.h"
 #include "bindings/casters.h"
+#include "bindings/own_data_source.h"
 #include "mpsnn/dropout_state.h"
 
 namespace mpsnn::bindings {
@@ -26,46 +27,47 @@ std::optional<std::vector<float>> vector_of(const std::string& title, const char
   return values_of(array);
 }
 
-std::shared_ptr<BatchNormalizationDataSource> make_batch(
-    std::int64_t channels, const OptionalArray& gamma, const OptionalArray& beta,
-    const OptionalArray& mean, const OptionalArray& variance, double epsilon, double momentum,
-    std::string label, std::optional<std::shared_ptr<Optimizer>> optimizer) {
+template <class Class>
+std::shared_ptr<Class> make_batch(std::int64_t channels, const OptionalArray& gamma,
+                                  const OptionalArray& beta, const OptionalArray& mean,
+                                  const OptionalArray& variance, double epsilon, double momentum,
+                                  std::string label,
+                                  std::optional<std::shared_ptr<Optimizer>> optimizer) {
   const std::string title = "BatchNormalizationDataSource \"" + label + "\": ";
   NormalizationValues values = {.gamma = vector_of(title, "gamma", channels, gamma),
                                 .beta = vector_of(title, "beta", channels, beta),
                                 .mean = vector_of(title, "mean", channels, mean),
                                 .variance = vector_of(title, "variance", channels, variance)};
-  return std::make_shared<BatchNormalizationDataSource>(channels, std::move(values), epsilon,
-                                                        momentum, std::move(label),
-                                                        std::move(optimizer).value_or(nullptr));
+  return std::make_shared<Class>(channels, std::move(values), epsilon, momentum, std::move(label),
+                                 std::move(optimizer).value_or(nullptr));
 }
 
-std::shared_ptr<InstanceNormalizationDataSource> make_instance(
-    std::int64_t channels, const OptionalArray& gamma, const OptionalArray& beta, double epsilon,
-    std::string label, std::optional<std::shared_ptr<Optimizer>> optimizer) {
+template <class Class>
+std::shared_ptr<Class> make_instance(std::int64_t channels, const OptionalArray& gamma,
+                                     const OptionalArray& beta, double epsilon, std::string label,
+                                     std::optional<std::shared_ptr<Optimizer>> optimizer) {
   const std::string title = "InstanceNormalizationDataSource \"" + label + "\": ";
   NormalizationValues values = {.gamma = vector_of(title, "gamma", channels, gamma),
                                 .beta = vector_of(title, "beta", channels, beta)};
-  return std::make_shared<InstanceNormalizationDataSource>(channels, std::move(values), epsilon,
-                                                           std::move(label),
-                                                           std::move(optimizer).value_or(nullptr));
+  return std::make_shared<Class>(channels, std::move(values), epsilon, std::move(label),
+                                 std::move(optimizer).value_or(nullptr));
 }
 
-std::shared_ptr<GroupNormalizationDataSource> make_group(
-    std::int64_t channels, std::int64_t groups, const OptionalArray& gamma,
-    const OptionalArray& beta, double epsilon, std::string label,
-    std::optional<std::shared_ptr<Optimizer>> optimizer) {
+template <class Class>
+std::shared_ptr<Class> make_group(std::int64_t channels, std::int64_t groups,
+                                  const OptionalArray& gamma, const OptionalArray& beta,
+                                  double epsilon, std::string label,
+                                  std::optional<std::shared_ptr<Optimizer>> optimizer) {
   const std::string title = "GroupNormalizationDataSource \"" + label + "\": ";
   NormalizationValues values = {.gamma = vector_of(title, "gamma", channels, gamma),
                                 .beta = vector_of(title, "beta", channels, beta)};
-  return std::make_shared<GroupNormalizationDataSource>(channels, groups, std::move(values),
-                                                        epsilon, std::move(label),
-                                                        std::move(optimizer).value_or(nullptr));
+  return std::make_shared<Class>(channels, groups, std::move(values), epsilon, std::move(label),
+                                 std::move(optimizer).value_or(nullptr));
 }
 
 void bind_image_normalizations(py::module_& m) {
   py::class_<InstanceNormalizationDataSource, NormalizationDataSource,
-             std::shared_ptr<InstanceNormalizationDataSource>>(
+             OwnDataSource<InstanceNormalizationDataSource>, py::smart_holder>(
       m, "InstanceNormalizationDataSource",
       R"(Parameters of an instance normalisation. Apple: MPSCNNInstanceNormalizationDataSource.
 
@@ -81,12 +83,13 @@ Args:
 Raises:
     InvalidArgumentError: A number is out of range, or an array has another shape.
     ArgumentTypeError: An array is not of float32.)")
-      .def(py::init(&make_instance), py::arg("number_of_feature_channels"), py::kw_only(),
-           py::arg("gamma") = py::none(), py::arg("beta") = py::none(),
-           py::arg("epsilon") = kDefaultNormalizationEpsilon, py::arg("label") = "",
-           py::arg("optimizer") = py::none());
+      .def(py::init(&make_instance<InstanceNormalizationDataSource>,
+                    &make_instance<OwnDataSource<InstanceNormalizationDataSource>>),
+           py::arg("number_of_feature_channels"), py::kw_only(), py::arg("gamma") = py::none(),
+           py::arg("beta") = py::none(), py::arg("epsilon") = kDefaultNormalizationEpsilon,
+           py::arg("label") = "", py::arg("optimizer") = py::none());
   py::class_<GroupNormalizationDataSource, NormalizationDataSource,
-             std::shared_ptr<GroupNormalizationDataSource>>(
+             OwnDataSource<GroupNormalizationDataSource>, py::smart_holder>(
       m, "GroupNormalizationDataSource",
       R"(Parameters of a group normalisation. Apple: MPSCNNGroupNormalizationDataSource.
 
@@ -104,16 +107,18 @@ Args:
 Raises:
     InvalidArgumentError: A number is out of range, or an array has another shape.
     ArgumentTypeError: An array is not of float32.)")
-      .def(py::init(&make_group), py::arg("number_of_feature_channels"),
-           py::arg("number_of_groups"), py::kw_only(), py::arg("gamma") = py::none(),
-           py::arg("beta") = py::none(), py::arg("epsilon") = kDefaultNormalizationEpsilon,
-           py::arg("label") = "", py::arg("optimizer") = py::none())
+      .def(py::init(&make_group<GroupNormalizationDataSource>,
+                    &make_group<OwnDataSource<GroupNormalizationDataSource>>),
+           py::arg("number_of_feature_channels"), py::arg("number_of_groups"), py::kw_only(),
+           py::arg("gamma") = py::none(), py::arg("beta") = py::none(),
+           py::arg("epsilon") = kDefaultNormalizationEpsilon, py::arg("label") = "",
+           py::arg("optimizer") = py::none())
       .def_property_readonly("number_of_groups", &GroupNormalizationDataSource::number_of_groups,
                              "Groups of channels that share their statistics.");
 }
 
 void bind_dropout_state(py::module_& m) {
-  py::class_<DropoutState, DataSource, std::shared_ptr<DropoutState>>(
+  py::class_<DropoutState, DataSource, py::smart_holder>(
       m, "DropoutState",
       R"(How many masks a dropout has made on each device; each run makes the next one.
 
@@ -128,7 +133,7 @@ Args:
 }  // namespace
 
 void bind_normalization_data_sources(py::module_& m) {
-  py::class_<NormalizationDataSource, DataSource, std::shared_ptr<NormalizationDataSource>>(
+  py::class_<NormalizationDataSource, DataSource, py::smart_holder>(
       m, "NormalizationDataSource",
       "Base of the normalisations' data sources: a scale gamma and a shift beta for each channel.")
       .def_property_readonly("number_of_feature_channels",
@@ -137,7 +142,7 @@ void bind_normalization_data_sources(py::module_& m) {
       .def_property_readonly("epsilon", &NormalizationDataSource::epsilon,
                              "Added to the variance, inside of the root.");
   py::class_<BatchNormalizationDataSource, NormalizationDataSource,
-             std::shared_ptr<BatchNormalizationDataSource>>(
+             OwnDataSource<BatchNormalizationDataSource>, py::smart_holder>(
       m, "BatchNormalizationDataSource",
       R"(Parameters of a batch normalisation. Apple: MPSCNNBatchNormalizationDataSource.
 
@@ -161,11 +166,12 @@ Args:
 Raises:
     InvalidArgumentError: A number is out of range, or an array has another shape.
     ArgumentTypeError: An array is not of float32.)")
-      .def(py::init(&make_batch), py::arg("number_of_feature_channels"), py::kw_only(),
-           py::arg("gamma") = py::none(), py::arg("beta") = py::none(),
-           py::arg("mean") = py::none(), py::arg("variance") = py::none(),
-           py::arg("epsilon") = kDefaultNormalizationEpsilon, py::arg("momentum") = 0.9,
-           py::arg("label") = "", py::arg("optimizer") = py::none())
+      .def(py::init(&make_batch<BatchNormalizationDataSource>,
+                    &make_batch<OwnDataSource<BatchNormalizationDataSource>>),
+           py::arg("number_of_feature_channels"), py::kw_only(), py::arg("gamma") = py::none(),
+           py::arg("beta") = py::none(), py::arg("mean") = py::none(),
+           py::arg("variance") = py::none(), py::arg("epsilon") = kDefaultNormalizationEpsilon,
+           py::arg("momentum") = 0.9, py::arg("label") = "", py::arg("optimizer") = py::none())
       .def_property_readonly("momentum", &BatchNormalizationDataSource::momentum,
                              "Share of the running statistics that one step keeps.");
   bind_image_normalizations(m);

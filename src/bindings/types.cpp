@@ -55,6 +55,19 @@ void bind_enums(py::module_& m) {
       .value("MIRROR_WITH_EDGE", ImageEdgeMode::MIRROR_WITH_EDGE)
       .value("CONSTANT", ImageEdgeMode::CONSTANT)
       .finalize();
+  py::native_enum<DataLayout>(
+      m, "DataLayout", "enum.IntEnum",
+      "Order of an image's values outside of images: by pixels or channels. Apple: MPSDataLayout.")
+      .value("HWC", DataLayout::HWC)
+      .value("CHW", DataLayout::CHW)
+      .finalize();
+  py::native_enum<AlphaType>(
+      m, "AlphaType", "enum.IntEnum",
+      "What the last channel of an image says about its colours. Apple: MPSAlphaType.")
+      .value("NON_PREMULTIPLIED", AlphaType::NON_PREMULTIPLIED)
+      .value("ALPHA_IS_ONE", AlphaType::ALPHA_IS_ONE)
+      .value("PREMULTIPLIED", AlphaType::PREMULTIPLIED)
+      .finalize();
   py::native_enum<ComparisonType>(m, "ComparisonType", "enum.IntEnum",
                                   "How two values are compared. Apple: MPSNNComparisonType.")
       .value("EQUAL", ComparisonType::EQUAL)
@@ -101,6 +114,16 @@ void bind_loss_and_training_enums(py::module_& m) {
       .value("L1", RegularizationType::L1)
       .value("L2", RegularizationType::L2)
       .finalize();
+  py::native_enum<WeightsQuantizationType>(
+      m, "WeightsQuantizationType", "enum.IntEnum",
+      R"(How 8-bit weights stand for numbers. Apple: MPSCNNWeightsQuantizationType.
+
+NONE: they are float32 or float16. LINEAR: u / 255 * (maximum - minimum) + minimum, by the output
+channel's range. LOOKUP_TABLE: the u-th of 256 numbers.)")
+      .value("NONE", WeightsQuantizationType::NONE)
+      .value("LINEAR", WeightsQuantizationType::LINEAR)
+      .value("LOOKUP_TABLE", WeightsQuantizationType::LOOKUP_TABLE)
+      .finalize();
   py::native_enum<MatrixDecompositionStatus>(
       m, "MatrixDecompositionStatus", "enum.IntEnum",
       "What a decomposition of a matrix came to. Apple: MPSMatrixDecompositionStatus.")
@@ -137,10 +160,6 @@ DEFAULT: those of the batch where the graph holds its gradient node, the stored 
       .finalize();
 }
 
-struct MethodHint {
-  static constexpr auto name = py::detail::const_name("PaddingMethod");
-};
-
 /// The bits of a padding method are constants of a struct in C++, an IntFlag in Python.
 void bind_padding_method(py::module_& m) {
   py::dict bits;
@@ -154,36 +173,14 @@ void bind_padding_method(py::module_& m) {
   bits["SIZE_VALID_ONLY"] = PaddingMethod::SIZE_VALID_ONLY;
   bits["SIZE_SAME"] = PaddingMethod::SIZE_SAME;
   bits["SIZE_FULL"] = PaddingMethod::SIZE_FULL;
+  bits["CUSTOM_ALLOW_FOR_NODE_FUSION"] = PaddingMethod::CUSTOM_ALLOW_FOR_NODE_FUSION;
+  bits["CUSTOM"] = PaddingMethod::CUSTOM;
   bits["EXCLUDE_EDGES"] = PaddingMethod::EXCLUDE_EDGES;
   py::object flag = py::module_::import("enum").attr("IntFlag");
   py::object made = flag("PaddingMethod", bits, py::arg("module") = m.attr("__name__"));
   made.attr("__doc__") =
       "Bits of a padding method: alignment | remainder | size. Apple: MPSNNPaddingMethod.";
   m.attr("PaddingMethod") = made;
-}
-
-void bind_padding_policy(py::module_& m) {
-  py::class_<PaddingPolicy>(m, "PaddingPolicy",
-                            R"(How a filter sizes and places its result. Apple: MPSNNPadding.
-
-Args:
-    method: Bits of `PaddingMethod`. Default: centred, remainder to the top left, same size.)")
-      .def(py::init([](std::int64_t method) { return PaddingPolicy{method}; }),
-           py::arg_v("method", PaddingPolicy{}.method, "16"))
-      .def_property_readonly(
-          "method",
-          [m](const PaddingPolicy& policy) {
-            return Hinted<MethodHint>(m.attr("PaddingMethod")(policy.method));
-          },
-          "Bits of `PaddingMethod`.")
-      .def(
-          "__eq__", [](const PaddingPolicy& a, const PaddingPolicy& b) { return a == b; },
-          py::is_operator())
-      .def("__hash__",
-           [](const PaddingPolicy& policy) { return std::hash<std::int64_t>()(policy.method); })
-      .def("__repr__", [](const PaddingPolicy& policy) {
-        return "PaddingPolicy(" + std::to_string(policy.method) + ")";
-      });
 }
 
 void bind_loss_descriptor(py::module_& m) {
@@ -235,7 +232,6 @@ void bind_types(py::module_& m) {
   bind_enums(m);
   bind_loss_and_training_enums(m);
   bind_padding_method(m);
-  bind_padding_policy(m);
   bind_loss_descriptor(m);
 }
 

@@ -46,6 +46,18 @@ std::uint64_t flops_of_kernel(const Plan& plan, const Operation& operation) {
     case OpId::matrix_multiplication:
       return 2 * written *
              static_cast<std::uint64_t>(plan.values[operation.inputs[0]].desc.dims.back());
+    case OpId::random_philox:
+    case OpId::random_mtgp32:
+      return 20 * written;
+    case OpId::image_filter:
+      return 2 * written *
+             static_cast<std::uint64_t>(get_int(operation.attributes, "kernel_height") *
+                                        get_int(operation.attributes, "kernel_width"));
+    case OpId::grid_sample:
+      return 8 * written;
+    case OpId::local_correlation:
+      return 2 * written *
+             static_cast<std::uint64_t>(plan.values[operation.inputs[0]].desc.dims.back());
     case OpId::matrix_neuron:
       return 4 * written;
     case OpId::matrix_neuron_gradient:
@@ -63,6 +75,22 @@ std::uint64_t flops_of_kernel(const Plan& plan, const Operation& operation) {
     case OpId::triangular_solve:
       return written *
              static_cast<std::uint64_t>(plan.values[operation.inputs[0]].desc.dims.back());
+    case OpId::single_gate:
+    case OpId::single_gate_gradient:
+      return 10 * written;  // a neuron is about 8
+    case OpId::lstm_memory:
+    case OpId::gru_gates:
+      return 30 * written;
+    case OpId::lstm_output:
+    case OpId::gru_output:
+    case OpId::lstm_output_gradient:
+    case OpId::gru_output_gradient:
+      return 20 * written;
+    case OpId::lstm_memory_gradient:
+    case OpId::gru_gates_gradient:
+      return 15 * written;
+    case OpId::gate_sums:
+      return 2 * count_of(plan, operation.inputs[0]);
     default:
       return 0;
   }

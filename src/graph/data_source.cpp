@@ -5,9 +5,14 @@
 #include <utility>
 
 #include "base/check.h"
+#include "graph/convolution_weights.h"
 #include "graph/device_states.h"
+#include "mpsnn/device.h"
 
 namespace mpsnn {
+
+using graph::check_quantization;
+
 namespace {
 
 std::string title_of(std::string_view label) { return str("ConvolutionDataSource \"", label, '"'); }
@@ -82,8 +87,45 @@ DataSource::DataSource(std::string label, std::shared_ptr<Optimizer> optimizer)
       optimizer_(std::move(optimizer)),
       states_(std::make_shared<DeviceStates>()) {}
 
+bool DataSource::is_updated() const {
+  return trainable_ && (optimizer_ != nullptr || updates_itself(TrainingStyle::UPDATE_DEVICE_CPU) ||
+                        updates_itself(TrainingStyle::UPDATE_DEVICE_GPU));
+}
+
+bool DataSource::load() const { return true; }
+void DataSource::purge() const {}
+std::vector<float> DataSource::values(std::string_view parameter) const {
+  return initial(parameter);
+}
+bool DataSource::updates_itself(TrainingStyle /*style*/) const { return false; }
+std::optional<ParameterValues> DataSource::update_with_gradient_state(
+    const ParameterValues& /*gradient_state*/, const ParameterValues& /*source_state*/) {
+  return std::nullopt;
+}
+std::optional<ParameterImages> DataSource::update_with_command_buffer(
+    CommandBuffer& /*commands*/, const ParameterImages& /*gradient_state*/,
+    const ParameterImages& /*source_state*/) {
+  return std::nullopt;
+}
+
+ConvolutionDataSource::ConvolutionDataSource(ConvolutionDescriptor descriptor, bool has_bias,
+                                             std::string label,
+                                             std::shared_ptr<Optimizer> optimizer)
+    : DataSource(std::move(label), std::move(optimizer)), descriptor_(descriptor) {
+  check(descriptor_, this->label());
+  if (has_bias) bias_.emplace();
+}
+
 ConvolutionDataSource::ConvolutionDataSource(ConvolutionDescriptor descriptor,
                                              std::vector<float> weights,
+                                             std::optional<std::vector<float>> bias_terms,
+                                             std::string label,
+                                             std::shared_ptr<Optimizer> optimizer)
+    : ConvolutionDataSource(descriptor, ConvolutionWeights{std::move(weights), {}, {}},
+                            std::move(bias_terms), std::move(label), std::move(optimizer)) {}
+
+ConvolutionDataSource::ConvolutionDataSource(ConvolutionDescriptor descriptor,
+                                             ConvolutionWeights weights,
                                              std::optional<std::vector<float>> bias_terms,
                                              std::string label,
                                              std::shared_ptr<Optimizer> optimizer)
@@ -92,7 +134,8 @@ ConvolutionDataSource::ConvolutionDataSource(ConvolutionDescriptor descriptor,
       weights_(std::move(weights)),
       bias_(std::move(bias_terms)) {
   check(descriptor_, this->label());
-  check_count(this->label(), "weights", descriptor_.weight_count(), weights_.size());
+  check_count(this->label(), "weights", descriptor_.weight_count(), weights_.count());
+  check_quantization(weights_, descriptor_.output_feature_channels, title_of(this->label()));
   if (bias_)
     check_count(this->label(), "bias_terms", descriptor_.output_feature_channels, bias_->size());
 }
@@ -110,8 +153,14 @@ std::vector<ParameterInfo> ConvolutionDataSource::parameters() const {
   return parameters;
 }
 
-const std::vector<float>& ConvolutionDataSource::initial(std::string_view parameter) const {
-  if (parameter == "weights") return weights_;
+std::vector<float> ConvolutionDataSource::initial(std::string_view parameter) const {
+  if (weights_.count() == 0)
+    throw_expected(str(title_of(label()), ": values"), "an override, since no weights were given",
+                   "none");
+  if (parameter == "weights") {
+    const auto outputs = static_cast<std::size_t>(descriptor_.output_feature_channels);
+    return weights_.floats(weights_.count() / outputs);
+  }
   if (parameter == "bias" && bias_) return *bias_;
   throw_expected(str(title_of(label()), ": parameter"), bias_ ? "weights or bias" : "weights",
                  str('"', parameter, '"'));
@@ -120,7 +169,11 @@ const std::vector<float>& ConvolutionDataSource::initial(std::string_view parame
 void ConvolutionDataSource::set_initial(std::string_view parameter, std::vector<float> values) {
   const std::size_t count = initial(parameter).size();
   check_count(label(), parameter, static_cast<std::int64_t>(count), values.size());
-  (parameter == "weights" ? weights_ : *bias_) = std::move(values);
+  if (parameter == "weights") {
+    weights_ = {std::move(values), {}, {}};
+  } else {
+    bias_ = std::move(values);
+  }
 }
 
 AttributeMap ConvolutionDataSource::attributes() const {

@@ -20,6 +20,8 @@ struct ParameterGradient {
   std::uint32_t data_source;
   std::string parameter;
   ValueId gradient;
+  TrainingStyle style;
+  std::string node;  // how errors call it
 };
 
 /// An operation that changes a parameter of a node's data source, after everything that reads it.

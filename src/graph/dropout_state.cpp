@@ -15,7 +15,7 @@ std::vector<ParameterInfo> DropoutState::parameters() const {
   return {{"steps", {static_cast<std::int64_t>(steps_.size())}, false}};
 }
 
-const std::vector<float>& DropoutState::initial(std::string_view parameter) const {
+std::vector<float> DropoutState::initial(std::string_view parameter) const {
   if (parameter == "steps") return steps_;
   throw_expected(str("DropoutState \"", label(), "\": parameter"), "steps",
                  str('"', parameter, '"'));

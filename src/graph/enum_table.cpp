@@ -33,6 +33,23 @@ EnumClass image_edge_mode() {
            MPSNN_ENUMERATOR(T, MIRROR_WITH_EDGE), MPSNN_ENUMERATOR(T, CONSTANT)}};
 }
 
+EnumClass data_layout() {
+  using T = DataLayout;
+  return {"DataLayout",
+          "MPSDataLayout",
+          "Order of an image's values outside of images",
+          {MPSNN_ENUMERATOR(T, HWC), MPSNN_ENUMERATOR(T, CHW)}};
+}
+
+EnumClass alpha_type() {
+  using T = AlphaType;
+  return {"AlphaType",
+          "MPSAlphaType",
+          "What the last channel of an image says about its colours",
+          {MPSNN_ENUMERATOR(T, NON_PREMULTIPLIED), MPSNN_ENUMERATOR(T, ALPHA_IS_ONE),
+           MPSNN_ENUMERATOR(T, PREMULTIPLIED)}};
+}
+
 EnumClass comparison_type() {
   using T = ComparisonType;
   return {"ComparisonType",
@@ -99,6 +116,15 @@ EnumClass regularization_type() {
           {MPSNN_ENUMERATOR(T, NONE), MPSNN_ENUMERATOR(T, L1), MPSNN_ENUMERATOR(T, L2)}};
 }
 
+EnumClass weights_quantization_type() {
+  using T = WeightsQuantizationType;
+  return {
+      "WeightsQuantizationType",
+      "MPSCNNWeightsQuantizationType",
+      "How 8-bit weights stand for numbers",
+      {MPSNN_ENUMERATOR(T, NONE), MPSNN_ENUMERATOR(T, LINEAR), MPSNN_ENUMERATOR(T, LOOKUP_TABLE)}};
+}
+
 EnumClass matrix_decomposition_status() {
   using T = MatrixDecompositionStatus;
   return {"MatrixDecompositionStatus",
@@ -119,7 +145,27 @@ EnumClass padding_method() {
            MPSNN_ENUMERATOR(T, ADD_REMAINDER_TO_BOTTOM_LEFT),
            MPSNN_ENUMERATOR(T, ADD_REMAINDER_TO_BOTTOM_RIGHT), MPSNN_ENUMERATOR(T, SIZE_VALID_ONLY),
            MPSNN_ENUMERATOR(T, SIZE_SAME), MPSNN_ENUMERATOR(T, SIZE_FULL),
+           MPSNN_ENUMERATOR(T, CUSTOM_ALLOW_FOR_NODE_FUSION), MPSNN_ENUMERATOR(T, CUSTOM),
            MPSNN_ENUMERATOR(T, EXCLUDE_EDGES)}};
+}
+
+EnumClass matrix_random_distribution() {
+  using T = MatrixRandomDistribution;
+  return {
+      "MatrixRandomDistribution",
+      "MPSMatrixRandomDistribution",
+      "How random numbers are distributed",
+      {MPSNN_ENUMERATOR(T, DEFAULT), MPSNN_ENUMERATOR(T, UNIFORM), MPSNN_ENUMERATOR(T, NORMAL)}};
+}
+
+EnumClass data_type() {
+  using T = DataType;
+  return {"DataType",
+          "",
+          "Element type of images and buffers",
+          {MPSNN_ENUMERATOR(T, FLOAT32), MPSNN_ENUMERATOR(T, FLOAT16), MPSNN_ENUMERATOR(T, INT32),
+           MPSNN_ENUMERATOR(T, UINT32), MPSNN_ENUMERATOR(T, UINT8), MPSNN_ENUMERATOR(T, INT64),
+           MPSNN_ENUMERATOR(T, INT8), MPSNN_ENUMERATOR(T, INT16), MPSNN_ENUMERATOR(T, UINT16)}};
 }
 
 #undef MPSNN_ENUMERATOR
@@ -129,6 +175,8 @@ EnumClass padding_method() {
 std::span<const EnumClass> enum_classes() {
   static const std::vector<EnumClass> table = {neuron_type(),
                                                image_edge_mode(),
+                                               data_layout(),
+                                               alpha_type(),
                                                comparison_type(),
                                                binary_convolution_type(),
                                                loss_type(),
@@ -137,6 +185,9 @@ std::span<const EnumClass> enum_classes() {
                                                batch_normalization_flags(),
                                                regularization_type(),
                                                padding_method(),
+                                               weights_quantization_type(),
+                                               matrix_random_distribution(),
+                                               data_type(),
                                                matrix_decomposition_status()};
   return table;
 }

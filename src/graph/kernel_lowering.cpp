@@ -129,8 +129,11 @@ ValueId KernelLowering::reshaped(ValueId value, std::vector<std::int64_t> dims) 
   check_internal(original.desc.strides.empty() && desc.count() == original.desc.count(),
                  "only dense values are seen with other dims");
   const ValueId id = draft_.add_value(original.name, std::move(desc), original.kind);
-  draft_.plan.values[id].storage = original.storage;
-  draft_.plan.values[id].offset = original.offset;
+  Value& made = draft_.plan.values[id];
+  made.storage = original.storage;
+  made.offset = original.offset;
+  made.within = original.within;
+  made.is_part = true;  // all of it
   return id;
 }
 

@@ -16,6 +16,15 @@ std::vector<KernelClass> assemble() {
   std::vector<KernelClass> table;
   append(table, matrix_multiplication_kernels());
   append(table, matrix_softmax_kernels());
+  append(table, matrix_random_kernels());
+  append(table, image_copy_kernels());
+  append(table, image_conversion_kernels());
+  append(table, image_scale_kernels());
+  append(table, image_filter_kernels());
+  append(table, image_statistics_kernels());
+  append(table, image_reduction_kernels());
+  append(table, image_arithmetic_kernels());
+  append(table, image_sampling_kernels());
   append(table, matrix_sum_kernels());
   append(table, matrix_copy_kernels());
   append(table, matrix_neuron_kernels());
@@ -30,10 +39,22 @@ std::vector<KernelClass> assemble() {
 
 }  // namespace
 
-std::string_view name_of(OperandKind kind) noexcept {
-  constexpr std::array<std::string_view, 5> kNames = {"Matrix", "Vector", "NDArray", "Image",
-                                                      "KernelOperand"};
-  return kNames[static_cast<std::size_t>(kind)];
+std::vector<std::string_view> names_of(OperandKinds kinds) {
+  constexpr std::array<std::string_view, 4> kNames = {"Matrix", "Vector", "NDArray", "Image"};
+  std::vector<std::string_view> names;
+  for (std::size_t i = 0; i < kNames.size(); ++i) {
+    if (kinds.holds(static_cast<OperandKind>(i))) names.push_back(kNames[i]);
+  }
+  return names;
+}
+
+std::string name_of(OperandKinds kinds) {
+  std::string text;
+  for (const std::string_view name : names_of(kinds)) {
+    if (!text.empty()) text += " or ";
+    text += name;
+  }
+  return text;
 }
 
 std::span<const KernelClass> kernel_classes() {

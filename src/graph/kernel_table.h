@@ -12,6 +12,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -24,14 +25,36 @@ class KernelLowering;  // graph/kernel_lowering.h
 
 /// What an operand is. Matrices reach a lowering with dims (matrices, rows, columns), vectors
 /// (vectors, length), arrays their shape, images (N, H, W, C).
-enum class OperandKind : std::uint8_t { MATRIX, VECTOR, NDARRAY, IMAGE, ANY };
-/// "Matrix"; ANY: "KernelOperand".
-std::string_view name_of(OperandKind kind) noexcept;
+enum class OperandKind : std::uint8_t { MATRIX, VECTOR, NDARRAY, IMAGE };
+
+/// One or several kinds: an operand may be `OperandKind::MATRIX | OperandKind::VECTOR`.
+class OperandKinds {
+ public:
+  constexpr OperandKinds(OperandKind kind) noexcept : bits_(1U << static_cast<unsigned>(kind)) {}
+  constexpr bool holds(OperandKind kind) const noexcept {
+    return (bits_ & OperandKinds(kind).bits_) != 0;
+  }
+  friend constexpr OperandKinds operator|(OperandKinds a, OperandKinds b) noexcept {
+    a.bits_ |= b.bits_;
+    return a;
+  }
+
+ private:
+  unsigned bits_;
+};
+constexpr OperandKinds operator|(OperandKind a, OperandKind b) noexcept {
+  return OperandKinds(a) | OperandKinds(b);
+}
+inline constexpr OperandKinds kAnyOperand =
+    OperandKind::MATRIX | OperandKind::VECTOR | OperandKind::NDARRAY | OperandKind::IMAGE;
+/// "Matrix", "Matrix or Vector".
+std::string name_of(OperandKinds kinds);
+std::vector<std::string_view> names_of(OperandKinds kinds);
 
 /// One operand of an encode method.
 struct OperandSpec {
   std::string_view name;  // the argument: "left_matrix"
-  OperandKind kind = OperandKind::MATRIX;
+  OperandKinds kind = OperandKind::MATRIX;
   std::string_view doc;
   bool writes = false;    // the kernel writes it; it may read it too
   bool optional = false;  // may be left out; only the last ones
@@ -81,6 +104,15 @@ const KernelClass* find_kernel_class(std::string_view name);
 /// The families, each in src/graph/kernels/<family>.cpp.
 std::vector<KernelClass> matrix_multiplication_kernels();
 std::vector<KernelClass> matrix_softmax_kernels();
+std::vector<KernelClass> matrix_random_kernels();
+std::vector<KernelClass> image_copy_kernels();
+std::vector<KernelClass> image_conversion_kernels();
+std::vector<KernelClass> image_scale_kernels();
+std::vector<KernelClass> image_filter_kernels();
+std::vector<KernelClass> image_statistics_kernels();
+std::vector<KernelClass> image_reduction_kernels();
+std::vector<KernelClass> image_arithmetic_kernels();
+std::vector<KernelClass> image_sampling_kernels();
 std::vector<KernelClass> matrix_sum_kernels();
 std::vector<KernelClass> matrix_copy_kernels();
 std::vector<KernelClass> matrix_neuron_kernels();

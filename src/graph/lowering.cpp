@@ -20,6 +20,13 @@ ImageSize Lowering::source_size(std::size_t i) const {
   return draft_.shapes.at(node_.sources.at(i).record().get()).image();
 }
 
+bool Lowering::is_rounded(std::size_t result, std::size_t from) const {
+  const auto type_of = [this](std::size_t i) {
+    return draft_.shapes.at(node_.sources.at(i).record().get()).type;
+  };
+  return type_of(from) != type_of(result) && type_of(result) == DataType::FLOAT16;
+}
+
 ValueId Lowering::result() {
   const ValueId id =
       draft_.add_value(node_.label, draft_.shapes.at(&node_.result), ValueKind::TEMPORARY);
@@ -34,6 +41,48 @@ void Lowering::result_is(ValueId value) {
 
 bool Lowering::result_can_be(ValueId value) const {
   return draft_.plan.values.at(value).desc == draft_.shapes.at(&node_.result);
+}
+
+ValueId Lowering::source_state_result(std::string_view name, const ImageSize& size) {
+  if (!node_.input_state) return kNoValue;
+  const auto& states = draft_.network.source_states;
+  const auto found = std::ranges::find(states, node_.input_state, &StateNode::record);
+  const TensorDesc desc = {
+      DataType::FLOAT32, {size.n, size.height, size.width, size.channels}, nullptr};
+  const ValueId id = draft_.add_value(str(found->handle(), '.', name), desc, ValueKind::RESULT);
+  draft_.plan.states.push_back(
+      {true, static_cast<std::uint32_t>(found - states.begin()), std::string(name), id});
+  return id;
+}
+
+namespace {
+
+/// Position of the node's result state among the exported ones; their number where it is not.
+std::size_t exported_position(const Draft& draft, const FilterRecord& node) {
+  const auto& states = draft.network.exported_states;
+  return static_cast<std::size_t>(std::ranges::find_if(states,
+                                                       [&](const StateNode& each) {
+                                                         return each.record().get() ==
+                                                                &node.result_state;
+                                                       }) -
+                                  states.begin());
+}
+
+}  // namespace
+
+bool Lowering::state_is_wanted() const {
+  return exported_position(draft_, node_) < draft_.network.exported_states.size();
+}
+
+void Lowering::leave_in_state(std::string_view name, ValueId value) {
+  if (value == kNoValue || !state_is_wanted()) return;
+  TensorDesc desc = draft_.plan.values[value].desc;
+  desc.dims.insert(desc.dims.begin(), 4 - desc.dims.size(), 1);
+  const std::size_t state = exported_position(draft_, node_);
+  const std::string& handle = draft_.network.exported_states[state].handle();
+  const ValueId id = draft_.add_value(str(handle, '.', name), std::move(desc), ValueKind::RESULT);
+  add(OpId::reshape, {value}, {id}, {});
+  draft_.plan.states.push_back({false, static_cast<std::uint32_t>(state), std::string(name), id});
 }
 
 ValueId Lowering::temporary(std::string_view name, const ImageSize& size) {
@@ -58,7 +107,11 @@ ValueId Lowering::parameter_gradient(std::string_view name) {
     const ValueId gradient =
         draft_.add_value(str(node_.label, '.', name), {DataType::FLOAT32, info.shape, nullptr},
                          ValueKind::TEMPORARY);
-    draft_.gradients.push_back({draft_.data_sources.at(node_.weights.get()), info.name, gradient});
+    gradients_.emplace_back(info.name, gradient);
+    if (updates_weights()) {
+      draft_.gradients.push_back({draft_.data_sources.at(node_.weights.get()), info.name, gradient,
+                                  node_.training_style, title(node_)});
+    }
     return gradient;
   }
   return kNoValue;
@@ -91,9 +144,15 @@ bool Lowering::changes_state(std::string_view parameter) {
       draft_.changes, [value](const StateChange& change) { return change.inputs[0] == value; });
 }
 
-bool Lowering::weights_are_updated() const noexcept {
+bool Lowering::updates_weights() const {
   return node_.weights != nullptr && node_.weights->is_updated() &&
-         node_.training_style == TrainingStyle::UPDATE_DEVICE_GPU;
+         node_.training_style != TrainingStyle::UPDATE_DEVICE_NONE;
+}
+
+bool Lowering::weights_are_updated() const { return updates_weights() || state_is_wanted(); }
+
+void Lowering::leave_gradients_in_state() {
+  for (const auto& [name, gradient] : gradients_) leave_in_state(name, gradient);
 }
 
 void Lowering::add(OpId op, std::vector<ValueId> inputs, std::vector<ValueId> outputs,

@@ -20,6 +20,8 @@ class Collector {
     RunningOrder order;
     for (const ImageNode& result : network_.results) order.visit(result.record()->producer);
     for (FilterRecord* filter : order.filters()) add(FilterNode(filter->shared_from_this()));
+    for (const FilterNode& node : network_.nodes) add_states(node);
+    check_state_handles();
     add_exported();
     check_source_handles();
     check_output_handles();
@@ -47,7 +49,8 @@ class Collector {
   void add(const FilterNode& node) {
     network_.nodes.push_back(node);
     for (const ImageNode& source : node.sources()) {
-      if (source.record()->producer != nullptr || !seen_.insert(source.record().get()).second)
+      if (source.record()->producer != nullptr || source.record()->state != nullptr ||
+          !seen_.insert(source.record().get()).second)
         continue;
       if (source.handle().empty())
         fail(*node.record(), "source", "an image with a handle", "one without");
@@ -55,6 +58,27 @@ class Collector {
     }
     const std::shared_ptr<DataSource> weights = node.weights();
     if (weights && seen_.insert(weights.get()).second) network_.data_sources.push_back(weights);
+  }
+
+  void add_states(const FilterNode& node) {
+    if (node.record()->input_state) network_.source_states.push_back(node.input_labels());
+    for (const StateNode& state : node.result_states()) {
+      if (state.export_from_graph()) network_.exported_states.push_back(state);
+    }
+  }
+
+  void check_state_handles() const {
+    for (const auto& [states, what] : {std::pair(&network_.source_states, "source states"),
+                                       std::pair(&network_.exported_states, "exported states")}) {
+      std::unordered_set<std::string> handles;
+      for (const StateNode& state : *states) {
+        if (state.handle().empty())
+          throw_expected(str("Graph: ", what), "a handle for each state", "one without");
+        if (!handles.insert(state.handle()).second)
+          throw_expected(str("Graph: ", what),
+                         str("one state with the handle \"", state.handle(), '"'), "several");
+      }
+    }
   }
 
   bool is_needed_result(const ImageNode& image) const {

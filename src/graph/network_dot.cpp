@@ -17,7 +17,12 @@ class Printer {
 
   std::string run() {
     out_ << "digraph network {\n" << kDotHead;
-    for (const ImageNode& source : network_.sources) print_source(source);
+    for (const ImageNode& source : network_.sources)
+      print_source(*source.record(), source.handle());
+    for (const StateNode& state : network_.source_states) {
+      for (const auto& part : state.record()->parts)
+        print_source(part->image, str(state.handle(), '.', part->name));
+    }
     for (const std::shared_ptr<DataSource>& weights : network_.data_sources)
       print_weights(*weights);
     for (const FilterNode& node : network_.nodes) print_node(*node.record());
@@ -32,11 +37,10 @@ class Printer {
   }
 
  private:
-  void print_source(const ImageNode& source) {
+  void print_source(const ImageRecord& source, const std::string& text) {
     const std::string name = str("s", names_.size());
-    names_[source.record().get()] = name;
-    out_ << "  " << name << " [label=" << dot_string(source.handle()) << ", " << kDotSource
-         << "];\n";
+    names_[&source] = name;
+    out_ << "  " << name << " [label=" << dot_string(text) << ", " << kDotSource << "];\n";
   }
 
   void print_weights(const DataSource& weights) {

@@ -20,6 +20,9 @@ void take_references(FilterRecord& record, std::vector<std::shared_ptr<FilterRec
   }
   record.sources.clear();
   if (record.inference_node) taken.push_back(std::move(record.inference_node));
+  FilterRecord* forward = record.gradient_of ? record.gradient_of->producer : nullptr;
+  if (forward != nullptr) taken.push_back(forward->shared_from_this());
+  record.gradient_of.reset();
 }
 
 /// "NeuronReLU3": the class without "Node", and how deep the node stands. Not unique, but the same
@@ -38,6 +41,21 @@ std::string source_names(const NodeClass& row) {
                  spec.optional ? "?" : "");
   }
   return names;
+}
+
+/// A loss without labels: they come in a state, weights as well.
+void add_labels_state(FilterRecord& node) {
+  const NodeClass& row = *node.node_class;
+  if (!row.has_labels || node.sources.size() != 1) return;
+  node.input_state = std::make_shared<StateRecord>();
+  node.input_state->handle = "labels";
+  for (std::size_t i = 1; i < row.sources.size(); ++i) {
+    auto part = std::make_unique<StateRecord::Part>(std::string(row.sources[i].name),
+                                                    row.sources[i].optional);
+    part->image.state = node.input_state.get();
+    node.sources.emplace_back(std::shared_ptr<ImageRecord>(node.input_state, &part->image));
+    node.input_state->parts.push_back(std::move(part));
+  }
 }
 
 void check_sources(const FilterRecord& node) {
@@ -70,7 +88,15 @@ constexpr std::int64_t kAlignmentMask = 3, kRemainderMask = 3 << 2, kSizeMask = 
 void check_padding(const FilterRecord& node, const PaddingPolicy& policy) {
   if (!node.node_class->has_padding)
     fail(node, "padding_policy", "none for this class", policy.method);
-  std::int64_t rest = policy.method & ~(kAlignmentMask | kRemainderMask | kSizeMask);
+  constexpr std::int64_t kOwn = PaddingMethod::CUSTOM | PaddingMethod::CUSTOM_ALLOW_FOR_NODE_FUSION;
+  if (((policy.method & PaddingMethod::CUSTOM) != 0) != (policy.own != nullptr)) {
+    fail(node, "padding_policy", "the bit CUSTOM together with a policy of one's own",
+         policy.own ? "a policy without the bit" : "the bit alone");
+  }
+  for (const std::int64_t pad : policy.pads.value_or(std::array<std::int64_t, 4>{})) {
+    if (pad < 0) fail(node, "padding_policy", "pads >= 0", pad);
+  }
+  std::int64_t rest = policy.method & ~(kAlignmentMask | kRemainderMask | kSizeMask | kOwn);
   if (rest == PaddingMethod::EXCLUDE_EDGES) {
     if (!node.node_class->name.starts_with("PoolingAverage"))
       fail(node, "padding_policy", "no EXCLUDE_EDGES (it is for average pooling)", policy.method);
@@ -125,6 +151,32 @@ std::optional<FilterNode> ImageNode::producer() const {
   return FilterNode(record_->producer->shared_from_this());
 }
 
+const std::string& StateNode::handle() const { return record_->handle; }
+void StateNode::set_handle(std::string handle) { record_->handle = std::move(handle); }
+bool StateNode::export_from_graph() const { return record_->exported; }
+
+void StateNode::set_export_from_graph(bool on) {
+  if (on && record_->producer == nullptr) {
+    throw_expected(str("state \"", record_->handle, "\": export_from_graph"),
+                   "a state that a filter makes", "one that is given to the encode");
+  }
+  record_->exported = on;
+}
+
+std::optional<FilterNode> StateNode::producer() const {
+  if (record_->producer == nullptr) return std::nullopt;
+  return FilterNode(record_->producer->shared_from_this());
+}
+
+std::vector<std::string> StateNode::names() const {
+  std::vector<std::string> names;
+  for (const auto& part : record_->parts) names.push_back(part->name);
+  if (record_->producer == nullptr) return names;
+  const auto& made = record_->producer->node_class->state;
+  names.assign(made.begin(), made.end());
+  return names;
+}
+
 FilterNode::FilterNode(std::string_view class_name, std::span<const ImageNode> sources,
                        AttributeMap attributes, std::shared_ptr<DataSource> weights)
     : record_(std::make_shared<graph::FilterRecord>()) {
@@ -142,6 +194,7 @@ FilterNode::FilterNode(std::string_view class_name, std::span<const ImageNode> s
     record_->depth = std::max(record_->depth, source.record()->producer->depth + 1);
   }
   record_->label = graph::default_label(*record_);
+  graph::add_labels_state(*record_);
   graph::check_sources(*record_);
   graph::check_weights(*record_);
   record_->attributes = graph::complete_attributes(*record_, std::move(attributes));
@@ -153,6 +206,25 @@ const std::string& FilterNode::label() const { return record_->label; }
 void FilterNode::set_label(std::string label) { record_->label = std::move(label); }
 const std::vector<ImageNode>& FilterNode::sources() const { return record_->sources; }
 ImageNode FilterNode::result_image() const { return graph::result_of(record_); }
+
+StateNode FilterNode::result_state() const {
+  if (record_->node_class->state.empty())
+    graph::fail(*record_, "result_state", "a node that has a state", record_->node_class->name);
+  return StateNode(std::shared_ptr<graph::StateRecord>(record_, &record_->result_state));
+}
+
+std::vector<StateNode> FilterNode::result_states() const {
+  if (record_->node_class->state.empty()) return {};
+  return {result_state()};
+}
+
+StateNode FilterNode::input_labels() const {
+  if (!record_->input_state)
+    graph::fail(*record_, "input_labels", "a loss without labels image",
+                record_->node_class->has_labels ? "one that has one" : record_->node_class->name);
+  return StateNode(record_->input_state);
+}
+
 const AttributeMap& FilterNode::attributes() const { return record_->attributes; }
 std::shared_ptr<DataSource> FilterNode::weights() const { return record_->weights; }
 PaddingPolicy FilterNode::padding_policy() const { return record_->padding; }
@@ -174,10 +246,6 @@ void FilterNode::set_padding_policy(PaddingPolicy policy) {
 void FilterNode::set_training_style(TrainingStyle style) {
   if (!record_->node_class->trainable) {
     graph::fail(*record_, "training_style", "a trainable node", record_->node_class->name);
-  }
-  if (style == TrainingStyle::UPDATE_DEVICE_CPU) {
-    graph::fail<UnsupportedError>(*record_, "training_style",
-                                  "UPDATE_DEVICE_GPU or UPDATE_DEVICE_NONE", "UPDATE_DEVICE_CPU");
   }
   record_->training_style = style;
 }

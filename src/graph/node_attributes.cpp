@@ -20,6 +20,8 @@ std::string_view type_name(const AttributeSpec& spec) {
       return "a bool";
     case AttributeType::INT:
       return "an integer";
+    case AttributeType::UINT:
+      return "an integer of 64 bits, not negative";
     case AttributeType::FLOAT:
       return "a number";
     case AttributeType::STRING:
@@ -47,12 +49,18 @@ std::optional<AttributeValue> converted(const AttributeSpec& spec, AttributeValu
     case AttributeType::INT:
     case AttributeType::ENUM:
       return keep_if(std::holds_alternative<std::int64_t>(value));
+    case AttributeType::UINT:
+      if (const auto* integer = std::get_if<std::int64_t>(&value); integer && *integer >= 0)
+        return static_cast<std::uint64_t>(*integer);
+      return keep_if(std::holds_alternative<std::uint64_t>(value));
     case AttributeType::STRING:
       return keep_if(std::holds_alternative<std::string>(value));
     case AttributeType::INTS:
       return keep_if(std::holds_alternative<std::vector<std::int64_t>>(value));
     case AttributeType::FLOAT:
       if (const auto* integer = std::get_if<std::int64_t>(&value))
+        return static_cast<double>(*integer);
+      if (const auto* integer = std::get_if<std::uint64_t>(&value))
         return static_cast<double>(*integer);
       return keep_if(std::holds_alternative<double>(value));
     case AttributeType::FLOATS:

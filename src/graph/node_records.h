@@ -19,6 +19,7 @@
 namespace mpsnn::graph {
 
 struct NodeClass;
+struct StateRecord;
 
 struct ImageRecord {
   std::string handle;
@@ -26,10 +27,28 @@ struct ImageRecord {
   bool exported = false;
   std::optional<DataType> format;
   FilterRecord* producer = nullptr;  // the filter that this record is a member of; null for inputs
+  StateRecord* state = nullptr;      // the source state that it is a part of; null elsewhere
+};
+
+/// Parts of a source state are images that no one but its reader sees.
+struct StateRecord {
+  struct Part {
+    std::string name;
+    bool optional = false;
+    ImageRecord image = {};
+  };
+  StateRecord() = default;
+  StateRecord(const StateRecord&) = delete;
+  StateRecord& operator=(const StateRecord&) = delete;
+
+  std::string handle;
+  bool exported = false;
+  FilterRecord* producer = nullptr;          // as an image's
+  std::vector<std::unique_ptr<Part>> parts;  // of a source state
 };
 
 struct FilterRecord : std::enable_shared_from_this<FilterRecord> {
-  FilterRecord() { result.producer = this; }
+  FilterRecord() { result.producer = result_state.producer = this; }
   FilterRecord(const FilterRecord&) = delete;
   FilterRecord& operator=(const FilterRecord&) = delete;
   ~FilterRecord();  // releases the chain before it without recursion
@@ -42,8 +61,11 @@ struct FilterRecord : std::enable_shared_from_this<FilterRecord> {
   PaddingPolicy padding;
   TrainingStyle training_style = TrainingStyle::UPDATE_DEVICE_GPU;
   std::shared_ptr<FilterRecord> inference_node;  // of gradient nodes made from a forward node
+  std::shared_ptr<ImageRecord> gradient_of;      // of gradients: the image, which gives the format
   std::size_t depth = 1;                         // filters on the longest way from an input to here
   ImageRecord result;
+  StateRecord result_state;
+  std::shared_ptr<StateRecord> input_state;  // of a loss without labels image; null elsewhere
 };
 
 /// The image node of a filter's result.

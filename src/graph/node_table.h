@@ -41,10 +41,10 @@ struct SourceSpec {
   bool variadic = false;  // one or more images, a list in the constructor; only the last one
 };
 
-enum class AttributeType : std::uint8_t { BOOL, INT, FLOAT, STRING, INTS, FLOATS, ENUM };
+enum class AttributeType : std::uint8_t { BOOL, INT, UINT, FLOAT, STRING, INTS, FLOATS, ENUM };
 
 /// One constructor argument that is no image. Values are held as AttributeValue: BOOL bool, INT and
-/// ENUM int64, FLOAT double, STRING string, INTS and FLOATS vectors.
+/// ENUM int64, UINT uint64, FLOAT double, STRING string, INTS and FLOATS vectors.
 struct AttributeSpec {
   std::string_view name;
   AttributeType type = AttributeType::INT;
@@ -101,6 +101,10 @@ struct NodeClass {
   /// training_graph() without a source gradient starts behind this node: its result is the gradient
   /// of its source (InitialGradientNode).
   bool starts_gradient = false;
+  /// The sources after the first may be left out together: they come in a LossLabels then.
+  bool has_labels = false;
+  /// Arrays of the result state; none: the class has no state.
+  std::vector<std::string_view> state = {};
 
   /// Checks of a complete node beyond types and ranges; null: none. Throws.
   void (*check)(const FilterRecord& node) = nullptr;
@@ -124,7 +128,7 @@ struct EnumClass {
     std::int64_t value;
   };
   std::string_view name;   // "NeuronType"
-  std::string_view apple;  // "MPSCNNNeuronType"
+  std::string_view apple;  // "MPSCNNNeuronType"; "" where Apple's has other values
   std::string_view brief;
   std::vector<Enumerator> enumerators;
 };

@@ -69,7 +69,7 @@ std::vector<ParameterInfo> NormalizationDataSource::parameters() const {
   return parameters;
 }
 
-const std::vector<float>& NormalizationDataSource::initial(std::string_view parameter) const {
+std::vector<float> NormalizationDataSource::initial(std::string_view parameter) const {
   return find(parameter).values;
 }
 

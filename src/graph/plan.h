@@ -35,6 +35,10 @@ struct Value {
       kNoValue;  // the value whose memory this one uses (in place, views); itself otherwise
   /// TEMPORARY: bytes from the heap's start. OPERAND that is a view: bytes from its storage's.
   std::size_t offset = 0;
+  /// A part of its storage, which may be all of it: other parts may overlap it, and it may be
+  /// written several times. Bytes from the storage's beginning.
+  bool is_part = false;
+  std::size_t within = 0;
   std::uint32_t first = 0, last = 0;  // operations between which it is alive, both included
   std::uint32_t data_source = 0;      // PARAMETER: index into Plan::data_sources
   std::string parameter;  // PARAMETER: "weights", "weights.momentum", "weights.version",
@@ -53,12 +57,35 @@ struct Operation {
   std::uint64_t flops = 0, bytes = 0;    // arithmetic, and memory read and written
 };
 
+/// An array that is left in a state, a RESULT of four extents.
+struct StateOutput {
+  bool in_source = false;   // in a state that was given: the loss
+  std::uint32_t state = 0;  // in the order of Graph::source_state_handles() or
+                            // Graph::result_state_handles()
+  std::string name;
+  ValueId value = kNoValue;
+};
+
+/// Gradients of a data source that no operation of the plan uses: the data source updates itself,
+/// or the host does it by the optimizer.
+struct OwnUpdate {
+  std::uint32_t data_source = 0;
+  TrainingStyle style = TrainingStyle::UPDATE_DEVICE_CPU;
+  struct Gradient {
+    std::string parameter;
+    ValueId value;  // a RESULT
+  };
+  std::vector<Gradient> gradients = {};
+};
+
 struct Plan {
   std::vector<Operation> operations;
   std::vector<Value> values;
-  std::vector<ValueId> sources;   // in the order of Graph::source_handles()
+  std::vector<ValueId> sources;   // in the order of Graph::source_handles(), then parts of states
   std::vector<ValueId> results;   // in the order of the graph's results; kNoValue: not needed
   std::vector<ValueId> exported;  // in the order of Graph::intermediate_handles()
+  std::vector<StateOutput> states;
+  std::vector<OwnUpdate> own_updates;
   std::vector<std::shared_ptr<DataSource>> data_sources;
   std::size_t heap_bytes = 0;
 

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: MIT
 #include "graph/serialize.h"
 
+#include <charconv>
 #include <cmath>
 #include <limits>
 #include <unordered_map>
 #include <utility>
 
+#include "graph/formats.h"
 #include "graph/node_records.h"
 #include "graph/node_table.h"
 #include "graph/serialize_tools.h"
@@ -17,7 +19,8 @@ using base::Json;
 using base::JsonField;
 
 /// JSON has no infinities; and a list needs its type where it is empty.
-constexpr std::string_view kNumber = "f64", kNumbers = "f64s", kIntegers = "i64s";
+constexpr std::string_view kNumber = "f64", kNumbers = "f64s", kIntegers = "i64s",
+                           kUnsigned = "u64";
 
 Json number_to_json(double value) {
   if (std::isnan(value)) return "nan";
@@ -37,6 +40,12 @@ double read_number(const JsonField& field) {
 struct AttributeWriter {
   Json operator()(bool value) const { return value; }
   Json operator()(std::int64_t value) const { return value; }
+  Json operator()(std::uint64_t value) const {
+    // JSON's integers end at 2^63 - 1 in most readers, ours included.
+    if (value <= std::uint64_t(std::numeric_limits<std::int64_t>::max()))
+      return static_cast<std::int64_t>(value);
+    return Json::Object{{std::string(kUnsigned), std::to_string(value)}};
+  }
   Json operator()(const std::string& value) const { return value; }
   Json operator()(double value) const {
     if (std::isfinite(value)) return value;
@@ -52,6 +61,15 @@ struct AttributeWriter {
   }
 };
 
+std::uint64_t read_unsigned(const JsonField& field) {
+  const std::string& text = field.string();
+  std::uint64_t value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc() || end != text.data() + text.size())
+    field.fail("expected the digits of an integer of 64 bits, got \"" + text + "\"");
+  return value;
+}
+
 AttributeValue read_tagged(const JsonField& field) {
   if (const auto number = field.find(kNumber)) return read_number(*number);
   if (const auto integers = field.find(kIntegers)) {
@@ -59,6 +77,7 @@ AttributeValue read_tagged(const JsonField& field) {
     for (std::size_t i = 0; i < integers->size(); ++i) values.push_back(integers->at(i).integer());
     return values;
   }
+  if (const auto text = field.find(kUnsigned)) return read_unsigned(*text);
   const JsonField numbers = field.at(kNumbers);
   std::vector<double> values;
   for (std::size_t i = 0; i < numbers.size(); ++i) values.push_back(read_number(numbers.at(i)));
@@ -91,6 +110,34 @@ void read_image(const JsonField& field, ImageNode image) {
   if (const auto format = field.find("format")) {
     image.set_format(built(*format, [&] { return data_type_named(format->string()); }));
   }
+}
+
+/// The bits alone where they say all.
+Json padding_to_json(const FilterRecord& node) {
+  const PaddingPolicy& policy = node.padding;
+  if (policy.own) {
+    fail(node, "padding_policy", "a policy of the library, since a class of one's own is no data",
+         policy.own->label());
+  }
+  if (!policy.pads && !policy.edge_mode) return policy.method;
+  Json::Object json = {{"method", policy.method}};
+  if (policy.pads) json["pads"] = Json::Array(policy.pads->begin(), policy.pads->end());
+  if (policy.edge_mode) json["edge_mode"] = static_cast<std::int64_t>(*policy.edge_mode);
+  return json;
+}
+
+PaddingPolicy read_padding(const JsonField& field) {
+  if (field.value().get_if<std::int64_t>() != nullptr) return {.method = field.integer()};
+  PaddingPolicy policy = {.method = field.at("method").integer()};
+  if (const auto pads = field.find("pads")) {
+    if (pads->size() != 4) pads->fail("expected 4 numbers, got " + std::to_string(pads->size()));
+    constexpr std::int64_t kMost = std::int64_t{1} << 31;
+    policy.pads.emplace();
+    for (std::size_t i = 0; i < 4; ++i) policy.pads->at(i) = pads->at(i).integer(0, kMost);
+  }
+  if (const auto edge = field.find("edge_mode"))
+    policy.edge_mode = static_cast<ImageEdgeMode>(edge->integer(0, 1));
+  return policy;
 }
 
 /// The nodes of a network, each after those that it refers to: its sources' and its inference node.
@@ -147,9 +194,11 @@ class NetworkWriter {
       result["needed"] = static_cast<bool>(network_.needed[i]);
       results.emplace_back(std::move(result));
     }
-    return Json::Object{{"sources", std::move(sources)},
-                        {"nodes", std::move(nodes)},
-                        {"results", std::move(results)}};
+    Json::Object json = {{"sources", std::move(sources)},
+                         {"nodes", std::move(nodes)},
+                         {"results", std::move(results)}};
+    if (network_.format) json["format"] = name_of(*network_.format);
+    return json;
   }
 
  private:
@@ -165,20 +214,34 @@ class NetworkWriter {
 
   Json node_to_json(FilterRecord& node) const {
     Json::Array sources;
-    for (const ImageNode& source : node.sources) sources.emplace_back(reference(source));
+    for (const ImageNode& source : node.sources) {
+      if (source.record()->state == nullptr) sources.emplace_back(reference(source));
+    }
     Json::Object json = {{"class", node.node_class->name},
                          {"label", node.label},
                          {"sources", std::move(sources)},
                          {"attributes", to_json(node.attributes)}};
     if (node.weights) json["weights"] = static_cast<std::int64_t>(index_of_(*node.weights));
-    if (node.node_class->has_padding) json["padding"] = node.padding.method;
+    if (node.node_class->has_padding) json["padding"] = padding_to_json(node);
     if (node.node_class->trainable)
       json["training_style"] = static_cast<std::int64_t>(node.training_style);
     const auto inference = order_.index_of(node.inference_node.get());
     if (inference) json["inference_node"] = static_cast<std::int64_t>(*inference);
     Json::Object result = image_to_json(result_of(node.shared_from_this()));
+    if (const auto format = format_to_keep(node)) result["format"] = name_of(*format);
     if (!result.empty()) json["result"] = std::move(result);
+    if (node.input_state) json["labels"] = node.input_state->handle;
+    if (node.result_state.exported) json["exported_state"] = node.result_state.handle;
     return json;
+  }
+
+  /// Which image a gradient belongs to is not stored: its format is, where it says something.
+  std::optional<DataType> format_to_keep(const FilterRecord& node) const {
+    if (node.gradient_of == nullptr || node.result.format) return std::nullopt;
+    const DataType own = format_of(node.result, network_.format);
+    const DataType otherwise =
+        network_.format.value_or(format_of(*node.sources.at(0).record(), network_.format));
+    return own == otherwise ? std::nullopt : std::optional(own);
   }
 
   const Network& network_;
@@ -199,6 +262,8 @@ class NetworkReader {
     }
     for (std::size_t i = 0; i < nodes.size(); ++i) nodes_.push_back(read_node(nodes.at(i)));
     NetworkRoots roots;
+    if (const auto format = field.find("format"))
+      roots.format = built(*format, [&] { return data_type_named(format->string()); });
     for (std::size_t i = 0; i < results.size(); ++i) {
       roots.results.push_back(image_at(results.at(i)));
       roots.needed.push_back(results.at(i).at("needed").boolean());
@@ -231,7 +296,8 @@ class NetworkReader {
 
   void read_options(const JsonField& field, FilterNode& node) {
     if (const auto padding = field.find("padding")) {
-      built(*padding, [&] { node.set_padding_policy({padding->integer()}); });
+      PaddingPolicy policy = read_padding(*padding);
+      built(*padding, [&] { node.set_padding_policy(std::move(policy)); });
     }
     if (const auto style = field.find("training_style")) {
       const auto value = static_cast<TrainingStyle>(style->integer(0, 2));
@@ -241,6 +307,15 @@ class NetworkReader {
       node.record()->inference_node = nodes_[inference->index(nodes_.size())].record();
     }
     if (const auto result = field.find("result")) read_image(*result, node.result_image());
+    if (const auto labels = field.find("labels")) {
+      built(*labels, [&] { node.input_labels().set_handle(labels->string()); });
+    }
+    if (const auto state = field.find("exported_state")) {
+      built(*state, [&] {
+        node.result_state().set_handle(state->string());
+        node.result_state().set_export_from_graph(true);
+      });
+    }
   }
 
   const DataSourceAt& data_source_at_;

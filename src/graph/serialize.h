@@ -29,6 +29,7 @@ base::Json to_json(const Network& network, const IndexOfDataSource& index_of);
 struct NetworkRoots {
   std::vector<ImageNode> results;
   std::vector<bool> needed;
+  std::optional<DataType> format;
 };
 NetworkRoots read_network(const base::JsonField& field, const DataSourceAt& data_source_at);
 
@@ -38,8 +39,12 @@ base::Json::Object to_json(const DataSource& source);
 /// The values of a parameter, none where there are no such; throws where they have another shape.
 using ReadParameter =
     std::function<std::optional<std::vector<float>>(const ParameterInfo& parameter)>;
+/// The same for weights of a convolution, in the element type in which they are stored.
+using ReadWeights =
+    std::function<std::optional<ConvolutionWeights>(const ParameterInfo& parameter)>;
 std::shared_ptr<DataSource> read_data_source(const base::JsonField& field,
                                              const ReadParameter& read_parameter,
+                                             const ReadWeights& read_weights,
                                              std::shared_ptr<Optimizer> optimizer);
 
 }  // namespace mpsnn::graph

@@ -22,6 +22,7 @@ constexpr std::int64_t kMost = std::numeric_limits<std::int32_t>::max();
 struct Stored {
   const JsonField& field;
   const ReadParameter& read_parameter;
+  const ReadWeights& read_weights;
   std::shared_ptr<Optimizer> optimizer;
 
   JsonField attribute(std::string_view name) const { return field.at("attributes").at(name); }
@@ -63,13 +64,14 @@ std::shared_ptr<DataSource> read_convolution(const Stored& stored) {
   const ConvolutionDescriptor d = read_descriptor(stored);
   // The shapes are compared before anything is computed from the descriptor: its counts may
   // overflow.
-  std::vector<float> weights =
-      stored.values({"weights",
-                     {d.output_feature_channels, d.kernel_height, d.kernel_width,
-                      d.input_feature_channels / d.groups}});
+  std::optional<ConvolutionWeights> weights =
+      stored.read_weights({"weights",
+                           {d.output_feature_channels, d.kernel_height, d.kernel_width,
+                            d.input_feature_channels / d.groups}});
+  if (!weights) stored.field.fail("expected a tensor of its weights, got none");
   std::optional<std::vector<float>> bias =
       stored.read_parameter({"bias", {d.output_feature_channels}});
-  return std::make_shared<ConvolutionDataSource>(d, std::move(weights), std::move(bias),
+  return std::make_shared<ConvolutionDataSource>(d, *std::move(weights), std::move(bias),
                                                  stored.label(), stored.optimizer);
 }
 
@@ -137,13 +139,14 @@ Json::Object to_json(const DataSource& source) {
 
 std::shared_ptr<DataSource> read_data_source(const JsonField& field,
                                              const ReadParameter& read_parameter,
+                                             const ReadWeights& read_weights,
                                              std::shared_ptr<Optimizer> optimizer) {
   const JsonField class_name = field.at("class");
   std::string names;
   for (const Reader& reader : kReaders) {
     names += str(names.empty() ? "" : " or ", reader.class_name);
     if (class_name.string() != reader.class_name) continue;
-    const Stored stored = {field, read_parameter, std::move(optimizer)};
+    const Stored stored = {field, read_parameter, read_weights, std::move(optimizer)};
     auto source = built(field, [&] { return reader.read(stored); });
     source->set_trainable(field.at("trainable").boolean());
     return source;

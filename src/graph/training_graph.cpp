@@ -23,6 +23,7 @@ FilterNode make_gradient(const FilterNode& forward, const ImageNode& source_grad
   FilterRecord& to = *made.record();
   to.label = str(from.label, ".gradient", source == 0 ? "" : std::to_string(source));
   to.inference_node = forward.record();
+  to.gradient_of = from.sources[source].record();
   if (to.node_class->has_padding) to.padding = from.padding;
   to.training_style = from.training_style;
   return made;
@@ -46,16 +47,18 @@ class TrainingGraph {
   void note_trained(const FilterRecord& filter);
   bool is_wanted(const FilterRecord& filter, std::size_t source) const;
   void make_gradients(const FilterNode& forward);
-  ImageNode joined_gradient(const ImageRecord& image);
-  void keep(FilterNode made, const std::optional<FilterNode>& forward,
-            const std::optional<ImageNode>& source, const ImageNode& gradient);
+  ImageNode joined_gradient(const std::shared_ptr<ImageRecord>& image);
+  /// Asks the handler; the node that stands there in the end.
+  FilterNode keep(FilterNode made, const std::optional<FilterNode>& forward,
+                  const std::optional<ImageNode>& source, const ImageNode& gradient);
   std::vector<FilterNode> ends() const;
 
   const FilterNode& last_;
   const NodeHandler& handler_;
   RunningOrder order_{[](const ImageRecord& image) { return !image.stop_gradient; }};
   std::unordered_map<const ImageRecord*, std::vector<ImageNode>> gradients_;  // one a reader
-  std::vector<const ImageRecord*> reached_;  // images in gradients_, in the order of the first
+  std::vector<std::shared_ptr<ImageRecord>>
+      reached_;  // images in gradients_, in the order of the first
   std::unordered_set<const FilterRecord*> trained_;  // filters behind which weights are updated
   std::vector<FilterNode> made_;
 };
@@ -89,40 +92,44 @@ void TrainingGraph::start(const ImageNode& image, const ImageNode& gradient) {
   order_.visit(image.record()->producer);
 }
 
-void TrainingGraph::keep(FilterNode made, const std::optional<FilterNode>& forward,
-                         const std::optional<ImageNode>& source, const ImageNode& gradient) {
-  made_.push_back(made);
-  if (handler_) handler_(made, forward, source, gradient);
+FilterNode TrainingGraph::keep(FilterNode made, const std::optional<FilterNode>& forward,
+                               const std::optional<ImageNode>& source, const ImageNode& gradient) {
+  FilterNode standing = made;
+  if (handler_) handler_(standing, forward, source, gradient);
+  if (standing.record() == nullptr)
+    fail(*made.record(), "node_handler", "a node in its place", "none");
+  made_.push_back(standing);
+  return standing;
 }
 
 /// The sum of the gradients that an image's readers gave, made by additions where there are
 /// several.
-ImageNode TrainingGraph::joined_gradient(const ImageRecord& image) {
-  std::vector<ImageNode>& parts = gradients_.find(&image)->second;
-  const std::string name = image.producer != nullptr ? image.producer->label : image.handle;
+ImageNode TrainingGraph::joined_gradient(const std::shared_ptr<ImageRecord>& image) {
+  std::vector<ImageNode>& parts = gradients_.find(image.get())->second;
+  const std::string name = image->producer != nullptr ? image->producer->label : image->handle;
   while (parts.size() > 1) {
     const ImageNode first = parts[0];
     FilterNode sum("AdditionNode", std::vector<ImageNode>{first, parts[1]});
     sum.set_label(name + ".gradient_sum");
+    sum.record()->gradient_of = image;
     parts.erase(parts.begin());
-    parts[0] = sum.result_image();
-    keep(sum, std::nullopt, std::nullopt, first);
+    parts[0] = keep(sum, std::nullopt, std::nullopt, first).result_image();
   }
   return parts[0];
 }
 
 void TrainingGraph::make_gradients(const FilterNode& forward) {
   const FilterRecord& filter = *forward.record();
-  const ImageNode gradient = joined_gradient(filter.result);
+  if (filter.result.stop_gradient) return;  // by the handler: the walk had not ended here
+  const ImageNode gradient = joined_gradient(forward.result_image().record());
   check_has_derivative(filter);
   for (std::size_t i = 0; i < filter.sources.size(); ++i) {
     if (!is_wanted(filter, i)) continue;
     const FilterNode made = make_gradient(forward, gradient, i);
-    const ImageRecord* source = filter.sources[i].record().get();
-    std::vector<ImageNode>& parts = gradients_[source];
-    if (parts.empty()) reached_.push_back(source);
-    parts.push_back(made.result_image());
-    keep(made, forward, filter.sources[i], gradient);
+    const std::shared_ptr<ImageRecord>& source = filter.sources[i].record();
+    if (gradients_[source.get()].empty()) reached_.push_back(source);
+    const FilterNode standing = keep(made, forward, filter.sources[i], gradient);
+    gradients_[source.get()].push_back(standing.result_image());
   }
 }
 
@@ -150,7 +157,7 @@ std::vector<FilterNode> TrainingGraph::build(const std::optional<ImageNode>& sou
       make_gradients(FilterNode((*filter)->shared_from_this()));
   }
   // Images where the walk ended (inputs, stop_gradient): nobody asked for the sum of theirs yet.
-  for (const ImageRecord* image : reached_) joined_gradient(*image);
+  for (const std::shared_ptr<ImageRecord>& image : reached_) joined_gradient(image);
   return ends();
 }
 

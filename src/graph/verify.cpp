@@ -17,12 +17,11 @@ namespace {
 class Verifier {
  public:
   explicit Verifier(const Plan& plan)
-      : plan_(plan),
-        has_views_(std::ranges::count(plan.values, ValueKind::OPERAND, &Value::kind) > 0),
-        written_(plan.values.size(), false) {}
+      : plan_(plan), written_(plan.values.size(), false), has_parts_(plan.values.size(), false) {}
 
   void run() {
     check_ids();
+    check_parts();
     for (std::size_t i = 0; i < plan_.operations.size(); ++i) {
       check_reads(i);
       check_writes(i);
@@ -66,12 +65,26 @@ class Verifier {
     }
   }
 
+  void check_parts() {
+    for (const Value& value : plan_.values) {
+      if (!value.is_part) continue;
+      require(value.within + value.desc.bytes() <= plan_.values[value.storage].desc.bytes(),
+              "a part lies inside of its storage", value.name);
+      has_parts_[value.storage] = true;
+    }
+  }
+
+  /// Of memory that is written in parts we know whether any was.
+  bool is_written(ValueId id) const {
+    return written_[id] || (plan_.values[id].is_part && written_[plan_.values[id].storage]);
+  }
+
   void check_reads(std::size_t i) const {
     for (const ValueId id : plan_.operations[i].inputs) {
       if (id == kNoValue) continue;
       const ValueKind kind = plan_.values[id].kind;
       const bool given = kind != ValueKind::TEMPORARY && kind != ValueKind::RESULT;
-      require(given || written_[memory_of(id)], "a value is written before it is read", at(i, id));
+      require(given || is_written(id), "a value is written before it is read", at(i, id));
       check_alive(i, id);
     }
   }
@@ -82,13 +95,13 @@ class Verifier {
       if (id == kNoValue) continue;
       const ValueKind kind = plan_.values[id].kind;
       require(kind != ValueKind::SOURCE, "a source is never written", at(i, id));
-      const bool keeps = kind == ValueKind::PARAMETER || kind == ValueKind::OPERAND;
+      const bool in_parts = has_parts_[plan_.values[id].storage];
+      const bool keeps = kind == ValueKind::PARAMETER || kind == ValueKind::OPERAND || in_parts;
       // What an operation changes it reads, too.
-      const bool changes = std::ranges::any_of(operation.inputs, [&](ValueId input) {
-        return input != kNoValue && memory_of(input) == memory_of(id);
-      });
-      require(keeps || changes || !written_[memory_of(id)], "a value is written once", at(i, id));
-      written_[memory_of(id)] = true;
+      const bool changes = std::ranges::find(operation.inputs, id) != operation.inputs.end();
+      require(keeps || changes || !written_[id], "a value is written once", at(i, id));
+      written_[id] = true;
+      if (in_parts) written_[plan_.values[id].storage] = true;
       check_alive(i, id);
     }
     if (operation.scratch != kNoValue) check_alive(i, operation.scratch);
@@ -106,6 +119,14 @@ class Verifier {
         require(exists(id) && written_[id] && plan_.values[id].kind == ValueKind::RESULT,
                 "an output is a result that is written", str("value ", id));
       }
+    }
+    const auto check = [this](ValueId id, const std::string& name) {
+      require(exists(id) && written_[id] && plan_.values[id].kind == ValueKind::RESULT,
+              "an array of a state is a result that is written", name);
+    };
+    for (const StateOutput& output : plan_.states) check(output.value, output.name);
+    for (const OwnUpdate& update : plan_.own_updates) {
+      for (const OwnUpdate::Gradient& each : update.gradients) check(each.value, each.parameter);
     }
   }
 
@@ -145,7 +166,7 @@ class Verifier {
     for (ValueId id = 0; id < plan_.values.size(); ++id)
       groups[plan_.values[id].storage].push_back(id);
     for (auto& [root, group] : groups) {
-      if (has_views_) continue;
+      if (plan_.values[root].kind == ValueKind::OPERAND || has_parts_[root]) continue;  // views
       std::stable_sort(group.begin(), group.end(), [this](ValueId a, ValueId b) {
         return plan_.values[a].first < plan_.values[b].first;
       });
@@ -206,12 +227,8 @@ class Verifier {
             "values alive at once do not overlap", value.name);
   }
 
-  /// In plans of kernels values of one memory are views of it: what one writes another reads.
-  ValueId memory_of(ValueId id) const { return has_views_ ? plan_.values[id].storage : id; }
-
   const Plan& plan_;
-  const bool has_views_;
-  std::vector<bool> written_;
+  std::vector<bool> written_, has_parts_;
 };
 
 }  // namespace

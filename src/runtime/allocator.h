@@ -11,7 +11,7 @@
 namespace mpsnn::runtime {
 
 /// Freed memory kept for reuse, at most; the oldest goes back to the system first.
-inline constexpr std::size_t kCacheLimit = std::size_t{64} << 20;
+inline constexpr std::size_t kCacheLimit = std::size_t{256} << 20;
 
 /// HEAP: a queue's temporaries; counted apart and never kept in the cache.
 enum class MemoryUse { GENERAL, HEAP };

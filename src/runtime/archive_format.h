@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <string_view>
 
 namespace mpsnn::runtime {
@@ -14,5 +15,11 @@ inline constexpr std::int64_t kArchiveVersion = 1;
 /// `<data source>.<parameter>.time_step`: updates made to the parameter.
 inline constexpr std::string_view kTimeStepTensor = ".time_step";
 inline constexpr std::string_view kFloatTensor = "F32", kCounterTensor = "I64";
+/// Weights as they were given, and what explains those of 8 bits.
+inline constexpr std::string_view kHalfTensor = "F16", kByteTensor = "U8";
+inline constexpr std::string_view kRangesTensor = ".ranges", kTableTensor = ".lookup_table";
+
+/// The state of the kernel of a key, bytes of kByteTensor.
+inline std::string kernel_tensor(const std::string& key) { return "kernels/" + key + "/state"; }
 
 }  // namespace mpsnn::runtime

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT
 // Writing archives; docs/archive-format.md describes the file.
 #include <algorithm>
+#include <cstring>
 #include <set>
 #include <utility>
+#include <variant>
 
 #include "base/check.h"
 #include "base/safetensors.h"
@@ -38,12 +40,42 @@ StoredTensor store(std::string name, std::string_view dtype, std::vector<std::in
   return {std::move(name), std::string(dtype), std::move(shape), {bytes.begin(), bytes.end()}};
 }
 
+/// Weights that are still those that they were given as, in their own element type; false, and
+/// nothing is added, for others and for float32.
+bool add_as_given(const DataSource& source, const ParameterInfo& parameter,
+                  const std::vector<float>& values, std::vector<StoredTensor>& tensors) {
+  const auto* convolution = dynamic_cast<const ConvolutionDataSource*>(&source);
+  if (convolution == nullptr || parameter.name != "weights") return false;
+  const ConvolutionWeights& weights = convolution->stored_weights();
+  if (weights.data_type() == DataType::FLOAT32) return false;
+  const std::vector<float> given = source.initial(parameter.name);
+  if (std::memcmp(given.data(), values.data(), given.size() * sizeof(float)) != 0) return false;
+  const auto add_floats = [&](std::string_view suffix, const std::vector<float>& numbers,
+                              std::vector<std::int64_t> shape) {
+    if (numbers.empty()) return;
+    tensors.push_back(store<float>(parameter.name + std::string(suffix), runtime::kFloatTensor,
+                                   std::move(shape), numbers));
+  };
+  if (const auto* halves = std::get_if<std::vector<std::uint16_t>>(&weights.values)) {
+    tensors.push_back(
+        store<std::uint16_t>(parameter.name, runtime::kHalfTensor, parameter.shape, *halves));
+  } else {
+    tensors.push_back(store<std::uint8_t>(parameter.name, runtime::kByteTensor, parameter.shape,
+                                          std::get<std::vector<std::uint8_t>>(weights.values)));
+  }
+  add_floats(runtime::kRangesTensor, weights.ranges, {parameter.shape[0], 2});
+  add_floats(runtime::kTableTensor, weights.lookup_table,
+             {static_cast<std::int64_t>(weights.lookup_table.size())});
+  return true;
+}
+
 std::vector<StoredTensor> snapshot(const DataSource& source,
                                    const std::shared_ptr<runtime::DeviceState>& device) {
   const auto state = runtime::ParameterState::of(source, device);
   std::vector<StoredTensor> tensors;
   const auto add = [&](const std::string& name, const ParameterInfo& parameter) {
     const std::vector<float> values = state->read(source, name);
+    if (name == parameter.name && add_as_given(source, parameter, values, tensors)) return;
     tensors.push_back(store<float>(name, runtime::kFloatTensor, parameter.shape, values));
   };
   for (const ParameterInfo& parameter : source.parameters()) {
@@ -65,8 +97,15 @@ std::vector<StoredTensor> snapshot(const DataSource& source,
 struct KeyedArchiver::Impl {
   std::vector<StoredSource> sources;
   std::vector<std::pair<std::shared_ptr<Optimizer>, Json>> optimizers;
-  Json::Object graphs;
+  Json::Object graphs, kernels;
+  std::vector<StoredTensor> kernel_states;
   std::map<std::string, std::string> metadata;
+
+  void check_key(const std::string& key) const {
+    if (key.empty()) throw_expected("KeyedArchiver: encode: key", "a name", "an empty one");
+    if (graphs.contains(key) || kernels.contains(key))
+      throw_expected("KeyedArchiver: encode: key", "a new one", "\"" + key + "\" again");
+  }
 
   std::size_t index_of(const DataSource& source) const {
     const auto found = std::ranges::find(sources, &source,
@@ -133,22 +172,36 @@ struct KeyedArchiver::Impl {
                         {"version", runtime::kArchiveVersion},
                         {"optimizers", std::move(optimizer_list)},
                         {"data_sources", std::move(source_list)},
-                        {"graphs", graphs}};
+                        {"graphs", graphs},
+                        {"kernels", kernels}};
   }
 };
 
 KeyedArchiver::KeyedArchiver() : impl_(std::make_shared<Impl>()) {}
 
 void KeyedArchiver::encode(const std::string& key, const Graph& graph) {
-  if (key.empty()) throw_expected("KeyedArchiver: encode: key", "a name", "an empty one");
-  if (impl_->graphs.contains(key))
-    throw_expected("KeyedArchiver: encode: key", "a new one", "\"" + key + "\" again");
+  impl_->check_key(key);
   const Graph::Impl& compiled = *graph.impl();
   for (const auto& source : compiled.network.data_sources)
     impl_->take(source, compiled.device.state());
   Json json = graph::to_json(compiled.network,
                              [this](const DataSource& source) { return impl_->index_of(source); });
   impl_->graphs.emplace(key, Json::Object{{"label", compiled.label}, {"network", std::move(json)}});
+}
+
+void KeyedArchiver::encode(const std::string& key, const DeviceKernel& kernel) {
+  impl_->check_key(key);
+  const std::size_t bytes = kernel.state_bytes();
+  if (bytes != 0) {
+    std::vector<std::byte> state(bytes);
+    kernel.read_state(state.data(), bytes);
+    impl_->kernel_states.push_back(store<std::byte>(runtime::kernel_tensor(key),
+                                                    runtime::kByteTensor,
+                                                    {static_cast<std::int64_t>(bytes)}, state));
+  }
+  impl_->kernels.emplace(key, Json::Object{{"class", std::string(kernel.class_name())},
+                                           {"label", kernel.label()},
+                                           {"attributes", graph::to_json(kernel.attributes())}});
 }
 
 void KeyedArchiver::set_metadata(const std::string& key, std::string value) {
@@ -170,6 +223,8 @@ void KeyedArchiver::write(const std::string& path) const {
       tensors.push_back({names[i] + "." + tensor.name, tensor.dtype, tensor.shape, tensor.bytes});
     }
   }
+  for (const StoredTensor& tensor : impl_->kernel_states)
+    tensors.push_back({tensor.name, tensor.dtype, tensor.shape, tensor.bytes});
   base::write_safetensors(path, std::move(tensors), metadata);
 }
 

@@ -30,7 +30,8 @@ std::shared_ptr<const Kernel> TableChooser::choose(const KernelQuery& query) con
       continue;
     }
     const std::shared_ptr<Kernel> kernel = row->prepare(query);
-    kernel->row = row->name;
+    // A kernel that runs another one says so in a name of its own.
+    if (kernel->row.empty()) kernel->row = row->name;
     return kernel;
   }
   if (reasons.empty()) reasons = "\n  there is no kernel for this operation";

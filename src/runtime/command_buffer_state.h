@@ -34,6 +34,7 @@ struct HostStep {
   std::string label;
   std::function<void()> function;
   std::vector<ResourceUse> uses = {};
+  std::shared_ptr<const Binding> parameters = nullptr;  // that it changes; null: none
 };
 
 /// Signals an event, or waits for it.
@@ -53,6 +54,12 @@ struct Item {
   const PlanRun* plan_run() const noexcept {
     const auto* slice = std::get_if<PlanSlice>(&work);
     return slice ? slice->run.get() : nullptr;
+  }
+  /// The parameters that it uses; null: none.
+  const Binding* parameters() const noexcept {
+    if (const PlanRun* run = plan_run()) return run->binding.get();
+    const auto* host = std::get_if<HostStep>(&work);
+    return host ? host->parameters.get() : nullptr;
   }
   /// What it reads and writes beside the parameters of its plan.
   std::span<const ResourceUse> uses() const noexcept;

@@ -6,6 +6,7 @@
 
 #include "base/check.h"
 #include "runtime/graph_impl.h"
+#include "runtime/parameter_state.h"
 
 namespace mpsnn {
 
@@ -20,11 +21,21 @@ const Image& GraphOutputs::operator[](const std::string& handle) const {
 }
 
 Graph::Graph(const Device& device, std::vector<ImageNode> result_images,
-             std::optional<std::vector<bool>> results_are_needed) {
+             std::optional<std::vector<bool>> results_are_needed, std::optional<DataType> format) {
+  if (format && *format != DataType::FLOAT32 && *format != DataType::FLOAT16)
+    throw_expected<UnsupportedError>("Graph: format", "float32 or float16", name_of(*format));
   std::vector<bool> needed =
       results_are_needed.value_or(std::vector<bool>(result_images.size(), true));
-  impl_ =
-      std::make_shared<Impl>(device, graph::collect(std::move(result_images), std::move(needed)));
+  graph::Network network = graph::collect(std::move(result_images), std::move(needed));
+  network.format = format;
+  impl_ = std::make_shared<Impl>(device, std::move(network));
+  for (const auto& source : impl_->network.data_sources)
+    runtime::ParameterState::of(*source, device.state())->load(*source);
+}
+
+void Graph::reload_from_data_sources() const {
+  for (const auto& source : impl_->network.data_sources)
+    runtime::ParameterState::of(*source, impl_->device.state())->reload(*source);
 }
 
 const Device& Graph::device() const { return impl_->device; }
@@ -37,10 +48,37 @@ std::vector<std::string> Graph::source_handles() const {
   return handles;
 }
 
+std::optional<DataType> Graph::source_format(const std::string& handle) const {
+  for (const ImageNode& source : impl_->network.sources) {
+    if (source.handle() == handle) return source.format().value_or(DataType::FLOAT32);
+  }
+  return std::nullopt;
+}
+
+std::optional<DataType> Graph::format() const { return impl_->network.format; }
+
 std::vector<std::string> Graph::intermediate_handles() const {
   std::vector<std::string> handles;
   for (const ImageNode& image : impl_->network.exported) handles.push_back(image.handle());
   return handles;
+}
+
+namespace {
+
+std::vector<std::string> handles_of(const std::vector<StateNode>& states) {
+  std::vector<std::string> handles;
+  for (const StateNode& state : states) handles.push_back(state.handle());
+  return handles;
+}
+
+}  // namespace
+
+std::vector<std::string> Graph::source_state_handles() const {
+  return handles_of(impl_->network.source_states);
+}
+
+std::vector<std::string> Graph::result_state_handles() const {
+  return handles_of(impl_->network.exported_states);
 }
 
 std::vector<ImageNode> Graph::result_images() const { return impl_->network.results; }
@@ -50,9 +88,9 @@ std::vector<std::shared_ptr<DataSource>> Graph::data_sources() const {
 }
 std::vector<FilterNode> Graph::nodes() const { return impl_->network.nodes; }
 
-GraphOutputs Graph::encode(CommandBuffer& commands,
-                           const std::map<std::string, Image>& sources) const {
-  return impl_->encode(commands, sources);
+GraphOutputs Graph::encode(CommandBuffer& commands, const std::map<std::string, Image>& sources,
+                           const std::map<std::string, LossLabels>& states) const {
+  return impl_->encode(commands, sources, states);
 }
 
 std::string Graph::plan_text(const std::map<std::string, ImageSize>& sources) const {

@@ -6,7 +6,10 @@
 #include <utility>
 
 #include "base/check.h"
+#include "graph/node_records.h"
 #include "runtime/command_buffer_state.h"
+#include "runtime/loss_labels.h"
+#include "runtime/own_updates.h"
 
 namespace mpsnn {
 namespace {
@@ -18,6 +21,12 @@ using runtime::PlanRun;
 
 TensorDesc desc_of(const ImageSize& size, DataType type) {
   return {type, {size.n, size.height, size.width, size.channels}, nullptr};
+}
+
+/// Of an array with fewer extents: with ones before them.
+ImageSize image_size(TensorDesc desc) {
+  desc.dims.insert(desc.dims.begin(), 4 - desc.dims.size(), 1);
+  return desc.image();
 }
 
 DataType type_of(const ImageNode& source) { return source.format().value_or(DataType::FLOAT32); }
@@ -49,7 +58,7 @@ class OutputImages {
     const std::uint32_t base = plan_.base_of(id);
     check_internal(base >= plan_.first_allocated_base() && base < plan_.first_parameter_base(),
                    "results have memory of their own");
-    auto state = std::make_shared<ImageState>(device_, value.desc.image(), value.desc.type,
+    auto state = std::make_shared<ImageState>(device_, image_size(value.desc), value.desc.type,
                                               run_.allocated[base - plan_.first_allocated_base()],
                                               value.name);
     made_.emplace_back(id, state);
@@ -115,6 +124,27 @@ std::vector<const T*> Graph::Impl::in_order(const std::map<std::string, T>& by_h
   return found;
 }
 
+std::vector<LossLabels> Graph::Impl::labels_in_order(
+    const std::map<std::string, LossLabels>& states) const {
+  std::vector<LossLabels> found;
+  std::map<std::string, bool> known;
+  for (const StateNode& state : network.source_states) {
+    known.emplace(state.handle(), true);
+    const auto at = states.find(state.handle());
+    if (at == states.end()) {
+      throw_expected(title() + ": states", "labels for the state \"" + state.handle() + "\"",
+                     keys_of(states));
+    }
+    found.push_back(at->second);
+  }
+  for (const auto& entry : states) {
+    if (known.contains(entry.first)) continue;
+    throw_expected(title() + ": states", "only " + keys_of(known),
+                   "an unknown state \"" + entry.first + "\"");
+  }
+  return found;
+}
+
 runtime::PlanKey Graph::Impl::key(std::vector<TensorDesc> sources) const {
   runtime::PlanKey key{std::move(sources), {}, {}};
   for (const auto& source : network.data_sources) {
@@ -129,7 +159,7 @@ graph::Plan Graph::Impl::make_plan(const runtime::PlanKey& key) const {
     return graph::make_plan(network, key.sources, device.state()->chooser);
   } catch (const InvalidArgumentError& error) {
     std::string sources;
-    for (std::size_t i = 0; i < key.sources.size(); ++i) {
+    for (std::size_t i = 0; i < network.sources.size(); ++i) {
       sources += str(i == 0 ? "" : ", ", '"', network.sources[i].handle(), "\" ",
                      to_string(key.sources[i].image()));
     }
@@ -139,34 +169,60 @@ graph::Plan Graph::Impl::make_plan(const runtime::PlanKey& key) const {
 
 std::shared_ptr<const CompiledPlan> Graph::Impl::plan_for(
     const std::map<std::string, ImageSize>& sources) {
-  std::vector<TensorDesc> descs;
-  const std::vector<const ImageSize*> sizes = in_order(sources);
+  std::vector<TensorDesc> descs, parts;
+  std::map<std::string, ImageSize> images = sources;
+  for (const StateNode& state : network.source_states) {
+    for (const auto& part : state.record()->parts) {
+      auto given =
+          images.extract(part->optional ? str(state.handle(), '.', part->name) : state.handle());
+      if (given.empty() && !part->optional) {
+        throw_expected(title() + ": sources", "a size for the state \"" + state.handle() + "\"",
+                       keys_of(sources));
+      }
+      parts.push_back(given.empty() ? TensorDesc{DataType::FLOAT32, {}, nullptr}
+                                    : desc_of(given.mapped(), DataType::FLOAT32));
+    }
+  }
+  const std::vector<const ImageSize*> sizes = in_order(images);
   for (std::size_t i = 0; i < sizes.size(); ++i) {
     runtime::checked_bytes(*sizes[i], type_of(network.sources[i]));
     descs.push_back(desc_of(*sizes[i], type_of(network.sources[i])));
   }
+  descs.insert(descs.end(), parts.begin(), parts.end());
   const runtime::PlanKey wanted = key(std::move(descs));
   return plans.plan(wanted, [&] { return make_plan(wanted); });
 }
 
+void Graph::Impl::check_image(const Image& image, DataType wanted,
+                              const std::function<std::string()>& subject) const {
+  if (image.state()->device != device.state()) {
+    throw_expected(subject(), "an image on device \"" + device.kind() + "\" as the graph is",
+                   "one on device \"" + image.state()->device->kind() + "\"");
+  }
+  if (image.format() != wanted)
+    throw_expected<ArgumentTypeError>(subject(), name_of(wanted), name_of(image.format()));
+}
+
 std::vector<std::shared_ptr<ImageState>> Graph::Impl::check_images(
-    const std::map<std::string, Image>& sources) const {
+    const std::map<std::string, Image>& sources, const std::vector<LossLabels>& labels) const {
   std::vector<std::shared_ptr<ImageState>> images;
   const std::vector<const Image*> given = in_order(sources);
   for (std::size_t i = 0; i < given.size(); ++i) {
-    const std::shared_ptr<ImageState>& image = given[i]->state();
+    check_image(*given[i], type_of(network.sources[i]),
+                [&] { return title() + ": source \"" + network.sources[i].handle() + "\""; });
+    images.push_back(given[i]->state());
+  }
+  for (std::size_t i = 0; i < labels.size(); ++i) {
     const auto subject = [&] {
-      return title() + ": source \"" + network.sources[i].handle() + "\"";
+      return title() + ": state \"" + network.source_states[i].handle() + "\"";
     };
-    if (image->device != device.state()) {
-      throw_expected(subject(), "an image on device \"" + device.kind() + "\" as the graph is",
-                     "one on device \"" + image->device->kind() + "\"");
-    }
-    const DataType wanted = type_of(network.sources[i]);
-    if (image->format != wanted) {
-      throw_expected<ArgumentTypeError>(subject(), name_of(wanted), name_of(image->format));
-    }
-    images.push_back(image);
+    check_image(labels[i].labels_image(), DataType::FLOAT32, subject);
+    images.push_back(labels[i].labels_image().state());
+    if (!labels[i].weights_image()) continue;
+    if (network.source_states[i].record()->parts.size() < 2)
+      throw_expected(subject(), "labels without weights", "weights");
+    check_image(*labels[i].weights_image(), DataType::FLOAT32, subject);
+    images.push_back(labels[i].weights_image()->state());
   }
   const std::lock_guard lock(device.state()->usage_mutex);
   for (const auto& image : images) {
@@ -179,8 +235,35 @@ std::vector<std::shared_ptr<ImageState>> Graph::Impl::check_images(
   return images;
 }
 
+std::vector<TensorDesc> Graph::Impl::source_descs(const std::map<std::string, Image>& sources,
+                                                  const std::vector<LossLabels>& labels) const {
+  std::vector<TensorDesc> descs;
+  for (const Image* image : in_order(sources))
+    descs.push_back(desc_of(image->size(), image->format()));
+  for (std::size_t i = 0; i < labels.size(); ++i) {
+    descs.push_back(desc_of(labels[i].labels_image().size(), DataType::FLOAT32));
+    if (network.source_states[i].record()->parts.size() < 2) continue;
+    const std::optional<Image>& weights = labels[i].weights_image();
+    descs.push_back(weights ? desc_of(weights->size(), DataType::FLOAT32)
+                            : TensorDesc{DataType::FLOAT32, {}, nullptr});
+  }
+  return descs;
+}
+
+void Graph::Impl::check_losses(const std::vector<LossLabels>& labels,
+                               const std::vector<std::optional<Image>>& losses) const {
+  for (std::size_t i = 0; i < labels.size(); ++i) {
+    const std::optional<ImageSize>& wanted = labels[i].loss_image_size();
+    if (!wanted || *wanted == losses[i]->size()) continue;
+    throw_expected(
+        title() + ": state \"" + network.source_states[i].handle() + "\": loss_image_size",
+        str(to_string(losses[i]->size()), " by the loss's reduction"), to_string(*wanted));
+  }
+}
+
 GraphOutputs Graph::Impl::encode(CommandBuffer& commands,
-                                 const std::map<std::string, Image>& sources) {
+                                 const std::map<std::string, Image>& sources,
+                                 const std::map<std::string, LossLabels>& states) {
   runtime::CommandBufferState& buffer = *commands.state();
   runtime::HostSpan span(SpanKind::ENCODE, label, buffer.label());
   if (buffer.device() != device.state()) {
@@ -188,10 +271,9 @@ GraphOutputs Graph::Impl::encode(CommandBuffer& commands,
                    "a command buffer of device \"" + device.kind() + "\" as the graph is",
                    "one of device \"" + buffer.device()->kind() + "\"");
   }
-  std::vector<std::shared_ptr<ImageState>> images = check_images(sources);
-  std::vector<TensorDesc> descs;
-  for (const auto& image : images) descs.push_back(desc_of(image->size, image->format));
-  const runtime::PlanKey wanted = key(std::move(descs));
+  const std::vector<LossLabels> labels = labels_in_order(states);
+  std::vector<std::shared_ptr<ImageState>> images = check_images(sources, labels);
+  const runtime::PlanKey wanted = key(source_descs(sources, labels));
   auto [plan, binding] =
       plans.bound_plan(wanted, [&] { return make_plan(wanted); }, device.state());
 
@@ -213,7 +295,28 @@ GraphOutputs Graph::Impl::encode(CommandBuffer& commands,
   for (std::size_t i = 0; i < network.exported.size(); ++i) {
     outputs.by_handle.emplace(network.exported[i].handle(), made.image(plan->plan().exported[i]));
   }
+  std::vector<std::optional<Image>> losses(labels.size());
+  for (const graph::StateOutput& output : plan->plan().states) {
+    const Image image = made.image(output.value);
+    if (output.in_source) {
+      losses[output.state] = image;
+      continue;
+    }
+    outputs.states[network.exported_states[output.state].handle()].emplace(output.name, image);
+  }
+  check_losses(labels, losses);
+  std::vector<runtime::OwnGradients> gradients;
+  for (const graph::OwnUpdate& update : plan->plan().own_updates) {
+    ParameterImages& images_of = gradients.emplace_back(update).images;
+    for (const auto& each : update.gradients)
+      images_of.emplace(each.parameter, made.image(each.value));
+  }
   buffer.record(run, commands.layer()->stack());
+  for (const runtime::OwnGradients& each : gradients) runtime::record_update(commands, *run, each);
+  for (std::size_t i = 0; i < labels.size(); ++i) {
+    const std::lock_guard lock(labels[i].state()->mutex);
+    labels[i].state()->loss = losses[i];
+  }
   return outputs;
 }
 

@@ -96,7 +96,7 @@ std::vector<Bound> bind_operands(const DeviceKernel::Impl& kernel, const EncodeM
     if (count == 0) bound.push_back({&spec, nullptr});
     for (std::size_t k = 0; k < count; ++k) {
       const OperandKind kind = kind_of(given[i][k]);
-      if (kind != spec.kind && spec.kind != OperandKind::ANY)
+      if (!spec.kind.holds(kind))
         throw_expected<ArgumentTypeError>(subject, name_of(spec.kind), name_of(kind));
       bound.push_back(bind_memory(given[i][k]));
       bound.back().spec = &spec;

@@ -19,18 +19,8 @@ const ParameterInfo* find_parameter(const std::vector<ParameterInfo>& parameters
   return found == parameters.end() ? nullptr : &*found;
 }
 
-std::size_t count_of(const ParameterInfo& parameter) {
-  std::size_t count = 1;
-  for (const std::int64_t extent : parameter.shape) count *= static_cast<std::size_t>(extent);
-  return count;
-}
-
 /// "weights.momentum" -> "weights".
 std::string_view parameter_of(std::string_view name) { return name.substr(0, name.find('.')); }
-
-std::string title(const DataSource& source) {
-  return str(source.class_name(), " \"", source.label(), '"');
-}
 
 /// The time step that the optimizer starts from; none where it has no time step on the device.
 std::optional<std::int64_t> first_time_step(const DataSource& source) {
@@ -77,6 +67,8 @@ std::shared_ptr<ParameterState> ParameterState::of(const DataSource& source,
 
 MemoryHandle ParameterState::array(const DataSource& source, const std::string& name,
                                    std::size_t bytes) {
+  const std::vector<ParameterInfo> parameters = source.parameters();
+  if (find_parameter(parameters, name)) load(source);
   const std::lock_guard lock(mutex_);
   MemoryHandle& memory = arrays_[name];
   if (!memory) memory = make(source, name, bytes);
@@ -91,17 +83,37 @@ MemoryHandle ParameterState::find(std::string_view name) const {
   return found == arrays_.end() ? nullptr : found->second;
 }
 
+void ParameterState::load(const DataSource& source) {
+  const std::vector<ParameterInfo> parameters = source.parameters();
+  const auto is_there = [&](const ParameterInfo& each) { return find(each.name) != nullptr; };
+  if (std::ranges::all_of(parameters, is_there)) return;
+  // Without the lock: a data source of one's own may take long, and may call back.
+  const ParameterValues values = load_values(source);
+  std::map<std::string, MemoryHandle> made;
+  for (const auto& [name, array] : values) {
+    const std::size_t bytes = array.size() * sizeof(float);
+    const MemoryHandle memory = device_->allocator.allocate(bytes);
+    device_->backend->write(*memory, 0, array.data(), bytes);
+    made.emplace(name, memory);
+  }
+  const std::lock_guard lock(mutex_);
+  for (auto& [name, memory] : made) {
+    MemoryHandle& kept = arrays_[name];
+    if (!kept) kept = std::move(memory);  // else another thread was faster
+  }
+}
+
+void ParameterState::reload(const DataSource& source) {
+  const std::vector<ParameterInfo> parameters = source.parameters();
+  const ParameterValues values = load_values(source);
+  for (const ParameterInfo& each : parameters) {
+    if (find(each.name)) write(source, each.name, values.at(each.name));
+  }
+}
+
 MemoryHandle ParameterState::make(const DataSource& source, const std::string& name,
                                   std::size_t bytes) const {
   MemoryHandle memory = device_->allocator.allocate(bytes);
-  const std::vector<ParameterInfo> parameters = source.parameters();
-  if (find_parameter(parameters, name)) {
-    const std::vector<float>& initial = source.initial(name);
-    check_internal(bytes == initial.size() * sizeof(float),
-                   str(name, " of ", title(source), " fits its values"));
-    device_->backend->write(*memory, 0, initial.data(), bytes);
-    return memory;
-  }
   fill_zeros(*device_->backend, *memory, bytes);
   const bool is_copy = name.find('@') != std::string::npos;
   std::int64_t counter = 0;  // copies: older than every version, so that the first use fills them
@@ -137,13 +149,14 @@ std::unique_lock<std::mutex> ParameterState::quiesce(bool for_writing) const {
 
 std::vector<float> ParameterState::read(const DataSource& source, const std::string& name) const {
   std::vector<float> values(parameter_count(source, name));
+  const std::vector<ParameterInfo> parameters = source.parameters();
+  if (find_parameter(parameters, name) && !find(name)) return load_values(source).at(name);
   const std::unique_lock idle = quiesce(false);
   if (const MemoryHandle memory = find(name)) {
     device_->backend->read(*memory, 0, values.data(), values.size() * sizeof(float));
     return values;
   }
-  const std::vector<ParameterInfo> parameters = source.parameters();
-  return find_parameter(parameters, name) ? source.initial(name) : values;
+  return values;
 }
 
 void ParameterState::write(const DataSource& source, const std::string& name,
@@ -156,13 +169,20 @@ void ParameterState::write(const DataSource& source, const std::string& name,
   if (!is_parameter) use_optimizer(source);
   const MemoryHandle memory = array(source, name, values.size_bytes());
   const std::unique_lock idle = quiesce(true);
-  device_->backend->write(*memory, 0, values.data(), values.size_bytes());
-  if (!is_parameter) return;
-  // The new version makes copies in kernels' layouts follow; it is no update by an optimizer.
-  const std::string version = name + std::string(kVersion);
-  write_counter(source, version, read_counter(version, 1) + 1);
+  if (!is_parameter) return device_->backend->write(*memory, 0, values.data(), values.size_bytes());
+  update(source, name, values);
+  // It is no update by an optimizer.
   const std::lock_guard lock(mutex_);
   ++uncounted_.try_emplace(name, 1).first->second;
+}
+
+void ParameterState::update(const DataSource& source, const std::string& name,
+                            std::span<const float> values) {
+  device_->backend->write(*array(source, name, values.size_bytes()), 0, values.data(),
+                          values.size_bytes());
+  // The new version makes copies in kernels' layouts follow.
+  const std::string version = name + std::string(kVersion);
+  write_counter(source, version, read_counter(version, 1) + 1);
 }
 
 std::int64_t ParameterState::read_counter(std::string_view name, std::int64_t absent) const {

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "mpsnn/data_source.h"
+#include "runtime/data_source_values.h"
 #include "runtime/device_state.h"
 #include "runtime/piece.h"
 
@@ -37,6 +38,15 @@ class ParameterState {
   void use_optimizer(const DataSource& source);
   /// Changes whenever an array is replaced: addresses that were looked up before are stale then.
   std::uint64_t generation() const noexcept { return generation_.load(); }
+
+  /// Makes the parameters that are not there yet, from what the data source gives.
+  void load(const DataSource& source);
+  /// Replaces all parameters by what the data source gives, moments and time steps stay; waits
+  /// until no committed work uses them.
+  void reload(const DataSource& source);
+  /// Replaces a parameter in the turn of an update: work before has ended, and what comes later
+  /// waits.
+  void update(const DataSource& source, const std::string& name, std::span<const float> values);
 
   std::vector<float> read(const DataSource& source, const std::string& name) const;
   void write(const DataSource& source, const std::string& name, std::span<const float> values);

@@ -19,6 +19,10 @@ CompiledPlan::CompiledPlan(graph::Plan plan)
       updated_(plan_.data_sources.size()) {
   place_values();
   for (const graph::Operation& operation : plan_.operations) add_step(operation);
+  for (const graph::OwnUpdate& update : plan_.own_updates) {
+    written_[update.data_source] = true;
+    if (plan_.data_sources[update.data_source]->optimizer()) updated_[update.data_source] = true;
+  }
 }
 
 ValueId CompiledPlan::root_of(ValueId value) const {
@@ -38,6 +42,7 @@ void CompiledPlan::place_values() {
   for (ValueId id = 0; id < count; ++id) {
     places_.push_back(place_of(root_of(id)));
     if (plan_.values[id].kind == ValueKind::OPERAND) places_[id].offset = plan_.values[id].offset;
+    places_[id].offset += plan_.values[id].within;
   }
   places_.push_back({});
 }

@@ -32,9 +32,9 @@ void collect(const ResourceUse& use, const std::shared_ptr<Piece>& piece, Depend
 
 void collect(const Item& item, const std::shared_ptr<Piece>& piece, Dependencies& found) {
   for (const ResourceUse& use : item.uses()) collect(use, piece, found);
-  const PlanRun* run = item.plan_run();
-  if (!run || !run->binding) return;
-  for (const Binding::Use& use : run->binding->uses)
+  const Binding* parameters = item.parameters();
+  if (!parameters) return;
+  for (const Binding::Use& use : parameters->uses)
     use.state->usage.collect(use.writes, found.waits);
 }
 
@@ -48,9 +48,9 @@ void enter(Usage& usage, bool writes, const std::shared_ptr<Piece>& piece) {
 
 void enter(const Item& item, const std::shared_ptr<Piece>& piece) {
   for (const ResourceUse& use : item.uses()) enter(use.resource->usage, use.writes, piece);
-  const PlanRun* run = item.plan_run();
-  if (!run || !run->binding) return;
-  for (const Binding::Use& use : run->binding->uses) enter(use.state->usage, use.writes, piece);
+  const Binding* parameters = item.parameters();
+  if (!parameters) return;
+  for (const Binding::Use& use : parameters->uses) enter(use.state->usage, use.writes, piece);
 }
 
 }  // namespace

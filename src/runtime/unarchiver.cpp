@@ -8,6 +8,7 @@
 #include "base/check.h"
 #include "base/safetensors.h"
 #include "graph/serialize.h"
+#include "graph/serialize_tools.h"
 #include "mpsnn/archive.h"
 #include "runtime/archive_format.h"
 #include "runtime/parameter_state.h"
@@ -34,6 +35,7 @@ Json read_document(const base::SafetensorsFile& file) {
                  std::to_string(version.integer()));
   }
   static_cast<void>(root.at("graphs").object());
+  if (const auto kernels = root.find("kernels")) static_cast<void>(kernels->object());
   static_cast<void>(root.at("data_sources").size());
   static_cast<void>(root.at("optimizers").size());
   return document;
@@ -82,12 +84,33 @@ struct Archive::Impl {
         entry.at("network"),
         [this](const JsonField& index) { return source_at(index.index(sources.size())); });
     try {
-      Graph graph(device, roots.results, roots.needed);
+      Graph graph(device, roots.results, roots.needed, roots.format);
       graph.set_label(entry.at("label").string());
       return graph;
     } catch (const InvalidArgumentError& error) {
       entry.fail(error.what());
+    } catch (const UnsupportedError& error) {
+      entry.fail(error.what());
     }
+  }
+
+  DeviceKernel decode_kernel(const std::string& key) const {
+    const JsonField entry = root().at("kernels").at(key);
+    const AttributeMap attributes = graph::read_attributes(entry.at("attributes"));
+    DeviceKernel kernel = graph::built(
+        entry, [&] { return DeviceKernel(device, entry.at("class").string(), attributes); });
+    kernel.set_label(entry.at("label").string());
+    const std::string name = runtime::kernel_tensor(key);
+    const auto found = file.tensors().find(name);
+    if (kernel.state_bytes() == 0) return kernel;
+    if (found == file.tensors().end()) entry.fail("expected a tensor \"" + name + "\", got none");
+    const std::vector<std::int64_t> shape = {static_cast<std::int64_t>(kernel.state_bytes())};
+    if (found->second.dtype != runtime::kByteTensor || found->second.shape != shape) {
+      entry.fail("tensor \"" + name + "\": expected " + std::to_string(kernel.state_bytes()) +
+                 " bytes, the state of a " + std::string(kernel.class_name()));
+    }
+    kernel.write_state(found->second.bytes.data(), found->second.bytes.size());
+    return kernel;
   }
 
  private:
@@ -127,9 +150,39 @@ struct Archive::Impl {
                                                 const std::vector<std::int64_t>& shape) const {
     const base::TensorView* tensor = find_tensor(field, name, runtime::kFloatTensor, shape);
     if (tensor == nullptr) return std::nullopt;
-    std::vector<float> values(tensor->bytes.size() / sizeof(float));
-    std::memcpy(values.data(), tensor->bytes.data(), tensor->bytes.size());
-    return values;
+    return elements_of<float>(*tensor);
+  }
+
+  template <class T>
+  static std::vector<T> elements_of(const base::TensorView& tensor) {
+    std::vector<T> elements(tensor.bytes.size() / sizeof(T));
+    std::memcpy(elements.data(), tensor.bytes.data(), tensor.bytes.size());
+    return elements;
+  }
+
+  /// Weights in the element type in which they are stored.
+  std::optional<ConvolutionWeights> read_weights(const JsonField& field,
+                                                 const ParameterInfo& parameter) const {
+    const auto found = file.tensors().find(field.at("name").string() + "." + parameter.name);
+    if (found == file.tensors().end()) return std::nullopt;
+    const base::TensorView& tensor = found->second;
+    ConvolutionWeights weights;
+    if (tensor.dtype == runtime::kHalfTensor) {
+      find_tensor(field, parameter.name, runtime::kHalfTensor, parameter.shape);
+      weights.values = elements_of<std::uint16_t>(tensor);
+    } else if (tensor.dtype == runtime::kByteTensor) {
+      find_tensor(field, parameter.name, runtime::kByteTensor, parameter.shape);
+      weights.values = elements_of<std::uint8_t>(tensor);
+      const auto numbers = [&](std::string_view suffix, const std::vector<std::int64_t>& shape) {
+        return read_floats(field, parameter.name + std::string(suffix), shape)
+            .value_or(std::vector<float>());
+      };
+      weights.ranges = numbers(runtime::kRangesTensor, {parameter.shape[0], 2});
+      weights.lookup_table = numbers(runtime::kTableTensor, {256});
+    } else {
+      weights.values = *read_floats(field, parameter.name, parameter.shape);
+    }
+    return weights;
   }
 
   std::shared_ptr<DataSource> read_source(const JsonField& field) {
@@ -140,6 +193,7 @@ struct Archive::Impl {
         [&](const ParameterInfo& parameter) {
           return read_floats(field, parameter.name, parameter.shape);
         },
+        [&](const ParameterInfo& parameter) { return read_weights(field, parameter); },
         std::move(optimizer));
     if (source->optimizer()) restore_optimizer_state(field, *source);
     return source;
@@ -173,16 +227,39 @@ std::vector<std::string> Archive::keys() const {
   return keys;
 }
 
+std::vector<std::string> Archive::kernel_keys() const {
+  std::vector<std::string> keys;
+  const auto kernels = impl_->root().find("kernels");
+  if (!kernels) return keys;  // of an archive that was written before there were any
+  for (const auto& entry : kernels->object()) keys.push_back(entry.first);
+  return keys;
+}
+
 const std::map<std::string, std::string>& Archive::metadata() const { return impl_->metadata; }
 
-Graph Archive::decode_graph(const std::string& key) const {
+namespace {
+
+void check_key(const std::string& title, const std::vector<std::string>& keys,
+               const std::string& key) {
   std::string there;
-  for (const std::string& one : keys()) {
-    if (one == key) return with_path(impl_->path, [&] { return impl_->decode(key); });
+  for (const std::string& one : keys) {
+    if (one == key) return;
     there += (there.empty() ? "\"" : ", \"") + one + "\"";
   }
-  throw_expected("Archive \"" + impl_->path + "\": decode_graph: key",
-                 there.empty() ? "none, it is empty" : "one of " + there, "\"" + key + "\"");
+  throw_expected(title, there.empty() ? "none, there are none" : "one of " + there,
+                 "\"" + key + "\"");
+}
+
+}  // namespace
+
+Graph Archive::decode_graph(const std::string& key) const {
+  check_key("Archive \"" + impl_->path + "\": decode_graph: key", keys(), key);
+  return with_path(impl_->path, [&] { return impl_->decode(key); });
+}
+
+DeviceKernel Archive::decode_kernel(const std::string& key) const {
+  check_key("Archive \"" + impl_->path + "\": decode_kernel: key", kernel_keys(), key);
+  return with_path(impl_->path, [&] { return impl_->decode_kernel(key); });
 }
 
 Archive KeyedUnarchiver::open(const std::string& path) const {

@@ -26,6 +26,7 @@ class Convolution:
     groups: int = 1
     bias: bool = True
     sub_pixel: int = 1
+    stored: str = "float32"  # how the weights are given (STORED)
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,7 @@ class Case:
             parts += [f"d{c.dilation[0]}x{c.dilation[1]}"] * (c.dilation != (1, 1))
             parts += [f"g{c.groups}"] * (c.groups != 1) + ["nobias"] * (not c.bias)
             parts += [f"r{c.sub_pixel}"] * (c.sub_pixel != 1)
+            parts += [c.stored] * (c.stored != "float32")
         if self.normalization is not None and self.normalization.epsilon is not None:
             parts.append(f"e{self.normalization.epsilon}")
         if self.normalization is not None and self.normalization.groups is not None:
@@ -106,6 +108,9 @@ EXCLUDE_EDGES = 1 << 15
 # over the channels; at most 0; from 1 on; from 1 on or from -1 down;
 # "boxes3": labels of objects for three anchors.
 RANGES = ("any", "probability", "binary", "distribution", "negative", "positive", "nonzero")
+
+# How weights are given: as numbers; 8 bits with a range for each output channel; with a table.
+STORED = ("float32", "float16", "linear", "lookup_table")
 
 # Edge modes (ImageEdgeMode), loss types (LossType) and reductions (ReductionType).
 ZERO, CLAMP = 0, 1

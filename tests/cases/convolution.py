@@ -14,6 +14,7 @@ from cases import (
     REMAINDER_BOTTOM_RIGHT,
     REMAINDER_TOP_RIGHT,
     SAME,
+    STORED,
     TOP_LEFT,
     VALID,
     ZERO,
@@ -271,6 +272,22 @@ FULLY_CONNECTED = [
     ]
 ]
 
+# Weights of every element type, for every class that takes them.
+STORED_WEIGHTS = [
+    replace(made, convolution=replace(made.convolution, stored=stored))
+    for made in [
+        case((1, 6, 5, 3), 4),
+        case((2, 9, 8, 4), 6, (3, 2), stride=(2, 1), groups=2, bias=False),
+        case((1, 7, 6, 5), 5, groups=5),
+        *SUB_PIXEL[:1],
+        *TRANSPOSE[:1],
+        *FULLY_CONNECTED[3:4],
+        binary(case(FEW, 4)),
+        binary(case(FEW, 4, (5, 6)), "BinaryFullyConnectedNode"),
+    ]
+    for stored in STORED[1:]
+]
+
 CASES = (
     CHANNELS
     + KERNELS
@@ -286,4 +303,5 @@ CASES = (
     + SUB_PIXEL
     + TRANSPOSE
     + BINARY
+    + STORED_WEIGHTS
 )

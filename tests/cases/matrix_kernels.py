@@ -525,6 +525,42 @@ DECOMPOSITIONS = [
     ),
     C("MatrixSolveCholesky", ((4, 7, 8), (4, 7, 8), (4, 7, 8)), attributes={**SOLVE, **BATCH}),
 ]
+ARRAYS = [
+    C("NDArrayMatrixMultiplication", ((3, 4), (4, 5), (3, 5), None)),
+    C(
+        "NDArrayMatrixMultiplication",
+        ((2, 1, 3, 4), (6, 4, 5), (2, 6, 3, 5), (2, 6, 3, 5)),
+        attributes={"alpha": 2.0, "beta": -0.5},
+    ),
+    C("NDArrayMatrixMultiplication", ((2, 3, 4), (4, 5), (2, 3, 5), (2, 3, 5)), types=HALVES),
+    C("NDArrayGather", ((4, 3, 5), (6,), (6, 3, 5)), types=("float32", "int32")),
+    C(
+        "NDArrayGather",
+        ((4, 4, 5), (7,), (4, 7, 5)),
+        attributes={"axis": 1},
+        types=("float16", "uint32", "float16"),
+    ),
+    C("NDArrayGatherGradient", ((6, 3, 5), (6,), (4, 3, 5)), types=("float32", "int32")),
+    C(
+        "NDArrayGatherGradient",
+        ((4, 3, 7), (7,), (4, 3, 5)),
+        attributes={"axis": 2},
+        types=("float16", "uint32", "float16"),
+    ),
+    C("NDArrayStridedSlice", ((7, 8), (3, 2)), attributes={"starts": [1, 2], "strides": [2, 3]}),
+    C("NDArrayStridedSlice", ((7, 8, 3), (7, 8, 2)), types=HALVES),
+    C(
+        "NDArrayStridedSliceGradient",
+        ((3, 2), (7, 8)),
+        attributes={"starts": [1, 2], "strides": [2, 3]},
+    ),
+    C(
+        "NDArrayStridedSliceGradient",
+        ((3, 2), (7, 8)),
+        attributes={"strides": [2, 3]},
+        types=HALVES,
+    ),
+]
 KERNEL_CASES = [
     *MULTIPLICATIONS,
     *NEURONS,
@@ -535,6 +571,7 @@ KERNEL_CASES = [
     *SUMS,
     *COPIES,
     *DECOMPOSITIONS,
+    *ARRAYS,
 ]
 
 CASES: list[Any] = []  # none of nodes

@@ -138,11 +138,14 @@ inline const KernelRow& row_named(std::string_view name) {
   throw InternalError(str("no row is named ", name));
 }
 
-/// Rows of an operation, in order.
+/// The row that takes float16, by way of the others: the last one of every operation.
+inline std::string float16_row(OpId op) { return str(name_of(op), "/float16"); }
+
+/// The other rows of an operation, in order.
 inline std::vector<std::string> rows_of(OpId op) {
   std::vector<std::string> names;
   for (const KernelRow& row : backend::cpu::kernel_rows()) {
-    if (row.op == op) names.emplace_back(row.name);
+    if (row.op == op && row.name != float16_row(op)) names.emplace_back(row.name);
   }
   return names;
 }
@@ -157,7 +160,7 @@ inline std::string chosen_row(const Case& c) {
   for (const std::string& name : rows_of(c.op)) {
     if (fit_of(name, c).yes) return name;
   }
-  return "";
+  return fit_of(float16_row(c.op), c).yes ? float16_row(c.op) : "";
 }
 
 inline std::shared_ptr<Kernel> prepare(std::string_view row, const Case& c) {

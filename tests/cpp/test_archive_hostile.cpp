@@ -167,7 +167,7 @@ TEST_CASE("hostile: values of the document") {
       {in_network({"nodes", 0, "weights"}), 2, "an index below 2, got 2"},
       {in_network({"nodes", 0, "weights"}), Json(), "weights"},
       {in_network({"nodes", 0, "padding"}), 1 << 14, "padding"},
-      {in_network({"nodes", 0, "padding"}), "same", "expected an integer"},
+      {in_network({"nodes", 0, "padding"}), "same", "expected an object"},
       {in_network({"nodes", 0, "training_style"}), 3, "from 0 to 2"},
       {in_network({"nodes", 0, "attributes"}), 1, "expected an object"},
       {in_network({"nodes", 0, "attributes"}), Json::Object{{"surprise", 1}}, "surprise"},

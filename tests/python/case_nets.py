@@ -55,8 +55,7 @@ def source_arrays(case: Case, *, integers: bool) -> dict[str, Floats]:
 def in_range(array: Floats, kind: str) -> Floats:
     """The values brought into a range of `cases.RANGES`."""
     if kind == "distribution":
-        exponentials = np.exp(array)
-        return (exponentials / exponentials.sum(axis=3, keepdims=True)).astype(np.float32)
+        return distribution(array)
     if kind.startswith("boxes"):
         return boxes(array, int(kind.removeprefix("boxes")))
     ranges: dict[str, Callable[[Floats], Floats]] = {
@@ -68,6 +67,17 @@ def in_range(array: Floats, kind: str) -> Floats:
         "probability": lambda x: 0.1 + 0.8 / (1 + np.exp(-x)),
     }
     return ranges[kind](array).astype(np.float32)
+
+
+def distribution(array: Floats) -> Floats:
+    """Shares of the channels in steps of 1 / 1024: they add up to 1 in float16, too."""
+    exponentials = np.exp(array)
+    shares = exponentials / exponentials.sum(axis=3, keepdims=True)
+    steps = np.maximum(np.round(shares * 1024), 1)
+    rest = 1024 - steps.sum(axis=3, keepdims=True)
+    largest = np.argmax(steps, axis=3, keepdims=True)
+    np.put_along_axis(steps, largest, np.take_along_axis(steps, largest, 3) + rest, 3)
+    return (steps / 1024).astype(np.float32)
 
 
 def boxes(array: Floats, anchors: int) -> Floats:
@@ -88,11 +98,44 @@ def parameters_of(case: Case, *, integers: bool) -> dict[str, Floats]:
     c = case.convolution
     if c is None:
         return {}
-    shape = (c.outputs, *c.kernel, c.inputs // c.groups)
-    arrays = {"weights": values(case, shape, "weights", integers=integers)}
+    arrays = {"weights": stored_weights(case, integers=integers).numbers}
     if c.bias:
         arrays["bias"] = values(case, (c.outputs,), "bias", integers=integers)
     return arrays
+
+
+@dataclass
+class StoredWeights:
+    """Weights as they are given, and the numbers that they stand for."""
+
+    given: NDArray[Any]
+    numbers: Floats
+    ranges: Floats | None = None
+    lookup_table: Floats | None = None
+
+
+def stored_weights(case: Case, *, integers: bool) -> StoredWeights:
+    """The weights of a convolution, in the element type that the case asks for."""
+    c = case.convolution
+    assert c is not None
+    shape = (c.outputs, *c.kernel, c.inputs // c.groups)
+    numbers = values(case, shape, "weights", integers=integers)
+    if c.stored == "float32":
+        return StoredWeights(numbers, numbers)
+    if c.stored == "float16":
+        halves = numbers.astype(np.float16)
+        return StoredWeights(halves, halves.astype(np.float32))
+    # Small integers are the steps around the middle; any number takes any step.
+    width = 3 if integers else 127
+    steps = (128 + np.clip(np.round(numbers * (width / 3)), -width, width)).astype(np.uint8)
+    if c.stored == "linear":
+        low = np.arange(c.outputs) * (-1.0 if integers else -0.01) - (127.0 if integers else 0.7)
+        ranges = np.stack([low, low + (255.0 if integers else 1.3)], 1).astype(np.float32)
+        low64, high64 = ranges.astype(np.float64).T.reshape(2, c.outputs, 1, 1, 1)
+        exact = steps.astype(np.float64) / 255 * (high64 - low64) + low64
+        return StoredWeights(steps, exact.astype(np.float32), ranges=ranges)
+    table = values(case, (256,), "lookup_table", integers=integers)
+    return StoredWeights(steps, table[steps], lookup_table=table)
 
 
 def normalization_parameters(case: Case, *, integers: bool) -> dict[str, Floats]:
@@ -121,13 +164,16 @@ def normalization_source(case: Case, parameters: dict[str, Floats]) -> mps.DataS
     return mps.BatchNormalizationDataSource(channels, optimizer=step, **shared)
 
 
-def data_source(case: Case, parameters: dict[str, Floats]) -> mps.DataSource | None:
+def data_source(
+    case: Case, parameters: dict[str, Floats], *, integers: bool
+) -> mps.DataSource | None:
     """The data source; a step of its optimizer takes the gradient off the weights."""
     if case.normalization is not None:
         return normalization_source(case, parameters)
     c = case.convolution
     if c is None:
         return None
+    stored = stored_weights(case, integers=integers)
     descriptor = mps.ConvolutionDescriptor(
         c.kernel[1],
         c.kernel[0],
@@ -140,19 +186,37 @@ def data_source(case: Case, parameters: dict[str, Floats]) -> mps.DataSource | N
         groups=c.groups,
     )
     descriptor.sub_pixel_scale_factor = c.sub_pixel
-    step = mps.OptimizerStochasticGradientDescent(1.0)
     return mps.ConvolutionDataSource(
-        descriptor, parameters["weights"], parameters.get("bias"), "weights", step
+        descriptor,
+        parameters["weights"] if c.stored == "float32" else stored.given,
+        parameters.get("bias"),
+        "weights",
+        mps.OptimizerStochasticGradientDescent(1.0),
+        ranges=stored.ranges,
+        lookup_table=stored.lookup_table,
     )
 
 
-def build(case: Case, parameters: dict[str, Floats]) -> Net:
-    """The nodes of a case."""
+def build(
+    case: Case,
+    parameters: dict[str, Floats],
+    source_format: mps.DataType | None = None,
+    result_format: mps.DataType | None = None,
+    *,
+    integers: bool = True,
+) -> Net:
+    """The nodes of a case, with images of these formats.
+
+    `integers` is that of the parameters.
+    """
     sources = [mps.ImageNode(f"source{i}") for i in range(len(case.sources))]
-    weights = data_source(case, parameters)
+    for source in sources:
+        source.format = source_format
+    weights = data_source(case, parameters, integers=integers)
     node = mps.FilterNode(case.node, sources, dict(case.attributes), weights, label="tested")
     if case.padding is not None:
         node.padding_policy = mps.PaddingPolicy(case.padding)
+    node.result_image.format = result_format
     return Net(node, sources, weights)
 
 

@@ -11,7 +11,8 @@ import pytest
 import mpsnn as mps
 
 # The case tables lie beside this folder: other languages' tests and the benchmarks read them too.
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+ROOT = Path(__file__).resolve().parent.parent.parent
+sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "bench")]
 
 # The null device records commands and computes nothing.
 COMPUTING = [kind for kind in mps.Device.available() if kind != "null"]

@@ -343,7 +343,7 @@ DATA_SOURCES: dict[str, tuple[Callable[[], object], type[mps.Error], str]] = {
             mps.ConvolutionDescriptor(1, 1, 1, 1), ones(1, 1, 1, 1, dtype=np.float64)
         ),
         mps.ArgumentTypeError,
-        "weights: expected float32, got float64",
+        "weights: expected float32, float16 or uint8, got float64",
     ),
     "groups": (
         lambda: mps.ConvolutionDataSource(

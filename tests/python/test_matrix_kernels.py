@@ -11,14 +11,14 @@ from typing import Any
 import matrix_oracles
 import numpy as np
 import pytest
-from cases import array_kernels, matrix_kernels
+from cases import matrix_kernels, optimizer_updates
 from cases.matrix_kernels import KernelCase
 
 import mpsnn as mps
 from mpsnn import _core
 
-KERNEL_CASES = [*matrix_kernels.KERNEL_CASES, *array_kernels.KERNEL_CASES]
 TABLE = {row["name"]: row for row in _core.kernel_table()}
+ALL_CASES = [*matrix_kernels.KERNEL_CASES, *optimizer_updates.KERNEL_CASES]
 GUARD = 77  # what stands around operands
 
 
@@ -138,7 +138,7 @@ def tolerance(case: KernelCase, i: int) -> tuple[float, float]:
     )
 
 
-@pytest.mark.parametrize("case", KERNEL_CASES, ids=lambda case: case.name)
+@pytest.mark.parametrize("case", ALL_CASES, ids=lambda case: case.name)
 def test_agrees_with_the_formula(cpu: mps.Device, case: KernelCase) -> None:
     specs = operand_specs(case)
     memories: list[Any] = []
@@ -408,7 +408,7 @@ def test_bad_input_is_named(cpu: mps.Device) -> None:
         mps.Vector(mps.Buffer(cpu, 16), length=5)
 
 
-def test_bad_parameters_and_lists_are_named(cpu: mps.Device) -> None:
+def test_bad_parameters_and_places_are_named(cpu: mps.Device) -> None:
     a = mps.Matrix(cpu, rows=3, columns=4)
     ints = matrix(cpu, [[1]], "int32")
     refuse(

@@ -350,12 +350,18 @@ def test_archives_keep_the_net(cpu: mps.Device, tmp_path: Path) -> None:
     assert np.array_equal(np.asarray(encode(restored, {"images": values})[0]), expected)
 
 
+# Width 64 is ResNet-50 itself.
 @pytest.mark.long
-def test_overfits_a_small_set(cpu: mps.Device) -> None:
-    pictures = images.synthetic(30, seed=6)
-    net = ways.build_net(8, 10, 1, mps.OptimizerAdam(3e-3))
-    training = ways.build_training(cpu, net, 30)
-    losses = steps(training, images.batches(pictures, 30, 50, augmented=False))
+@pytest.mark.parametrize(
+    ("width", "count", "rate", "epochs"), [(8, 30, 3e-3, 50), (64, 10, 1e-3, 30)]
+)
+def test_overfits_a_small_set(
+    cpu: mps.Device, width: int, count: int, rate: float, epochs: int
+) -> None:
+    pictures = images.synthetic(count, seed=6)
+    net = ways.build_net(width, 10, 1, mps.OptimizerAdam(rate))
+    training = ways.build_training(cpu, net, count)
+    losses = steps(training, images.batches(pictures, count, epochs, augmented=False))
     assert losses[0] > 1.5
     assert max(losses[-4:]) < 0.02
     # With the running statistics, too, every picture is told right.

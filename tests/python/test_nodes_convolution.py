@@ -4,22 +4,17 @@
 from __future__ import annotations
 
 import pytest
-from cases import Case
 from cases.convolution import CASES
-from node_tests import check_forward, check_gradients
+from node_tests import Run, check_forward, check_gradients, runs
 
 import mpsnn as mps
 
-INTEGERS = pytest.mark.parametrize("integers", [True, False], ids=["exact", "random"])
+
+@pytest.mark.parametrize("run", runs(CASES), ids=lambda run: run.id)
+def test_forward(device: mps.Device, run: Run) -> None:
+    check_forward(device, run)
 
 
-@INTEGERS
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
-def test_forward(device: mps.Device, case: Case, *, integers: bool) -> None:
-    check_forward(device, case, integers=integers)
-
-
-@INTEGERS
-@pytest.mark.parametrize("case", [c for c in CASES if c.differentiable], ids=lambda case: case.id)
-def test_gradients(device: mps.Device, case: Case, *, integers: bool) -> None:
-    check_gradients(device, case, integers=integers)
+@pytest.mark.parametrize("run", runs(CASES, gradients=True), ids=lambda run: run.id)
+def test_gradients(device: mps.Device, run: Run) -> None:
+    check_gradients(device, run)

@@ -8,25 +8,21 @@ import pytest
 from case_nets import source_arrays, values
 from cases import NONE, SOFT_MAX, SUM, Case
 from cases.loss import CASES, LOSSES, case
-from node_tests import check_forward, check_gradients, encode
+from node_tests import Run, check_forward, check_gradients, encode, runs
 from oracles import pull_back
 from oracles.loss import loss, undivided
 
 import mpsnn as mps
 
-INTEGERS = pytest.mark.parametrize("integers", [True, False], ids=["exact", "random"])
+
+@pytest.mark.parametrize("run", runs(CASES), ids=lambda run: run.id)
+def test_forward(device: mps.Device, run: Run) -> None:
+    check_forward(device, run)
 
 
-@INTEGERS
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
-def test_forward(device: mps.Device, case: Case, *, integers: bool) -> None:
-    check_forward(device, case, integers=integers)
-
-
-@INTEGERS
-@pytest.mark.parametrize("case", [c for c in CASES if c.differentiable], ids=lambda case: case.id)
-def test_gradients(device: mps.Device, case: Case, *, integers: bool) -> None:
-    check_gradients(device, case, integers=integers)
+@pytest.mark.parametrize("run", runs(CASES, gradients=True), ids=lambda run: run.id)
+def test_gradients(device: mps.Device, run: Run) -> None:
+    check_gradients(device, run)
 
 
 @pytest.mark.parametrize("loss_type", list(mps.LossType), ids=lambda kind: kind.name)

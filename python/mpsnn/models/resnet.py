@@ -7,56 +7,29 @@ as `layer2.0.conv1.weight` there. The stride of a stage stands in its 3 x 3 conv
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from mpsnn._core import (
-    BatchNormalizationDataSource,
-    ConvolutionDataSource,
-    ConvolutionDescriptor,
-    DataSource,
     FilterNode,
     ImageNode,
     InvalidArgumentError,
     Optimizer,
 )
-from mpsnn.initializers import he_normal
-from mpsnn.nodes import (
-    AdditionNode,
-    BatchNormalizationNode,
-    ConvolutionNode,
-    FullyConnectedNode,
-    NeuronReLUNode,
-    PoolingAverageNode,
-    PoolingMaxNode,
-)
-
-# Gives the optimizer of a data source by its name; None: it is not trained.
-OptimizerFactory = Callable[[str], Optimizer | None]
+from mpsnn.models.layers import Layers, Net, OptimizerFactory, check_positive
+from mpsnn.nodes import AdditionNode, PoolingAverageNode, PoolingMaxNode
 
 EXPANSION = 4  # a bottleneck's output channels over its width
-EPSILON = 1e-5
-MOMENTUM = 0.9
-LOGITS_DEVIATION = 0.01  # Goyal et al., Accurate, Large Minibatch SGD, 2017, §5.1
 # Usual edge of the source, and what the stem divides it by.
 STEMS = {"imagenet": (224, 4), "cifar": (32, 1)}
 
 
 @dataclass(frozen=True)
-class ResNet:
-    """A residual net's nodes that others connect to, and its weights.
+class ResNet(Net):
+    """A residual net's nodes that others connect to, and its weights: see `Net`.
 
-    Attributes:
-        source: The pictures, (N, H, W, 3).
-        logits: What a softmax makes probabilities of, (N, 1, 1, classes).
-        data_sources: Convolutions, batch normalisations and the last layer by torchvision's names.
+    Its activations are "stem", each bottleneck ("layer1.0" …) and "avgpool".
     """
-
-    source: ImageNode
-    logits: ImageNode
-    data_sources: dict[str, DataSource]
 
 
 def resnet50(
@@ -133,8 +106,8 @@ def resnet(
         )
     edge, divisor = STEMS[stem]
     size = size or (edge, edge)
-    _check_positive(classes=classes, width=width, height=size[0], columns=size[1])
-    _check_positive(**{f"blocks[{stage}]": count for stage, count in enumerate(blocks)})
+    check_positive("resnet", classes=classes, width=width, height=size[0], columns=size[1])
+    check_positive("resnet", **{f"blocks[{stage}]": count for stage, count in enumerate(blocks)})
 
     build = _Builder(optimizer, seed, zero_last_gamma=zero_last_gamma)
     if stem == "imagenet":
@@ -144,30 +117,35 @@ def resnet(
     else:
         image = build.convolution(source, 3, width, 3, 1, "conv1")
         image = build.relu(build.normalization(image, width, "bn1"), "relu")
+    build.keep(image, "stem")
     channels = width
     for stage, count in enumerate(blocks):
         inner = width << stage
         for block in range(count):
             stride = 2 if stage > 0 and block == 0 else 1
             name = f"layer{stage + 1}.{block}"
-            image = build.bottleneck(image, channels, inner, stride, name)
+            image = build.keep(build.bottleneck(image, channels, inner, stride, name), name)
             channels = inner * EXPANSION
         divisor *= 2 if stage > 0 else 1
     height, columns = (-(-extent // divisor) for extent in size)
-    image = PoolingAverageNode(image, columns, height, label="avgpool")
+    image = build.keep(PoolingAverageNode(image, columns, height, label="avgpool"), "avgpool")
     logits = build.fully_connected(image, channels, classes, "fc").result_image
-    return ResNet(source, logits, build.data_sources)
+    return ResNet(
+        source,
+        logits,
+        build.data_sources,
+        build.activations,
+        frozenset(build.fully_connected_names),
+    )
 
 
-class _Builder:
-    """Makes layers with fresh weights, and keeps the weights by name."""
+class _Builder(Layers):
+    """Makes bottlenecks, too."""
 
     def __init__(
         self, optimizer: Optimizer | OptimizerFactory | None, seed: int, *, zero_last_gamma: bool
     ) -> None:
-        self.data_sources: dict[str, DataSource] = {}
-        self._optimizer = optimizer
-        self._generator = np.random.Generator(np.random.Philox(seed))
+        super().__init__(optimizer, seed)
         self._zero_last_gamma = zero_last_gamma
 
     def bottleneck(
@@ -186,64 +164,3 @@ class _Builder:
             image = self.convolution(image, inputs, outputs, 1, stride, f"{name}.downsample.0")
             image = self.normalization(image, outputs, f"{name}.downsample.1")
         return self.relu(AdditionNode(x, image, label=f"{name}.add"), f"{name}.relu3")
-
-    def convolution(
-        self,
-        image: ImageNode | FilterNode,
-        inputs: int,
-        outputs: int,
-        kernel: int,
-        stride: int,
-        name: str,
-    ) -> FilterNode:
-        """Without a bias: the normalisation after it has one."""
-        descriptor = ConvolutionDescriptor(
-            kernel, kernel, inputs, outputs, stride_in_pixels_x=stride, stride_in_pixels_y=stride
-        )
-        weights = he_normal((outputs, kernel, kernel, inputs), self._generator)
-        source = ConvolutionDataSource(
-            descriptor, weights, label=name, optimizer=self._optimizer_of(name)
-        )
-        self.data_sources[name] = source
-        return ConvolutionNode(image, source, label=name)
-
-    def normalization(
-        self, image: FilterNode, channels: int, name: str, gamma: float = 1.0
-    ) -> FilterNode:
-        source = BatchNormalizationDataSource(
-            channels,
-            gamma=np.full(channels, gamma, np.float32),
-            epsilon=EPSILON,
-            momentum=MOMENTUM,
-            label=name,
-            optimizer=self._optimizer_of(name),
-        )
-        self.data_sources[name] = source
-        return BatchNormalizationNode(image, source, label=name)
-
-    def fully_connected(
-        self, image: FilterNode, inputs: int, outputs: int, name: str
-    ) -> FilterNode:
-        descriptor = ConvolutionDescriptor(1, 1, inputs, outputs)
-        weights = self._generator.standard_normal((outputs, 1, 1, inputs), dtype=np.float32)
-        weights *= np.float32(LOGITS_DEVIATION)
-        source = ConvolutionDataSource(
-            descriptor, weights, np.zeros(outputs, np.float32), name, self._optimizer_of(name)
-        )
-        self.data_sources[name] = source
-        return FullyConnectedNode(image, source, label=name)
-
-    @staticmethod
-    def relu(image: FilterNode, name: str) -> FilterNode:
-        return NeuronReLUNode(image, label=name)
-
-    def _optimizer_of(self, name: str) -> Optimizer | None:
-        if self._optimizer is None or isinstance(self._optimizer, Optimizer):
-            return self._optimizer
-        return self._optimizer(name)
-
-
-def _check_positive(**values: int) -> None:
-    for name, value in values.items():
-        if value < 1:
-            raise InvalidArgumentError(f"resnet: {name}: expected 1 or more, got {value}")

@@ -3,6 +3,7 @@
 // told to the user where none fits.
 #include "backend/cpu/kernels.h"
 
+#include "backend/cpu/ops/float16.h"
 #include "backend/cpu/ops/rows.h"
 
 namespace mpsnn::backend::cpu {
@@ -22,10 +23,14 @@ constexpr KernelRow kRows[] = {
     ROW(convolution, "plain", convolution_plain),
     ROW(convolution_data_gradient, "narrow_depthwise", convolution_data_gradient_narrow_depthwise),
 #if defined(MPSNN_WITH_ONEDNN)
+    ROW(convolution_data_gradient, "matmul", convolution_data_gradient_matmul),
     ROW(convolution_data_gradient, "winograd", convolution_data_gradient_winograd),
     ROW(convolution_data_gradient, "onednn", convolution_data_gradient_onednn),
 #endif
     ROW(convolution_data_gradient, "plain", convolution_data_gradient_plain),
+#if defined(MPSNN_WITH_ONEDNN)
+    ROW(convolution_weights_gradient, "matmul", convolution_weights_gradient_matmul),
+#endif
     ROW(convolution_weights_gradient, "direct", convolution_weights_gradient_direct),
 #if defined(MPSNN_WITH_ONEDNN)
     ROW(convolution_weights_gradient, "onednn", convolution_weights_gradient_onednn),
@@ -98,7 +103,23 @@ constexpr KernelRow kRows[] = {
         optimizer_stochastic_gradient_descent_plain),
     ROW(optimizer_adam, "plain", optimizer_adam_plain),
     ROW(optimizer_rms_prop, "plain", optimizer_rms_prop_plain),
+    ROW(random_philox, "plain", random_philox_plain),
+    ROW(random_mtgp32, "plain", random_mtgp32_plain),
     ROW(copy, "plain", copy_plain),
+    ROW(image_filter, "plain", image_filter_plain),
+    ROW(grid_sample, "plain", grid_sample_plain),
+    ROW(local_correlation, "plain", local_correlation_plain),
+    ROW(single_gate, "plain", single_gate_plain),
+    ROW(single_gate_gradient, "plain", single_gate_gradient_plain),
+    ROW(lstm_memory, "plain", lstm_memory_plain),
+    ROW(lstm_memory_gradient, "plain", lstm_memory_gradient_plain),
+    ROW(lstm_output, "plain", lstm_output_plain),
+    ROW(lstm_output_gradient, "plain", lstm_output_gradient_plain),
+    ROW(gru_gates, "plain", gru_gates_plain),
+    ROW(gru_gates_gradient, "plain", gru_gates_gradient_plain),
+    ROW(gru_output, "plain", gru_output_plain),
+    ROW(gru_output_gradient, "plain", gru_output_gradient_plain),
+    ROW(gate_sums, "plain", gate_sums_plain),
 #if defined(MPSNN_WITH_ONEDNN)
     ROW(matrix_multiplication, "onednn", matrix_multiplication_onednn),
 #endif
@@ -118,6 +139,10 @@ constexpr KernelRow kRows[] = {
     ROW(apply_pivots, "plain", apply_pivots_plain),
     ROW(gather, "plain", gather_plain),
     ROW(gather_gradient, "plain", gather_gradient_plain),
+// Each operation's last one.
+#define MPSNN_OP(name, doc) ROW(name, "float16", float16),
+#include "base/ops.def"
+#undef MPSNN_OP
 };
 
 #undef ROW

@@ -60,6 +60,12 @@ MPSNN_INLINE void load(V& to, const float* from) {
   std::memcpy(&to, from, sizeof(V));
 }
 
+/// The two halves of sixteen lanes.
+MPSNN_INLINE void split(const Vec& whole, HalfVec& low, HalfVec& high) {
+  std::memcpy(&low, &whole, sizeof(low));
+  std::memcpy(&high, reinterpret_cast<const char*>(&whole) + sizeof(low), sizeof(high));
+}
+
 template <class V>
 MPSNN_INLINE void store(float* to, const V& from) {
   std::memcpy(to, &from, sizeof(V));

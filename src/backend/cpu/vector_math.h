@@ -23,21 +23,35 @@ MPSNN_INLINE float with_sign(float x, float sign) {
 /// x without its 12 last bits: the square of what is left is exact.
 MPSNN_INLINE float high_part(float x) { return as_float(as_int(x) & std::int32_t(0xfffff000)); }
 
+/// x, or `limit` with its sign where |x| is larger or x is NaN. By integers: of a comparison of
+/// floats the compiler makes several paths, computes all, and those of limits take hundreds of
+/// cycles where their results are denormal.
+MPSNN_INLINE float limited_to(float limit, float x) {
+  const std::int32_t size = as_int(x) & 0x7fffffff, most = as_int(limit);
+  return as_float((size < most ? size : most) | (as_int(x) & std::int32_t(0x80000000)));
+}
+
+/// y, or NaN where x is; by integers, too.
+MPSNN_INLINE float unless_nan(float x, float y) {
+  return as_float(as_int(y) | ((0x7f800000 - (as_int(x) & 0x7fffffff)) >> 31));
+}
+
 /// e^x = (1 + fraction) * 2^power.
 struct SplitExponential {
   float fraction;
   std::int32_t power;
 };
 
-/// For e^(x + rest), |rest| small; x is kept where neither overflow nor underflow goes further.
-MPSNN_INLINE SplitExponential split_exponential(float x, float rest) {
+/// For e^(x + rest), |rest| small; x is kept where neither overflow nor underflow goes further. A
+/// NaN is the fraction.
+MPSNN_INLINE SplitExponential split_exponential(float x, float rest = 0.0F) {
   constexpr float kLog2e = 1.44269504F, kShift = 12582912.0F;  // 1.5 * 2^23: rounds to integers
   constexpr float kLn2High = 0.693359375F, kLn2Low = -2.12194440e-4F;
-  const float above = x < -104.0F ? -104.0F : x;
-  const float limited = above > 89.0F ? 89.0F : above;
+  const float limited = limited_to(104.0F, x);
   const float shifted = limited * kLog2e + kShift;
   const float n = shifted - kShift;
-  const float r = limited - n * kLn2High - n * kLn2Low + rest;
+  const float reduced = limited - n * kLn2High - n * kLn2Low;
+  const float r = __builtin_constant_p(rest) && rest == 0 ? reduced : reduced + rest;
   // (e^r - 1 - r) / r^2, 1.4e-9
   float p = 0.000199075826F;
   p = p * r + 0.00139336522F;
@@ -45,7 +59,7 @@ MPSNN_INLINE SplitExponential split_exponential(float x, float rest) {
   p = p * r + 0.0416664649F;
   p = p * r + 0.166666668F;
   p = p * r + 0.500000001F;
-  return {r + r * r * p, as_int(shifted) - as_int(kShift)};
+  return {unless_nan(x, r + r * r * p), as_int(shifted) - as_int(kShift)};
 }
 
 /// e^(x + rest).
@@ -59,8 +73,8 @@ MPSNN_INLINE float exponential(float x, float rest = 0.0F) {
 
 /// e^x - 1 for x <= 0, without cancellation.
 MPSNN_INLINE float exponential_minus_1(float x) {
-  const SplitExponential e = split_exponential(x < -30.0F ? -30.0F : x, 0.0F);
-  const float scale = as_float((e.power + 127) << 23);
+  const SplitExponential e = split_exponential(x);
+  const float scale = as_float((e.power < -44 ? 83 : e.power + 127) << 23);  // 1 - 2^-44 is 1
   return e.fraction * scale + (scale - 1.0F);
 }
 
@@ -100,18 +114,19 @@ MPSNN_INLINE float logarithm_of_1_plus(float e) {
 }
 
 MPSNN_INLINE float hyperbolic_tangent(float x) {
-  const float z = x * x;
-  // (tanh(x) - x) / x^3 for |x| < 0.625, 1.5e-9
-  float p = 0.00229893967F;
-  p = p * z - 0.00835000623F;
-  p = p * z + 0.0217709951F;
-  p = p * z - 0.0539595502F;
-  p = p * z + 0.13333305F;
-  p = p * z - 0.333333332F;
-  const float near = x + x * z * p;
-  const float size = absolute_of(x);
-  const float far = with_sign(1.0F - 2.0F / (exponential(2.0F * size) + 1.0F), x);
-  return size < 0.625F ? near : far;
+  const float limited = limited_to(9.0F, x), z = limited * limited;  // tanh(9) is 1
+  // tanh(x) / x as a quotient of polynomials in x^2 for |x| < 9, 3.0e-8
+  float p = 1.34675249e-8F;
+  p = p * z + 2.06909281e-5F;
+  p = p * z + 0.00350057171F;
+  p = p * z + 0.133852243F;
+  p = p * z + 1.0F;
+  float q = 7.82288168e-7F;
+  q = q * z + 0.000329377915F;
+  q = q * z + 0.0258959476F;
+  q = q * z + 0.467185408F;
+  q = q * z + 1.0F;
+  return unless_nan(x, limited_to(1.0F, limited * p / q));
 }
 
 /// The standard normal distribution: density e^(-x^2 / 2), and its integral from minus infinity
@@ -121,7 +136,7 @@ struct NormalDistribution {
 };
 
 MPSNN_INLINE NormalDistribution normal_distribution(float x) {
-  const float size = absolute_of(x), limited = size > 20.0F ? 20.0F : size;
+  const float limited = limited_to(20.0F, absolute_of(x));  // NaN comes back in by the caller
   const float high = high_part(limited);
   const float density =
       exponential(-0.5F * high * high, -0.5F * (limited - high) * (limited + high));

@@ -113,9 +113,8 @@ void lower_gradient(KernelLowering& to) {
   const MatrixPart result = result_part(to, kResult);
   const std::int64_t rows = result.desc.dims[1], columns = result.desc.dims[2];
   const std::vector<std::int64_t> image = {1, 1, rows, columns};
-  const MatrixPart
-      g = one_matrix(to, kGradient, "primary_source_matrix_origin", rows, columns),
-      input = one_matrix(to, kInput, "secondary_source_matrix_origin", rows, columns);
+  const MatrixPart g = one_matrix(to, kGradient, "primary_source_matrix_origin", rows, columns),
+                   input = one_matrix(to, kInput, "secondary_source_matrix_origin", rows, columns);
   const ValueId source = to.reshaped(to.as_float32(kInput, input.desc, input.offset), image),
                 mean = vector_as_float32(to, kMean, columns),
                 variance = vector_as_float32(to, kVariance, columns),
@@ -237,25 +236,23 @@ std::vector<KernelClass> matrix_batch_normalization_kernels() {
        .brief = "The gradients of a batch normalisation of columns",
        .doc = kGradientDoc,
        .example = kGradientExample,
-       .attributes = attributes({origin("primary_source_matrix_origin"),
-                                 origin("secondary_source_matrix_origin"),
-                                 origin("result_matrix_origin")}),
-       .methods =
-           {{.doc = "Records the gradients.",
-             .operands = {{.name = "gradient_matrix", .doc = "gradient of the result"},
-                          {.name = "input_matrix", .doc = "the forward kernel's source"},
-                          vector("mean_vector", "a value a column", false, false),
-                          vector("variance_vector", "a value a column", false, false),
-                          {.name = "result_gradient_for_data_matrix",
-                           .doc = "gradient of the source",
-                           .writes = true},
-                          vector("gamma_vector", "a value a column", false, true),
-                          vector("beta_vector", "a value a column; for a neuron", false, true),
-                          vector("result_gradient_for_gamma_vector", "a value a column", true,
-                                 true),
-                          vector("result_gradient_for_beta_vector", "a value a column", true,
-                                 true)},
-             .lower = lower_gradient}},
+       .attributes =
+           attributes({origin("primary_source_matrix_origin"),
+                       origin("secondary_source_matrix_origin"), origin("result_matrix_origin")}),
+       .methods = {{.doc = "Records the gradients.",
+                    .operands =
+                        {{.name = "gradient_matrix", .doc = "gradient of the result"},
+                         {.name = "input_matrix", .doc = "the forward kernel's source"},
+                         vector("mean_vector", "a value a column", false, false),
+                         vector("variance_vector", "a value a column", false, false),
+                         {.name = "result_gradient_for_data_matrix",
+                          .doc = "gradient of the source",
+                          .writes = true},
+                         vector("gamma_vector", "a value a column", false, true),
+                         vector("beta_vector", "a value a column; for a neuron", false, true),
+                         vector("result_gradient_for_gamma_vector", "a value a column", true, true),
+                         vector("result_gradient_for_beta_vector", "a value a column", true, true)},
+                    .lower = lower_gradient}},
        .check = check_batch_range},
   };
 }

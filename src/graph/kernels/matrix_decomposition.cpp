@@ -23,15 +23,14 @@ ValueId filled(KernelLowering& to, std::size_t result, const MatrixPart& result_
                std::size_t source, const MatrixPart& source_part, double alpha) {
   const ValueId value = strided_result(to, result, result_part, false);
   if (alpha == 1) {
-    to.add(OpId::copy, {to.view(source, source_part.desc, source_part.offset)}, {value}, {}, "copy");
+    to.add(OpId::copy, {to.view(source, source_part.desc, source_part.offset)}, {value}, {},
+           "copy");
     return value;
   }
-  AttributeMap scaled = {{"alpha", alpha},
-                         {"neuron_type", static_cast<std::int64_t>(NeuronType::NONE)},
-                         {"neuron_a", 0.0},
-                         {"neuron_b", 0.0},
-                         {"neuron_c", 0.0},
-                         {"neuron_parameters", std::vector<double>()}};
+  AttributeMap scaled = {
+      {"alpha", alpha},  {"neuron_type", static_cast<std::int64_t>(NeuronType::NONE)},
+      {"neuron_a", 0.0}, {"neuron_b", 0.0},
+      {"neuron_c", 0.0}, {"neuron_parameters", std::vector<double>()}};
   to.add(OpId::matrix_neuron, {strided_float32(to, source, source_part), kNoValue}, {value},
          std::move(scaled), "scaled");
   return value;
@@ -56,8 +55,8 @@ void lower_lu(KernelLowering& to) {
   enum : std::size_t { kSource, kResult, kPivots, kStatus };
   const AttributeMap& a = to.attributes();
   expect_floats(to, {kSource, kResult});
-  const MatrixPart source = matrix_part(to, kSource, "source_matrix_origin", get_int(a, "rows"),
-                                        get_int(a, "columns"));
+  const MatrixPart source =
+      matrix_part(to, kSource, "source_matrix_origin", get_int(a, "rows"), get_int(a, "columns"));
   const std::vector<std::int64_t>& dims = source.desc.dims;
   const MatrixPart result = matrix_part(to, kResult, kResultOrigin, dims[1], dims[2]);
   expect_batch(to, kResult, result.desc.dims[0], dims[0]);
@@ -81,8 +80,7 @@ void lower_cholesky(KernelLowering& to) {
   expect_batch(to, kResult, result.desc.dims[0], dims[0]);
   const ValueId status = status_of(to, kStatus, dims[0]),
                 value = filled(to, kResult, result, kSource, source, 1.0);
-  to.add(OpId::cholesky_decomposition, {value}, {value, status},
-         {{"lower", get_bool(a, "lower")}});
+  to.add(OpId::cholesky_decomposition, {value}, {value, status}, {{"lower", get_bool(a, "lower")}});
   finish(to, value, kResult, result);
 }
 
@@ -167,10 +165,9 @@ std::vector<AttributeSpec> unary(std::vector<AttributeSpec> own) {
 }
 
 std::vector<AttributeSpec> binary(std::vector<AttributeSpec> own) {
-  own = joined(std::move(own),
-               {count("order", "order of the triangle; -1: all"),
-                count("number_of_right_hand_sides", "-1: all"), origin(kPrimary),
-                origin(kSecondary), origin(kResultOrigin)});
+  own = joined(std::move(own), {count("order", "order of the triangle; -1: all"),
+                                count("number_of_right_hand_sides", "-1: all"), origin(kPrimary),
+                                origin(kSecondary), origin(kResultOrigin)});
   return joined(std::move(own), batch_range());
 }
 
@@ -284,20 +281,21 @@ std::vector<KernelClass> decompositions() {
                     pivots = {.name = "pivot_indices",
                               .doc = "uint32, one row of min(rows, columns)",
                               .writes = true};
-  return {row("MatrixDecompositionLU", "MPSMatrixDecompositionLU",
-              "The LU factors of a matrix with partial pivoting", kLuDoc, kLuExample,
-              unary({count("rows", "rows of A; -1: all"), count("columns", "columns of A; -1: all")}),
-              {.doc = "Records the decomposition.",
-               .operands = {source, result, pivots, kStatusSpec},
-               .lower = lower_lu}),
-          row("MatrixDecompositionCholesky", "MPSMatrixDecompositionCholesky",
-              "The Cholesky factor of a symmetric positive definite matrix", kCholeskyDoc,
-              kCholeskyExample,
-              unary({flag("lower", "the lower triangle, else the upper one", true),
-                     count("order", "rows and columns of A; -1: all")}),
-              {.doc = "Records the decomposition.",
-               .operands = {source, result, kStatusSpec},
-               .lower = lower_cholesky})};
+  return {
+      row("MatrixDecompositionLU", "MPSMatrixDecompositionLU",
+          "The LU factors of a matrix with partial pivoting", kLuDoc, kLuExample,
+          unary({count("rows", "rows of A; -1: all"), count("columns", "columns of A; -1: all")}),
+          {.doc = "Records the decomposition.",
+           .operands = {source, result, pivots, kStatusSpec},
+           .lower = lower_lu}),
+      row("MatrixDecompositionCholesky", "MPSMatrixDecompositionCholesky",
+          "The Cholesky factor of a symmetric positive definite matrix", kCholeskyDoc,
+          kCholeskyExample,
+          unary({flag("lower", "the lower triangle, else the upper one", true),
+                 count("order", "rows and columns of A; -1: all")}),
+          {.doc = "Records the decomposition.",
+           .operands = {source, result, kStatusSpec},
+           .lower = lower_cholesky})};
 }
 
 }  // namespace
@@ -305,20 +303,19 @@ std::vector<KernelClass> decompositions() {
 std::vector<KernelClass> matrix_decomposition_kernels() {
   std::vector<KernelClass> all = decompositions();
   const OperandSpec sides = {.name = "right_hand_side_matrix", .doc = "B"};
-  all.push_back(row("MatrixSolveTriangular", "MPSMatrixSolveTriangular",
-                    "The solution of a triangular system", kTriangularDoc, kTriangularExample,
-                    binary({flag("right", "the triangle stands right of X", false),
-                            flag("upper", "the upper triangle counts", false),
-                            flag("transpose", "the triangle is transposed", false),
-                            flag("unit", "its diagonal is of ones", false),
-                            factor("alpha", "factor of the right-hand sides", 1.0)}),
-                    {.doc = "Records the solve.",
-                     .operands = {{.name = "source_matrix", .doc = "A, (order, order)"},
-                                  sides,
-                                  kSolutionSpec},
-                     .lower = lower_triangular}));
-  all.push_back(row("MatrixSolveLU", "MPSMatrixSolveLU",
-                    "The solution of a system from LU factors", kSolveLuDoc, kSolveLuExample,
+  all.push_back(row(
+      "MatrixSolveTriangular", "MPSMatrixSolveTriangular", "The solution of a triangular system",
+      kTriangularDoc, kTriangularExample,
+      binary({flag("right", "the triangle stands right of X", false),
+              flag("upper", "the upper triangle counts", false),
+              flag("transpose", "the triangle is transposed", false),
+              flag("unit", "its diagonal is of ones", false),
+              factor("alpha", "factor of the right-hand sides", 1.0)}),
+      {.doc = "Records the solve.",
+       .operands = {{.name = "source_matrix", .doc = "A, (order, order)"}, sides, kSolutionSpec},
+       .lower = lower_triangular}));
+  all.push_back(row("MatrixSolveLU", "MPSMatrixSolveLU", "The solution of a system from LU factors",
+                    kSolveLuDoc, kSolveLuExample,
                     binary({flag("transpose", "A is transposed", false)}),
                     {.doc = "Records the solve.",
                      .operands = {{.name = "source_matrix", .doc = "the factors"},
@@ -326,15 +323,13 @@ std::vector<KernelClass> matrix_decomposition_kernels() {
                                   {.name = "pivot_indices", .doc = "uint32, one row of order"},
                                   kSolutionSpec},
                      .lower = lower_solve_lu}));
-  all.push_back(row("MatrixSolveCholesky", "MPSMatrixSolveCholesky",
-                    "The solution of a system from a Cholesky factor", kSolveCholeskyDoc,
-                    kSolveCholeskyExample,
-                    binary({flag("upper", "the factor is U, else L", false)}),
-                    {.doc = "Records the solve.",
-                     .operands = {{.name = "source_matrix", .doc = "the factor"},
-                                  sides,
-                                  kSolutionSpec},
-                     .lower = lower_solve_cholesky}));
+  all.push_back(
+      row("MatrixSolveCholesky", "MPSMatrixSolveCholesky",
+          "The solution of a system from a Cholesky factor", kSolveCholeskyDoc,
+          kSolveCholeskyExample, binary({flag("upper", "the factor is U, else L", false)}),
+          {.doc = "Records the solve.",
+           .operands = {{.name = "source_matrix", .doc = "the factor"}, sides, kSolutionSpec},
+           .lower = lower_solve_cholesky}));
   return all;
 }
 

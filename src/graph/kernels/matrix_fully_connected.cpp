@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Fully connected layers of matrices. Operations: matrix_multiplication, matrix_neuron, column_sums.
+// Fully connected layers of matrices. Operations: matrix_multiplication, matrix_neuron,
+// column_sums.
 #include <algorithm>
 #include <limits>
 

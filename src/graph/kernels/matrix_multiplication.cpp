@@ -30,9 +30,8 @@ void add_product(KernelLowering& to, const Factor& left, const Factor& right,
   };
   std::vector<ValueId> inputs = {factor(left), factor(right)};
   const bool is_integer = result.part.desc.type == DataType::INT32;
-  const ValueId value = is_integer
-                            ? to.view(result.operand, result.part.desc, result.part.offset)
-                            : strided_result(to, result.operand, result.part, beta != 0);
+  const ValueId value = is_integer ? to.view(result.operand, result.part.desc, result.part.offset)
+                                   : strided_result(to, result.operand, result.part, beta != 0);
   if (beta != 0) inputs.push_back(value);
   to.add(OpId::matrix_multiplication, std::move(inputs), {value},
          {{"alpha", get_float(a, "alpha")}, {"beta", beta}});

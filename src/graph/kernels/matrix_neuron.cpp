@@ -34,8 +34,7 @@ void check_integers(const KernelLowering& to, std::size_t input, std::size_t res
     to.fail<ArgumentTypeError>("input_matrix", "float32, float16 or integers of 8 to 32 bits",
                                name_of(from));
   }
-  if (from != into)
-    to.fail<ArgumentTypeError>("result_matrix", name_of(from), name_of(into));
+  if (from != into) to.fail<ArgumentTypeError>("result_matrix", name_of(from), name_of(into));
   const auto type = static_cast<NeuronType>(get_int(to.attributes(), "neuron_type"));
   if (type != NeuronType::NONE && type != NeuronType::LINEAR) {
     to.fail<ArgumentTypeError>("input_matrix", "float32 or float16 for a neuron that is not LINEAR",
@@ -46,9 +45,9 @@ void check_integers(const KernelLowering& to, std::size_t input, std::size_t res
 void lower(KernelLowering& to) {
   enum : std::size_t { kInput, kResult, kBias };
   const AttributeMap& a = to.attributes();
-  const MatrixPart result =
-      matrix_part(to, kResult, "result_matrix_origin", get_int(a, "source_number_of_feature_vectors"),
-                  get_int(a, "source_input_feature_channels"));
+  const MatrixPart result = matrix_part(to, kResult, "result_matrix_origin",
+                                        get_int(a, "source_number_of_feature_vectors"),
+                                        get_int(a, "source_input_feature_channels"));
   const std::vector<std::int64_t>& dims = result.desc.dims;
   const MatrixPart input = matrix_part(to, kInput, "source_matrix_origin", dims[1], dims[2]);
   if (input.desc.dims != dims) to.fail_operand(kInput, str(dims[0], " matrices as result_matrix"));
@@ -68,16 +67,16 @@ void lower_gradient(KernelLowering& to) {
   enum : std::size_t { kGradient, kInput, kResult, kBias, kBiasGradient };
   const AttributeMap& a = to.attributes();
   const double alpha = get_float(a, "alpha");
-  const MatrixPart result =
-      matrix_part(to, kResult, "result_matrix_origin", get_int(a, "source_number_of_feature_vectors"),
-                  get_int(a, "source_input_feature_channels"));
+  const MatrixPart result = matrix_part(to, kResult, "result_matrix_origin",
+                                        get_int(a, "source_number_of_feature_vectors"),
+                                        get_int(a, "source_input_feature_channels"));
   const std::vector<std::int64_t>& dims = result.desc.dims;
   const MatrixPart gradient =
                        matrix_part(to, kGradient, "primary_source_matrix_origin", dims[1], dims[2]),
                    input =
                        matrix_part(to, kInput, "secondary_source_matrix_origin", dims[1], dims[2]);
-  for (const auto& [i, part] : {std::pair<std::size_t, const MatrixPart*>(kGradient, &gradient),
-                                {kInput, &input}}) {
+  for (const auto& [i, part] :
+       {std::pair<std::size_t, const MatrixPart*>(kGradient, &gradient), {kInput, &input}}) {
     if (part->desc.dims != dims) to.fail_operand(i, str(dims[0], " matrices as result_matrix"));
   }
   check_slopes(to, dims[2]);

@@ -38,8 +38,7 @@ void lower_gradient(KernelLowering& to) {
   expect_floats(to, {kGradient, kForward, kSourceGradient});
   const auto operand = [&](std::size_t i, std::string_view origin) {
     const MatrixPart part = matrix_part(to, i, origin, dims[1], dims[2]);
-    if (part.desc.dims != dims)
-      to.fail_operand(i, str(dims[0], " matrices as result_matrix"));
+    if (part.desc.dims != dims) to.fail_operand(i, str(dims[0], " matrices as result_matrix"));
     return to.reshaped(to.as_float32(i, part.desc, part.offset), rows);
   };
   const ValueId gradient = operand(kGradient, "primary_source_matrix_origin"),
@@ -59,12 +58,12 @@ KernelClass gradient_row(std::string_view name, std::string_view apple, std::str
           .brief = brief,
           .doc = doc,
           .example = example,
-          .attributes = joined({count("source_rows", "rows that take part; -1: all"),
-                                count("source_columns", "columns that take part; -1: all"),
-                                origin("primary_source_matrix_origin"),
-                                origin("secondary_source_matrix_origin"),
-                                origin("result_matrix_origin")},
-                               batch_range()),
+          .attributes =
+              joined({count("source_rows", "rows that take part; -1: all"),
+                      count("source_columns", "columns that take part; -1: all"),
+                      origin("primary_source_matrix_origin"),
+                      origin("secondary_source_matrix_origin"), origin("result_matrix_origin")},
+                     batch_range()),
           .methods = {{.doc = "Records the gradient.",
                        .operands = {{.name = "gradient_matrix",
                                      .doc = "gradient of the result, float32 or float16"},

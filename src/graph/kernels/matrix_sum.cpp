@@ -26,10 +26,9 @@ void add_sum(KernelLowering& to, ValueId value, const TensorDesc& sum) {
                                  name_of(source.type));
     }
     if (source.dims[0] != 1 || source.dims[1] < sum.dims[1] || source.dims[2] < sum.dims[2]) {
-      to.fail_operand(kSources,
-                      str("one matrix of at least ", sum.dims[1], " rows and ", sum.dims[2],
-                          " columns"),
-                      k);
+      to.fail_operand(
+          kSources,
+          str("one matrix of at least ", sum.dims[1], " rows and ", sum.dims[2], " columns"), k);
     }
     const bool is_float32 = source.type == DataType::FLOAT32;
     inputs.push_back(is_float32 ? to.view(kSources, source, 0, k) : to.as_float32(kSources, k));
@@ -97,17 +96,17 @@ std::vector<KernelClass> matrix_sum_kernels() {
        .brief = "The weighted sum of matrices, with bias and neuron",
        .doc = kDoc,
        .example = kExample,
-       .attributes = joined(
-           {count("count", "number of sources; -1: as many as are given"),
-            count("rows", "rows of the sum, before it is transposed; -1: all"),
-            count("columns", "columns of the sum, before it is transposed; -1: all"),
-            flag("transpose", "the sum is transposed", false),
-            {.name = "start_index",
-             .type = AttributeType::INT,
-             .doc = "of the first source in scale_vector and offset_vector",
-             .default_value = std::int64_t{0},
-             .minimum = 0}},
-           joined(neuron_attributes(), {origin("result_matrix_origin")})),
+       .attributes =
+           joined({count("count", "number of sources; -1: as many as are given"),
+                   count("rows", "rows of the sum, before it is transposed; -1: all"),
+                   count("columns", "columns of the sum, before it is transposed; -1: all"),
+                   flag("transpose", "the sum is transposed", false),
+                   {.name = "start_index",
+                    .type = AttributeType::INT,
+                    .doc = "of the first source in scale_vector and offset_vector",
+                    .default_value = std::int64_t{0},
+                    .minimum = 0}},
+                  joined(neuron_attributes(), {origin("result_matrix_origin")})),
        .methods = {{.doc = "Records the sum.",
                     .operands = {{.name = "source_matrices",
                                   .doc = "matrices of float32 or float16",

@@ -109,9 +109,10 @@ void check_batch_range(std::string_view title, const AttributeMap& attributes) {
         throw_expected(str(title, ": ", name), "a row and a column",
                        str(entries.size(), " numbers"));
     }
-    const bool is_count = name == "batch_size" || name == "order" || name == "count" || name.ends_with("rows") ||
-                          name.ends_with("columns") || name.starts_with("number_of_") ||
-                          name.ends_with("_channels") || name.ends_with("_vectors");
+    const bool is_count = name == "batch_size" || name == "order" || name == "count" ||
+                          name.ends_with("rows") || name.ends_with("columns") ||
+                          name.starts_with("number_of_") || name.ends_with("_channels") ||
+                          name.ends_with("_vectors");
     if (const auto* number = std::get_if<std::int64_t>(&value); number && is_count && *number == 0)
       throw_expected(str(title, ": ", name), "at least 1, or -1 for all", *number);
   }

@@ -90,8 +90,7 @@ std::size_t check_gather(const KernelLowering& to, std::size_t source, std::size
 }
 
 ValueId dense_indices(KernelLowering& to, std::size_t i) {
-  const ValueId copy =
-      to.temporary("indices", {DataType::INT32, to.desc(i).dims, nullptr});
+  const ValueId copy = to.temporary("indices", {DataType::INT32, to.desc(i).dims, nullptr});
   to.add(OpId::copy, {to.operand(i)}, {copy}, {}, "indices");
   return copy;
 }
@@ -123,7 +122,8 @@ void lower_gather_gradient(KernelLowering& to) {
 // ---- slices
 
 /// The part of a whole array that a strided slice of these extents is.
-MatrixPart slice_of(const KernelLowering& to, std::size_t i, const std::vector<std::int64_t>& dims) {
+MatrixPart slice_of(const KernelLowering& to, std::size_t i,
+                    const std::vector<std::int64_t>& dims) {
   const AttributeMap& a = to.attributes();
   const TensorDesc& source = to.desc(i);
   const std::size_t rank = source.dims.size();

@@ -115,7 +115,7 @@ std::vector<AttributeSpec> attributes(std::vector<AttributeSpec> own) {
 }
 
 OperandSpec moment(std::string_view name, std::string_view doc, bool optional = false) {
-  return {.name = name, .kind = OperandKind::ANY, .doc = doc, .writes = true, .optional = optional};
+  return {.name = name, .kind = kAnyOperand, .doc = doc, .writes = true, .optional = optional};
 }
 
 #define MPSNN_OPTIMIZER_DOC(formula)                                                             \
@@ -173,10 +173,10 @@ assert np.allclose(np.asarray(v), [2.8, 4.2])
 
 EncodeMethod method(void (*lower)(KernelLowering&), std::vector<OperandSpec> moments) {
   EncodeMethod all = {.doc = "Records the update.",
-                      .operands = {{.name = "input_gradient", .kind = OperandKind::ANY, .doc = "g"},
-                                   {.name = "input_values", .kind = OperandKind::ANY, .doc = "v"},
+                      .operands = {{.name = "input_gradient", .kind = kAnyOperand, .doc = "g"},
+                                   {.name = "input_values", .kind = kAnyOperand, .doc = "v"},
                                    {.name = "result_values",
-                                    .kind = OperandKind::ANY,
+                                    .kind = kAnyOperand,
                                     .doc = "v after the update",
                                     .writes = true,
                                     .in_place = true}},

@@ -98,7 +98,11 @@ AttributeMap window_of(const FilterRecord& node, const ImageSize& source) {
   AttributeMap attributes = {{"kernel_height", d.kernel_height}, {"kernel_width", d.kernel_width},
                              {"stride_y", std::int64_t{1}},      {"stride_x", std::int64_t{1}},
                              {"pad_top", std::int64_t{0}},       {"pad_left", std::int64_t{0}}};
-  if (node.node_class->has_padding) geometry_of(node, source).describe(attributes);
+  if (node.node_class->has_padding) {
+    const Geometry geometry = geometry_of(node, source);
+    check_reads_zeros(node, geometry);
+    geometry.describe(attributes);
+  }
   attributes["dilation_y"] = d.dilation_rate_y;
   attributes["dilation_x"] = d.dilation_rate_x;
   attributes["edge_mode"] = static_cast<std::int64_t>(ImageEdgeMode::ZERO);

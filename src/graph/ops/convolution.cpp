@@ -4,6 +4,7 @@
 //   convolution_data_gradient     gradient, weights -> source gradient
 //   convolution_weights_gradient  gradient, source -> weights gradient, bias gradient?
 #include "graph/ops/convolution.h"
+#include "base/attributes.h"
 #include "base/check.h"
 #include "graph/geometry.h"
 #include "graph/lowering.h"
@@ -54,11 +55,12 @@ ImageSize gradient_shape(const ShapeQuery& query) {
 AttributeMap resolved(const FilterRecord& node, const ImageSize& source) {
   const ConvolutionDescriptor& d = descriptor_of(node);
   AttributeMap attributes;
-  geometry_of(node, source).describe(attributes);
+  const Geometry geometry = geometry_of(node, source);
+  geometry.describe(attributes);
   attributes["dilation_y"] = d.dilation_rate_y;
   attributes["dilation_x"] = d.dilation_rate_x;
   attributes["groups"] = d.groups;
-  attributes["edge_mode"] = node.attributes.find("edge_mode")->second;
+  attributes["edge_mode"] = geometry.edge_mode_or(get_int(node.attributes, "edge_mode"));
   return attributes;
 }
 
@@ -179,7 +181,10 @@ constexpr std::string_view kGradientDoc =
     R"(Result: the gradient of the forward node's source image, of that image's size. As a side effect, where the
 data source is trainable and has an optimizer, the gradients of weights and bias are computed and the weights
 are updated, once for all gradient nodes of a graph that share the data source: their gradients are added
-first. No gradient is divided by batch or pixels. Parts that nothing needs are not computed.)";
+first. No gradient is divided by batch or pixels. Parts that nothing needs are not computed.
+
+**State**: the gradients of "weights", OHWI, and of "bias" where there is one, (1, 1, 1, O): of this node alone, also
+where nothing is updated.)";
 
 }  // namespace
 
@@ -211,6 +216,7 @@ std::vector<NodeClass> convolution_nodes() {
        .trainable = true,
        .gradient = true,
        .has_padding = true,
+       .state = {"weights", "bias"},
        .shape = gradient_shape,
        .lower = lower_gradient},
   };

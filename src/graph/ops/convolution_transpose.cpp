@@ -4,6 +4,7 @@
 //   transposed_weights  weights -> weights of that convolution, or back
 //   reshape, addition   for the bias
 #include <array>
+#include <tuple>
 
 #include "base/attributes.h"
 #include "base/check.h"
@@ -31,31 +32,45 @@ struct Undone {
 };
 
 /// Apple's rule: stride - 1 zeros between the source's pixels, then a convolution of stride 1 under
-/// the policy.
-Placement place_stuffed(const FilterRecord& node, Axis axis, const Window& window,
-                        std::int64_t source) {
-  const Window dense = {window.kernel, 1, window.dilation};
-  Placement placed = place(node.padding, axis, dense, (source - 1) * window.stride + 1);
-  if (placed.size < 1) {
-    fail(node, "source",
-         str("an image whose result has at least one ", axis == Axis::Y ? "row" : "column"),
-         source);
+/// the policy. Explicit pads are those of the convolution that is undone.
+Geometry place_stuffed(const FilterRecord& node, const Window& y, const Window& x,
+                       const ImageSize& source) {
+  const auto along = [&node](Axis axis, const Window& window, std::int64_t size) {
+    const std::int64_t stuffed = (size - 1) * window.stride + 1;
+    if (!node.padding.pads) return place(node.padding, axis, window.dense(), stuffed);
+    const auto [before, after] = pads_of(node.padding, axis);
+    const std::int64_t k = window.extent();
+    return Placement{stuffed - 1 + k - before - after, k - 1 - before};
+  };
+  Geometry geometry{y.dense(), x.dense(), along(Axis::Y, y, source.height),
+                    along(Axis::X, x, source.width), node.padding.edge_mode};
+  apply_own_policy(node, (source.height - 1) * y.stride + 1, (source.width - 1) * x.stride + 1,
+                   geometry);
+  for (const auto& [placed, what, size] : {std::tuple(geometry.at_y, "row", source.height),
+                                           std::tuple(geometry.at_x, "column", source.width)}) {
+    if (placed.size < 1)
+      fail(node, "source", str("an image whose result has at least one ", what), size);
   }
-  placed.pad = window.extent() - 1 - placed.pad;
-  return placed;
+  geometry.at_y.pad = y.extent() - 1 - geometry.at_y.pad;
+  geometry.at_x.pad = x.extent() - 1 - geometry.at_x.pad;
+  return geometry;
 }
 
 /// With the source of the convolution that is undone: its size, and the policy's pads there.
-Placement place_like(const FilterRecord& node, Axis axis, const Window& window, std::int64_t source,
-                     std::int64_t size) {
-  const Placement forward = place(node.padding, axis, window, size);
-  if (forward.size != source) {
-    fail(node, "convolution_source",
-         str("an image of which the convolution makes ", source,
-             axis == Axis::Y ? " rows" : " columns"),
-         size);
+Geometry place_like(const FilterRecord& node, const Window& y, const Window& x,
+                    const ImageSize& source, const ImageSize& like) {
+  Geometry forward = place(node, y, x, like);
+  for (const auto& [made, wanted, what, size] :
+       {std::tuple(forward.at_y.size, source.height, " rows", like.height),
+        std::tuple(forward.at_x.size, source.width, " columns", like.width)}) {
+    if (made != wanted) {
+      fail(node, "convolution_source",
+           str("an image of which the convolution makes ", wanted, what), size);
+    }
   }
-  return {size, forward.pad};
+  forward.at_y.size = like.height;
+  forward.at_x.size = like.width;
+  return forward;
 }
 
 Undone undone_by(const FilterRecord& node, const ImageSize& source, const ImageSize* like) {
@@ -69,11 +84,12 @@ Undone undone_by(const FilterRecord& node, const ImageSize& source, const ImageS
   }
   const Window y = {d.kernel_height, d.stride_in_pixels_y, d.dilation_rate_y},
                x = {d.kernel_width, d.stride_in_pixels_x, d.dilation_rate_x};
-  const Placement at_y = like ? place_like(node, Axis::Y, y, source.height, like->height)
-                              : place_stuffed(node, Axis::Y, y, source.height),
-                  at_x = like ? place_like(node, Axis::X, x, source.width, like->width)
-                              : place_stuffed(node, Axis::X, x, source.width);
-  return {{source.n, at_y.size, at_x.size, d.output_feature_channels}, at_y.pad, at_x.pad};
+  const Geometry placed =
+      like ? place_like(node, y, x, source, *like) : place_stuffed(node, y, x, source);
+  check_reads_zeros(node, placed);
+  return {{source.n, placed.at_y.size, placed.at_x.size, d.output_feature_channels},
+          placed.at_y.pad,
+          placed.at_x.pad};
 }
 
 ImageSize forward_shape(const ShapeQuery& query) {
@@ -206,7 +222,7 @@ its size, and the policy is that convolution's. Error at encode where that does 
 constexpr std::string_view kGradientDoc =
     R"(Result: the gradient of the forward node's source image, of that image's size. As a side effect, where the
 data source is trainable and has an optimizer, the gradients of weights and bias are computed and the weights
-are updated, as by ConvolutionGradientNode.)";
+are updated, as by ConvolutionGradientNode, whose state it has, too.)";
 
 }  // namespace
 
@@ -238,6 +254,7 @@ std::vector<NodeClass> convolution_transpose_nodes() {
            .trainable = true,
            .gradient = true,
            .has_padding = true,
+           .state = {"weights", "bias"},
            .shape = gradient_shape,
            .lower = lower_gradient}};
 }

@@ -23,6 +23,16 @@ ImageSize gradient_shape(const ShapeQuery& query) {
   return query.sources[1];
 }
 
+/// What the source is multiplied by.
+void leave_mask(Lowering& to, const AttributeMap& attributes) {
+  if (to.node().node_class->gradient || !to.state_is_wanted()) return;
+  const ValueId ones = to.temporary("ones", to.source_size(0)),
+                mask = to.temporary("mask", to.source_size(0));
+  to.add(OpId::fill, {}, {ones}, {{"value", 1.0}});
+  to.add(OpId::dropout, {ones, to.parameter("steps")}, {mask}, attributes);
+  to.leave_in_state("mask", mask);
+}
+
 /// Source 0 is the image or, in a gradient node, the gradient: both are masked alike.
 void lower(Lowering& to) {
   const AttributeMap& a = to.node().attributes;
@@ -33,6 +43,7 @@ void lower(Lowering& to) {
       {"mask_stride_x", a.at("mask_stride_in_pixels_x")},
       {"mask_stride_channel", a.at("mask_stride_in_feature_channels")}};
   to.add(OpId::dropout, {to.source(0), to.parameter("steps")}, {to.result()}, attributes);
+  leave_mask(to, attributes);
   if (!to.changes_state("steps")) to.change_state("steps", OpId::count_step, {}, {});
 }
 
@@ -74,7 +85,9 @@ seed / 2^32) and counter (step mod 2^32, step / 2^32, block / 2^32, block mod 2^
 mask, which is dense in the order (N, H, W, C) with the extents of shared dimensions left out; the value is kept
 where (word >> 9) * 2^-23 < keep_probability. Images of a batch never share a mask. Each run of a graph makes
 the next mask, on the device; forward and gradient node of one run use the same. The count is kept in a
-DropoutState, which the node makes for itself where none is given, and stands in archives.)";
+DropoutState, which the node makes for itself where none is given, and stands in archives.
+
+**State**: "mask", what the source is multiplied by: 1 / keep_probability or 0, of the source's size.)";
 
 constexpr std::string_view kGradientDoc =
     R"(result = source_gradient / keep_probability where the forward node's mask kept a value, 0 elsewhere. The data source
@@ -93,6 +106,7 @@ std::vector<NodeClass> dropout_nodes() {
        .attributes = attributes(),
        .weights = "DropoutState",
        .make_weights = make_state,
+       .state = {"mask"},
        .check = check,
        .shape = size_of_source,
        .lower = lower,

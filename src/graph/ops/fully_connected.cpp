@@ -122,6 +122,7 @@ std::vector<NodeClass> fully_connected_nodes() {
        .weights = "ConvolutionDataSource",
        .trainable = true,
        .gradient = true,
+       .state = {"weights", "bias"},
        .check = check,
        .shape = gradient_shape,
        .lower = lower_gradient},

@@ -14,7 +14,11 @@ std::vector<std::int64_t> statistics_dims(const FilterRecord& node, const ImageS
 }
 
 void lower_forward(Lowering& to) {
-  add_normalization(to, computed_statistics(to, 0, statistics_dims(to.node(), to.source_size(0))));
+  const Statistics statistics =
+      computed_statistics(to, 0, statistics_dims(to.node(), to.source_size(0)));
+  add_normalization(to, statistics);
+  to.leave_in_state("mean", statistics.mean);
+  to.leave_in_state("variance", statistics.variance);
 }
 
 void lower_gradient(Lowering& to) {
@@ -49,6 +53,7 @@ NodeClass forward_class(NodeClass row) {
   row.family = "normalization";
   row.sources = normalization_sources();
   row.trainable = true;
+  row.state = {"mean", "variance"};
   row.shape = normalization_shape;
   row.lower = lower_forward;
   return row;
@@ -59,6 +64,7 @@ NodeClass gradient_class(NodeClass row) {
   row.sources = normalization_gradient_sources();
   row.trainable = true;
   row.gradient = true;
+  row.state = {"gamma", "beta"};
   row.shape = normalization_gradient_shape;
   row.lower = lower_gradient;
   return row;
@@ -67,18 +73,24 @@ NodeClass gradient_class(NodeClass row) {
 constexpr std::string_view kInstanceDoc =
     R"(result = gamma[c] * (source - mean[n, c]) / sqrt(variance[n, c] + epsilon) + beta[c], of the source's size; mean and
 variance are those of the channel's H * W values (divided by the count), in inference and training alike.
-epsilon is the data source's; Apple's default is FLT_MIN. A following neuron is fused (any but PReLU).)";
+epsilon is the data source's; Apple's default is FLT_MIN. A following neuron is fused (any but PReLU).
+
+**State**: "mean" and "variance" of each image, (1, 1, N, C).)";
 
 constexpr std::string_view kGroupDoc =
     R"(result = gamma[c] * (source - mean[n, k]) / sqrt(variance[n, k] + epsilon) + beta[c], of the source's size, where
 channel c belongs to group k = c / (channels / number_of_groups); mean and variance are those of the group's
 H * W * channels / number_of_groups values (divided by the count). One group is layer normalisation over the
-whole image. epsilon is the data source's; Apple's default is FLT_MIN. A following neuron is fused (any but PReLU).)";
+whole image. epsilon is the data source's; Apple's default is FLT_MIN. A following neuron is fused (any but PReLU).
+
+**State**: "mean" and "variance" of each image's groups, (1, 1, N, groups).)";
 
 constexpr std::string_view kGradientDoc =
     R"(With g the source_gradient, x^ the normalised source and means over the values that share a mean:
 result = (gamma * g - mean(gamma * g) - x^ * mean(gamma * g * x^)) / sqrt(variance + epsilon). gamma's gradient
-is the sum of g * x^ over all images and pixels, beta's that of g; their optimizer runs right after.)";
+is the sum of g * x^ over all images and pixels, beta's that of g; their optimizer runs right after.
+
+**State**: the gradients of "gamma" and "beta", (1, 1, 1, C).)";
 
 }  // namespace
 

@@ -15,14 +15,30 @@ namespace {
 
 constexpr double kFloatMax = std::numeric_limits<float>::max();
 
+bool is_cosine(const FilterRecord& node) {
+  return static_cast<LossType>(get_int(node.attributes, "loss_type")) == LossType::COSINE_DISTANCE;
+}
+
+/// A cosine distance is of a whole image, and so is its weight.
+void check_has_no_weights(const FilterRecord& node) {
+  if (is_cosine(node)) fail(node, "weights", "none for a cosine distance", "an image");
+}
+
+ImageSize size_of_loss(const FilterRecord& node, const ImageSize& predictions) {
+  const auto none = static_cast<std::int64_t>(ReductionType::NONE);
+  if (get_int(node.attributes, "reduction_type") == none) return predictions;
+  return {predictions.n, 1, 1, 1};
+}
+
 /// Checks predictions, labels and weights, which start at source `first`; the loss image's size.
 ImageSize loss_size(const ShapeQuery& query, std::size_t first) {
   const ImageSize& predictions = query.sources[first];
   expect_size(query, first + 1, "labels", predictions);
-  if (query.sources.size() > first + 2) expect_size(query, first + 2, "weights", predictions);
-  const auto none = static_cast<std::int64_t>(ReductionType::NONE);
-  if (get_int(query.node.attributes, "reduction_type") == none) return predictions;
-  return {predictions.n, 1, 1, 1};
+  if (query.sources.size() > first + 2) {
+    expect_size(query, first + 2, "weights", predictions);
+    check_has_no_weights(query.node);
+  }
+  return size_of_loss(query.node, predictions);
 }
 
 ImageSize forward_shape(const ShapeQuery& query) { return loss_size(query, 0); }
@@ -35,17 +51,15 @@ ImageSize gradient_shape(const ShapeQuery& query) {
   return query.sources[1];
 }
 
-/// A cosine distance is of a whole image, and so is its weight.
 void check(const FilterRecord& node) {
-  const auto type = static_cast<LossType>(get_int(node.attributes, "loss_type"));
-  if (type != LossType::COSINE_DISTANCE) return;
+  if (!is_cosine(node)) return;
   const std::int64_t reduction = get_int(node.attributes, "reduction_type");
   if (reduction != static_cast<std::int64_t>(ReductionType::SUM)) {
     fail(node, "reduction_type", "SUM for a cosine distance",
          enumerator_name("ReductionType", reduction));
   }
   const std::size_t most = node.node_class->gradient ? 3 : 2;
-  if (node.sources.size() > most) fail(node, "weights", "none for a cosine distance", "an image");
+  if (node.sources.size() > most && !node.input_state) check_has_no_weights(node);
 }
 
 template <OpId op>
@@ -69,6 +83,9 @@ void lower_start(Lowering& to) {
   attributes["is_labels_gradient"] = false;
   to.add(OpId::loss_gradient, {one, to.source(0), to.source(1), to.source(2)}, {to.result()},
          std::move(attributes));
+  const ValueId loss = to.source_state_result("loss", size_of_loss(to.node(), to.source_size(0)));
+  if (loss == kNoValue) return;
+  to.add(OpId::loss, {to.source(0), to.source(1), to.source(2)}, {loss}, to.node().attributes);
 }
 
 constexpr std::size_t kLabels = 1;  // source of the forward node
@@ -172,9 +189,13 @@ constexpr std::string_view kStartDoc =
     R"(The result is not the loss but its gradient with respect to the predictions, of their size: the gradient that
 ForwardLossNode has where that of the loss is 1. It stands at the end of a net:
 `LossNode(predictions, labels, descriptor).training_graph()` makes all gradient nodes, with the result as the
-gradient of the predictions. The loss itself is that of a ForwardLossNode with the same descriptor.
+gradient of the predictions.
 
-**Unlike Apple**: labels and weights are images; Apple's come in a state, in which the loss is left.)";
+**Labels** without an image come in a state, as Apple's do: `input_labels`, its handle "labels" at first, stands for the
+LossLabels that is given to the encode (labels, and weights where wanted), in which the loss is left: what a
+ForwardLossNode with the same descriptor computes.
+
+**Unlike Apple**: labels and weights may be images, too; the loss is then that of a ForwardLossNode.)";
 
 constexpr std::string_view kGradientDoc =
     R"(result = source_gradient * weight * w * f'(y, t), of the predictions' size; for labels f is differentiated with
@@ -216,6 +237,7 @@ std::vector<NodeClass> loss_nodes() {
                    weights},
        .attributes = loss_attributes(),
        .starts_gradient = true,
+       .has_labels = true,
        .check = check,
        .shape = start_shape,
        .lower = lower_start},

@@ -33,13 +33,18 @@ Statistics batch_statistics(Lowering& to, std::size_t i) {
   return computed_statistics(to, i, {to.source_size(i).channels});
 }
 
-void lower_batch(Lowering& to) { add_normalization(to, batch_statistics(to, 0)); }
+void lower_batch(Lowering& to) {
+  const Statistics statistics = batch_statistics(to, 0);
+  add_normalization(to, statistics);
+  to.leave_in_state("mean", statistics.mean);
+  to.leave_in_state("variance", statistics.variance);
+}
 
 /// Running statistics follow those of the batch; once, however many gradient nodes share them.
 void move_averages(Lowering& to, const Statistics& batch) {
   const auto& values = dynamic_cast<const BatchNormalizationDataSource&>(*to.node().weights);
   ValueId& moved = to.shared(1, "moved");
-  if (!values.trainable() || to.node().training_style != TrainingStyle::UPDATE_DEVICE_GPU ||
+  if (!values.trainable() || to.node().training_style == TrainingStyle::UPDATE_DEVICE_NONE ||
       moved != kNoValue)
     return;
   moved = batch.mean;
@@ -99,7 +104,9 @@ Where the statistics of the batch are used, the data source is trainable and the
 UPDATE_DEVICE_NONE, the running statistics move on at the end of the run, on the device, with or without an
 optimizer: mean = momentum * mean + (1 - momentum) * mean of the batch, the variance alike.
 
-epsilon is the data source's; Apple's default is FLT_MIN. A following neuron is fused (any but PReLU).)";
+epsilon is the data source's; Apple's default is FLT_MIN. A following neuron is fused (any but PReLU).
+
+**State**: "mean" and "variance" that the node used, (1, 1, 1, C).)";
 
 constexpr std::string_view kBatchGradientDoc =
     R"(With g the source_gradient, x^ the normalised source and means over the batch's N * H * W values of a channel:
@@ -107,7 +114,9 @@ result = gamma / sqrt(variance + epsilon) * (g - mean(g) - x^ * mean(g * x^)); t
 gamma / sqrt(variance + epsilon) * g. gamma's gradient is the sum of g * x^, beta's that of g.
 
 A gradient node belongs to the forward nodes that have its data source and its source_image, and shares their
-statistics.)";
+statistics.
+
+**State**: the gradients of "gamma" and "beta", (1, 1, 1, C).)";
 
 }  // namespace
 
@@ -122,6 +131,7 @@ std::vector<NodeClass> normalization_nodes() {
        .attributes = {flags()},
        .weights = "BatchNormalizationDataSource",
        .trainable = true,
+       .state = {"mean", "variance"},
        .shape = normalization_shape,
        .lower = lower_batch,
        .gradient_of = make_batch_gradient},
@@ -135,6 +145,7 @@ std::vector<NodeClass> normalization_nodes() {
        .weights = "BatchNormalizationDataSource",
        .trainable = true,
        .gradient = true,
+       .state = {"gamma", "beta"},
        .shape = normalization_gradient_shape,
        .lower = lower_batch_gradient},
   };

@@ -53,8 +53,8 @@ AttributeMap resolved(const FilterRecord& node, const ImageSize& source) {
   AttributeMap attributes = {{"dilation_y", geometry.y.dilation},
                              {"dilation_x", geometry.x.dilation}};
   geometry.describe(attributes);
-  attributes["edge_mode"] =
-      number_or(node, "edge_mode", static_cast<std::int64_t>(ImageEdgeMode::ZERO));
+  attributes["edge_mode"] = geometry.edge_mode_or(
+      number_or(node, "edge_mode", static_cast<std::int64_t>(ImageEdgeMode::ZERO)));
   return attributes;
 }
 
@@ -81,6 +81,17 @@ template <OpId op>
 void lower_gradient(Lowering& to) {
   to.add(op, {to.source(0), to.source(1), to.source(2)}, {to.result()},
          resolved(to.node(), to.source_size(1)));
+}
+
+void lower_max_gradient(Lowering& to) {
+  const AttributeMap attributes = resolved(to.node(), to.source_size(1));
+  ValueId result = to.source(2);
+  if (to.is_rounded(2, 1)) {
+    result = to.temporary("result", to.source_size(2));
+    to.add(OpId::pooling_max, {to.source(1)}, {result}, attributes);
+  }
+  to.add(OpId::pooling_max_gradient, {to.source(0), to.source(1), result}, {to.result()},
+         attributes);
 }
 
 void lower_average(Lowering& to) {
@@ -258,7 +269,7 @@ std::vector<NodeClass> pooling_nodes() {
                       .doc = kMaxGradientDoc,
                       .sources = gradient_sources(true),
                       .attributes = max_attributes(),
-                      .lower = lower_gradient<OpId::pooling_max_gradient>}),
+                      .lower = lower_max_gradient}),
       forward_class({.name = "PoolingAverageNode",
                      .apple = "MPSCNNPoolingAverageNode",
                      .family = {},
@@ -313,7 +324,7 @@ std::vector<NodeClass> pooling_nodes() {
                       .doc = kMaxGradientDoc,
                       .sources = gradient_sources(true),
                       .attributes = dilated_attributes(),
-                      .lower = lower_gradient<OpId::pooling_max_gradient>}),
+                      .lower = lower_max_gradient}),
   };
 }
 

@@ -127,6 +127,17 @@ void lower_forward(Lowering& to) {
           {"takes_index", kind == Kind::ARGUMENT_MIN || kind == Kind::ARGUMENT_MAX}});
 }
 
+/// The result as a gradient needs it: the very value that was chosen.
+template <Axis axis, Kind kind>
+ValueId extremum_of(Lowering& to, ValueId clip) {
+  if (!to.is_rounded(2, 1)) return to.source(2);
+  const ValueId result = to.temporary("result", to.source_size(2));
+  to.add(
+      OpId::extremum, {clip}, {result},
+      {{"axis", dimension_of(axis)}, {"takes_maximum", kind == Kind::MAX}, {"takes_index", false}});
+  return result;
+}
+
 template <Axis axis, Kind kind>
 void lower_gradient(Lowering& to) {
   const ImageSize source = clipped(to.node(), to.source_size(1));
@@ -137,8 +148,8 @@ void lower_gradient(Lowering& to) {
     to.add(OpId::broadcast, {to.source(0)}, {gradient},
            {{"scale", scale_of(kind, to.node(), source, reduced(source, axis))}});
   } else {
-    to.add(OpId::extremum_gradient, {to.source(0), clip, to.source(2)}, {gradient},
-           {{"axis", dimension_of(axis)}, {"takes_maximum", kind == Kind::MAX}});
+    to.add(OpId::extremum_gradient, {to.source(0), clip, extremum_of<axis, kind>(to, clip)},
+           {gradient}, {{"axis", dimension_of(axis)}, {"takes_maximum", kind == Kind::MAX}});
   }
   if (!is_whole) to.add(OpId::padding, {gradient}, {to.result()}, margins(to.node(), 1));
 }

@@ -43,6 +43,11 @@ ImageSize shape(const ShapeQuery& query) {
 
 void lower(Lowering& to) {
   to.add(OpId::yolo_loss, {to.source(0), to.source(1)}, {to.result()}, to.node().attributes);
+  const ValueId loss = to.source_state_result("loss", {to.source_size(0).n, 1, 1, 1});
+  if (loss == kNoValue) return;
+  AttributeMap attributes = to.node().attributes;
+  attributes["computes_loss"] = true;
+  to.add(OpId::yolo_loss, {to.source(0), to.source(1)}, {loss}, std::move(attributes));
 }
 
 AttributeSpec loss_type(std::string_view name, std::string_view doc, LossType value,
@@ -127,8 +132,11 @@ confidence, which should be the overlap (with rescore) or 1. Of an empty box: sc
 entropy of the confidence, which should be 0. All of it times weight. Overlaps are constants in the gradient.
 MEAN divides the loss by boxes, H * W * anchors.
 
-**Unlike Apple**: labels are an image; Apple's come in a state, in which the loss is left. Apple publishes the
-channels, scales and thresholds but no formula: which box answers is decided here.)";
+**Labels** without an image come in a state, as Apple's do: `input_labels`, its handle "labels" at first, stands for the
+LossLabels that is given to the encode, in which the loss of each image is left.
+
+**Unlike Apple**: labels may be an image, too. Apple publishes the channels, scales and thresholds but no formula: which
+box answers is decided here.)";
 
 }  // namespace
 
@@ -144,6 +152,7 @@ std::vector<NodeClass> yolo_loss_nodes() {
                         .derivative = Derivative::NONE}},
            .attributes = attributes(),
            .starts_gradient = true,
+           .has_labels = true,
            .check = check,
            .shape = shape,
            .lower = lower}};

@@ -67,6 +67,41 @@ void add_update(Draft& draft, std::uint32_t owner, const std::string& name,
                                    .optimizer = optimizer});
 }
 
+/// Whether the planner's operations leave the update to the data source or the host.
+bool is_own(const DataSource& source, TrainingStyle style) {
+  return style == TrainingStyle::UPDATE_DEVICE_CPU || source.updates_itself(style);
+}
+
+void check_updatable(const DataSource& source, const ParameterGradient& gradient) {
+  if (source.optimizer() || source.updates_itself(gradient.style)) return;
+  const bool on_cpu = gradient.style == TrainingStyle::UPDATE_DEVICE_CPU;
+  throw_expected(str(gradient.node, ": training_style"),
+                 str(on_cpu ? "UPDATE_DEVICE_GPU" : "UPDATE_DEVICE_CPU", ", since \"",
+                     source.label(), "\" updates itself so only"),
+                 on_cpu ? "UPDATE_DEVICE_CPU" : "UPDATE_DEVICE_GPU");
+}
+
+/// The nodes that share a data source train it in one way.
+void check_styles(const Draft& draft) {
+  std::map<std::uint32_t, const ParameterGradient*> first;
+  for (const ParameterGradient& each : draft.gradients) {
+    check_updatable(*draft.plan.data_sources[each.data_source], each);
+    const ParameterGradient& before = *first.try_emplace(each.data_source, &each).first->second;
+    if (before.style == each.style) continue;
+    throw_expected(str(each.node, ": training_style"),
+                   str("that of ", before.node, ", which has the same data source"), "another");
+  }
+}
+
+/// Leaves the gradients for the end of the run.
+void add_own_update(Draft& draft, const ParameterGradient& of, ValueId gradient) {
+  Plan& plan = draft.plan;
+  plan.values[gradient].kind = ValueKind::RESULT;
+  if (plan.own_updates.empty() || plan.own_updates.back().data_source != of.data_source)
+    plan.own_updates.push_back({of.data_source, of.style});
+  plan.own_updates.back().gradients.push_back({of.parameter, gradient});
+}
+
 void add_change(Draft& draft, const StateChange& change) {
   draft.plan.operations.push_back({.op = change.op,
                                    .label = change.label,
@@ -84,13 +119,22 @@ void add_updates(Draft& draft) {
   std::vector<std::pair<std::uint32_t, std::string>>
       parameters;  // in the order of the first gradient
   std::map<std::pair<std::uint32_t, std::string>, std::vector<ValueId>> gradients;
+  std::map<std::pair<std::uint32_t, std::string>, const ParameterGradient*> own;
+  check_styles(draft);
   for (const ParameterGradient& each : draft.gradients) {
     const auto key = std::pair(each.data_source, each.parameter);
     std::vector<ValueId>& parts = gradients[key];
     if (parts.empty()) parameters.push_back(key);
     parts.push_back(each.gradient);
+    if (is_own(*draft.plan.data_sources[each.data_source], each.style)) own.emplace(key, &each);
   }
-  for (const auto& key : parameters) add_update(draft, key.first, key.second, gradients.at(key));
+  for (const auto& key : parameters) {
+    if (!own.contains(key)) add_update(draft, key.first, key.second, gradients.at(key));
+  }
+  for (const auto& [key, each] : own) {
+    const std::string label = str(draft.plan.data_sources[key.first]->label(), '.', key.second);
+    add_own_update(draft, *each, sum(draft, label, gradients.at(key)));
+  }
   // In the order in which their values are made: that of the inference nodes.
   std::stable_sort(
       draft.changes.begin(), draft.changes.end(),

@@ -17,6 +17,10 @@ void for_each_use(Plan& plan, F f) {
   for (std::vector<ValueId>* ids : {&plan.sources, &plan.results, &plan.exported}) {
     for (ValueId& id : *ids) f(id);
   }
+  for (StateOutput& output : plan.states) f(output.value);
+  for (OwnUpdate& update : plan.own_updates) {
+    for (OwnUpdate::Gradient& gradient : update.gradients) f(gradient.value);
+  }
 }
 
 }  // namespace

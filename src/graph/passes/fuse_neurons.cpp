@@ -42,6 +42,14 @@ bool result_tells_derivative(const Operation& neuron) {
   }
 }
 
+/// float16 rounds the neuron's result: what met its bound may lie below it, and the other way
+/// round. Only what is zero or the source itself tells as much as the source.
+bool is_told_exactly(const Operation& neuron, const TensorDesc& source, const TensorDesc& result) {
+  if (result.type == DataType::FLOAT32) return true;
+  return source.type == result.type && type_of(neuron) == NeuronType::RELU &&
+         get_float(neuron.attributes, "neuron_a") == 0;
+}
+
 /// true where `gradient` is the gradient of `neuron`: same source, same function.
 bool belongs_to(const Operation& gradient, const Operation& neuron) {
   return std::all_of(
@@ -63,6 +71,9 @@ void read_results(Plan& plan) {
     if (found == neurons.end()) continue;
     const Operation& neuron = *found->second;
     if (!belongs_to(operation, neuron) || !result_tells_derivative(neuron)) continue;
+    if (!is_told_exactly(neuron, plan.values[neuron.inputs[0]].desc,
+                         plan.values[neuron.outputs[0]].desc))
+      continue;
     operation.inputs[1] = neuron.outputs[0];
     operation.attributes["from_result"] = true;
   }

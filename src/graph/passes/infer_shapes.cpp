@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "base/check.h"
+#include "graph/formats.h"
 #include "graph/node_table.h"
 #include "graph/passes/passes.h"
 
@@ -30,12 +31,12 @@ void check_source(const ImageNode& node, const TensorDesc& desc) {
 TensorDesc infer(const Draft& draft, const FilterRecord& node) {
   std::vector<ImageSize> sources;
   for (const ImageNode& source : node.sources) {
-    sources.push_back(draft.shapes.at(source.record().get()).image());
+    const TensorDesc& desc = draft.shapes.at(source.record().get());
+    if (!desc.dims.empty()) sources.push_back(desc.image());  // the last ones may be absent
   }
   const ImageSize size = node.node_class->shape({node, sources});
   if (!fits_in_memory(size)) fail(node, "result", "an image that fits in memory", to_string(size));
-  const DataType inherited = draft.shapes.at(node.sources.at(0).record().get()).type;
-  return {node.result.format.value_or(inherited),
+  return {format_of(node.result, draft.network.format, draft.shapes),
           {size.n, size.height, size.width, size.channels},
           nullptr};
 }
@@ -44,12 +45,16 @@ TensorDesc infer(const Draft& draft, const FilterRecord& node) {
 
 void infer_shapes(Draft& draft, const std::vector<TensorDesc>& sources) {
   const Network& network = draft.network;
-  if (sources.size() != network.sources.size()) {
-    throw_expected("sources", str(network.sources.size(), " images"), sources.size());
-  }
-  for (std::size_t i = 0; i < sources.size(); ++i) {
+  std::size_t count = network.sources.size();
+  for (const StateNode& state : network.source_states) count += state.record()->parts.size();
+  if (sources.size() != count) throw_expected("sources", str(count, " images"), sources.size());
+  for (std::size_t i = 0; i < network.sources.size(); ++i) {
     check_source(network.sources[i], sources[i]);
     draft.shapes[network.sources[i].record().get()] = sources[i];
+  }
+  std::size_t next = network.sources.size();
+  for (const StateNode& state : network.source_states) {
+    for (const auto& part : state.record()->parts) draft.shapes[&part->image] = sources[next++];
   }
   for (const FilterNode& node : network.nodes) {
     draft.shapes[&node.record()->result] = infer(draft, *node.record());

@@ -18,6 +18,15 @@ void lower_nodes(Draft& draft) {
     draft.images[image] = id;
     draft.plan.sources.push_back(id);
   }
+  for (const StateNode& state : network.source_states) {
+    for (const auto& part : state.record()->parts) {
+      const TensorDesc& desc = draft.shapes.at(&part->image);
+      ValueId& id = draft.images[&part->image] = kNoValue;
+      if (desc.dims.empty()) continue;
+      id = draft.add_value(str(state.handle(), '.', part->name), desc, ValueKind::SOURCE);
+      draft.plan.sources.push_back(id);
+    }
+  }
   for (const FilterNode& node : network.nodes) {
     const FilterRecord& record = *node.record();
     if (!record.node_class->gradient || !record.weights || record.sources.size() < 2) continue;
@@ -27,6 +36,7 @@ void lower_nodes(Draft& draft) {
     const FilterRecord& record = *node.record();
     Lowering to(draft, record);
     record.node_class->lower(to);
+    if (record.node_class->gradient) to.leave_gradients_in_state();
     check_internal(draft.images.contains(&record.result),
                    str("lowering of ", title(record), " makes a result"));
   }

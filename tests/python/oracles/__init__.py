@@ -53,6 +53,7 @@ class Oracle:
         gradient_terms: Summands of one value of a source's gradient.
         parameter_terms: Summands of one value of a parameter's gradient.
         bounded_by_result: Errors are bounded by the largest value instead: formulas with branches.
+        reads_result: The gradients of sources are computed from the result, as it was rounded.
         gradient_sizes: How large the summands of the gradients of sources and of parameters are,
             where neither of the above tells: formulas whose terms cancel.
     """
@@ -64,6 +65,7 @@ class Oracle:
     gradient_terms: Terms = always_one
     parameter_terms: Terms = always_one
     bounded_by_result: bool = False
+    reads_result: bool = False
     gradient_sizes: Sizes | None = None
 
     def result(
@@ -113,6 +115,7 @@ class Oracle:
         return Gradients(
             [np.asarray(g) for g in by_source],
             [u * np.abs(np.asarray(size)) for size in sizes],
+            [np.abs(np.asarray(size)) for size in sizes],
             {name: np.asarray(g) for name, g in by_name.items()},
             {name: v * np.abs(np.asarray(size)) for name, size in named_sizes.items()},
         )
@@ -120,10 +123,14 @@ class Oracle:
 
 @dataclass(frozen=True)
 class Gradients:
-    """Gradients of sources and parameters, each with the error that float32 may make in it."""
+    """Gradients of sources and parameters, each with the error that float32 may make in it.
+
+    The sizes are those of the summands of the sources' gradients.
+    """
 
     sources: list[Doubles]
     source_errors: list[Doubles]
+    source_sizes: list[Doubles]
     parameters: dict[str, Doubles]
     parameter_errors: dict[str, Doubles]
 
@@ -172,7 +179,7 @@ def _shapes(
 def oracle_of(node: str) -> Oracle:
     """The oracle of a node class: each module of this package has some in `ORACLES`."""
     for module in pkgutil.iter_modules(__path__):
-        table = importlib.import_module(f"oracles.{module.name}").ORACLES
+        table = getattr(importlib.import_module(f"oracles.{module.name}"), "ORACLES", {})
         if node in table:
             return table[node]
     raise LookupError(node)

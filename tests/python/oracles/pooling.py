@@ -120,5 +120,7 @@ ORACLES = {
     "PoolingMaxNode": MAXIMUM,
     "DilatedPoolingMaxNode": MAXIMUM,
     "PoolingAverageNode": Oracle(average, terms=terms, gradient_terms=gradient_terms),
-    "PoolingL2NormNode": Oracle(l2_norm, terms=terms, gradient_terms=gradient_terms),
+    "PoolingL2NormNode": Oracle(
+        l2_norm, terms=terms, gradient_terms=gradient_terms, reads_result=True
+    ),
 }

@@ -45,6 +45,7 @@ def _oracle(formula: Formula) -> Oracle:
         terms=channels,
         gradient_terms=channels,
         bounded_by_result=True,
+        reads_result=True,
         gradient_sizes=gradient_sizes,
     )
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 import mpsnn as mps
-from mpsnn.initializers import he_normal
+from mpsnn.initializers import RandomNumbers, he_normal
 
 INPUTS = ("noisy", "albedo", "normals")
 INPUT_CHANNELS = 4
@@ -94,14 +94,14 @@ class _Builder:
 
     def __init__(self, options: ModelOptions, optimizer: mps.Optimizer | None) -> None:
         self.weights: list[mps.ConvolutionDataSource] = []
-        self._generator = np.random.Generator(np.random.Philox(options.seed))
+        self._numbers = RandomNumbers(options.seed)
         self._optimizer = optimizer
 
     def convolution(
         self, image: mps.ImageNode, inputs: int, outputs: int, label: str
     ) -> mps.ImageNode:
         descriptor = mps.ConvolutionDescriptor(3, 3, inputs, outputs)
-        values = he_normal((outputs, 3, 3, inputs), self._generator)
+        values = he_normal((outputs, 3, 3, inputs), self._numbers)
         source = mps.ConvolutionDataSource(
             descriptor, values, np.zeros(outputs, np.float32), label, self._optimizer
         )

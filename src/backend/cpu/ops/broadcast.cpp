@@ -34,18 +34,31 @@ MPSNN_SIMD void add_to_doubles(const float* x, double* sums, std::int64_t count)
   for (std::int64_t i = 0; i < count; ++i) sums[i] += static_cast<double>(x[i]);
 }
 
-/// sums[x] += the sum of pixel x. Eight partial sums: one chain of additions would be waited for.
+/// sums[x] += the sum of pixel x. Up to 128 channels are added as floats, in lanes and then lane by
+/// lane: turning every float into a double would take longer than to read them.
 MPSNN_SIMD void add_pixel_sums(const float* row, std::int64_t pixels, std::int64_t channels,
                                double* sums) {
+  constexpr std::int64_t kRun = 8 * kLanes;
   for (std::int64_t x = 0; x < pixels; ++x, row += channels) {
-    double parts[8] = {};
-    std::int64_t c = 0;
-    for (; c + 8 <= channels; c += 8) {
-      for (std::int64_t i = 0; i < 8; ++i) parts[i] += static_cast<double>(row[c + i]);
+    double total = 0;
+    for (std::int64_t first = 0; first < channels; first += kRun) {
+      const std::int64_t end = first + kRun < channels ? first + kRun : channels;
+      Vec lanes = {}, next;
+      std::int64_t c = first;
+      for (; c + kLanes <= end; c += kLanes) {
+        load(next, row + c);
+        lanes += next;
+      }
+      HalfVec low, high;
+      split(lanes, low, high);
+      low += high;
+      low += __builtin_shufflevector(low, low, 4, 5, 6, 7, 0, 1, 2, 3);
+      low += __builtin_shufflevector(low, low, 2, 3, 0, 1, 6, 7, 4, 5);
+      low += __builtin_shufflevector(low, low, 1, 0, 3, 2, 5, 4, 7, 6);
+      total += static_cast<double>(low[0]);
+      for (; c < end; ++c) total += static_cast<double>(row[c]);
     }
-    for (; c < channels; ++c) parts[c % 8] += static_cast<double>(row[c]);
-    sums[x] += ((parts[0] + parts[4]) + (parts[1] + parts[5])) +
-               ((parts[2] + parts[6]) + (parts[3] + parts[7]));
+    sums[x] += total;
   }
 }
 

@@ -57,6 +57,20 @@ void flatten(ConvolutionCase& c) {
   c.y = c.x = {.source = 1, .result = 1, .kernel = 1, .stride = 1, .dilation = 1, .pad = 0};
 }
 
+/// Images of one pixel each lie in memory as the pixels of one row, and a row is what kernels share
+/// weights over.
+bool are_pixels(const ConvolutionCase& c) {
+  const auto is_pixel = [](const ConvolutionAxis& a) {
+    return a.source == 1 && a.result == 1 && a.kernel == 1 && a.pad == 0;
+  };
+  return c.images > 1 && is_pixel(c.y) && is_pixel(c.x);
+}
+
+void merge_images(ConvolutionCase& c) {
+  c.x = {.source = c.images, .result = c.images, .kernel = 1, .stride = 1, .dilation = 1, .pad = 0};
+  c.images = 1;
+}
+
 }  // namespace
 
 ConvolutionCase read_convolution(const KernelQuery& query) {
@@ -91,6 +105,7 @@ ConvolutionCase read_convolution(const KernelQuery& query) {
   }
   check_case(c, operands);
   if (covers_source(c)) flatten(c);
+  if (are_pixels(c)) merge_images(c);
   return c;
 }
 

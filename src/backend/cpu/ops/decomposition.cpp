@@ -92,8 +92,8 @@ std::shared_ptr<Kernel> prepare_cholesky_decomposition_plain(const KernelQuery& 
     auto* const status = args.output<std::int32_t>(1);
     for_each_matrix(matrix.matrices, matrix.rows, [&](std::int64_t i) {
       const Block block = block_of(matrix, args.output<float>(0), i);
-      const bool is_positive = lower ? factor_cholesky(block, matrix.rows)
-                                     : factor_cholesky_upper(block, matrix.rows);
+      const bool is_positive =
+          lower ? factor_cholesky(block, matrix.rows) : factor_cholesky_upper(block, matrix.rows);
       if (status != nullptr) status[i] = is_positive ? kSuccess : kNonPositiveDefinite;
     });
   });

@@ -15,8 +15,8 @@
 namespace mpsnn::backend::cpu {
 namespace {
 
-constexpr std::int64_t kBase = 32;   // order of the triangles that are not divided further
-constexpr std::int64_t kPanel = 16;  // columns that are factored together: one register each row
+constexpr std::int64_t kBase = 32;    // order of the triangles that are not divided further
+constexpr std::int64_t kPanel = 16;   // columns that are factored together: one register each row
 constexpr std::int64_t kStrip = 512;  // columns of right-hand sides that a thread treats at once
 
 /// The first part of a division: about half, whole registers.
@@ -71,9 +71,8 @@ void multiply(const Block& a, const Block& b, const Block& c, std::int64_t m, st
   if (m == 0 || n == 0 || k == 0) return;
   const auto order = [](const Block& block) { return block.column == 1 ? 'N' : 'T'; };
   const auto stride = [](const Block& block) { return std::max(block.row, block.column); };
-  const dnnl_status_t status =
-      dnnl_sgemm(order(a), order(b), m, n, k, alpha, a.data, stride(a), b.data, stride(b), beta,
-                 c.data, c.row);
+  const dnnl_status_t status = dnnl_sgemm(order(a), order(b), m, n, k, alpha, a.data, stride(a),
+                                          b.data, stride(b), beta, c.data, c.row);
   if (status != dnnl_success)
     throw DeviceError(str("dnnl_sgemm failed with status ", static_cast<int>(status)));
 }

@@ -6,20 +6,19 @@
 #include <cmath>
 
 #include "backend/cpu/ops/kernel_tools.h"
+#include "backend/cpu/ops/random_words.h"
 #include "backend/cpu/ops/rows.h"
 #include "backend/cpu/parallel.h"
 #include "backend/cpu/simd.h"
 #include "base/attributes.h"
 #include "base/check.h"
-#include "base/philox.h"
 
 namespace mpsnn::backend::cpu {
 namespace {
 
-constexpr int kBlocks = 16;                   // Philox blocks computed side by side
-constexpr std::int64_t kGroup = 4 * kBlocks;  // values of a mask that they make
-constexpr std::int64_t kPiece = 1024;         // values that a thread treats at once
-constexpr float kStepLimit = 1 << 20;         // of the lower of the two floats that hold the count
+constexpr std::int64_t kGroup = 4 * kPhiloxGroup;  // values of a mask that are made side by side
+constexpr std::int64_t kPiece = 1024;              // values that a thread treats at once
+constexpr float kStepLimit = 1 << 20;  // of the lower of the two floats that hold the count
 
 struct Mask {
   std::uint64_t seed;
@@ -27,30 +26,21 @@ struct Mask {
   float scale;              // of values that are kept
 };
 
-/// Values [first, first + count) of a mask: the scale, or 0. `first` is a multiple of kGroup.
-MPSNN_SIMD void make_mask(const Mask& mask, std::uint64_t step, std::int64_t first,
-                          std::int64_t count, float* out) {
-  const auto key0 = static_cast<std::uint32_t>(mask.seed),
-             key1 = static_cast<std::uint32_t>(mask.seed >> 32);
-  for (std::int64_t at = 0; at < count; at += kGroup) {
-    std::uint32_t words[4][kBlocks];
-    for (int l = 0; l < kBlocks; ++l) {
-      const std::uint64_t block = static_cast<std::uint64_t>((first + at) / 4 + l);
-      words[0][l] = static_cast<std::uint32_t>(step);
-      words[1][l] = static_cast<std::uint32_t>(step >> 32);
-      words[2][l] = static_cast<std::uint32_t>(block >> 32);
-      words[3][l] = static_cast<std::uint32_t>(block);
-    }
-    philox(words, key0, key1);
-    float values[kGroup];
-    for (int l = 0; l < kBlocks; ++l) {
-      for (int w = 0; w < 4; ++w)
-        values[4 * l + w] = (words[w][l] >> 9) < mask.threshold ? mask.scale : 0.0F;
-    }
-    std::memcpy(
-        out + at, values,
-        static_cast<std::size_t>(count - at < kGroup ? count - at : kGroup) * sizeof(float));
-  }
+MPSNN_SIMD void to_mask(const std::uint32_t* words, std::uint32_t threshold, float scale,
+                        float* out, std::int64_t count) {
+  MPSNN_IVDEP
+  for (std::int64_t i = 0; i < count; ++i) out[i] = (words[i] >> 9) < threshold ? scale : 0.0F;
+}
+
+/// Values [first, first + count) of a mask: the scale, or 0. `first` is a multiple of kPiece, and
+/// `count` at most that.
+void make_mask(const Mask& mask, std::uint64_t step, std::int64_t first, std::int64_t count,
+               float* out) {
+  std::uint32_t words[kPiece];
+  const std::int64_t groups = (count + kGroup - 1) / kGroup;
+  philox_words({mask.seed, step}, static_cast<std::uint64_t>(first / 4), groups * kPhiloxGroup,
+               words);
+  to_mask(words, mask.threshold, mask.scale, out, count);
 }
 
 // What is dropped is 0, even where it was infinite.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// gather, gather_gradient: entries of an array along an axis by index. Operands are float32, (outer,
-// entries, inner); an index that no entry has fails the command.
+// gather, gather_gradient: entries of an array along an axis by index. Operands are float32,
+// (outer, entries, inner); an index that no entry has fails the command.
 #include <algorithm>
 
 #include "backend/cpu/ops/kernel_tools.h"
@@ -62,21 +62,18 @@ std::shared_ptr<Kernel> prepare_gather_gradient_plain(const KernelQuery& query) 
   return make_kernel([=, label = std::string(query.label)](const KernelArgs& args) {
     const auto* const indices = args.input<std::int32_t>(1);
     check_indices(indices, count, entries, label);
-    parallel_for(outer * parts, grain_for((entries + count) * std::min(inner, kInner) * 4),
-                 [&](std::int64_t begin, std::int64_t end) {
-                   for (std::int64_t i = begin; i < end; ++i) {
-                     const std::int64_t first = i % parts * kInner,
-                                        width = std::min(kInner, inner - first);
-                     const float* const from =
-                         args.input<float>(0) + i / parts * count * inner + first;
-                     float* const to =
-                         args.output<float>(0) + i / parts * entries * inner + first;
-                     for (std::int64_t e = 0; e < entries; ++e)
-                       std::fill_n(to + e * inner, width, 0.0F);
-                     for (std::int64_t j = 0; j < count; ++j)
-                       add(from + j * inner, to + indices[j] * inner, width);
-                   }
-                 });
+    parallel_for(
+        outer * parts, grain_for((entries + count) * std::min(inner, kInner) * 4),
+        [&](std::int64_t begin, std::int64_t end) {
+          for (std::int64_t i = begin; i < end; ++i) {
+            const std::int64_t first = i % parts * kInner, width = std::min(kInner, inner - first);
+            const float* const from = args.input<float>(0) + i / parts * count * inner + first;
+            float* const to = args.output<float>(0) + i / parts * entries * inner + first;
+            for (std::int64_t e = 0; e < entries; ++e) std::fill_n(to + e * inner, width, 0.0F);
+            for (std::int64_t j = 0; j < count; ++j)
+              add(from + j * inner, to + indices[j] * inner, width);
+          }
+        });
   });
 }
 

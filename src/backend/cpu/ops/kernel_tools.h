@@ -30,6 +30,12 @@ std::shared_ptr<Kernel> make_kernel(Body body, std::size_t scratch_bytes = 0) {
 /// Yes if all operands are float32 and dense in row order; no with the operand at fault.
 Fit all_plain_float32(const KernelQuery& query);
 
+/// Yes if all operands are float32, or all float16, and dense: for kernels that move values only.
+Fit all_plain_alike(const KernelQuery& query);
+inline bool moves_halves(const KernelQuery& query) {
+  return query.outputs[0].type == DataType::FLOAT16;
+}
+
 /// Whether operand i was given (absent ones have no dims or are left out at the end).
 inline bool has_input(const KernelQuery& query, std::size_t i) {
   return i < query.inputs.size() && !query.inputs[i].dims.empty();

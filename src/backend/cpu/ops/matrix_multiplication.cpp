@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// matrix_multiplication: oneDNN's product, which takes any strides, and plain ones of float32 and of
-// integers. Operands are (…, rows, columns); leading dimensions of 1 are repeated. Where beta is not
-// 0 the result is read, too (it is input 2 then).
+// matrix_multiplication: oneDNN's product, which takes any strides, and plain ones of float32 and
+// of integers. Operands are (…, rows, columns); leading dimensions of 1 are repeated. Where beta is
+// not 0 the result is read, too (it is input 2 then).
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -132,22 +132,22 @@ Fit fits_matrix_multiplication_plain(const KernelQuery& query) {
 
 std::shared_ptr<Kernel> prepare_matrix_multiplication_plain(const KernelQuery& query) {
   return make_kernel([p = Product(query)](const KernelArgs& args) {
-    parallel_for(p.batch * p.m, grain_for(p.k * p.n * 8), [&](std::int64_t begin,
-                                                              std::int64_t end) {
-      for (std::int64_t row = begin; row < end; ++row) {
-        const std::int64_t matrix = row / p.m, i = row % p.m;
-        const float* const x = args.input<float>(0) + p.left.at(matrix) + i * p.left.row;
-        const float* const y = args.input<float>(1) + p.right.at(matrix);
-        float* const z = args.output<float>(0) + p.result.at(matrix) + i * p.result.row;
-        for (std::int64_t j = 0; j < p.n; ++j) {
-          float sum = 0;
-          for (std::int64_t q = 0; q < p.k; ++q)
-            sum += x[q * p.left.column] * y[q * p.right.row + j * p.right.column];
-          float& to = z[j * p.result.column];
-          to = p.beta == 0 ? p.alpha * sum : p.alpha * sum + p.beta * to;
-        }
-      }
-    });
+    parallel_for(
+        p.batch * p.m, grain_for(p.k * p.n * 8), [&](std::int64_t begin, std::int64_t end) {
+          for (std::int64_t row = begin; row < end; ++row) {
+            const std::int64_t matrix = row / p.m, i = row % p.m;
+            const float* const x = args.input<float>(0) + p.left.at(matrix) + i * p.left.row;
+            const float* const y = args.input<float>(1) + p.right.at(matrix);
+            float* const z = args.output<float>(0) + p.result.at(matrix) + i * p.result.row;
+            for (std::int64_t j = 0; j < p.n; ++j) {
+              float sum = 0;
+              for (std::int64_t q = 0; q < p.k; ++q)
+                sum += x[q * p.left.column] * y[q * p.right.row + j * p.right.column];
+              float& to = z[j * p.result.column];
+              to = p.beta == 0 ? p.alpha * sum : p.alpha * sum + p.beta * to;
+            }
+          }
+        });
   });
 }
 
@@ -163,8 +163,7 @@ MPSNN_SIMD void add_product(std::int32_t x, const T* y, std::int64_t step, std::
     MPSNN_IVDEP
     for (std::int64_t j = 0; j < count; ++j) sums[j] += static_cast<std::uint32_t>(x * y[j]);
   } else {
-    for (std::int64_t j = 0; j < count; ++j)
-      sums[j] += static_cast<std::uint32_t>(x * y[j * step]);
+    for (std::int64_t j = 0; j < count; ++j) sums[j] += static_cast<std::uint32_t>(x * y[j * step]);
   }
 }
 
@@ -196,25 +195,24 @@ std::shared_ptr<Kernel> integer_kernel(const KernelQuery& query) {
   const Product p(query);
   const std::int64_t parts = (p.n + kColumns - 1) / kColumns;
   return make_kernel([=](const KernelArgs& args) {
-    parallel_for(p.batch * p.m * parts, grain_for(p.k * std::min(p.n, kColumns) * 2),
-                 [&](std::int64_t begin, std::int64_t end) {
-                   for (std::int64_t item = begin; item < end; ++item) {
-                     const std::int64_t matrix = item / parts / p.m, i = item / parts % p.m,
-                                        first = item % parts * kColumns,
-                                        count = std::min(kColumns, p.n - first);
-                     const T* const x = args.input<T>(0) + p.left.at(matrix) + i * p.left.row;
-                     const T* const y =
-                         args.input<T>(1) + p.right.at(matrix) + first * p.right.column;
-                     std::uint32_t sums[kColumns] = {};
-                     for (std::int64_t q = 0; q < p.k; ++q)
-                       add_product(x[q * p.left.column], y + q * p.right.row, p.right.column, sums,
-                                   count);
-                     write_sums(p, sums,
-                                args.output<R>(0) + p.result.at(matrix) + i * p.result.row +
-                                    first * p.result.column,
-                                count);
-                   }
-                 });
+    parallel_for(
+        p.batch * p.m * parts, grain_for(p.k * std::min(p.n, kColumns) * 2),
+        [&](std::int64_t begin, std::int64_t end) {
+          for (std::int64_t item = begin; item < end; ++item) {
+            const std::int64_t matrix = item / parts / p.m, i = item / parts % p.m,
+                               first = item % parts * kColumns,
+                               count = std::min(kColumns, p.n - first);
+            const T* const x = args.input<T>(0) + p.left.at(matrix) + i * p.left.row;
+            const T* const y = args.input<T>(1) + p.right.at(matrix) + first * p.right.column;
+            std::uint32_t sums[kColumns] = {};
+            for (std::int64_t q = 0; q < p.k; ++q)
+              add_product(x[q * p.left.column], y + q * p.right.row, p.right.column, sums, count);
+            write_sums(p, sums,
+                       args.output<R>(0) + p.result.at(matrix) + i * p.result.row +
+                           first * p.result.column,
+                       count);
+          }
+        });
   });
 }
 

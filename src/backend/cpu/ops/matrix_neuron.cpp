@@ -154,7 +154,8 @@ bool is_integer(DataType type) {
 Fit fits_matrix_neuron_integer(const KernelQuery& query) {
   const TensorDesc &from = query.inputs[0], &to = query.outputs[0];
   if (from.type != to.type || !is_integer(from.type))
-    return Fit::no(str(name_of(from.type), " -> ", name_of(to.type), " is not of one integer type"));
+    return Fit::no(
+        str(name_of(from.type), " -> ", name_of(to.type), " is not of one integer type"));
   const NeuronType type = Rule(query.attributes).neuron.type;
   if (type != NeuronType::NONE && type != NeuronType::LINEAR)
     return Fit::no("integers take NONE and LINEAR only");

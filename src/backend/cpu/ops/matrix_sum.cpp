@@ -49,14 +49,13 @@ Addend addend_of(const KernelArgs& args, const MatrixLayout& source, std::size_t
   const std::int64_t row = offsets == nullptr ? 0 : offsets[2 * at],
                      column = offsets == nullptr ? 0 : offsets[2 * at + 1];
   if (row + rows > source.rows || column + columns > source.columns) {
-    throw_expected<DeviceError>(
-        str("MatrixSum \"", label, "\": offset_vector"),
-        str("an offset of source matrix ", i, " at most [", source.rows - rows, ", ",
-            source.columns - columns, "]"),
-        str("[", row, ", ", column, "]"));
+    throw_expected<DeviceError>(str("MatrixSum \"", label, "\": offset_vector"),
+                                str("an offset of source matrix ", i, " at most [",
+                                    source.rows - rows, ", ", source.columns - columns, "]"),
+                                str("[", row, ", ", column, "]"));
   }
-  return {args.input<float>(kFirstSource + i) + row * source.row_stride + column,
-          source.row_stride, scales == nullptr ? 1.0F : scales[at]};
+  return {args.input<float>(kFirstSource + i) + row * source.row_stride + column, source.row_stride,
+          scales == nullptr ? 1.0F : scales[at]};
 }
 
 void add_all(const Addend* addends, std::size_t count, std::int64_t row, std::int64_t column,
@@ -91,8 +90,7 @@ std::shared_ptr<Kernel> prepare_matrix_sum_plain(const KernelQuery& query) {
   return make_kernel([=, label = std::string(query.label)](const KernelArgs& args) {
     std::vector<Addend> addends;
     for (std::size_t i = 0; i < sources.size(); ++i)
-      addends.push_back(
-          addend_of(args, sources[i], i, start, result.rows, result.columns, label));
+      addends.push_back(addend_of(args, sources[i], i, start, result.rows, result.columns, label));
     parallel_for(result.rows * pieces, grain_for(bytes), [&](std::int64_t begin, std::int64_t end) {
       for (std::int64_t i = begin; i < end; ++i) {
         const std::int64_t row = i / pieces, column = i % pieces * kPiece;

@@ -203,6 +203,15 @@ struct Exponential {
   MPSNN_INLINE float slope_at_value(float y) const { return factor * y; }
 };
 
+/// c = -1: the base needs no care.
+struct NaturalExponential {
+  float a, b;
+  explicit NaturalExponential(const Neuron& n) : a(n.a), b(n.b) {}
+  MPSNN_INLINE float value(float x) const { return exponential(a * x + b); }
+  MPSNN_INLINE float slope(float x) const { return a * value(x); }
+  MPSNN_INLINE float slope_at_value(float y) const { return a * y; }
+};
+
 struct Logarithm {
   float a, b, inverse_log_c, factor;
   explicit Logarithm(const Neuron& n)
@@ -257,6 +266,7 @@ MPSNN_NEURON_LOOPS(Power)
 MPSNN_NEURON_LOOPS(Square)
 MPSNN_NEURON_LOOPS(Cube)
 MPSNN_NEURON_LOOPS(Exponential)
+MPSNN_NEURON_LOOPS(NaturalExponential)
 MPSNN_NEURON_LOOPS(Logarithm)
 MPSNN_NEURON_LOOPS(GeLU)
 MPSNN_NEURON_RESULT_LOOP(Linear)
@@ -266,6 +276,7 @@ MPSNN_NEURON_RESULT_LOOP(Tanh)
 MPSNN_NEURON_RESULT_LOOP(SoftPlus)
 MPSNN_NEURON_RESULT_LOOP(ELU)
 MPSNN_NEURON_RESULT_LOOP(Exponential)
+MPSNN_NEURON_RESULT_LOOP(NaturalExponential)
 
 #undef MPSNN_NEURON_LOOPS
 #undef MPSNN_NEURON_RESULT_LOOP
@@ -295,6 +306,7 @@ void with_function(const Neuron& n, Use&& use) {
       if (n.c == 3.0F) return use(Cube(n));
       return use(Power(n));
     case NeuronType::EXPONENTIAL:
+      if (n.c == -1.0F) return use(NaturalExponential(n));
       return use(Exponential(n));
     case NeuronType::LOGARITHM:
       return use(Logarithm(n));

@@ -198,21 +198,22 @@ std::shared_ptr<Kernel> prepare_padding_gradient_plain(const KernelQuery& query)
 }
 
 Fit fits_reshape_plain(const KernelQuery& query) {
-  const Fit plain = all_plain_float32(query);
+  const Fit plain = all_plain_alike(query);
   if (!plain.yes || query.inputs[0].count() == query.outputs[0].count()) return plain;
   return Fit::no(str("expected as many values as ", to_string(query.inputs[0]), ", got ",
                      to_string(query.outputs[0])));
 }
 
 std::shared_ptr<Kernel> prepare_reshape_plain(const KernelQuery& query) {
-  return make_kernel([count = query.outputs[0].count()](const KernelArgs& args) {
-    const float* const from = args.input<float>(0);
-    float* const to = args.output<float>(0);
-    if (from == to) return;  // in place: nothing moves
-    parallel_for(count, grain_for(8), [&](std::int64_t begin, std::int64_t end) {
-      std::copy_n(from + begin, end - begin, to + begin);
-    });
-  });
+  return make_kernel(
+      [bytes = static_cast<std::int64_t>(query.outputs[0].bytes())](const KernelArgs& args) {
+        const std::byte* const from = args.input<std::byte>(0);
+        std::byte* const to = args.output<std::byte>(0);
+        if (from == to) return;  // in place: nothing moves
+        parallel_for(bytes, grain_for(2), [&](std::int64_t begin, std::int64_t end) {
+          std::copy_n(from + begin, end - begin, to + begin);
+        });
+      });
 }
 
 }  // namespace mpsnn::backend::cpu

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // pooling_average and pooling_average_gradient: sums of rows, then of columns.
 #include <algorithm>
+#include <cmath>
 #include <utility>
 #include <vector>
 
@@ -54,6 +55,14 @@ Resampling means(const PoolingAxis& axis, const std::vector<float>& divisors) {
   return list;
 }
 
+/// Whether a product with the divisors' inverses is as exact as a quotient.
+bool are_powers_of_2(const std::vector<float>& divisors) {
+  return std::ranges::all_of(divisors, [](float divisor) {
+    int exponent = 0;
+    return std::frexp(divisor, &exponent) == 0.5F;
+  });
+}
+
 std::shared_ptr<Kernel> make_resample(Resample resample) {
   const std::size_t scratch = resample.scratch_bytes();
   return make_kernel(
@@ -98,14 +107,20 @@ Fit fits_pooling_average_plain(const KernelQuery& query) { return fits_pooling(q
 std::shared_ptr<Kernel> prepare_pooling_average_plain(const KernelQuery& query) {
   const Average average = read_average(query);
   const Pooling& p = average.pooling;
-  return make_resample({.images = p.images,
-                        .channels = p.channels,
-                        .source_rows = p.y.source,
-                        .source_columns = p.x.source,
-                        .y = sums(p.y),
-                        .x = sums(p.x),
-                        .divisors_y = average.divisors_y,
-                        .divisors_x = average.divisors_x});
+  Resample resample = {.images = p.images,
+                       .channels = p.channels,
+                       .source_rows = p.y.source,
+                       .source_columns = p.x.source,
+                       .y = sums(p.y),
+                       .x = sums(p.x)};
+  if (are_powers_of_2(average.divisors_y) && are_powers_of_2(average.divisors_x)) {
+    resample.y = means(p.y, average.divisors_y);
+    resample.x = means(p.x, average.divisors_x);
+  } else {
+    resample.divisors_y = average.divisors_y;
+    resample.divisors_x = average.divisors_x;
+  }
+  return make_resample(std::move(resample));
 }
 
 Fit fits_pooling_average_gradient_plain(const KernelQuery& query) { return fits_pooling(query); }

@@ -124,18 +124,29 @@ void Resample::run_row(std::int64_t row, const float* image, float* work, float*
   if (!divisors_y.empty()) divide_columns(to, channels, divisors_x, divisors_y[row]);
 }
 
+/// Rows [begin, end) of all images' results; one that equals the row before is copied.
+void Resample::run_chunk(std::int64_t begin, std::int64_t end, const float* from, float* to,
+                         float* work) const {
+  const auto height = static_cast<std::int64_t>(y.size());
+  for (std::int64_t i = begin; i < end; ++i) {
+    const std::int64_t row = i % height;
+    float* const place = to + i * result_row();
+    if (i > begin && row > 0 && y[row] == y[row - 1] && divisors_y.empty()) {
+      std::copy_n(place - result_row(), result_row(), place);
+    } else {
+      run_row(row, from + i / height * source_rows * source_row(), work, place);
+    }
+  }
+}
+
 void Resample::run(const float* from, float* to, void* scratch) const {
   const std::int64_t rows = result_rows(), parts = chunks();
   if (rows == 0) return;
-  const auto height = static_cast<std::int64_t>(y.size());
   const std::int64_t grain = grain_for(rows / parts * (result_row() + source_row()) * 4);
   parallel_for(parts, grain, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t part = begin; part < end; ++part) {
       float* const work = static_cast<float*>(scratch) + part * source_row();
-      for (std::int64_t i = rows * part / parts; i < rows * (part + 1) / parts; ++i) {
-        run_row(i % height, from + i / height * source_rows * source_row(), work,
-                to + i * result_row());
-      }
+      run_chunk(rows * part / parts, rows * (part + 1) / parts, from, to, work);
     }
   });
 }

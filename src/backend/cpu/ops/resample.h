@@ -13,6 +13,7 @@ namespace mpsnn::backend::cpu {
 struct WeightedTap {
   std::int64_t at = 0;
   float weight = 1;
+  bool operator==(const WeightedTap&) const = default;
 };
 /// For each destination position, what it sums; 0 where the list is empty.
 using Resampling = std::vector<std::vector<WeightedTap>>;
@@ -44,6 +45,8 @@ struct Resample {
   // A row of work a thread would need to know the threads; one a chunk of rows does not.
   std::int64_t chunks() const noexcept;
   void run_row(std::int64_t y, const float* image, float* work, float* to) const;
+  void run_chunk(std::int64_t begin, std::int64_t end, const float* from, float* to,
+                 float* work) const;
 };
 
 }  // namespace mpsnn::backend::cpu

@@ -87,9 +87,7 @@ template <class Largest>
 void find(const float* x, std::int64_t columns, std::int64_t k, std::uint32_t index_offset,
           float* values, std::uint32_t* indices) {
   Largest largest(k);
-  const auto add = [&](std::int64_t i) {
-    largest.add({x[i], static_cast<std::uint32_t>(i)});
-  };
+  const auto add = [&](std::int64_t i) { largest.add({x[i], static_cast<std::uint32_t>(i)}); };
   std::int64_t i = 0;
   for (; !largest.is_full(); ++i) add(i);
   for (; i + kBlock <= columns; i += kBlock) {
@@ -119,8 +117,7 @@ Fit fits_top_k_plain(const KernelQuery& query) {
 std::shared_ptr<Kernel> prepare_top_k_plain(const KernelQuery& query) {
   const MatrixLayout source(query.inputs[0]), values(query.outputs[0]), indices(query.outputs[1]);
   const std::int64_t k = values.columns;
-  const auto index_offset =
-      static_cast<std::uint32_t>(get_int(query.attributes, "index_offset"));
+  const auto index_offset = static_cast<std::uint32_t>(get_int(query.attributes, "index_offset"));
   const auto run = k <= kFew ? find<Few> : find<Many>;
   return make_kernel([=](const KernelArgs& args) {
     parallel_for(source.all_rows(), grain_for(source.columns * 8),

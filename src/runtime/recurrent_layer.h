@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: MIT
+// What the public recurrent layers and their states hold, and how their encodes are recorded.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "base/check.h"
+#include "graph/recurrent.h"
+#include "mpsnn/rnn.h"
+#include "runtime/plan_cache.h"
+
+namespace mpsnn::runtime {
+
+struct RecurrentLayer {
+  RecurrentLayer(const Device& on, const std::vector<RNNLayerDescriptor>& descriptors,
+                 const char* name);
+
+  const Device device;
+  const std::string_view class_name;
+  std::string label;
+  std::vector<graph::RecurrentCell> cells;
+  bool store_all = false, accumulates = false;
+  RNNBidirectionalCombineMode combine = RNNBidirectionalCombineMode::NONE;
+  PlanCache plans;
+
+  /// `RNNMatrixInferenceLayer "words"`: how errors call it.
+  std::string title() const { return str(class_name, " \"", label, '"'); }
+  template <class E = InvalidArgumentError, class Expected, class Got>
+  [[noreturn]] void fail(std::string_view argument, const Expected& expected,
+                         const Got& got) const {
+    throw_expected<E>(str(title(), ": ", argument), expected, got);
+  }
+};
+
+struct RecurrentMatrices {
+  std::vector<Matrix> outputs;
+  std::vector<std::optional<Matrix>> memories;
+};
+
+struct RecurrentImages {
+  std::vector<Image> outputs;
+  std::vector<std::optional<Image>> memories;
+};
+
+struct TrainingSequence {
+  std::shared_ptr<const RecurrentLayer> layer;
+  std::vector<std::int64_t> rows;  // of each step
+  Buffer block;                    // graph::training_floats()
+};
+
+/// An operand: memory with a matrix in it, or an image's pixels as rows.
+struct RecurrentOperand {
+  std::shared_ptr<Resource> resource;
+  std::size_t offset = 0;
+  TensorDesc desc;  // (1, rows, columns)
+};
+
+RecurrentOperand operand_of(const Matrix& matrix);
+RecurrentOperand operand_of(const Image& image);
+
+/// One encode in the making: operands are added in the order of the plan's.
+class RecurrentEncode {
+ public:
+  /// Throws where layer and command buffer are of two devices.
+  RecurrentEncode(RecurrentLayer& layer, CommandBuffer& commands);
+
+  /// Throws InvalidArgumentError where the memory is another device's.
+  void add(std::string_view argument, const RecurrentOperand& operand, bool writes);
+  /// Plans, or finds the plan, and records it. `options`: all that the plan depends on beside the
+  /// operands.
+  void record(std::string_view method, std::size_t steps, AttributeMap options,
+              const std::function<graph::Plan(const graph::RecurrentCall&)>& plan);
+
+ private:
+  RecurrentLayer& layer_;
+  CommandBuffer& commands_;
+  std::vector<TensorDesc> descs_;
+  std::vector<void*> addresses_;
+  std::vector<ResourceUse> uses_;
+  std::unordered_map<const Resource*, std::size_t> known_;
+};
+
+/// The matrices of an argument as operands, one a step, checked: element types, channels, offsets.
+std::vector<RecurrentOperand> sequence_of(const RecurrentLayer& layer, std::string_view argument,
+                                          const std::vector<Matrix>& matrices,
+                                          const std::vector<std::size_t>& offsets,
+                                          std::int64_t channels);
+/// The same for images, which have one size.
+std::vector<RecurrentOperand> sequence_of(const RecurrentLayer& layer, std::string_view argument,
+                                          const std::vector<Image>& images, std::int64_t channels);
+/// Throws unless there are steps, and no step has more rows than the one before.
+std::vector<std::int64_t> checked_rows(const RecurrentLayer& layer, std::string_view argument,
+                                       const std::vector<RecurrentOperand>& sequence,
+                                       bool may_grow = false);
+/// Throws unless the sequence has these rows.
+void expect_rows(const RecurrentLayer& layer, std::string_view argument,
+                 const std::vector<RecurrentOperand>& sequence,
+                 const std::vector<std::int64_t>& rows);
+
+/// Adds the outputs and memories of a state, checked against the layer. `rows`: at least so many.
+template <class State>
+void add_state(const RecurrentLayer& layer, RecurrentEncode& encode, std::string_view argument,
+               const State& state, std::int64_t rows, bool writes) {
+  const auto expect = [&](std::size_t i, const char* what, const RecurrentOperand& operand) {
+    const std::int64_t channels = layer.cells[i].outputs;
+    const auto& dims = operand.desc.dims;
+    if (dims[1] >= rows && dims[2] == channels) return;
+    layer.fail(str(argument, ": layer ", i, ": ", what),
+               str("at least ", rows, " rows, ", channels, " channels"),
+               str(dims[1], " rows, ", dims[2], " channels"));
+  };
+  if (state.outputs.size() != layer.cells.size())
+    layer.fail(argument, str("a state of ", layer.cells.size(), " layers"), state.outputs.size());
+  for (std::size_t i = 0; i < state.outputs.size(); ++i) {
+    const RecurrentOperand output = operand_of(state.outputs[i]);
+    expect(i, "recurrent output", output);
+    encode.add(argument, output, writes);
+    const bool has_memory = layer.cells[i].has_memory();
+    if (has_memory != state.memories[i].has_value()) {
+      layer.fail(str(argument, ": layer ", i),
+                 has_memory ? "a memory cell" : "no memory cell, as the layer is no LSTM",
+                 has_memory ? "none" : "one");
+    }
+    if (!has_memory) continue;
+    const RecurrentOperand memory = operand_of(*state.memories[i]);
+    expect(i, "memory cell", memory);
+    encode.add(argument, memory, writes);
+  }
+}
+
+/// Memory for a state of so many rows.
+std::shared_ptr<const RecurrentMatrices> make_state(const RecurrentLayer& layer, std::int64_t rows);
+
+}  // namespace mpsnn::runtime
