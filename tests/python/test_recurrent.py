@@ -166,7 +166,9 @@ def test_image_inference(device: mps.Device, case: RecurrentCase) -> None:
     rows, outputs = case.rows[0], case.cells[-1].outputs
     mode = case.attributes.get("bidirectional_combine_mode", 0)
     sources = [as_image(device, x) for x in net.inputs]
-    made = [mps.Image(device, size=(1, rows, 1, outputs * (2 if mode == 2 else 1))) for _ in case.rows]
+    made = [
+        mps.Image(device, size=(1, rows, 1, outputs * (2 if mode == 2 else 1))) for _ in case.rows
+    ]
     commands = mps.CommandBuffer(device.command_queue())
     if case.method == "encode_sequence":
         state = None
