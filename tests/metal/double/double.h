@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What is behind the double's classes: images in slices of four channels, command buffers as lists of
-// functions, and the count of objects alive.
+// What is behind the double's classes: images in slices of four channels, command buffers as lists
+// of functions, and the count of objects alive.
 #pragma once
 
 #import <MetalPerformanceShaders/MetalPerformanceShaders.h>

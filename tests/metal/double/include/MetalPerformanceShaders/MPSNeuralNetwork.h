@@ -8,29 +8,29 @@ typedef NS_ENUM(int32_t, MPSCNNNeuronType) {
   MPSCNNNeuronTypeNone = 0,
   MPSCNNNeuronTypePReLU = 10,
 };
-typedef NS_OPTIONS(NSUInteger, MPSNNPaddingMethod){
-    MPSNNPaddingMethodAlignCentered = 0,
-    MPSNNPaddingMethodAlignTopLeft = 1,
-    MPSNNPaddingMethodAlignBottomRight = 2,
-    MPSNNPaddingMethodAddRemainderToTopLeft = 0,
-    MPSNNPaddingMethodAddRemainderToTopRight = 4,
-    MPSNNPaddingMethodAddRemainderToBottomLeft = 8,
-    MPSNNPaddingMethodAddRemainderToBottomRight = 12,
-    MPSNNPaddingMethodSizeSame = 16,
-    MPSNNPaddingMethodSizeFull = 32,
+typedef NS_OPTIONS(NSUInteger, MPSNNPaddingMethod) {
+  MPSNNPaddingMethodAlignCentered = 0,
+  MPSNNPaddingMethodAlignTopLeft = 1,
+  MPSNNPaddingMethodAlignBottomRight = 2,
+  MPSNNPaddingMethodAddRemainderToTopLeft = 0,
+  MPSNNPaddingMethodAddRemainderToTopRight = 4,
+  MPSNNPaddingMethodAddRemainderToBottomLeft = 8,
+  MPSNNPaddingMethodAddRemainderToBottomRight = 12,
+  MPSNNPaddingMethodSizeSame = 16,
+  MPSNNPaddingMethodSizeFull = 32,
 };
 typedef NS_ENUM(NSUInteger, MPSNNRegularizationType) {
   MPSNNRegularizationTypeNone = 0,
   MPSNNRegularizationTypeL1 = 1,
   MPSNNRegularizationTypeL2 = 2,
 };
-typedef NS_OPTIONS(NSUInteger, MPSNNTrainingStyle){
-    MPSNNTrainingStyleUpdateDeviceNone = 0,
-    MPSNNTrainingStyleUpdateDeviceGPU = 2,
+typedef NS_OPTIONS(NSUInteger, MPSNNTrainingStyle) {
+  MPSNNTrainingStyleUpdateDeviceNone = 0,
+  MPSNNTrainingStyleUpdateDeviceGPU = 2,
 };
-typedef NS_OPTIONS(NSUInteger, MPSNNConvolutionAccumulatorPrecisionOption){
-    MPSNNConvolutionAccumulatorPrecisionOptionHalf = 0,
-    MPSNNConvolutionAccumulatorPrecisionOptionFloat = 1,
+typedef NS_OPTIONS(NSUInteger, MPSNNConvolutionAccumulatorPrecisionOption) {
+  MPSNNConvolutionAccumulatorPrecisionOptionHalf = 0,
+  MPSNNConvolutionAccumulatorPrecisionOptionFloat = 1,
 };
 typedef NS_ENUM(uint32_t, MPSCNNConvolutionWeightsLayout) {
   MPSCNNConvolutionWeightsLayoutOHWI = 0,
