@@ -65,6 +65,7 @@ TEST_CASE("cpu kernels: every operation has a row; names are those of the operat
     CHECK(row.name.starts_with(str(name_of(row.op), "/")));
   }
   for (std::size_t op = 0; op < kOpCount; ++op) {
+    if (static_cast<OpId>(op) == OpId::graph) continue;  // of backends that take whole graphs
     if (!CHECK(!rows_of(static_cast<OpId>(op)).empty()))
       std::printf("no row for operation %zu\n", op);
   }
@@ -115,9 +116,9 @@ void check_refused(const Case& c, std::string_view part) {
 /// Operations that have rows for integers, or whose operands are none of float32 anyway.
 bool takes_integers(OpId op) {
   constexpr OpId kOperations[] = {
-      OpId::copy,          OpId::fill,         OpId::matrix_copy, OpId::matrix_multiplication,
-      OpId::matrix_neuron, OpId::matrix_sum,   OpId::transpose,   OpId::random_philox,
-      OpId::random_mtgp32, OpId::apply_pivots, OpId::gather,      OpId::gather_gradient};
+      OpId::copy,          OpId::fill,           OpId::matrix_copy,   OpId::matrix_multiplication,
+      OpId::matrix_neuron, OpId::random_philox,  OpId::random_mtgp32, OpId::apply_pivots,
+      OpId::gather,        OpId::gather_gradient};
   return std::ranges::find(kOperations, op) != std::end(kOperations);
 }
 

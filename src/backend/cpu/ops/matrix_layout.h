@@ -45,7 +45,7 @@ inline bool has_contiguous_rows(const TensorDesc& desc) {
 inline Fit fits_float32_rows(const KernelQuery& query) {
   for (const auto& operands : {query.inputs, query.outputs}) {
     for (const TensorDesc& desc : operands) {
-      if (desc.dims.size() != 3) continue;
+      if (desc.dims.size() < 3) continue;  // vectors, dense
       if (desc.type != DataType::FLOAT32)
         return Fit::no(str("expected float32, got ", name_of(desc.type)));
       if (!has_contiguous_rows(desc)) return Fit::no("the elements of a row do not lie together");
