@@ -249,8 +249,8 @@ def test_training_step(case: Case, device: mps.Device) -> None:
         # The step's length over the rate is the gradient, told by float32 weights. A bias that a
         # normalisation takes away has none but roundings, of the size of its weights' ones. Norms,
         # not largest values: a rounding that turns a neuron or moves a maximum changes single
-        # values by much, in PyTorch's float32 as in ours, and not the same ones. So one tensor in ten
-        # may be off by more than both drift, but none by a share of itself.
+        # values by much, in PyTorch's float32 as in ours, and not the same ones. So one tensor in
+        # ten may be off by more than both drift, but none by a share of itself.
         weight = name.rpartition(".")[0] + ".weight"
         scale = max(root_mean_square(gradients[weight]), root_mean_square(gradient))
         drift = root_mean_square(roundings[name] - gradient)
