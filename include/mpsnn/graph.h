@@ -16,8 +16,8 @@
 
 namespace mpsnn {
 
-/// The arrays of a state by name, float32, with ones before their extents up to four (a bias of C is
-/// (1, 1, 1, C)).
+/// The arrays of a state by name, float32, with ones before their extents up to four (a bias of C
+/// is (1, 1, 1, C)).
 using StateArrays = std::map<std::string, Image>;
 
 /// What `Graph::encode` is given for a state: the arrays that another graph, or an earlier encode,
@@ -61,8 +61,8 @@ class Graph {
   std::optional<DataType> source_format(const std::string& handle) const;
   /// That of images that say nothing themselves; none: that of the node's first source.
   std::optional<DataType> format() const;
-  /// Handles of the states that `encode` wants: labels of losses, and the states that gradient nodes
-  /// use (`FilterNode::use_source_state`).
+  /// Handles of the states that `encode` wants: labels of losses, and the states that gradient
+  /// nodes use (`FilterNode::use_source_state`).
   std::vector<std::string> source_state_handles() const;
   /// Handles of the exported images.
   std::vector<std::string> intermediate_handles() const;

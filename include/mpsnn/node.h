@@ -127,8 +127,8 @@ class FilterNode {
   /// handle "labels" unless it is set. Throws InvalidArgumentError for other nodes.
   StateNode input_labels() const;
   /// Of a gradient node: from now on it takes what its forward node would leave in its state (a
-  /// dropout's mask, the statistics of a normalisation) from a state that is given to the encode, so
-  /// that forward and gradient node may stand in different graphs. Returns the state, with this
+  /// dropout's mask, the statistics of a normalisation) from a state that is given to the encode,
+  /// so that forward and gradient node may stand in different graphs. Returns the state, with this
   /// handle and the names of the arrays that it wants. Throws InvalidArgumentError for a node that
   /// takes none, an empty handle, and a second call. Apple: the gradient state among a node's
   /// sources.

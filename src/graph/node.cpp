@@ -234,8 +234,7 @@ StateNode FilterNode::use_source_state(std::string handle) {
   if (names.empty())
     graph::fail(*record_, "use_source_state", "a gradient node that needs its forward node's state",
                 record_->node_class->name);
-  if (record_->input_state)
-    graph::fail(*record_, "use_source_state", "one call", "a second one");
+  if (record_->input_state) graph::fail(*record_, "use_source_state", "one call", "a second one");
   if (handle.empty()) graph::fail(*record_, "use_source_state: handle", "a name", "none");
   record_->input_state = std::make_shared<graph::StateRecord>();
   record_->input_state->handle = std::move(handle);

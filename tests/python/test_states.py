@@ -383,8 +383,8 @@ def statistics_sizes(kind: str) -> dict[str, tuple[int, int, int, int]]:
     return {"forward.mean": size, "forward.variance": size}
 
 
-@pytest.mark.parametrize("format", [mps.DataType.FLOAT32, mps.DataType.FLOAT16])
-def test_masks_go_from_graph_to_graph(device: mps.Device, format: mps.DataType) -> None:
+@pytest.mark.parametrize("kind", [mps.DataType.FLOAT32, mps.DataType.FLOAT16])
+def test_masks_go_from_graph_to_graph(device: mps.Device, kind: mps.DataType) -> None:
     x, g = integers(2, 5, 6, 7), integers(2, 5, 6, 7)
     node = exported(mps.DropoutNode(mps.ImageNode("x"), 0.25, seed=5), "mask")
     forward = mps.Graph(device, [node.result_image])
@@ -393,7 +393,7 @@ def test_masks_go_from_graph_to_graph(device: mps.Device, format: mps.DataType) 
     )
     state = gradient.use_source_state("mask")
     assert (state.names, state.producer, state.handle) == (["mask"], None, "mask")
-    backward = mps.Graph(device, [gradient.result_image], format=format)
+    backward = mps.Graph(device, [gradient.result_image], format=kind)
     commands = mps.CommandBuffer(device.command_queue())
     masks = [forward.encode(commands, {"x": x}).states["mask"] for _ in range(2)]
     results = [backward.encode(commands, {"x": x, "g": g}, {state: mask})[0] for mask in masks]
@@ -431,7 +431,7 @@ def test_wrong_source_states_are_refused(device: mps.Device) -> None:
         run(device, graph, sources)
     with pytest.raises(mps.InvalidArgumentError, match='arrays "mean", "variance", got a LossLab'):
         run(device, graph, sources, {"forward": labels})
-    with pytest.raises(mps.InvalidArgumentError, match='"mean", "variance", got "mean"$'):
+    with pytest.raises(mps.InvalidArgumentError, match=r'"mean", "variance", got "mean"$'):
         run(device, graph, sources, {"forward": {"mean": good["mean"]}})
     with pytest.raises(mps.InvalidArgumentError, match='got "mean", "more", "variance"'):
         run(device, graph, sources, {"forward": {**good, "more": good["mean"]}})
@@ -443,9 +443,7 @@ def test_wrong_source_states_are_refused(device: mps.Device) -> None:
         run(device, graph, sources, {"forward": {**good, "mean": half}})
     with pytest.raises(mps.InvalidArgumentError, match='a LossLabels, got the arrays "mean", "var'):
         run(device, loss_graph(device), {"y": x}, {"labels": good})
-    with pytest.raises(
-        mps.InvalidArgumentError, match="use_source_state: expected a gradient node"
-    ):
+    with pytest.raises(mps.InvalidArgumentError, match="use_source_state: expected a grad"):
         node.use_source_state("state")
     gradient = node.gradient_filter(mps.ImageNode("g"))
     with pytest.raises(mps.InvalidArgumentError, match="handle: expected a name, got none"):
@@ -453,5 +451,5 @@ def test_wrong_source_states_are_refused(device: mps.Device) -> None:
     gradient.use_source_state("state")
     with pytest.raises(mps.InvalidArgumentError, match="expected one call, got a second one"):
         gradient.use_source_state("state")
-    with pytest.raises(mps.InvalidArgumentError, match='size for the state "forward.variance"'):
+    with pytest.raises(mps.InvalidArgumentError, match=r'size for the state "forward.variance"'):
         graph.plan_text({"x": x.shape, "g": x.shape, "forward.mean": (1, 1, 3, 6)})
