@@ -13,7 +13,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # The build tools are those of pyproject.toml's `requires`, so that they stand in one place.
 BUILD_TOOLS = $(shell sed -n '/^requires = \[/,/^\]/s/^ *\(".*"\),*$$/\1/p' pyproject.toml)
 LINT_TOOLS = $(shell sed -n 's/^lint = \[\(.*\)\]$$/\1/p' pyproject.toml | tr -d ',')
-CXX_FILES = $(shell find include src tests examples \( -name '*.h' -o -name '*.cpp' \) -print)
+CXX_FILES = $(shell find include src tests examples \( -name '*.h' -o -name '*.cpp' -o -name '*.c' \) -print)
 PYTHON_FILES = python tests tools bench examples cmake
 
 # Build tools are found in .venv before the system's.
