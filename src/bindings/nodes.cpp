@@ -77,8 +77,7 @@ std::shared_ptr<DataSource> data_source(const std::string& class_name, py::handl
 
 FilterNode make_filter(const std::string& class_name, const Hinted<ImagesHint>& sources,
                        const Attributes& attributes, const Hinted<WeightsHint>& weights,
-                       const Hinted<LabelHint>& label,
-                       const Hinted<PaddingHint>& padding_policy) {
+                       const Hinted<LabelHint>& label, const Hinted<PaddingHint>& padding_policy) {
   if (!py::isinstance<py::str>(label)) fail_type(class_name, "label", "a text", label);
   if (!padding_policy.is_none() && !py::isinstance<PaddingPolicy>(padding_policy))
     fail_type(class_name, "padding_policy", "a PaddingPolicy or None", padding_policy);

@@ -22,8 +22,8 @@ namespace mpsnn::bindings {
 /// Values of a parameter as a Python method gave them: a float32 array of the parameter's shape.
 std::vector<float> given_values(const DataSource& source, const std::string& parameter,
                                 py::handle object, const std::string& method);
-/// Weights as `values` gave them, which may be of float16 or uint8, too; what explains uint8 is None
-/// where there is no such method.
+/// Weights as `values` gave them, which may be of float16 or uint8, too; what explains uint8 is
+/// None where there is no such method.
 std::vector<float> given_weights(const ConvolutionDataSource& source, py::handle weights,
                                  const std::optional<py::object>& ranges,
                                  const std::optional<py::object>& lookup_table);

@@ -157,7 +157,6 @@ void ImageNode::set_format(std::optional<DataType> format) {
   record_->format = format;
 }
 
-
 std::optional<FilterNode> ImageNode::producer() const {
   if (record_->producer == nullptr) return std::nullopt;
   return FilterNode(record_->producer->shared_from_this());
