@@ -29,9 +29,30 @@ MPSNN_SIMD void clamp_all(float minimum, float maximum, float* out, std::int64_t
   }
 }
 
-MPSNN_SIMD void add_to_doubles(const float* x, double* sums, std::int64_t count) {
-  MPSNN_IVDEP
-  for (std::int64_t i = 0; i < count; ++i) sums[i] += static_cast<double>(x[i]);
+/// Eight doubles.
+typedef double Doubles __attribute__((vector_size(64)));
+
+/// sums[i] += runs[0][i] + runs[1][i] … in this order; runs of `size` values.
+MPSNN_SIMD void add_runs(const float* runs, std::int64_t count, std::int64_t size, double* sums) {
+  constexpr std::int64_t kRegisters = 4;
+  std::int64_t first = 0;
+  for (; first + kRegisters * kHalfLanes <= size; first += kRegisters * kHalfLanes) {
+    Doubles totals[kRegisters];
+    std::memcpy(totals, sums + first, sizeof totals);
+    for (std::int64_t run = 0; run < count; ++run) {
+      for (std::int64_t r = 0; r < kRegisters; ++r) {
+        HalfVec next;
+        load(next, runs + run * size + first + r * kHalfLanes);
+        totals[r] += __builtin_convertvector(next, Doubles);
+      }
+    }
+    std::memcpy(sums + first, totals, sizeof totals);
+  }
+  for (std::int64_t run = 0; run < count; ++run) {
+    MPSNN_IVDEP
+    for (std::int64_t i = first; i < size; ++i)
+      sums[i] += static_cast<double>(runs[run * size + i]);
+  }
 }
 
 /// sums[x] += the sum of pixel x. Up to 128 channels are added as floats, in lanes and then lane by
@@ -114,21 +135,19 @@ void ReducedSum::add_row(const float* row, double* sums) const {
   } else if (reduced_[3]) {
     add_pixel_sums(row, from_.width, from_.channels, sums);
   } else {
-    const std::int64_t run = out_row_size();
-    for (std::int64_t at = 0; at < row_size(); at += run) add_to_doubles(row + at, sums, run);
+    add_runs(row, row_size() / out_row_size(), out_row_size(), sums);
   }
 }
 
-void ReducedSum::finish(const double* sums, float* out) const {
+void ReducedSum::finish(std::int64_t begin, std::int64_t end, const double* sums,
+                        float* out) const {
   const std::int64_t size = out_row_size();
-  parallel_for(kept(), grain_for(size * parts_ * 8), [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t i = begin * size; i < end * size; ++i) {
-      const double* first = sums + i / size * parts_ * size + i % size;
-      double total = 0;
-      for (std::int64_t part = 0; part < parts_; ++part) total += first[part * size];
-      out[i] = static_cast<float>(scale_ * total);
-    }
-  });
+  for (std::int64_t i = begin * size; i < end * size; ++i) {
+    const double* first = sums + i / size * parts_ * size + i % size;
+    double total = 0;
+    for (std::int64_t part = 0; part < parts_; ++part) total += first[part * size];
+    out[i] = static_cast<float>(scale_ * total);
+  }
 }
 
 }  // namespace mpsnn::backend::cpu
