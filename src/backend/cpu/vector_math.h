@@ -110,7 +110,8 @@ MPSNN_INLINE float logarithm_near_1(float f) {
   p = p * f + 0.200006881F;
   p = p * f - 0.249999812F;
   p = p * f + 0.333333313F;
-  return f * f * f * p - 0.5F * f * f;  // to be added to f
+  p = p * f - 0.5F;
+  return f * f * p;  // to be added to f
 }
 
 /// Up to kEasyLogarithm where logarithm() finds x EASY: a normal number above 0.

@@ -34,24 +34,24 @@ typedef double Doubles __attribute__((vector_size(64)));
 
 /// sums[i] += runs[0][i] + runs[1][i] … in this order; runs of `size` values.
 MPSNN_SIMD void add_runs(const float* runs, std::int64_t count, std::int64_t size, double* sums) {
-  constexpr std::int64_t kRegisters = 4;
   std::int64_t first = 0;
-  for (; first + kRegisters * kHalfLanes <= size; first += kRegisters * kHalfLanes) {
-    Doubles totals[kRegisters];
-    std::memcpy(totals, sums + first, sizeof totals);
-    for (std::int64_t run = 0; run < count; ++run) {
-      for (std::int64_t r = 0; r < kRegisters; ++r) {
-        HalfVec next;
-        load(next, runs + run * size + first + r * kHalfLanes);
-        totals[r] += __builtin_convertvector(next, Doubles);
-      }
+  for (; count > 1 && first + kLanes <= size; first += kLanes) {
+    Doubles low, high;  // in registers while the runs go by
+    std::memcpy(&low, sums + first, sizeof low);
+    std::memcpy(&high, sums + first + kHalfLanes, sizeof high);
+    for (const float *from = runs + first, *end = from + count * size; from != end; from += size) {
+      HalfVec next;
+      load(next, from);
+      low += __builtin_convertvector(next, Doubles);
+      load(next, from + kHalfLanes);
+      high += __builtin_convertvector(next, Doubles);
     }
-    std::memcpy(sums + first, totals, sizeof totals);
+    std::memcpy(sums + first, &low, sizeof low);
+    std::memcpy(sums + first + kHalfLanes, &high, sizeof high);
   }
-  for (std::int64_t run = 0; run < count; ++run) {
+  for (std::int64_t run = 0; run < count; ++run, runs += size) {
     MPSNN_IVDEP
-    for (std::int64_t i = first; i < size; ++i)
-      sums[i] += static_cast<double>(runs[run * size + i]);
+    for (std::int64_t i = first; i < size; ++i) sums[i] += static_cast<double>(runs[i]);
   }
 }
 
@@ -115,13 +115,14 @@ void Clamp::apply(float* values, std::int64_t count) const {
 ReducedSum::ReducedSum(const TensorDesc& from, const TensorDesc& to, double scale,
                        bool computes_rows)
     : from_(from.image()), scale_(scale), computes_rows_(computes_rows) {
-  constexpr std::int64_t kParts = 16;
+  // Parts for all threads, each of some rows: its doubles are written and read once more.
+  constexpr std::int64_t kParts = 16, kRowsOfPart = 4;
   for (std::size_t i = 0; i < 4; ++i) reduced_[i] = to.dims[i] != from.dims[i];
   kept_images_ = reduced_[0] ? 1 : from_.n;
   kept_rows_ = reduced_[1] ? 1 : from_.height;
   summed_images_ = from_.n / kept_images_;
   summed_rows_ = from_.height / kept_rows_;
-  parts_ = kept() >= kParts ? 1 : std::min(kParts, summed());
+  parts_ = std::clamp<std::int64_t>(summed() / kRowsOfPart, 1, (kParts + kept() - 1) / kept());
 }
 
 std::size_t ReducedSum::scratch_bytes() const noexcept {
