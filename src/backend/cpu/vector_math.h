@@ -158,8 +158,8 @@ MPSNN_INLINE float hyperbolic_tangent(float x) {
   return unless_nan(x, limited_to(1.0F, limited * p / q));
 }
 
-/// 1 / x for x in [1, 16], to a unit in the last place: sixteen divisions take as long as twice as
-/// many of the other operations here.
+/// 1 / x for x in [1, 16], to 1.5 units in the last place: sixteen divisions take as long as twice
+/// as many of the other operations here.
 MPSNN_INLINE float inverse_of(float x) {
   // Of the exponent's complement, 0.12; then each step raises the error to the third power.
   float y = as_float(0x7ef311c7 - as_int(x));
