@@ -29,56 +29,54 @@ MPSNN_SIMD void clamp_all(float minimum, float maximum, float* out, std::int64_t
   }
 }
 
-/// Eight doubles.
-typedef double Doubles __attribute__((vector_size(64)));
-
-/// sums[i] += runs[0][i] + runs[1][i] … in this order; runs of `size` values.
+/// sums[i] += runs[0][i] + runs[1][i] …, one after the other; runs of `size` values.
 MPSNN_SIMD void add_runs(const float* runs, std::int64_t count, std::int64_t size, double* sums) {
-  std::int64_t first = 0;
-  for (; count > 1 && first + kLanes <= size; first += kLanes) {
-    Doubles low, high;  // in registers while the runs go by
-    std::memcpy(&low, sums + first, sizeof low);
-    std::memcpy(&high, sums + first + kHalfLanes, sizeof high);
-    for (const float *from = runs + first, *end = from + count * size; from != end; from += size) {
-      HalfVec next;
-      load(next, from);
-      low += __builtin_convertvector(next, Doubles);
-      load(next, from + kHalfLanes);
-      high += __builtin_convertvector(next, Doubles);
-    }
-    std::memcpy(sums + first, &low, sizeof low);
-    std::memcpy(sums + first + kHalfLanes, &high, sizeof high);
-  }
-  for (std::int64_t run = 0; run < count; ++run, runs += size) {
+  for (; count >= 4; count -= 4, runs += 4 * size) {
+    const float *first = runs, *second = first + size, *third = second + size,
+                *fourth = third + size;
     MPSNN_IVDEP
-    for (std::int64_t i = first; i < size; ++i) sums[i] += static_cast<double>(runs[i]);
+    for (std::int64_t i = 0; i < size; ++i) {
+      sums[i] = sums[i] + static_cast<double>(first[i]) + static_cast<double>(second[i]) +
+                static_cast<double>(third[i]) + static_cast<double>(fourth[i]);
+    }
+  }
+  for (; count > 0; --count, runs += size) {
+    MPSNN_IVDEP
+    for (std::int64_t i = 0; i < size; ++i) sums[i] += static_cast<double>(runs[i]);
   }
 }
 
-/// sums[x] += the sum of pixel x. Up to 128 channels are added as floats, in lanes and then lane by
-/// lane: turning every float into a double would take longer than to read them.
+/// The sum of whole registers, in lanes and then lane by lane.
+MPSNN_INLINE double sum_in_lanes(const float* x, std::int64_t count) {
+  Vec lanes = {}, next;
+  for (std::int64_t c = 0; c < count; c += kLanes) {
+    load(next, x + c);
+    lanes += next;
+  }
+  HalfVec low, high;
+  split(lanes, low, high);
+  low += high;
+  low += __builtin_shufflevector(low, low, 4, 5, 6, 7, 0, 1, 2, 3);
+  low += __builtin_shufflevector(low, low, 2, 3, 0, 1, 6, 7, 4, 5);
+  low += __builtin_shufflevector(low, low, 1, 0, 3, 2, 5, 4, 7, 6);
+  return static_cast<double>(low[0]);
+}
+
+/// sums[x] += the sum of pixel x. Up to 128 channels are added as floats: turning every float into
+/// a double would take longer than to read them.
 MPSNN_SIMD void add_pixel_sums(const float* row, std::int64_t pixels, std::int64_t channels,
                                double* sums) {
   constexpr std::int64_t kRun = 8 * kLanes;
+  const std::int64_t whole = channels / kLanes * kLanes;
+  if (whole == channels && channels <= kRun) {
+    for (std::int64_t x = 0; x < pixels; ++x) sums[x] += sum_in_lanes(row + x * channels, channels);
+    return;
+  }
   for (std::int64_t x = 0; x < pixels; ++x, row += channels) {
     double total = 0;
-    for (std::int64_t first = 0; first < channels; first += kRun) {
-      const std::int64_t end = first + kRun < channels ? first + kRun : channels;
-      Vec lanes = {}, next;
-      std::int64_t c = first;
-      for (; c + kLanes <= end; c += kLanes) {
-        load(next, row + c);
-        lanes += next;
-      }
-      HalfVec low, high;
-      split(lanes, low, high);
-      low += high;
-      low += __builtin_shufflevector(low, low, 4, 5, 6, 7, 0, 1, 2, 3);
-      low += __builtin_shufflevector(low, low, 2, 3, 0, 1, 6, 7, 4, 5);
-      low += __builtin_shufflevector(low, low, 1, 0, 3, 2, 5, 4, 7, 6);
-      total += static_cast<double>(low[0]);
-      for (; c < end; ++c) total += static_cast<double>(row[c]);
-    }
+    for (std::int64_t c = 0; c < whole; c += kRun)
+      total += sum_in_lanes(row + c, c + kRun < whole ? kRun : whole - c);
+    for (std::int64_t c = whole; c < channels; ++c) total += static_cast<double>(row[c]);
     sums[x] += total;
   }
 }
@@ -143,11 +141,13 @@ void ReducedSum::add_row(const float* row, double* sums) const {
 void ReducedSum::finish(std::int64_t begin, std::int64_t end, const double* sums,
                         float* out) const {
   const std::int64_t size = out_row_size();
-  for (std::int64_t i = begin * size; i < end * size; ++i) {
-    const double* first = sums + i / size * parts_ * size + i % size;
-    double total = 0;
-    for (std::int64_t part = 0; part < parts_; ++part) total += first[part * size];
-    out[i] = static_cast<float>(scale_ * total);
+  for (std::int64_t place = begin; place < end; ++place) {
+    const double* const first = sums + place * parts_ * size;
+    for (std::int64_t i = 0; i < size; ++i) {
+      double total = 0;
+      for (std::int64_t part = 0; part < parts_; ++part) total += first[part * size + i];
+      out[place * size + i] = static_cast<float>(scale_ * total);
+    }
   }
 }
 

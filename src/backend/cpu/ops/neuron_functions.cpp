@@ -4,6 +4,7 @@
 // which arguments are in it: their loops look ahead.
 #include "backend/cpu/ops/neuron_functions.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <limits>
@@ -268,26 +269,40 @@ MPSNN_INLINE void map_values(const Function& f, const float* x, float* y, std::i
   for (std::int64_t i = 0; i < count; ++i) y[i] = f.value(x[i]);
 }
 
-/// A loop for each piece whose arguments are all EASY. Both give the same bits there: results do
-/// not depend on where pieces begin.
+/// The largest key of a piece's arguments.
+template <class Function>
+MPSNN_INLINE std::uint32_t largest_key(const Function& f, const float* x, std::int64_t count) {
+  std::uint32_t most = 0;
+  for (std::int64_t i = 0; i < count; ++i) most = std::max(most, f.key(x[i]));
+  return most;
+}
+
+template <Numbers numbers, class Function>
+MPSNN_INLINE void map_piece(const Function& f, const float* x, float* y, std::int64_t count) {
+  MPSNN_IVDEP
+  for (std::int64_t i = 0; i < count; ++i) y[i] = f.template value<numbers>(x[i]);
+}
+
+/// Pieces whose arguments are all EASY have a loop of their own. Both give the same bits there:
+/// results do not depend on where pieces begin.
 template <class Function>
   requires requires { Function::kEasy; }
 MPSNN_INLINE void map_values(const Function& f, const float* x, float* y, std::int64_t count) {
   constexpr std::int64_t kPiece = 1024;
-  for (std::int64_t at = 0; at < count; at += kPiece) {
-    const std::int64_t end = at + kPiece < count ? at + kPiece : count;
+  for (std::int64_t n = 0; count > 0; count -= n, x += n, y += n) {
+    n = std::min(kPiece, count);
     std::uint32_t most = 0;
-    for (std::int64_t i = at; i < end; ++i) {
-      const std::uint32_t key = f.key(x[i]);
-      most = key > most ? key : most;
-    }
-    if (most <= Function::kEasy) {
+    if (x == y) {
+      most = largest_key(f, x, n);
+      if (most <= Function::kEasy) map_piece<Numbers::EASY>(f, x, y, n);
+    } else {  // as if they were, and what it takes to know it: x is still there if not
       MPSNN_IVDEP
-      for (std::int64_t i = at; i < end; ++i) y[i] = f.template value<Numbers::EASY>(x[i]);
-    } else {
-      MPSNN_IVDEP
-      for (std::int64_t i = at; i < end; ++i) y[i] = f.template value<Numbers::ANY>(x[i]);
+      for (std::int64_t i = 0; i < n; ++i) {
+        most = std::max(most, f.key(x[i]));
+        y[i] = f.template value<Numbers::EASY>(x[i]);
+      }
     }
+    if (most > Function::kEasy) map_piece<Numbers::ANY>(f, x, y, n);
   }
 }
 
