@@ -277,6 +277,11 @@ MPSNN_INLINE std::uint32_t largest_key(const Function& f, const float* x, std::i
   return most;
 }
 
+/// Asks for what is read next: a processor looks ahead by itself, but not beyond a page.
+MPSNN_INLINE void fetch(const float* x, std::int64_t count) {
+  for (std::int64_t i = 0; i < count; i += kLanes) __builtin_prefetch(x + i);
+}
+
 template <Numbers numbers, class Function>
 MPSNN_INLINE void map_piece(const Function& f, const float* x, float* y, std::int64_t count) {
   MPSNN_IVDEP
@@ -291,6 +296,7 @@ MPSNN_INLINE void map_values(const Function& f, const float* x, float* y, std::i
   constexpr std::int64_t kPiece = 1024;
   for (std::int64_t n = 0; count > 0; count -= n, x += n, y += n) {
     n = std::min(kPiece, count);
+    fetch(x + n, std::min(kPiece, count - n));
     std::uint32_t most = 0;
     if (x == y) {
       most = largest_key(f, x, n);
