@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 # Embedding as a user does it: installs the library, moves the installed folder elsewhere (the package
 # must be relocatable), builds examples/cpp/train_small out of tree with find_package, and runs it.
-#   cmake -DBUILD=<build folder> -DSOURCE=<example> -DWORK=<empty folder> -DPREFIX_PATH=<oneDNN's> -P
+#   cmake -DBUILD=<build folder> -DSOURCE=<example> -DWORK=<empty folder> -DPREFIX_PATH=<oneDNN's:OpenBLAS's> -P
 foreach(name BUILD SOURCE WORK GENERATOR CXX_COMPILER)
   if(NOT ${name})
     message(FATAL_ERROR "embed.cmake: -D${name}= is missing")

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: MIT
-// matrix_multiplication: oneDNN's product, which takes any strides, and plain ones of float32 and
-// of integers. Operands are (…, rows, columns); leading dimensions of 1 are repeated. Where beta is
-// not 0 the result is read, too (it is input 2 then).
+// matrix_multiplication: BLAS's product of a matrix and a vector, oneDNN's product, which takes any
+// strides, and plain ones of float32 and of integers. Operands are (…, rows, columns); leading
+// dimensions of 1 are repeated. Where beta is not 0 the result is read, too (it is input 2 then).
 #include <algorithm>
 #include <cmath>
 #include <limits>
 #include <vector>
 
 #include "backend/cpu/ops/kernel_tools.h"
+#include "backend/cpu/ops/lapack.h"
 #if defined(MPSNN_WITH_ONEDNN)
 #include "backend/cpu/ops/onednn.h"
 #endif
@@ -122,6 +123,28 @@ std::shared_ptr<Kernel> prepare_matrix_multiplication_onednn(const KernelQuery& 
   return kernel;
 }
 #endif
+
+Fit fits_matrix_multiplication_vector(const KernelQuery& query) {
+  if (Fit fit = lapack::available(); !fit.yes) return fit;
+  if (Fit fit = fits_matrix_multiplication_plain(query); !fit.yes) return fit;
+  const Product p(query);
+  if (p.batch != 1 || p.n != 1) return Fit::no("not one matrix and a vector");
+  if (p.left.column != 1 && p.left.row != 1)
+    return Fit::no("neither rows nor columns lie together");
+  return lapack::fits_integers(query);
+}
+
+std::shared_ptr<Kernel> prepare_matrix_multiplication_vector(const KernelQuery& query) {
+  return make_kernel([p = Product(query)](const KernelArgs& args) {
+    const bool transpose = p.left.column != 1;
+    const std::int64_t rows = transpose ? p.k : p.m, columns = transpose ? p.m : p.k,
+                       stride = transpose ? p.left.column : p.left.row;
+    const lapack::Matrix matrix{const_cast<float*>(args.input<float>(0)),
+                                std::max(stride, columns)};
+    lapack::multiply_vector(matrix, rows, columns, transpose, p.alpha, args.input<float>(1),
+                            p.right.row, p.beta, args.output<float>(0), p.result.row);
+  });
+}
 
 Fit fits_matrix_multiplication_plain(const KernelQuery& query) {
   for (const TensorDesc* desc : {&query.inputs[0], &query.inputs[1], &query.outputs[0]}) {
