@@ -123,6 +123,7 @@ constexpr KernelRow kRows[] = {
     ROW(matrix_multiplication, "vector", matrix_multiplication_vector),
 #if defined(MPSNN_WITH_ONEDNN)
     ROW(matrix_multiplication, "onednn", matrix_multiplication_onednn),
+    ROW(matrix_multiplication, "onednn_bytes", matrix_multiplication_onednn_bytes),
 #endif
     ROW(matrix_multiplication, "plain", matrix_multiplication_plain),
     ROW(matrix_multiplication, "integer", matrix_multiplication_integer),

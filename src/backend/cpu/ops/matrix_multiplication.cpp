@@ -83,7 +83,29 @@ struct Product {
 namespace {
 
 dnnl::memory::desc matrices(const TensorDesc& desc) {
-  return {desc.dims, dnnl::memory::data_type::f32, element_strides(desc)};
+  using Type = dnnl::memory::data_type;
+  const Type type = desc.type == DataType::INT8    ? Type::s8
+                    : desc.type == DataType::INT32 ? Type::s32
+                                                   : Type::f32;
+  return {desc.dims, type, element_strides(desc)};
+}
+
+Fit fits_strides(const KernelQuery& query) {
+  for (const TensorDesc* desc : {&query.inputs[0], &query.inputs[1], &query.outputs[0]}) {
+    const std::vector<std::int64_t> strides = element_strides(*desc);
+    if (strides.back() != 1 && strides[strides.size() - 2] != 1)
+      return Fit::no("neither rows nor columns lie together");
+    if (desc->dims.size() > DNNL_MAX_NDIMS) return Fit::no("more dimensions than oneDNN takes");
+  }
+  return {};
+}
+
+/// Whether oneDNN adds products of signed bytes in 32 bits; older instructions clip sums of 16.
+bool multiplies_bytes() {
+  const dnnl::cpu_isa isa = dnnl::get_effective_cpu_isa();
+  using enum dnnl::cpu_isa;
+  return isa == avx512_core_vnni || isa == avx512_core_bf16 || isa == avx512_core_fp16 ||
+         isa == avx512_core_amx;
 }
 
 }  // namespace
@@ -91,12 +113,18 @@ dnnl::memory::desc matrices(const TensorDesc& desc) {
 Fit fits_matrix_multiplication_onednn(const KernelQuery& query) {
   for (const TensorDesc* desc : {&query.inputs[0], &query.inputs[1], &query.outputs[0]}) {
     if (desc->type != DataType::FLOAT32) return Fit::no(str(name_of(desc->type), " operands"));
-    const std::vector<std::int64_t> strides = element_strides(*desc);
-    if (strides.back() != 1 && strides[strides.size() - 2] != 1)
-      return Fit::no("neither rows nor columns lie together");
-    if (desc->dims.size() > DNNL_MAX_NDIMS) return Fit::no("more dimensions than oneDNN takes");
   }
-  return {};
+  return fits_strides(query);
+}
+
+Fit fits_matrix_multiplication_onednn_bytes(const KernelQuery& query) {
+  if (query.inputs[0].type != DataType::INT8 || query.inputs[1].type != DataType::INT8 ||
+      query.outputs[0].type != DataType::INT32)
+    return Fit::no("not (int8, int8, int32)");
+  if (get_float(query.attributes, "alpha") != 1 || get_float(query.attributes, "beta") != 0)
+    return Fit::no("alpha or beta");
+  if (!multiplies_bytes()) return Fit::no("the processor has no products of bytes");
+  return fits_strides(query);
 }
 
 std::shared_ptr<Kernel> prepare_matrix_multiplication_onednn(const KernelQuery& query) {
@@ -121,6 +149,10 @@ std::shared_ptr<Kernel> prepare_matrix_multiplication_onednn(const KernelQuery& 
   auto kernel = std::make_shared<onednn::StepsKernel>(std::move(steps));
   kernel->scratch_bytes = chosen.scratchpad_desc().get_size();
   return kernel;
+}
+
+std::shared_ptr<Kernel> prepare_matrix_multiplication_onednn_bytes(const KernelQuery& query) {
+  return prepare_matrix_multiplication_onednn(query);
 }
 #endif
 
