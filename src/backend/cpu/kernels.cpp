@@ -120,8 +120,10 @@ constexpr KernelRow kRows[] = {
     ROW(gru_output, "plain", gru_output_plain),
     ROW(gru_output_gradient, "plain", gru_output_gradient_plain),
     ROW(gate_sums, "plain", gate_sums_plain),
+    ROW(matrix_multiplication, "vector", matrix_multiplication_vector),
 #if defined(MPSNN_WITH_ONEDNN)
     ROW(matrix_multiplication, "onednn", matrix_multiplication_onednn),
+    ROW(matrix_multiplication, "onednn_bytes", matrix_multiplication_onednn_bytes),
 #endif
     ROW(matrix_multiplication, "plain", matrix_multiplication_plain),
     ROW(matrix_multiplication, "integer", matrix_multiplication_integer),
@@ -133,9 +135,9 @@ constexpr KernelRow kRows[] = {
     ROW(transpose, "plain", transpose_plain),
     ROW(top_k, "plain", top_k_plain),
     ROW(matrix_copy, "plain", matrix_copy_plain),
-    ROW(lu_decomposition, "plain", lu_decomposition_plain),
-    ROW(cholesky_decomposition, "plain", cholesky_decomposition_plain),
-    ROW(triangular_solve, "plain", triangular_solve_plain),
+    ROW(lu_decomposition, "lapack", lu_decomposition_lapack),
+    ROW(cholesky_decomposition, "lapack", cholesky_decomposition_lapack),
+    ROW(triangular_solve, "lapack", triangular_solve_lapack),
     ROW(apply_pivots, "plain", apply_pivots_plain),
     ROW(gather, "plain", gather_plain),
     ROW(gather_gradient, "plain", gather_gradient_plain),
