@@ -17,8 +17,11 @@
 /// shared_ptr; the same pointer means the same weights.
 namespace mpsnn {
 
+class Array;
 class CommandBuffer;
 class Image;
+/// What a kernel reads or writes: Matrix, Vector, NDArray or Image (kernel.h).
+using KernelOperand = std::variant<Array, Image>;
 /// Arrays of a data source by parameter, float32: their values, or gradients.
 using ParameterValues = std::map<std::string, std::vector<float>>;
 /// The same on a device: with ones before their extents up to four (a bias of O is (1, 1, 1, O)).
@@ -91,6 +94,9 @@ class Optimizer {
  public:
   virtual ~Optimizer() = default;
   explicit Optimizer(OptimizerDescriptor descriptor);
+  /// A copy counts its own steps.
+  Optimizer(const Optimizer& other) : descriptor_(other.descriptor_) {}
+  Optimizer& operator=(const Optimizer&) = delete;
 
   double learning_rate() const noexcept { return descriptor_.learning_rate; }
   /// Throws InvalidArgumentError unless finite and >= 0.
@@ -108,7 +114,15 @@ class Optimizer {
   virtual AttributeMap attributes() const = 0;
 
  protected:
+  /// Encodes the kernel of the class's name and "Update", one a device, with the learning rate as
+  /// it is now. Operands as its `encode` has them.
+  void encode_update(CommandBuffer& commands,
+                     const std::vector<std::vector<KernelOperand>>& operands) const;
   OptimizerDescriptor descriptor_;
+
+ private:
+  struct Kernels;
+  mutable std::shared_ptr<Kernels> kernels_;  // made at the first encode
 };
 
 /// v -= lr·g, or with momentum m = μ·m + lr·g; v -= m; Nesterov: m = μ·m + g; v -= lr·(g + μ·m).
@@ -122,6 +136,13 @@ class OptimizerStochasticGradientDescent final : public Optimizer {
                                      bool use_nesterov_momentum);
   double momentum_scale() const noexcept { return momentum_scale_; }
   bool use_nesterov_momentum() const noexcept { return nesterov_; }
+  /// Records a step on memory of one's own, as OptimizerStochasticGradientDescentUpdate does, which
+  /// tells of operands and errors; `result` may be `values`.
+  void encode(CommandBuffer& commands, const KernelOperand& gradient, const KernelOperand& values,
+              const KernelOperand& result) const;
+  /// With momentum.
+  void encode(CommandBuffer& commands, const KernelOperand& gradient, const KernelOperand& values,
+              const KernelOperand& result, const KernelOperand& momentum) const;
   std::string_view operation() const noexcept override;
   std::vector<std::string> moments() const override;
   std::vector<double> scalars() const override;
@@ -149,6 +170,17 @@ class OptimizerAdam final : public Optimizer {
   std::int64_t time_step() const noexcept { return time_step_; }
   /// Keeps the largest velocity of each value and divides by it.
   bool use_amsgrad() const noexcept { return amsgrad_; }
+  /// Records a step on memory of one's own, as OptimizerAdamUpdate does, which tells of operands
+  /// and errors; `result` may be `values`. Steps of all these encodes on a device are counted
+  /// together, from time_step() on and apart from those of data sources: use an optimizer for each
+  /// array. Throws InvalidArgumentError for an optimizer that uses AMSGrad.
+  void encode(CommandBuffer& commands, const KernelOperand& gradient, const KernelOperand& values,
+              const KernelOperand& result, const KernelOperand& momentum,
+              const KernelOperand& velocity) const;
+  /// AMSGrad; throws InvalidArgumentError for an optimizer that does not use it.
+  void encode(CommandBuffer& commands, const KernelOperand& gradient, const KernelOperand& values,
+              const KernelOperand& result, const KernelOperand& momentum,
+              const KernelOperand& velocity, const KernelOperand& maximum_velocity) const;
   std::string_view operation() const noexcept override;
   std::vector<std::string> moments() const override;
   std::vector<double> scalars() const override;
@@ -167,6 +199,10 @@ class OptimizerRMSProp final : public Optimizer {
   OptimizerRMSProp(OptimizerDescriptor descriptor, double decay, double epsilon);
   double decay() const noexcept { return decay_; }
   double epsilon() const noexcept { return epsilon_; }
+  /// Records a step on memory of one's own, as OptimizerRMSPropUpdate does, which tells of operands
+  /// and errors; `result` may be `values`.
+  void encode(CommandBuffer& commands, const KernelOperand& gradient, const KernelOperand& values,
+              const KernelOperand& result, const KernelOperand& sum_of_squares) const;
   std::string_view operation() const noexcept override;
   std::vector<std::string> moments() const override;
   std::vector<double> scalars() const override;

@@ -45,9 +45,11 @@ class DeviceKernel {
   /// Records the kernel on the command buffer. `method` is one of the class's ("encode"), operands
   /// in its order. Throws InvalidArgumentError naming kernel and operand: sizes or ranges that do
   /// not fit, operands that overlap; ArgumentTypeError for element types; UnsupportedError for what
-  /// the device has no kernel for.
+  /// the device has no kernel for. This encode has the parameters in `changed` instead of the
+  /// kernel's; they are checked as set_attribute does.
   void encode_method(CommandBuffer& commands, std::string_view method,
-                     const std::vector<KernelOperands>& operands) const;
+                     const std::vector<KernelOperands>& operands,
+                     const AttributeMap& changed = {}) const;
 
   /// Bytes of the state that is kept on the device between encodes (of a random number generator);
   /// 0: none.

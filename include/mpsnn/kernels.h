@@ -11,6 +11,7 @@
 
 #include "mpsnn/array.h"
 #include "mpsnn/kernel.h"
+#include "mpsnn/matrix_copy.h"
 #include "mpsnn/nodes.h"
 #include "mpsnn/random.h"
 #include "mpsnn/types.h"
@@ -644,14 +645,14 @@ class ChannelConcatenation : public DeviceKernel {
   }
   /// Records the joining.
   ///
-  /// destination_image: Image of the sources' pixels and all their channels. source_images: Images
-  /// of one size but for their channels, in order.
+  /// source_images: Images of one size but for their channels, in order. destination_image: Image
+  /// of the sources' pixels and all their channels.
   void encode(CommandBuffer& commands,
-              const Image& destination_image,
-              const std::vector<Image>& source_images) const {
+              const std::vector<Image>& source_images,
+              const Image& destination_image) const {
     encode_method(commands, "encode",
-                  {{destination_image},
-                   KernelOperands(source_images.begin(), source_images.end())});
+                  {KernelOperands(source_images.begin(), source_images.end()),
+                   {destination_image}});
   }
 };
 
@@ -1006,7 +1007,10 @@ struct ImageConvolutionOptions {
 /// row by row.
 ///
 /// Pixel (clip x + i, clip y + j) of the destination belongs to source pixel (offset x + i, offset
-/// y + j), which is the middle of its window. Formats may differ; sums are made in float32.
+/// y + j), which is the middle of its window. Outside of the source, as far as it may be,
+/// edge_mode says what is read: ZERO, CLAMP the nearest pixel, MIRROR the pixels mirrored at the
+/// edge, MIRROR_WITH_EDGE mirrored with the edge repeated (Apple has the last two for padding
+/// only). Formats may differ; sums are made in float32.
 ///
 /// Apple: MPSImageConvolution.
 class ImageConvolution : public DeviceKernel {
@@ -1056,7 +1060,10 @@ struct ImageLaplacianOptions {
 /// destination[y, x, c] = bias + the four neighbours of source[y, x, c] - 4 * source[y, x, c].
 ///
 /// Pixel (clip x + i, clip y + j) of the destination belongs to source pixel (offset x + i, offset
-/// y + j), which is the middle of its window. Formats may differ; sums are made in float32.
+/// y + j), which is the middle of its window. Outside of the source, as far as it may be,
+/// edge_mode says what is read: ZERO, CLAMP the nearest pixel, MIRROR the pixels mirrored at the
+/// edge, MIRROR_WITH_EDGE mirrored with the edge repeated (Apple has the last two for padding
+/// only). Formats may differ; sums are made in float32.
 ///
 /// Apple: MPSImageLaplacian.
 class ImageLaplacian : public DeviceKernel {
@@ -1104,7 +1111,10 @@ struct ImageGaussianBlurOptions {
 /// along columns, up to 4 * sigma + 0.5.
 ///
 /// Pixel (clip x + i, clip y + j) of the destination belongs to source pixel (offset x + i, offset
-/// y + j), which is the middle of its window. Formats may differ; sums are made in float32.
+/// y + j), which is the middle of its window. Outside of the source, as far as it may be,
+/// edge_mode says what is read: ZERO, CLAMP the nearest pixel, MIRROR the pixels mirrored at the
+/// edge, MIRROR_WITH_EDGE mirrored with the edge repeated (Apple has the last two for padding
+/// only). Formats may differ; sums are made in float32.
 ///
 /// **Unlike Apple**: Apple's kernel approximates a Gaussian and does not say how; this is the sum
 /// itself.
@@ -1157,7 +1167,10 @@ struct ImageSobelOptions {
 /// color_transform[1] * channel 1 + color_transform[2] * channel 2.
 ///
 /// Pixel (clip x + i, clip y + j) of the destination belongs to source pixel (offset x + i, offset
-/// y + j), which is the middle of its window. Formats may differ; sums are made in float32.
+/// y + j), which is the middle of its window. Outside of the source, as far as it may be,
+/// edge_mode says what is read: ZERO, CLAMP the nearest pixel, MIRROR the pixels mirrored at the
+/// edge, MIRROR_WITH_EDGE mirrored with the edge repeated (Apple has the last two for padding
+/// only). Formats may differ; sums are made in float32.
 ///
 /// Apple: MPSImageSobel.
 class ImageSobel : public DeviceKernel {
@@ -1206,7 +1219,10 @@ struct ImageBoxOptions {
 /// The mean of kernel_height x kernel_width pixels.
 ///
 /// Pixel (clip x + i, clip y + j) of the destination belongs to source pixel (offset x + i, offset
-/// y + j), which is the middle of its window. Formats may differ; sums are made in float32.
+/// y + j), which is the middle of its window. Outside of the source, as far as it may be,
+/// edge_mode says what is read: ZERO, CLAMP the nearest pixel, MIRROR the pixels mirrored at the
+/// edge, MIRROR_WITH_EDGE mirrored with the edge repeated (Apple has the last two for padding
+/// only). Formats may differ; sums are made in float32.
 ///
 /// Apple: MPSImageBox.
 class ImageBox : public DeviceKernel {
@@ -1257,7 +1273,10 @@ struct ImageTentOptions {
 /// columns: two box filters of half the size.
 ///
 /// Pixel (clip x + i, clip y + j) of the destination belongs to source pixel (offset x + i, offset
-/// y + j), which is the middle of its window. Formats may differ; sums are made in float32.
+/// y + j), which is the middle of its window. Outside of the source, as far as it may be,
+/// edge_mode says what is read: ZERO, CLAMP the nearest pixel, MIRROR the pixels mirrored at the
+/// edge, MIRROR_WITH_EDGE mirrored with the edge repeated (Apple has the last two for padding
+/// only). Formats may differ; sums are made in float32.
 ///
 /// Apple: MPSImageTent.
 class ImageTent : public DeviceKernel {
@@ -2223,8 +2242,9 @@ struct MatrixCopyOptions {
 /// the lists. A transposed source is read by columns, a transposed destination written by columns;
 /// with both nothing turns. Four numbers a copy say where it begins: source row, source column,
 /// destination row, destination column. They are given as offsets, or as a vector of uint32 that
-/// is read when the kernel runs (earlier work may write it), or left out: 0. Together, operands
-/// and offsets are what Apple calls an MPSMatrixCopyDescriptor.
+/// is read when the kernel runs (earlier work may write it), or left out: 0. A
+/// MatrixCopyDescriptor may stand in the place of both lists: it holds them and the offsets, which
+/// then count instead of the kernel's.
 ///
 /// Row i of what is written goes to row row_permute_indices[row_permute_offset + i] behind the
 /// destination's offset instead of row i; columns alike. A transposed destination is turned first.
@@ -2253,10 +2273,10 @@ class MatrixCopy : public DeviceKernel {
   }
   /// Records the copies.
   ///
-  /// source_matrices: A matrix a copy. destination_matrices: A matrix a copy; one may come several
-  /// times. offset_vector: Uint32, four numbers a copy. None: none. row_permute_indices: Uint32,
-  /// the same for each copy. None: none. column_permute_indices: Uint32, the same for each copy.
-  /// None: none.
+  /// source_matrices: A matrix a copy; or a MatrixCopyDescriptor. destination_matrices: A matrix a
+  /// copy; one may come several times. offset_vector: Uint32, four numbers a copy. None: none.
+  /// row_permute_indices: Uint32, the same for each copy. None: none. column_permute_indices:
+  /// Uint32, the same for each copy. None: none.
   void encode(CommandBuffer& commands,
               const std::vector<Matrix>& source_matrices,
               const std::vector<Matrix>& destination_matrices,
@@ -2269,6 +2289,22 @@ class MatrixCopy : public DeviceKernel {
                    offset_vector ? KernelOperands{*offset_vector} : KernelOperands{},
                    row_permute_indices ? KernelOperands{*row_permute_indices} : KernelOperands{},
                    column_permute_indices ? KernelOperands{*column_permute_indices} : KernelOperands{}});
+  }
+  /// Records the copies of a descriptor, whose offsets count instead of the kernel's.
+  void encode(CommandBuffer& commands, const MatrixCopyDescriptor& copy_descriptor,
+              const std::optional<Vector>& row_permute_indices = std::nullopt,
+              const std::optional<Vector>& column_permute_indices = std::nullopt) const {
+    const std::vector<Matrix> sources = copy_descriptor.source_matrices(),
+                              destinations = copy_descriptor.destination_matrices();
+    const auto list = [](const std::optional<Vector>& vector) {
+      return vector ? KernelOperands{*vector} : KernelOperands{};
+    };
+    encode_method(commands, "encode",
+                  {KernelOperands(sources.begin(), sources.end()),
+                   KernelOperands(destinations.begin(), destinations.end()),
+                   list(copy_descriptor.offset_vector()), list(row_permute_indices),
+                   list(column_permute_indices)},
+                  {{"offsets", copy_descriptor.offsets()}});
   }
 };
 

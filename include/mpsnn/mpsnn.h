@@ -14,6 +14,7 @@
 #include "mpsnn/kernel.h"
 #include "mpsnn/kernels.h"
 #include "mpsnn/loss_labels.h"
+#include "mpsnn/matrix_copy.h"
 #include "mpsnn/node.h"
 #include "mpsnn/nodes.h"
 #include "mpsnn/normalization_data_source.h"

@@ -825,6 +825,29 @@ class OptimizerStochasticGradientDescent(Optimizer):
     @property
     def use_nesterov_momentum(self) -> bool:
         """Whether the second form is used."""
+    def encode(
+        self,
+        commands: CommandBuffer,
+        gradient: Array | Image,
+        values: Array | Image,
+        result: Array | Image,
+        momentum: Array | Image | None = None,
+    ) -> None:
+        """Records a step on memory of one's own, as `OptimizerStochasticGradientDescentUpdate` does.
+
+        All operands have one shape; each is a Matrix, Vector, NDArray or Image of float32 or float16.
+
+        Args:
+            commands: Where it is recorded.
+            gradient: g.
+            values: v.
+            result: v after the step; may be `values`.
+            momentum: m, zeros at first, changed where it is; needed where `momentum_scale` is not 0.
+
+        Raises:
+            InvalidArgumentError: Shapes that differ, a momentum that is missing.
+            ArgumentTypeError: An operand of another element type.
+        """
 
 class OptimizerAdam(Optimizer):
     """t += 1; m = β1 · m + (1 - β1) · g; u = β2 · u + (1 - β2) · g²; v -= lr_t · m / (√u + ε)
@@ -881,6 +904,35 @@ class OptimizerAdam(Optimizer):
     @property
     def time_step(self) -> int:
         """Updates counted before the first one here."""
+    def encode(
+        self,
+        commands: CommandBuffer,
+        gradient: Array | Image,
+        values: Array | Image,
+        result: Array | Image,
+        momentum: Array | Image,
+        velocity: Array | Image,
+        maximum_velocity: Array | Image | None = None,
+    ) -> None:
+        """Records a step on memory of one's own, as `OptimizerAdamUpdate` does.
+
+        All operands have one shape; each is a Matrix, Vector, NDArray or Image of float32 or float16. Steps of
+        all these encodes on a device are counted together, from `time_step` on and apart from those of data
+        sources: use an optimizer for each array.
+
+        Args:
+            commands: Where it is recorded.
+            gradient: g.
+            values: v.
+            result: v after the step; may be `values`.
+            momentum: m, zeros at first, changed where it is.
+            velocity: u, alike.
+            maximum_velocity: û, alike; for AMSGrad and only there.
+
+        Raises:
+            InvalidArgumentError: Shapes that differ, a maximum velocity that does not go with `use_amsgrad`.
+            ArgumentTypeError: An operand of another element type.
+        """
 
 class OptimizerRMSProp(Optimizer):
     """s = decay · s + (1 - decay) · g²; v -= lr · g / (√s + ε). Apple: MPSNNOptimizerRMSProp.
@@ -914,6 +966,29 @@ class OptimizerRMSProp(Optimizer):
     @property
     def epsilon(self) -> float:
         """Added to the root of the squares' average."""
+    def encode(
+        self,
+        commands: CommandBuffer,
+        gradient: Array | Image,
+        values: Array | Image,
+        result: Array | Image,
+        sum_of_squares: Array | Image,
+    ) -> None:
+        """Records a step on memory of one's own, as `OptimizerRMSPropUpdate` does.
+
+        All operands have one shape; each is a Matrix, Vector, NDArray or Image of float32 or float16.
+
+        Args:
+            commands: Where it is recorded.
+            gradient: g.
+            values: v.
+            result: v after the step; may be `values`.
+            sum_of_squares: s, zeros at first, changed where it is.
+
+        Raises:
+            InvalidArgumentError: Shapes that differ.
+            ArgumentTypeError: An operand of another element type.
+        """
 
 class NeuronDescriptor:
     """A neuron with its parameters. Apple: MPSNNNeuronDescriptor.
@@ -2554,6 +2629,120 @@ class NDArray(Array):
             ArgumentTypeError: Its element type is not supported.
         """
 
+class MatrixCopyOffsets:
+    """Where a copy begins in its two matrices. Apple: MPSMatrixCopyOffsets.
+
+    Args:
+        source_row_offset: First row that is read.
+        source_column_offset: First column that is read.
+        destination_row_offset: First row that is written.
+        destination_column_offset: First column that is written.
+    """
+
+    def __init__(
+        self,
+        source_row_offset: typing.SupportsInt | typing.SupportsIndex = 0,
+        source_column_offset: typing.SupportsInt | typing.SupportsIndex = 0,
+        destination_row_offset: typing.SupportsInt | typing.SupportsIndex = 0,
+        destination_column_offset: typing.SupportsInt | typing.SupportsIndex = 0,
+    ) -> None: ...
+    @property
+    def source_row_offset(self) -> int:
+        """source_row_offset"""
+    @source_row_offset.setter
+    def source_row_offset(self, value: typing.SupportsInt | typing.SupportsIndex) -> None: ...
+    @property
+    def source_column_offset(self) -> int:
+        """source_column_offset"""
+    @source_column_offset.setter
+    def source_column_offset(self, value: typing.SupportsInt | typing.SupportsIndex) -> None: ...
+    @property
+    def destination_row_offset(self) -> int:
+        """destination_row_offset"""
+    @destination_row_offset.setter
+    def destination_row_offset(self, value: typing.SupportsInt | typing.SupportsIndex) -> None: ...
+    @property
+    def destination_column_offset(self) -> int:
+        """destination_column_offset"""
+    @destination_column_offset.setter
+    def destination_column_offset(self, value: typing.SupportsInt | typing.SupportsIndex) -> None: ...
+    def __repr__(self) -> str: ...
+
+class MatrixCopyDescriptor:
+    """What `MatrixCopy` copies: operations, each a source, a destination and offsets in both.
+
+    It holds the matrices; sizes are checked where it is encoded. Apple: MPSMatrixCopyDescriptor.
+
+    Args:
+        count: Operations, all of which have to be set before it is encoded.
+        source_matrix: Of the one operation.
+        destination_matrix: Of the one operation.
+        offsets: Where the one operation begins.
+        source_matrices: One an operation.
+        destination_matrices: One an operation.
+        offset_vector: Read on the device when the copies run: uint32, four numbers an operation in the
+            order of `MatrixCopyOffsets`. None: all begin at 0.
+        byte_offset: Of the first number in the vector, a multiple of 4.
+
+    Raises:
+        InvalidArgumentError: No operation, lists of two lengths, a negative offset, a vector that is too
+            short.
+        ArgumentTypeError: A vector of another element type.
+    """
+
+    @typing.overload
+    def __init__(self, count: typing.SupportsInt | typing.SupportsIndex) -> None: ...
+    @typing.overload
+    def __init__(
+        self,
+        source_matrix: Matrix,
+        destination_matrix: Matrix,
+        offsets: MatrixCopyOffsets = MatrixCopyOffsets(0, 0, 0, 0),
+    ) -> None: ...
+    @typing.overload
+    def __init__(
+        self,
+        source_matrices: collections.abc.Sequence[Matrix],
+        destination_matrices: collections.abc.Sequence[Matrix],
+        offset_vector: Vector | None = None,
+        byte_offset: typing.SupportsInt | typing.SupportsIndex = 0,
+    ) -> None: ...
+    def set_copy_operation(
+        self,
+        index: typing.SupportsInt | typing.SupportsIndex,
+        source_matrix: Matrix,
+        destination_matrix: Matrix,
+        offsets: MatrixCopyOffsets = MatrixCopyOffsets(0, 0, 0, 0),
+    ) -> None:
+        """Replaces an operation; encodes that were recorded keep the old one.
+
+        Args:
+            index: Of the operation.
+            source_matrix: What is read.
+            destination_matrix: What is written.
+            offsets: Where it begins.
+
+        Raises:
+            InvalidArgumentError: An index beyond the count, a negative offset, or a descriptor whose offsets
+                come from a vector.
+        """
+    @property
+    def count(self) -> int:
+        """Operations."""
+    @property
+    def source_matrices(self) -> list[Matrix]:
+        """One an operation; an `InvalidArgumentError` where one is not set."""
+    @property
+    def destination_matrices(self) -> list[Matrix]:
+        """One an operation; an `InvalidArgumentError` where one is not set."""
+    @property
+    def offsets(self) -> list[int]:
+        """Four numbers an operation; none where they come from a vector."""
+    @property
+    def offset_vector(self) -> Vector | None:
+        """The part of the vector that is read."""
+    def __repr__(self) -> str: ...
+
 class CommitThreshold:
     """When `Graph.encode` hands over what was recorded.
 
@@ -2916,6 +3105,7 @@ class DeviceKernel:
         commands: CommandBuffer,
         method: str,
         operands: collections.abc.Sequence[collections.abc.Sequence[Array | Image]],
+        changed: dict[str, object] = {},
     ) -> None:
         """Records the kernel; the typed classes' `encode` calls it.
 
@@ -2923,6 +3113,7 @@ class DeviceKernel:
             commands: Where it is recorded.
             method: One of the class's methods ("encode").
             operands: A list for each argument: empty where an optional one is left out.
+            changed: Parameters that this encode has instead of the kernel's, by name.
 
         Raises:
             InvalidArgumentError: Sizes or ranges that do not fit, operands that overlap.

@@ -16,7 +16,9 @@ from mpsnn._core import (
     DeviceKernel,
     Image,
     ImageEdgeMode,
+    InvalidArgumentError,
     Matrix,
+    MatrixCopyDescriptor,
     MatrixRandomDistribution,
     MatrixRandomDistributionDescriptor,
     NDArray,
@@ -1589,7 +1591,7 @@ class ChannelConcatenation(DeviceKernel):
         >>> depth = mps.Image(device, np.ones((1, 4, 4, 1), np.float32))
         >>> joined = mps.Image(device, size=(1, 4, 4, 4))
         >>> commands = mps.CommandBuffer(queue)
-        >>> mps.ChannelConcatenation(device).encode(commands, joined, [colour, depth])
+        >>> mps.ChannelConcatenation(device).encode(commands, [colour, depth], joined)
         >>> commands.commit()
         >>> assert np.array_equal(np.asarray(joined)[0, 0, 0], [0, 0, 0, 1])
     """
@@ -1612,22 +1614,22 @@ class ChannelConcatenation(DeviceKernel):
     def encode(
         self,
         commands: CommandBuffer,
-        destination_image: Image,
         source_images: Sequence[Image],
+        destination_image: Image,
     ) -> None:
         """Records the joining.
 
         Args:
             commands: Where it is recorded.
-            destination_image: Image of the sources' pixels and all their channels.
             source_images: Images of one size but for their channels, in order.
+            destination_image: Image of the sources' pixels and all their channels.
 
         Raises:
             InvalidArgumentError: Sizes or ranges that do not fit, operands that overlap.
             ArgumentTypeError: An operand of another element type.
             UnsupportedError: The device has no kernel for the case.
         """
-        self.encode_method(commands, "encode", [[destination_image], list(source_images)])
+        self.encode_method(commands, "encode", [list(source_images), [destination_image]])
 
 
 class Slice(DeviceKernel):
@@ -2326,8 +2328,10 @@ class ImageConvolution(DeviceKernel):
     row by row.
 
     Pixel (clip x + i, clip y + j) of the destination belongs to source pixel (offset x + i,
-    offset y + j), which is the middle of its window. Formats may differ; sums are made in
-    float32.
+    offset y + j), which is the middle of its window. Outside of the source, as far as it may be,
+    edge_mode says what is read: ZERO, CLAMP the nearest pixel, MIRROR the pixels mirrored at the
+    edge, MIRROR_WITH_EDGE mirrored with the edge repeated (Apple has the last two for padding
+    only). Formats may differ; sums are made in float32.
 
     Apple: MPSImageConvolution.
 
@@ -2475,8 +2479,10 @@ class ImageLaplacian(DeviceKernel):
     destination[y, x, c] = bias + the four neighbours of source[y, x, c] - 4 * source[y, x, c].
 
     Pixel (clip x + i, clip y + j) of the destination belongs to source pixel (offset x + i,
-    offset y + j), which is the middle of its window. Formats may differ; sums are made in
-    float32.
+    offset y + j), which is the middle of its window. Outside of the source, as far as it may be,
+    edge_mode says what is read: ZERO, CLAMP the nearest pixel, MIRROR the pixels mirrored at the
+    edge, MIRROR_WITH_EDGE mirrored with the edge repeated (Apple has the last two for padding
+    only). Formats may differ; sums are made in float32.
 
     Apple: MPSImageLaplacian.
 
@@ -2583,8 +2589,10 @@ class ImageGaussianBlur(DeviceKernel):
     and along columns, up to 4 * sigma + 0.5.
 
     Pixel (clip x + i, clip y + j) of the destination belongs to source pixel (offset x + i,
-    offset y + j), which is the middle of its window. Formats may differ; sums are made in
-    float32.
+    offset y + j), which is the middle of its window. Outside of the source, as far as it may be,
+    edge_mode says what is read: ZERO, CLAMP the nearest pixel, MIRROR the pixels mirrored at the
+    edge, MIRROR_WITH_EDGE mirrored with the edge repeated (Apple has the last two for padding
+    only). Formats may differ; sums are made in float32.
 
     **Unlike Apple**: Apple's kernel approximates a Gaussian and does not say how; this is the sum
     itself.
@@ -2697,8 +2705,10 @@ class ImageSobel(DeviceKernel):
     color_transform[1] * channel 1 + color_transform[2] * channel 2.
 
     Pixel (clip x + i, clip y + j) of the destination belongs to source pixel (offset x + i,
-    offset y + j), which is the middle of its window. Formats may differ; sums are made in
-    float32.
+    offset y + j), which is the middle of its window. Outside of the source, as far as it may be,
+    edge_mode says what is read: ZERO, CLAMP the nearest pixel, MIRROR the pixels mirrored at the
+    edge, MIRROR_WITH_EDGE mirrored with the edge repeated (Apple has the last two for padding
+    only). Formats may differ; sums are made in float32.
 
     Apple: MPSImageSobel.
 
@@ -2810,8 +2820,10 @@ class ImageBox(DeviceKernel):
     The mean of kernel_height x kernel_width pixels.
 
     Pixel (clip x + i, clip y + j) of the destination belongs to source pixel (offset x + i,
-    offset y + j), which is the middle of its window. Formats may differ; sums are made in
-    float32.
+    offset y + j), which is the middle of its window. Outside of the source, as far as it may be,
+    edge_mode says what is read: ZERO, CLAMP the nearest pixel, MIRROR the pixels mirrored at the
+    edge, MIRROR_WITH_EDGE mirrored with the edge repeated (Apple has the last two for padding
+    only). Formats may differ; sums are made in float32.
 
     Apple: MPSImageBox.
 
@@ -2937,8 +2949,10 @@ class ImageTent(DeviceKernel):
     columns: two box filters of half the size.
 
     Pixel (clip x + i, clip y + j) of the destination belongs to source pixel (offset x + i,
-    offset y + j), which is the middle of its window. Formats may differ; sums are made in
-    float32.
+    offset y + j), which is the middle of its window. Outside of the source, as far as it may be,
+    edge_mode says what is read: ZERO, CLAMP the nearest pixel, MIRROR the pixels mirrored at the
+    edge, MIRROR_WITH_EDGE mirrored with the edge repeated (Apple has the last two for padding
+    only). Formats may differ; sums are made in float32.
 
     Apple: MPSImageTent.
 
@@ -5243,8 +5257,9 @@ class MatrixCopy(DeviceKernel):
     the lists. A transposed source is read by columns, a transposed destination written by
     columns; with both nothing turns. Four numbers a copy say where it begins: source row, source
     column, destination row, destination column. They are given as offsets, or as a vector of
-    uint32 that is read when the kernel runs (earlier work may write it), or left out: 0.
-    Together, operands and offsets are what Apple calls an MPSMatrixCopyDescriptor.
+    uint32 that is read when the kernel runs (earlier work may write it), or left out: 0. A
+    MatrixCopyDescriptor may stand in the place of both lists: it holds them and the offsets,
+    which then count instead of the kernel's.
 
     Row i of what is written goes to row row_permute_indices[row_permute_offset + i] behind the
     destination's offset instead of row i; columns alike. A transposed destination is turned
@@ -5280,6 +5295,12 @@ class MatrixCopy(DeviceKernel):
         >>> side_by_side.encode(commands, [a, b], [both, both])
         >>> commands.commit()
         >>> assert np.array_equal(np.asarray(both), [[1, 2, 5, 6], [3, 4, 7, 8]])
+        >>>
+        >>> corner = mps.MatrixCopyDescriptor(b, both, mps.MatrixCopyOffsets(source_column_offset=1))
+        >>> commands = mps.CommandBuffer(queue)
+        >>> mps.MatrixCopy(device, copy_rows=1, copy_columns=1).encode(commands, corner)
+        >>> commands.commit()
+        >>> assert np.array_equal(np.asarray(both), [[6, 2, 5, 6], [3, 4, 7, 8]])
     """
 
     __slots__ = ()
@@ -5378,8 +5399,8 @@ class MatrixCopy(DeviceKernel):
     def encode(
         self,
         commands: CommandBuffer,
-        source_matrices: Sequence[Matrix],
-        destination_matrices: Sequence[Matrix],
+        source_matrices: Sequence[Matrix] | MatrixCopyDescriptor,
+        destination_matrices: Sequence[Matrix] = (),
         offset_vector: Vector | None = None,
         row_permute_indices: Vector | None = None,
         column_permute_indices: Vector | None = None,
@@ -5388,7 +5409,7 @@ class MatrixCopy(DeviceKernel):
 
         Args:
             commands: Where it is recorded.
-            source_matrices: A matrix a copy.
+            source_matrices: A matrix a copy; or a MatrixCopyDescriptor.
             destination_matrices: A matrix a copy; one may come several times.
             offset_vector: Uint32, four numbers a copy. None: none.
             row_permute_indices: Uint32, the same for each copy. None: none.
@@ -5399,6 +5420,26 @@ class MatrixCopy(DeviceKernel):
             ArgumentTypeError: An operand of another element type.
             UnsupportedError: The device has no kernel for the case.
         """
+        if isinstance(source_matrices, MatrixCopyDescriptor):
+            descriptor = source_matrices
+            if len(destination_matrices) > 0 or offset_vector is not None:
+                raise InvalidArgumentError(
+                    f'MatrixCopy "{self.label}": destination_matrices, offset_vector: '
+                    "expected none beside a descriptor, got some"
+                )
+            self.encode_method(
+                commands,
+                "encode",
+                [
+                    list(descriptor.source_matrices),
+                    list(descriptor.destination_matrices),
+                    [] if descriptor.offset_vector is None else [descriptor.offset_vector],
+                    [] if row_permute_indices is None else [row_permute_indices],
+                    [] if column_permute_indices is None else [column_permute_indices],
+                ],
+                {"offsets": descriptor.offsets},
+            )
+            return
         self.encode_method(
             commands,
             "encode",

@@ -30,6 +30,7 @@ void bind_device(py::module_& m);
 void bind_buffers_and_events(py::module_& m);
 void bind_images(py::module_& m);
 void bind_matrices(py::module_& m);
+void bind_matrix_copy(py::module_& m);
 void bind_command_buffers(py::module_& m);
 void bind_loss_labels(py::module_& m);
 void bind_kernels(py::module_& m);

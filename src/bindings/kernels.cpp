@@ -14,17 +14,9 @@
 #include "bindings/attributes.h"
 #include "bindings/bindings.h"
 #include "bindings/casters.h"
+#include "bindings/operands.h"
 
 namespace mpsnn::bindings {
-namespace {
-
-struct OperandHint {
-  static constexpr auto name = py::detail::const_name("Array | Image");
-};
-using OperandObject = Hinted<OperandHint>;
-struct FunctionHint {
-  static constexpr auto name = py::detail::const_name("_HostFunction");
-};
 
 KernelOperand operand_of(const OperandObject& object) {
   if (py::isinstance<Image>(object)) return object.cast<const Image&>();
@@ -38,6 +30,12 @@ KernelOperands operands_of(const std::vector<OperandObject>& objects) {
   for (const OperandObject& object : objects) operands.push_back(operand_of(object));
   return operands;
 }
+
+namespace {
+
+struct FunctionHint {
+  static constexpr auto name = py::detail::const_name("_HostFunction");
+};
 
 /// The memory of an operand as the function sees it: an array that is valid during the call.
 py::array array_of(const HostKernel::Operand& operand, bool writes) {
@@ -181,19 +179,23 @@ Raises:
       .def(
           "encode_method",
           [](const DeviceKernel& kernel, CommandBuffer& commands, const std::string& method,
-             const std::vector<std::vector<OperandObject>>& operands) {
+             const std::vector<std::vector<OperandObject>>& operands, const Attributes& changed) {
             std::vector<KernelOperands> given;
             for (const auto& objects : operands) given.push_back(operands_of(objects));
+            const AttributeMap changes =
+                attributes_of(changed, std::string(kernel.class_name()) + ": ");
             py::gil_scoped_release release;
-            kernel.encode_method(commands, method, given);
+            kernel.encode_method(commands, method, given, changes);
           },
           py::arg("commands"), py::arg("method"), py::arg("operands"),
+          py::arg("changed") = Attributes(),
           R"(Records the kernel; the typed classes' `encode` calls it.
 
 Args:
     commands: Where it is recorded.
     method: One of the class's methods ("encode").
     operands: A list for each argument: empty where an optional one is left out.
+    changed: Parameters that this encode has instead of the kernel's, by name.
 
 Raises:
     InvalidArgumentError: Sizes or ranges that do not fit, operands that overlap.

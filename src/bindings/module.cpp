@@ -24,6 +24,7 @@ PYBIND11_MODULE(_core, m, pybind11::mod_gil_used()) {
   bind_images(m);
   bind_buffers_and_events(m);
   bind_matrices(m);
+  bind_matrix_copy(m);
   bind_command_buffers(m);
   bind_loss_labels(m);
   bind_kernels(m);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Optimizers.
 #include <memory>
+#include <optional>
 #include <string>
 
 #include <pybind11/pybind11.h>
@@ -8,6 +9,7 @@
 
 #include "bindings/bindings.h"
 #include "bindings/casters.h"
+#include "bindings/operands.h"
 #include "mpsnn/data_source.h"
 
 namespace mpsnn::bindings {
@@ -69,13 +71,104 @@ on a device.)")
       .def_property_readonly("attributes", &Optimizer::attributes, "Every parameter by name.");
 }
 
+using Sgd = OptimizerStochasticGradientDescent;
+using Operand = OperandObject;
+using OptionalOperand = std::optional<OperandObject>;
+
+void bind_encode(py::class_<Sgd, Optimizer, std::shared_ptr<Sgd>>& cls) {
+  cls.def(
+      "encode",
+      [](const Sgd& optimizer, CommandBuffer& commands, const Operand& gradient,
+         const Operand& values, const Operand& result, const OptionalOperand& momentum) {
+        const KernelOperand g = operand_of(gradient), v = operand_of(values),
+                            r = operand_of(result);
+        if (!momentum) return optimizer.encode(commands, g, v, r);
+        optimizer.encode(commands, g, v, r, operand_of(*momentum));
+      },
+      py::arg("commands"), py::arg("gradient"), py::arg("values"), py::arg("result"),
+      py::arg("momentum") = py::none(),
+      R"(Records a step on memory of one's own, as `OptimizerStochasticGradientDescentUpdate` does.
+
+All operands have one shape; each is a Matrix, Vector, NDArray or Image of float32 or float16.
+
+Args:
+    commands: Where it is recorded.
+    gradient: g.
+    values: v.
+    result: v after the step; may be `values`.
+    momentum: m, zeros at first, changed where it is; needed where `momentum_scale` is not 0.
+
+Raises:
+    InvalidArgumentError: Shapes that differ, a momentum that is missing.
+    ArgumentTypeError: An operand of another element type.)");
+}
+
+void bind_encode(py::class_<OptimizerAdam, Optimizer, std::shared_ptr<OptimizerAdam>>& cls) {
+  cls.def(
+      "encode",
+      [](const OptimizerAdam& optimizer, CommandBuffer& commands, const Operand& gradient,
+         const Operand& values, const Operand& result, const Operand& momentum,
+         const Operand& velocity, const OptionalOperand& maximum_velocity) {
+        const KernelOperand g = operand_of(gradient), v = operand_of(values),
+                            r = operand_of(result), m = operand_of(momentum),
+                            u = operand_of(velocity);
+        if (!maximum_velocity) return optimizer.encode(commands, g, v, r, m, u);
+        optimizer.encode(commands, g, v, r, m, u, operand_of(*maximum_velocity));
+      },
+      py::arg("commands"), py::arg("gradient"), py::arg("values"), py::arg("result"),
+      py::arg("momentum"), py::arg("velocity"), py::arg("maximum_velocity") = py::none(),
+      R"(Records a step on memory of one's own, as `OptimizerAdamUpdate` does.
+
+All operands have one shape; each is a Matrix, Vector, NDArray or Image of float32 or float16. Steps of
+all these encodes on a device are counted together, from `time_step` on and apart from those of data
+sources: use an optimizer for each array.
+
+Args:
+    commands: Where it is recorded.
+    gradient: g.
+    values: v.
+    result: v after the step; may be `values`.
+    momentum: m, zeros at first, changed where it is.
+    velocity: u, alike.
+    maximum_velocity: û, alike; for AMSGrad and only there.
+
+Raises:
+    InvalidArgumentError: Shapes that differ, a maximum velocity that does not go with `use_amsgrad`.
+    ArgumentTypeError: An operand of another element type.)");
+}
+
+void bind_encode(py::class_<OptimizerRMSProp, Optimizer, std::shared_ptr<OptimizerRMSProp>>& cls) {
+  cls.def(
+      "encode",
+      [](const OptimizerRMSProp& optimizer, CommandBuffer& commands, const Operand& gradient,
+         const Operand& values, const Operand& result, const Operand& sum_of_squares) {
+        optimizer.encode(commands, operand_of(gradient), operand_of(values), operand_of(result),
+                         operand_of(sum_of_squares));
+      },
+      py::arg("commands"), py::arg("gradient"), py::arg("values"), py::arg("result"),
+      py::arg("sum_of_squares"),
+      R"(Records a step on memory of one's own, as `OptimizerRMSPropUpdate` does.
+
+All operands have one shape; each is a Matrix, Vector, NDArray or Image of float32 or float16.
+
+Args:
+    commands: Where it is recorded.
+    gradient: g.
+    values: v.
+    result: v after the step; may be `values`.
+    sum_of_squares: s, zeros at first, changed where it is.
+
+Raises:
+    InvalidArgumentError: Shapes that differ.
+    ArgumentTypeError: An operand of another element type.)");
+}
+
 }  // namespace
 
 void bind_optimizers(py::module_& m) {
   bind_optimizer_descriptor(m);
   bind_optimizer_base(m);
-  using Sgd = OptimizerStochasticGradientDescent;
-  py::class_<Sgd, Optimizer, std::shared_ptr<Sgd>>(
+  py::class_<Sgd, Optimizer, std::shared_ptr<Sgd>> sgd(
       m, "OptimizerStochasticGradientDescent",
       R"(v -= lr · g, or with momentum m = μ · m + lr · g; v -= m.
 
@@ -88,15 +181,17 @@ Args:
     use_nesterov_momentum: The second form.
 
 Raises:
-    InvalidArgumentError: A parameter is out of range.)")
-      .def(py::init<double, double, bool>(), py::arg("learning_rate") = 1e-3,
-           py::arg("momentum_scale") = 0.0, py::arg("use_nesterov_momentum") = false)
+    InvalidArgumentError: A parameter is out of range.)",
+      py::release_gil_before_calling_cpp_dtor());
+  sgd.def(py::init<double, double, bool>(), py::arg("learning_rate") = 1e-3,
+          py::arg("momentum_scale") = 0.0, py::arg("use_nesterov_momentum") = false)
       .def(py::init<OptimizerDescriptor, double, bool>(), py::arg("descriptor"),
            py::arg("momentum_scale") = 0.0, py::arg("use_nesterov_momentum") = false)
       .def_property_readonly("momentum_scale", &Sgd::momentum_scale, "μ.")
       .def_property_readonly("use_nesterov_momentum", &Sgd::use_nesterov_momentum,
                              "Whether the second form is used.");
-  py::class_<OptimizerAdam, Optimizer, std::shared_ptr<OptimizerAdam>>(
+  bind_encode(sgd);
+  py::class_<OptimizerAdam, Optimizer, std::shared_ptr<OptimizerAdam>> adam(
       m, "OptimizerAdam",
       R"(t += 1; m = β1 · m + (1 - β1) · g; u = β2 · u + (1 - β2) · g²; v -= lr_t · m / (√u + ε)
 
@@ -112,8 +207,9 @@ Args:
     use_amsgrad: Divide by the root of the largest second moment so far.
 
 Raises:
-    InvalidArgumentError: A parameter is out of range.)")
-      .def(py::init<double, double, double, double, std::int64_t, bool>(),
+    InvalidArgumentError: A parameter is out of range.)",
+      py::release_gil_before_calling_cpp_dtor());
+  adam.def(py::init<double, double, double, double, std::int64_t, bool>(),
            py::arg("learning_rate") = 1e-3, py::arg("beta1") = 0.9, py::arg("beta2") = 0.999,
            py::arg("epsilon") = 1e-8, py::arg("time_step") = 0, py::kw_only(),
            py::arg("use_amsgrad") = false)
@@ -129,7 +225,8 @@ Raises:
                              "Added to the second moment's root.")
       .def_property_readonly("time_step", &OptimizerAdam::time_step,
                              "Updates counted before the first one here.");
-  py::class_<OptimizerRMSProp, Optimizer, std::shared_ptr<OptimizerRMSProp>>(
+  bind_encode(adam);
+  py::class_<OptimizerRMSProp, Optimizer, std::shared_ptr<OptimizerRMSProp>> rms_prop(
       m, "OptimizerRMSProp",
       R"(s = decay · s + (1 - decay) · g²; v -= lr · g / (√s + ε). Apple: MPSNNOptimizerRMSProp.
 
@@ -139,7 +236,9 @@ Args:
     epsilon: Added to its root.
 
 Raises:
-    InvalidArgumentError: A parameter is out of range.)")
+    InvalidArgumentError: A parameter is out of range.)",
+      py::release_gil_before_calling_cpp_dtor());
+  rms_prop
       .def(py::init<double, double, double>(), py::arg("learning_rate") = 1e-3,
            py::arg("decay") = 0.9, py::arg("epsilon") = 1e-8)
       .def(py::init<OptimizerDescriptor, double, double>(), py::arg("descriptor"),
@@ -148,6 +247,7 @@ Raises:
                              "Share of the squares' average that one step keeps.")
       .def_property_readonly("epsilon", &OptimizerRMSProp::epsilon,
                              "Added to the root of the squares' average.");
+  bind_encode(rms_prop);
 }
 
 }  // namespace mpsnn::bindings

@@ -125,11 +125,23 @@ void check_overlaps(const DeviceKernel::Impl& kernel, const std::vector<Bound>& 
   }
 }
 
+/// The kernel's attributes with some changed.
+AttributeMap changed_attributes(const DeviceKernel::Impl& kernel, const AttributeMap& changes) {
+  AttributeMap attributes = kernel.attributes;
+  if (changes.empty()) return attributes;
+  for (const auto& [name, value] : changes) attributes[name] = value;
+  const graph::KernelClass& row = kernel.kernel_class;
+  attributes = graph::complete_attributes({kernel.title(), row.attributes, row.fixed},
+                                          std::move(attributes));
+  if (row.check != nullptr) row.check(kernel.title(), attributes);
+  return attributes;
+}
+
 runtime::PlanKey key_of(const DeviceKernel::Impl& kernel, const EncodeMethod& method,
-                        const std::vector<Bound>& operands) {
+                        const std::vector<Bound>& operands, const AttributeMap& changes) {
   runtime::PlanKey key{{}, {}, {}};
   for (const Bound& operand : operands) key.sources.push_back(operand.desc);
-  key.attributes = kernel.attributes;
+  key.attributes = changed_attributes(kernel, changes);
   key.method = method.name;
   return key;
 }
@@ -185,11 +197,7 @@ const AttributeValue& DeviceKernel::attribute(std::string_view name) const {
 
 void DeviceKernel::set_attribute(std::string_view name, AttributeValue value) {
   const graph::KernelClass& row = impl_->kernel_class;
-  AttributeMap changed = impl_->attributes;
-  changed[std::string(name)] = std::move(value);
-  changed =
-      graph::complete_attributes({impl_->title(), row.attributes, row.fixed}, std::move(changed));
-  if (row.check != nullptr) row.check(impl_->title(), changed);
+  AttributeMap changed = changed_attributes(*impl_, {{std::string(name), std::move(value)}});
   if (row.make_state != nullptr && row.make_state(changed) != row.make_state(impl_->attributes)) {
     if (row.remakes_state) {
       const std::vector<std::byte> state = row.make_state(changed);
@@ -229,7 +237,8 @@ void DeviceKernel::write_state(const void* from, std::size_t bytes) const {
 }
 
 void DeviceKernel::encode_method(CommandBuffer& commands, std::string_view method_name,
-                                 const std::vector<KernelOperands>& given) const {
+                                 const std::vector<KernelOperands>& given,
+                                 const AttributeMap& changed) const {
   const EncodeMethod& method = method_named(*impl_, method_name);
   runtime::CommandBufferState& buffer = *commands.state();
   runtime::HostSpan span(SpanKind::ENCODE, impl_->label, buffer.label());
@@ -240,10 +249,10 @@ void DeviceKernel::encode_method(CommandBuffer& commands, std::string_view metho
   }
   const std::vector<Bound> operands = bind_operands(*impl_, method, given);
   check_overlaps(*impl_, operands);
-  const runtime::PlanKey key = key_of(*impl_, method, operands);
+  const runtime::PlanKey key = key_of(*impl_, method, operands, changed);
   const auto make = [&] {
     return graph::make_plan(
-        {impl_->kernel_class, method, impl_->label, impl_->attributes, key.sources, state_bytes()},
+        {impl_->kernel_class, method, impl_->label, key.attributes, key.sources, state_bytes()},
         impl_->device.state()->chooser);
   };
   const auto plan = impl_->plans.plan(key, make);

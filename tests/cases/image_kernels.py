@@ -8,7 +8,7 @@ from typing import Any
 
 from cases import Size
 
-ZERO, CLAMP = 0, 1  # ImageEdgeMode
+ZERO, CLAMP, MIRROR, MIRROR_WITH_EDGE = range(4)  # ImageEdgeMode
 HWC, CHW = 0, 1  # DataLayout
 NON_PREMULTIPLIED, ALPHA_IS_ONE, PREMULTIPLIED = 0, 1, 2  # AlphaType
 
@@ -53,6 +53,9 @@ def windows(kernel: str, *, exact: bool = True, **attributes: object) -> list[Im
             **attributes,
         ),
         like(kernel, SMALL, exact=exact, offset=[4, -1], edge_mode=ZERO, **attributes),
+        like(kernel, SMALL, exact=exact, offset=[-9, 6], edge_mode=MIRROR, **attributes),
+        like(kernel, (1, 1, 2, 1), exact=exact, edge_mode=MIRROR, **attributes),
+        like(kernel, SMALL, exact=exact, offset=[5, -7], edge_mode=MIRROR_WITH_EDGE, **attributes),
         ImageCase(
             kernel, (SMALL,), (2, 3, 11, 3), {"offset": [1, 1], **attributes}, exact=exact
         ),
@@ -223,6 +226,17 @@ ARITHMETIC = [
                 "primary_edge_mode": CLAMP,
                 "secondary_edge_mode": CLAMP,
                 "clip_rect": [1, 1, 6, 4],
+            },
+        ),
+        (
+            SMALL,
+            SMALL,
+            (2, 6, 8, 3),
+            {
+                "primary_offset": [-2, 3],
+                "secondary_offset": [2, -2],
+                "primary_edge_mode": MIRROR,
+                "secondary_edge_mode": MIRROR_WITH_EDGE,
             },
         ),
     ]

@@ -4,10 +4,12 @@
 #include <cmath>
 #include <cstdint>
 #include <limits>
+#include <string>
 #include <vector>
 
 #include "mpsnn/array.h"
 #include "mpsnn/command_buffer.h"
+#include "mpsnn/data_source.h"
 #include "mpsnn/error.h"
 #include "mpsnn/kernels.h"
 #include "testing.h"
@@ -35,6 +37,19 @@ std::vector<T> read(const Array& array) {
   return values;
 }
 
+/// Skips where the build has no LAPACK.
+void needs_lapack(const Device& device) {
+  const Matrix one = matrix<float>(device, 1, 1, {1});
+  CommandBuffer commands(device.command_queue());
+  try {
+    MatrixDecompositionCholesky(device).encode(commands, one, one);
+  } catch (const UnsupportedError& error) {
+    const std::string text = error.what();
+    if (text.find("this build has no LAPACK") == std::string::npos) throw;
+    testing::skip(text);
+  }
+}
+
 using Floats = std::vector<float>;
 using Integers = std::vector<std::uint32_t>;
 
@@ -42,6 +57,7 @@ using Integers = std::vector<std::uint32_t>;
 
 TEST_CASE("LU factors are those of the rows, with pivots from 0") {
   const Device device("cpu");
+  needs_lapack(device);
   CommandBuffer commands(device.command_queue());
   const Matrix a = matrix<float>(device, 3, 2, {1, 2, 4, 2, 2, 9});
   const Matrix pivots = matrix<std::uint32_t>(device, 1, 2, {}, DataType::UINT32);
@@ -56,6 +72,7 @@ TEST_CASE("LU factors are those of the rows, with pivots from 0") {
 
 TEST_CASE("Cholesky factors leave the other triangle; NaN is not positive definite") {
   const Device device("cpu");
+  needs_lapack(device);
   const float nan = std::numeric_limits<float>::quiet_NaN();
   const Vector status(device, {.length = 1, .data_type = DataType::INT32});
   const auto factor = [&](const Floats& values) {
@@ -98,4 +115,44 @@ TEST_CASE("products of bytes are exact at their bounds") {
   commands.commit();
   commands.wait_until_completed();
   CHECK(read<std::int32_t>(result) == std::vector<std::int32_t>(4, kInner * 128 * 128));
+}
+
+TEST_CASE("a descriptor's copies: its offsets count, those of a vector where it has one") {
+  const Device device("cpu");
+  const Matrix from = matrix<float>(device, 2, 3, {1, 2, 3, 4, 5, 6}),
+               to = matrix<float>(device, 2, 2, Floats(4));
+  MatrixCopyDescriptor two(2);
+  two.set_copy_operation(0, from, to, {.source_column_offset = 2, .destination_row_offset = 1});
+  const MatrixCopy copy(device, {.copy_rows = 1, .copy_columns = 1, .offsets = {9, 9, 9, 9}});
+  CommandBuffer commands(device.command_queue());
+  CHECK_THROWS_AS(copy.encode(commands, two), InvalidArgumentError);
+  two.set_copy_operation(1, from, to, {1, 0, 0, 1});
+  CHECK(two.offsets() == std::vector<std::int64_t>({0, 2, 1, 0, 1, 0, 0, 1}));
+  copy.encode(commands, two);
+  const Vector offsets(device, {.length = 6, .data_type = DataType::UINT32});
+  const Integers numbers = {7, 7, 1, 1, 0, 0};
+  offsets.write(numbers.data(), offsets.bytes());
+  copy.encode(commands, MatrixCopyDescriptor({from}, {to}, offsets, 8));
+  commands.commit();
+  commands.wait_until_completed();
+  CHECK(read(to) == Floats({5, 4, 3, 0}));
+}
+
+TEST_CASE("optimizers are encoded on matrices; their learning rate is read at each encode") {
+  const Device device("cpu");
+  const Matrix gradient = matrix<float>(device, 1, 2, {1, -2}),
+               values = matrix<float>(device, 1, 2, {3, 4}),
+               momentum = matrix<float>(device, 1, 2, Floats(2));
+  OptimizerStochasticGradientDescent optimizer(0.5, 0.5);
+  CommandBuffer commands(device.command_queue());
+  optimizer.encode(commands, gradient, values, values, momentum);
+  optimizer.set_learning_rate(0.25);
+  optimizer.encode(commands, gradient, values, values, momentum);
+  const OptimizerAdam adam;
+  CHECK_THROWS_AS(adam.encode(commands, gradient, values, values, momentum, momentum, momentum),
+                  InvalidArgumentError);
+  commands.commit();
+  commands.wait_until_completed();
+  CHECK(read(momentum) == Floats({0.5F, -1}));
+  CHECK(read(values) == Floats({2, 6}));
 }

@@ -59,7 +59,7 @@ def _encode_images(device: mps.Device, case: ImageCase, dtype: str) -> None:
     commands = mps.CommandBuffer(device.command_queue())
     sources, destination = [made(size) for size in case.sources], made(case.destination)
     if case.kernel == "ChannelConcatenation":
-        kernel.encode(commands, destination, sources)
+        kernel.encode(commands, sources, destination)
     else:
         kernel.encode(commands, *sources, destination)
 

@@ -47,7 +47,7 @@ def encode(
     kernel: Any = getattr(mps, case.kernel)(device, **case.attributes)
     commands = mps.CommandBuffer(device.command_queue())
     if case.kernel == "ChannelConcatenation":
-        kernel.encode(commands, destination, sources)
+        kernel.encode(commands, sources, destination)
     else:
         kernel.encode(commands, *sources, destination)
     commands.commit()
@@ -165,6 +165,17 @@ BAD_ATTRIBUTES = [
     ),
     ("MatrixCopyToImage", {"source_matrix_origin": [1]}, "source_matrix_origin"),
 ]
+
+
+@pytest.mark.parametrize(
+    ("kernel", "mode"),
+    [("ImageLaplacian", mps.ImageEdgeMode.CONSTANT), ("GridSample", mps.ImageEdgeMode.MIRROR)],
+)
+def test_edge_modes_that_a_kernel_has_not(
+    cpu: mps.Device, kernel: str, mode: mps.ImageEdgeMode
+) -> None:
+    with pytest.raises(mps.UnsupportedError, match=f"{kernel}.*edge_mode"):
+        getattr(mps, kernel)(cpu, edge_mode=mode)
 
 
 @pytest.mark.parametrize(("kernel", "attributes", "text"), BAD_ATTRIBUTES)

@@ -73,9 +73,8 @@ std::vector<AttributeSpec> matrix_attributes(std::string_view origin_name,
 
 // ---- channels
 
-/// Operands: the destination, then the sources.
 void lower_concatenation(KernelLowering& to) {
-  constexpr std::size_t kResult = 0, kSources = 1;
+  constexpr std::size_t kSources = 0, kResult = 1;
   const ImageSize result = to.desc(kResult).image();
   std::vector<ValueId> sources;
   std::int64_t channels = 0;
@@ -162,7 +161,7 @@ constexpr std::string_view kConcatenationExample =
 depth = mps.Image(device, np.ones((1, 4, 4, 1), np.float32))
 joined = mps.Image(device, size=(1, 4, 4, 4))
 commands = mps.CommandBuffer(queue)
-mps.ChannelConcatenation(device).encode(commands, joined, [colour, depth])
+mps.ChannelConcatenation(device).encode(commands, [colour, depth], joined)
 commands.commit()
 assert np.array_equal(np.asarray(joined)[0, 0, 0], [0, 0, 0, 1])
 )";
@@ -207,14 +206,14 @@ EncodeMethod image_to_matrix() {
 
 EncodeMethod concatenation() {
   return {.doc = "Records the joining.",
-          .operands = {{.name = "destination_image",
-                        .kind = OperandKind::IMAGE,
-                        .doc = "image of the sources' pixels and all their channels",
-                        .writes = true},
-                       {.name = "source_images",
+          .operands = {{.name = "source_images",
                         .kind = OperandKind::IMAGE,
                         .doc = "images of one size but for their channels, in order",
-                        .variadic = true}},
+                        .variadic = true},
+                       {.name = "destination_image",
+                        .kind = OperandKind::IMAGE,
+                        .doc = "image of the sources' pixels and all their channels",
+                        .writes = true}},
           .lower = lower_concatenation};
 }
 

@@ -259,10 +259,13 @@ EncodeMethod method(void (*lower)(KernelLowering&)) {
 
 // ---- texts
 
-#define MPSNN_WINDOWS                                                                         \
-  "Pixel (clip x + i, clip y + j) of the destination belongs to source pixel (offset x + i, " \
-  "offset "                                                                                   \
-  "y + j), which is the middle of its window. Formats may differ; sums are made in float32."
+#define MPSNN_WINDOWS                                                                              \
+  "Pixel (clip x + i, clip y + j) of the destination belongs to source pixel (offset x + i, "      \
+  "offset "                                                                                        \
+  "y + j), which is the middle of its window. Outside of the source, as far as it may be, "        \
+  "edge_mode says what is read: ZERO, CLAMP the nearest pixel, MIRROR the pixels mirrored at the " \
+  "edge, MIRROR_WITH_EDGE mirrored with the edge repeated (Apple has the last two for padding "    \
+  "only). Formats may differ; sums are made in float32."
 
 constexpr std::string_view kConvolutionDoc =
     "destination[y, x, c] = bias + sum over i, j of weights[i, j] * source[y + i - kernel_height / "

@@ -108,7 +108,7 @@ std::vector<KernelClass> image_sampling_kernels() {
        .example = kGridExample,
        .attributes = {flag("use_grid_value_as_input_coordinate",
                            "the grid holds positions, else distances from the pixel's own", true),
-                      edge_mode()},
+                      sampled_edge_mode()},
        .methods = {method("Records the sampling.",
                           {.name = "grid",
                            .kind = OperandKind::IMAGE,

@@ -44,6 +44,13 @@ AttributeSpec clip_rect_source() {
   return rectangle("clip_rect_source", "x, y, width, height of what is read; empty: all");
 }
 
+AttributeSpec sampled_edge_mode() {
+  AttributeSpec spec = edge_mode("edge_mode");
+  spec.supported = {static_cast<std::int64_t>(ImageEdgeMode::ZERO),
+                    static_cast<std::int64_t>(ImageEdgeMode::CLAMP)};
+  return spec;
+}
+
 AttributeSpec edge_mode(std::string_view name) {
   return {.name = name,
           .type = AttributeType::ENUM,
@@ -51,11 +58,13 @@ AttributeSpec edge_mode(std::string_view name) {
           .default_value = static_cast<std::int64_t>(ImageEdgeMode::ZERO),
           .enum_name = "ImageEdgeMode",
           .supported = {static_cast<std::int64_t>(ImageEdgeMode::ZERO),
-                        static_cast<std::int64_t>(ImageEdgeMode::CLAMP)}};
+                        static_cast<std::int64_t>(ImageEdgeMode::CLAMP),
+                        static_cast<std::int64_t>(ImageEdgeMode::MIRROR),
+                        static_cast<std::int64_t>(ImageEdgeMode::MIRROR_WITH_EDGE)}};
 }
 
 std::vector<AttributeSpec> window_attributes() {
-  return {source_offset(), clip_rect(), edge_mode()};
+  return {source_offset(), clip_rect(), edge_mode("edge_mode")};
 }
 
 const std::vector<std::int64_t>& get_ints(const AttributeMap& attributes, std::string_view name) {

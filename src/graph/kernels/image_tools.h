@@ -28,8 +28,10 @@ AttributeSpec source_offset(std::string_view name = "offset");
 AttributeSpec clip_rect();
 /// What is read of the source.
 AttributeSpec clip_rect_source();
-/// ZERO or CLAMP.
-AttributeSpec edge_mode(std::string_view name = "edge_mode");
+/// Any but CONSTANT: these kernels have no value to fill with.
+AttributeSpec edge_mode(std::string_view name);
+/// ZERO or CLAMP: what lies between pixels is sampled.
+AttributeSpec sampled_edge_mode();
 /// offset, clip_rect and edge_mode.
 std::vector<AttributeSpec> window_attributes();
 

@@ -118,7 +118,8 @@ constexpr std::string_view kDoc =
 transposed source is read by columns, a transposed destination written by columns; with both nothing turns. Four
 numbers a copy say where it begins: source row, source column, destination row, destination column. They are given
 as offsets, or as a vector of uint32 that is read when the kernel runs (earlier work may write it), or left out: 0.
-Together, operands and offsets are what Apple calls an MPSMatrixCopyDescriptor.
+A MatrixCopyDescriptor may stand in the place of both lists: it holds them and the offsets, which then count instead
+of the kernel's.
 
 Row i of what is written goes to row row_permute_indices[row_permute_offset + i] behind the destination's offset
 instead of row i; columns alike. A transposed destination is turned first.
@@ -136,6 +137,12 @@ side_by_side = mps.MatrixCopy(device, offsets=[0, 0, 0, 0, 0, 0, 0, 2])
 side_by_side.encode(commands, [a, b], [both, both])
 commands.commit()
 assert np.array_equal(np.asarray(both), [[1, 2, 5, 6], [3, 4, 7, 8]])
+
+corner = mps.MatrixCopyDescriptor(b, both, mps.MatrixCopyOffsets(source_column_offset=1))
+commands = mps.CommandBuffer(queue)
+mps.MatrixCopy(device, copy_rows=1, copy_columns=1).encode(commands, corner)
+commands.commit()
+assert np.array_equal(np.asarray(both), [[6, 2, 5, 6], [3, 4, 7, 8]])
 )";
 
 }  // namespace
@@ -161,26 +168,27 @@ std::vector<KernelClass> matrix_copy_kernels() {
                       first("row_permute_offset", "first entry of row_permute_indices that counts"),
                       first("column_permute_offset",
                             "first entry of column_permute_indices that counts")},
-       .methods =
-           {{.doc = "Records the copies.",
-             .operands = {{.name = "source_matrices", .doc = "a matrix a copy", .variadic = true},
-                          {.name = "destination_matrices",
-                           .doc = "a matrix a copy; one may come several times",
-                           .writes = true,
-                           .variadic = true},
-                          {.name = "offset_vector",
-                           .kind = OperandKind::VECTOR,
-                           .doc = "uint32, four numbers a copy",
-                           .optional = true},
-                          {.name = "row_permute_indices",
-                           .kind = OperandKind::VECTOR,
-                           .doc = "uint32, the same for each copy",
-                           .optional = true},
-                          {.name = "column_permute_indices",
-                           .kind = OperandKind::VECTOR,
-                           .doc = "uint32, the same for each copy",
-                           .optional = true}},
-             .lower = lower}},
+       .methods = {{.doc = "Records the copies.",
+                    .operands = {{.name = "source_matrices",
+                                  .doc = "a matrix a copy; or a MatrixCopyDescriptor",
+                                  .variadic = true},
+                                 {.name = "destination_matrices",
+                                  .doc = "a matrix a copy; one may come several times",
+                                  .writes = true,
+                                  .variadic = true},
+                                 {.name = "offset_vector",
+                                  .kind = OperandKind::VECTOR,
+                                  .doc = "uint32, four numbers a copy",
+                                  .optional = true},
+                                 {.name = "row_permute_indices",
+                                  .kind = OperandKind::VECTOR,
+                                  .doc = "uint32, the same for each copy",
+                                  .optional = true},
+                                 {.name = "column_permute_indices",
+                                  .kind = OperandKind::VECTOR,
+                                  .doc = "uint32, the same for each copy",
+                                  .optional = true}},
+                    .lower = lower}},
        .check = check_batch_range},
   };
 }

@@ -4,14 +4,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
-from cases.image_kernels import CHW, CLAMP, ImageCase
+from cases.image_kernels import CHW, CLAMP, MIRROR, MIRROR_WITH_EDGE, ImageCase
 from numpy.typing import NDArray
 from scipy import ndimage
 
 from oracles.resize import lanczos, triangle, weights
+
+# numpy's names; "reflect" does not repeat the edge, "symmetric" does.
+MIRRORS: dict[int, Literal["reflect", "symmetric"]] = {
+    MIRROR: "reflect",
+    MIRROR_WITH_EDGE: "symmetric",
+}
 
 Doubles = NDArray[np.float64]
 Whole = NDArray[np.int64]
@@ -32,11 +38,20 @@ def source_clip(case: ImageCase, image: Doubles) -> Doubles:
 
 def pixels(image: Doubles, rows: Whole, columns: Whole, edge_mode: int) -> Doubles:
     """Pixels at these rows and columns, which may lie outside; (N, rows, columns, C)."""
-    rows, columns = rows[:, None], columns[None, :]
     _, height, width, _ = image.shape
+    if edge_mode in MIRRORS:
+        margins = [beyond(rows, height), beyond(columns, width)]
+        padded = np.pad(image, [(0, 0), *margins, (0, 0)], mode=MIRRORS[edge_mode])
+        return padded[:, rows[:, None] + margins[0][0], columns[None, :] + margins[1][0]]
+    rows, columns = rows[:, None], columns[None, :]
     values = image[:, np.clip(rows, 0, height - 1), np.clip(columns, 0, width - 1)]
     inside = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)
     return values if edge_mode == CLAMP else values * inside[None, :, :, None]
+
+
+def beyond(at: Whole, size: int) -> tuple[int, int]:
+    """How far positions go beyond an axis on both sides."""
+    return max(0, -int(at.min())), max(0, int(at.max()) - size + 1)
 
 
 def moved(case: ImageCase, image: Doubles, part: Doubles, prefix: str = "") -> Doubles:
