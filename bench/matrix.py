@@ -4,7 +4,9 @@
     python bench/matrix.py [--rounds 3] [--seconds 0.2] [--case WORD]
 
 Each contestant has a process of its own and 2 threads; rounds are interleaved. A call of ours is an
-encode, a commit and a wait. All are float32.
+encode, a commit and a wait. All are float32 but the products of integers, whose results are int32:
+numpy and PyTorch get int32 operands there, since they would wrap sums of bytes at 8 bits; int8 of
+PyTorch is its product of bytes.
 """
 
 from __future__ import annotations
@@ -25,7 +27,9 @@ THREADS = 2
 Calls = dict[str, Callable[[], object]]
 Arrays = dict[str, np.ndarray[Any, Any]]
 SQUARES = (64, 256, 1024)
-ORDERS = (64, 256, 1024)
+INTEGER_SQUARES = (64, 256)  # numpy takes seconds for 1024
+INTEGERS = ("int8", "int16")
+PARTS = 64  # copies of one encode
 
 
 def arrays() -> Arrays:
@@ -38,6 +42,11 @@ def arrays() -> Arrays:
         found[f"spd{n}"] = a @ a.T + n * np.eye(n, dtype=np.float32)
         found[f"triangle{n}"] = np.tril(a) + n * np.eye(n, dtype=np.float32)
         found[f"sides{n}"] = random.standard_normal((n, 64), np.float32)
+    for n in INTEGER_SQUARES:
+        for side in "ab":
+            values = random.integers(-128, 128, (n, n))
+            found[f"{side}int8 {n}"] = values.astype(np.int8)
+            found[f"{side}int16 {n}"] = values.astype(np.int16)
     found["x"] = random.standard_normal(1024).astype(np.float32)
     return found
 
@@ -81,6 +90,20 @@ def numpy_calls(s: Arrays) -> Calls:
     y = np.empty(1024, np.float32)
     calls["vector product 1024"] = lambda: np.matmul(s["a1024"], s["x"], out=y)
     calls["sum of 2"] = lambda: np.add(tall, tall, out=out)
+    for n in INTEGER_SQUARES:
+        for kind in INTEGERS:
+            left, right = (s[f"{side}{kind} {n}"].astype(np.int32) for side in "ab")
+            product = np.empty((n, n), np.int32)
+            calls[f"{kind} product {n}"] = partial(np.matmul, left, right, out=product)
+    turned = np.empty(tall.shape[::-1], np.float32)
+
+    def copy_parts() -> None:
+        for k in range(PARTS):
+            out[k * 64 : k * 64 + 64, 8:] = tall[k * 64 : k * 64 + 64, :-8]
+
+    calls["copy"] = lambda: np.copyto(out, tall)
+    calls["copy, transposed"] = lambda: np.copyto(turned, tall.T)
+    calls["copy of 64 parts"] = copy_parts
     calls["neuron (sigmoid)"] = lambda: np.divide(1, 1 + np.exp(-tall), out=out)
     calls["softmax"] = softmax
     calls["batch normalization"] = normalize
@@ -111,6 +134,22 @@ def torch_calls(s: Arrays) -> Calls:
         calls[f"Cholesky solve {n}"] = partial(torch.cholesky_solve, sides, factor)
     calls["vector product 1024"] = lambda: torch.mv(t["a1024"], t["x"], out=y)
     calls["sum of 2"] = lambda: torch.add(tall, tall, out=out)
+    for n in INTEGER_SQUARES:
+        left, right = t[f"aint8 {n}"], t[f"bint8 {n}"]
+        calls[f"int8 product {n}"] = partial(torch._int_mm, left, right)
+        left, right = left.to(torch.int32), right.to(torch.int32)
+        calls[f"int16 product {n}"] = partial(
+            torch.mm, left, right, out=torch.empty(n, n, dtype=torch.int32)
+        )
+    turned = torch.empty(tall.shape[1], tall.shape[0])
+
+    def copy_parts() -> None:
+        for k in range(PARTS):
+            out[k * 64 : k * 64 + 64, 8:].copy_(tall[k * 64 : k * 64 + 64, :-8])
+
+    calls["copy"] = lambda: out.copy_(tall)
+    calls["copy, transposed"] = lambda: turned.copy_(tall.T)
+    calls["copy of 64 parts"] = copy_parts
     calls["neuron (sigmoid)"] = lambda: torch.sigmoid(tall, out=out)
     calls["softmax"] = lambda: torch.softmax(tall, 1)
     calls["batch normalization"] = lambda: torch.nn.functional.batch_norm(
@@ -169,6 +208,20 @@ def our_calls(s: Arrays) -> Calls:
     source, y = mps.Vector.from_array(device, s["x"]), mps.Vector(device, length=1024)
     call("vector product 1024", mps.MatrixVectorMultiplication(device), m["a1024"], source, y)
     call("sum of 2", mps.MatrixSum(device), [tall, tall], out)
+    for n in INTEGER_SQUARES:
+        for kind in INTEGERS:
+            product = mps.Matrix(device, rows=n, columns=n, data_type=mps.DataType.INT32)
+            left, right = (m[f"{side}{kind} {n}"] for side in "ab")
+            call(f"{kind} product {n}", mps.MatrixMultiplication(device), left, right, product)
+    turned = mps.Matrix(device, rows=512, columns=4096)
+    transposed = mps.MatrixCopy(device, sources_are_transposed=True)
+    parts = mps.MatrixCopyDescriptor(PARTS)
+    for k in range(PARTS):
+        offsets = mps.MatrixCopyOffsets(k * 64, 0, k * 64, 8)
+        parts.set_copy_operation(k, tall, out, offsets)
+    call("copy", mps.MatrixCopy(device), [tall], [out])
+    call("copy, transposed", transposed, [tall], [turned])
+    call("copy of 64 parts", mps.MatrixCopy(device, copy_rows=64, copy_columns=504), parts)
     sigmoid = mps.MatrixNeuron(device, neuron_type=mps.NeuronType.SIGMOID)
     call("neuron (sigmoid)", sigmoid, tall, out)
     call("softmax", mps.MatrixSoftMax(device), tall, out)
