@@ -222,6 +222,20 @@ MPSNN_SIMD void add_product(std::int32_t x, const T* y, std::int64_t step, std::
   }
 }
 
+constexpr std::int64_t kRows = 4;  // of y that are added in one go: sums are loaded and stored less
+
+/// The same with kRows rows of y, each of whose elements lie together.
+template <class T>
+MPSNN_SIMD void add_products(const std::int32_t (&x)[kRows], const T* y, std::int64_t row,
+                             std::uint32_t* sums, std::int64_t count) {
+  const T *const y1 = y + row, *const y2 = y1 + row, *const y3 = y2 + row;
+  MPSNN_IVDEP
+  for (std::int64_t j = 0; j < count; ++j) {
+    sums[j] += static_cast<std::uint32_t>(x[0] * y[j]) + static_cast<std::uint32_t>(x[1] * y1[j]) +
+               static_cast<std::uint32_t>(x[2] * y2[j]) + static_cast<std::uint32_t>(x[3] * y3[j]);
+  }
+}
+
 std::int32_t rounded(double value) {
   constexpr auto low = static_cast<double>(std::numeric_limits<std::int32_t>::min()),
                  high = static_cast<double>(std::numeric_limits<std::int32_t>::max());
@@ -260,7 +274,14 @@ std::shared_ptr<Kernel> integer_kernel(const KernelQuery& query) {
             const T* const x = args.input<T>(0) + p.left.at(matrix) + i * p.left.row;
             const T* const y = args.input<T>(1) + p.right.at(matrix) + first * p.right.column;
             std::uint32_t sums[kColumns] = {};
-            for (std::int64_t q = 0; q < p.k; ++q)
+            std::int64_t q = 0;
+            for (; p.right.column == 1 && q + kRows <= p.k; q += kRows) {
+              const T* const own = x + q * p.left.column;
+              add_products(
+                  {own[0], own[p.left.column], own[2 * p.left.column], own[3 * p.left.column]},
+                  y + q * p.right.row, p.right.row, sums, count);
+            }
+            for (; q < p.k; ++q)
               add_product(x[q * p.left.column], y + q * p.right.row, p.right.column, sums, count);
             write_sums(p, sums,
                        args.output<R>(0) + p.result.at(matrix) + i * p.result.row +
