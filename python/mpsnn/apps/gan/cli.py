@@ -173,6 +173,7 @@ def _sample(arguments: argparse.Namespace) -> None:
 
 def _demo(arguments: argparse.Namespace) -> None:
     out: Path = arguments.out
+    out.mkdir(parents=True, exist_ok=True)
     archive = out / "gan.safetensors"
     print("1. train a classifier to judge with, then generator and discriminator")
     classifier = _run(arguments, archive, out / "steps", resume=False)

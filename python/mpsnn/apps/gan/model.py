@@ -93,6 +93,7 @@ class Generator:
             make.normalization("generator.norm0", 2 * w),
             make.normalization("generator.norm1", w),
         ]
+        self.sources = [self._seed, self._half, self._whole, *self._norms]
 
     def __call__(self, noise: mps.ImageNode) -> mps.ImageNode:
         """Applies the net.
@@ -167,7 +168,9 @@ def _loss(logits: mps.ImageNode, labels: str, batch: int, label: str) -> mps.Ima
 def _training(device: mps.Device, loss: mps.ImageNode) -> mps.Graph:
     loss.handle, loss.export_from_graph = "loss", True
     last = mps.InitialGradientNode(loss, label="start").training_graph()
-    return mps.Graph(device, [last[0].result_image], results_are_needed=[False])
+    return mps.Graph(
+        device, [node.result_image for node in last], results_are_needed=[False] * len(last)
+    )
 
 
 def build_generator(device: mps.Device, generator: Generator) -> mps.Graph:

@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 
 DEMO = TrainOptions(
     epochs=6,
-    steps=300,
+    steps=200,
     batch=1,
     edge=128,
-    learning_rate=2e-3,
-    halve_every=3,
-    losses=LossOptions(style=20.0),
+    learning_rate=1.5e-3,
+    halve_every=4,
+    losses=LossOptions(style=10.0),
     model=ModelOptions(styles=len(photographs.STYLES)),
 )
 DEMO_STYLE_EDGE = 128
@@ -222,6 +222,7 @@ def _apply(arguments: argparse.Namespace) -> None:
 
 def _demo(arguments: argparse.Namespace) -> None:
     out: Path = arguments.out
+    out.mkdir(parents=True, exist_ok=True)
     archive = out / "style.safetensors"
     unseen = _even(photographs.halved(photographs.bundled(photographs.UNSEEN)))
     names = photographs.STYLES

@@ -7,7 +7,7 @@ Its poolings take the average, which suits textures better than the largest valu
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +28,7 @@ STYLE_LAYERS = ("relu1_2", "relu2_2", "relu3_3", "relu4_3")
 CONTENT_LAYER = "relu3_3"
 RANDOM_WIDTH = 32
 
-# After a ReLU a third of the mean square is the mean's, which centred filters do not see.
-UNSEEN_SHARE = 1.0 / np.pi
+SMALLEST_DEVIATION = 1e-3  # of a filter that answers to nothing in a picture
 
 
 class FeatureNet:
@@ -119,38 +118,78 @@ class FeatureNet:
             InvalidArgumentError: There is no such layer.
         """
         found: dict[str, mps.ImageNode] = {}
-        x: mps.FilterNode = mps.ConvolutionNode(image, self._standard, label=f"{label}.standardise")
-        sources = iter(self.data_sources.values())
-        for block, count in enumerate(BLOCKS[16], 1):
-            for layer in range(1, count + 1):
-                name = f"{block}_{layer}"
-                source = next(sources)
-                assert isinstance(source, mps.ConvolutionDataSource)
-                x = mps.ConvolutionNode(x, source, label=f"{label}.conv{name}")
-                x = mps.NeuronReLUNode(x, label=f"{label}.relu{name}")
-                if f"relu{name}" in layers:
-                    found[f"relu{name}"] = x.result_image
-                if len(found) == len(layers):
-                    return found
-            x = mps.PoolingAverageNode(x, 2, label=f"{label}.pool{block}")
+        names = [f"{b}_{n + 1}" for b, count in enumerate(BLOCKS[16], 1) for n in range(count)]
+        for name, (_, relu) in zip(names, self._walk(image, label), strict=False):
+            if f"relu{name}" in layers:
+                found[f"relu{name}"] = relu.result_image
+            if len(found) == len(layers):
+                return found
         raise mps.InvalidArgumentError(
             f"layers: expected some of VGG-16's, as relu1_2, got {', '.join(layers)}"
         )
 
+    def standardise(self, device: mps.Device, picture: NDArray[np.float32]) -> None:
+        """Scales and shifts each random filter to mean 0 and deviation 1 on a picture.
+
+        Without it the deeper layers see little but how bright the picture is. Trained weights stay.
+
+        Args:
+            device: Where it is computed and will be used.
+            picture: (H, W, 3), 0 to 1.
+        """
+        if not self.is_random:
+            return
+        queue = device.command_queue("features")
+        image = mps.ImageNode("picture")
+        for name, node in self._convolutions(image):
+            graph = mps.Graph(device, [node.result_image])
+            commands = mps.CommandBuffer(queue)
+            outputs = graph.encode(commands, {"picture": picture[None]})
+            commands.commit()
+            commands.wait_until_completed()
+            values = np.array(outputs[0], np.float64)
+            mean, deviation = values.mean((0, 1, 2)), values.std((0, 1, 2)) + SMALLEST_DEVIATION
+            source = self.data_sources[name]
+            weights = source.initial("weights") / deviation[:, None, None, None]
+            for parameter, array in (("weights", weights), ("bias", -mean / deviation)):
+                source.set_initial(parameter, array.astype(np.float32))
+                device.write_parameter(source, parameter, array.astype(np.float32))
+
+    def _convolutions(self, image: mps.ImageNode) -> Iterator[tuple[str, mps.FilterNode]]:
+        """The convolution nodes up to the last style layer, with their data sources' names."""
+        nodes = self._walk(image, "features")
+        for name, (node, _) in zip(self.data_sources, nodes, strict=False):
+            yield name, node
+            if node.label.endswith(f"conv{STYLE_LAYERS[-1].removeprefix('relu')}"):
+                return
+
+    def _walk(
+        self, image: mps.ImageNode | mps.FilterNode, label: str
+    ) -> Iterator[tuple[mps.FilterNode, mps.FilterNode]]:
+        """Convolution and ReLU nodes, in order; each pair is made when it is asked for."""
+        x: mps.FilterNode = mps.ConvolutionNode(image, self._standard, label=f"{label}.standardise")
+        sources = iter(self.data_sources.values())
+        for block, count in enumerate(BLOCKS[16], 1):
+            for layer in range(1, count + 1):
+                source = next(sources)
+                assert isinstance(source, mps.ConvolutionDataSource)
+                x = mps.ConvolutionNode(x, source, label=f"{label}.conv{block}_{layer}")
+                relu = mps.NeuronReLUNode(x, label=f"{label}.relu{block}_{layer}")
+                yield x, relu
+                x = relu
+            x = mps.PoolingAverageNode(x, 2, label=f"{label}.pool{block}")
+
     def _set_random(self, seed: int) -> None:
-        """Centred filters whose results have about the mean square of what comes in."""
+        """Centred filters: every other one of the first layer, which sees colours, is not."""
         numbers = RandomNumbers(seed)
         for index, source in enumerate(self.data_sources.values()):
-            shape = source.parameters["weights"]
-            fan_in = float(np.prod(shape[1:]))
-            weights = normal(tuple(shape), numbers)
-            seen = 1.0
-            if index > 0:  # the colours' mean is taken off already
-                weights -= weights.mean((1, 2, 3), keepdims=True)
-                seen = 1.0 - UNSEEN_SHARE
-            source.set_initial(
-                "weights", (weights * np.sqrt(2.0 / (fan_in * seen))).astype(np.float32)
-            )
+            shape = tuple(source.parameters["weights"])
+            weights = normal(shape, numbers, 0.0, float(np.sqrt(2.0 / np.prod(shape[1:]))))
+            # Half of the filters see no flat area, the others no common brightness.
+            weights[::2] -= weights[::2].mean((1, 2), keepdims=True)
+            if index > 0:
+                weights[1::2] -= weights[1::2].mean((1, 2, 3), keepdims=True)
+            source.set_initial("weights", weights)
 
 
 def scale_at(layer: str) -> int:

@@ -265,7 +265,9 @@ def build_training(
         loss = mps.AdditionNode(loss, part, label=f"loss.{layer}").result_image
     loss.handle, loss.export_from_graph = "loss", True
     last = mps.InitialGradientNode(loss, label="start").training_graph()
-    return mps.Graph(device, [last[0].result_image], results_are_needed=[False])
+    return mps.Graph(
+        device, [node.result_image for node in last], results_are_needed=[False] * len(last)
+    )
 
 
 def repeated(targets: Mapping[str, np.ndarray], batch: int) -> dict[str, np.ndarray]:

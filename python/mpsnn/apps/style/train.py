@@ -25,12 +25,13 @@ from mpsnn.apps.style.model import (
     check_size,
     repeated,
 )
-from mpsnn.apps.style.photographs import check, cutouts
+from mpsnn.apps.style.photographs import check, cutouts, square
 from mpsnn.committing import BOTH, StepTimeline, Way
 from mpsnn.training import Batch, EpochRecord, StepSchedule, Trainer
 
 RUN_KEY = "style.run"
 STYLE = "style"  # which style a batch is for
+REFERENCE_EDGE = 128
 FEATURE_DIVISOR = 8  # poolings before the last style layer
 
 
@@ -98,12 +99,8 @@ def style_targets(
     Raises:
         InvalidArgumentError: The picture is too small or has another shape.
     """
+    _check_style(picture)
     height, width = (extent - extent % FEATURE_DIVISOR for extent in picture.shape[:2])
-    if picture.ndim != 3 or picture.shape[2] != 3 or min(height, width) < 2 * FEATURE_DIVISOR:
-        raise mps.InvalidArgumentError(
-            f"style: picture of a style: expected shape (H, W, 3) of {2 * FEATURE_DIVISOR} x "
-            f"{2 * FEATURE_DIVISOR} pixels or more, got {picture.shape}"
-        )
     graph = build_targets(device, features, (height, width))
     commands = mps.CommandBuffer(device.command_queue("style targets"))
     outputs = graph.encode(commands, {"style": picture[None, :height, :width].copy()})
@@ -192,6 +189,9 @@ def train(
         raise mps.InvalidArgumentError(
             f"style: styles: expected {options.model.styles} pictures, got {len(styles)}"
         )
+    for picture in styles:
+        _check_style(picture)
+    features.standardise(device, _reference(styles[0]))
     targets = [style_targets(device, features, picture) for picture in styles]
     run = json.dumps({**options.fixed(), "targets": _checksum(targets)})
     indices = range(len(styles))
@@ -233,6 +233,20 @@ def train(
         trainer.resume(stored)
     trainer.run(options.epochs)
     return styliser, trainer
+
+
+def _check_style(picture: Picture) -> None:
+    least = 2 * FEATURE_DIVISOR
+    if picture.ndim != 3 or picture.shape[2] != 3 or min(picture.shape[:2]) < least:
+        raise mps.InvalidArgumentError(
+            f"style: picture of a style: expected shape (H, W, 3) of {least} x {least} pixels or "
+            f"more, got {picture.shape}"
+        )
+
+
+def _reference(picture: Picture) -> Picture:
+    """A style's picture in one size, so that its own size does not matter to random features."""
+    return square(picture, REFERENCE_EDGE)
 
 
 def _checksum(targets: Sequence[dict[str, np.ndarray]]) -> int:
