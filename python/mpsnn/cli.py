@@ -33,7 +33,6 @@ def info() -> None:
 APPLICATIONS = {
     "denoise": ("mpsnn.apps.denoise.cli", "denoise ray-traced images"),
     "style": ("mpsnn.apps.style.cli", "paint photographs in a style"),
-    "gan": ("mpsnn.apps.gan.cli", "learn to draw digits from noise"),
     "bench": ("mpsnn.apps.resnet50.cli", "measure this machine"),
 }
 

@@ -16,7 +16,7 @@ import mpsnn as mps
 from mpsnn.apps import pictures
 from mpsnn.apps.style import FeatureNet, LossOptions, ModelOptions, Styliser, TrainOptions, train
 from mpsnn.apps.style.features import CONTENT_LAYER, DEVIATION, MEAN, STYLE_LAYERS
-from mpsnn.apps.style.model import CONTRAST, EPSILON, Transformer, build_training
+from mpsnn.apps.style.model import CONTRAST, EPSILON, REACH, Transformer, build_training
 from mpsnn.apps.style.photographs import cutouts
 from mpsnn.apps.style.train import style_targets
 from mpsnn.models import state_dict, vgg16
@@ -59,7 +59,8 @@ def transformed(p: Parameters, content: jax.Array) -> jax.Array:
     x = x + layer(jax.nn.relu(layer(x, "residual0.0")), "residual0.1")
     for name in ("up1", "up0"):
         x = jax.nn.relu(layer(x.repeat(2, axis=1).repeat(2, axis=2), name))
-    return jax.nn.sigmoid(CONTRAST * (content - 0.5) + convolved(x, p["rgb"]))
+    change = REACH * jnp.tanh(convolved(x, p["rgb"]) / REACH)
+    return jax.nn.sigmoid(CONTRAST * (content - 0.5) + change)
 
 
 def features(net: FeatureNet, image: jax.Array) -> dict[str, jax.Array]:

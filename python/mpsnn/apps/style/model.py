@@ -29,6 +29,8 @@ SMALLEST = 16
 EPSILON = 1e-5
 LAST = "rgb"
 CONTRAST = 4.0  # slope of a sigmoid's inverse in its middle
+# How far a pixel may be changed: the style's contrast cannot be put into a few spots.
+REACH = 1.5
 
 
 @dataclass(frozen=True)
@@ -146,8 +148,9 @@ class Transformer:
             up = mps.UpsamplingNearestNode(x, 2, label=f"{name}.upsampling")
             x = self._layer(up.result_image, name, style)
         last = mps.ConvolutionNode(x, self.convolutions[LAST], label=LAST)
-        sum_ = mps.AdditionNode(picture, last, CONTRAST, 1.0, -0.5 * CONTRAST, label="changed")
-        return mps.NeuronSigmoidNode(sum_, label="stylised").result_image
+        change = mps.NeuronTanHNode(last, REACH, 1.0 / REACH, label="change")
+        changed = mps.AdditionNode(picture, change, CONTRAST, 1.0, -0.5 * CONTRAST, label="changed")
+        return mps.NeuronSigmoidNode(changed, label="stylised").result_image
 
     def _layer(
         self, image: mps.ImageNode, name: str, style: int, *, relu: bool = True
