@@ -237,7 +237,7 @@ def test_bad_weights(tmp_path: Path) -> None:
     with pytest.raises(mps.FileError, match="expected a safetensors file"):
         FeatureNet.from_file(path)
     save_file({"other": np.zeros(3, np.float32)}, path)
-    with pytest.raises(mps.InvalidArgumentError, match="no 'features.0.weight'"):
+    with pytest.raises(mps.InvalidArgumentError, match=r"no 'features\.0\.weight'"):
         FeatureNet.from_file(path)
     tensors = vgg_tensors()
     del tensors["features.7.bias"]

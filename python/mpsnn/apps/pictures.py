@@ -37,7 +37,7 @@ def read(path: str | Path, extra: str) -> Picture:
         raise FileError(f"{path}: expected a picture, there is no such file")
     try:
         with images.open(path) as picture:
-            pixels = np.asarray(picture.convert("RGB"), np.float32)
+            pixels: Picture = np.asarray(picture.convert("RGB"), np.float32)
     except (OSError, ValueError, SyntaxError) as error:  # Pillow's, for damaged files of any kind
         raise FileError(f"{path}: expected a picture, it cannot be read: {error}") from error
     return pixels / np.float32(255)
@@ -82,7 +82,8 @@ def resized(picture: Picture, size: tuple[int, int], extra: str) -> Picture:
     """
     images = optional_module("PIL.Image", extra, "resizing pictures")
     scaled = images.fromarray(to_bytes(picture)).resize(size[::-1], images.Resampling.BOX)
-    return np.asarray(scaled, np.float32) / np.float32(255)
+    pixels: Picture = np.asarray(scaled, np.float32)
+    return pixels / np.float32(255)
 
 
 def to_bytes(picture: NDArray[np.floating]) -> NDArray[np.uint8]:

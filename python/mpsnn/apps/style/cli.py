@@ -24,13 +24,13 @@ if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
 DEMO = TrainOptions(
-    epochs=6,
-    steps=200,
-    batch=1,
-    edge=128,
-    learning_rate=1.5e-3,
+    epochs=16,
+    steps=150,
+    batch=2,
+    edge=64,  # small ones: the style must come in every part of a picture
+    learning_rate=2e-3,
     halve_every=4,
-    losses=LossOptions(style=10.0),
+    losses=LossOptions(style=100.0),
     model=ModelOptions(styles=len(photographs.STYLES)),
 )
 DEMO_STYLE_EDGE = 128

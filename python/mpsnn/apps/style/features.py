@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -171,8 +171,7 @@ class FeatureNet:
         sources = iter(self.data_sources.values())
         for block, count in enumerate(BLOCKS[16], 1):
             for layer in range(1, count + 1):
-                source = next(sources)
-                assert isinstance(source, mps.ConvolutionDataSource)
+                source = cast("mps.ConvolutionDataSource", next(sources))
                 x = mps.ConvolutionNode(x, source, label=f"{label}.conv{block}_{layer}")
                 relu = mps.NeuronReLUNode(x, label=f"{label}.relu{block}_{layer}")
                 yield x, relu

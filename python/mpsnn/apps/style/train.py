@@ -254,9 +254,7 @@ def _checksum(targets: Sequence[dict[str, np.ndarray]]) -> int:
     return zlib.crc32(b"".join(array.tobytes() for arrays in targets for array in arrays.values()))
 
 
-def _open_checkpoint(
-    path: Path | None, device: mps.Device, model: str, run: str
-) -> mps.Archive:
+def _open_checkpoint(path: Path | None, device: mps.Device, model: str, run: str) -> mps.Archive:
     if path is None:
         raise mps.InvalidArgumentError("resume: expected the archive to go on from, got none")
     stored = mps.KeyedUnarchiver(device).open(str(path))
@@ -269,7 +267,6 @@ def _open_checkpoint(
         for name in sorted(before.keys() | now.keys()):
             if before.get(name) != now.get(name):
                 raise mps.InvalidArgumentError(
-                    f"resume: {name}: expected {before.get(name)} as in {path}, "
-                    f"got {now.get(name)}"
+                    f"resume: {name}: expected {before.get(name)} as in {path}, got {now.get(name)}"
                 )
     return stored
