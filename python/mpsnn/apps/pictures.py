@@ -40,7 +40,7 @@ def read(path: str | Path, extra: str) -> Picture:
             pixels: Picture = np.asarray(picture.convert("RGB"), np.float32)
     except (OSError, ValueError, SyntaxError) as error:  # Pillow's, for damaged files of any kind
         raise FileError(f"{path}: expected a picture, it cannot be read: {error}") from error
-    return pixels / np.float32(255)
+    return np.asarray(pixels / 255, np.float32)
 
 
 def read_folder(path: str | Path, extra: str) -> list[Picture]:
@@ -83,7 +83,7 @@ def resized(picture: Picture, size: tuple[int, int], extra: str) -> Picture:
     images = optional_module("PIL.Image", extra, "resizing pictures")
     scaled = images.fromarray(to_bytes(picture)).resize(size[::-1], images.Resampling.BOX)
     pixels: Picture = np.asarray(scaled, np.float32)
-    return pixels / np.float32(255)
+    return np.asarray(pixels / 255, np.float32)
 
 
 def to_bytes(picture: NDArray[np.floating]) -> NDArray[np.uint8]:

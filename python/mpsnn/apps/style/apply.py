@@ -15,6 +15,7 @@ from mpsnn.apps.style.model import DIVISOR, ModelOptions, check_size
 from mpsnn.committing import SINGLE, Way
 
 OPTIONS_KEY = "style.model"
+BORDER = 32  # mirrored pixels around a picture: the zeros that convolutions add show inside of it
 
 
 def graph_key(style: int) -> str:
@@ -84,11 +85,13 @@ class Styliser:
             margin = ((0, -height % DIVISOR), (0, -width % DIVISOR), (0, 0))
             picture = np.pad(picture, margin, mode="symmetric")
         check_size(*picture.shape[:2])
-        source = np.ascontiguousarray(picture[None], np.float32)
+        around = np.pad(picture, ((BORDER, BORDER), (BORDER, BORDER), (0, 0)), mode="symmetric")
+        source = np.ascontiguousarray(around[None], np.float32)
         graph = self.graphs[style]
         (image,) = way.run(
             self._queue,
             [source],
             lambda commands, batch: graph.encode(commands, {"content": batch})["stylised"],
         )
-        return np.array(image, np.float32)[0, :height, :width]
+        stylised: Picture = np.array(image, np.float32)[0, BORDER:, BORDER:]
+        return stylised[:height, :width]

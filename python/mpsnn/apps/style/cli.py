@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
 DEMO = TrainOptions(
-    epochs=16,
+    epochs=8,
     steps=150,
     batch=2,
     edge=64,  # small ones: the style must come in every part of a picture
