@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -43,6 +44,11 @@ class RecurrentDraft {
                     std::int64_t rows, std::int64_t columns);
   ValueId parameter(const std::shared_ptr<ConvolutionDataSource>& source, std::string_view name);
 
+  /// Whether the device has a kernel for an operation.
+  bool has(OpId op, std::span<const TensorDesc> inputs, std::span<const TensorDesc> outputs,
+           const AttributeMap& attributes) const {
+    return draft_.chooser.has({op, call_.label, inputs, outputs, attributes});
+  }
   /// Appends an operation; absent operands are kNoValue.
   void add(OpId op, std::vector<ValueId> inputs, std::vector<ValueId> outputs,
            AttributeMap attributes, std::string_view name);
@@ -153,6 +159,12 @@ class CellForward {
   std::vector<GateBlock> blocks_;
   std::vector<std::size_t> before_;  // of each step, the one that ran before it; itself: none
 };
+
+/// Adds a cell's whole sequence as one operation, where it is of a usual kind, its steps are some
+/// and equal, and the device has a kernel; false: nothing was added. Of the memory only the last
+/// step is written.
+bool run_whole_sequence(RecurrentDraft& draft, const RecurrentCell& cell, const Steps& steps,
+                        const CellValues& values, ValueId inputs, bool backward);
 
 /// "neurons" of operations on the gates [first, first + count) of a cell.
 std::vector<double> neurons_of(const RecurrentCell& cell, std::size_t first, std::size_t count);

@@ -121,6 +121,7 @@ constexpr KernelRow kRows[] = {
     ROW(gru_output_gradient, "plain", gru_output_gradient_plain),
     ROW(gate_sums, "plain", gate_sums_plain),
 #if defined(MPSNN_WITH_ONEDNN)
+    ROW(recurrent_sequence, "onednn", recurrent_sequence_onednn),
     ROW(matrix_multiplication, "onednn", matrix_multiplication_onednn),
 #endif
     ROW(matrix_multiplication, "plain", matrix_multiplication_plain),
