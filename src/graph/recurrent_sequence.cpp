@@ -8,8 +8,9 @@
 namespace mpsnn::graph {
 namespace {
 
-/// Steps from which on it pays to put the weights into another order.
-constexpr std::size_t kFewestSteps = 4;
+/// Steps from which on it pays to put the weights into another order: a step of one row does little
+/// beside that.
+std::size_t fewest_steps(std::int64_t rows) { return rows == 1 ? 16 : 4; }
 
 bool is_sigmoid(const NeuronDescriptor& neuron) { return neuron.type == NeuronType::SIGMOID; }
 bool is_tanh(const NeuronDescriptor& neuron) {
@@ -66,9 +67,9 @@ ValueId stacked(RecurrentDraft& draft, const std::vector<ValueId>& weights, std:
 
 bool run_whole_sequence(RecurrentDraft& draft, const RecurrentCell& cell, const Steps& steps,
                         const CellValues& values, ValueId inputs, bool backward) {
-  if (steps.count() < kFewestSteps || !steps.are_equal || !is_usual(cell)) return false;
-  const std::int64_t n = cell.outputs, rows = steps.rows.front(),
-                     count = static_cast<std::int64_t>(cell.gates.size());
+  const std::int64_t n = cell.outputs, rows = steps.rows.front();
+  if (steps.count() < fewest_steps(rows) || !steps.are_equal || !is_usual(cell)) return false;
+  const auto count = static_cast<std::int64_t>(cell.gates.size());
   const AttributeMap attributes = {{"is_gru", cell.kind == CellKind::GRU},
                                    {"steps", static_cast<std::int64_t>(steps.count())},
                                    {"backward", backward}};
