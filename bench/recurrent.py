@@ -88,92 +88,108 @@ def torch_calls() -> Calls:
     return calls
 
 
-def our_calls() -> Calls:
-    """Ours."""
-    import mpsnn as mps
+class Ours:
+    """Our layers on a device."""
 
-    rng = np.random.default_rng(0)
-    device = mps.Device("cpu")
-    queue = device.command_queue()
+    def __init__(self) -> None:
+        import mpsnn as mps
 
-    def weights(inputs: int, outputs: int, neuron: mps.NeuronType | None) -> Any:
+        self.mps: Any = mps
+        self.device = mps.Device("cpu")
+        self.queue = self.device.command_queue()
+        self.rng = np.random.default_rng(0)
+
+    def weights(self, inputs: int, outputs: int, neuron: object) -> object:
+        """A 1x1 convolution; with a neuron, the input's, and with a bias."""
+        mps = self.mps
         descriptor = mps.ConvolutionDescriptor(1, 1, inputs, outputs)
-        values = rng.uniform(-0.05, 0.05, (outputs, 1, 1, inputs)).astype(np.float32)
+        values = self.rng.uniform(-0.05, 0.05, (outputs, 1, 1, inputs)).astype(np.float32)
         if neuron is None:
             return mps.ConvolutionDataSource(descriptor, values)
         descriptor.fused_neuron_descriptor = mps.NeuronDescriptor(neuron, 1.0, 1.0)
         return mps.ConvolutionDataSource(descriptor, values, np.zeros(outputs, np.float32))
 
-    def layer_of(kind: Any, gates: dict[str, mps.NeuronType], size: Size) -> Any:
-        descriptor = kind(size.inputs, size.outputs)
-        for gate, neuron in gates.items():
-            of_input = weights(size.inputs, size.outputs, neuron)
+    def descriptor(self, kind: str, size: Size) -> object:
+        """An LSTM's or a GRU's."""
+        mps = self.mps
+        make = mps.LSTMDescriptor if kind == "LSTM" else mps.GRUDescriptor
+        gates = ("input", "forget", "output", "cell")
+        if kind == "GRU":
+            gates = ("input", "recurrent", "output")
+        descriptor = make(size.inputs, size.outputs)
+        for gate in gates:
+            is_candidate = gate == ("cell" if kind == "LSTM" else "output")
+            neuron = mps.NeuronType.TANH if is_candidate else mps.NeuronType.SIGMOID
+            of_input = self.weights(size.inputs, size.outputs, neuron)
             setattr(descriptor, f"{gate}_gate_input_weights", of_input)
-            of_state = weights(size.outputs, size.outputs, None)
+            of_state = self.weights(size.outputs, size.outputs, None)
             setattr(descriptor, f"{gate}_gate_recurrent_weights", of_state)
         return descriptor
 
-    def lstm(size: Size) -> Any:
-        sigmoid, tanh = mps.NeuronType.SIGMOID, mps.NeuronType.TANH
-        gates = {"input": sigmoid, "forget": sigmoid, "output": sigmoid, "cell": tanh}
-        return layer_of(mps.LSTMDescriptor, gates, size)
+    def matrices(self, size: Size, columns: int) -> list[Any]:
+        """One a step."""
+        arrays = self.rng.standard_normal((size.steps, size.rows, columns), np.float32)
+        return [self.mps.Matrix.from_array(self.device, array) for array in arrays]
 
-    def gru(size: Size) -> Any:
-        sigmoid, tanh = mps.NeuronType.SIGMOID, mps.NeuronType.TANH
-        gates = {"input": sigmoid, "recurrent": sigmoid, "output": tanh}
-        return layer_of(mps.GRUDescriptor, gates, size)
-
-    def matrices(size: Size, columns: int) -> list[mps.Matrix]:
-        return [
-            mps.Matrix.from_array(device, rng.standard_normal((size.rows, columns), np.float32))
-            for _ in range(size.steps)
-        ]
-
-    def finish(commands: mps.CommandBuffer) -> None:
+    def finish(self, commands: Any) -> None:
+        """Commits and waits."""
         commands.commit()
         commands.wait_until_completed()
 
-    calls: Calls = {}
-
-    def sequence(descriptor: Any, size: Size) -> Callable[[], object]:
-        layer = mps.RNNMatrixInferenceLayer(device, descriptor)
-        x, y = matrices(size, size.inputs), matrices(size, size.outputs)
+    def sequence(self, kind: str, size: Size) -> Callable[[], object]:
+        """Inference."""
+        layer = self.mps.RNNMatrixInferenceLayer(self.device, self.descriptor(kind, size))
+        x, y = self.matrices(size, size.inputs), self.matrices(size, size.outputs)
 
         def run() -> None:
-            commands = mps.CommandBuffer(queue)
+            commands = self.mps.CommandBuffer(self.queue)
             layer.encode_sequence(commands, x, y)
-            finish(commands)
+            self.finish(commands)
 
         return run
 
+    def training(self, size: Size) -> Callable[[], object]:
+        """A step forward, backward and of the optimizer."""
+        layer = self.mps.RNNMatrixTrainingLayer(self.device, self.descriptor("LSTM", size))
+        weights, held = layer.create_weight_matrices(), layer.create_weight_gradient_matrices()
+        updates = [self.mps.OptimizerStochasticGradientDescentUpdate(self.device) for _ in held]
+        x, y = self.matrices(size, size.inputs), self.matrices(size, size.outputs)
+        dx, dy = self.matrices(size, size.inputs), self.matrices(size, size.outputs)
+
+        def run() -> None:
+            commands = self.mps.CommandBuffer(self.queue)
+            kept, _ = layer.encode_forward_sequence(commands, x, y, weights)
+            layer.encode_gradient_sequence(commands, x, dy, dx, held, kept, weights)
+            for update, gradient, weight in zip(updates, held, weights, strict=True):
+                update.encode(commands, gradient, weight, weight)
+            self.finish(commands)
+
+        return run
+
+    def decoder(self, size: Size) -> Callable[[], Any]:
+        """Records single steps, state in and state out, on one command buffer."""
+        layer = self.mps.RNNMatrixInferenceLayer(self.device, self.descriptor("LSTM", size))
+        x, y = self.matrices(size, size.inputs)[:1], self.matrices(size, size.outputs)[:1]
+
+        def record() -> object:
+            commands, state = self.mps.CommandBuffer(self.queue), None
+            for _ in range(size.steps):
+                (state,) = layer.encode_sequence(commands, x, y, state)
+            return commands
+
+        return record
+
+
+def our_calls() -> Calls:
+    """Ours."""
+    ours = Ours()
+    calls: Calls = {}
     for size in SIZES:
-        calls[f"LSTM, {size}"] = sequence(lstm(size), size)
-        calls[f"GRU, {size}"] = sequence(gru(size), size)
-    trained = mps.RNNMatrixTrainingLayer(device, lstm(TRAINED))
-    kernels, held = trained.create_weight_matrices(), trained.create_weight_gradient_matrices()
-    updates = [mps.OptimizerStochasticGradientDescentUpdate(device) for _ in kernels]
-    x, y = matrices(TRAINED, TRAINED.inputs), matrices(TRAINED, TRAINED.outputs)
-    dx, dy = matrices(TRAINED, TRAINED.inputs), matrices(TRAINED, TRAINED.outputs)
-
-    def train() -> None:
-        commands = mps.CommandBuffer(queue)
-        kept, _ = trained.encode_forward_sequence(commands, x, y, kernels)
-        trained.encode_gradient_sequence(commands, x, dy, dx, held, kept, kernels)
-        for update, gradient, weight in zip(updates, held, kernels, strict=True):
-            update.encode(commands, gradient, weight, weight)
-        finish(commands)
-
-    calls[f"LSTM trained, {TRAINED}"] = train
-    decoder = mps.RNNMatrixInferenceLayer(device, lstm(WORD))
-    word, output = matrices(WORD, WORD.inputs)[:1], matrices(WORD, WORD.outputs)[:1]
-
-    def record() -> mps.CommandBuffer:
-        commands, states = mps.CommandBuffer(queue), [None]
-        for _ in range(DECODED):
-            states = decoder.encode_sequence(commands, word, output, states[0])
-        return commands
-
-    calls[f"LSTM, {DECODED} single steps"] = lambda: finish(record())
+        for kind in ("LSTM", "GRU"):
+            calls[f"{kind}, {size}"] = ours.sequence(kind, size)
+    calls[f"LSTM trained, {TRAINED}"] = ours.training(TRAINED)
+    record = ours.decoder(WORD)
+    calls[f"LSTM, {DECODED} single steps"] = lambda: ours.finish(record())
     calls[f"LSTM, {DECODED} single steps, recorded only"] = record
     return calls
 
