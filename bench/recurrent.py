@@ -113,9 +113,10 @@ class Ours:
         """An LSTM's or a GRU's."""
         mps = self.mps
         make = mps.LSTMDescriptor if kind == "LSTM" else mps.GRUDescriptor
-        gates = ("input", "forget", "output", "cell")
-        if kind == "GRU":
-            gates = ("input", "recurrent", "output")
+        gates = {
+            "LSTM": ("input", "forget", "output", "cell"),
+            "GRU": ("input", "recurrent", "output"),
+        }[kind]
         descriptor = make(size.inputs, size.outputs)
         for gate in gates:
             is_candidate = gate == ("cell" if kind == "LSTM" else "output")
