@@ -298,7 +298,9 @@ def _demo(arguments: argparse.Namespace) -> None:
     greedy = Captioner.load(archive, device)
     found = caption_all(greedy, held_out)
     sentences = [caption.sentence for caption in found]
-    _tell([f"scene {index}" for index in range(SHOWN)], found[:SHOWN], held_out.sentences[:SHOWN])
+    shown = min(SHOWN, len(held_out))
+    names = [f"scene {index}" for index in range(shown)]
+    _tell(names, found[:shown], held_out.sentences[:shown])
     _tell_accuracy("greedy", accuracy(sentences, held_out.sentences), len(held_out))
     beam = Captioner.load(archive, device, arguments.beam)
     others = [caption.sentence for caption in caption_all(beam, held_out)]
@@ -307,8 +309,8 @@ def _demo(arguments: argparse.Namespace) -> None:
     print("4. steps recorded ahead, with and without predicates")
     _tell_times(greedy, held_out.pictures, found)
     out = arguments.out / "captions.png"
-    right = [a == b for a, b in zip(sentences, held_out.sentences, strict=True)][:SHOWN]
-    pictures.grid(out, held_out.pictures[:SHOWN], sentences[:SHOWN], right)
+    right = [a == b for a, b in zip(sentences, held_out.sentences, strict=True)]
+    pictures.grid(out, held_out.pictures[:shown], sentences[:shown], right[:shown])
     print(f"pictures and captions: {out}")
 
 

@@ -84,7 +84,8 @@ class Decoder:
             raise mps.InvalidArgumentError(
                 f"beam: expected 1 to {words}, the number of words, got {beam}"
             )
-        self.device, self.options, self.beam, self.words = device, options, beam, words
+        self.device, self.sources, self.options = device, sources, options
+        self.beam, self.words = beam, words
         self._lstm = mps.RNNMatrixInferenceLayer(device, sources.lstm(options))
         self._embedding = mps.NDArray.from_array(device, values["embedding"])
         self._classifier = mps.Matrix.from_array(device, values["classifier"])
@@ -117,6 +118,7 @@ class Decoder:
             What can be read when the command buffer has completed.
         """
         device, beam = self.device, self.beam
+        commands = mps.CommandBuffer.wrap(commands)  # its predicate adds to those around
         picture = mps.Matrix(device, rows=1, columns=self.options.embedding)
         mps.ImageCopyToMatrix(device).encode(commands, vector, picture)
         if pieces:
@@ -126,7 +128,6 @@ class Decoder:
         words = search.words
         previous = indices_of(integers(device, 1, beam))  # the end stands for the beginning
         state: mps.RNNRecurrentMatrixState | None = None
-        before = commands.predicate
         for step in range(steps):
             if predicated and step:
                 commands.predicate = mps.Predicate(words.buffer, words.row_bytes * (step - 1))
@@ -136,7 +137,6 @@ class Decoder:
             previous = indices_of(words, step)
             if pieces and step % PIECE_STEPS == PIECE_STEPS - 1 and step + 1 < steps:
                 commands.commit_and_continue()
-        commands.predicate = before
         return Recording(words, search.parents, search.totals, steps)
 
     def _step(

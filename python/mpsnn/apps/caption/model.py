@@ -106,9 +106,8 @@ def build_features(
 ) -> FeatureNet:
     """Makes the feature net with fresh weights.
 
-    The gradient of the vector comes from the decoder, outside of the graph. The training graph
-    multiplies the vector by it: the gradient of that product's sum is the given one. For this it
-    goes forward once more.
+    The gradient of the vector comes from the decoder, outside of the graph: the training graph has
+    it as a source. What it needs of the way forward it computes once more.
 
     Args:
         device: Where it shall run.
@@ -127,17 +126,13 @@ def build_features(
             "features: expected the weights of Inception-v3 (--weights FILE), got none"
         )
     trained = _TrainedPart(options, optimizer)
-    vector = trained.build(mps.ImageNode("head"))
-    start = mps.InitialGradientNode(
-        mps.MultiplicationNode(vector, mps.ImageNode("gradient"), label="chain").result_image
-    )
-    last = start.training_graph()
+    last = trained.build(mps.ImageNode("head")).training_graph(mps.ImageNode("gradient"))
     training = mps.Graph(device, [last[0].result_image], results_are_needed=[False])
-    head = mps.Graph(device, [_named(trained.build(mps.ImageNode("head")))])
+    head = mps.Graph(device, [_named(trained.build(mps.ImageNode("head")).result_image)])
     pictures = mps.ImageNode("pictures")
     if weights is None:
         return FeatureNet(
-            mps.Graph(device, [_named(trained.build(pictures))]), None, head, training
+            mps.Graph(device, [_named(trained.build(pictures).result_image)]), None, head, training
         )
     net = inception_v3(pictures, classes=INCEPTION_CLASSES, size=(options.size, options.size))
     missing = [
@@ -152,7 +147,9 @@ def build_features(
         )
     pooled = net.activations["avgpool"]
     base = mps.Graph(device, [_named(pooled, "head")])
-    return FeatureNet(mps.Graph(device, [_named(trained.build(pooled))]), base, head, training)
+    return FeatureNet(
+        mps.Graph(device, [_named(trained.build(pooled).result_image)]), base, head, training
+    )
 
 
 def _named(image: mps.ImageNode, handle: str = "vector") -> mps.ImageNode:
@@ -199,12 +196,12 @@ class _TrainedPart:
         )
         return convolution, normalization
 
-    def build(self, image: mps.ImageNode) -> mps.ImageNode:
+    def build(self, image: mps.ImageNode) -> mps.FilterNode:
         for convolution, normalization in self._layers:
             image = mps.ConvolutionNode(image, convolution).result_image
             image = mps.InstanceNormalizationNode(image, normalization).result_image
             image = mps.NeuronReLUNode(image, label=f"{convolution.label}.relu").result_image
-        return mps.FullyConnectedNode(image, self._vector).result_image
+        return mps.FullyConnectedNode(image, self._vector)
 
 
 def parameter_shapes(options: ModelOptions, words: int) -> dict[str, tuple[int, int]]:

@@ -59,13 +59,13 @@ class TrainOptions:
         model: Sizes of the nets.
     """
 
-    epochs: int = 30
+    epochs: int = 18
     batch: int = 64
     learning_rate: float = 2e-3
-    halve_every: int = 8
+    halve_every: int = 6
     refresh_every: int = 1
-    validate_every: int = 5
-    checkpoint_every: int = 5
+    validate_every: int = 3
+    checkpoint_every: int = 3
     seed: int = 0
     model: ModelOptions = field(default_factory=ModelOptions)
 
