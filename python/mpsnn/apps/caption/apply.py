@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import statistics
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from mpsnn.apps.caption.decoder import Decoder, Recording
 from mpsnn.apps.caption.model import STORE, DecoderSources, ModelOptions
 from mpsnn.apps.caption.scenes import FloatArray
 from mpsnn.apps.caption.words import STEPS, Vocabulary
-from mpsnn.committing import CONTINUE, Way
+from mpsnn.committing import CONTINUE, SINGLE, Way
 
 FEATURES_KEY, OPTIONS_KEY, WORDS_KEY = "features", "model", "words"
 
@@ -40,8 +40,22 @@ class Caption:
 
 
 @dataclass(frozen=True)
+class Span:
+    """Milliseconds that one picture takes; medians.
+
+    Attributes:
+        device: From the first kernel to the last one, all of them recorded before.
+        whole: From pixels to words, the recording included; in pieces, so that the device works
+            while the host records.
+    """
+
+    device: float
+    whole: float
+
+
+@dataclass(frozen=True)
 class Timing:
-    """Milliseconds that one picture takes, from its pixels to its words; medians.
+    """How long a picture takes with and without predicates.
 
     Attributes:
         predicated: All steps recorded, each under the predicate.
@@ -49,14 +63,14 @@ class Timing:
         cut: As many steps recorded as the sentence needs, which the host was told.
     """
 
-    predicated: float
-    unpredicated: float
-    cut: float
+    predicated: Span
+    unpredicated: Span
+    cut: Span
 
     @property
     def ratio(self) -> float:
-        """Time with predicates over that of a loop that was cut at the right length."""
-        return self.predicated / self.cut
+        """Device time with predicates over that of a loop that was cut at the right length."""
+        return self.predicated.device / self.cut.device
 
 
 def centred(pictures: FloatArray) -> FloatArray:
@@ -164,7 +178,7 @@ class Captioner:
             commands, vector, steps=steps, predicated=predicated, pieces=pieces
         )
 
-    def time(self, picture: FloatArray, rounds: int = 15) -> Timing:
+    def time(self, picture: FloatArray, rounds: int = 31) -> Timing:
         """Measures one picture with and without predicates, in turn.
 
         Args:
@@ -175,25 +189,27 @@ class Captioner:
             The times.
         """
         (caption,) = self.each([picture])
-        contestants: list[Callable[[], None]] = [
-            lambda: self._run(picture, STEPS, predicated=True),
-            lambda: self._run(picture, STEPS, predicated=False),
-            lambda: self._run(picture, caption.executed, predicated=False),
-        ]
-        seconds: list[list[float]] = [[] for _ in contestants]
+        contestants = ((STEPS, True), (STEPS, False), (caption.executed, False))
+        spans: list[list[Span]] = [[] for _ in contestants]
         for number in range(rounds + 1):
-            for one, times in zip(contestants, seconds, strict=True):
-                started = time.perf_counter()
-                one()
+            for (steps, predicated), found in zip(contestants, spans, strict=True):
+                span = self._run(picture, steps, predicated=predicated)
                 if number:  # the first round makes plans
-                    times.append(time.perf_counter() - started)
-        return Timing(*(1e3 * statistics.median(times) for times in seconds))
+                    found.append(span)
+        return Timing(*map(_median, spans))
 
-    def _run(self, picture: FloatArray, steps: int, *, predicated: bool) -> None:
-        commands = CONTINUE.command_buffer(self._queue, "timed")
-        self.encode(commands, picture, steps=steps, predicated=predicated, pieces=True)
-        commands.commit()
-        commands.wait_until_completed()
+    def _run(self, picture: FloatArray, steps: int, *, predicated: bool) -> Span:
+        seconds: list[float] = []
+        for way in (SINGLE, CONTINUE):
+            started = time.perf_counter()
+            commands = way.command_buffer(self._queue, "timed")
+            self.encode(commands, picture, steps=steps, predicated=predicated, pieces=way.pieces)
+            commands.commit()
+            commands.wait_until_completed()
+            whole = time.perf_counter() - started
+            times = commands.times
+            seconds.append(whole if way.pieces else times.gpu_end - times.gpu_start)
+        return Span(*(1e3 * value for value in seconds))
 
     def _checked(self, picture: FloatArray) -> FloatArray:
         wanted = (self.options.size, self.options.size, 3)
@@ -202,6 +218,13 @@ class Captioner:
                 f"caption: picture: expected shape {wanted}, got {picture.shape}"
             )
         return picture
+
+
+def _median(spans: list[Span]) -> Span:
+    return Span(
+        statistics.median(span.device for span in spans),
+        statistics.median(span.whole for span in spans),
+    )
 
 
 def read_metadata(archive: mps.Archive, path: str) -> tuple[ModelOptions, Vocabulary]:

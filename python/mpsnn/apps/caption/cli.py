@@ -236,9 +236,11 @@ def _tell_times(captioner: Captioner, shown: FloatArray, found: list[Caption]) -
         index = next(i for i, caption in enumerate(found) if caption.executed == length)
         times = captioner.time(shown[index])
         print(
-            f"{length} of {length + found[index].skipped} steps: with predicates "
-            f"{times.predicated:.2f} ms, without {times.unpredicated:.2f} ms, cut by the host "
-            f"{times.cut:.2f} ms; with predicates over cut {times.ratio:.2f}"
+            f"{length} of {length + found[index].skipped} steps: on the device "
+            f"{times.predicated.device:.2f} ms with predicates, {times.cut.device:.2f} ms cut by "
+            f"the host ({times.ratio:.2f} times that), {times.unpredicated.device:.2f} ms without; "
+            f"recording included {times.predicated.whole:.2f}, {times.cut.whole:.2f} and "
+            f"{times.unpredicated.whole:.2f} ms"
         )
 
 

@@ -126,14 +126,15 @@ class Decoder:
         bias = mps.Vector(picture.buffer, length=self.options.embedding)
         search = self._kernels.begin(steps)
         words = search.words
+        room = _Room(device, self.options, beam, self.words)
         previous = indices_of(integers(device, 1, beam))  # the end stands for the beginning
         state: mps.RNNRecurrentMatrixState | None = None
         for step in range(steps):
             if predicated and step:
                 commands.predicate = mps.Predicate(words.buffer, words.row_bytes * (step - 1))
             state = search.reordered(commands, state, step)
-            scores, state = self._step(commands, previous, bias, state)
-            search.choose(commands, scores, step)
+            state = self._step(commands, previous, bias, state, room)
+            search.choose(commands, room.scores, step)
             previous = indices_of(words, step)
             if pieces and step % PIECE_STEPS == PIECE_STEPS - 1 and step + 1 < steps:
                 commands.commit_and_continue()
@@ -145,14 +146,21 @@ class Decoder:
         words: mps.NDArray,
         picture: mps.Vector,
         state: mps.RNNRecurrentMatrixState | None,
-    ) -> tuple[mps.Matrix, mps.RNNRecurrentMatrixState]:
-        """From the words before to the scores of those that may follow."""
-        device, options, beam = self.device, self.options, self.beam
-        x = mps.Matrix(device, rows=beam, columns=options.embedding)
-        self._gather.encode(commands, self._embedding, words, array_of(x))
-        self._add_vector.encode(commands, x, x, picture)
-        y = mps.Matrix(device, rows=beam, columns=options.hidden)
-        (state,) = self._lstm.encode_sequence(commands, [x], [y], state)
-        scores = mps.Matrix(device, rows=beam, columns=self.words)
-        self._scores.encode(commands, y, self._classifier, scores, self._bias)
-        return scores, state
+        room: _Room,
+    ) -> mps.RNNRecurrentMatrixState:
+        """From the words before to the scores of those that may follow, and the LSTM's state."""
+        self._gather.encode(commands, self._embedding, words, room.inputs)
+        self._add_vector.encode(commands, room.x, room.x, picture)
+        (state,) = self._lstm.encode_sequence(commands, [room.x], [room.y], state)
+        self._scores.encode(commands, room.y, self._classifier, room.scores, self._bias)
+        return state
+
+
+class _Room:
+    """Matrices that all steps of a sentence share: they run one after the other."""
+
+    def __init__(self, device: mps.Device, options: ModelOptions, beam: int, words: int) -> None:
+        self.x = mps.Matrix(device, rows=beam, columns=options.embedding)
+        self.inputs = array_of(self.x)
+        self.y = mps.Matrix(device, rows=beam, columns=options.hidden)
+        self.scores = mps.Matrix(device, rows=beam, columns=words)

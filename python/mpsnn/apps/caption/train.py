@@ -59,13 +59,13 @@ class TrainOptions:
         model: Sizes of the nets.
     """
 
-    epochs: int = 18
+    epochs: int = 24
     batch: int = 64
     learning_rate: float = 2e-3
-    halve_every: int = 6
+    halve_every: int = 10
     refresh_every: int = 1
-    validate_every: int = 3
-    checkpoint_every: int = 3
+    validate_every: int = 6
+    checkpoint_every: int = 4
     seed: int = 0
     model: ModelOptions = field(default_factory=ModelOptions)
 
