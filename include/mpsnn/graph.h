@@ -6,6 +6,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <variant>
 #include <vector>
 
 #include "mpsnn/command_buffer.h"
@@ -15,14 +16,21 @@
 
 namespace mpsnn {
 
+/// The arrays of a state by name, float32, with ones before their extents up to four (a bias of C
+/// is (1, 1, 1, C)).
+using StateArrays = std::map<std::string, Image>;
+
+/// What `Graph::encode` is given for a state: the arrays that another graph, or an earlier encode,
+/// left (`GraphOutputs::states`), or the labels of a loss.
+using SourceState = std::variant<StateArrays, LossLabels>;
+
 /// The images that one encode makes: the results in their order (none where not needed), and by
 /// handle the results that have one and the exported images.
 struct GraphOutputs {
   std::vector<std::optional<Image>> results;
   std::map<std::string, Image> by_handle;
-  /// Exported states by handle: the arrays of each by name, float32, with ones before their extents
-  /// up to four (a bias of C is (1, 1, 1, C)).
-  std::map<std::string, std::map<std::string, Image>> states = {};
+  /// Exported states by handle.
+  std::map<std::string, StateArrays> states = {};
   /// Throws InvalidArgumentError naming the handle and those there are.
   const Image& operator[](const std::string& handle) const;
 };
@@ -53,7 +61,8 @@ class Graph {
   std::optional<DataType> source_format(const std::string& handle) const;
   /// That of images that say nothing themselves; none: that of the node's first source.
   std::optional<DataType> format() const;
-  /// Handles of the states that `encode` wants: labels of losses.
+  /// Handles of the states that `encode` wants: labels of losses, and the states that gradient
+  /// nodes use (`FilterNode::use_source_state`).
   std::vector<std::string> source_state_handles() const;
   /// Handles of the exported images.
   std::vector<std::string> intermediate_handles() const;
@@ -70,7 +79,7 @@ class Graph {
   /// InvalidArgumentError naming the source, state or node: missing or unknown, wrong channels,
   /// sizes that do not fit; ArgumentTypeError for a wrong element type.
   GraphOutputs encode(CommandBuffer& commands, const std::map<std::string, Image>& sources,
-                      const std::map<std::string, LossLabels>& states = {}) const;
+                      const std::map<std::string, SourceState>& states = {}) const;
 
   /// Reads the values of every data source again: those it was made with or set_initial() gave, or
   /// what one of one's own gives now. Work in flight is waited for; moments and time steps stay.
@@ -87,7 +96,8 @@ class Graph {
   void trim() const;
 
   /// The plan for these sizes, as text: operations, kernels, lifetimes, heap. A state's labels have
-  /// its handle here ("labels"), its weights, where they are there, "labels.weights".
+  /// its handle here ("labels"), its weights, where they are there, "labels.weights"; the arrays of
+  /// another state are "handle.name".
   std::string plan_text(const std::map<std::string, ImageSize>& sources) const;
   /// The plan as Graphviz source.
   std::string plan_dot(const std::map<std::string, ImageSize>& sources) const;

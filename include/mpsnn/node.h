@@ -60,8 +60,8 @@ class ImageNode {
 };
 
 /// Placeholder of a state: named arrays beside the images. A filter makes one (`result_state()`),
-/// or it is given to the encode under its handle (`FilterNode::input_labels()`). Apple:
-/// MPSNNStateNode.
+/// or it is given to the encode under its handle (`FilterNode::input_labels()`,
+/// `FilterNode::use_source_state()`). Apple: MPSNNStateNode.
 class StateNode {
  public:
   /// Key of the state in `Graph::encode`'s states or outputs.
@@ -126,6 +126,13 @@ class FilterNode {
   /// Of a loss without labels image: stands for the LossLabels given to `Graph::encode`, by the
   /// handle "labels" unless it is set. Throws InvalidArgumentError for other nodes.
   StateNode input_labels() const;
+  /// Of a gradient node: from now on it takes what its forward node would leave in its state (a
+  /// dropout's mask, the statistics of a normalisation) from a state that is given to the encode,
+  /// so that forward and gradient node may stand in different graphs. Returns the state, with this
+  /// handle and the names of the arrays that it wants. Throws InvalidArgumentError for a node that
+  /// takes none, an empty handle, and a second call. Apple: the gradient state among a node's
+  /// sources.
+  StateNode use_source_state(std::string handle);
   /// Every parameter with its value, defaults included.
   const AttributeMap& attributes() const;
   const AttributeValue& attribute(std::string_view name) const;

@@ -2915,6 +2915,9 @@ struct BatchNormalizationGradientNodeOptions {
 ///
 /// **State**: the gradients of "gamma" and "beta", (1, 1, 1, C).
 ///
+/// **Source state**: with `use_source_state` the "mean" and "variance" are those that a forward
+/// node left in another graph's encode, (1, 1, 1, C).
+///
 /// Apple: MPSCNNBatchNormalizationGradientNode.
 class BatchNormalizationGradientNode : public FilterNode {
  public:
@@ -2969,6 +2972,9 @@ struct InstanceNormalizationGradientNodeOptions {
 /// their optimizer runs right after.
 ///
 /// **State**: the gradients of "gamma" and "beta", (1, 1, 1, C).
+///
+/// **Source state**: with `use_source_state` the "mean" and "variance" are those that a forward
+/// node left in another graph's encode, (1, 1, N, C or groups).
 ///
 /// Apple: MPSCNNInstanceNormalizationGradientNode.
 class InstanceNormalizationGradientNode : public FilterNode {
@@ -3025,6 +3031,9 @@ struct GroupNormalizationGradientNodeOptions {
 /// their optimizer runs right after.
 ///
 /// **State**: the gradients of "gamma" and "beta", (1, 1, 1, C).
+///
+/// **Source state**: with `use_source_state` the "mean" and "variance" are those that a forward
+/// node left in another graph's encode, (1, 1, N, C or groups).
 ///
 /// Apple: MPSCNNGroupNormalizationGradientNode.
 class GroupNormalizationGradientNode : public FilterNode {
@@ -3403,6 +3412,9 @@ struct DropoutGradientNodeOptions {
 ///
 /// result = source_gradient / keep_probability where the forward node's mask kept a value, 0
 /// elsewhere. The data source must be the forward node's, and so must the parameters.
+///
+/// **Source state**: with `use_source_state` the "mask" is the one that a forward node left in
+/// another graph's encode; the count then stays as it is.
 ///
 /// Apple: MPSCNNDropoutGradientNode.
 class DropoutGradientNode : public FilterNode {

@@ -1345,6 +1345,22 @@ class FilterNode:
 
         Its handle is "labels" unless it is set. Raises InvalidArgumentError for other nodes.
         """
+    def use_source_state(self, handle: str) -> StateNode:
+        """Takes what the forward node leaves in its state from a state given to the encode.
+
+        So forward and gradient node may stand in different graphs. Apple: the gradient state among a node's
+        sources.
+
+        Args:
+            handle: Key of the state in `Graph.encode`'s states.
+
+        Returns:
+            The state, with the names of the arrays that the node wants: a dropout's "mask", a
+            normalisation's "mean" and "variance".
+
+        Raises:
+            InvalidArgumentError: A node that takes none, an empty handle, a second call.
+        """
     @property
     def attributes(self) -> dict[str, bool | int | float | str | list[int] | list[float] | int]:
         """Every parameter with its value, defaults included."""
@@ -1475,7 +1491,7 @@ class StateNode:
     """Placeholder of a state. Apple: MPSNNStateNode.
 
     A state is named arrays beside the images. A filter makes one (`result_state`), or it is given to the
-    encode under its handle (`input_labels`). Nodes compare and hash by identity.
+    encode under its handle (`input_labels`, `use_source_state`). Nodes compare and hash by identity.
     """
 
     @property
@@ -3695,7 +3711,10 @@ class Graph:
         """
     @property
     def source_state_handles(self) -> list[str]:
-        """Handles of the states that `encode` wants: labels of losses."""
+        """Handles of the states that `encode` wants.
+
+        Labels of losses, and the states that gradient nodes use (`use_source_state`).
+        """
     @property
     def intermediate_handles(self) -> list[str]:
         """Handles of the exported images."""
@@ -3718,7 +3737,7 @@ class Graph:
         self,
         commands: CommandBuffer,
         sources: _Sources,
-        states: dict[str | StateNode, LossLabels] | None = None,
+        states: dict[str | StateNode, collections.abc.Mapping[str, Image] | LossLabels] | None = None,
     ) -> GraphOutputs:
         """Records the graph on a command buffer, which may commit pieces of it (`CommitThreshold`).
 
@@ -3727,7 +3746,8 @@ class Graph:
             sources: An image a source: an `Image`, or an array of the source's format (N, H, W, C), or
                 (H, W, C) for one image, which is copied at the call. By handle or image node, or a list in
                 the order of `source_handles`.
-            states: A `LossLabels` for each loss whose labels come in a state, by handle or state node.
+            states: By handle or state node, a `LossLabels` for each loss whose labels come in a state, and
+                for each state that a gradient node uses the arrays of `GraphOutputs.states`.
 
         Returns:
             The images that will be made.
@@ -3752,7 +3772,8 @@ class Graph:
 
         Args:
             sources: Sizes (N, H, W, C), or images, by handle or node. A state's labels have its handle
-                ("labels"), its weights, where they are there, "labels.weights".
+                ("labels"), its weights, where they are there, "labels.weights"; the arrays of another state
+                are "handle.name".
 
         Returns:
             The text.

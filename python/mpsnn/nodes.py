@@ -5135,6 +5135,9 @@ class BatchNormalizationGradientNode(FilterNode):
 
     **State**: the gradients of "gamma" and "beta", (1, 1, 1, C).
 
+    **Source state**: with `use_source_state` the "mean" and "variance" are those that a forward
+    node left in another graph's encode, (1, 1, 1, C).
+
     Apple: MPSCNNBatchNormalizationGradientNode.
 
     Args:
@@ -5224,6 +5227,9 @@ class InstanceNormalizationGradientNode(FilterNode):
 
     **State**: the gradients of "gamma" and "beta", (1, 1, 1, C).
 
+    **Source state**: with `use_source_state` the "mean" and "variance" are those that a forward
+    node left in another graph's encode, (1, 1, N, C or groups).
+
     Apple: MPSCNNInstanceNormalizationGradientNode.
 
     Args:
@@ -5306,6 +5312,9 @@ class GroupNormalizationGradientNode(FilterNode):
     their optimizer runs right after.
 
     **State**: the gradients of "gamma" and "beta", (1, 1, 1, C).
+
+    **Source state**: with `use_source_state` the "mean" and "variance" are those that a forward
+    node left in another graph's encode, (1, 1, N, C or groups).
 
     Apple: MPSCNNGroupNormalizationGradientNode.
 
@@ -5993,6 +6002,9 @@ class DropoutGradientNode(FilterNode):
 
     result = source_gradient / keep_probability where the forward node's mask kept a value, 0
     elsewhere. The data source must be the forward node's, and so must the parameters.
+
+    **Source state**: with `use_source_state` the "mask" is the one that a forward node left in
+    another graph's encode; the count then stays as it is.
 
     Apple: MPSCNNDropoutGradientNode.
 

@@ -84,12 +84,12 @@ ImageMap images_of(const Graph& graph, const Hinted<SourcesHint>& sources) {
   return images;
 }
 
-using StateMap = std::map<std::string, LossLabels>;
+using StateMap = std::map<std::string, SourceState>;
 
-/// Labels by handle or state node.
+/// Labels or arrays by handle or state node.
 StateMap states_of(const Graph& graph, const std::optional<py::dict>& states) {
-  StateMap labels;
-  if (!states) return labels;
+  StateMap given;
+  if (!states) return given;
   for (const auto& [key, value] : *states) {
     py::detail::make_caster<StateKey> handle;
     if (!handle.load(key, false)) {
@@ -98,23 +98,25 @@ StateMap states_of(const Graph& graph, const std::optional<py::dict>& states) {
                               std::string(py::repr(key)));
     }
     const std::string& name = py::detail::cast_op<StateKey&>(handle).handle;
-    if (!py::isinstance<LossLabels>(value)) {
+    py::detail::make_caster<SourceState> state;
+    if (!state.load(value, false)) {
       throw ArgumentTypeError(title(graph) + ": state \"" + name +
-                              "\": expected a LossLabels, got " + type_name(value));
+                              "\": expected a LossLabels or a dict of images, got " +
+                              type_name(value));
     }
-    labels.emplace(name, value.cast<const LossLabels&>());
+    given.emplace(name, py::detail::cast_op<SourceState&&>(std::move(state)));
   }
-  return labels;
+  return given;
 }
 
-using StatesArgument = py::typing::Dict<StateKey, LossLabels>;
+using StatesArgument = py::typing::Dict<StateKey, SourceState>;
 
 GraphOutputs encode(const Graph& graph, CommandBuffer& commands, const Hinted<SourcesHint>& sources,
                     const std::optional<StatesArgument>& states) {
   const ImageMap images = images_of(graph, sources);
-  const StateMap labels = states_of(graph, states);
+  const StateMap given = states_of(graph, states);
   py::gil_scoped_release release;
-  return graph.encode(commands, images, labels);
+  return graph.encode(commands, images, given);
 }
 
 /// Sizes by handle; where an array or image is given, its own.
@@ -220,7 +222,9 @@ Args:
 Returns:
     The type; None where there is no such source.)")
       .def_property_readonly("source_state_handles", &Graph::source_state_handles,
-                             "Handles of the states that `encode` wants: labels of losses.")
+                             R"(Handles of the states that `encode` wants.
+
+Labels of losses, and the states that gradient nodes use (`use_source_state`).)")
       .def_property_readonly("intermediate_handles", &Graph::intermediate_handles,
                              "Handles of the exported images.")
       .def_property_readonly("result_state_handles", &Graph::result_state_handles,
@@ -244,7 +248,8 @@ Args:
     sources: An image a source: an `Image`, or an array of the source's format (N, H, W, C), or
         (H, W, C) for one image, which is copied at the call. By handle or image node, or a list in
         the order of `source_handles`.
-    states: A `LossLabels` for each loss whose labels come in a state, by handle or state node.
+    states: By handle or state node, a `LossLabels` for each loss whose labels come in a state, and
+        for each state that a gradient node uses the arrays of `GraphOutputs.states`.
 
 Returns:
     The images that will be made.
@@ -279,7 +284,8 @@ void bind_plans(GraphClass& graph) {
 
 Args:
     sources: Sizes (N, H, W, C), or images, by handle or node. A state's labels have its handle
-        ("labels"), its weights, where they are there, "labels.weights".
+        ("labels"), its weights, where they are there, "labels.weights"; the arrays of another state
+        are "handle.name".
 
 Returns:
     The text.

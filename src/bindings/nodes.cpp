@@ -113,7 +113,7 @@ void bind_state_node(py::module_& m) {
   py::class_<StateNode>(m, "StateNode", R"(Placeholder of a state. Apple: MPSNNStateNode.
 
 A state is named arrays beside the images. A filter makes one (`result_state`), or it is given to the
-encode under its handle (`input_labels`). Nodes compare and hash by identity.)")
+encode under its handle (`input_labels`, `use_source_state`). Nodes compare and hash by identity.)")
       .def_property("handle", &StateNode::handle, &StateNode::set_handle,
                     "Key of the state in `Graph.encode`'s states or outputs.")
       .def_property("export_from_graph", &StateNode::export_from_graph,
@@ -157,6 +157,21 @@ mask. Raises InvalidArgumentError for a class that has none.)")
                              R"(Of a loss without labels image: stands for the `LossLabels`.
 
 Its handle is "labels" unless it is set. Raises InvalidArgumentError for other nodes.)")
+      .def("use_source_state", &FilterNode::use_source_state, py::arg("handle"),
+           R"(Takes what the forward node leaves in its state from a state given to the encode.
+
+So forward and gradient node may stand in different graphs. Apple: the gradient state among a node's
+sources.
+
+Args:
+    handle: Key of the state in `Graph.encode`'s states.
+
+Returns:
+    The state, with the names of the arrays that the node wants: a dropout's "mask", a
+    normalisation's "mean" and "variance".
+
+Raises:
+    InvalidArgumentError: A node that takes none, an empty handle, a second call.)")
       .def_property_readonly("attributes", &FilterNode::attributes,
                              "Every parameter with its value, defaults included.")
       .def_property_readonly(

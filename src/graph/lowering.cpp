@@ -55,6 +55,17 @@ ValueId Lowering::source_state_result(std::string_view name, const ImageSize& si
   return id;
 }
 
+ValueId Lowering::given(std::string_view name, const std::vector<std::int64_t>& dims) {
+  if (!node_.input_state) return kNoValue;
+  const auto& parts = node_.input_state->parts;
+  const auto part = std::ranges::find(parts, name, &StateRecord::Part::name);
+  const ValueId value = draft_.images.at(&(*part)->image);
+  if (draft_.plan.values[value].desc.dims == dims) return value;
+  const ValueId id = temporary(name, {DataType::FLOAT32, dims, nullptr});
+  add(OpId::reshape, {value}, {id}, {});
+  return id;
+}
+
 namespace {
 
 /// Position of the node's result state among the exported ones; their number where it is not.

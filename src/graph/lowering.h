@@ -39,6 +39,9 @@ class Lowering {
   /// An array of the state that the node was given, to be written by one operation; kNoValue where
   /// it was given none.
   ValueId source_state_result(std::string_view name, const ImageSize& size);
+  /// An array of the state that the node was given, as an array of these extents; kNoValue where it
+  /// was given none. The class's shape rule has compared sizes.
+  ValueId given(std::string_view name, const std::vector<std::int64_t>& dims);
   /// true where the node's result state is exported.
   bool state_is_wanted() const;
   /// Copies a value into an array of the result state, where that is wanted: an image of its

@@ -48,6 +48,13 @@ class WholePlanner {
 
  private:
   void add_sources() {
+    for (const StateNode& state : draft_.network.source_states) {
+      if (state.record()->labels) continue;
+      throw_expected<UnsupportedError>(
+          str("Graph: state \"", state.handle(), '"'),
+          "gradient nodes beside their forward nodes, on a device that takes whole graphs",
+          "a state that is given to the encode");
+    }
     for (const ImageNode& source : draft_.network.sources) {
       const ValueId id = draft_.add_value(source.handle(), draft_.shapes.at(source.record().get()),
                                           ValueKind::SOURCE);

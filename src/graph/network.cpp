@@ -61,7 +61,7 @@ class Collector {
   }
 
   void add_states(const FilterNode& node) {
-    if (node.record()->input_state) network_.source_states.push_back(node.input_labels());
+    if (node.record()->input_state) network_.source_states.emplace_back(node.record()->input_state);
     for (const StateNode& state : node.result_states()) {
       if (state.export_from_graph()) network_.exported_states.push_back(state);
     }

@@ -43,19 +43,23 @@ std::string source_names(const NodeClass& row) {
   return names;
 }
 
+/// One more array of the node's input state, which is one more source of the node.
+void add_part(FilterRecord& node, std::string_view name, bool optional) {
+  auto part = std::make_unique<StateRecord::Part>(std::string(name), optional);
+  part->image.state = node.input_state.get();
+  node.sources.emplace_back(std::shared_ptr<ImageRecord>(node.input_state, &part->image));
+  node.input_state->parts.push_back(std::move(part));
+}
+
 /// A loss without labels: they come in a state, weights as well.
 void add_labels_state(FilterRecord& node) {
   const NodeClass& row = *node.node_class;
   if (!row.has_labels || node.sources.size() != 1) return;
   node.input_state = std::make_shared<StateRecord>();
   node.input_state->handle = "labels";
-  for (std::size_t i = 1; i < row.sources.size(); ++i) {
-    auto part = std::make_unique<StateRecord::Part>(std::string(row.sources[i].name),
-                                                    row.sources[i].optional);
-    part->image.state = node.input_state.get();
-    node.sources.emplace_back(std::shared_ptr<ImageRecord>(node.input_state, &part->image));
-    node.input_state->parts.push_back(std::move(part));
-  }
+  node.input_state->labels = true;
+  for (std::size_t i = 1; i < row.sources.size(); ++i)
+    add_part(node, row.sources[i].name, row.sources[i].optional);
 }
 
 void check_sources(const FilterRecord& node) {
@@ -219,9 +223,22 @@ std::vector<StateNode> FilterNode::result_states() const {
 }
 
 StateNode FilterNode::input_labels() const {
-  if (!record_->input_state)
+  if (!record_->input_state || !record_->input_state->labels)
     graph::fail(*record_, "input_labels", "a loss without labels image",
                 record_->node_class->has_labels ? "one that has one" : record_->node_class->name);
+  return StateNode(record_->input_state);
+}
+
+StateNode FilterNode::use_source_state(std::string handle) {
+  const std::vector<std::string_view>& names = record_->node_class->source_state;
+  if (names.empty())
+    graph::fail(*record_, "use_source_state", "a gradient node that needs its forward node's state",
+                record_->node_class->name);
+  if (record_->input_state) graph::fail(*record_, "use_source_state", "one call", "a second one");
+  if (handle.empty()) graph::fail(*record_, "use_source_state: handle", "a name", "none");
+  record_->input_state = std::make_shared<graph::StateRecord>();
+  record_->input_state->handle = std::move(handle);
+  for (const std::string_view name : names) graph::add_part(*record_, name, false);
   return StateNode(record_->input_state);
 }
 

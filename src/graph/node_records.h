@@ -44,6 +44,7 @@ struct StateRecord {
   std::string handle;
   bool exported = false;
   FilterRecord* producer = nullptr;          // as an image's
+  bool labels = false;                       // a source state: the labels of a loss
   std::vector<std::unique_ptr<Part>> parts;  // of a source state
 };
 
@@ -65,7 +66,7 @@ struct FilterRecord : std::enable_shared_from_this<FilterRecord> {
   std::size_t depth = 1;                         // filters on the longest way from an input to here
   ImageRecord result;
   StateRecord result_state;
-  std::shared_ptr<StateRecord> input_state;  // of a loss without labels image; null elsewhere
+  std::shared_ptr<StateRecord> input_state;  // given to the encode; its parts are the last sources
 };
 
 /// The image node of a filter's result.

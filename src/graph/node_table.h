@@ -105,6 +105,8 @@ struct NodeClass {
   bool has_labels = false;
   /// Arrays of the result state; none: the class has no state.
   std::vector<std::string_view> state = {};
+  /// Arrays that a gradient node may take from a state given to the encode; none: it needs none.
+  std::vector<std::string_view> source_state = {};
 
   /// Checks of a complete node beyond types and ranges; null: none. Throws.
   void (*check)(const FilterRecord& node) = nullptr;

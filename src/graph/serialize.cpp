@@ -230,7 +230,8 @@ class NetworkWriter {
     Json::Object result = image_to_json(result_of(node.shared_from_this()));
     if (const auto format = format_to_keep(node)) result["format"] = name_of(*format);
     if (!result.empty()) json["result"] = std::move(result);
-    if (node.input_state) json["labels"] = node.input_state->handle;
+    if (node.input_state)
+      json[node.input_state->labels ? "labels" : "source_state"] = node.input_state->handle;
     if (node.result_state.exported) json["exported_state"] = node.result_state.handle;
     return json;
   }
@@ -310,6 +311,8 @@ class NetworkReader {
     if (const auto labels = field.find("labels")) {
       built(*labels, [&] { node.input_labels().set_handle(labels->string()); });
     }
+    if (const auto state = field.find("source_state"))
+      built(*state, [&] { node.use_source_state(state->string()); });
     if (const auto state = field.find("exported_state")) {
       built(*state, [&] {
         node.result_state().set_handle(state->string());

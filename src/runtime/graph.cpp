@@ -89,7 +89,7 @@ std::vector<std::shared_ptr<DataSource>> Graph::data_sources() const {
 std::vector<FilterNode> Graph::nodes() const { return impl_->network.nodes; }
 
 GraphOutputs Graph::encode(CommandBuffer& commands, const std::map<std::string, Image>& sources,
-                           const std::map<std::string, LossLabels>& states) const {
+                           const std::map<std::string, SourceState>& states) const {
   return impl_->encode(commands, sources, states);
 }
 

@@ -124,27 +124,6 @@ std::vector<const T*> Graph::Impl::in_order(const std::map<std::string, T>& by_h
   return found;
 }
 
-std::vector<LossLabels> Graph::Impl::labels_in_order(
-    const std::map<std::string, LossLabels>& states) const {
-  std::vector<LossLabels> found;
-  std::map<std::string, bool> known;
-  for (const StateNode& state : network.source_states) {
-    known.emplace(state.handle(), true);
-    const auto at = states.find(state.handle());
-    if (at == states.end()) {
-      throw_expected(title() + ": states", "labels for the state \"" + state.handle() + "\"",
-                     keys_of(states));
-    }
-    found.push_back(at->second);
-  }
-  for (const auto& entry : states) {
-    if (known.contains(entry.first)) continue;
-    throw_expected(title() + ": states", "only " + keys_of(known),
-                   "an unknown state \"" + entry.first + "\"");
-  }
-  return found;
-}
-
 runtime::PlanKey Graph::Impl::key(std::vector<TensorDesc> sources) const {
   runtime::PlanKey key{std::move(sources), {}, {}};
   for (const auto& source : network.data_sources) {
@@ -175,10 +154,11 @@ std::shared_ptr<const CompiledPlan> Graph::Impl::plan_for(
   std::map<std::string, ImageSize> images = sources;
   for (const StateNode& state : network.source_states) {
     for (const auto& part : state.record()->parts) {
-      auto given =
-          images.extract(part->optional ? str(state.handle(), '.', part->name) : state.handle());
+      const bool alone = state.record()->labels && !part->optional;
+      const std::string key = alone ? state.handle() : str(state.handle(), '.', part->name);
+      auto given = images.extract(key);
       if (given.empty() && !part->optional) {
-        throw_expected(title() + ": sources", "a size for the state \"" + state.handle() + "\"",
+        throw_expected(title() + ": sources", "a size for the state \"" + key + "\"",
                        keys_of(sources));
       }
       parts.push_back(given.empty() ? TensorDesc{DataType::FLOAT32, {}, nullptr}
@@ -206,7 +186,8 @@ void Graph::Impl::check_image(const Image& image, DataType wanted,
 }
 
 std::vector<std::shared_ptr<ImageState>> Graph::Impl::check_images(
-    const std::map<std::string, Image>& sources, const std::vector<LossLabels>& labels) const {
+    const std::map<std::string, Image>& sources,
+    const std::vector<runtime::GivenState>& states) const {
   std::vector<std::shared_ptr<ImageState>> images;
   const std::vector<const Image*> given = in_order(sources);
   for (std::size_t i = 0; i < given.size(); ++i) {
@@ -214,17 +195,14 @@ std::vector<std::shared_ptr<ImageState>> Graph::Impl::check_images(
                 [&] { return title() + ": source \"" + network.sources[i].handle() + "\""; });
     images.push_back(given[i]->state());
   }
-  for (std::size_t i = 0; i < labels.size(); ++i) {
-    const auto subject = [&] {
-      return title() + ": state \"" + network.source_states[i].handle() + "\"";
-    };
-    check_image(labels[i].labels_image(), DataType::FLOAT32, subject);
-    images.push_back(labels[i].labels_image().state());
-    if (!labels[i].weights_image()) continue;
-    if (network.source_states[i].record()->parts.size() < 2)
-      throw_expected(subject(), "labels without weights", "weights");
-    check_image(*labels[i].weights_image(), DataType::FLOAT32, subject);
-    images.push_back(labels[i].weights_image()->state());
+  for (std::size_t i = 0; i < states.size(); ++i) {
+    for (const std::optional<Image>& part : states[i].parts) {
+      if (!part) continue;
+      check_image(*part, DataType::FLOAT32, [&] {
+        return title() + ": state \"" + network.source_states[i].handle() + "\"";
+      });
+      images.push_back(part->state());
+    }
   }
   const std::lock_guard lock(device.state()->usage_mutex);
   for (const auto& image : images) {
@@ -237,25 +215,25 @@ std::vector<std::shared_ptr<ImageState>> Graph::Impl::check_images(
   return images;
 }
 
-std::vector<TensorDesc> Graph::Impl::source_descs(const std::map<std::string, Image>& sources,
-                                                  const std::vector<LossLabels>& labels) const {
+std::vector<TensorDesc> Graph::Impl::source_descs(
+    const std::map<std::string, Image>& sources,
+    const std::vector<runtime::GivenState>& states) const {
   std::vector<TensorDesc> descs;
   for (const Image* image : in_order(sources))
     descs.push_back(desc_of(image->size(), image->format()));
-  for (std::size_t i = 0; i < labels.size(); ++i) {
-    descs.push_back(desc_of(labels[i].labels_image().size(), DataType::FLOAT32));
-    if (network.source_states[i].record()->parts.size() < 2) continue;
-    const std::optional<Image>& weights = labels[i].weights_image();
-    descs.push_back(weights ? desc_of(weights->size(), DataType::FLOAT32)
-                            : TensorDesc{DataType::FLOAT32, {}, nullptr});
+  for (const runtime::GivenState& state : states) {
+    for (const std::optional<Image>& part : state.parts)
+      descs.push_back(part ? desc_of(part->size(), DataType::FLOAT32)
+                           : TensorDesc{DataType::FLOAT32, {}, nullptr});
   }
   return descs;
 }
 
-void Graph::Impl::check_losses(const std::vector<LossLabels>& labels,
+void Graph::Impl::check_losses(const std::vector<runtime::GivenState>& states,
                                const std::vector<std::optional<Image>>& losses) const {
-  for (std::size_t i = 0; i < labels.size(); ++i) {
-    const std::optional<ImageSize>& wanted = labels[i].loss_image_size();
+  for (std::size_t i = 0; i < states.size(); ++i) {
+    if (!states[i].labels) continue;
+    const std::optional<ImageSize>& wanted = states[i].labels->loss_image_size();
     if (!wanted || *wanted == losses[i]->size()) continue;
     throw_expected(
         title() + ": state \"" + network.source_states[i].handle() + "\": loss_image_size",
@@ -265,7 +243,7 @@ void Graph::Impl::check_losses(const std::vector<LossLabels>& labels,
 
 GraphOutputs Graph::Impl::encode(CommandBuffer& commands,
                                  const std::map<std::string, Image>& sources,
-                                 const std::map<std::string, LossLabels>& states) {
+                                 const std::map<std::string, SourceState>& given) {
   runtime::CommandBufferState& buffer = *commands.state();
   runtime::HostSpan span(SpanKind::ENCODE, label, buffer.label());
   if (buffer.device() != device.state()) {
@@ -273,9 +251,10 @@ GraphOutputs Graph::Impl::encode(CommandBuffer& commands,
                    "a command buffer of device \"" + device.kind() + "\" as the graph is",
                    "one of device \"" + buffer.device()->kind() + "\"");
   }
-  const std::vector<LossLabels> labels = labels_in_order(states);
-  std::vector<std::shared_ptr<ImageState>> images = check_images(sources, labels);
-  const runtime::PlanKey wanted = key(source_descs(sources, labels));
+  const std::vector<runtime::GivenState> states =
+      runtime::states_in_order(title(), network.source_states, given);
+  std::vector<std::shared_ptr<ImageState>> images = check_images(sources, states);
+  const runtime::PlanKey wanted = key(source_descs(sources, states));
   auto [plan, binding] =
       plans.bound_plan(wanted, [&] { return make_plan(wanted); }, device.state());
 
@@ -297,7 +276,7 @@ GraphOutputs Graph::Impl::encode(CommandBuffer& commands,
   for (std::size_t i = 0; i < network.exported.size(); ++i) {
     outputs.by_handle.emplace(network.exported[i].handle(), made.image(plan->plan().exported[i]));
   }
-  std::vector<std::optional<Image>> losses(labels.size());
+  std::vector<std::optional<Image>> losses(states.size());
   for (const graph::StateOutput& output : plan->plan().states) {
     const Image image = made.image(output.value);
     if (output.in_source) {
@@ -306,7 +285,7 @@ GraphOutputs Graph::Impl::encode(CommandBuffer& commands,
     }
     outputs.states[network.exported_states[output.state].handle()].emplace(output.name, image);
   }
-  check_losses(labels, losses);
+  check_losses(states, losses);
   std::vector<runtime::OwnGradients> gradients;
   for (const graph::OwnUpdate& update : plan->plan().own_updates) {
     ParameterImages& images_of = gradients.emplace_back(update).images;
@@ -315,9 +294,11 @@ GraphOutputs Graph::Impl::encode(CommandBuffer& commands,
   }
   buffer.record(run, commands.layer()->stack());
   for (const runtime::OwnGradients& each : gradients) runtime::record_update(commands, *run, each);
-  for (std::size_t i = 0; i < labels.size(); ++i) {
-    const std::lock_guard lock(labels[i].state()->mutex);
-    labels[i].state()->loss = losses[i];
+  for (std::size_t i = 0; i < states.size(); ++i) {
+    if (!states[i].labels) continue;
+    LossLabels::State& labels = *states[i].labels->state();
+    const std::lock_guard lock(labels.mutex);
+    labels.loss = losses[i];
   }
   return outputs;
 }

@@ -10,6 +10,7 @@
 #include "graph/network.h"
 #include "mpsnn/graph.h"
 #include "runtime/plan_cache.h"
+#include "runtime/source_states.h"
 
 namespace mpsnn {
 
@@ -28,8 +29,6 @@ struct Graph::Impl {
   /// handles.
   template <class T>
   std::vector<const T*> in_order(const std::map<std::string, T>& by_handle) const;
-  /// The labels for each source state, in their order. Throws as in_order.
-  std::vector<LossLabels> labels_in_order(const std::map<std::string, LossLabels>& states) const;
 
   runtime::PlanKey key(std::vector<TensorDesc> sources) const;
   graph::Plan make_plan(const runtime::PlanKey& key) const;
@@ -38,18 +37,19 @@ struct Graph::Impl {
 
   /// Checks images against the sources and gives their states, in order.
   std::vector<std::shared_ptr<runtime::ImageState>> check_images(
-      const std::map<std::string, Image>& sources, const std::vector<LossLabels>& labels) const;
+      const std::map<std::string, Image>& sources,
+      const std::vector<runtime::GivenState>& states) const;
   /// Throws where an image is of another device or format; `subject` is how the error calls it.
   void check_image(const Image& image, DataType wanted,
                    const std::function<std::string()>& subject) const;
   /// All that is given, as a plan wants it; what is absent has no extents.
   std::vector<TensorDesc> source_descs(const std::map<std::string, Image>& sources,
-                                       const std::vector<LossLabels>& labels) const;
+                                       const std::vector<runtime::GivenState>& states) const;
   /// Throws where the loss has another size than the labels' maker wanted.
-  void check_losses(const std::vector<LossLabels>& labels,
+  void check_losses(const std::vector<runtime::GivenState>& states,
                     const std::vector<std::optional<Image>>& losses) const;
   GraphOutputs encode(CommandBuffer& commands, const std::map<std::string, Image>& sources,
-                      const std::map<std::string, LossLabels>& states);
+                      const std::map<std::string, SourceState>& given);
 };
 
 }  // namespace mpsnn

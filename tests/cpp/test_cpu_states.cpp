@@ -29,7 +29,7 @@ Values read(const Image& image) {
 }
 
 GraphOutputs run(const Graph& graph, const std::map<std::string, Image>& sources,
-                 const std::map<std::string, LossLabels>& states = {}) {
+                 const std::map<std::string, SourceState>& states = {}) {
   CommandBuffer commands(CommandQueue(graph.device()));
   GraphOutputs outputs = graph.encode(commands, sources, states);
   commands.commit();
@@ -261,4 +261,24 @@ TEST_CASE("node handlers: another node in the place of a gradient node") {
   const GraphOutputs outputs =
       run(graph, {{"x", pixel(device, {1, 2})}, {"g", pixel(device, {1, 10})}});
   CHECK_EQ(read(*outputs.results[0]), (Values{-3, -30}));
+}
+
+TEST_CASE("source states: a mask goes from graph to graph") {
+  const Device device("cpu");
+  DropoutNode node(ImageNode("x"), {.keep_probability = 0.5F, .seed = 3});
+  node.result_state().set_handle("mask");
+  node.result_state().set_export_from_graph(true);
+  const Image x = pixel(device, Values(64, 1)), g = pixel(device, Values(64, 3));
+  const GraphOutputs forward = run(Graph(device, {node.result_image()}), {{"x", x}});
+  FilterNode gradient = node.gradient_filter(ImageNode("g"));
+  const StateNode state = gradient.use_source_state("given");
+  CHECK_EQ(state.names(), (std::vector<std::string>{"mask"}));
+  const Graph graph(device, {gradient.result_image()});
+  CHECK_EQ(graph.source_state_handles(), (std::vector<std::string>{"given"}));
+  const StateArrays& mask = forward.states.at("mask");
+  Values wanted = read(mask.at("mask"));
+  for (float& value : wanted) value *= 3;
+  CHECK_EQ(read(*run(graph, {{"x", x}, {"g", g}}, {{"given", mask}}).results[0]), wanted);
+  CHECK_THROWS_CONTAINS(run(graph, {{"x", x}, {"g", g}}, {{"given", LossLabels(device, x)}}),
+                        InvalidArgumentError, "the arrays \"mask\", got a LossLabels");
 }

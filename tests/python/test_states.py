@@ -26,7 +26,7 @@ def run(
     device: mps.Device,
     graph: mps.Graph,
     sources: dict[str, Floats],
-    states: dict[str, mps.LossLabels] | None = None,
+    states: dict[str, dict[str, mps.Image] | mps.LossLabels] | None = None,
 ) -> mps.GraphOutputs:
     """One encode, run to its end."""
     commands = mps.CommandBuffer(device.command_queue())
@@ -205,7 +205,7 @@ def test_wrong_labels_are_refused(device: mps.Device) -> None:
         run(device, graph, {"y": y})
     with pytest.raises(mps.InvalidArgumentError, match='unknown state "other"'):
         run(device, graph, {"y": y}, {"labels": labels, "other": labels})
-    with pytest.raises(mps.ArgumentTypeError, match='state "labels": expected a LossLabels'):
+    with pytest.raises(mps.ArgumentTypeError, match='state "labels": expected a LossLabels or'):
         run(device, graph, {"y": y}, {"labels": y})  # type: ignore[dict-item]
     with pytest.raises(mps.InvalidArgumentError, match="labels: expected"):
         run(device, graph, {"y": integers(2, 3, 4, 4)}, {"labels": labels})
@@ -323,3 +323,133 @@ def test_gradient_nodes_leave_gradients(device: mps.Device, *, trained: bool) ->
     np.testing.assert_array_equal(np.asarray(state["bias"]).ravel(), g.sum((0, 1, 2)))
     after = device.read_parameter(weights, "weights")
     np.testing.assert_array_equal(after, before - expected if trained else before)
+
+
+CHANNELS = 6
+
+
+def normalization(kind: str) -> tuple[mps.FilterNode, mps.DataSource]:
+    """A normalisation of the image "x" by statistics of the image, and its data source."""
+    x, gamma = mps.ImageNode("x"), np.linspace(0.5, 2, CHANNELS, dtype=np.float32)
+    if kind == "batch":
+        batch = mps.BatchNormalizationDataSource(CHANNELS, gamma=gamma)
+        always = mps.BatchNormalizationFlags.CALCULATE_STATISTICS_ALWAYS
+        return mps.BatchNormalizationNode(x, batch, always), batch
+    if kind == "instance":
+        instance = mps.InstanceNormalizationDataSource(CHANNELS, gamma=gamma)
+        return mps.InstanceNormalizationNode(x, instance), instance
+    groups = mps.GroupNormalizationDataSource(CHANNELS, 2, gamma=gamma)
+    return mps.GroupNormalizationNode(x, groups), groups
+
+
+def gradient_in_a_graph_of_its_own(device: mps.Device, forward: mps.FilterNode) -> mps.Graph:
+    """The gradient node of `forward`, without its forward node: that one's state is given."""
+    gradient = forward.gradient_filter(mps.ImageNode("g"))
+    gradient.use_source_state("forward")
+    return mps.Graph(device, [exported(gradient, "gradients").result_image])
+
+
+@pytest.mark.parametrize("kind", ["batch", "instance", "group"])
+def test_statistics_go_from_graph_to_graph(device: mps.Device, kind: str) -> None:
+    x, g = (RANDOM.standard_normal((3, 4, 5, CHANNELS)).astype(np.float32) for _ in range(2))
+    node, _ = normalization(kind)
+    together = mps.Graph(
+        device,
+        [exported(node.gradient_filter(mps.ImageNode("g")), "gradients").result_image],
+    )
+    wanted = run(device, together, {"x": x, "g": g})
+    forward = mps.Graph(device, [exported(node, "statistics").result_image])
+    apart = gradient_in_a_graph_of_its_own(device, node)
+    assert apart.source_state_handles == ["forward"]
+    assert "normalization_statistics" not in apart.plan_text(
+        {"x": x.shape, "g": g.shape} | statistics_sizes(kind)
+    )
+    left = run(device, forward, {"x": x}).states["statistics"]
+    got = run(device, apart, {"x": x, "g": g}, {"forward": left})
+    np.testing.assert_array_equal(np.asarray(got[0]), np.asarray(wanted[0]))
+    for name in ("gamma", "beta"):
+        np.testing.assert_array_equal(
+            np.asarray(got.states["gradients"][name]), np.asarray(wanted.states["gradients"][name])
+        )
+    # It is this state that counts: another one gives other gradients.
+    other = run(device, forward, {"x": 2 * x + 1}).states["statistics"]
+    changed = run(device, apart, {"x": x, "g": g}, {"forward": other})
+    assert np.abs(np.asarray(changed[0]) - np.asarray(wanted[0])).max() > 0.1
+
+
+def statistics_sizes(kind: str) -> dict[str, tuple[int, int, int, int]]:
+    """Sizes of a state's arrays for (3, 4, 5, 6)."""
+    size = {"batch": (1, 1, 1, 6), "instance": (1, 1, 3, 6), "group": (1, 1, 3, 2)}[kind]
+    return {"forward.mean": size, "forward.variance": size}
+
+
+@pytest.mark.parametrize("kind", [mps.DataType.FLOAT32, mps.DataType.FLOAT16])
+def test_masks_go_from_graph_to_graph(device: mps.Device, kind: mps.DataType) -> None:
+    x, g = integers(2, 5, 6, 7), integers(2, 5, 6, 7)
+    node = exported(mps.DropoutNode(mps.ImageNode("x"), 0.25, seed=5), "mask")
+    forward = mps.Graph(device, [node.result_image])
+    gradient = mps.DropoutGradientNode(
+        mps.ImageNode("g"), mps.ImageNode("x"), mps.DropoutState(), 0.25
+    )
+    state = gradient.use_source_state("mask")
+    assert (state.names, state.producer, state.handle) == (["mask"], None, "mask")
+    backward = mps.Graph(device, [gradient.result_image], format=kind)
+    commands = mps.CommandBuffer(device.command_queue())
+    masks = [forward.encode(commands, {"x": x}).states["mask"] for _ in range(2)]
+    results = [backward.encode(commands, {"x": x, "g": g}, {state: mask})[0] for mask in masks]
+    commands.commit()
+    for mask, result in zip(masks, results, strict=True):
+        np.testing.assert_array_equal(np.asarray(result), g * np.asarray(mask["mask"]))
+    assert not np.array_equal(np.asarray(results[0]), np.asarray(results[1]))
+
+
+def test_source_states_go_through_archives(cpu: mps.Device, tmp_path: Path) -> None:
+    x, g = (RANDOM.standard_normal((3, 4, 5, CHANNELS)).astype(np.float32) for _ in range(2))
+    node, _ = normalization("group")
+    left = run(cpu, mps.Graph(cpu, [exported(node, "s").result_image]), {"x": x}).states["s"]
+    apart = gradient_in_a_graph_of_its_own(cpu, node)
+    archiver = mps.KeyedArchiver()
+    archiver.encode("gradient", apart)
+    archiver.write(tmp_path / "gradient.safetensors")
+    restored = mps.KeyedUnarchiver(cpu).open(tmp_path / "gradient.safetensors")
+    graph = restored.decode_graph("gradient")
+    assert graph.source_state_handles == ["forward"]
+    results = [run(cpu, each, {"x": x, "g": g}, {"forward": left})[0] for each in (apart, graph)]
+    np.testing.assert_array_equal(np.asarray(results[0]), np.asarray(results[1]))
+
+
+def test_wrong_source_states_are_refused(device: mps.Device) -> None:
+    x = integers(3, 4, 5, CHANNELS)
+    node, _ = normalization("instance")
+    graph = gradient_in_a_graph_of_its_own(device, node)
+    good = run(device, mps.Graph(device, [exported(node, "s").result_image]), {"x": x}).states["s"]
+    sources = {"x": x, "g": x}
+    labels = mps.LossLabels(device, x)
+    other = mps.Image(device, np.zeros((1, 1, 3, 5), np.float32))
+    half = mps.Image(device, np.zeros((1, 1, 3, 6), np.float16))
+    with pytest.raises(mps.InvalidArgumentError, match='arrays for the state "forward", got none'):
+        run(device, graph, sources)
+    with pytest.raises(mps.InvalidArgumentError, match='arrays "mean", "variance", got a LossLab'):
+        run(device, graph, sources, {"forward": labels})
+    with pytest.raises(mps.InvalidArgumentError, match=r'"mean", "variance", got "mean"$'):
+        run(device, graph, sources, {"forward": {"mean": good["mean"]}})
+    with pytest.raises(mps.InvalidArgumentError, match='got "mean", "more", "variance"'):
+        run(device, graph, sources, {"forward": {**good, "more": good["mean"]}})
+    with pytest.raises(mps.InvalidArgumentError, match=r'Gradient.*state "mean": expected \(1, 1'):
+        run(device, graph, sources, {"forward": {**good, "mean": other}})
+    with pytest.raises(
+        mps.ArgumentTypeError, match='state "forward": expected float32, got float1'
+    ):
+        run(device, graph, sources, {"forward": {**good, "mean": half}})
+    with pytest.raises(mps.InvalidArgumentError, match='a LossLabels, got the arrays "mean", "var'):
+        run(device, loss_graph(device), {"y": x}, {"labels": good})
+    with pytest.raises(mps.InvalidArgumentError, match="use_source_state: expected a grad"):
+        node.use_source_state("state")
+    gradient = node.gradient_filter(mps.ImageNode("g"))
+    with pytest.raises(mps.InvalidArgumentError, match="handle: expected a name, got none"):
+        gradient.use_source_state("")
+    gradient.use_source_state("state")
+    with pytest.raises(mps.InvalidArgumentError, match="expected one call, got a second one"):
+        gradient.use_source_state("state")
+    with pytest.raises(mps.InvalidArgumentError, match=r'size for the state "forward.variance"'):
+        graph.plan_text({"x": x.shape, "g": x.shape, "forward.mean": (1, 1, 3, 6)})

@@ -20,6 +20,7 @@ std::shared_ptr<DataSource> make_state() { return std::make_shared<DropoutState>
 
 ImageSize gradient_shape(const ShapeQuery& query) {
   expect_size(query, 0, "source_gradient", query.sources[1]);
+  if (query.sources.size() > 2) expect_size(query, 2, "state \"mask\"", query.sources[1]);
   return query.sources[1];
 }
 
@@ -35,6 +36,12 @@ void leave_mask(Lowering& to, const AttributeMap& attributes) {
 
 /// Source 0 is the image or, in a gradient node, the gradient: both are masked alike.
 void lower(Lowering& to) {
+  const ImageSize size = to.source_size(0);
+  const ValueId mask = to.given("mask", {size.n, size.height, size.width, size.channels});
+  if (mask != kNoValue) {  // the forward node is in another graph, which counts
+    to.add(OpId::multiplication, {to.source(0), mask}, {to.result()}, plain_binary());
+    return;
+  }
   const AttributeMap& a = to.node().attributes;
   const AttributeMap attributes = {
       {"keep_probability", a.at("keep_probability")},
@@ -91,7 +98,10 @@ DropoutState, which the node makes for itself where none is given, and stands in
 
 constexpr std::string_view kGradientDoc =
     R"(result = source_gradient / keep_probability where the forward node's mask kept a value, 0 elsewhere. The data source
-must be the forward node's, and so must the parameters.)";
+must be the forward node's, and so must the parameters.
+
+**Source state**: with `use_source_state` the "mask" is the one that a forward node left in another graph's
+encode; the count then stays as it is.)";
 
 }  // namespace
 
@@ -121,6 +131,7 @@ std::vector<NodeClass> dropout_nodes() {
        .attributes = attributes(),
        .weights = "DropoutState",
        .gradient = true,
+       .source_state = {"mask"},
        .check = check,
        .shape = gradient_shape,
        .lower = lower},

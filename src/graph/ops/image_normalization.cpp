@@ -7,15 +7,8 @@
 namespace mpsnn::graph {
 namespace {
 
-std::vector<std::int64_t> statistics_dims(const FilterRecord& node, const ImageSize& source) {
-  const auto* groups =
-      dynamic_cast<const GroupNormalizationDataSource*>(&normalization_values(node));
-  return {source.n, groups != nullptr ? groups->number_of_groups() : source.channels};
-}
-
 void lower_forward(Lowering& to) {
-  const Statistics statistics =
-      computed_statistics(to, 0, statistics_dims(to.node(), to.source_size(0)));
+  const Statistics statistics = statistics_of(to, 0);
   add_normalization(to, statistics);
   to.leave_in_state("mean", statistics.mean);
   to.leave_in_state("variance", statistics.variance);
@@ -23,7 +16,7 @@ void lower_forward(Lowering& to) {
 
 void lower_gradient(Lowering& to) {
   const std::vector<std::int64_t> dims = statistics_dims(to.node(), to.source_size(1));
-  const Statistics statistics = computed_statistics(to, 1, dims);
+  const Statistics statistics = statistics_of(to, 1);
   const ValueId gradient = to.source(0), source = to.source(1), gamma = to.parameter("gamma");
   const TensorDesc desc = {DataType::FLOAT32, dims, nullptr};
   const ValueId projection = to.temporary("projection", desc), total = to.temporary("total", desc);
@@ -65,6 +58,7 @@ NodeClass gradient_class(NodeClass row) {
   row.trainable = true;
   row.gradient = true;
   row.state = {"gamma", "beta"};
+  row.source_state = {"mean", "variance"};
   row.shape = normalization_gradient_shape;
   row.lower = lower_gradient;
   return row;
@@ -90,7 +84,10 @@ constexpr std::string_view kGradientDoc =
 result = (gamma * g - mean(gamma * g) - x^ * mean(gamma * g * x^)) / sqrt(variance + epsilon). gamma's gradient
 is the sum of g * x^ over all images and pixels, beta's that of g; their optimizer runs right after.
 
-**State**: the gradients of "gamma" and "beta", (1, 1, 1, C).)";
+**State**: the gradients of "gamma" and "beta", (1, 1, 1, C).
+
+**Source state**: with `use_source_state` the "mean" and "variance" are those that a forward node left in another
+graph's encode, (1, 1, N, C or groups).)";
 
 }  // namespace
 

@@ -29,8 +29,9 @@ bool computes_statistics(const Lowering& to, std::size_t i) {
 }
 
 Statistics batch_statistics(Lowering& to, std::size_t i) {
-  if (!computes_statistics(to, i)) return {to.parameter("mean"), to.parameter("variance")};
-  return computed_statistics(to, i, {to.source_size(i).channels});
+  if (!to.node().input_state && !computes_statistics(to, i))
+    return {to.parameter("mean"), to.parameter("variance")};
+  return statistics_of(to, i);
 }
 
 void lower_batch(Lowering& to) {
@@ -116,7 +117,10 @@ gamma / sqrt(variance + epsilon) * g. gamma's gradient is the sum of g * x^, bet
 A gradient node belongs to the forward nodes that have its data source and its source_image, and shares their
 statistics.
 
-**State**: the gradients of "gamma" and "beta", (1, 1, 1, C).)";
+**State**: the gradients of "gamma" and "beta", (1, 1, 1, C).
+
+**Source state**: with `use_source_state` the "mean" and "variance" are those that a forward node left in another
+graph's encode, (1, 1, 1, C).)";
 
 }  // namespace
 
@@ -146,6 +150,7 @@ std::vector<NodeClass> normalization_nodes() {
        .trainable = true,
        .gradient = true,
        .state = {"gamma", "beta"},
+       .source_state = {"mean", "variance"},
        .shape = normalization_gradient_shape,
        .lower = lower_batch_gradient},
   };

@@ -21,8 +21,12 @@ ImageSize normalization_gradient_shape(const ShapeQuery& query);
 struct Statistics {
   ValueId mean, variance;
 };
-/// Statistics of source i, computed once for all nodes that share them.
-Statistics computed_statistics(Lowering& to, std::size_t i, const std::vector<std::int64_t>& dims);
+/// Extents of mean and variance: (C) over the batch, (N, C) or (N, groups) of each image.
+std::vector<std::int64_t> statistics_dims(const FilterRecord& node, const ImageSize& source);
+
+/// Statistics of source i: those of the state that the node was given, or computed once for all
+/// nodes that share them.
+Statistics statistics_of(Lowering& to, std::size_t i);
 
 AttributeMap epsilon_of(const Lowering& to);
 /// Appends the normalisation of source 0.

@@ -16,6 +16,15 @@ void check_channels(const FilterRecord& node, std::string_view argument, const I
     fail(node, argument, str(channels, " feature channels"), source.channels);
 }
 
+/// Of a state that the node was given: its arrays are the last sources.
+void check_given_statistics(const ShapeQuery& query) {
+  std::vector<std::int64_t> dims = statistics_dims(query.node, query.sources[1]);
+  dims.insert(dims.begin(), 4 - dims.size(), 1);
+  const ImageSize size = TensorDesc{DataType::FLOAT32, dims, nullptr}.image();
+  expect_size(query, 2, "state \"mean\"", size);
+  expect_size(query, 3, "state \"variance\"", size);
+}
+
 }  // namespace
 
 const NormalizationDataSource& normalization_values(const FilterRecord& node) {
@@ -32,10 +41,22 @@ ImageSize normalization_shape(const ShapeQuery& query) {
 ImageSize normalization_gradient_shape(const ShapeQuery& query) {
   check_channels(query.node, "source_image", query.sources[1]);
   expect_size(query, 0, "source_gradient", query.sources[1]);
+  if (query.sources.size() > 2) check_given_statistics(query);
   return query.sources[1];
 }
 
-Statistics computed_statistics(Lowering& to, std::size_t i, const std::vector<std::int64_t>& dims) {
+std::vector<std::int64_t> statistics_dims(const FilterRecord& node, const ImageSize& source) {
+  const NormalizationDataSource& values = normalization_values(node);
+  if (dynamic_cast<const BatchNormalizationDataSource*>(&values) != nullptr)
+    return {source.channels};
+  const auto* groups = dynamic_cast<const GroupNormalizationDataSource*>(&values);
+  return {source.n, groups != nullptr ? groups->number_of_groups() : source.channels};
+}
+
+Statistics statistics_of(Lowering& to, std::size_t i) {
+  const std::vector<std::int64_t> dims = statistics_dims(to.node(), to.source_size(i));
+  const Statistics given = {to.given("mean", dims), to.given("variance", dims)};
+  if (given.mean != kNoValue) return given;
   ValueId& mean = to.shared(i, "mean");
   ValueId& variance = to.shared(i, "variance");
   if (mean == kNoValue) {
