@@ -275,7 +275,7 @@ def test_command_trains_resumes_and_applies(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     steps = tmp_path / "steps.json"
     ways = ("--commit", "single", "--timeline", steps)
-    done = run("train", net, "--folder", folder, *TRAIN_SMALL, "--epochs", 4, "--resume", *ways)
+    done = run("train", net, "--folder", folder, *TRAIN_SMALL, "--epochs", 6, "--resume", *ways)
     assert done.returncode == 0, done.stderr
     assert "the timeline" in done.stdout
     assert json.loads(steps.read_text(encoding="utf-8"))["traceEvents"]
