@@ -119,7 +119,7 @@ def grid(
         axes = all_axes[index]
         axes.imshow(np.clip(pictures[index], 0, 1), interpolation="nearest")
         axes.set_title(
-            _wrapped(caption), fontsize=9, y=-0.02, va="top", color="black" if good else "#CC0000"
+            _wrapped(caption), fontsize=9, y=-0.05, va="top", color="black" if good else "#CC0000"
         )
     with atomic_path(path) as draft:
         figure.savefig(draft, dpi=100)
