@@ -32,6 +32,7 @@ def info() -> None:
 # Applications bring packages of their own: each is imported only where it is wanted.
 APPLICATIONS = {
     "denoise": ("mpsnn.apps.denoise.cli", "denoise ray-traced images"),
+    "caption": ("mpsnn.apps.caption.cli", "describe pictures in words"),
     "bench": ("mpsnn.apps.resnet50.cli", "measure this machine"),
 }
 
