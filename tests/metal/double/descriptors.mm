@@ -35,7 +35,7 @@
                                            kernelHeight:(NSUInteger)kernelHeight
                                    inputFeatureChannels:(NSUInteger)inputFeatureChannels
                                   outputFeatureChannels:(NSUInteger)outputFeatureChannels {
-  MPSCNNConvolutionDescriptor* made = [[[MPSCNNConvolutionDescriptor alloc] init] autorelease];
+  MPSCNNConvolutionDescriptor* made = [[[self alloc] init] autorelease];
   made->kernelWidth_ = kernelWidth;
   made->kernelHeight_ = kernelHeight;
   made->inputs_ = inputFeatureChannels;
@@ -49,6 +49,9 @@
   count_object(-1);
   [super dealloc];
 }
+@end
+
+@implementation MPSCNNDepthWiseConvolutionDescriptor
 @end
 
 @implementation MPSCNNConvolutionGradientState
