@@ -15,8 +15,9 @@ struct WindowRule {
   std::int64_t border_y = 0, border_x = 0;
 };
 
-/// Gives a node the policy that places its windows by the rule: the bits of the padding method where
-/// they say all, an object of our own else. `own_edge_mode` is that of MPS's kernel by default.
+/// Gives a node the policy that places its windows by the rule: the bits of the padding method
+/// where they say all, an object of our own else. `own_edge_mode` is that of MPS's kernel by
+/// default.
 void set_padding(MPSNNFilterNode* made, const graph::FilterRecord& node, const WindowRule& rule,
                  ImageEdgeMode own_edge_mode);
 

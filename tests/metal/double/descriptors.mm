@@ -40,7 +40,10 @@
   made->kernelHeight_ = kernelHeight;
   made->inputs_ = inputFeatureChannels;
   made->outputs_ = outputFeatureChannels;
-  made->strideX_ = made->strideY_ = made->groups_ = made->dilationX_ = made->dilationY_ = 1;
+  // A filter for each channel: as many groups as channels.
+  const bool is_depthwise = self == [MPSCNNDepthWiseConvolutionDescriptor class];
+  made->strideX_ = made->strideY_ = made->dilationX_ = made->dilationY_ = 1;
+  made->groups_ = is_depthwise ? inputFeatureChannels : 1;
   count_object(1);
   return made;
 }

@@ -56,7 +56,6 @@ std::shared_ptr<Weights> make_weights(id<MPSCNNConvolutionDataSource> source) {
                  [source kernelWeightsDataType] != MPSDataTypeFloat32;
   if ([d isKindOfClass:[MPSCNNDepthWiseConvolutionDescriptor class]]) {
     if (d->inputs_ != d->outputs_) refuse("MPSCNNConvolution", "a channel multiplier other than 1");
-    made->window.groups = made->inputs;
   } else if (d->groups_ > 1 && d->inputs_ / d->groups_ % 4 != 0) {
     refuse("MPSCNNConvolution", "channels of a group must be a multiple of 4");
   }

@@ -20,8 +20,7 @@ void each(const Pixels& image, F f) {
 class Sums {
  public:
   explicit Sums(const Pixels& like)
-      : image_(like),
-        values_(static_cast<std::size_t>(like.height * like.width * like.channels)) {}
+      : image_(like), values_(static_cast<std::size_t>(like.height * like.width * like.channels)) {}
   double& at(int y, int x, int c) {
     return values_[static_cast<std::size_t>((y * image_.width + x) * image_.channels + c)];
   }
@@ -350,7 +349,8 @@ void WindowNormalization::run(const Sources& sources, Pixels& result) const {
   each(result, [&](int y, int x, int c) {
     const Statistics s = statistics(*sources[0], y, x, c);
     const double value = number(sources[0]->at(y, x, c));
-    result.set(y, x, c, pm + ps * (value - p0 * s.mean) * std::pow(delta + alpha * s.spread, -beta));
+    result.set(y, x, c,
+               pm + ps * (value - p0 * s.mean) * std::pow(delta + alpha * s.spread, -beta));
   });
 }
 

@@ -190,12 +190,13 @@ void convolve_data_gradient(const Pixels& gradient, const std::vector<float>& we
   const auto index = [&](int y, int x, int c) {
     return static_cast<std::size_t>((y * result.width + x) * result.channels + c);
   };
-  each_tap(window, origin, result.channels, gradient.height, gradient.width, gradient.channels,
-           [&](int y, int x, int o, int sy, int sx, int c, std::size_t w) {
-             if (!window.clamps && !result.contains(sy, sx)) return;
-             sums[index(std::clamp(sy, 0, result.height - 1), std::clamp(sx, 0, result.width - 1), c)] +=
-                 static_cast<double>(weights[w]) * static_cast<double>(gradient.at(y, x, o));
-           });
+  each_tap(
+      window, origin, result.channels, gradient.height, gradient.width, gradient.channels,
+      [&](int y, int x, int o, int sy, int sx, int c, std::size_t w) {
+        if (!window.clamps && !result.contains(sy, sx)) return;
+        sums[index(std::clamp(sy, 0, result.height - 1), std::clamp(sx, 0, result.width - 1), c)] +=
+            static_cast<double>(weights[w]) * static_cast<double>(gradient.at(y, x, o));
+      });
   each(result, [&](int y, int x, int c) { result.set(y, x, c, sums[index(y, x, c)]); });
 }
 

@@ -17,9 +17,7 @@ class Pixels {
   Pixels(int rows, int columns, int channel_count, bool is_half);
   float at(int y, int x, int c) const { return values_[index(y, x, c)]; }
   /// 0 outside of the image.
-  float at_or_zero(int y, int x, int c) const {
-    return contains(y, x) ? at(y, x, c) : 0.0F;
-  }
+  float at_or_zero(int y, int x, int c) const { return contains(y, x) ? at(y, x, c) : 0.0F; }
   bool contains(int y, int x) const { return y >= 0 && y < height && x >= 0 && x < width; }
   /// Outside of the image: the nearest pixel, or 0.
   float at_edge(int y, int x, int c, bool clamps) const {
