@@ -82,7 +82,7 @@ endfunction()
 function(mpsnn_finish_library target)
   set_target_properties(${target} PROPERTIES LINKER_LANGUAGE CXX)
   target_compile_features(${target} PUBLIC cxx_std_20)
-  file(GLOB headers CONFIGURE_DEPENDS include/mpsnn/*.h)
+  file(GLOB headers CONFIGURE_DEPENDS include/*.h include/mpsnn/*.h)
   target_sources(${target} PUBLIC FILE_SET HEADERS
     BASE_DIRS "${CMAKE_CURRENT_SOURCE_DIR}/include" "${CMAKE_CURRENT_BINARY_DIR}/include"
     FILES ${headers} "${CMAKE_CURRENT_BINARY_DIR}/include/mpsnn/version.h")

@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parent.parent
 FILE_LINES = 600
 FUNCTION_LINES = 100
 FOLDERS = ("include", "src", "python", "tests", "tools", "bench", "examples", "cmake")
-CODE = (".h", ".in", ".cpp", ".def", ".py", ".pyi", ".cmake", ".txt")
+CODE = (".h", ".in", ".c", ".cpp", ".def", ".py", ".pyi", ".cmake", ".txt")
 
 # Headers that each folder's files may include, as prefixes; the longest matching folder counts.
 GRAPH_API = [
@@ -50,6 +50,7 @@ LEAF_API = ["mpsnn/types.h", "mpsnn/error.h"]
 BACKEND = ["base/", "backend/backend.h", "backend/host/", *LEAF_API]
 ARROWS: dict[str, list[str]] = {
     "include/mpsnn": ["mpsnn/"],
+    "include/mpsnn.h": [],
     "src/base": ["base/", *LEAF_API],
     "src/graph": ["graph/", "base/", *GRAPH_API],
     "src/backend": ["base/", *LEAF_API],
@@ -60,9 +61,10 @@ ARROWS: dict[str, list[str]] = {
     "src/backend/null": [*BACKEND, "backend/null/"],
     "src/runtime": ["runtime/", "graph/", "base/", "backend/backend.h", "mpsnn/"],
     "src/runtime/null_device.cpp": ["runtime/", "backend/null/", "mpsnn/"],
+    "src/capi": ["mpsnn.h", "mpsnn/"],
     "src/bindings": ["bindings/", "mpsnn/", "graph/node_table.h", "graph/kernel_table.h"],
-    "tests/cpp": ["", "mpsnn/"],
-    "examples": ["mpsnn/"],
+    "tests/cpp": ["", "mpsnn.h", "mpsnn/"],
+    "examples": ["mpsnn.h", "mpsnn/"],
     "tests/embed": ["mpsnn/"],
 }
 # Vendors' headers, and the folders in which they may be included.
@@ -73,7 +75,7 @@ VENDORS = {
     r"Metal|MetalPerformanceShaders|Foundation": ["src/backend/metal"],
     r"pybind11/|Python\.h|numpy/": ["src/bindings"],
 }
-OURS = ("mpsnn/", "base/", "graph/", "runtime/", "backend/", "bindings/")
+OURS = ("mpsnn.h", "mpsnn/", "base/", "graph/", "runtime/", "backend/", "bindings/")
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^">]+)[">]', re.MULTILINE)
 UNFINISHED = re.compile(r"\b(TO(?:)DO|FIX(?:)ME|XX(?:)X|HA(?:)CK)\b")
 SWALLOWED = re.compile(r"catch\s*\([^)]*\)\s*\{\s*\}|except[^:\n]*:\s*pass\b")

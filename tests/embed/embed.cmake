@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
 # Embedding as a user does it: installs the library, moves the installed folder elsewhere (the package
-# must be relocatable), builds examples/cpp/train_small out of tree with find_package, and runs it.
-#   cmake -DBUILD=<build folder> -DSOURCE=<example> -DWORK=<empty folder> -DPREFIX_PATH=<oneDNN's> -P
-foreach(name BUILD SOURCE WORK GENERATOR CXX_COMPILER)
+# must be relocatable), builds the examples out of tree with find_package, and runs them: what one
+# trained and archived the other, in C, runs.
+#   cmake -DBUILD=<build folder> -DEXAMPLES=<examples> -DWORK=<empty folder> -DPREFIX_PATH=<oneDNN's> -P
+foreach(name BUILD EXAMPLES WORK GENERATOR CXX_COMPILER)
   if(NOT ${name})
     message(FATAL_ERROR "embed.cmake: -D${name}= is missing")
   endif()
@@ -12,11 +13,32 @@ function(run)
   execute_process(COMMAND ${ARGN} COMMAND_ERROR_IS_FATAL ANY)
 endfunction()
 
+# build(<example>): its program is ${WORK}/<name>/<name>.
+function(build example)
+  get_filename_component(name "${example}" NAME)
+  run("${CMAKE_COMMAND}" -S "${EXAMPLES}/${example}" -B "${WORK}/${name}" -G "${GENERATOR}"
+      "-DCMAKE_CXX_COMPILER=${CXX_COMPILER}" "-DCMAKE_BUILD_TYPE=Release")
+  run("${CMAKE_COMMAND}" --build "${WORK}/${name}")
+endfunction()
+
 file(REMOVE_RECURSE "${WORK}")
 run("${CMAKE_COMMAND}" --install "${BUILD}" --component devel --prefix "${WORK}/first")
 file(RENAME "${WORK}/first" "${WORK}/moved")
 set(ENV{CMAKE_PREFIX_PATH} "${WORK}/moved:${PREFIX_PATH}")
-run("${CMAKE_COMMAND}" -S "${SOURCE}" -B "${WORK}/build" -G "${GENERATOR}"
-    "-DCMAKE_CXX_COMPILER=${CXX_COMPILER}" "-DCMAKE_BUILD_TYPE=Release")
-run("${CMAKE_COMMAND}" --build "${WORK}/build")
-run("${WORK}/build/train_small")
+
+build(cpp/train_small)
+run("${WORK}/train_small/train_small" "${WORK}/blur.safetensors")
+
+build(c/run_archive)
+run("${WORK}/run_archive/run_archive" "${WORK}/blur.safetensors")
+execute_process(COMMAND "${WORK}/run_archive/run_archive" "${WORK}/blur.safetensors" blur 16 16 1
+                OUTPUT_VARIABLE said COMMAND_ERROR_IS_FATAL ANY)
+# Grey stays grey but for the border, which is blurred with the dark outside.
+if(NOT said MATCHES "^\\(1, 16, 16, 1\\): mean 0\\.4[0-9]+\n$")
+  message(FATAL_ERROR "run_archive: expected a mean of 0.4…, got ${said}")
+endif()
+execute_process(COMMAND "${WORK}/run_archive/run_archive" "${WORK}/none.safetensors"
+                RESULT_VARIABLE status ERROR_VARIABLE said)
+if(status EQUAL 0 OR NOT said MATCHES "none.safetensors: error 8: ")
+  message(FATAL_ERROR "run_archive without an archive: expected error 8, got ${status}: ${said}")
+endif()

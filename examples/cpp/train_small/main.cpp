@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Trains a small convolution net: it learns to blur. Prints the falling loss and fails where it
-// does not fall. Built out of tree, with nothing but find_package(mpsnn).
+// does not fall. With a path as argument the net is archived there, key "blur". Built out of tree,
+// with nothing but find_package(mpsnn).
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
@@ -65,7 +66,14 @@ float mean(const mpsnn::Image& image) {
   return sum / static_cast<float>(values.size());
 }
 
-int train() {
+/// The net alone, without what trains it.
+void archive(const mpsnn::Device& device, const mpsnn::ImageNode& result, const std::string& path) {
+  mpsnn::KeyedArchiver archiver;
+  archiver.encode("blur", mpsnn::Graph(device, {result}));
+  archiver.write(path);
+}
+
+int train(const std::string& path) {
   std::mt19937 generator(1);
   const mpsnn::Device device;
   const mpsnn::CommandQueue queue(device, "training");
@@ -108,14 +116,15 @@ int train() {
     std::printf("the loss did not fall to a tenth\n");
     return 1;
   }
+  if (!path.empty()) archive(device, second.result_image(), path);
   return 0;
 }
 
 }  // namespace
 
-int main() {
+int main(int argc, char** argv) {
   try {
-    return train();
+    return train(argc > 1 ? argv[1] : "");
   } catch (const mpsnn::Error& error) {
     std::fprintf(stderr, "%s\n", error.what());
     return 1;

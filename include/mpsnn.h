@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The C interface: what an application needs to run a graph that was archived. Open an archive for
+ * a device, encode its graph on a command buffer, read the images that come out. The whole library
+ * is C++: mpsnn/mpsnn.h.
+ *
+ * Stability. Functions, structures and numbers of this file keep their meaning; later versions only
+ * add to it (mpsnn_abi_version() says how far). No vendor's type and no exception crosses it.
+ *
+ * Errors. A function that can fail returns an mpsnn_status; its results are written only where that
+ * is MPSNN_OK. mpsnn_last_error() is the text of the calling thread's last failure: it names the
+ * argument or node, what was expected and what came.
+ *
+ * Ownership. Every object that a function hands out through its last argument is the caller's, to
+ * be given to its _release function once; NULL may be released, too. Objects keep what they need of
+ * each other alive, so the order of releases does not matter. Texts that are
+ * returned live as long as the object they were asked of.
+ *
+ * Threads. Devices, archives, graphs and images may be used from several threads; a command buffer
+ * by one at a time.
+ */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* What this header describes. */
+#define MPSNN_ABI_VERSION 1
+
+typedef enum mpsnn_status {
+  MPSNN_OK = 0,
+  MPSNN_INVALID_ARGUMENT = 1, /* right type, wrong value, size or shape; a NULL pointer */
+  MPSNN_ARGUMENT_TYPE = 2,    /* wrong element type */
+  MPSNN_UNSUPPORTED = 3,      /* the device cannot do this; the text says why */
+  MPSNN_OUT_OF_MEMORY = 4,
+  MPSNN_STATE = 5,   /* an object is not in the state that the call needs: committed twice … */
+  MPSNN_DEVICE = 6,  /* work failed on the device, or the device is gone */
+  MPSNN_ARCHIVE = 7, /* an archive is truncated, foreign or inconsistent */
+  MPSNN_FILE = 8,    /* a file could not be opened or read */
+  MPSNN_INTERNAL = 9 /* a defect of the library: please report it */
+} mpsnn_status;
+
+typedef enum mpsnn_data_type { MPSNN_FLOAT32 = 0, MPSNN_FLOAT16 = 1 } mpsnn_data_type;
+
+/* A batch of images: n images of height rows, width columns and channels, channels last. */
+typedef struct mpsnn_size {
+  int64_t n, height, width, channels;
+} mpsnn_size;
+
+typedef struct mpsnn_device mpsnn_device;
+typedef struct mpsnn_archive mpsnn_archive;
+typedef struct mpsnn_graph mpsnn_graph;
+typedef struct mpsnn_image mpsnn_image;
+typedef struct mpsnn_commands mpsnn_commands;
+typedef struct mpsnn_outputs mpsnn_outputs;
+
+/* The library's MPSNN_ABI_VERSION, and its version "major.minor.patch". */
+uint32_t mpsnn_abi_version(void);
+const char* mpsnn_version(void);
+
+/* The calling thread's last failure; "" where there was none. Valid until its next failure. */
+const char* mpsnn_last_error(void);
+
+/* ---- devices ------------------------------------------------------------------------------------
+ */
+
+/* kind: "metal", "cpu"; NULL: the best one here. MPSNN_INVALID_ARGUMENT: no such device. */
+mpsnn_status mpsnn_device_create(const char* kind, mpsnn_device** device);
+void mpsnn_device_release(mpsnn_device* device);
+const char* mpsnn_device_kind(const mpsnn_device* device);
+const char* mpsnn_device_name(const mpsnn_device* device);
+
+/* ---- archives -----------------------------------------------------------------------------------
+ */
+
+/* Opens and checks a file for a device. MPSNN_FILE, MPSNN_ARCHIVE. */
+mpsnn_status mpsnn_archive_open(const mpsnn_device* device, const char* path,
+                                mpsnn_archive** archive);
+void mpsnn_archive_release(mpsnn_archive* archive);
+/* Keys of its graphs, in the order of the alphabet; NULL beyond their number. */
+size_t mpsnn_archive_key_count(const mpsnn_archive* archive);
+const char* mpsnn_archive_key(const mpsnn_archive* archive, size_t index);
+/* A text that was stored beside the graphs; NULL where there is none of that name. */
+const char* mpsnn_archive_metadata(const mpsnn_archive* archive, const char* name);
+/* Makes the graph of that key, with the stored weights. Graphs of one archive share their weights.
+ * MPSNN_INVALID_ARGUMENT: no such key; MPSNN_ARCHIVE; MPSNN_OUT_OF_MEMORY. */
+mpsnn_status mpsnn_archive_graph(const mpsnn_archive* archive, const char* key,
+                                 mpsnn_graph** graph);
+
+/* ---- graphs -------------------------------------------------------------------------------------
+ */
+
+void mpsnn_graph_release(mpsnn_graph* graph);
+/* Handles of the images that it wants, in the order of mpsnn_graph_encode; NULL beyond their
+ * number. */
+size_t mpsnn_graph_source_count(const mpsnn_graph* graph);
+const char* mpsnn_graph_source_handle(const mpsnn_graph* graph, size_t index);
+/* The element type of a source's images. MPSNN_INVALID_ARGUMENT: an index beyond their number. */
+mpsnn_status mpsnn_graph_source_type(const mpsnn_graph* graph, size_t index, mpsnn_data_type* type);
+/* Number of result images. */
+size_t mpsnn_graph_result_count(const mpsnn_graph* graph);
+/* Records one run: sources[0 … count) in the order of the source handles. Nothing runs before the
+ * commands are committed, but for pieces that are handed over early. A graph that trains changes
+ * its weights. MPSNN_INVALID_ARGUMENT: a wrong count, size or number of channels;
+ * MPSNN_ARGUMENT_TYPE: a wrong element type; MPSNN_UNSUPPORTED: a graph that wants states, an
+ * operation that the device lacks. */
+mpsnn_status mpsnn_graph_encode(const mpsnn_graph* graph, mpsnn_commands* commands,
+                                const mpsnn_image* const* sources, size_t count,
+                                mpsnn_outputs** outputs);
+
+/* ---- what an encode makes -----------------------------------------------------------------------
+ */
+
+void mpsnn_outputs_release(mpsnn_outputs* outputs);
+/* A result by its place. *image is NULL where the graph was made without that result.
+ * MPSNN_INVALID_ARGUMENT: an index beyond their number. */
+mpsnn_status mpsnn_outputs_result(const mpsnn_outputs* outputs, size_t index, mpsnn_image** image);
+/* A result or exported image by its handle. MPSNN_INVALID_ARGUMENT: none of that name. */
+mpsnn_status mpsnn_outputs_named(const mpsnn_outputs* outputs, const char* handle,
+                                 mpsnn_image** image);
+
+/* ---- images -------------------------------------------------------------------------------------
+ */
+
+/* Copies `data`, dense (n, height, width, channels); NULL: zeros. MPSNN_INVALID_ARGUMENT: an extent
+ * below 1; MPSNN_OUT_OF_MEMORY. */
+mpsnn_status mpsnn_image_create(const mpsnn_device* device, mpsnn_size size, mpsnn_data_type type,
+                                const void* data, mpsnn_image** image);
+void mpsnn_image_release(mpsnn_image* image);
+/* Of NULL: zeros, MPSNN_FLOAT32, 0. */
+mpsnn_size mpsnn_image_size(const mpsnn_image* image);
+mpsnn_data_type mpsnn_image_type(const mpsnn_image* image);
+size_t mpsnn_image_bytes(const mpsnn_image* image);
+/* Waits for the work that makes the image and copies it. `bytes` must be mpsnn_image_bytes().
+ * MPSNN_STATE: that work was not committed; MPSNN_DEVICE: it failed. */
+mpsnn_status mpsnn_image_read(const mpsnn_image* image, void* to, size_t bytes);
+/* Replaces its contents, after all work that reads it. */
+mpsnn_status mpsnn_image_write(mpsnn_image* image, const void* from, size_t bytes);
+
+/* ---- command buffers ----------------------------------------------------------------------------
+ */
+
+/* On the device's queue. label may be NULL. */
+mpsnn_status mpsnn_commands_create(const mpsnn_device* device, const char* label,
+                                   mpsnn_commands** commands);
+/* Work that was committed goes on. */
+void mpsnn_commands_release(mpsnn_commands* commands);
+/* Hands all that was recorded to the device and ends recording. MPSNN_STATE: the second time. */
+mpsnn_status mpsnn_commands_commit(mpsnn_commands* commands);
+/* Waits; the first failure of the work is this function's. MPSNN_STATE: nothing was committed. */
+mpsnn_status mpsnn_commands_wait(const mpsnn_commands* commands);
+
+#ifdef __cplusplus
+}
+#endif
