@@ -9,8 +9,10 @@ from __future__ import annotations
 import ctypes
 import gc
 import os
+import re
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests/python")]
 
 from cases import (  # noqa: E402
-    Case,
+    Size,
     arithmetic,
     concatenation,
     convolution,
@@ -161,6 +163,108 @@ def test_other_nodes_are_refused(device: mps.Device) -> None:
         graph.encode(
             mps.CommandBuffer(device.command_queue()), {"x": np.ones((1, 2, 2, 1), np.float32)}
         )
+
+
+@dataclass(frozen=True)
+class Precondition:
+    """What Apple's headers ask for and MPS ends the process without.
+
+    Attributes:
+        rule: The rule, and the header that has it.
+        place: Where it is checked.
+        node: A node that breaks it.
+        size: Size of its sources.
+        message: The error that comes instead.
+    """
+
+    rule: str
+    place: str
+    node: Callable[[], mps.FilterNode]
+    size: Size
+    message: str
+
+
+def convolution_node(**options: int) -> mps.ConvolutionNode:
+    """A 1x1 convolution of six channels."""
+    groups = options.get("groups", 1)
+    descriptor = mps.ConvolutionDescriptor(1, 1, 6, 12, groups=groups)
+    descriptor.sub_pixel_scale_factor = options.get("sub_pixel", 1)
+    values = np.ones((12, 1, 1, 6 // groups), np.float32)
+    return mps.ConvolutionNode(
+        mps.ImageNode("x"), mps.ConvolutionDataSource(descriptor, values, None, "w"), label="n"
+    )
+
+
+PRECONDITIONS = [
+    Precondition(
+        "a texture has at most 16384 columns (MTLTexture)",
+        "lowering.mm, refuse_size",
+        lambda: mps.NeuronAbsoluteNode(mps.ImageNode("x"), label="n"),
+        (1, 1, 16385, 1),
+        "textures have at most 16384 rows and columns",
+    ),
+    Precondition(
+        "a texture array has at most 2048 slices of four channels (MTLTexture)",
+        "lowering.mm, refuse_size",
+        lambda: mps.NeuronAbsoluteNode(mps.ImageNode("x"), label="n"),
+        (1, 1, 1, 8193),
+        "textures have at most 8192 channels",
+    ),
+    Precondition(
+        "input channels of a group are a multiple of four (MPSCNNConvolution.h, groups)",
+        "nodes/convolution.mm, refuse_convolution",
+        lambda: convolution_node(groups=3),
+        (1, 2, 2, 6),
+        "with groups MPS wants a multiple of 4 input channels a group, got 2",
+    ),
+    Precondition(
+        "a sub-pixel convolution has a descriptor of its own (MPSCNNConvolution.h)",
+        "nodes/convolution.mm, refuse_convolution",
+        lambda: convolution_node(sub_pixel=2),
+        (1, 2, 2, 6),
+        "sub-pixel descriptors are not lowered",
+    ),
+    Precondition(
+        "a gradient filter reads its forward filter's state (MPSNNGradientState.h)",
+        "lowering.mm, refuse_orphan",
+        lambda: mps.SoftMaxGradientNode(
+            mps.ImageNode("x"), mps.ImageNode("y"), mps.ImageNode("z"), label="n"
+        ),
+        (1, 2, 2, 3),
+        "a gradient node must be made from its forward node",
+    ),
+    Precondition(
+        "the primary source has the result's size (MPSCNNMath.h, strides)",
+        "nodes/arithmetic.mm, refuse_broadcast",
+        lambda: mps.SubtractionNode(
+            mps.ReductionRowSumNode(mps.ImageNode("x")), mps.ImageNode("y"), label="n"
+        ),
+        (1, 2, 3, 4),
+        "a primary source of the result's size",
+    ),
+    Precondition(
+        "margins that are mirrored lie within the image (MPSNNReshape.h, MPSNNPad)",
+        "nodes/shape.mm, refuse_pad",
+        lambda: mps.PadNode(
+            mps.ImageNode("x"),
+            padding_size_after_x=2,
+            edge_mode=mps.ImageEdgeMode.MIRROR,
+            label="n",
+        ),
+        (1, 2, 2, 4),
+        "padding_size_after_x: MPS mirrors an image once, at most 1, got 2",
+    ),
+]
+
+
+@pytest.mark.parametrize("one", PRECONDITIONS, ids=lambda one: one.rule)
+def test_preconditions_are_refused_before_mps(device: mps.Device, one: Precondition) -> None:
+    file, function = one.place.split(", ")
+    assert f" {function}(" in (ROOT / "src/backend/metal" / file).read_text("utf-8")
+    graph = mps.Graph(device, [one.node().result_image])
+    images = {handle: np.ones(one.size, np.float32) for handle in graph.source_handles}
+    with pytest.raises(mps.UnsupportedError, match='"n".*' + re.escape(one.message)):
+        graph.encode(mps.CommandBuffer(device.command_queue()), images)
 
 
 def weights(
