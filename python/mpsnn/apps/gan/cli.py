@@ -69,6 +69,12 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
     )
     add("--latent", type=int, default=options.model.latent, help="random numbers of a picture")
     add("--width", type=int, default=options.model.width, help="channels (default %(default)s)")
+    add(
+        "--dropout",
+        type=float,
+        default=options.model.dropout,
+        help="share of values that the discriminator drops (default %(default)s)",
+    )
     add("--epochs", type=int, default=options.epochs, help="in all (default %(default)s)")
     add("--batch", type=int, default=options.batch, help="pictures a step (default %(default)s)")
     add("--learning-rate", type=float, default=options.learning_rate, help="(default %(default)s)")
@@ -116,7 +122,9 @@ def _train_options(arguments: argparse.Namespace, edge: int) -> TrainOptions:
         judge_every=arguments.judge_every,
         seed=arguments.seed,
         checkpoint_every=arguments.checkpoint_every,
-        model=ModelOptions(edge, arguments.latent, arguments.width, arguments.seed),
+        model=ModelOptions(
+            edge, arguments.latent, arguments.width, arguments.dropout, arguments.seed
+        ),
     )
 
 

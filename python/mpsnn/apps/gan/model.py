@@ -9,6 +9,7 @@ high for a real one. Each graph has nodes of its own; the weights live in the da
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,12 +38,15 @@ class ModelOptions:
         edge: Height and width of the pictures, a multiple of 4.
         latent: Random numbers that a picture is made of.
         width: Channels of both nets where the pictures are largest; they double with each halving.
+        dropout: Share of its values that the discriminator drops in training, so that it does not
+            learn a small set by heart; 0: none.
         seed: Seed of the first weights.
     """
 
     edge: int = 16
     latent: int = 32
     width: int = 32
+    dropout: float = 0.3
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -55,6 +59,10 @@ class ModelOptions:
                 raise mps.InvalidArgumentError(
                     f"gan: {name}: expected 1 or more, got {getattr(self, name)}"
                 )
+        if not 0.0 <= self.dropout < 1.0:
+            raise mps.InvalidArgumentError(
+                f"gan: dropout: expected from 0 to below 1, got {self.dropout}"
+            )
 
 
 class Nets:
@@ -190,7 +198,15 @@ class Nets:
             image = node.result_image
             if label != "last":
                 image = mps.NeuronReLUNode(image, LEAK, label=f"{name}.relu").result_image
+                image = self._drop(image, name)
         return image
+
+    def _drop(self, image: mps.ImageNode, name: str) -> mps.ImageNode:
+        if self.options.dropout == 0.0:
+            return image
+        seed = zlib.crc32(name.encode()) ^ self.options.seed  # a sequence a node
+        label = f"{name}.dropout"
+        return mps.DropoutNode(image, 1.0 - self.options.dropout, seed, label=label).result_image
 
     def inference(self, device: mps.Device) -> mps.Graph:
         """Compiles the generator for use, with the stored statistics.
