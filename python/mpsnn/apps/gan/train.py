@@ -51,8 +51,8 @@ class TrainOptions:
 
     epochs: int = 60
     batch: int = 32
-    learning_rate: float = 1e-3
-    halve_every: int = 25
+    learning_rate: float = 2e-4
+    halve_every: int = 0
     beta1: float = 0.5
     real_label: float = 0.9
     judge_every: int = 10
