@@ -106,7 +106,9 @@ def node_section(table: Table, node: NodeClass) -> list[str]:
         default = "its own" if node.makes_weights else "required"
         parts.append(f"| `weights` | `{node.weights}` | {default} | The data source. |")
     if node.grouped:
-        parts.append("| `loss_descriptor` | `LossDescriptor` | required | Holds the next ones. |")
+        parts.append(
+            f"| `loss_descriptor` | `{node.descriptor}` | required | Holds the next ones. |"
+        )
     for attribute in [*node.grouped, *node.own]:
         name = (
             f"`{attribute.name}`" if attribute in node.own else f"&nbsp;&nbsp;`.{attribute.name}`"
