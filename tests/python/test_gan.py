@@ -337,7 +337,7 @@ def test_latents_are_philox_numbers_in_one_sequence(device: mps.Device) -> None:
 def test_digits_are_learned() -> None:
     """A few epochs on real digits: samples that a judge recognises, of several kinds."""
     chosen = options(
-        4, batch=32, judge_every=4, checkpoint_every=9, model=ModelOptions(edge=8, width=16)
+        4, batch=32, learning_rate=1e-3, judge_every=4, model=ModelOptions(edge=8, width=16)
     )
     generator, trainer = train(bundled(8), chosen, device=mps.Device("cpu"), progress=False)
     assert generator.classifier is not None
