@@ -335,16 +335,14 @@ def test_latents_are_philox_numbers_in_one_sequence(device: mps.Device) -> None:
 
 @pytest.mark.long
 def test_digits_are_learned() -> None:
-    """A few epochs on real digits: samples that a judge recognises, of several kinds."""
-    chosen = options(
-        4, batch=32, judge_every=4, checkpoint_every=9, model=ModelOptions(edge=8, width=16)
-    )
-    generator, trainer = train(bundled(8), chosen, device=mps.Device("cpu"), progress=False)
+    """Two epochs on real digits: samples that a judge recognises, of several kinds."""
+    chosen = options(2, batch=32, learning_rate=1e-3, model=ModelOptions(dropout=0.0))
+    generator, trainer = train(bundled(16), chosen, device=mps.Device("cpu"), progress=False)
     assert generator.classifier is not None
-    assert generator.classifier.accuracy > 0.9
+    assert generator.classifier.accuracy > 0.95
     measures = trainer.state.history[-1].measures
-    assert measures["recognised"] > 0.15
-    assert measures["spread"] > 0.4
+    assert measures["recognised"] > 0.2
+    assert measures["spread"] > 0.5
 
 
 def test_the_judge_learns_and_counts() -> None:
