@@ -211,6 +211,10 @@ def wrapped_call(text: str) -> list[str]:
     """An argument on one line, or broken after its opening bracket."""
     if len(text) <= 86:
         return [f"            {text},"]
+    if text.startswith("{"):  # a merged dictionary: an element a line
+        first, _, second = text.removeprefix("{").removesuffix("}").partition(", ")
+        inner = [f"            {first},", *wrapped_call(second)]
+        return ["            {", *(f"    {line}" for line in inner), "            },"]
     head, _, tail = text.partition("(")
     parts = tail.removesuffix(")").split(", ")
     return [

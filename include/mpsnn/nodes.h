@@ -3569,8 +3569,8 @@ struct ForwardLossNodeOptions {
 /// **The gradient ignores the reduction**, as Apple's does: MEAN does not divide it. For the
 /// gradient of the mean over a batch set weight = 1 / (N * H * W * C).
 ///
-/// The training graph computes the gradient of the predictions; that of the labels only where the
-/// labels lead back to weights that are updated; the weights image has none.
+/// The training graph computes the gradient of the predictions; those of the labels and of the
+/// weights image only where that image leads back to weights that are updated.
 ///
 /// Apple: MPSNNForwardLossNode.
 class ForwardLossNode : public FilterNode {
@@ -3604,7 +3604,7 @@ struct LossNodeOptions {
 /// wanted), in which the loss is left: what a ForwardLossNode with the same descriptor computes.
 ///
 /// **Unlike Apple**: labels and weights may be images, too; the loss is then that of a
-/// ForwardLossNode.
+/// ForwardLossNode. They get no gradient: where they are trained, use a ForwardLossNode.
 ///
 /// Apple: MPSCNNLossNode.
 class LossNode : public FilterNode {
@@ -3631,15 +3631,19 @@ struct LossGradientNodeOptions {
   std::optional<ImageNode> weights = std::nullopt;
   /// The gradient is that of the labels.
   bool is_labels_gradient = false;
+  /// The gradient is that of the weights image.
+  bool is_weights_gradient = false;
   /// Name for errors, plans and timelines; empty: a name is made.
   std::string label = {};
 };
 
-/// Gradient of a loss's predictions or labels.
+/// Gradient of a loss's predictions, labels or weights image.
 ///
 /// result = source_gradient * weight * w * f'(y, t), of the predictions' size; for labels f is
-/// differentiated with respect to t. source_gradient has the loss's size, or one value an image
-/// that is broadcast.
+/// differentiated with respect to t. For the weights image it is source_gradient * weight * f(y,
+/// t): Apple has no such gradient. source_gradient has the loss's size, or one value an image that
+/// is broadcast. Error where the gradient is that of the weights image and there is none, or is
+/// that of the labels, too.
 ///
 /// Apple: MPSNNLossGradientNode.
 class LossGradientNode : public FilterNode {
@@ -3649,7 +3653,8 @@ class LossGradientNode : public FilterNode {
                    const LossGradientNodeOptions& options = {})
       : FilterNode("LossGradientNode", detail::joined({source_gradient, predictions, labels}, options.weights),
                    detail::Attributes().set(loss_descriptor)
-                       .set("is_labels_gradient", options.is_labels_gradient).map()) {
+                       .set("is_labels_gradient", options.is_labels_gradient)
+                       .set("is_weights_gradient", options.is_weights_gradient).map()) {
     if (!options.label.empty()) set_label(options.label);
   }
 };

@@ -6261,8 +6261,8 @@ class ForwardLossNode(FilterNode):
     **The gradient ignores the reduction**, as Apple's does: MEAN does not divide it. For the
     gradient of the mean over a batch set weight = 1 / (N * H * W * C).
 
-    The training graph computes the gradient of the predictions; that of the labels only where the
-    labels lead back to weights that are updated; the weights image has none.
+    The training graph computes the gradient of the predictions; those of the labels and of the
+    weights image only where that image leads back to weights that are updated.
 
     Apple: MPSNNForwardLossNode.
 
@@ -6351,7 +6351,7 @@ class LossNode(FilterNode):
     computes.
 
     **Unlike Apple**: labels and weights may be images, too; the loss is then that of a
-    ForwardLossNode.
+    ForwardLossNode. They get no gradient: where they are trained, use a ForwardLossNode.
 
     Apple: MPSCNNLossNode.
 
@@ -6427,11 +6427,13 @@ class LossNode(FilterNode):
 
 
 class LossGradientNode(FilterNode):
-    """Gradient of a loss's predictions or labels.
+    """Gradient of a loss's predictions, labels or weights image.
 
     result = source_gradient * weight * w * f'(y, t), of the predictions' size; for labels f is
-    differentiated with respect to t. source_gradient has the loss's size, or one value an image
-    that is broadcast.
+    differentiated with respect to t. For the weights image it is source_gradient * weight * f(y,
+    t): Apple has no such gradient. source_gradient has the loss's size, or one value an image
+    that is broadcast. Error where the gradient is that of the weights image and there is none, or
+    is that of the labels, too.
 
     Apple: MPSNNLossGradientNode.
 
@@ -6442,6 +6444,7 @@ class LossGradientNode(FilterNode):
         loss_descriptor: What is computed.
         weights: Factor of each element's loss, of the predictions' size. None: none.
         is_labels_gradient: The gradient is that of the labels.
+        is_weights_gradient: The gradient is that of the weights image.
         label: Name for errors, plans and timelines; empty: a name is made.
 
     Raises:
@@ -6460,12 +6463,19 @@ class LossGradientNode(FilterNode):
         weights: ImageNode | FilterNode | None = None,
         *,
         is_labels_gradient: bool = False,
+        is_weights_gradient: bool = False,
         label: str = "",
     ) -> None:
         super().__init__(
             "LossGradientNode",
             [source_gradient, predictions, labels, *([] if weights is None else [weights])],
-            {**_loss(loss_descriptor), **_given(is_labels_gradient=is_labels_gradient)},
+            {
+                **_loss(loss_descriptor),
+                **_given(
+                    is_labels_gradient=is_labels_gradient,
+                    is_weights_gradient=is_weights_gradient,
+                ),
+            },
             label=label,
         )
 
@@ -6513,6 +6523,11 @@ class LossGradientNode(FilterNode):
     def is_labels_gradient(self) -> bool:
         """The gradient is that of the labels."""
         return cast("bool", self.attributes["is_labels_gradient"])
+
+    @property
+    def is_weights_gradient(self) -> bool:
+        """The gradient is that of the weights image."""
+        return cast("bool", self.attributes["is_weights_gradient"])
 
 
 class YOLOLossNode(FilterNode):

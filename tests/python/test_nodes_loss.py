@@ -54,6 +54,19 @@ def test_gradients_of_labels(
     np.testing.assert_allclose(np.asarray(got), expected, rtol=2e-6, atol=2e-6)
 
 
+def test_a_gradient_of_the_weights_needs_them_alone() -> None:
+    g, y, t, w = (mps.ImageNode(name) for name in "gytw")
+    descriptor = mps.LossDescriptor(mps.LossType.HUBER, mps.ReductionType.SUM)
+    node = mps.LossGradientNode(g, y, t, descriptor, weights=w, is_weights_gradient=True)
+    assert node.is_weights_gradient
+    with pytest.raises(mps.InvalidArgumentError, match="weights: expected an image where is_we"):
+        mps.LossGradientNode(g, y, t, descriptor, is_weights_gradient=True)
+    with pytest.raises(mps.InvalidArgumentError, match="is_weights_gradient: expected false"):
+        mps.LossGradientNode(
+            g, y, t, descriptor, weights=w, is_labels_gradient=True, is_weights_gradient=True
+        )
+
+
 SOFT_MAX_CASES = [
     tested
     for tested in LOSSES

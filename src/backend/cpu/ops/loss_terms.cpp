@@ -186,6 +186,11 @@ MPSNN_SIMD void loss_label_slopes(const LossFormula& formula, const LossElements
   apply_weights(e, out, count);
 }
 
+MPSNN_SIMD void loss_weight_slopes(const LossFormula& formula, const LossElements& e, float factor,
+                                   float* out, std::int64_t count) {
+  fill_any<Wanted::VALUE>(formula, e, factor * formula.weight, out, count);
+}
+
 MPSNN_SIMD void log_sums(const float* x, std::int64_t pixels, std::int64_t channels, float* rest) {
   for (std::int64_t p = 0; p < pixels; ++p, x += channels) {
     const float most = largest(x, channels);
