@@ -178,7 +178,8 @@ weight * w * f(y, t):
 - LOG f = -t * ln(y + epsilon) - (1 - t) * ln(1 - y + epsilon);
 - KULLBACK_LEIBLER_DIVERGENCE f = t * (ln t - y), y being logarithms of probabilities; derivative -t.
 
-What has the factor t is 0 where t is 0, whatever y is.
+What has the factor t (or s, or 1 - t) is 0 where that is 0, whatever y is. Else infinities and NaN go through as the
+formulas say; where the hinge's margin is NaN so is its derivative.
 
 **Result size**: with reduction NONE that of the predictions; else one value an image, (N, 1, 1, 1). MEAN (the
 default) divides by H * W * C, for the softmax cross entropy by H * W. SUM_BY_NON_ZERO_WEIGHTS divides by how
