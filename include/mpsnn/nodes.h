@@ -413,8 +413,8 @@ struct NeuronReLUNodeOptions {
 
 /// Rectified linear unit.
 ///
-/// f(x) = x for x >= 0, a * x else. The derivative at exactly 0 is a, as in PyTorch and JAX. Fused
-/// into the convolution before it where nothing else reads that.
+/// f(x) = x for x >= 0, a * x else. The derivative at exactly 0 is a, as in PyTorch and JAX; so it
+/// is at NaN. Fused into the convolution before it where nothing else reads that.
 ///
 /// Apple: MPSCNNNeuronReLUNode.
 class NeuronReLUNode : public FilterNode {
@@ -540,8 +540,8 @@ struct NeuronHardSigmoidNodeOptions {
 
 /// Straight line between 0 and 1.
 ///
-/// f(x) = clamp(a * x + b, 0, 1). The derivative is a where 0 < a * x + b < 1, and 0 elsewhere.
-/// PyTorch's hardsigmoid has a = 1 / 6.
+/// f(x) = clamp(a * x + b, 0, 1). The derivative is a where 0 < a * x + b < 1, NaN where that is
+/// NaN, and 0 elsewhere. PyTorch's hardsigmoid has a = 1 / 6.
 ///
 /// Apple: MPSCNNNeuronHardSigmoidNode.
 class NeuronHardSigmoidNode : public FilterNode {
@@ -590,7 +590,7 @@ struct NeuronAbsoluteNodeOptions {
 
 /// Absolute value.
 ///
-/// f(x) = |x|. The derivative is the sign of x, 0 at 0.
+/// f(x) = |x|. The derivative is the sign of x, 0 at 0, NaN at NaN.
 ///
 /// Apple: MPSCNNNeuronAbsoluteNode.
 class NeuronAbsoluteNode : public FilterNode {
@@ -778,7 +778,8 @@ struct NeuronGeLUNodeOptions {
 /// f(x) = x / 2 * (1 + erf(x / sqrt(2))): the exact form, not the approximation by tanh. The
 /// derivative is (1 + erf(x / sqrt(2))) / 2 + x * e^(-x^2 / 2) / sqrt(2 pi); Apple's header writes
 /// twice the second term, which is no derivative. Small results keep their digits (Apple's kernel
-/// was measured to lose them).
+/// was measured to lose them). f(-infinity) is NaN, as the formula says; the derivative at
+/// infinities is its limit, 1 and 0.
 ///
 /// Apple: MPSCNNNeuronGeLUNode.
 class NeuronGeLUNode : public FilterNode {
@@ -1341,9 +1342,9 @@ struct AdditionNodeOptions {
   double secondary_scale = 1.0;
   /// Added to each value.
   double bias = 0.0;
-  /// Smaller results become this.
+  /// Smaller results become this; the default clamps nothing: -infinity stays.
   double minimum_value = -detail::kFloatMax;
-  /// Larger results become this.
+  /// Larger results become this; the default clamps nothing: infinity stays.
   double maximum_value = detail::kFloatMax;
   /// Name for errors, plans and timelines; empty: a name is made.
   std::string label = {};
@@ -1416,9 +1417,9 @@ struct SubtractionNodeOptions {
   double secondary_scale = 1.0;
   /// Added to each value.
   double bias = 0.0;
-  /// Smaller results become this.
+  /// Smaller results become this; the default clamps nothing: -infinity stays.
   double minimum_value = -detail::kFloatMax;
-  /// Larger results become this.
+  /// Larger results become this; the default clamps nothing: infinity stays.
   double maximum_value = detail::kFloatMax;
   /// Name for errors, plans and timelines; empty: a name is made.
   std::string label = {};
@@ -1489,9 +1490,9 @@ struct MultiplicationNodeOptions {
   double secondary_scale = 1.0;
   /// Added to each value.
   double bias = 0.0;
-  /// Smaller results become this.
+  /// Smaller results become this; the default clamps nothing: -infinity stays.
   double minimum_value = -detail::kFloatMax;
-  /// Larger results become this.
+  /// Larger results become this; the default clamps nothing: infinity stays.
   double maximum_value = detail::kFloatMax;
   /// Name for errors, plans and timelines; empty: a name is made.
   std::string label = {};
@@ -1561,9 +1562,9 @@ struct DivisionNodeOptions {
   double secondary_scale = 1.0;
   /// Added to each value.
   double bias = 0.0;
-  /// Smaller results become this.
+  /// Smaller results become this; the default clamps nothing: -infinity stays.
   double minimum_value = -detail::kFloatMax;
-  /// Larger results become this.
+  /// Larger results become this; the default clamps nothing: infinity stays.
   double maximum_value = detail::kFloatMax;
   /// Name for errors, plans and timelines; empty: a name is made.
   std::string label = {};
@@ -3551,7 +3552,8 @@ struct ForwardLossNodeOptions {
 /// - KULLBACK_LEIBLER_DIVERGENCE f = t * (ln t - y), y being logarithms of probabilities;
 ///   derivative -t.
 ///
-/// What has the factor t is 0 where t is 0, whatever y is.
+/// What has the factor t (or s, or 1 - t) is 0 where that is 0, whatever y is. Else infinities and
+/// NaN go through as the formulas say; where the hinge's margin is NaN so is its derivative.
 ///
 /// **Result size**: with reduction NONE that of the predictions; else one value an image, (N, 1,
 /// 1, 1). MEAN (the default) divides by H * W * C, for the softmax cross entropy by H * W.

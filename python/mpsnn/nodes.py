@@ -700,8 +700,8 @@ class FullyConnectedGradientNode(FilterNode):
 class NeuronReLUNode(FilterNode):
     """Rectified linear unit.
 
-    f(x) = x for x >= 0, a * x else. The derivative at exactly 0 is a, as in PyTorch and JAX.
-    Fused into the convolution before it where nothing else reads that.
+    f(x) = x for x >= 0, a * x else. The derivative at exactly 0 is a, as in PyTorch and JAX; so
+    it is at NaN. Fused into the convolution before it where nothing else reads that.
 
     Apple: MPSCNNNeuronReLUNode.
 
@@ -931,8 +931,8 @@ class NeuronSigmoidNode(FilterNode):
 class NeuronHardSigmoidNode(FilterNode):
     """Straight line between 0 and 1.
 
-    f(x) = clamp(a * x + b, 0, 1). The derivative is a where 0 < a * x + b < 1, and 0 elsewhere.
-    PyTorch's hardsigmoid has a = 1 / 6.
+    f(x) = clamp(a * x + b, 0, 1). The derivative is a where 0 < a * x + b < 1, NaN where that is
+    NaN, and 0 elsewhere. PyTorch's hardsigmoid has a = 1 / 6.
 
     Apple: MPSCNNNeuronHardSigmoidNode.
 
@@ -1034,7 +1034,7 @@ class NeuronTanHNode(FilterNode):
 class NeuronAbsoluteNode(FilterNode):
     """Absolute value.
 
-    f(x) = |x|. The derivative is the sign of x, 0 at 0.
+    f(x) = |x|. The derivative is the sign of x, 0 at 0, NaN at NaN.
 
     Apple: MPSCNNNeuronAbsoluteNode.
 
@@ -1384,7 +1384,8 @@ class NeuronGeLUNode(FilterNode):
     f(x) = x / 2 * (1 + erf(x / sqrt(2))): the exact form, not the approximation by tanh. The
     derivative is (1 + erf(x / sqrt(2))) / 2 + x * e^(-x^2 / 2) / sqrt(2 pi); Apple's header
     writes twice the second term, which is no derivative. Small results keep their digits (Apple's
-    kernel was measured to lose them).
+    kernel was measured to lose them). f(-infinity) is NaN, as the formula says; the derivative at
+    infinities is its limit, 1 and 0.
 
     Apple: MPSCNNNeuronGeLUNode.
 
@@ -2442,8 +2443,8 @@ class AdditionNode(FilterNode):
         primary_scale: Factor of the primary source.
         secondary_scale: Factor of the secondary source.
         bias: Added to each value.
-        minimum_value: Smaller results become this.
-        maximum_value: Larger results become this.
+        minimum_value: Smaller results become this; the default clamps nothing: -infinity stays.
+        maximum_value: Larger results become this; the default clamps nothing: infinity stays.
         label: Name for errors, plans and timelines; empty: a name is made.
 
     Raises:
@@ -2495,12 +2496,12 @@ class AdditionNode(FilterNode):
 
     @property
     def minimum_value(self) -> float:
-        """Smaller results become this."""
+        """Smaller results become this; the default clamps nothing: -infinity stays."""
         return cast("float", self.attributes["minimum_value"])
 
     @property
     def maximum_value(self) -> float:
-        """Larger results become this."""
+        """Larger results become this; the default clamps nothing: infinity stays."""
         return cast("float", self.attributes["maximum_value"])
 
 
@@ -2583,8 +2584,8 @@ class SubtractionNode(FilterNode):
         primary_scale: Factor of the primary source.
         secondary_scale: Factor of the secondary source.
         bias: Added to each value.
-        minimum_value: Smaller results become this.
-        maximum_value: Larger results become this.
+        minimum_value: Smaller results become this; the default clamps nothing: -infinity stays.
+        maximum_value: Larger results become this; the default clamps nothing: infinity stays.
         label: Name for errors, plans and timelines; empty: a name is made.
 
     Raises:
@@ -2636,12 +2637,12 @@ class SubtractionNode(FilterNode):
 
     @property
     def minimum_value(self) -> float:
-        """Smaller results become this."""
+        """Smaller results become this; the default clamps nothing: -infinity stays."""
         return cast("float", self.attributes["minimum_value"])
 
     @property
     def maximum_value(self) -> float:
-        """Larger results become this."""
+        """Larger results become this; the default clamps nothing: infinity stays."""
         return cast("float", self.attributes["maximum_value"])
 
 
@@ -2725,8 +2726,8 @@ class MultiplicationNode(FilterNode):
         primary_scale: Factor of the primary source.
         secondary_scale: Factor of the secondary source.
         bias: Added to each value.
-        minimum_value: Smaller results become this.
-        maximum_value: Larger results become this.
+        minimum_value: Smaller results become this; the default clamps nothing: -infinity stays.
+        maximum_value: Larger results become this; the default clamps nothing: infinity stays.
         label: Name for errors, plans and timelines; empty: a name is made.
 
     Raises:
@@ -2778,12 +2779,12 @@ class MultiplicationNode(FilterNode):
 
     @property
     def minimum_value(self) -> float:
-        """Smaller results become this."""
+        """Smaller results become this; the default clamps nothing: -infinity stays."""
         return cast("float", self.attributes["minimum_value"])
 
     @property
     def maximum_value(self) -> float:
-        """Larger results become this."""
+        """Larger results become this; the default clamps nothing: infinity stays."""
         return cast("float", self.attributes["maximum_value"])
 
 
@@ -2869,8 +2870,8 @@ class DivisionNode(FilterNode):
         primary_scale: Factor of the primary source.
         secondary_scale: Factor of the secondary source.
         bias: Added to each value.
-        minimum_value: Smaller results become this.
-        maximum_value: Larger results become this.
+        minimum_value: Smaller results become this; the default clamps nothing: -infinity stays.
+        maximum_value: Larger results become this; the default clamps nothing: infinity stays.
         label: Name for errors, plans and timelines; empty: a name is made.
 
     Raises:
@@ -2922,12 +2923,12 @@ class DivisionNode(FilterNode):
 
     @property
     def minimum_value(self) -> float:
-        """Smaller results become this."""
+        """Smaller results become this; the default clamps nothing: -infinity stays."""
         return cast("float", self.attributes["minimum_value"])
 
     @property
     def maximum_value(self) -> float:
-        """Larger results become this."""
+        """Larger results become this; the default clamps nothing: infinity stays."""
         return cast("float", self.attributes["maximum_value"])
 
 
@@ -6242,7 +6243,8 @@ class ForwardLossNode(FilterNode):
     - KULLBACK_LEIBLER_DIVERGENCE f = t * (ln t - y), y being logarithms of probabilities;
       derivative -t.
 
-    What has the factor t is 0 where t is 0, whatever y is.
+    What has the factor t (or s, or 1 - t) is 0 where that is 0, whatever y is. Else infinities
+    and NaN go through as the formulas say; where the hinge's margin is NaN so is its derivative.
 
     **Result size**: with reduction NONE that of the predictions; else one value an image, (N, 1,
     1, 1). MEAN (the default) divides by H * W * C, for the softmax cross entropy by H * W.
