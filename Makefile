@@ -13,18 +13,20 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # The build tools are those of pyproject.toml's `requires`, so that they stand in one place.
 BUILD_TOOLS = $(shell sed -n '/^requires = \[/,/^\]/s/^ *\(".*"\),*$$/\1/p' pyproject.toml)
 LINT_TOOLS = $(shell sed -n 's/^lint = \[\(.*\)\]$$/\1/p' pyproject.toml | tr -d ',')
+DOCS_TOOLS = $(shell sed -n 's/^docs = \[\(.*\)\]$$/\1/p' pyproject.toml | tr -d ',')
 CXX_FILES = $(shell find include src tests examples \( -name '*.h' -o -name '*.cpp' -o -name '*.c' \) -print)
 PYTHON_FILES = python tests tools bench examples cmake
 
 # Build tools are found in .venv before the system's.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help demo test lint format bench generate check-generated build clean distclean
+.PHONY: help demo test docs lint format bench generate check-generated build clean distclean
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make demo      render scenes, train a denoiser, apply it; pictures in $(DEMO)/"
 	@echo "make test      C++ tests, Python tests, the documentation's examples"
+	@echo "make docs      the documentation as a site, in build/site"
 	@echo "make lint      formatting, ruff, mypy, include arrows, budgets"
 	@echo "make format    format C++ and Python"
 	@echo "make bench     measure against peers"
@@ -74,6 +76,16 @@ demo: build $(STAMPS)/extra-denoise
 # The nets and nodes are compared with PyTorch, too.
 test: build $(STAMPS)/extra-test $(STAMPS)/peers
 	@$(BIN)/python tools/run_tests.py --build $(BUILD) $(TEST_ARGS)
+
+# Site generators bring much that nothing else needs: they have an environment of their own.
+$(STAMPS)/docs: $(STAMPS)/venv pyproject.toml
+	$(PYTHON) -m venv build/docs-venv
+	build/docs-venv/bin/python -m pip --disable-pip-version-check --quiet install $(DOCS_TOOLS)
+	@touch $@
+
+docs: $(STAMPS)/docs
+	@NO_MKDOCS_2_WARNING=1 build/docs-venv/bin/mkdocs build --strict --quiet
+	@echo "the documentation is in build/site/index.html"
 
 lint: $(STAMPS)/lint
 	@ruff format --check $(PYTHON_FILES)

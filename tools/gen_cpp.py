@@ -5,7 +5,16 @@ from __future__ import annotations
 
 import textwrap
 
-from gen_table import FLOAT_MAX, Attribute, NodeClass, Source, Table, paragraphs, sentence
+from gen_table import (
+    DESCRIPTORS,
+    FLOAT_MAX,
+    Attribute,
+    NodeClass,
+    Source,
+    Table,
+    paragraphs,
+    sentence,
+)
 
 HEADER = """\
 // SPDX-License-Identifier: MIT
@@ -57,11 +66,7 @@ class Attributes {
   Attributes&& set(const char* name, const std::optional<T>& value) && {
     return value ? std::move(*this).set(name, *value) : std::move(*this);
   }
-  Attributes&& set(const LossDescriptor& loss) && {
-    return std::move(*this)
-@LOSS@;
-  }
-  AttributeMap map() && { return std::move(map_); }
+@DESCRIPTORS@  AttributeMap map() && { return std::move(map_); }
 
  private:
   AttributeMap map_;
@@ -107,10 +112,18 @@ TYPES = {
 
 def write(table: Table) -> str:
     """The header's text."""
-    fields = next(node.grouped for node in table.nodes if node.grouped)
-    loss = "\n".join(f'        .set("{f.name}", loss.{f.name})' for f in fields)
-    text = HEADER.replace("@LOSS@", loss)
+    text = HEADER.replace("@DESCRIPTORS@", "".join(setter(table, name) for name in DESCRIPTORS))
     return text + "".join(node_class(table, node) for node in table.nodes) + FOOTER
+
+
+def setter(table: Table, descriptor: str) -> str:
+    """Takes the parameters out of a descriptor."""
+    node = next(node for node in table.nodes if node.descriptor == descriptor)
+    fields = "\n".join(f'        .set("{f.name}", loss.{f.name})' for f in node.grouped)
+    return (
+        f"  Attributes&& set(const {descriptor}& loss) && {{\n"
+        f"    return std::move(*this)\n{fields};\n  }}\n"
+    )
 
 
 def comment(text: str, indent: str = "") -> list[str]:
@@ -273,7 +286,7 @@ def image_parameters(node: NodeClass) -> list[str]:
     if node.weights and not node.makes_weights:
         parameters.append(f"std::shared_ptr<{node.weights}> weights")
     if node.grouped:
-        parameters.append("const LossDescriptor& loss_descriptor")
+        parameters.append(f"const {node.descriptor}& loss_descriptor")
     return parameters
 
 

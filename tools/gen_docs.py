@@ -106,7 +106,9 @@ def node_section(table: Table, node: NodeClass) -> list[str]:
         default = "its own" if node.makes_weights else "required"
         parts.append(f"| `weights` | `{node.weights}` | {default} | The data source. |")
     if node.grouped:
-        parts.append("| `loss_descriptor` | `LossDescriptor` | required | Holds the next ones. |")
+        parts.append(
+            f"| `loss_descriptor` | `{node.descriptor}` | required | Holds the next ones. |"
+        )
     for attribute in [*node.grouped, *node.own]:
         name = (
             f"`{attribute.name}`" if attribute in node.own else f"&nbsp;&nbsp;`.{attribute.name}`"
@@ -438,4 +440,28 @@ def support(table: Table) -> str:
             yes, total = counts.get(node.name, (0, 0))
             cells.append("yes" if yes == total > 0 else f"{yes} of {total} cases")
         parts.append(f"| [{node.name}](nodes.md#{node.name.lower()}) | " + " | ".join(cells) + " |")
-    return "\n".join(parts) + "\n"
+    return "\n".join([*parts, *kernel_support()]) + "\n"
+
+
+def kernel_support() -> list[str]:
+    """The table of kernels: with which elements each device has all of their cases."""
+    found = importlib.import_module("planned_kernels").plan_all()
+    parts = [
+        "",
+        "## Kernels",
+        "",
+        "Kernels that are encoded one by one: with which elements of the first operand a device",
+        "has kernels for all cases that the tests run. A build without LAPACK (CMake's option",
+        "`MPSNN_LAPACK`) refuses decompositions and solves; this table is of one that has it.",
+        "",
+        "| kernel | " + " | ".join(found) + " |",
+        "|---|" + "---|" * len(found),
+    ]
+    names = sorted({name for types in found.values() for name in types})
+    for name in names:
+        cells = [
+            ", ".join(dtype for dtype, works in sorted(types[name].items()) if works) or "no"
+            for types in found.values()
+        ]
+        parts.append(f"| [{name}](kernels.md#{name.lower()}) | " + " | ".join(cells) + " |")
+    return parts

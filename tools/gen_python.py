@@ -5,7 +5,16 @@ from __future__ import annotations
 
 import textwrap
 
-from gen_table import FLOAT_MAX, Attribute, NodeClass, Source, Table, paragraphs, sentence
+from gen_table import (
+    DESCRIPTORS,
+    FLOAT_MAX,
+    Attribute,
+    NodeClass,
+    Source,
+    Table,
+    paragraphs,
+    sentence,
+)
 
 HEADER = '''\
 # SPDX-License-Identifier: MIT
@@ -47,13 +56,17 @@ def _labels(
     return [image for image in (labels, weights) if image is not None]
 
 
-def _loss(descriptor: LossDescriptor) -> dict[str, object]:
-    return {{name: getattr(descriptor, name) for name in _LOSS_FIELDS}}
+def _fields(name: str, descriptor: object, kind: type) -> dict[str, object]:
+    """The descriptor's fields, which are the node's attributes."""
+    if not isinstance(descriptor, kind):
+        wanted, got = kind.__name__, type(descriptor).__name__
+        raise ArgumentTypeError(f"{{name}}: loss_descriptor: expected a {{wanted}}, got {{got}}")
+    return {{field: getattr(descriptor, field) for field in _FIELDS[kind]}}
 
 
-_LOSS_FIELDS = (
-{loss_fields}
-)
+_FIELDS: dict[type, tuple[str, ...]] = {{
+{fields}
+}}
 '''
 
 FOOTER = """
@@ -81,18 +94,25 @@ def write(table: Table) -> str:
     """The module's text."""
     enums = {a.enum for node in table.nodes for a in node.attributes if a.enum}
     weights = {node.weights for node in table.nodes if node.weights}
-    imports = {"FilterNode", "ImageNode", "InvalidArgumentError", "LossDescriptor", "PaddingPolicy"}
+    imports = {"ArgumentTypeError", "FilterNode", "ImageNode", "InvalidArgumentError"}
+    imports |= {"PaddingPolicy", *DESCRIPTORS}
     imports |= enums | weights
-    fields = next(node.grouped for node in table.nodes if node.grouped)
     names = sorted(node.name for node in table.nodes)
     text = HEADER.format(
         imports="\n".join(f"    {name}," for name in sorted(imports)),
         names="\n".join(f'    "{name}",' for name in names),
         float_max=repr(FLOAT_MAX).replace("e+", "e"),
-        loss_fields="\n".join(f'    "{field.name}",' for field in fields),
+        fields="\n".join(fields_of(table, name) for name in DESCRIPTORS),
     )
     text += "".join(node_class(table, node) for node in table.nodes)
     return text + FOOTER.format(names="\n".join(f"    {node.name}," for node in table.nodes))
+
+
+def fields_of(table: Table, descriptor: str) -> str:
+    """What a descriptor holds, an entry of `_FIELDS`."""
+    node = next(node for node in table.nodes if node.descriptor == descriptor)
+    names = "\n".join(f'        "{attribute.name}",' for attribute in node.grouped)
+    return f"    {descriptor}: (\n{names}\n    ),"
 
 
 def node_class(table: Table, node: NodeClass) -> str:
@@ -172,7 +192,7 @@ def constructor(table: Table, node: NodeClass) -> list[str]:
         if not s.optional
     ]
     arguments += [f"weights: {node.weights}"] * bool(node.weights and not node.makes_weights)
-    arguments += ["loss_descriptor: LossDescriptor"] * bool(node.grouped)
+    arguments += [f"loss_descriptor: {node.descriptor}"] * bool(node.grouped)
     arguments += [f"{attribute.name}: {argument_type(attribute)}" for attribute in required]
     arguments += [f"{s.name}: {source_type(s)} | None = None" for s in node.sources if s.optional]
     arguments += [optional_argument(table, a) for a in others if a.type != "bool"]
@@ -190,9 +210,8 @@ def super_call(node: NodeClass) -> list[str]:
     own = ", ".join(f"{attribute.name}={attribute.name}" for attribute in node.own)
     attributes = f"_given({own})" if own else "{}"
     if node.grouped:
-        attributes = (
-            f"{{**_loss(loss_descriptor), **{attributes}}}" if own else "_loss(loss_descriptor)"
-        )
+        descriptor = f'_fields("{node.name}", loss_descriptor, {node.descriptor})'
+        attributes = f"{{**{descriptor}, **{attributes}}}" if own else descriptor
     lines = [
         "        super().__init__(",
         f'            "{node.name}",',
@@ -212,9 +231,9 @@ def wrapped_call(text: str) -> list[str]:
     if len(text) <= 86:
         return [f"            {text},"]
     if text.startswith("{"):  # a merged dictionary: an element a line
-        first, _, second = text.removeprefix("{").removesuffix("}").partition(", ")
-        inner = [f"            {first},", *wrapped_call(second)]
-        return ["            {", *(f"    {line}" for line in inner), "            },"]
+        entries = text.strip("{}").replace(", **", "\0**").split("\0")
+        lines = [line for entry in entries for line in wrapped_call(entry)]
+        return ["            {", *(f"    {line}" for line in lines), "            },"]
     head, _, tail = text.partition("(")
     parts = tail.removesuffix(")").split(", ")
     return [

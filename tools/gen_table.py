@@ -68,11 +68,15 @@ class NodeClass:
 
     @property
     def grouped(self) -> list[Attribute]:
-        """The attributes that come in a `LossDescriptor`; none for most classes."""
+        """The attributes that come in a descriptor; none for most classes."""
+        fields = DESCRIPTORS.get(self.descriptor, set())
+        return [attribute for attribute in self.attributes if attribute.name in fields]
+
+    @property
+    def descriptor(self) -> str:
+        """The descriptor that an argument `loss_descriptor` is; empty for most classes."""
         names = {attribute.name for attribute in self.attributes}
-        if not names >= LOSS_FIELDS:
-            return []
-        return [attribute for attribute in self.attributes if attribute.name in LOSS_FIELDS]
+        return next((name for name, fields in DESCRIPTORS.items() if names >= fields), "")
 
     @property
     def own(self) -> list[Attribute]:
@@ -170,6 +174,26 @@ LOSS_FIELDS = {
     "delta",
     "reduce_across_batch",
 }
+
+YOLO_FIELDS = {
+    "anchor_boxes",
+    "xy_loss_type",
+    "wh_loss_type",
+    "classes_loss_type",
+    "reduction_type",
+    "weight",
+    "delta",
+    "scale_xy",
+    "scale_wh",
+    "scale_no_object",
+    "scale_object",
+    "scale_class",
+    "minimum_iou_for_object_presence",
+    "maximum_iou_for_object_absence",
+    "rescore",
+}
+
+DESCRIPTORS = {"LossDescriptor": LOSS_FIELDS, "YOLOLossDescriptor": YOLO_FIELDS}
 
 DISTRIBUTION_FIELDS = {
     "distribution_type",

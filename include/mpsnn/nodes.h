@@ -58,6 +58,24 @@ class Attributes {
         .set("number_of_classes", loss.number_of_classes)
         .set("reduce_across_batch", loss.reduce_across_batch);
   }
+  Attributes&& set(const YOLOLossDescriptor& loss) && {
+    return std::move(*this)
+        .set("anchor_boxes", loss.anchor_boxes)
+        .set("xy_loss_type", loss.xy_loss_type)
+        .set("wh_loss_type", loss.wh_loss_type)
+        .set("classes_loss_type", loss.classes_loss_type)
+        .set("reduction_type", loss.reduction_type)
+        .set("weight", loss.weight)
+        .set("delta", loss.delta)
+        .set("scale_xy", loss.scale_xy)
+        .set("scale_wh", loss.scale_wh)
+        .set("scale_no_object", loss.scale_no_object)
+        .set("scale_object", loss.scale_object)
+        .set("scale_class", loss.scale_class)
+        .set("minimum_iou_for_object_presence", loss.minimum_iou_for_object_presence)
+        .set("maximum_iou_for_object_absence", loss.maximum_iou_for_object_absence)
+        .set("rescore", loss.rescore);
+  }
   AttributeMap map() && { return std::move(map_); }
 
  private:
@@ -3663,36 +3681,6 @@ class LossGradientNode : public FilterNode {
 
 /// Options of YOLOLossNode.
 struct YOLOLossNodeOptions {
-  /// Width and height of each anchor, in cells. Required.
-  std::optional<std::vector<double>> anchor_boxes = std::nullopt;
-  /// Loss of the centres, after a sigmoid.
-  LossType xy_loss_type = LossType::MEAN_SQUARED_ERROR;
-  /// Loss of the extents' logarithms.
-  LossType wh_loss_type = LossType::HUBER;
-  /// Loss of the classes.
-  LossType classes_loss_type = LossType::SOFT_MAX_CROSS_ENTROPY;
-  /// How the loss of an image becomes one value; never changes the gradient.
-  ReductionType reduction_type = ReductionType::SUM;
-  /// Factor of loss and gradient.
-  double weight = 1.0;
-  /// Where a Huber loss turns linear.
-  double delta = 1.0;
-  /// Factor of the centres' losses.
-  double scale_xy = 10.0;
-  /// Factor of the extents' losses.
-  double scale_wh = 10.0;
-  /// Factor of the confidence's loss where there is no object.
-  double scale_no_object = 5.0;
-  /// Factor of the confidence's loss where there is an object.
-  double scale_object = 100.0;
-  /// Factor of the classes' loss.
-  double scale_class = 2.0;
-  /// From this overlap on a box answers for its object.
-  double minimum_iou_for_object_presence = 0.7;
-  /// Below this overlap a box should say that there is no object.
-  double maximum_iou_for_object_absence = 0.3;
-  /// The confidence of a box should be its overlap, not 1.
-  bool rescore = true;
   /// The result is the loss of each image, not the gradient.
   bool computes_loss = false;
   /// Name for errors, plans and timelines; empty: a name is made.
@@ -3736,51 +3724,18 @@ struct YOLOLossNodeOptions {
 class YOLOLossNode : public FilterNode {
  public:
   YOLOLossNode(const ImageNode& source, const ImageNode& labels,
-               const YOLOLossNodeOptions& options)
+               const YOLOLossDescriptor& loss_descriptor, const YOLOLossNodeOptions& options = {})
       : FilterNode("YOLOLossNode", detail::Images{source, labels},
-                   detail::Attributes()
-                       .set("anchor_boxes", options.anchor_boxes)
-                       .set("xy_loss_type", options.xy_loss_type)
-                       .set("wh_loss_type", options.wh_loss_type)
-                       .set("classes_loss_type", options.classes_loss_type)
-                       .set("reduction_type", options.reduction_type)
-                       .set("weight", options.weight)
-                       .set("delta", options.delta)
-                       .set("scale_xy", options.scale_xy)
-                       .set("scale_wh", options.scale_wh)
-                       .set("scale_no_object", options.scale_no_object)
-                       .set("scale_object", options.scale_object)
-                       .set("scale_class", options.scale_class)
-                       .set("minimum_iou_for_object_presence", options.minimum_iou_for_object_presence)
-                       .set("maximum_iou_for_object_absence", options.maximum_iou_for_object_absence)
-                       .set("rescore", options.rescore)
+                   detail::Attributes().set(loss_descriptor)
                        .set("computes_loss", options.computes_loss).map()) {
     if (!options.label.empty()) set_label(options.label);
   }
 
-  YOLOLossNode(const ImageNode& source, const ImageNode& labels, std::vector<double> anchor_boxes)
-      : YOLOLossNode(source, labels,
-                     YOLOLossNodeOptions{.anchor_boxes = std::move(anchor_boxes)}) {}
-
   /// Labels come in a state: input_labels().
-  YOLOLossNode(const ImageNode& source, const YOLOLossNodeOptions& options)
+  YOLOLossNode(const ImageNode& source, const YOLOLossDescriptor& loss_descriptor,
+               const YOLOLossNodeOptions& options = {})
       : FilterNode("YOLOLossNode", detail::unlabelled("YOLOLossNode", source),
-                   detail::Attributes()
-                       .set("anchor_boxes", options.anchor_boxes)
-                       .set("xy_loss_type", options.xy_loss_type)
-                       .set("wh_loss_type", options.wh_loss_type)
-                       .set("classes_loss_type", options.classes_loss_type)
-                       .set("reduction_type", options.reduction_type)
-                       .set("weight", options.weight)
-                       .set("delta", options.delta)
-                       .set("scale_xy", options.scale_xy)
-                       .set("scale_wh", options.scale_wh)
-                       .set("scale_no_object", options.scale_no_object)
-                       .set("scale_object", options.scale_object)
-                       .set("scale_class", options.scale_class)
-                       .set("minimum_iou_for_object_presence", options.minimum_iou_for_object_presence)
-                       .set("maximum_iou_for_object_absence", options.maximum_iou_for_object_absence)
-                       .set("rescore", options.rescore)
+                   detail::Attributes().set(loss_descriptor)
                        .set("computes_loss", options.computes_loss).map()) {
     if (!options.label.empty()) set_label(options.label);
   }

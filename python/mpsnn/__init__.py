@@ -120,6 +120,7 @@ from mpsnn._core import (
     UnsupportedError,
     Vector,
     WeightsQuantizationType,
+    YOLOLossDescriptor,
     __version__,
     capture,
 )
@@ -231,6 +232,7 @@ __all__ = [
     "UnsupportedError",
     "Vector",
     "WeightsQuantizationType",
+    "YOLOLossDescriptor",
     "__version__",
     "capture",
 ]

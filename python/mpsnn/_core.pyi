@@ -301,6 +301,127 @@ class LossDescriptor:
     def __eq__(self, other: object) -> bool: ...
     def __repr__(self) -> str: ...
 
+class YOLOLossDescriptor:
+    """What a YOLO loss computes. Apple: MPSCNNYOLOLossDescriptor.
+
+    Apple nests a `LossDescriptor` for each part and uses their types, weights and deltas: here the types
+    stand side by side, one delta serves the Huber losses, and a part's weight is a factor of its scale.
+    The confidence's loss is the sigmoid cross entropy.
+
+    Args:
+        anchor_boxes: Width and height of each anchor, in cells.
+        xy_loss_type: Loss of the centres, after a sigmoid.
+        wh_loss_type: Loss of the extents' logarithms.
+        classes_loss_type: Loss of the classes.
+        reduction_type: How the loss of an image becomes one value. Never changes a gradient.
+        weight: Scales loss and gradient.
+        delta: Where a Huber loss turns linear.
+        scale_xy: Factor of the centres' losses.
+        scale_wh: Factor of the extents' losses.
+        scale_no_object: Factor of the confidence's loss where there is no object.
+        scale_object: Factor of the confidence's loss where there is an object.
+        scale_class: Factor of the classes' loss.
+        minimum_iou_for_object_presence: From this overlap on a box answers for its object.
+        maximum_iou_for_object_absence: Below this overlap a box should say that there is no object.
+        rescore: The confidence of a box should be its overlap, not 1.
+    """
+
+    def __init__(
+        self,
+        anchor_boxes: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex],
+        *,
+        xy_loss_type: LossType = LossType.MEAN_SQUARED_ERROR,
+        wh_loss_type: LossType = LossType.HUBER,
+        classes_loss_type: LossType = LossType.SOFT_MAX_CROSS_ENTROPY,
+        reduction_type: ReductionType = ReductionType.SUM,
+        weight: typing.SupportsFloat | typing.SupportsIndex = 1.0,
+        delta: typing.SupportsFloat | typing.SupportsIndex = 1.0,
+        scale_xy: typing.SupportsFloat | typing.SupportsIndex = 10.0,
+        scale_wh: typing.SupportsFloat | typing.SupportsIndex = 10.0,
+        scale_no_object: typing.SupportsFloat | typing.SupportsIndex = 5.0,
+        scale_object: typing.SupportsFloat | typing.SupportsIndex = 100.0,
+        scale_class: typing.SupportsFloat | typing.SupportsIndex = 2.0,
+        minimum_iou_for_object_presence: typing.SupportsFloat | typing.SupportsIndex = 0.7,
+        maximum_iou_for_object_absence: typing.SupportsFloat | typing.SupportsIndex = 0.3,
+        rescore: bool = True,
+    ) -> None: ...
+    @property
+    def anchor_boxes(self) -> list[float]:
+        """anchor_boxes"""
+    @anchor_boxes.setter
+    def anchor_boxes(self, value: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex]) -> None: ...
+    @property
+    def xy_loss_type(self) -> LossType:
+        """xy_loss_type"""
+    @xy_loss_type.setter
+    def xy_loss_type(self, value: LossType) -> None: ...
+    @property
+    def wh_loss_type(self) -> LossType:
+        """wh_loss_type"""
+    @wh_loss_type.setter
+    def wh_loss_type(self, value: LossType) -> None: ...
+    @property
+    def classes_loss_type(self) -> LossType:
+        """classes_loss_type"""
+    @classes_loss_type.setter
+    def classes_loss_type(self, value: LossType) -> None: ...
+    @property
+    def reduction_type(self) -> ReductionType:
+        """reduction_type"""
+    @reduction_type.setter
+    def reduction_type(self, value: ReductionType) -> None: ...
+    @property
+    def weight(self) -> float:
+        """weight"""
+    @weight.setter
+    def weight(self, value: typing.SupportsFloat | typing.SupportsIndex) -> None: ...
+    @property
+    def delta(self) -> float:
+        """delta"""
+    @delta.setter
+    def delta(self, value: typing.SupportsFloat | typing.SupportsIndex) -> None: ...
+    @property
+    def scale_xy(self) -> float:
+        """scale_xy"""
+    @scale_xy.setter
+    def scale_xy(self, value: typing.SupportsFloat | typing.SupportsIndex) -> None: ...
+    @property
+    def scale_wh(self) -> float:
+        """scale_wh"""
+    @scale_wh.setter
+    def scale_wh(self, value: typing.SupportsFloat | typing.SupportsIndex) -> None: ...
+    @property
+    def scale_no_object(self) -> float:
+        """scale_no_object"""
+    @scale_no_object.setter
+    def scale_no_object(self, value: typing.SupportsFloat | typing.SupportsIndex) -> None: ...
+    @property
+    def scale_object(self) -> float:
+        """scale_object"""
+    @scale_object.setter
+    def scale_object(self, value: typing.SupportsFloat | typing.SupportsIndex) -> None: ...
+    @property
+    def scale_class(self) -> float:
+        """scale_class"""
+    @scale_class.setter
+    def scale_class(self, value: typing.SupportsFloat | typing.SupportsIndex) -> None: ...
+    @property
+    def minimum_iou_for_object_presence(self) -> float:
+        """minimum_iou_for_object_presence"""
+    @minimum_iou_for_object_presence.setter
+    def minimum_iou_for_object_presence(self, value: typing.SupportsFloat | typing.SupportsIndex) -> None: ...
+    @property
+    def maximum_iou_for_object_absence(self) -> float:
+        """maximum_iou_for_object_absence"""
+    @maximum_iou_for_object_absence.setter
+    def maximum_iou_for_object_absence(self, value: typing.SupportsFloat | typing.SupportsIndex) -> None: ...
+    @property
+    def rescore(self) -> bool:
+        """rescore"""
+    @rescore.setter
+    def rescore(self, value: bool) -> None: ...
+    def __eq__(self, other: object) -> bool: ...
+
 class MatrixRandomDistribution(enum.IntEnum):
     """How random numbers are distributed. Apple: MPSMatrixRandomDistribution."""
 
@@ -1101,7 +1222,9 @@ class ConvolutionDataSource(DataSource):
         descriptor: The convolution's geometry.
         weights: Array OHWI: (out, kernel height, kernel width, in / groups), of float32, float16 or
             uint8. Copied and kept as it is; kernels compute in float32. None: the class overrides
-            `values`, which gives "weights" and, with has_bias, "bias".
+            `values`, which gives "weights" (of these types, too; of uint8 together with a method
+            `ranges_for_uint8_kernel` or `lookup_table_for_uint8_kernel` that gives what `ranges` or
+            `lookup_table` is) and, with has_bias, "bias".
         bias_terms: float32 array (out); None: no bias. Copied.
         label: Name for errors, plans and archives.
         optimizer: Updates the weights where the node is trained; None: they stay. Weights of float16
@@ -2915,8 +3038,8 @@ class RNNMatrixId(enum.IntEnum):
 class RNNDescriptor:
     """What the descriptors of recurrent layers share. Apple: MPSRNNDescriptor.
 
-    Weights are data sources of 1x1 convolutions; None: zeros. Those that multiply the layer's input carry
-    the gate's bias and, as fused neuron, its function (none: the identity).
+    Weights are data sources of convolutions, 1x1 but for layers of images; None: zeros. Those that
+    multiply the layer's input carry the gate's bias and, as fused neuron, its function (none: the identity).
     """
 
     @property
@@ -3403,8 +3526,10 @@ class RNNMatrixInferenceLayer(RNNInferenceLayer):
 class RNNImageInferenceLayer(RNNInferenceLayer):
     """Recurrent layers, one or a stack, for inference on images. Apple: MPSRNNImageInferenceLayer.
 
-    A sequence is a list of images (N, H, W, channels), one a time step; each pixel is a sequence of its
-    own, weights being 1x1 convolutions.
+    A sequence is a list of images (N, H, W, channels), one a time step. With 1x1 weights each pixel is a
+    sequence of its own; others are convolutions of the images, the outputs before and, where they are
+    not diagonal, the memory cells before. Convolutions keep the size: outside of an image are zeros, and
+    an even window reaches further to the top and left. Strides other than 1 are refused.
 
     Args:
         device: Where it runs.

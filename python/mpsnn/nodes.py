@@ -9,6 +9,7 @@ from typing import cast
 
 from mpsnn import _core
 from mpsnn._core import (
+    ArgumentTypeError,
     BatchNormalizationDataSource,
     BatchNormalizationFlags,
     BinaryConvolutionType,
@@ -26,6 +27,7 @@ from mpsnn._core import (
     NeuronType,
     PaddingPolicy,
     ReductionType,
+    YOLOLossDescriptor,
 )
 
 __all__ = [
@@ -162,20 +164,43 @@ def _labels(
     return [image for image in (labels, weights) if image is not None]
 
 
-def _loss(descriptor: LossDescriptor) -> dict[str, object]:
-    return {name: getattr(descriptor, name) for name in _LOSS_FIELDS}
+def _fields(name: str, descriptor: object, kind: type) -> dict[str, object]:
+    """The descriptor's fields, which are the node's attributes."""
+    if not isinstance(descriptor, kind):
+        wanted, got = kind.__name__, type(descriptor).__name__
+        raise ArgumentTypeError(f"{name}: loss_descriptor: expected a {wanted}, got {got}")
+    return {field: getattr(descriptor, field) for field in _FIELDS[kind]}
 
 
-_LOSS_FIELDS = (
-    "loss_type",
-    "reduction_type",
-    "weight",
-    "label_smoothing",
-    "epsilon",
-    "delta",
-    "number_of_classes",
-    "reduce_across_batch",
-)
+_FIELDS: dict[type, tuple[str, ...]] = {
+    LossDescriptor: (
+        "loss_type",
+        "reduction_type",
+        "weight",
+        "label_smoothing",
+        "epsilon",
+        "delta",
+        "number_of_classes",
+        "reduce_across_batch",
+    ),
+    YOLOLossDescriptor: (
+        "anchor_boxes",
+        "xy_loss_type",
+        "wh_loss_type",
+        "classes_loss_type",
+        "reduction_type",
+        "weight",
+        "delta",
+        "scale_xy",
+        "scale_wh",
+        "scale_no_object",
+        "scale_object",
+        "scale_class",
+        "minimum_iou_for_object_presence",
+        "maximum_iou_for_object_absence",
+        "rescore",
+    ),
+}
 
 
 class ConvolutionNode(FilterNode):
@@ -6294,7 +6319,7 @@ class ForwardLossNode(FilterNode):
         super().__init__(
             "ForwardLossNode",
             [predictions, labels, *([] if weights is None else [weights])],
-            _loss(loss_descriptor),
+            _fields("ForwardLossNode", loss_descriptor, LossDescriptor),
             label=label,
         )
 
@@ -6383,7 +6408,7 @@ class LossNode(FilterNode):
         super().__init__(
             "LossNode",
             [predictions, *_labels("LossNode", labels, weights)],
-            _loss(loss_descriptor),
+            _fields("LossNode", loss_descriptor, LossDescriptor),
             label=label,
         )
 
@@ -6472,7 +6497,7 @@ class LossGradientNode(FilterNode):
             "LossGradientNode",
             [source_gradient, predictions, labels, *([] if weights is None else [weights])],
             {
-                **_loss(loss_descriptor),
+                **_fields("LossGradientNode", loss_descriptor, LossDescriptor),
                 **_given(
                     is_labels_gradient=is_labels_gradient,
                     is_weights_gradient=is_weights_gradient,
@@ -6571,22 +6596,7 @@ class YOLOLossNode(FilterNode):
     Args:
         source: Raw predictions.
         labels: Image of the source's size. None: they come in a state.
-        anchor_boxes: Width and height of each anchor, in cells.
-        xy_loss_type: Loss of the centres, after a sigmoid.
-        wh_loss_type: Loss of the extents' logarithms.
-        classes_loss_type: Loss of the classes.
-        reduction_type: How the loss of an image becomes one value; never changes the gradient.
-        weight: Factor of loss and gradient.
-        delta: Where a Huber loss turns linear.
-        scale_xy: Factor of the centres' losses.
-        scale_wh: Factor of the extents' losses.
-        scale_no_object: Factor of the confidence's loss where there is no object.
-        scale_object: Factor of the confidence's loss where there is an object.
-        scale_class: Factor of the classes' loss.
-        minimum_iou_for_object_presence: From this overlap on a box answers for its object.
-        maximum_iou_for_object_absence: Below this overlap a box should say that there is no
-            object.
-        rescore: The confidence of a box should be its overlap, not 1.
+        loss_descriptor: What is computed.
         computes_loss: The result is the loss of each image, not the gradient.
         label: Name for errors, plans and timelines; empty: a name is made.
 
@@ -6601,46 +6611,18 @@ class YOLOLossNode(FilterNode):
         self,
         source: ImageNode | FilterNode,
         labels: ImageNode | FilterNode | None,
-        anchor_boxes: Sequence[float],
-        xy_loss_type: LossType = LossType.MEAN_SQUARED_ERROR,
-        wh_loss_type: LossType = LossType.HUBER,
-        classes_loss_type: LossType = LossType.SOFT_MAX_CROSS_ENTROPY,
-        reduction_type: ReductionType = ReductionType.SUM,
-        weight: float = 1.0,
-        delta: float = 1.0,
-        scale_xy: float = 10.0,
-        scale_wh: float = 10.0,
-        scale_no_object: float = 5.0,
-        scale_object: float = 100.0,
-        scale_class: float = 2.0,
-        minimum_iou_for_object_presence: float = 0.7,
-        maximum_iou_for_object_absence: float = 0.3,
+        loss_descriptor: YOLOLossDescriptor,
         *,
-        rescore: bool = True,
         computes_loss: bool = False,
         label: str = "",
     ) -> None:
         super().__init__(
             "YOLOLossNode",
             [source, *_labels("YOLOLossNode", labels)],
-            _given(
-                anchor_boxes=anchor_boxes,
-                xy_loss_type=xy_loss_type,
-                wh_loss_type=wh_loss_type,
-                classes_loss_type=classes_loss_type,
-                reduction_type=reduction_type,
-                weight=weight,
-                delta=delta,
-                scale_xy=scale_xy,
-                scale_wh=scale_wh,
-                scale_no_object=scale_no_object,
-                scale_object=scale_object,
-                scale_class=scale_class,
-                minimum_iou_for_object_presence=minimum_iou_for_object_presence,
-                maximum_iou_for_object_absence=maximum_iou_for_object_absence,
-                rescore=rescore,
-                computes_loss=computes_loss,
-            ),
+            {
+                **_fields("YOLOLossNode", loss_descriptor, YOLOLossDescriptor),
+                **_given(computes_loss=computes_loss),
+            },
             label=label,
         )
 

@@ -32,8 +32,10 @@ from mpsnn._core import (
     Graph,
     Image,
     KeyedArchiver,
+    Matrix,
     Optimizer,
 )
+from mpsnn.committing import BOTH, StepTimeline, Way
 
 METADATA_KEY = "trainer"
 
@@ -104,6 +106,9 @@ class TrainerState:
 class Trainer:
     """Trains one graph.
 
+    A step that is more than one graph is a subclass: `encode`, `set_learning_rate` and `archive`
+    are there to be replaced.
+
     Args:
         graph: A training graph that exports its loss, one value an image, under `loss`.
         batches: Called with the epoch and a random generator; gives the epoch's batches, each a
@@ -117,7 +122,8 @@ class Trainer:
         archived: Further graphs for the checkpoint by key, beside the graph itself (`"training"`).
         metadata: Further texts for the checkpoint by key.
         loss: Handle of the exported loss image.
-        in_flight: Steps committed before the oldest one's loss is read.
+        way: How steps are handed to the device; changes no number.
+        timeline: Captures a few of the first steps; None: none.
         progress: Draw a progress bar on stderr.
 
     Ctrl-C ends the loop after the step that runs; a second one raises KeyboardInterrupt at once.
@@ -136,7 +142,8 @@ class Trainer:
         archived: Mapping[str, Graph] | None = None,
         metadata: Mapping[str, str] | None = None,
         loss: str = "loss",
-        in_flight: int = 2,
+        way: Way = BOTH,
+        timeline: StepTimeline | None = None,
         progress: bool = True,
     ) -> None:
         self.graph = graph
@@ -152,7 +159,8 @@ class Trainer:
         self._archived = dict(archived or {})
         self._metadata = dict(metadata or {})
         self._loss = loss
-        self._in_flight = in_flight
+        self._way = way
+        self._timeline = timeline or StepTimeline(None)
         self._progress = progress
 
     @property
@@ -177,12 +185,13 @@ class Trainer:
             The record of every epoch so far.
         """
         progress = _Progress(self.state.epoch, epochs, on=self._progress)
-        with _interrupt_flag(self), closing(progress) as bar:
+        with _interrupt_flag(self), closing(self._timeline), closing(progress) as bar:
             while self.state.epoch < epochs and not self.interrupted:
                 record = self._run_epoch(bar)
                 if record is None:
                     break
                 self._finish_epoch(record, bar, last=self.state.epoch + 1 == epochs)
+            self._timeline.finish()
         if self.interrupted:
             self.save()
         return self.state.history
@@ -192,32 +201,66 @@ class Trainer:
         if self._checkpoint is None:
             return
         archiver = KeyedArchiver()
-        archiver.encode("training", self.graph)
-        for key, graph in self._archived.items():
-            archiver.encode(key, graph)
+        self.archive(archiver)
         for key, text in self._metadata.items():
             archiver.set_metadata(key, text)
         archiver.set_metadata(METADATA_KEY, self.state.to_json())
         archiver.write(str(self._checkpoint))
 
+    def archive(self, archiver: KeyedArchiver) -> None:
+        """Adds what is trained to a checkpoint.
+
+        Args:
+            archiver: Where it goes, beside the run's state and the metadata.
+        """
+        archiver.encode("training", self.graph)
+        for key, graph in self._archived.items():
+            archiver.encode(key, graph)
+
+    def set_learning_rate(self, rate: float) -> None:
+        """Sets the rate of the steps that follow.
+
+        Args:
+            rate: The new learning rate.
+        """
+        for optimizer in self.optimizers:
+            optimizer.learning_rate = rate
+
+    def encode(self, commands: CommandBuffer, batch: Batch) -> Image | Matrix:
+        """Records a step.
+
+        Args:
+            commands: Where it is recorded.
+            batch: One of the epoch's batches.
+
+        Returns:
+            The loss, one value an image, whose sum is shown.
+        """
+        return self.graph.encode(commands, dict(batch))[self._loss]
+
     def _run_epoch(self, bar: _Progress) -> EpochRecord | None:
         state = self.state
         rate = self.schedule.rate(state.epoch)
-        for optimizer in self.optimizers:
-            optimizer.learning_rate = rate
+        self.set_learning_rate(rate)
         generator = _generator(state.random)
         started, images = time.perf_counter(), 0
-        pending: deque[Image] = deque()
+        pending: deque[Image | Matrix] = deque()
+
+        def collect_all() -> None:
+            nonlocal images
+            while pending:
+                images += self._collect(pending, bar)
+
         for index, batch in enumerate(self._batches(state.epoch, generator)):
             if index < state.batch:
                 continue
-            pending.append(self._encode(batch))
-            if len(pending) >= self._in_flight:
+            self._timeline.step(collect_all)
+            pending.append(self._commit(batch))
+            if len(pending) >= self._way.buffers:
                 images += self._collect(pending, bar)
             if self.interrupted:
                 break
-        while pending:
-            images += self._collect(pending, bar)
+        collect_all()
         if self.interrupted:
             return None
         if not state.losses:
@@ -226,13 +269,13 @@ class Trainer:
         seconds = time.perf_counter() - started
         return EpochRecord(state.epoch, float(np.mean(state.losses)), rate, images / seconds)
 
-    def _encode(self, batch: Batch) -> Image:
-        commands = CommandBuffer(self.queue)
-        outputs = self.graph.encode(commands, dict(batch))
+    def _commit(self, batch: Batch) -> Image | Matrix:
+        commands = self._way.command_buffer(self.queue)
+        loss = self.encode(commands, batch)
         commands.commit()
-        return outputs[self._loss]
+        return loss
 
-    def _collect(self, pending: deque[Image], bar: _Progress) -> int:
+    def _collect(self, pending: deque[Image | Matrix], bar: _Progress) -> int:
         values = np.asarray(pending.popleft(), dtype=np.float64)
         loss = float(values.sum())
         self.state.losses.append(loss)

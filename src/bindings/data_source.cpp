@@ -402,6 +402,23 @@ std::shared_ptr<Class> make_convolution(ConvolutionDescriptor descriptor,
                                  std::move(optimizer).value_or(nullptr));
 }
 
+}  // namespace
+
+std::vector<float> given_weights(const ConvolutionDataSource& source, py::handle weights,
+                                 const std::optional<py::object>& ranges,
+                                 const std::optional<py::object>& lookup_table) {
+  const auto array = [](const std::optional<py::object>& object) {
+    return object && !object->is_none() ? std::optional(ArrayObject(*object)) : std::nullopt;
+  };
+  // A data source that holds them checks them and widens them.
+  return make_convolution<ConvolutionDataSource>(
+             source.descriptor(), array(py::reinterpret_borrow<py::object>(weights)), std::nullopt,
+             source.label(), std::nullopt, false, array(ranges), array(lookup_table))
+      ->initial("weights");
+}
+
+namespace {
+
 void bind_convolution_data_source(py::module_& m) {
   using Own = OwnDataSource<ConvolutionDataSource>;
   py::class_<ConvolutionDataSource, DataSource, Own, py::smart_holder>(
@@ -412,7 +429,9 @@ Args:
     descriptor: The convolution's geometry.
     weights: Array OHWI: (out, kernel height, kernel width, in / groups), of float32, float16 or
         uint8. Copied and kept as it is; kernels compute in float32. None: the class overrides
-        `values`, which gives "weights" and, with has_bias, "bias".
+        `values`, which gives "weights" (of these types, too; of uint8 together with a method
+        `ranges_for_uint8_kernel` or `lookup_table_for_uint8_kernel` that gives what `ranges` or
+        `lookup_table` is) and, with has_bias, "bias".
     bias_terms: float32 array (out); None: no bias. Copied.
     label: Name for errors, plans and archives.
     optimizer: Updates the weights where the node is trained; None: they stay. Weights of float16

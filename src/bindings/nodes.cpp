@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Image and filter nodes. The typed classes (mpsnn.ConvolutionNode …) are Python, generated from
 // the node table; they derive from FilterNode and register themselves by class name.
+#include <algorithm>
 #include <optional>
 #include <string>
 #include <vector>
@@ -11,6 +12,7 @@
 #include "bindings/attributes.h"
 #include "bindings/bindings.h"
 #include "bindings/casters.h"
+#include "graph/node_table.h"
 
 namespace mpsnn::bindings {
 namespace {
@@ -19,14 +21,71 @@ constexpr const char* kRegistry = "_node_classes";
 
 py::module_ core() { return py::module_::import("mpsnn._core"); }
 
-FilterNode make_filter(const std::string& class_name, const std::vector<ImageArgument>& sources,
-                       const Attributes& attributes,
-                       std::optional<std::shared_ptr<DataSource>> weights, const std::string& label,
-                       const std::optional<PaddingPolicy>& padding_policy) {
-  FilterNode node(class_name, nodes_of(sources), attributes_of(attributes),
-                  std::move(weights).value_or(nullptr));
-  if (!label.empty()) node.set_label(label);
-  if (padding_policy) node.set_padding_policy(*padding_policy);
+struct ImagesHint {
+  static constexpr auto name =
+      py::detail::const_name("collections.abc.Sequence[ImageNode | FilterNode]");
+};
+struct WeightsHint {
+  static constexpr auto name = py::detail::const_name("DataSource | None");
+};
+struct LabelHint {
+  static constexpr auto name = py::detail::const_name("str");
+};
+struct PaddingHint {
+  static constexpr auto name = py::detail::const_name("PaddingPolicy | None");
+};
+
+/// What a wrong type is told by: the class and its argument, since the node is not there yet.
+[[noreturn]] void fail_type(const std::string& class_name, const std::string& argument,
+                            const std::string& expected, py::handle got) {
+  throw ArgumentTypeError(class_name + ": " + argument + ": expected " + expected + ", got " +
+                          type_name(got));
+}
+
+/// What the class calls its source i.
+std::string source_name(const std::string& class_name, std::size_t i) {
+  const graph::NodeClass* row = graph::find_node_class(class_name);
+  if (row == nullptr || row->sources.empty()) return "sources[" + std::to_string(i) + "]";
+  const std::size_t last = row->sources.size() - 1;
+  const std::string name(row->sources[std::min(i, last)].name);
+  return row->sources.back().variadic && i >= last ? name + "[" + std::to_string(i - last) + "]"
+                                                   : name;
+}
+
+std::vector<ImageNode> image_nodes(const std::string& class_name, py::handle sources) {
+  if (!py::isinstance<py::sequence>(sources) || py::isinstance<py::str>(sources))
+    fail_type(class_name, "sources", "a list of image nodes", sources);
+  std::vector<ImageNode> nodes;
+  for (const py::handle source : py::reinterpret_borrow<py::sequence>(sources)) {
+    py::detail::make_caster<ImageArgument> image;
+    if (!image.load(source, false)) {
+      fail_type(class_name, source_name(class_name, nodes.size()), "an ImageNode or a FilterNode",
+                source);
+    }
+    nodes.push_back(py::detail::cast_op<ImageArgument&>(image).node());
+  }
+  return nodes;
+}
+
+std::shared_ptr<DataSource> data_source(const std::string& class_name, py::handle weights) {
+  if (weights.is_none()) return nullptr;
+  if (py::isinstance<DataSource>(weights)) return weights.cast<std::shared_ptr<DataSource>>();
+  const graph::NodeClass* row = graph::find_node_class(class_name);
+  const bool takes_any = row != nullptr && !row->weights.empty();
+  fail_type(class_name, "weights", takes_any ? "a " + std::string(row->weights) : "None", weights);
+}
+
+FilterNode make_filter(const std::string& class_name, const Hinted<ImagesHint>& sources,
+                       const Attributes& attributes, const Hinted<WeightsHint>& weights,
+                       const Hinted<LabelHint>& label, const Hinted<PaddingHint>& padding_policy) {
+  if (!py::isinstance<py::str>(label)) fail_type(class_name, "label", "a text", label);
+  if (!padding_policy.is_none() && !py::isinstance<PaddingPolicy>(padding_policy))
+    fail_type(class_name, "padding_policy", "a PaddingPolicy or None", padding_policy);
+  FilterNode node(class_name, image_nodes(class_name, sources), attributes_of(attributes),
+                  data_source(class_name, weights));
+  if (const auto text = label.cast<std::string>(); !text.empty()) node.set_label(text);
+  if (!padding_policy.is_none())
+    node.set_padding_policy(padding_policy.cast<const PaddingPolicy&>());
   return node;
 }
 
@@ -42,6 +101,10 @@ struct HandlerHint {  // tools/gen_stubs.py says what it stands for
 /// The handler of training_graph is called while the call runs, on the caller's thread.
 NodeHandler node_handler(const std::optional<Hinted<HandlerHint>>& handler) {
   if (!handler) return nullptr;
+  if (PyCallable_Check(handler->ptr()) == 0) {
+    throw ArgumentTypeError("training_graph: node_handler: expected a function or None, got " +
+                            type_name(*handler));
+  }
   return [function = *handler](
              FilterNode& gradient_node, const std::optional<FilterNode>& inference_node,
              const std::optional<ImageNode>& inference_source, const ImageNode& gradient_source) {

@@ -6,6 +6,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -21,6 +22,11 @@ namespace mpsnn::bindings {
 /// Values of a parameter as a Python method gave them: a float32 array of the parameter's shape.
 std::vector<float> given_values(const DataSource& source, const std::string& parameter,
                                 py::handle object, const std::string& method);
+/// Weights as `values` gave them, which may be of float16 or uint8, too; what explains uint8 is
+/// None where there is no such method.
+std::vector<float> given_weights(const ConvolutionDataSource& source, py::handle weights,
+                                 const std::optional<py::object>& ranges,
+                                 const std::optional<py::object>& lookup_table);
 py::dict arrays_of(const DataSource& source, const ParameterValues& values);
 ParameterValues given_arrays(const DataSource& source, py::handle object,
                              const std::string& method);
@@ -63,7 +69,12 @@ class OwnDataSource : public Base, public py::trampoline_self_life_support {
     const std::string name(parameter);
     auto given = call_override(
         self(), "values",
-        [&](const py::object& result) { return given_values(*this, name, result, "values"); },
+        [&](const py::object& result) {
+          if constexpr (std::is_base_of_v<ConvolutionDataSource, Base>) {
+            if (name == "weights") return own_weights(result);
+          }
+          return given_values(*this, name, result, "values");
+        },
         [&] { return py::str(name); });
     return given ? *std::move(given) : Base::values(parameter);
   }
@@ -107,6 +118,14 @@ class OwnDataSource : public Base, public py::trampoline_self_life_support {
   }
 
  private:
+  std::vector<float> own_weights(const py::object& weights) const {
+    const auto explained = [this](const char* method) {
+      return call_override(self(), method, [](const py::object& result) { return result; });
+    };
+    return given_weights(*this, weights, explained("ranges_for_uint8_kernel"),
+                         explained("lookup_table_for_uint8_kernel"));
+  }
+
   static py::dict images_of(const ParameterImages& images) {
     py::dict dict;
     for (const auto& [name, image] : images) dict[py::str(name)] = py::cast(image);

@@ -226,6 +226,83 @@ Args:
       });
 }
 
+void bind_yolo_loss_descriptor(py::module_& m) {
+  using Descriptor = YOLOLossDescriptor;
+  const Descriptor d;
+  py::class_<Descriptor>(m, "YOLOLossDescriptor",
+                         R"(What a YOLO loss computes. Apple: MPSCNNYOLOLossDescriptor.
+
+Apple nests a `LossDescriptor` for each part and uses their types, weights and deltas: here the types
+stand side by side, one delta serves the Huber losses, and a part's weight is a factor of its scale.
+The confidence's loss is the sigmoid cross entropy.
+
+Args:
+    anchor_boxes: Width and height of each anchor, in cells.
+    xy_loss_type: Loss of the centres, after a sigmoid.
+    wh_loss_type: Loss of the extents' logarithms.
+    classes_loss_type: Loss of the classes.
+    reduction_type: How the loss of an image becomes one value. Never changes a gradient.
+    weight: Scales loss and gradient.
+    delta: Where a Huber loss turns linear.
+    scale_xy: Factor of the centres' losses.
+    scale_wh: Factor of the extents' losses.
+    scale_no_object: Factor of the confidence's loss where there is no object.
+    scale_object: Factor of the confidence's loss where there is an object.
+    scale_class: Factor of the classes' loss.
+    minimum_iou_for_object_presence: From this overlap on a box answers for its object.
+    maximum_iou_for_object_absence: Below this overlap a box should say that there is no object.
+    rescore: The confidence of a box should be its overlap, not 1.)")
+      .def(py::init([](std::vector<double> anchor_boxes, LossType xy, LossType wh, LossType classes,
+                       ReductionType reduction, double weight, double delta, double scale_xy,
+                       double scale_wh, double scale_no_object, double scale_object,
+                       double scale_class, double presence, double absence, bool rescore) {
+             return Descriptor{std::move(anchor_boxes),
+                               xy,
+                               wh,
+                               classes,
+                               reduction,
+                               weight,
+                               delta,
+                               scale_xy,
+                               scale_wh,
+                               scale_no_object,
+                               scale_object,
+                               scale_class,
+                               presence,
+                               absence,
+                               rescore};
+           }),
+           py::arg("anchor_boxes"), py::kw_only(), py::arg("xy_loss_type") = d.xy_loss_type,
+           py::arg("wh_loss_type") = d.wh_loss_type,
+           py::arg("classes_loss_type") = d.classes_loss_type,
+           py::arg("reduction_type") = d.reduction_type, py::arg("weight") = d.weight,
+           py::arg("delta") = d.delta, py::arg("scale_xy") = d.scale_xy,
+           py::arg("scale_wh") = d.scale_wh, py::arg("scale_no_object") = d.scale_no_object,
+           py::arg("scale_object") = d.scale_object, py::arg("scale_class") = d.scale_class,
+           py::arg("minimum_iou_for_object_presence") = d.minimum_iou_for_object_presence,
+           py::arg("maximum_iou_for_object_absence") = d.maximum_iou_for_object_absence,
+           py::arg("rescore") = d.rescore)
+      .def_readwrite("anchor_boxes", &Descriptor::anchor_boxes)
+      .def_readwrite("xy_loss_type", &Descriptor::xy_loss_type)
+      .def_readwrite("wh_loss_type", &Descriptor::wh_loss_type)
+      .def_readwrite("classes_loss_type", &Descriptor::classes_loss_type)
+      .def_readwrite("reduction_type", &Descriptor::reduction_type)
+      .def_readwrite("weight", &Descriptor::weight)
+      .def_readwrite("delta", &Descriptor::delta)
+      .def_readwrite("scale_xy", &Descriptor::scale_xy)
+      .def_readwrite("scale_wh", &Descriptor::scale_wh)
+      .def_readwrite("scale_no_object", &Descriptor::scale_no_object)
+      .def_readwrite("scale_object", &Descriptor::scale_object)
+      .def_readwrite("scale_class", &Descriptor::scale_class)
+      .def_readwrite("minimum_iou_for_object_presence",
+                     &Descriptor::minimum_iou_for_object_presence)
+      .def_readwrite("maximum_iou_for_object_absence", &Descriptor::maximum_iou_for_object_absence)
+      .def_readwrite("rescore", &Descriptor::rescore)
+      .def(
+          "__eq__", [](const Descriptor& a, const Descriptor& b) { return a == b; },
+          py::is_operator());
+}
+
 }  // namespace
 
 void bind_types(py::module_& m) {
@@ -233,6 +310,7 @@ void bind_types(py::module_& m) {
   bind_loss_and_training_enums(m);
   bind_padding_method(m);
   bind_loss_descriptor(m);
+  bind_yolo_loss_descriptor(m);
 }
 
 }  // namespace mpsnn::bindings

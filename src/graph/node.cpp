@@ -148,7 +148,14 @@ void ImageNode::set_stop_gradient(bool stop) { record_->stop_gradient = stop; }
 bool ImageNode::export_from_graph() const { return record_->exported; }
 void ImageNode::set_export_from_graph(bool on) { record_->exported = on; }
 std::optional<DataType> ImageNode::format() const { return record_->format; }
-void ImageNode::set_format(std::optional<DataType> format) { record_->format = format; }
+
+void ImageNode::set_format(std::optional<DataType> format) {
+  if (format && *format != DataType::FLOAT32 && *format != DataType::FLOAT16) {
+    throw_expected<UnsupportedError>(str("image \"", record_->handle, "\": format"),
+                                     "float32 or float16", name_of(*format));
+  }
+  record_->format = format;
+}
 
 std::optional<FilterNode> ImageNode::producer() const {
   if (record_->producer == nullptr) return std::nullopt;

@@ -16,7 +16,10 @@ auto named(const DataSource& source, std::string_view method, Call&& call) {
   try {
     return std::forward<Call>(call)();
   } catch (const std::exception& error) {
-    std::throw_with_nested(StateError(str(title(source), ": ", method, ": ", error.what())));
+    std::string_view text = error.what();
+    const std::string name = str(title(source), ": ");
+    if (text.starts_with(name)) text.remove_prefix(name.size());  // it stands in front anyway
+    std::throw_with_nested(StateError(str(name, method, ": ", text)));
   }
 }
 

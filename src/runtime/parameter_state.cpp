@@ -72,8 +72,8 @@ MemoryHandle ParameterState::array(const DataSource& source, const std::string& 
   const std::lock_guard lock(mutex_);
   MemoryHandle& memory = arrays_[name];
   if (!memory) memory = make(source, name, bytes);
-  check_internal(memory->bytes() >= bytes,
-                 str("array ", name, " of ", title(source), " keeps its size"));
+  if (memory->bytes() < bytes)
+    check_internal(false, str("array ", name, " of ", title(source), " keeps its size"));
   return memory;
 }
 

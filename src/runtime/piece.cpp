@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "base/patience.h"
 #include "mpsnn/error.h"
 
 namespace mpsnn::runtime {
@@ -20,11 +21,6 @@ bool is_in_flight(const Piece& piece) {
 }
 
 }  // namespace
-
-PieceState Piece::state() const {
-  const std::lock_guard lock(mutex_);
-  return state_;
-}
 
 std::shared_ptr<Failure> Piece::failure() const {
   const std::lock_guard lock(mutex_);
@@ -54,17 +50,19 @@ void Piece::when_finished(std::function<void()> function) {
 }
 
 bool Piece::wait(PieceState until, std::optional<std::chrono::nanoseconds> at_most) const {
-  std::unique_lock lock(mutex_);
-  if (state_ < PieceState::COMMITTED) {
+  const PieceState now = state();
+  if (now < PieceState::COMMITTED) {
     throw StateError("command buffer \"" + label_ + "\": waited for work that was not committed");
   }
   if (queue_of_this_thread == queue_.get()) {
     // The thread that would finish the work is the one that asks.
-    if (state_ >= std::min(until, PieceState::EXECUTED)) return true;
+    if (now >= std::min(until, PieceState::EXECUTED)) return true;
     throw StateError("command buffer \"" + label_ +
                      "\": a handler or host function waited for later work of its own queue");
   }
-  const auto is_there = [&] { return state_ >= until; };
+  const auto is_there = [&] { return state() >= until; };
+  if (is_true_soon(is_there, at_most)) return true;
+  std::unique_lock lock(mutex_);
   if (at_most) return changed_.wait_for(lock, *at_most, is_there);
   changed_.wait(lock, is_there);
   return true;

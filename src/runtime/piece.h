@@ -73,7 +73,7 @@ class Piece {
   const std::string& label() const noexcept { return label_; }
   /// Whose piece it is.
   const std::shared_ptr<QueueLife>& queue() const noexcept { return queue_; }
-  PieceState state() const;
+  PieceState state() const noexcept { return state_.load(std::memory_order_acquire); }
   bool is_executed() const { return state() >= PieceState::EXECUTED; }
   /// The first failure; null while running and where all went well.
   std::shared_ptr<Failure> failure() const;
@@ -93,7 +93,7 @@ class Piece {
   const std::shared_ptr<QueueLife> queue_;
   mutable std::mutex mutex_;
   mutable std::condition_variable changed_;
-  PieceState state_ = PieceState::RECORDING;
+  std::atomic<PieceState> state_ = PieceState::RECORDING;  // changes under the mutex
   std::shared_ptr<Failure> failure_;
   std::vector<std::function<void()>> when_finished_;
 };

@@ -85,18 +85,24 @@ void check_forward(const Shape& s, bool exact, std::set<std::string>& rows) {
 
 void check_data_gradient(const Shape& s, bool exact, std::set<std::string>& rows) {
   Values values(12);
-  const Case c = {.op = OpId::convolution_data_gradient,
-                  .inputs = {make(values, exact, s.result()), make(values, exact, s.weights())},
-                  .outputs = {desc_of(s.source())},
-                  .attributes = s.attributes(),
-                  .in_place = {},
-                  .scalars = {}};
+  Case c = {.op = OpId::convolution_data_gradient,
+            .inputs = {make(values, exact, s.result()), make(values, exact, s.weights())},
+            .outputs = {desc_of(s.source())},
+            .attributes = s.attributes(),
+            .in_place = {},
+            .scalars = {}};
   const std::vector<float> g = c.inputs[0].floats(), w = c.inputs[1].floats();
   Reference expected(desc_of(s.source()).count());
   for_each_product(s, [&](std::int64_t ri, std::int64_t wi, std::int64_t si) {
     expected.add(si, static_cast<double>(g[ri]) * static_cast<double>(w[wi]));
   });
-  const double count = static_cast<double>(s.kh * s.kw * s.outputs);
+  const double count = static_cast<double>(s.kh * s.kw * s.outputs + 1);
+  if (s.bias) {  // a transposed convolution's: one a channel of the source
+    c.inputs.push_back(make(values, exact, {s.inputs}));
+    const std::vector<float> bias = c.inputs[2].floats();
+    for (std::size_t i = 0; i < expected.values.size(); ++i)
+      expected.add(static_cast<std::int64_t>(i), static_cast<double>(bias[i % bias.size()]));
+  }
   for (const std::string& row : rows_of(c.op)) {
     if (!fit_of(row, c).yes) continue;
     rows.insert(row);

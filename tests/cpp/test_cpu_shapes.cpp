@@ -289,6 +289,31 @@ TEST_CASE("cpu transposed_weights: turned and exchanged, group by group, and bac
   }
 }
 
+TEST_CASE("cpu transposed_weights, channel_affine: equal versions leave the result alone") {
+  const Dims dims = {2, 1, 1, 2};
+  const Tensor weights = Values(59).integers(dims);
+  for (const auto& [op, attributes] :
+       {std::pair<OpId, AttributeMap>{OpId::transposed_weights, {{"groups", std::int64_t{1}}}},
+        {OpId::channel_affine,
+         {{"scales", std::vector<double>()},
+          {"biases", std::vector<double>()},
+          {"binarization", std::int64_t{3}}}}}) {
+    Case c = make_case(op, {weights}, dims, attributes);
+    const std::string row = str(name_of(op), "/plain");
+    const std::vector<float> made = run_case(row, c)[0].floats();
+    c.inputs.insert(c.inputs.end(), {Tensor::counter(3), Tensor::counter(3)});
+    c.outputs.push_back(desc_of({1}, DataType::INT64));
+    c.in_place = {{1, 2}};
+    const std::vector<Tensor> untouched = run_once(*prepare(row, c), c);
+    CHECK(untouched[0].floats() != made);
+    CHECK_EQ(untouched[1].integer(), 3);
+    c.inputs[1] = Tensor::counter(4);
+    const std::vector<Tensor> renewed = run_once(*prepare(row, c), c);
+    CHECK(renewed[0].floats() == made);
+    CHECK_EQ(renewed[1].integer(), 4);
+  }
+}
+
 TEST_CASE("cpu channel_affine: scales, biases and the four ways to be binary") {
   const Dims dims = {1, 2, 3, 4};
   const std::vector<double> scales = {2, -1, 0.5, 1}, biases = {0, 1, -1, 0.25};

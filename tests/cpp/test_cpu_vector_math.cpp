@@ -62,6 +62,40 @@ TEST_CASE("cpu vector math: e^x - 1 below 0") {
   CHECK(std::isnan(exponential_minus_1(kNan)));
 }
 
+TEST_CASE("cpu vector math: the logarithm") {
+  for (const float x : positions(100.0F)) {
+    if (!(x > 0)) continue;
+    CHECK(error_in_ulps(logarithm(x), std::log(static_cast<double>(x))) <= 3.0);
+  }
+  CHECK_EQ(logarithm(1.0F), 0.0F);
+  CHECK_EQ(logarithm(0.0F), -kInf);
+  CHECK_EQ(logarithm(kInf), kInf);
+  CHECK(std::isnan(logarithm(-1.0F)));
+  CHECK(std::isnan(logarithm(kNan)));
+}
+
+TEST_CASE("cpu vector math: inverses") {
+  for (int i = 0; i <= 20000; ++i) {
+    const float x = 1.0F + 15.0F * static_cast<float>(i) / 20000.0F;
+    CHECK(error_in_ulps(inverse_of(x), 1 / static_cast<double>(x)) <= 1.5);
+  }
+}
+
+TEST_CASE("cpu vector math: numbers that are easy get the same bits") {
+  const auto same = [](float a, float b) { return as_int(a) == as_int(b); };
+  for (const float x : positions(87.0F)) {
+    REQUIRE(size_bits(x) <= kEasyExponent);
+    CHECK(same(exponential<Numbers::EASY>(x), exponential(x)));
+    if (x <= 0) CHECK(same(exponential_minus_1<Numbers::EASY>(x), exponential_minus_1(x)));
+    if (normal_bits(x) <= kEasyLogarithm) CHECK(same(logarithm<Numbers::EASY>(x), logarithm(x)));
+    if (size_bits(x) > kEasyNormal) continue;
+    CHECK(same(normal_distribution<Numbers::EASY>(x).integral, normal_distribution(x).integral));
+  }
+  for (const float x : {88.0F, kInf, kNan, -kNan}) CHECK(size_bits(x) > kEasyExponent);
+  for (const float x : {0.0F, -0.0F, -1.0F, std::numeric_limits<float>::denorm_min(), kInf, kNan})
+    CHECK(normal_bits(x) > kEasyLogarithm);
+}
+
 TEST_CASE("cpu vector math: the hyperbolic tangent is odd and at most 1") {
   for (const float x : positions(20.0F)) {
     const float got = hyperbolic_tangent(x);

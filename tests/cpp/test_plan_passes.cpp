@@ -253,6 +253,44 @@ TEST_CASE("layouts: shared by the operations that want the same") {
            (Names{"conv0.weights@blocked", "conv1.weights@blocked"}));
 }
 
+FilterNode transposed(const ImageNode& source, const std::shared_ptr<ConvolutionDataSource>& data) {
+  return FilterNode("ConvolutionTransposeNode", std::vector<ImageNode>{source}, {}, data);
+}
+
+TEST_CASE("kept: what is made of a parameter alone is kept beside it, and shared") {
+  FakeChooser chooser;
+  chooser.weights_layout = {{OpId::convolution_data_gradient, "blocked"}};
+  const ImageNode source("source");
+  const auto data = weights(3, 3, "conv0");
+  const FilterNode end = transposed(transposed(source, data), data);
+  const Plan planned = plan({end.result_image()}, true, {image(2, 8, 8, 3)}, chooser);
+  REQUIRE(count(planned, OpId::transposed_weights) == 1);
+  const Operation& made = first(planned, OpId::transposed_weights);
+  REQUIRE(made.inputs.size() == 3 && made.outputs.size() == 2);
+  CHECK_EQ(planned.values[made.inputs[1]].parameter, std::string("weights.version"));
+  CHECK_EQ(planned.values[made.outputs[0]].parameter, std::string("weights@transposed.1"));
+  CHECK_EQ(planned.values[made.outputs[1]].parameter, std::string("weights@transposed.1.version"));
+  CHECK_EQ(made.outputs[1], made.inputs[2]);
+  // A copy of it in a layout follows its version.
+  REQUIRE(count(planned, OpId::parameter_layout) == 1);
+  const Operation& copy = first(planned, OpId::parameter_layout);
+  CHECK_EQ(copy.inputs[0], made.outputs[0]);
+  CHECK_EQ(copy.inputs[1], made.outputs[1]);
+  CHECK_EQ(planned.values[copy.outputs[0]].parameter, std::string("weights@transposed.1@blocked"));
+}
+
+TEST_CASE("kept: not where the plan updates the parameter") {
+  const ImageNode source("source"), labels("labels");
+  const FilterNode middle = transposed(source, weights(3, 3, "conv0", adam()));
+  const FilterNode end = loss(transposed(middle, weights(3, 3, "conv1", adam())), labels);
+  const Plan planned = plan(results_of(train(end)), false, {image(2, 8, 8, 3), image(2, 8, 8, 3)});
+  for (const Operation& operation : planned.operations) {
+    if (operation.op != OpId::transposed_weights) continue;
+    CHECK_EQ(operation.inputs.size(), std::size_t{1});
+    CHECK(output(planned, operation).kind != ValueKind::PARAMETER);
+  }
+}
+
 TEST_CASE("scratch memory is in the heap while its operation runs") {
   FakeChooser chooser;
   chooser.scratch_bytes = {{OpId::convolution, 1000}};

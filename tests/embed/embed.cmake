@@ -2,7 +2,7 @@
 # Embedding as a user does it: installs the library, moves the installed folder elsewhere (the package
 # must be relocatable), builds the examples out of tree with find_package, and runs them: what one
 # trained and archived the other, in C, runs.
-#   cmake -DBUILD=<build folder> -DEXAMPLES=<examples> -DWORK=<empty folder> -DPREFIX_PATH=<oneDNN's> -P
+#   cmake -DBUILD=<build folder> -DEXAMPLES=<examples> -DWORK=<empty folder> -DPREFIX_PATH=<oneDNN's:OpenBLAS's> -P
 foreach(name BUILD EXAMPLES WORK GENERATOR CXX_COMPILER)
   if(NOT ${name})
     message(FATAL_ERROR "embed.cmake: -D${name}= is missing")

@@ -207,7 +207,51 @@ NODES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
         mps.UnsupportedError,
         r"ConvolutionNode.*edge_mode: expected ZERO or CLAMP, got MIRROR",
     ),
-    "not a node": (lambda: mps.NeuronReLUNode("x"), TypeError, "ImageNode"),  # type: ignore[arg-type]
+    "not a node": (
+        lambda: mps.NeuronReLUNode("x"),  # type: ignore[arg-type]
+        mps.ArgumentTypeError,
+        "^NeuronReLUNode: source: expected an ImageNode or a FilterNode, got str$",
+    ),
+    "no second node": (
+        lambda: mps.AdditionNode(x, None),  # type: ignore[arg-type]
+        mps.ArgumentTypeError,
+        "^AdditionNode: secondary_source: expected an ImageNode or a FilterNode, got NoneType$",
+    ),
+    "a number among nodes": (
+        lambda: mps.ConcatenationNode([x, 3]),  # type: ignore[list-item]
+        mps.ArgumentTypeError,
+        r"^ConcatenationNode: sources\[1\]: expected an ImageNode or a FilterNode, got int$",
+    ),
+    "weights of another class": (
+        lambda: mps.ConvolutionNode(x, 3),  # type: ignore[arg-type]
+        mps.ArgumentTypeError,
+        "^ConvolutionNode: weights: expected a ConvolutionDataSource, got int$",
+    ),
+    "a number as label": (
+        lambda: mps.NeuronReLUNode(x, label=3),  # type: ignore[arg-type]
+        mps.ArgumentTypeError,
+        "^NeuronReLUNode: label: expected a text, got int$",
+    ),
+    "a function as padding": (
+        lambda: mps.PoolingMaxNode(x, 2, padding_policy=len),  # type: ignore[arg-type]
+        mps.ArgumentTypeError,
+        "padding_policy: expected a PaddingPolicy or None, got builtin_function_or_method$",
+    ),
+    "a type as descriptor": (
+        lambda: mps.ForwardLossNode(x, x, mps.LossType.HUBER),  # type: ignore[arg-type]
+        mps.ArgumentTypeError,
+        "^ForwardLossNode: loss_descriptor: expected a LossDescriptor, got LossType$",
+    ),
+    "a number as handler": (
+        lambda: mps.NeuronReLUNode(x).training_graph(x, 3),  # type: ignore[arg-type]
+        mps.ArgumentTypeError,
+        "node_handler: expected a function or None, got int$",
+    ),
+    "a format of integers": (
+        lambda: setattr(mps.ImageNode("x"), "format", mps.DataType.INT32),
+        mps.UnsupportedError,
+        'image "x": format: expected float32 or float16, got int32',
+    ),
     "no weights": (
         lambda: mps.FilterNode("ConvolutionNode", [x]),
         mps.InvalidArgumentError,

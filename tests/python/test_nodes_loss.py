@@ -241,7 +241,7 @@ def test_a_training_graph_starts_at_a_loss_node(device: mps.Device, kind: str) -
     given = {"x": np.abs(arrays["source0"]), "labels": arrays["source1"]}
     node: mps.FilterNode
     if kind == "yolo":
-        node = mps.YOLOLossNode(relu, labels, [1.0, 2.0, 2.0, 1.0])
+        node = mps.YOLOLossNode(relu, labels, mps.YOLOLossDescriptor([1.0, 2.0, 2.0, 1.0]))
     else:
         node = mps.LossNode(relu, labels, mps.LossDescriptor(mps.LossType.MEAN_SQUARED_ERROR))
     (last,) = node.training_graph()
@@ -266,15 +266,33 @@ BAD_BOXES = {
 def test_bad_anchors(name: str) -> None:
     boxes, text = BAD_BOXES[name]
     with pytest.raises(mps.InvalidArgumentError, match=text):
-        mps.YOLOLossNode(mps.ImageNode("x"), mps.ImageNode("t"), boxes)
+        mps.YOLOLossNode(mps.ImageNode("x"), mps.ImageNode("t"), mps.YOLOLossDescriptor(boxes))
 
 
 def test_channels_must_be_those_of_the_anchors(device: mps.Device) -> None:
-    node = mps.YOLOLossNode(mps.ImageNode("x"), mps.ImageNode("t"), [1.0, 1.0, 2.0, 2.0])
+    descriptor = mps.YOLOLossDescriptor([1.0, 1.0, 2.0, 2.0])
+    node = mps.YOLOLossNode(mps.ImageNode("x"), mps.ImageNode("t"), descriptor)
     array = np.zeros((1, 2, 2, 10), np.float32)
     with pytest.raises(
         mps.InvalidArgumentError, match="source: expected feature channels for 2 anchors of 5"
     ):
         encode(device, mps.Graph(device, [node.result_image]), {"x": array, "t": array})
+    descriptor.xy_loss_type = mps.LossType.HINGE
     with pytest.raises(mps.UnsupportedError, match="xy_loss_type: expected"):
-        mps.YOLOLossNode(mps.ImageNode("x"), mps.ImageNode("t"), [1.0, 1.0], mps.LossType.HINGE)
+        mps.YOLOLossNode(mps.ImageNode("x"), mps.ImageNode("t"), descriptor)
+
+
+def test_a_yolo_descriptor_is_what_the_node_has() -> None:
+    descriptor = mps.YOLOLossDescriptor(
+        [1.0, 2.0], xy_loss_type=mps.LossType.HUBER, delta=0.5, scale_xy=3.0, rescore=False
+    )
+    same = mps.YOLOLossDescriptor([1.0, 2.0], xy_loss_type=mps.LossType.HUBER, delta=0.5)
+    assert descriptor != same
+    same.scale_xy, same.rescore = 3.0, False
+    assert descriptor == same
+    node = mps.YOLOLossNode(mps.ImageNode("x"), mps.ImageNode("t"), descriptor)
+    assert (node.anchor_boxes, node.delta, node.scale_xy) == ([1.0, 2.0], 0.5, 3.0)
+    assert (node.xy_loss_type, node.rescore) == (mps.LossType.HUBER, False)
+    assert (node.scale_object, node.minimum_iou_for_object_presence) == (100.0, 0.7)
+    with pytest.raises(mps.ArgumentTypeError, match="expected a YOLOLossDescriptor, got list"):
+        mps.YOLOLossNode(mps.ImageNode("x"), mps.ImageNode("t"), [1.0, 2.0])  # type: ignore[arg-type]

@@ -143,6 +143,38 @@ def test_reload_of_built_in_data_sources_undoes_training(device: mps.Device) -> 
     np.testing.assert_array_equal(device.read_parameter(weights, "weights"), second)
 
 
+@pytest.mark.parametrize("change", ["write", "reload", "train"])
+def test_what_is_made_of_weights_follows_them(device: mps.Device, change: str) -> None:
+    """Signs and turned weights are kept from encode to encode."""
+    first = np.array([1, -2, 3, -1, 2, -3], np.float32).reshape(2, 1, 1, 3)
+    weights = mps.ConvolutionDataSource(
+        DESCRIPTOR, first, optimizer=mps.OptimizerStochasticGradientDescent(1.0), label="w"
+    )
+    x = mps.ImageNode("x")
+    binary, transposed = (
+        mps.BinaryConvolutionNode(x, weights),
+        mps.ConvolutionTransposeNode(x, weights),
+    )
+    graph = mps.Graph(device, [binary.result_image, transposed.result_image])
+    image = integers(1, 2, 2, 3)
+    for now in (first, -2 * first):
+        if now is not first:
+            if change == "write":
+                device.write_parameter(weights, "weights", now)
+            elif change == "reload":
+                weights.set_initial("weights", now)
+                graph.reload_from_data_sources()
+            else:  # the gradient of one pixel is the step: 3 times the weights
+                for o in range(2):
+                    g = np.zeros((1, 1, 1, 2), np.float32)
+                    g[..., o] = 1
+                    run(device, trainer(device, weights, GPU), x=3 * first[o][None], g=g)
+        for _ in range(2):
+            signs, turned = (np.asarray(each) for each in run(device, graph, x=image))
+            np.testing.assert_array_equal(signs, image @ np.sign(now.reshape(2, 3)).T)
+            np.testing.assert_array_equal(turned, image @ now.reshape(2, 3).T)
+
+
 def test_reload_waits_for_work_in_flight(device: mps.Device) -> None:
     weights = Lazy()
     graph = forward(device, weights)

@@ -44,13 +44,16 @@ def test_the_package_is_typed() -> None:
     assert (files / "_core.pyi").is_file()
 
 
-def test_requirements_name_onednn_and_numpy() -> None:
+def test_requirements_name_the_libraries() -> None:
     requires = importlib.metadata.requires("mpsnn") or []
     assert any(re.match(r"numpy\b", row) for row in requires)
     onednn = [row for row in requires if row.startswith("onednn-cpu-gomp")]
     assert len(onednn) == 1
     assert "x86_64" in onednn[0]
     assert "linux" in onednn[0]
+    openblas = [row for row in requires if row.startswith("scipy-openblas32")]
+    assert len(openblas) == 1
+    assert "linux" in openblas[0]
 
 
 @pytest.mark.parametrize("extra", ["denoise", "plot", "test"])

@@ -139,19 +139,19 @@ def test_a_net_trains_with_labels_in_a_state(device: mps.Device) -> None:
 
 
 def test_yolo_leaves_its_loss(device: mps.Device) -> None:
-    anchors = [1.0, 2.0, 2.0, 1.0]
+    descriptor = mps.YOLOLossDescriptor([1.0, 2.0, 2.0, 1.0])
     shape = (2, 3, 4, 14)
     y = RANDOM.standard_normal(shape).astype(np.float32)
     t = RANDOM.random(shape, dtype=np.float32) + np.float32(0.1)
     images = [mps.ImageNode(name) for name in "yt"]
-    whole = mps.YOLOLossNode(*images, anchors, computes_loss=True)
-    gradient = mps.YOLOLossNode(*images, anchors)
+    whole = mps.YOLOLossNode(*images, descriptor, computes_loss=True)
+    gradient = mps.YOLOLossNode(*images, descriptor)
     sources = {"y": y, "t": t}
     expected = [
         np.asarray(run(device, mps.Graph(device, [node.result_image]), sources)[0])
         for node in (gradient, whole)
     ]
-    node = mps.YOLOLossNode(images[0], None, anchors)
+    node = mps.YOLOLossNode(images[0], None, descriptor)
     labels = mps.LossLabels(device, t)
     result = run(device, mps.Graph(device, [node.result_image]), {"y": y}, {"labels": labels})[0]
     np.testing.assert_array_equal(np.asarray(result), expected[0])

@@ -36,6 +36,18 @@ MPSNN_INLINE float unless_nan(float x, float y) {
   return as_float(as_int(y) | ((0x7f800000 - (as_int(x) & 0x7fffffff)) >> 31));
 }
 
+/// What is known of the numbers that a loop works on. EASY: they are in the range that the function
+/// names, where it gives the same bits with fewer operations.
+enum class Numbers { ANY, EASY };
+
+/// Bits that order numbers by size; NaN is the largest. For ranges around 0.
+MPSNN_INLINE std::uint32_t size_bits(float x) {
+  return static_cast<std::uint32_t>(as_int(x) & 0x7fffffff);
+}
+
+/// size_bits(x) up to which exponential() finds x EASY: 87. e^x is a normal number there.
+inline constexpr std::uint32_t kEasyExponent = std::bit_cast<std::uint32_t>(87.0F);
+
 /// e^x = (1 + fraction) * 2^power.
 struct SplitExponential {
   float fraction;
@@ -44,10 +56,11 @@ struct SplitExponential {
 
 /// For e^(x + rest), |rest| small; x is kept where neither overflow nor underflow goes further. A
 /// NaN is the fraction.
+template <Numbers numbers = Numbers::ANY>
 MPSNN_INLINE SplitExponential split_exponential(float x, float rest = 0.0F) {
   constexpr float kLog2e = 1.44269504F, kShift = 12582912.0F;  // 1.5 * 2^23: rounds to integers
   constexpr float kLn2High = 0.693359375F, kLn2Low = -2.12194440e-4F;
-  const float limited = limited_to(104.0F, x);
+  const float limited = numbers == Numbers::EASY ? x : limited_to(104.0F, x);
   const float shifted = limited * kLog2e + kShift;
   const float n = shifted - kShift;
   const float reduced = limited - n * kLn2High - n * kLn2Low;
@@ -59,12 +72,17 @@ MPSNN_INLINE SplitExponential split_exponential(float x, float rest = 0.0F) {
   p = p * r + 0.0416664649F;
   p = p * r + 0.166666668F;
   p = p * r + 0.500000001F;
-  return {unless_nan(x, r + r * r * p), as_int(shifted) - as_int(kShift)};
+  const float fraction = r + r * r * p;
+  return {numbers == Numbers::EASY ? fraction : unless_nan(x, fraction),
+          as_int(shifted) - as_int(kShift)};
 }
 
 /// e^(x + rest).
+template <Numbers numbers = Numbers::ANY>
 MPSNN_INLINE float exponential(float x, float rest = 0.0F) {
-  const SplitExponential e = split_exponential(x, rest);
+  const SplitExponential e = split_exponential<numbers>(x, rest);
+  if constexpr (numbers == Numbers::EASY)
+    return as_float(as_int(1.0F + e.fraction) + (e.power << 23));
   // In two steps: 2^power alone may be beyond the largest float, or below the smallest normal one.
   const std::int32_t first = e.power >> 1;
   return (1.0F + e.fraction) * as_float((first + 127) << 23) *
@@ -72,9 +90,11 @@ MPSNN_INLINE float exponential(float x, float rest = 0.0F) {
 }
 
 /// e^x - 1 for x <= 0, without cancellation.
+template <Numbers numbers = Numbers::ANY>
 MPSNN_INLINE float exponential_minus_1(float x) {
-  const SplitExponential e = split_exponential(x);
-  const float scale = as_float((e.power < -44 ? 83 : e.power + 127) << 23);  // 1 - 2^-44 is 1
+  const SplitExponential e = split_exponential<numbers>(x);
+  const bool is_1 = numbers == Numbers::ANY && e.power < -44;  // 1 - 2^-44 is 1
+  const float scale = as_float((is_1 ? 83 : e.power + 127) << 23);
   return e.fraction * scale + (scale - 1.0F);
 }
 
@@ -90,16 +110,25 @@ MPSNN_INLINE float logarithm_near_1(float f) {
   p = p * f + 0.200006881F;
   p = p * f - 0.249999812F;
   p = p * f + 0.333333313F;
-  return f * f * f * p - 0.5F * f * f;  // to be added to f
+  p = p * f - 0.5F;
+  return f * f * p;  // to be added to f
 }
 
+/// Up to kEasyLogarithm where logarithm() finds x EASY: a normal number above 0.
+MPSNN_INLINE std::uint32_t normal_bits(float x) {
+  return static_cast<std::uint32_t>(as_int(x)) - 0x00800000U;
+}
+inline constexpr std::uint32_t kEasyLogarithm = 0x7effffff;
+
+template <Numbers numbers = Numbers::ANY>
 MPSNN_INLINE float logarithm(float x) {
   constexpr std::int32_t kRootOfHalf = 0x3f3504f3;
-  const bool is_small = x < std::numeric_limits<float>::min();
+  const bool is_small = numbers == Numbers::ANY && x < std::numeric_limits<float>::min();
   const std::int32_t i = as_int(is_small ? x * 8388608.0F : x) - kRootOfHalf;
   const auto e = static_cast<float>((i >> 23) - (is_small ? 23 : 0));
   const float f = as_float((i & 0x007fffff) + kRootOfHalf) - 1.0F;
   const float finite = e * -2.12194440e-4F + logarithm_near_1(f) + f + e * 0.693359375F;
+  if constexpr (numbers == Numbers::EASY) return finite;
   const float of_sign = x < 0 ? std::numeric_limits<float>::quiet_NaN() : finite;
   const float of_zero = x == 0 ? -std::numeric_limits<float>::infinity() : of_sign;
   return x <= std::numeric_limits<float>::max() ? of_zero : x;  // infinity and NaN
@@ -129,18 +158,36 @@ MPSNN_INLINE float hyperbolic_tangent(float x) {
   return unless_nan(x, limited_to(1.0F, limited * p / q));
 }
 
+/// 1 / x for x in [1, 16], to 1.5 units in the last place: sixteen divisions take as long as twice
+/// as many of the other operations here.
+MPSNN_INLINE float inverse_of(float x) {
+  // Of the exponent's complement, 0.12; then each step raises the error to the third power.
+  float y = as_float(0x7ef311c7 - as_int(x));
+  for (int step = 0; step < 2; ++step) {
+    const float error = 1.0F - x * y;
+    y = y + y * (error + error * error);
+  }
+  return y;
+}
+
+/// size_bits(x) up to which normal_distribution() finds x EASY: 13.
+inline constexpr std::uint32_t kEasyNormal = std::bit_cast<std::uint32_t>(13.0F);
+
 /// The standard normal distribution: density e^(-x^2 / 2), and its integral from minus infinity
 /// divided by sqrt(2 pi).
 struct NormalDistribution {
   float density, integral;
 };
 
+template <Numbers numbers = Numbers::ANY>
 MPSNN_INLINE NormalDistribution normal_distribution(float x) {
-  const float limited = limited_to(20.0F, absolute_of(x));  // NaN comes back in by the caller
+  // NaN comes back in by the caller.
+  const float limited =
+      numbers == Numbers::EASY ? absolute_of(x) : limited_to(20.0F, absolute_of(x));
   const float high = high_part(limited);
   const float density =
-      exponential(-0.5F * high * high, -0.5F * (limited - high) * (limited + high));
-  const float t = 1.0F / (1.0F + 0.353553391F * limited);
+      exponential<numbers>(-0.5F * high * high, -0.5F * (limited - high) * (limited + high));
+  const float t = inverse_of(1.0F + 0.353553391F * limited);
   // erfc(z) e^(z^2) / t for z = |x| / sqrt(2), t = 1 / (1 + z / 2), 3.6e-9
   float p = 0.0363178036F;
   p = p * t - 0.194297346F;

@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "base/failure.h"
+#include "base/patience.h"
 
 namespace mpsnn::backend::host {
 namespace {
@@ -25,6 +26,7 @@ struct Shared {
   std::condition_variable changed;
   std::deque<std::shared_ptr<Submission>> waiting;
   bool stop = false;
+  std::atomic<bool> has_news = false;  // something waits, or `stop`: for who has not the mutex
 };
 
 thread_local bool is_queue_thread = false;
@@ -77,10 +79,16 @@ void run_thread(const std::shared_ptr<Shared>& shared, const std::string& label,
   is_queue_thread = true;
   std::unique_lock lock(shared->mutex);
   while (true) {
+    if (!shared->has_news) {
+      lock.unlock();
+      is_true_soon([&] { return shared->has_news.load(); });
+      lock.lock();
+    }
     shared->changed.wait(lock, [&] { return shared->stop || !shared->waiting.empty(); });
     if (shared->waiting.empty()) return;  // asked to stop, and nothing is left
     std::shared_ptr<Submission> work = std::move(shared->waiting.front());
     shared->waiting.pop_front();
+    shared->has_news = shared->stop || !shared->waiting.empty();
     lock.unlock();
     work->scheduled();
     std::exception_ptr failure = work->refused();
@@ -99,6 +107,7 @@ class HostQueue final : public Queue {
     {
       const std::lock_guard lock(shared_->mutex);
       shared_->stop = true;
+      shared_->has_news = true;
     }
     shared_->changed.notify_all();
     if (!thread_.joinable()) return;
@@ -119,6 +128,7 @@ class HostQueue final : public Queue {
         });
       }
       shared_->waiting.push_back(std::move(work));
+      shared_->has_news = true;
     }
     shared_->changed.notify_one();
   }

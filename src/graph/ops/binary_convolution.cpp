@@ -119,8 +119,10 @@ class BinaryLayer {
     std::vector<Step> steps;
     steps.push_back(&BinaryLayer::convolve);
     if (get_bool(attributes(), "use_beta_scaling")) steps.push_back(&BinaryLayer::multiply_by_beta);
-    steps.push_back(&BinaryLayer::scale_result);
-    if (uses_bias()) steps.push_back(&BinaryLayer::add_bias);
+    if (!is_unscaled()) {
+      steps.push_back(&BinaryLayer::scale_result);
+      if (uses_bias()) steps.push_back(&BinaryLayer::add_bias);
+    }
     if (d_.fused_neuron_descriptor.type != NeuronType::NONE)
       steps.push_back(&BinaryLayer::apply_neuron);
     scaled_ = value_ = scaled;
@@ -163,7 +165,16 @@ class BinaryLayer {
     AttributeMap attributes = window_of(to_.node(), source_);
     attributes["groups"] = std::int64_t{1};
     set_neuron(attributes);
-    to_.add(OpId::convolution, {source, weights}, {next}, std::move(attributes));
+    std::vector<ValueId> inputs = {source, weights};
+    if (is_unscaled() && uses_bias()) inputs.push_back(to_.parameter("bias"));
+    to_.add(OpId::convolution, std::move(inputs), {next}, std::move(attributes));
+  }
+
+  /// The data source's bias is all that the convolution's result may get.
+  bool is_unscaled() const {
+    return !get_bool(attributes(), "use_beta_scaling") &&
+           get_float(attributes(), "scale_value") == 1 && list("output_scale_terms").empty() &&
+           list("output_bias_terms").empty();
   }
 
   /// The mean of the source's absolute values over each window and all channels.
@@ -191,7 +202,7 @@ class BinaryLayer {
   }
 
   /// The node's bias terms stand for the data source's.
-  bool uses_bias() {
+  bool uses_bias() const {
     const auto* weights = dynamic_cast<const ConvolutionDataSource*>(to_.node().weights.get());
     return list("output_bias_terms").empty() && weights->has_bias();
   }

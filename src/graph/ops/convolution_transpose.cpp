@@ -2,7 +2,6 @@
 // Transposed convolution: the data gradient of the convolution that it undoes, whose weights are
 // these with channels exchanged, turned by half a turn. Operations: those of the convolution,
 //   transposed_weights  weights -> weights of that convolution, or back
-//   reshape, addition   for the bias
 #include <array>
 #include <tuple>
 
@@ -141,19 +140,11 @@ ValueId add_transposed_weights(Lowering& to) {
 void lower_forward(Lowering& to) {
   const ConvolutionDescriptor& d = descriptor_of(to.node());
   const Undone sizes = undone(to, 0);
-  const ValueId bias = to.parameter("bias");
   const bool has_neuron = d.fused_neuron_descriptor.type != NeuronType::NONE;
-  const auto last = [&](bool is_last, std::string_view name) {
-    return is_last ? to.result() : to.temporary(name, sizes.result);
-  };
-  ValueId value = last(bias == kNoValue && !has_neuron, "convolved");
-  to.add(OpId::convolution_data_gradient, {to.source(0), add_transposed_weights(to)}, {value},
+  const ValueId value = has_neuron ? to.temporary("convolved", sizes.result) : to.result();
+  to.add(OpId::convolution_data_gradient,
+         {to.source(0), add_transposed_weights(to), to.parameter("bias")}, {value},
          resolved(to.node(), sizes));
-  if (bias != kNoValue) {
-    const ValueId sum = last(!has_neuron, "sum");
-    add_bias(to, value, sum);
-    value = sum;
-  }
   if (has_neuron) add_neuron(to, value, d.fused_neuron_descriptor, to.result());
 }
 

@@ -4,11 +4,25 @@
 #include <string>
 #include <utility>
 
+#include "base/attributes.h"
 #include "base/check.h"
 #include "graph/passes/passes.h"
 
 namespace mpsnn::graph {
 namespace {
+
+/// How an array is called that an operation makes of weights alone, beside them: "transposed.1";
+/// empty for operations that are not kept.
+std::string name_of_kept(const Operation& operation) {
+  if (operation.inputs.size() != 1) return "";
+  const AttributeMap& attributes = operation.attributes;
+  if (operation.op == OpId::transposed_weights)
+    return str("transposed.", get_int(attributes, "groups"));
+  if (operation.op != OpId::channel_affine || !get_floats(attributes, "scales").empty() ||
+      !get_floats(attributes, "biases").empty())
+    return "";
+  return str("binary.", get_int(attributes, "binarization"));
+}
 
 class Chooser {
  public:
@@ -20,6 +34,8 @@ class Chooser {
       if (operation.optimizer != nullptr) updated_.insert(operation.inputs[0]);
     }
     for (Operation& operation : operations) {
+      read_kept(operation);
+      if (keeps(operation) && !keep(operation)) continue;
       choose(operation);
       use_layouts(operation);
       done_.push_back(std::move(operation));
@@ -35,6 +51,48 @@ class Chooser {
                                      : draft_.plan.values[id].desc);
     }
     return descs;
+  }
+
+  void read_kept(Operation& operation) const {
+    for (ValueId& input : operation.inputs) {
+      const auto found = kept_.find(input);
+      if (found != kept_.end()) input = found->second;
+    }
+  }
+
+  /// What is made of a parameter alone, and no run of the plan updates, is made when the parameter
+  /// changes and not at each run.
+  bool keeps(const Operation& operation) const {
+    return !name_of_kept(operation).empty() && !updated_.contains(operation.inputs[0]) &&
+           draft_.plan.values[operation.inputs[0]].kind == ValueKind::PARAMETER &&
+           draft_.plan.values[operation.outputs.at(0)].kind == ValueKind::TEMPORARY;
+  }
+
+  /// false: an earlier operation of the plan makes it.
+  bool keep(Operation& operation) {
+    const ValueId parameter = operation.inputs[0], temporary = operation.outputs[0];
+    const Value original = draft_.plan.values[parameter];
+    const std::string name = str(original.parameter, '@', name_of_kept(operation));
+    const std::size_t values_before = draft_.plan.values.size();
+    const ValueId kept =
+        draft_.parameter(original.data_source, name, draft_.plan.values[temporary].desc);
+    kept_[temporary] = kept;
+    if (kept < values_before) return false;
+    add_versions(original, name, operation.inputs, operation.outputs);
+    operation.outputs[0] = kept;
+    return true;
+  }
+
+  /// Completes the operands of an operation that makes `name` of a parameter: it does where the
+  /// versions differ.
+  void add_versions(const Value& original, const std::string& name, std::vector<ValueId>& inputs,
+                    std::vector<ValueId>& outputs) {
+    const ValueId version =
+        draft_.parameter(original.data_source, original.parameter + ".version", counter_desc());
+    const ValueId copy_version =
+        draft_.parameter(original.data_source, name + ".version", counter_desc());
+    inputs.insert(inputs.end(), {version, copy_version});
+    outputs.push_back(copy_version);
   }
 
   void choose(Operation& operation) {
@@ -71,11 +129,9 @@ class Chooser {
     const ValueId copy = draft_.parameter(original.data_source, name,
                                           {original.desc.type, original.desc.dims, layout});
     if (copy < values_before) return copy;
-    const ValueId version =
-        draft_.parameter(original.data_source, original.parameter + ".version", counter_desc());
-    const ValueId copy_version =
-        draft_.parameter(original.data_source, name + ".version", counter_desc());
-    add_copying({parameter, version, copy_version}, {copy, copy_version});
+    std::vector<ValueId> inputs = {parameter}, outputs = {copy};
+    add_versions(original, name, inputs, outputs);
+    add_copying(std::move(inputs), std::move(outputs));
     return copy;
   }
 
@@ -108,6 +164,7 @@ class Chooser {
   Draft& draft_;
   std::set<ValueId> updated_;  // parameters that an optimizer of this plan writes
   std::map<std::pair<ValueId, std::string>, ValueId> fresh_;
+  std::map<ValueId, ValueId> kept_;  // what stands for a temporary beside its parameter
   std::vector<Operation> done_;
 };
 

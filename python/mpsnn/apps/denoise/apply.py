@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 import mpsnn as mps
 from mpsnn.apps.denoise.dataset import FloatArray
 from mpsnn.apps.denoise.model import COLOURS, INPUT_CHANNELS, INPUTS, ModelOptions
+from mpsnn.committing import SINGLE, Way
 
 GRAPH_KEY = "denoiser"
 OPTIONS_KEY = "model"
@@ -81,6 +83,49 @@ class Denoiser:
         Raises:
             InvalidArgumentError: Shapes differ or do not fit the net; the text names the array.
         """
+        (denoised,) = self.each([(noisy, albedo, normals)], pad=pad)
+        return denoised
+
+    def each(
+        self,
+        pictures: Iterable[tuple[FloatArray, FloatArray, FloatArray]],
+        *,
+        way: Way = SINGLE,
+        pad: bool = False,
+    ) -> Iterator[FloatArray]:
+        """Denoises one picture or batch after the other.
+
+        Args:
+            pictures: Colour, albedo and normals of each, as for a call; each is asked for when
+                there is room in flight.
+            way: How they are handed to the device.
+            pad: As for a call.
+
+        Yields:
+            The denoised colour of each, in order.
+
+        Raises:
+            InvalidArgumentError: As for a call.
+            BatchError: The device failed.
+        """
+        sizes: list[tuple[int, ...]] = []
+
+        def sources() -> Iterator[dict[str, FloatArray]]:
+            for noisy, albedo, normals in pictures:
+                sizes.append(noisy.shape)
+                yield self._sources(noisy, albedo, normals, pad=pad)
+
+        def encode(commands: mps.CommandBuffer, batch: dict[str, FloatArray]) -> mps.Image:
+            return self.graph.encode(commands, batch)["denoised"]
+
+        for image in way.run(self._queue, sources(), encode):
+            shape = sizes.pop(0)
+            denoised = np.array(image, np.float32)[:, : shape[-3], : shape[-2], :]
+            yield denoised.reshape(shape)
+
+    def _sources(
+        self, noisy: FloatArray, albedo: FloatArray, normals: FloatArray, *, pad: bool
+    ) -> dict[str, FloatArray]:
         pictures = dict(zip(INPUTS, (noisy, albedo, normals), strict=True))
         shape = noisy.shape
         for name, picture in pictures.items():
@@ -102,11 +147,4 @@ class Denoiser:
             }
         else:
             self.options.check_size(height, width)
-        commands = mps.CommandBuffer(self._queue)
-        outputs = self.graph.encode(
-            commands, {name: with_unused_channel(picture) for name, picture in pictures.items()}
-        )
-        commands.commit()
-        commands.wait_until_completed()
-        denoised = np.array(outputs["denoised"], np.float32)[:, :height, :width, :]
-        return denoised.reshape(shape)
+        return {name: with_unused_channel(picture) for name, picture in pictures.items()}

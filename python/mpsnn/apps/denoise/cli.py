@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 import mpsnn as mps
 from mpsnn.apps.denoise import dataset, metrics, pictures
 from mpsnn.apps.denoise.apply import Denoiser
@@ -16,6 +18,14 @@ from mpsnn.apps.denoise.dataset import DataSet, FloatArray
 from mpsnn.apps.denoise.model import ModelOptions
 from mpsnn.apps.denoise.render import render_set
 from mpsnn.apps.denoise.train import DataFactory, TrainOptions, train
+from mpsnn.committing import (
+    SINGLE,
+    StepTimeline,
+    Way,
+    add_options,
+    timeline_of,
+    way_of,
+)
 from mpsnn.training import EpochRecord, Trainer
 
 if TYPE_CHECKING:
@@ -120,6 +130,7 @@ def _add_train(actions: Commands) -> None:
     parser.add_argument("--resume", action="store_true", help="go on from the archive")
     parser.add_argument("--device", default="", help="device kind (default: the best here)")
     parser.add_argument("--curve", type=Path, help="also draw the loss to this PNG")
+    add_options(parser)
     _add_render_options(parser)
     _add_model_options(parser, TrainOptions())
     parser.set_defaults(run=_train)
@@ -142,6 +153,7 @@ def _add_apply(actions: Commands) -> None:
         action="store_true",
         help="mirror the edges where the net's poolings cannot divide the size",
     )
+    add_options(parser)
     _add_render_options(parser, size=256)
     parser.set_defaults(run=_apply)
 
@@ -151,6 +163,7 @@ def _add_demo(actions: Commands) -> None:
     parser.add_argument("--out", type=Path, default=Path("demo"), help="(default %(default)s)")
     parser.add_argument("--device", default="", help="device kind (default: the best here)")
     parser.add_argument("--count", type=int, default=24, help="scenes (default %(default)s)")
+    add_options(parser)
     _add_render_options(parser, size=96, clean_samples=128)
     _add_model_options(
         parser,
@@ -215,6 +228,7 @@ def _render(arguments: argparse.Namespace) -> None:
 
 
 def _train(arguments: argparse.Namespace) -> None:
+    timeline = timeline_of(arguments)
     data: DataFactory
     if arguments.folder is not None:
         own = dataset.load_folder(arguments.folder)
@@ -237,7 +251,10 @@ def _train(arguments: argparse.Namespace) -> None:
         resume=arguments.resume,
         device=mps.Device(arguments.device),
         on_epoch=_announce,
+        way=way_of(arguments),
+        timeline=timeline,
     )
+    timeline.tell()
     if arguments.curve is not None and trainer.state.history:
         _draw_curve(arguments.curve, trainer)
     if trainer.interrupted:
@@ -278,8 +295,20 @@ def _compare(noisy: FloatArray, denoised: FloatArray, clean: FloatArray) -> tupl
     return before, after
 
 
-def _denoise_and_show(denoiser: Denoiser, scenes: DataSet, out: Path, *, pad: bool = False) -> None:
-    denoised = denoiser(scenes.noisy, scenes.albedo, scenes.normals, pad=pad)
+def _denoise_and_show(
+    denoiser: Denoiser,
+    scenes: DataSet,
+    out: Path,
+    way: Way = SINGLE,
+    timeline: StepTimeline | None = None,
+    *,
+    pad: bool = False,
+) -> None:
+    each = zip(scenes.noisy, scenes.albedo, scenes.normals, strict=True)
+    timeline = timeline or StepTimeline(None)
+    with timeline.whole():
+        denoised = np.stack(list(denoiser.each(each, way=way, pad=pad)))
+    timeline.tell()
     captions = ["noisy", "denoised", "clean"]
     for index in range(len(scenes)):
         before, after = _compare(scenes.noisy[index], denoised[index], scenes.clean[index])
@@ -291,15 +320,19 @@ def _denoise_and_show(denoiser: Denoiser, scenes: DataSet, out: Path, *, pad: bo
 
 
 def _apply(arguments: argparse.Namespace) -> None:
+    timeline = timeline_of(arguments)
     denoiser = Denoiser.load(arguments.archive, mps.Device(arguments.device))
     if arguments.folder is not None:
         scenes = dataset.load_folder(arguments.folder)
     else:
         scenes = _rendered(arguments, 1, arguments.scene, arguments.renders)
-    _denoise_and_show(denoiser, scenes, arguments.out, pad=arguments.pad)
+    _denoise_and_show(
+        denoiser, scenes, arguments.out, way_of(arguments), timeline, pad=arguments.pad
+    )
 
 
 def _demo(arguments: argparse.Namespace) -> None:
+    timeline = timeline_of(arguments)
     out: Path = arguments.out
     renders, archive = out / "renders", out / "denoiser.safetensors"
     device = mps.Device(arguments.device)
@@ -314,7 +347,10 @@ def _demo(arguments: argparse.Namespace) -> None:
         archive=archive,
         device=device,
         on_epoch=_announce,
+        way=way_of(arguments),
+        timeline=timeline,
     )
+    timeline.tell()
     if trainer.state.history:
         _draw_curve(out / "loss.png", trainer)
         print(f"the loss over the epochs: {out / 'loss.png'}")

@@ -21,6 +21,7 @@ from mpsnn.apps.denoise.model import (
     build_net,
     build_training,
 )
+from mpsnn.committing import BOTH, StepTimeline, Way
 from mpsnn.training import Batch as SourceBatch
 from mpsnn.training import EpochRecord, StepSchedule, Trainer
 
@@ -97,6 +98,8 @@ def train(
     device: mps.Device | None = None,
     progress: bool = True,
     on_epoch: Callable[[EpochRecord], None] | None = None,
+    way: Way = BOTH,
+    timeline: StepTimeline | None = None,
 ) -> tuple[Denoiser, Trainer]:
     """Trains a denoiser.
 
@@ -109,6 +112,8 @@ def train(
         device: Where to train; None: the best here.
         progress: Draw a progress bar.
         on_epoch: Called after each epoch, after the validation.
+        way: How steps are handed to the device; changes no number.
+        timeline: Captures a few of the first steps; None: none.
 
     Returns:
         The denoiser and the trainer with the history of losses. `trainer.interrupted` tells
@@ -155,6 +160,8 @@ def train(
             OPTIONS_KEY: json.dumps(asdict(options.model)),
             RUN_KEY: json.dumps(options.fixed()),
         },
+        way=way,
+        timeline=timeline,
         progress=progress,
     )
     if resume:

@@ -21,7 +21,7 @@ import numpy as np
 from mpsnn import FileError, InternalError
 from mpsnn.apps.resnet50 import contestant
 from mpsnn.apps.resnet50.contestant import PEER, Options
-from mpsnn.apps.resnet50.ways import WAYS
+from mpsnn.committing import WAYS
 from mpsnn.files import atomic_path
 from mpsnn.measuring import Spread, run_contestant
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import mpsnn as mps
 from mpsnn.apps.resnet50 import bench, chart, contestant
 from mpsnn.apps.resnet50.contestant import Options
-from mpsnn.apps.resnet50.ways import WAYS
+from mpsnn.committing import WAYS, check_timeline
 from mpsnn.files import MissingPackageError, optional_module
 from mpsnn.measuring import available_processors, run_contestant
 
@@ -104,10 +104,10 @@ def _run(arguments: argparse.Namespace) -> None:
         seed=arguments.seed,
     )
     bench.check_data(options)
-    for picture in (arguments.chart, arguments.timeline):
-        if picture is not None and picture.suffix != ".json":
-            # Not only when all is measured.
-            optional_module("matplotlib", "plot", "mpsnn bench's picture")
+    # Not only when all is measured.
+    check_timeline(arguments.timeline)
+    if arguments.chart is not None:
+        optional_module("matplotlib", "plot", "mpsnn bench's picture")
     if arguments.rounds:
         _measure(arguments, options, peer=peer)
     if arguments.timeline is not None:

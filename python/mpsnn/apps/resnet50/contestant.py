@@ -17,6 +17,7 @@ from typing import Any
 import mpsnn as mps
 from mpsnn.apps.resnet50 import cifar10, images, ways
 from mpsnn.apps.resnet50.images import Batch
+from mpsnn.committing import StepTimeline, Way, way_named
 from mpsnn.measuring import PeakMemory
 
 PEER = "torch"
@@ -62,7 +63,7 @@ def pictures(options: Options) -> cifar10.LabelledImages:
     return images.synthetic(max(16 * options.batch, 256), options.seed)
 
 
-def ours(way: ways.Way, options: Options, classes: int) -> tuple[Step, str]:
+def ours(way: Way, options: Options, classes: int) -> tuple[Step, str]:
     """Our step, and the device's name."""
     device = mps.Device(options.device)
     queue = device.command_queue("training")
@@ -107,34 +108,24 @@ def measure(key: str, options: Options, timeline: str = "") -> dict[str, Any]:
     if key == PEER:
         step, name = torchs(options, classes)
     else:
-        step, name = ours(next(way for way in ways.WAYS if way.key == key), options, classes)
+        step, name = ours(way_named(key), options, classes)
     count = options.warm + options.steps
     memory.forget()  # copies of first weights that are gone again
     batches = images.batches(data, options.batch, count, seed=options.seed)
     losses = list(step(_first(batches, options.warm)))
     started = time.perf_counter()
-    if timeline:
-        with mps.capture() as trace:
-            losses += step(batches)
-    else:
+    capture = StepTimeline(Path(timeline) if timeline else None)
+    with capture.whole():
         losses += step(batches)
-    seconds = time.perf_counter() - started
+        seconds = time.perf_counter() - started
     return {
         "way": key,
         "images_per_second": options.batch * options.steps / seconds,
         "memory": memory.mebibytes(),
         "losses": losses,
         "device": name,
-        "summary": _keep(trace, Path(timeline)) if timeline else "",
+        "summary": capture.summary,
     }
-
-
-def _keep(trace: mps.Trace, path: Path) -> str:
-    if path.suffix == ".json":
-        trace.save(path)
-    else:
-        trace.plot(path)
-    return str(trace.summary())
 
 
 def _first(batches: Iterator[Batch], count: int) -> Iterator[Batch]:

@@ -10,38 +10,14 @@ import numpy as np
 
 import mpsnn as mps
 from mpsnn.apps.resnet50.images import Batch
+from mpsnn.committing import WAYS, Way
 from mpsnn.models import ResNet, resnet50
 
 LEARNING_RATE = 0.01
 MOMENTUM = 0.9
 WEIGHT_DECAY = 5e-4
 
-
-@dataclass(frozen=True)
-class Way:
-    """How steps are handed to the device.
-
-    Attributes:
-        key: Name on the command line and in files.
-        title: Name in tables.
-        buffers: Command buffers in flight. With one, the host waits for each step before it
-            prepares the next batch; with two it prepares and encodes while the device works.
-        pieces: True: a step is committed in pieces while it is being encoded, so that the device
-            begins before the host has ended. False: at its end.
-    """
-
-    key: str
-    title: str
-    buffers: int
-    pieces: bool
-
-
-WAYS = (
-    Way("single", "single buffering", buffers=1, pieces=False),
-    Way("double", "double buffering", buffers=2, pieces=False),
-    Way("continue", "commitAndContinue", buffers=1, pieces=True),
-    Way("both", "commitAndContinue, double buffering", buffers=2, pieces=True),
-)
+__all__ = ["WAYS", "Training", "Way", "build_net", "build_training", "optimizer", "run"]
 
 
 @dataclass(frozen=True)
@@ -133,16 +109,7 @@ def run(
     def encode(commands: mps.CommandBuffer, batch: Batch) -> mps.Image:
         return graph.encode(commands, batch.sources)["loss"]
 
-    if way.buffers > 1:
-        pipeline = mps.Pipeline(queue, buffers=way.buffers, auto_commit=way.pieces)
-        for image in pipeline.run(batches, encode):
-            yield _sum(image)
-        return
-    for batch in batches:
-        commands = mps.CommandBuffer(queue, f"batch {batch.index}", auto_commit=way.pieces)
-        image = encode(commands, batch)
-        commands.commit()
-        commands.wait_until_completed()
+    for image in way.run(queue, batches, encode):
         yield _sum(image)
 
 

@@ -36,6 +36,16 @@ MPSNN_SIMD void add_constant(float constant, const float* x, float scale, float*
   for (std::int64_t i = 0; i < count; ++i) out[i] = x[i] * scale + constant;
 }
 
+/// The same s for every pixel.
+MPSNN_SIMD void add_to_pixels(const Formula& f, const float* p, const float* s, float* out,
+                              std::int64_t pixels, std::int64_t channels) {
+  for (std::int64_t x = 0; x < pixels; ++x, p += channels, out += channels) {
+    MPSNN_IVDEP
+    for (std::int64_t c = 0; c < channels; ++c)
+      out[c] = p[c] * f.primary_scale + s[c] * f.secondary_scale + f.bias;
+  }
+}
+
 void add_run(const Formula& f, const float* p, const float* s, Steps steps, float* out,
              std::int64_t count) {
   // In pieces that stay in the first-level cache until they are clamped.
@@ -69,6 +79,20 @@ std::shared_ptr<Kernel> prepare_equal_addition(const Formula& formula, std::int6
   });
 }
 
+/// A bias, say: a value a channel.
+std::shared_ptr<Kernel> prepare_addition_to_pixels(const Formula& formula, const ImageSize& size) {
+  const std::int64_t pixels = size.n * size.height * size.width, channels = size.channels;
+  return make_kernel([formula, pixels, channels](const KernelArgs& args) {
+    parallel_for(pixels, grain_for(channels * 8), [&](std::int64_t begin, std::int64_t end) {
+      const std::int64_t at = begin * channels;
+      float* const out = args.output<float>(0) + at;
+      add_to_pixels(formula, args.input<float>(0) + at, args.input<float>(1), out, end - begin,
+                    channels);
+      formula.clamp.apply(out, (end - begin) * channels);
+    });
+  });
+}
+
 }  // namespace
 
 Fit fits_addition_plain(const KernelQuery& query) {
@@ -87,6 +111,8 @@ std::shared_ptr<Kernel> prepare_addition_plain(const KernelQuery& query) {
     return prepare_equal_addition(formula, result.count());
   }
   const Broadcast broadcast(query.inputs[0], query.inputs[1], result);
+  if (query.inputs[0].dims == result.dims && query.inputs[1].count() == result.dims[3])
+    return prepare_addition_to_pixels(formula, broadcast.size);
   return make_kernel([formula, b = broadcast](const KernelArgs& args) {
     const auto run = [&](const float* p, const float* s, Steps steps, float* out,
                          std::int64_t count) { add_run(formula, p, s, steps, out, count); };

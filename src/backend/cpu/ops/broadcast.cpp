@@ -29,35 +29,54 @@ MPSNN_SIMD void clamp_all(float minimum, float maximum, float* out, std::int64_t
   }
 }
 
-MPSNN_SIMD void add_to_doubles(const float* x, double* sums, std::int64_t count) {
-  MPSNN_IVDEP
-  for (std::int64_t i = 0; i < count; ++i) sums[i] += static_cast<double>(x[i]);
+/// sums[i] += runs[0][i] + runs[1][i] …, one after the other; runs of `size` values.
+MPSNN_SIMD void add_runs(const float* runs, std::int64_t count, std::int64_t size, double* sums) {
+  for (; count >= 4; count -= 4, runs += 4 * size) {
+    const float *first = runs, *second = first + size, *third = second + size,
+                *fourth = third + size;
+    MPSNN_IVDEP
+    for (std::int64_t i = 0; i < size; ++i) {
+      sums[i] = sums[i] + static_cast<double>(first[i]) + static_cast<double>(second[i]) +
+                static_cast<double>(third[i]) + static_cast<double>(fourth[i]);
+    }
+  }
+  for (; count > 0; --count, runs += size) {
+    MPSNN_IVDEP
+    for (std::int64_t i = 0; i < size; ++i) sums[i] += static_cast<double>(runs[i]);
+  }
 }
 
-/// sums[x] += the sum of pixel x. Up to 128 channels are added as floats, in lanes and then lane by
-/// lane: turning every float into a double would take longer than to read them.
+/// The sum of whole registers, in lanes and then lane by lane.
+MPSNN_INLINE double sum_in_lanes(const float* x, std::int64_t count) {
+  Vec lanes = {}, next;
+  for (std::int64_t c = 0; c < count; c += kLanes) {
+    load(next, x + c);
+    lanes += next;
+  }
+  HalfVec low, high;
+  split(lanes, low, high);
+  low += high;
+  low += __builtin_shufflevector(low, low, 4, 5, 6, 7, 0, 1, 2, 3);
+  low += __builtin_shufflevector(low, low, 2, 3, 0, 1, 6, 7, 4, 5);
+  low += __builtin_shufflevector(low, low, 1, 0, 3, 2, 5, 4, 7, 6);
+  return static_cast<double>(low[0]);
+}
+
+/// sums[x] += the sum of pixel x. Up to 128 channels are added as floats: turning every float into
+/// a double would take longer than to read them.
 MPSNN_SIMD void add_pixel_sums(const float* row, std::int64_t pixels, std::int64_t channels,
                                double* sums) {
   constexpr std::int64_t kRun = 8 * kLanes;
+  const std::int64_t whole = channels / kLanes * kLanes;
+  if (whole == channels && channels <= kRun) {
+    for (std::int64_t x = 0; x < pixels; ++x) sums[x] += sum_in_lanes(row + x * channels, channels);
+    return;
+  }
   for (std::int64_t x = 0; x < pixels; ++x, row += channels) {
     double total = 0;
-    for (std::int64_t first = 0; first < channels; first += kRun) {
-      const std::int64_t end = first + kRun < channels ? first + kRun : channels;
-      Vec lanes = {}, next;
-      std::int64_t c = first;
-      for (; c + kLanes <= end; c += kLanes) {
-        load(next, row + c);
-        lanes += next;
-      }
-      HalfVec low, high;
-      split(lanes, low, high);
-      low += high;
-      low += __builtin_shufflevector(low, low, 4, 5, 6, 7, 0, 1, 2, 3);
-      low += __builtin_shufflevector(low, low, 2, 3, 0, 1, 6, 7, 4, 5);
-      low += __builtin_shufflevector(low, low, 1, 0, 3, 2, 5, 4, 7, 6);
-      total += static_cast<double>(low[0]);
-      for (; c < end; ++c) total += static_cast<double>(row[c]);
-    }
+    for (std::int64_t c = 0; c < whole; c += kRun)
+      total += sum_in_lanes(row + c, c + kRun < whole ? kRun : whole - c);
+    for (std::int64_t c = whole; c < channels; ++c) total += static_cast<double>(row[c]);
     sums[x] += total;
   }
 }
@@ -98,13 +117,14 @@ void Clamp::apply(float* values, std::int64_t count) const {
 ReducedSum::ReducedSum(const TensorDesc& from, const TensorDesc& to, double scale,
                        bool computes_rows)
     : from_(from.image()), scale_(scale), computes_rows_(computes_rows) {
-  constexpr std::int64_t kParts = 16;
+  // Parts for all threads, each of some rows: its doubles are written and read once more.
+  constexpr std::int64_t kParts = 16, kRowsOfPart = 4;
   for (std::size_t i = 0; i < 4; ++i) reduced_[i] = to.dims[i] != from.dims[i];
   kept_images_ = reduced_[0] ? 1 : from_.n;
   kept_rows_ = reduced_[1] ? 1 : from_.height;
   summed_images_ = from_.n / kept_images_;
   summed_rows_ = from_.height / kept_rows_;
-  parts_ = kept() >= kParts ? 1 : std::min(kParts, summed());
+  parts_ = std::clamp<std::int64_t>(summed() / kRowsOfPart, 1, (kParts + kept() - 1) / kept());
 }
 
 std::size_t ReducedSum::scratch_bytes() const noexcept {
@@ -118,21 +138,21 @@ void ReducedSum::add_row(const float* row, double* sums) const {
   } else if (reduced_[3]) {
     add_pixel_sums(row, from_.width, from_.channels, sums);
   } else {
-    const std::int64_t run = out_row_size();
-    for (std::int64_t at = 0; at < row_size(); at += run) add_to_doubles(row + at, sums, run);
+    add_runs(row, row_size() / out_row_size(), out_row_size(), sums);
   }
 }
 
-void ReducedSum::finish(const double* sums, float* out) const {
+void ReducedSum::finish(std::int64_t begin, std::int64_t end, const double* sums,
+                        float* out) const {
   const std::int64_t size = out_row_size();
-  parallel_for(kept(), grain_for(size * parts_ * 8), [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t i = begin * size; i < end * size; ++i) {
-      const double* first = sums + i / size * parts_ * size + i % size;
+  for (std::int64_t place = begin; place < end; ++place) {
+    const double* const first = sums + place * parts_ * size;
+    for (std::int64_t i = 0; i < size; ++i) {
       double total = 0;
-      for (std::int64_t part = 0; part < parts_; ++part) total += first[part * size];
-      out[i] = static_cast<float>(scale_ * total);
+      for (std::int64_t part = 0; part < parts_; ++part) total += first[part * size + i];
+      out[place * size + i] = static_cast<float>(scale_ * total);
     }
-  });
+  }
 }
 
 }  // namespace mpsnn::backend::cpu

@@ -89,10 +89,13 @@ class ReducedSum {
                      for (std::int64_t item = items() * chunk / chunks();
                           item < items() * (chunk + 1) / chunks(); ++item) {
                        add_item(item, row_of, work, sums + item * out_row_size());
+                       if (parts_ == 1) finish(item, item + 1, sums, out);
                      }
                    }
                  });
-    finish(sums, out);
+    if (parts_ == 1) return;
+    parallel_for(kept(), grain_for(out_row_size() * parts_ * 8),
+                 [&](std::int64_t begin, std::int64_t end) { finish(begin, end, sums, out); });
   }
 
  private:
@@ -116,7 +119,8 @@ class ReducedSum {
     }
   }
   void add_row(const float* row, double* sums) const;
-  void finish(const double* sums, float* out) const;
+  /// The sums of the kept places `begin` to `end`, of all of their parts.
+  void finish(std::int64_t begin, std::int64_t end, const double* sums, float* out) const;
 
   ImageSize from_;
   std::array<bool, 4> reduced_{};

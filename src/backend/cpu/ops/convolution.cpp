@@ -104,7 +104,9 @@ ConvolutionCase read_convolution(const KernelQuery& query) {
                 static_cast<float>(get_float(attributes, "neuron_c"))};
   }
   check_case(c, operands);
-  if (covers_source(c)) flatten(c);
+  // A transposed convolution's bias is one a channel, not one a value of the window.
+  const bool is_flat = query.op != OpId::convolution_data_gradient || !c.bias;
+  if (is_flat && covers_source(c)) flatten(c);
   if (are_pixels(c)) merge_images(c);
   return c;
 }

@@ -82,6 +82,7 @@ std::shared_ptr<onednn::StepsKernel> prepare(const Product& product) {
 }  // namespace
 
 Fit fits_convolution_data_gradient_matmul(const KernelQuery& query) {
+  if (has_input(query, 2)) return Fit::no("bias: expected none");
   return fits_product(query, data_gradient);
 }
 

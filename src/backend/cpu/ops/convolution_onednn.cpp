@@ -4,6 +4,8 @@
 #if defined(MPSNN_WITH_ONEDNN)
 
 #include <algorithm>
+#include <numeric>
+#include <utility>
 
 #include "backend/cpu/ops/convolution.h"
 #include "backend/cpu/ops/onednn.h"
@@ -21,6 +23,7 @@ using From = Operand::From;
 using Forward = dnnl::convolution_forward;
 using BackwardData = dnnl::convolution_backward_data;
 using BackwardWeights = dnnl::convolution_backward_weights;
+using Deconvolution = dnnl::deconvolution_forward;
 
 constexpr auto kFloat = memory::data_type::f32;
 
@@ -118,6 +121,39 @@ BackwardData::primitive_desc backward_data(const ConvolutionCase& c) {
           kAllowEmpty};
 }
 
+/// A data gradient with a bias, as oneDNN has it: a deconvolution, which reads the convolution's
+/// result and whose weights have the channels' roles exchanged.
+Deconvolution::primitive_desc deconvolution(const ConvolutionCase& c) {
+  const Description d = describe(c);
+  memory::dims dims = weights_dims(c);
+  std::swap(dims[dims.size() - 4], dims[dims.size() - 3]);
+  const memory::desc weights = {dims, kFloat, memory::format_tag::any},
+                     bias = {{c.inputs}, kFloat, memory::format_tag::x};
+  return {onednn::engine(),
+          dnnl::prop_kind::forward_inference,
+          dnnl::algorithm::deconvolution_direct,
+          d.result,
+          weights,
+          bias,
+          d.source,
+          d.strides,
+          d.dilations,
+          d.pad_before,
+          d.pad_after,
+          onednn::make_attributes(),
+          kAllowEmpty};
+}
+
+/// The order of a deconvolution's weights, told of the convolution's: the same bytes.
+memory::desc undone_weights(const Deconvolution::primitive_desc& description) {
+  const memory::desc weights = description.weights_desc();
+  if (weights.get_format_kind() != memory::format_kind::blocked) return weights;
+  std::vector<int> order(weights.get_dims().size());
+  std::iota(order.begin(), order.end(), 0);
+  std::swap(order[order.size() - 4], order[order.size() - 3]);
+  return weights.permute_axes(order);
+}
+
 BackwardWeights::primitive_desc backward_weights(const ConvolutionCase& c) {
   const Description d = describe(c);
   const Forward::primitive_desc hint = forward(c, onednn::make_attributes());
@@ -133,7 +169,7 @@ BackwardWeights::primitive_desc backward_weights(const ConvolutionCase& c) {
 template <class Primitive>
 Fit fit_of(const Primitive& description, const memory::desc& weights) {
   if (!description) return Fit::no("oneDNN has no kernel for this case");
-  if (std::string_view(description.impl_info_str()).starts_with("ref")) {
+  if (std::string_view(description.impl_info_str()).find("ref:") != std::string_view::npos) {
     return Fit::no("oneDNN has only its reference kernel for this case");
   }
   if (weights.get_format_kind() != memory::format_kind::blocked) {
@@ -195,12 +231,35 @@ std::shared_ptr<Kernel> prepare_convolution_onednn(const KernelQuery& query) {
 Fit fits_convolution_data_gradient_onednn(const KernelQuery& query) {
   const Fit fit = fits_geometry(query);
   if (!fit.yes) return fit;
-  const auto description = backward_data(read_convolution(query));
+  const ConvolutionCase c = read_convolution(query);
+  if (c.bias) {
+    const auto with_bias = deconvolution(c);
+    return fit_of(with_bias, with_bias ? undone_weights(with_bias) : memory::desc());
+  }
+  const auto description = backward_data(c);
   return fit_of(description, description ? description.weights_desc() : memory::desc());
 }
 
+namespace {
+
+std::shared_ptr<Kernel> prepare_deconvolution(const ConvolutionCase& c) {
+  const auto description = deconvolution(c);
+  std::vector<Operand> operands = {{DNNL_ARG_SRC, description.src_desc(), From::INPUT, 0},
+                                   {DNNL_ARG_WEIGHTS, description.weights_desc(), From::INPUT, 1},
+                                   {DNNL_ARG_BIAS, description.bias_desc(), From::INPUT, 2},
+                                   {DNNL_ARG_DST, description.dst_desc(), From::OUTPUT, 0},
+                                   scratchpad(description.scratchpad_desc())};
+  auto kernel = finish({Step(Deconvolution(description), std::move(operands))},
+                       description.scratchpad_desc().get_size());
+  kernel->input_layouts = {nullptr, layout_for(undone_weights(description), c)};
+  return kernel;
+}
+
+}  // namespace
+
 std::shared_ptr<Kernel> prepare_convolution_data_gradient_onednn(const KernelQuery& query) {
   const ConvolutionCase c = read_convolution(query);
+  if (c.bias) return prepare_deconvolution(c);
   const auto description = backward_data(c);
   std::vector<Operand> operands = {
       {DNNL_ARG_DIFF_DST, description.diff_dst_desc(), From::INPUT, 0},

@@ -49,7 +49,7 @@ Gather make_gather(const ConvolutionCase& c, const BlockedLayout& layout) {
   g.y = forward ? y : inverse(y, c.y.source);
   g.tiles = make_tiles(forward ? x : inverse(x, c.x.source), kTile);
   g.neuron = c.neuron;
-  g.bias = forward && c.bias;
+  g.bias = c.bias;
   return g;
 }
 

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT
-// lu_decomposition, cholesky_decomposition, triangular_solve, apply_pivots: in place, matrix by
-// matrix; a batch of small ones on all threads at once.
+// lu_decomposition, cholesky_decomposition, triangular_solve: LAPACK's, in place, matrix by matrix;
+// a batch of small ones on all threads at once. apply_pivots moves rows.
 #include <algorithm>
 #include <exception>
 #include <vector>
 
-#include "backend/cpu/ops/dense_algebra.h"
 #include "backend/cpu/ops/kernel_tools.h"
+#include "backend/cpu/ops/lapack.h"
 #include "backend/cpu/ops/matrix_layout.h"
 #include "backend/cpu/ops/rows.h"
 #include "backend/cpu/parallel.h"
@@ -19,17 +19,29 @@ namespace {
 // MatrixDecompositionStatus; its header is above this layer.
 constexpr std::int32_t kSuccess = 0, kSingular = -2, kNonPositiveDefinite = -3;
 
-Block block_of(const MatrixLayout& layout, float* data, std::int64_t matrix) {
+lapack::Matrix matrix_of(const MatrixLayout& layout, float* data, std::int64_t matrix) {
   return {data + (layout.matrices == 1 ? 0 : matrix * layout.matrix_stride),
-          std::max(layout.row_stride, layout.columns), 1};
+          std::max(layout.row_stride, layout.columns)};
+}
+
+Fit fits_lapack(const KernelQuery& query) {
+  if (Fit fit = lapack::available(); !fit.yes) return fit;
+  if (query.inputs[0].type != DataType::FLOAT32) return Fit::no("expected float32");
+  return lapack::fits_integers(query);
+}
+
+/// Below this order the library works on the calling thread only.
+constexpr std::int64_t kLarge = 64;
+
+bool runs_at_once(std::int64_t matrices, std::int64_t order) {
+  return matrices > 1 && order < kLarge;
 }
 
 /// Calls fn(matrix) for a batch: one after the other where each fills all threads, otherwise at
 /// once. An exception of the library below is thrown when all are done.
 template <class Fn>
 void for_each_matrix(std::int64_t matrices, std::int64_t order, Fn&& fn) {
-  constexpr std::int64_t kLarge = 256;
-  if (matrices == 1 || order >= kLarge) {
+  if (!runs_at_once(matrices, order)) {
     for (std::int64_t i = 0; i < matrices; ++i) fn(i);
     return;
   }
@@ -48,6 +60,24 @@ void for_each_matrix(std::int64_t matrices, std::int64_t order, Fn&& fn) {
   }
 }
 
+/// Interchanges rows as the pivots say, or takes that back.
+void interchange_rows(const lapack::Matrix& x, std::int64_t columns, const std::uint32_t* pivots,
+                      std::int64_t count, bool backwards) {
+  constexpr std::int64_t kStrip = 512;  // columns whose rows stay in the cache
+  const std::int64_t strips = (columns + kStrip - 1) / kStrip;
+  parallel_for(strips, grain_for(count * kStrip * 8), [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t strip = begin; strip < end; ++strip) {
+      const std::int64_t first = strip * kStrip, width = std::min(kStrip, columns - first);
+      for (std::int64_t step = 0; step < count; ++step) {
+        const std::int64_t i = backwards ? count - 1 - step : step;
+        if (pivots[i] == i) continue;
+        float* const row = x.data + i * x.stride + first;
+        std::swap_ranges(row, row + width, x.data + pivots[i] * x.stride + first);
+      }
+    }
+  });
+}
+
 /// Pivots of a row that does not exist would write anywhere.
 void check_pivots(const std::uint32_t* pivots, std::int64_t count, std::int64_t rows,
                   std::string_view label) {
@@ -61,66 +91,57 @@ void check_pivots(const std::uint32_t* pivots, std::int64_t count, std::int64_t 
 }  // namespace
 
 // matrix -> matrix (in place), pivots, status?
-Fit fits_lu_decomposition_plain(const KernelQuery& query) {
-  if (query.inputs[0].type != DataType::FLOAT32) return Fit::no("expected float32");
-  return {};
-}
+Fit fits_lu_decomposition_lapack(const KernelQuery& query) { return fits_lapack(query); }
 
-std::shared_ptr<Kernel> prepare_lu_decomposition_plain(const KernelQuery& query) {
+std::shared_ptr<Kernel> prepare_lu_decomposition_lapack(const KernelQuery& query) {
   const MatrixLayout matrix(query.outputs[0]), pivots(query.outputs[1]);
-  return make_kernel([=](const KernelArgs& args) {
+  const std::int64_t order = std::max(matrix.rows, matrix.columns),
+                     size = matrix.rows * matrix.columns;
+  const bool is_at_once = runs_at_once(matrix.matrices, order);
+  const auto body = [=](const KernelArgs& args) {
     auto* const status = args.output<std::int32_t>(2);
-    for_each_matrix(matrix.matrices, std::min(matrix.rows, matrix.columns), [&](std::int64_t i) {
-      const bool is_regular =
-          factor_lu(block_of(matrix, args.output<float>(0), i), matrix.rows, matrix.columns,
-                    args.output<std::uint32_t>(1) + i * pivots.matrix_stride);
+    for_each_matrix(matrix.matrices, order, [&](std::int64_t i) {
+      const bool is_regular = lapack::factor_lu(
+          matrix_of(matrix, args.output<float>(0), i), matrix.rows, matrix.columns,
+          args.output<std::uint32_t>(1) + i * pivots.matrix_stride,
+          static_cast<float*>(args.scratch) + (is_at_once ? i * size : 0));
       if (status != nullptr) status[i] = is_regular ? kSuccess : kSingular;
     });
-  });
+  };
+  return make_kernel(
+      body, static_cast<std::size_t>(is_at_once ? matrix.all_rows() * matrix.columns : size) *
+                sizeof(float));
 }
 
 // matrix -> matrix (in place), status?
-Fit fits_cholesky_decomposition_plain(const KernelQuery& query) {
-  if (query.inputs[0].type != DataType::FLOAT32) return Fit::no("expected float32");
-  return {};
-}
+Fit fits_cholesky_decomposition_lapack(const KernelQuery& query) { return fits_lapack(query); }
 
-std::shared_ptr<Kernel> prepare_cholesky_decomposition_plain(const KernelQuery& query) {
+std::shared_ptr<Kernel> prepare_cholesky_decomposition_lapack(const KernelQuery& query) {
   const MatrixLayout matrix(query.outputs[0]);
   const bool lower = get_bool(query.attributes, "lower");
   return make_kernel([=](const KernelArgs& args) {
     auto* const status = args.output<std::int32_t>(1);
     for_each_matrix(matrix.matrices, matrix.rows, [&](std::int64_t i) {
-      const Block block = block_of(matrix, args.output<float>(0), i);
       const bool is_positive =
-          lower ? factor_cholesky(block, matrix.rows) : factor_cholesky_upper(block, matrix.rows);
+          lapack::factor_cholesky(matrix_of(matrix, args.output<float>(0), i), matrix.rows, lower);
       if (status != nullptr) status[i] = is_positive ? kSuccess : kNonPositiveDefinite;
     });
   });
 }
 
 // triangle, right-hand sides -> solution (in place)
-Fit fits_triangular_solve_plain(const KernelQuery& query) {
-  if (query.inputs[0].type != DataType::FLOAT32) return Fit::no("expected float32");
-  return {};
-}
+Fit fits_triangular_solve_lapack(const KernelQuery& query) { return fits_lapack(query); }
 
-std::shared_ptr<Kernel> prepare_triangular_solve_plain(const KernelQuery& query) {
+std::shared_ptr<Kernel> prepare_triangular_solve_lapack(const KernelQuery& query) {
   const MatrixLayout triangle(query.inputs[0]), x(query.outputs[0]);
   const AttributeMap& a = query.attributes;
   const bool right = get_bool(a, "right"), transpose = get_bool(a, "transpose");
   const bool upper = get_bool(a, "upper"), unit = get_bool(a, "unit");
   return make_kernel([=](const KernelArgs& args) {
-    for_each_matrix(x.matrices, std::min(x.rows, x.columns), [&](std::int64_t i) {
+    for_each_matrix(x.matrices, std::max(x.rows, x.columns), [&](std::int64_t i) {
       float* const data = const_cast<float*>(args.input<float>(0));
-      const Triangle given{block_of(triangle, data, i), upper, unit};
-      const Triangle own = transpose ? given.transposed() : given;
-      const Block block = block_of(x, args.output<float>(0), i);
-      if (right) {
-        solve_right(own, block, x.rows, x.columns);
-      } else {
-        solve_left(own, block, x.rows, x.columns);
-      }
+      lapack::solve_triangular({matrix_of(triangle, data, i), upper, transpose, unit}, right,
+                               matrix_of(x, args.output<float>(0), i), x.rows, x.columns);
     });
   });
 }
@@ -139,7 +160,7 @@ std::shared_ptr<Kernel> prepare_apply_pivots_plain(const KernelQuery& query) {
       const std::uint32_t* const own =
           args.input<std::uint32_t>(0) + (pivots.matrices == 1 ? 0 : i * pivots.matrix_stride);
       check_pivots(own, pivots.columns, x.rows, label);
-      interchange_rows(block_of(x, args.output<float>(0), i), x.columns, own, pivots.columns,
+      interchange_rows(matrix_of(x, args.output<float>(0), i), x.columns, own, pivots.columns,
                        backwards);
     }
   });

@@ -63,47 +63,58 @@ MPSNN_SIMD void take_index_smaller(const float* x, float* best, float* indices, 
   }
 }
 
-// The extremum of `count` values in a row, eight at once. By masks: the compiler takes a vector's
-// `?:` apart.
+MPSNN_INLINE void take_larger_lanes(Vec& best, const Vec& next) {
+  best = best > next ? best : next;
+}
 MPSNN_INLINE void take_larger_lanes(HalfVec& best, const HalfVec& next) {
-  const HalfMask is_better = (next > best) | (next != next);
-  // NOLINTNEXTLINE: the casts reinterpret the bits
-  best = (HalfVec)(((HalfMask)next & is_better) | ((HalfMask)best & ~is_better));
+  best = best > next ? best : next;
 }
-
-MPSNN_SIMD float largest_of(const float* x, std::int64_t count) {
-  HalfVec best = x[0] - HalfVec{}, next;
-  for (std::int64_t at = 0; at + kHalfLanes <= count; at += kHalfLanes) {
-    load(next, x + at);
-    take_larger_lanes(best, next);
-  }
-  take_larger_lanes(best, __builtin_shufflevector(best, best, 4, 5, 6, 7, 0, 1, 2, 3));
-  take_larger_lanes(best, __builtin_shufflevector(best, best, 2, 3, 0, 1, 6, 7, 4, 5));
-  take_larger_lanes(best, __builtin_shufflevector(best, best, 1, 0, 3, 2, 5, 4, 7, 6));
-  float largest = best[0];
-  for (std::int64_t i = count - count % kHalfLanes; i < count; ++i) largest = larger(largest, x[i]);
-  return largest;
+MPSNN_INLINE void take_smaller_lanes(Vec& best, const Vec& next) {
+  best = best < next ? best : next;
 }
-
 MPSNN_INLINE void take_smaller_lanes(HalfVec& best, const HalfVec& next) {
-  const HalfMask is_better = (next < best) | (next != next);
-  // NOLINTNEXTLINE: the casts reinterpret the bits
-  best = (HalfVec)(((HalfMask)next & is_better) | ((HalfMask)best & ~is_better));
+  best = best < next ? best : next;
 }
 
-MPSNN_SIMD float smallest_of(const float* x, std::int64_t count) {
-  HalfVec best = x[0] - HalfVec{}, next;
-  for (std::int64_t at = 0; at + kHalfLanes <= count; at += kHalfLanes) {
-    load(next, x + at);
-    take_smaller_lanes(best, next);
+/// The extremum of each run of `along` values, at least kLanes. NaN may be passed over; false where
+/// there may be one: it shows in the sum of all.
+#define MPSNN_EXTREMA_OF_RUNS(name, take)                                                      \
+  MPSNN_SIMD bool name(const float* x, std::int64_t along, float* out, std::int64_t runs) {    \
+    Vec sum = {};                                                                              \
+    for (std::int64_t run = 0; run < runs; ++run, x += along) {                                \
+      Vec best, next;                                                                          \
+      load(best, x + along - kLanes); /* what is left over from whole registers, and before */ \
+      sum += best;                                                                             \
+      for (std::int64_t at = 0; at + kLanes < along; at += kLanes) {                           \
+        load(next, x + at);                                                                    \
+        take(best, next);                                                                      \
+        sum += next;                                                                           \
+      }                                                                                        \
+      HalfVec low, high;                                                                       \
+      split(best, low, high);                                                                  \
+      take(low, high);                                                                         \
+      take(low, __builtin_shufflevector(low, low, 4, 5, 6, 7, 0, 1, 2, 3));                    \
+      take(low, __builtin_shufflevector(low, low, 2, 3, 0, 1, 6, 7, 4, 5));                    \
+      take(low, __builtin_shufflevector(low, low, 1, 0, 3, 2, 5, 4, 7, 6));                    \
+      out[run] = low[0];                                                                       \
+    }                                                                                          \
+    float total = 0;                                                                           \
+    for (std::int64_t lane = 0; lane < kLanes; ++lane) total += sum[lane];                     \
+    return total == total;                                                                     \
   }
-  take_smaller_lanes(best, __builtin_shufflevector(best, best, 4, 5, 6, 7, 0, 1, 2, 3));
-  take_smaller_lanes(best, __builtin_shufflevector(best, best, 2, 3, 0, 1, 6, 7, 4, 5));
-  take_smaller_lanes(best, __builtin_shufflevector(best, best, 1, 0, 3, 2, 5, 4, 7, 6));
-  float smallest = best[0];
-  for (std::int64_t i = count - count % kHalfLanes; i < count; ++i)
-    smallest = smaller(smallest, x[i]);
-  return smallest;
+MPSNN_EXTREMA_OF_RUNS(largest_of_runs, take_larger_lanes)
+MPSNN_EXTREMA_OF_RUNS(smallest_of_runs, take_smaller_lanes)
+#undef MPSNN_EXTREMA_OF_RUNS
+
+float largest_of(const float* x, std::int64_t count) {
+  float best = x[0];
+  for (std::int64_t i = 1; i < count; ++i) best = larger(best, x[i]);
+  return best;
+}
+float smallest_of(const float* x, std::int64_t count) {
+  float best = x[0];
+  for (std::int64_t i = 1; i < count; ++i) best = smaller(best, x[i]);
+  return best;
 }
 
 std::int64_t index_of(const float* x, std::int64_t count, float value) {
@@ -142,16 +153,22 @@ struct Extremum {
     }
   }
 
-  void reduce_row(const float* x, float* out) const {
-    const float value = (takes_maximum ? largest_of : smallest_of)(x, extents.along);
-    *out = takes_index ? static_cast<float>(index_of(x, extents.along, value)) : value;
+  /// inner = 1: each result is the extremum of a run.
+  void reduce_runs(const float* x, float* out, std::int64_t runs) const {
+    const std::int64_t along = extents.along;
+    const bool is_done = along >= kLanes &&
+                         (takes_maximum ? largest_of_runs : smallest_of_runs)(x, along, out, runs);
+    for (std::int64_t i = 0; i < runs; ++i, x += along) {
+      if (!is_done) out[i] = (takes_maximum ? largest_of : smallest_of)(x, along);
+      if (takes_index) out[i] = static_cast<float>(index_of(x, along, out[i]));
+    }
   }
 
   void run(const float* source, float* result) const {
     const Extents& e = extents;
     if (e.inner == 1) {
       parallel_for(e.outer, grain_for(e.along * 4), [&](std::int64_t begin, std::int64_t end) {
-        for (std::int64_t i = begin; i < end; ++i) reduce_row(source + i * e.along, result + i);
+        reduce_runs(source + begin * e.along, result + begin, end - begin);
       });
       return;
     }

@@ -15,7 +15,9 @@ namespace {
 constexpr std::int64_t kPixels = 128;  // that are packed at once: 8 KiB a register's width
 constexpr std::int64_t kRows = 64;     // of the matrix, that a thread computes at once
 constexpr std::int64_t kParts = 16;    // at least, over all images
-constexpr int kTile = 4;
+// Rows that are computed together. AVX-512 has registers for twice as many, and needs them: fewer
+// sums would wait for one another.
+constexpr int kTile = 4, kWideTile = 8;
 
 /// Pixels of `channels` values -> rows of `padded`, the rest zeros.
 MPSNN_SIMD void pack(const float* x, std::int64_t pixels, std::int64_t channels,
@@ -26,24 +28,35 @@ MPSNN_SIMD void pack(const float* x, std::int64_t pixels, std::int64_t channels,
   }
 }
 
-/// sums[f][c] += sum over the packed pixels of x[f] * x[c], for four rows from `row` on and the
-/// columns from them on: the matrix is symmetric.
-MPSNN_SIMD void add_rows(const float* packed, std::int64_t pixels, std::int64_t padded,
-                         std::int64_t row, float* sums) {
+/// sums[f][c] += sum over the packed pixels of x[f] * x[c], for a tile of rows from `row` on and
+/// the columns from them on: the matrix is symmetric.
+template <int tile>
+MPSNN_INLINE void add_tile(const float* packed, std::int64_t pixels, std::int64_t padded,
+                           std::int64_t row, float* sums) {
   for (std::int64_t c = row / kLanes * kLanes; c < padded; c += kLanes) {
-    Vec total[kTile] = {};
+    Vec total[tile] = {};
     const float* x = packed;
     for (std::int64_t p = 0; p < pixels; ++p, x += padded) {
       Vec columns;
       load(columns, x + c);
-      for (int i = 0; i < kTile; ++i) total[i] += columns * x[row + i];
+      for (int i = 0; i < tile; ++i) total[i] += columns * x[row + i];
     }
-    for (int i = 0; i < kTile; ++i) {
+    for (int i = 0; i < tile; ++i) {
       Vec sum;
       load(sum, sums + i * padded + c);
       store(sums + i * padded + c, sum + total[i]);
     }
   }
+}
+
+MPSNN_SIMD void add_rows(const float* packed, std::int64_t pixels, std::int64_t padded,
+                         std::int64_t row, float* sums) {
+  add_tile<kTile>(packed, pixels, padded, row, sums);
+}
+
+MPSNN_SIMD void add_wide_rows(const float* packed, std::int64_t pixels, std::int64_t padded,
+                              std::int64_t row, float* sums) {
+  add_tile<kWideTile>(packed, pixels, padded, row, sums);
 }
 
 /// out[p][c] = sum over f of x[p][f] * factors[f][c], for up to four pixels.
@@ -96,8 +109,9 @@ void add_part(const Gram& g, const float* image, std::int64_t part, std::int64_t
   for (std::int64_t p = first; p < last; p += kPixels) {
     const std::int64_t count = std::min(kPixels, last - p);
     pack(image + p * g.channels, count, g.channels, g.padded, packed);
-    for (std::int64_t row = from; row < to; row += kTile)
-      add_rows(packed, count, g.padded, row, sums + row * g.padded);
+    const bool is_wide = has_wide_registers();
+    for (std::int64_t row = from; row < to; row += is_wide ? kWideTile : kTile)
+      (is_wide ? add_wide_rows : add_rows)(packed, count, g.padded, row, sums + row * g.padded);
   }
 }
 

@@ -65,12 +65,24 @@ void copy_part(const Case& c, const KernelArgs& args) {
                      column_step = turns ? c.source.row_stride : 1;
   const T* const from = args.input<T>(0) + offsets[0] * c.source.row_stride + offsets[1];
   T* const to = args.output<T>(0);
-  // Row by row of the result; equal places are written in order, so the last one wins.
-  for (std::int64_t i = 0; i < rows; ++i) {
-    T* const row = to + row_places[static_cast<std::size_t>(i)] * c.result.row_stride;
-    const T* const own = from + i * row_step;
-    for (std::int64_t j = 0; j < columns; ++j)
-      row[column_places[static_cast<std::size_t>(j)]] = own[j * column_step];
+  const bool moves_rows = column_step == 1 && args.input<std::uint32_t>(3) == nullptr;
+  const auto copy_rows = [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t i = begin; i < end; ++i) {
+      T* const row = to + row_places[static_cast<std::size_t>(i)] * c.result.row_stride;
+      const T* const own = from + i * row_step;
+      if (moves_rows) {
+        std::copy_n(own, columns, row + offsets[3]);
+        continue;
+      }
+      for (std::int64_t j = 0; j < columns; ++j)
+        row[column_places[static_cast<std::size_t>(j)]] = own[j * column_step];
+    }
+  };
+  // Rows that a permutation sends to one place are written in order, so that the last one wins.
+  if (args.input<std::uint32_t>(2) == nullptr) {
+    parallel_for(rows, grain_for(columns * 2 * static_cast<std::int64_t>(sizeof(T))), copy_rows);
+  } else {
+    copy_rows(0, rows);
   }
 }
 

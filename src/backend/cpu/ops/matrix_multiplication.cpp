@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: MIT
-// matrix_multiplication: oneDNN's product, which takes any strides, and plain ones of float32 and
-// of integers. Operands are (…, rows, columns); leading dimensions of 1 are repeated. Where beta is
-// not 0 the result is read, too (it is input 2 then).
+// matrix_multiplication: BLAS's product of a matrix and a vector, oneDNN's product, which takes any
+// strides, and plain ones of float32 and of integers. Operands are (…, rows, columns); leading
+// dimensions of 1 are repeated. Where beta is not 0 the result is read, too (it is input 2 then).
 #include <algorithm>
 #include <cmath>
 #include <limits>
 #include <vector>
 
 #include "backend/cpu/ops/kernel_tools.h"
+#include "backend/cpu/ops/lapack.h"
 #if defined(MPSNN_WITH_ONEDNN)
 #include "backend/cpu/ops/onednn.h"
 #endif
@@ -82,7 +83,29 @@ struct Product {
 namespace {
 
 dnnl::memory::desc matrices(const TensorDesc& desc) {
-  return {desc.dims, dnnl::memory::data_type::f32, element_strides(desc)};
+  using Type = dnnl::memory::data_type;
+  const Type type = desc.type == DataType::INT8    ? Type::s8
+                    : desc.type == DataType::INT32 ? Type::s32
+                                                   : Type::f32;
+  return {desc.dims, type, element_strides(desc)};
+}
+
+Fit fits_strides(const KernelQuery& query) {
+  for (const TensorDesc* desc : {&query.inputs[0], &query.inputs[1], &query.outputs[0]}) {
+    const std::vector<std::int64_t> strides = element_strides(*desc);
+    if (strides.back() != 1 && strides[strides.size() - 2] != 1)
+      return Fit::no("neither rows nor columns lie together");
+    if (desc->dims.size() > DNNL_MAX_NDIMS) return Fit::no("more dimensions than oneDNN takes");
+  }
+  return {};
+}
+
+/// Whether oneDNN adds products of signed bytes in 32 bits; older instructions clip sums of 16.
+bool multiplies_bytes() {
+  const dnnl::cpu_isa isa = dnnl::get_effective_cpu_isa();
+  using enum dnnl::cpu_isa;
+  return isa == avx512_core_vnni || isa == avx512_core_bf16 || isa == avx512_core_fp16 ||
+         isa == avx512_core_amx;
 }
 
 }  // namespace
@@ -90,12 +113,18 @@ dnnl::memory::desc matrices(const TensorDesc& desc) {
 Fit fits_matrix_multiplication_onednn(const KernelQuery& query) {
   for (const TensorDesc* desc : {&query.inputs[0], &query.inputs[1], &query.outputs[0]}) {
     if (desc->type != DataType::FLOAT32) return Fit::no(str(name_of(desc->type), " operands"));
-    const std::vector<std::int64_t> strides = element_strides(*desc);
-    if (strides.back() != 1 && strides[strides.size() - 2] != 1)
-      return Fit::no("neither rows nor columns lie together");
-    if (desc->dims.size() > DNNL_MAX_NDIMS) return Fit::no("more dimensions than oneDNN takes");
   }
-  return {};
+  return fits_strides(query);
+}
+
+Fit fits_matrix_multiplication_onednn_bytes(const KernelQuery& query) {
+  if (query.inputs[0].type != DataType::INT8 || query.inputs[1].type != DataType::INT8 ||
+      query.outputs[0].type != DataType::INT32)
+    return Fit::no("not (int8, int8, int32)");
+  if (get_float(query.attributes, "alpha") != 1 || get_float(query.attributes, "beta") != 0)
+    return Fit::no("alpha or beta");
+  if (!multiplies_bytes()) return Fit::no("the processor has no products of bytes");
+  return fits_strides(query);
 }
 
 std::shared_ptr<Kernel> prepare_matrix_multiplication_onednn(const KernelQuery& query) {
@@ -121,7 +150,33 @@ std::shared_ptr<Kernel> prepare_matrix_multiplication_onednn(const KernelQuery& 
   kernel->scratch_bytes = chosen.scratchpad_desc().get_size();
   return kernel;
 }
+
+std::shared_ptr<Kernel> prepare_matrix_multiplication_onednn_bytes(const KernelQuery& query) {
+  return prepare_matrix_multiplication_onednn(query);
+}
 #endif
+
+Fit fits_matrix_multiplication_vector(const KernelQuery& query) {
+  if (Fit fit = lapack::available(); !fit.yes) return fit;
+  if (Fit fit = fits_matrix_multiplication_plain(query); !fit.yes) return fit;
+  const Product p(query);
+  if (p.batch != 1 || p.n != 1) return Fit::no("not one matrix and a vector");
+  if (p.left.column != 1 && p.left.row != 1)
+    return Fit::no("neither rows nor columns lie together");
+  return lapack::fits_integers(query);
+}
+
+std::shared_ptr<Kernel> prepare_matrix_multiplication_vector(const KernelQuery& query) {
+  return make_kernel([p = Product(query)](const KernelArgs& args) {
+    const bool transpose = p.left.column != 1;
+    const std::int64_t rows = transpose ? p.k : p.m, columns = transpose ? p.m : p.k,
+                       stride = transpose ? p.left.column : p.left.row;
+    const lapack::Matrix matrix{const_cast<float*>(args.input<float>(0)),
+                                std::max(stride, columns)};
+    lapack::multiply_vector(matrix, rows, columns, transpose, p.alpha, args.input<float>(1),
+                            p.right.row, p.beta, args.output<float>(0), p.result.row);
+  });
+}
 
 Fit fits_matrix_multiplication_plain(const KernelQuery& query) {
   for (const TensorDesc* desc : {&query.inputs[0], &query.inputs[1], &query.outputs[0]}) {

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT
 // Each function is a struct with its value, its slope and, where that is enough, its slope as a
-// function of the value; a macro makes the loops.
+// function of the value; a macro makes the loops. Those with an EASY range say by key() and kEasy
+// which arguments are in it: their loops look ahead.
 #include "backend/cpu/ops/neuron_functions.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <limits>
@@ -26,7 +28,12 @@ struct Linear {
 
 struct Sigmoid {
   explicit Sigmoid(const Neuron&) {}
-  MPSNN_INLINE float value(float x) const { return 1.0F / (1.0F + exponential(-x)); }
+  static constexpr std::uint32_t kEasy = kEasyExponent;
+  MPSNN_INLINE std::uint32_t key(float x) const { return size_bits(x); }
+  template <Numbers numbers>
+  MPSNN_INLINE float value(float x) const {
+    return 1.0F / (1.0F + exponential<numbers>(-x));
+  }
   MPSNN_INLINE float slope(float x) const {
     const float e = exponential(-absolute_of(x));  // the slope is even
     return e / ((1.0F + e) * (1.0F + e));
@@ -75,9 +82,12 @@ struct SoftPlus {
   float a, b, slope_at_infinity, inverse_a;
   explicit SoftPlus(const Neuron& n)
       : a(n.a), b(n.b), slope_at_infinity(n.a * n.b), inverse_a(1.0F / n.a) {}
+  static constexpr std::uint32_t kEasy = kEasyExponent;
+  MPSNN_INLINE std::uint32_t key(float x) const { return size_bits(b * x); }
+  template <Numbers numbers>
   MPSNN_INLINE float value(float x) const {
     const float z = b * x;
-    return a * (positive(z) + logarithm_of_1_plus(exponential(-absolute_of(z))));
+    return a * (positive(z) + logarithm_of_1_plus(exponential<numbers>(-absolute_of(z))));
   }
   MPSNN_INLINE float slope(float x) const {
     return slope_at_infinity / (1.0F + exponential(-(b * x)));
@@ -99,8 +109,11 @@ struct SoftSign {
 struct ELU {
   float a;
   explicit ELU(const Neuron& n) : a(n.a) {}
+  static constexpr std::uint32_t kEasy = kEasyExponent;
+  MPSNN_INLINE std::uint32_t key(float x) const { return size_bits(x); }
+  template <Numbers numbers>
   MPSNN_INLINE float value(float x) const {
-    const float negative = a * exponential_minus_1(x > 0 ? 0.0F : x);
+    const float negative = a * exponential_minus_1<numbers>(x > 0 ? 0.0F : x);
     return x > 0 ? x : negative;
   }
   MPSNN_INLINE float slope(float x) const {
@@ -207,8 +220,13 @@ struct Exponential {
 struct NaturalExponential {
   float a, b;
   explicit NaturalExponential(const Neuron& n) : a(n.a), b(n.b) {}
-  MPSNN_INLINE float value(float x) const { return exponential(a * x + b); }
-  MPSNN_INLINE float slope(float x) const { return a * value(x); }
+  static constexpr std::uint32_t kEasy = kEasyExponent;
+  MPSNN_INLINE std::uint32_t key(float x) const { return size_bits(a * x + b); }
+  template <Numbers numbers>
+  MPSNN_INLINE float value(float x) const {
+    return exponential<numbers>(a * x + b);
+  }
+  MPSNN_INLINE float slope(float x) const { return a * value<Numbers::ANY>(x); }
   MPSNN_INLINE float slope_at_value(float y) const { return a * y; }
 };
 
@@ -219,13 +237,23 @@ struct Logarithm {
         b(n.b),
         inverse_log_c(static_cast<float>(1.0 / logarithm_of_base(n))),
         factor(static_cast<float>(static_cast<double>(n.a) / logarithm_of_base(n))) {}
-  MPSNN_INLINE float value(float x) const { return logarithm(a * x + b) * inverse_log_c; }
+  static constexpr std::uint32_t kEasy = kEasyLogarithm;
+  MPSNN_INLINE std::uint32_t key(float x) const { return normal_bits(a * x + b); }
+  template <Numbers numbers>
+  MPSNN_INLINE float value(float x) const {
+    return logarithm<numbers>(a * x + b) * inverse_log_c;
+  }
   MPSNN_INLINE float slope(float x) const { return factor / (a * x + b); }
 };
 
 struct GeLU {
   explicit GeLU(const Neuron&) {}
-  MPSNN_INLINE float value(float x) const { return x * normal_distribution(x).integral; }
+  static constexpr std::uint32_t kEasy = kEasyNormal;
+  MPSNN_INLINE std::uint32_t key(float x) const { return size_bits(x); }
+  template <Numbers numbers>
+  MPSNN_INLINE float value(float x) const {
+    return x * normal_distribution<numbers>(x).integral;
+  }
   MPSNN_INLINE float slope(float x) const {
     constexpr float kInverseRootOf2Pi = 0.398942280F;
     const NormalDistribution normal = normal_distribution(x);
@@ -234,11 +262,60 @@ struct GeLU {
   }
 };
 
+/// Functions without an EASY range: one loop.
+template <class Function>
+MPSNN_INLINE void map_values(const Function& f, const float* x, float* y, std::int64_t count) {
+  MPSNN_IVDEP
+  for (std::int64_t i = 0; i < count; ++i) y[i] = f.value(x[i]);
+}
+
+/// The largest key of a piece's arguments.
+template <class Function>
+MPSNN_INLINE std::uint32_t largest_key(const Function& f, const float* x, std::int64_t count) {
+  std::uint32_t most = 0;
+  for (std::int64_t i = 0; i < count; ++i) most = std::max(most, f.key(x[i]));
+  return most;
+}
+
+/// Asks for what is read next: a processor looks ahead by itself, but not beyond a page.
+MPSNN_INLINE void fetch(const float* x, std::int64_t count) {
+  for (std::int64_t i = 0; i < count; i += kLanes) __builtin_prefetch(x + i);
+}
+
+template <Numbers numbers, class Function>
+MPSNN_INLINE void map_piece(const Function& f, const float* x, float* y, std::int64_t count) {
+  MPSNN_IVDEP
+  for (std::int64_t i = 0; i < count; ++i) y[i] = f.template value<numbers>(x[i]);
+}
+
+/// Pieces whose arguments are all EASY have a loop of their own. Both give the same bits there:
+/// results do not depend on where pieces begin.
+template <class Function>
+  requires requires { Function::kEasy; }
+MPSNN_INLINE void map_values(const Function& f, const float* x, float* y, std::int64_t count) {
+  constexpr std::int64_t kPiece = 1024;
+  for (std::int64_t n = 0; count > 0; count -= n, x += n, y += n) {
+    n = std::min(kPiece, count);
+    fetch(x + n, std::min(kPiece, count - n));
+    std::uint32_t most = 0;
+    if (x == y) {
+      most = largest_key(f, x, n);
+      if (most <= Function::kEasy) map_piece<Numbers::EASY>(f, x, y, n);
+    } else {  // as if they were, and what it takes to know it: x is still there if not
+      MPSNN_IVDEP
+      for (std::int64_t i = 0; i < n; ++i) {
+        most = std::max(most, f.key(x[i]));
+        y[i] = f.template value<Numbers::EASY>(x[i]);
+      }
+    }
+    if (most > Function::kEasy) map_piece<Numbers::ANY>(f, x, y, n);
+  }
+}
+
 #define MPSNN_NEURON_LOOPS(Function)                                                              \
   MPSNN_SIMD void map(const Function& function, const float* x, float* y, std::int64_t count) {   \
     const Function f = function;                                                                  \
-    MPSNN_IVDEP                                                                                   \
-    for (std::int64_t i = 0; i < count; ++i) y[i] = f.value(x[i]);                                \
+    map_values(f, x, y, count);                                                                   \
   }                                                                                               \
   MPSNN_SIMD void map_slope(const Function& function, const float* g, const float* x, float* out, \
                             std::int64_t count) {                                                 \

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "backend/cpu/ops/kernel_tools.h"
+#include "backend/cpu/ops/parameter_layout.h"
 #include "backend/cpu/ops/rows.h"
 #include "backend/cpu/parallel.h"
 #include "backend/cpu/simd.h"
@@ -69,6 +70,15 @@ std::vector<float> values_or(const AttributeMap& attributes, std::string_view na
   return {values.begin(), values.end()};
 }
 
+/// Versions may follow.
+Fit fits_first_operands(const KernelQuery& query) {
+  return all_plain_float32({.op = query.op,
+                            .label = query.label,
+                            .inputs = query.inputs.first(1),
+                            .outputs = query.outputs.first(1),
+                            .attributes = query.attributes});
+}
+
 }  // namespace
 
 Fit fits_sub_pixel_plain(const KernelQuery& query) { return all_plain_float32(query); }
@@ -101,7 +111,7 @@ std::shared_ptr<Kernel> prepare_sub_pixel_plain(const KernelQuery& query) {
   });
 }
 
-Fit fits_transposed_weights_plain(const KernelQuery& query) { return all_plain_float32(query); }
+Fit fits_transposed_weights_plain(const KernelQuery& query) { return fits_first_operands(query); }
 
 std::shared_ptr<Kernel> prepare_transposed_weights_plain(const KernelQuery& query) {
   const ImageSize from = query.inputs[0].image();  // out, height, width, in / groups
@@ -110,7 +120,7 @@ std::shared_ptr<Kernel> prepare_transposed_weights_plain(const KernelQuery& quer
                      taps = from.height * from.width;
   check_internal(query.outputs[0].count() == query.inputs[0].count(),
                  "transposed weights are as many");
-  return make_kernel([=](const KernelArgs& args) {
+  return std::make_shared<CopyIfStale>(make_kernel([=](const KernelArgs& args) {
     const float* const weights = args.input<float>(0);
     float* const result = args.output<float>(0);
     parallel_for(
@@ -125,11 +135,11 @@ std::shared_ptr<Kernel> prepare_transposed_weights_plain(const KernelQuery& quer
             }
           }
         });
-  });
+  }));
 }
 
 Fit fits_channel_affine_plain(const KernelQuery& query) {
-  const Fit plain = all_plain_float32(query);
+  const Fit plain = fits_first_operands(query);
   if (!plain.yes) return plain;
   const auto channels = static_cast<std::size_t>(query.outputs[0].dims.back());
   for (const char* name : {"scales", "biases"}) {
@@ -146,14 +156,15 @@ std::shared_ptr<Kernel> prepare_channel_affine_plain(const KernelQuery& query) {
   const Affine affine = {values_or(query.attributes, "scales", channels, 1.0F),
                          values_or(query.attributes, "biases", channels, 0.0F),
                          get_int(query.attributes, "binarization")};
-  return make_kernel([affine, pixels, channels](const KernelArgs& args) {
-    parallel_for(pixels, grain_for(channels * 8), [&](std::int64_t begin, std::int64_t end) {
-      float* const to = args.output<float>(0) + begin * channels;
-      scale_and_shift(args.input<float>(0) + begin * channels, affine.scales.data(),
-                      affine.biases.data(), to, end - begin, channels);
-      binarize(affine.binarization, to, (end - begin) * channels);
-    });
-  });
+  return std::make_shared<CopyIfStale>(
+      make_kernel([affine, pixels, channels](const KernelArgs& args) {
+        parallel_for(pixels, grain_for(channels * 8), [&](std::int64_t begin, std::int64_t end) {
+          float* const to = args.output<float>(0) + begin * channels;
+          scale_and_shift(args.input<float>(0) + begin * channels, affine.scales.data(),
+                          affine.biases.data(), to, end - begin, channels);
+          binarize(affine.binarization, to, (end - begin) * channels);
+        });
+      }));
 }
 
 }  // namespace mpsnn::backend::cpu

@@ -17,11 +17,11 @@ MPSNN_INLINE float sum_of_lanes(const float* lanes) {
 
 /// The largest value. A NaN may be passed over: it shows in the sum of exponentials.
 MPSNN_INLINE float largest(const float* x, std::int64_t count) {
-  float lanes[kLanes];
-  for (std::int64_t l = 0; l < kLanes; ++l) lanes[l] = x[0];
+  Vec lanes = x[0] - Vec{}, next;
   std::int64_t i = 0;
   for (; i + kLanes <= count; i += kLanes) {
-    for (std::int64_t l = 0; l < kLanes; ++l) lanes[l] = lanes[l] > x[i + l] ? lanes[l] : x[i + l];
+    load(next, x + i);
+    lanes = lanes > next ? lanes : next;
   }
   float most = lanes[0];
   for (std::int64_t l = 1; l < kLanes; ++l) most = most > lanes[l] ? most : lanes[l];
