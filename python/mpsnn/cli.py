@@ -32,6 +32,8 @@ def info() -> None:
 # Applications bring packages of their own: each is imported only where it is wanted.
 APPLICATIONS = {
     "denoise": ("mpsnn.apps.denoise.cli", "denoise ray-traced images"),
+    "caption": ("mpsnn.apps.caption.cli", "describe pictures in words"),
+    "gan": ("mpsnn.apps.gan.cli", "learn to draw handwritten digits"),
     "bench": ("mpsnn.apps.resnet50.cli", "measure this machine"),
 }
 
