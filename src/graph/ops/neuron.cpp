@@ -171,9 +171,9 @@ std::vector<NodeClass> smooth_neurons() {
            .apple = "MPSCNNNeuronHardSigmoidNode",
            .family = {},
            .brief = "Straight line between 0 and 1",
-           .doc =
-               "f(x) = clamp(a * x + b, 0, 1). The derivative is a where 0 < a * x + b < 1, NaN where "
-               "that is NaN, and 0 elsewhere. PyTorch's hardsigmoid has a = 1 / 6.",
+           .doc = "f(x) = clamp(a * x + b, 0, 1). The derivative is a where 0 < a * x + b < 1, NaN "
+                  "where "
+                  "that is NaN, and 0 elsewhere. PyTorch's hardsigmoid has a = 1 / 6.",
            .sources = {},
            .attributes = {number("a", "slope", 0.2), number("b", "added before the clamping", 0.5)},
            .fixed = neuron_type(NeuronType::HARD_SIGMOID)}),
@@ -311,7 +311,8 @@ std::vector<NodeClass> neuron_nodes() {
            .brief = "Rectified linear unit",
            .doc =
                "f(x) = x for x >= 0, a * x else. The derivative at exactly 0 is a, as in PyTorch "
-               "and JAX; so it is at NaN. Fused into the convolution before it where nothing else reads that.",
+               "and JAX; so it is at NaN. Fused into the convolution before it where nothing else "
+               "reads that.",
            .sources = {},
            .attributes = {number("a", "slope below 0", 0.0)},
            .fixed = neuron_type(NeuronType::RELU)}),
