@@ -44,7 +44,11 @@ typedef enum mpsnn_status {
   MPSNN_INTERNAL = 9 /* a defect of the library: please report it */
 } mpsnn_status;
 
-typedef enum mpsnn_data_type { MPSNN_FLOAT32 = 0, MPSNN_FLOAT16 = 1 } mpsnn_data_type;
+typedef enum mpsnn_data_type {
+  MPSNN_FLOAT32 = 0,
+  MPSNN_FLOAT16 = 1,
+  MPSNN_DATA_TYPE_RANGE = 0x7fffffff /* no type: any int may be tried and is refused */
+} mpsnn_data_type;
 
 /* A batch of images: n images of height rows, width columns and channels, channels last. */
 typedef struct mpsnn_size {

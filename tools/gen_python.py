@@ -230,13 +230,10 @@ def wrapped_call(text: str) -> list[str]:
     """An argument on one line, or broken after its opening bracket."""
     if len(text) <= 86:
         return [f"            {text},"]
-    if text.startswith("{"):
+    if text.startswith("{"):  # a merged dictionary: an element a line
         entries = text.strip("{}").replace(", **", "\0**").split("\0")
-        return [
-            "            {",
-            *(f"                {entry}," for entry in entries),
-            "            },",
-        ]
+        lines = [line for entry in entries for line in wrapped_call(entry)]
+        return ["            {", *(f"    {line}" for line in lines), "            },"]
     head, _, tail = text.partition("(")
     parts = tail.removesuffix(")").split(", ")
     return [

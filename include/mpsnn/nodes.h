@@ -431,8 +431,8 @@ struct NeuronReLUNodeOptions {
 
 /// Rectified linear unit.
 ///
-/// f(x) = x for x >= 0, a * x else. The derivative at exactly 0 is a, as in PyTorch and JAX. Fused
-/// into the convolution before it where nothing else reads that.
+/// f(x) = x for x >= 0, a * x else. The derivative at exactly 0 is a, as in PyTorch and JAX; so it
+/// is at NaN. Fused into the convolution before it where nothing else reads that.
 ///
 /// Apple: MPSCNNNeuronReLUNode.
 class NeuronReLUNode : public FilterNode {
@@ -558,8 +558,8 @@ struct NeuronHardSigmoidNodeOptions {
 
 /// Straight line between 0 and 1.
 ///
-/// f(x) = clamp(a * x + b, 0, 1). The derivative is a where 0 < a * x + b < 1, and 0 elsewhere.
-/// PyTorch's hardsigmoid has a = 1 / 6.
+/// f(x) = clamp(a * x + b, 0, 1). The derivative is a where 0 < a * x + b < 1, NaN where that is
+/// NaN, and 0 elsewhere. PyTorch's hardsigmoid has a = 1 / 6.
 ///
 /// Apple: MPSCNNNeuronHardSigmoidNode.
 class NeuronHardSigmoidNode : public FilterNode {
@@ -608,7 +608,7 @@ struct NeuronAbsoluteNodeOptions {
 
 /// Absolute value.
 ///
-/// f(x) = |x|. The derivative is the sign of x, 0 at 0.
+/// f(x) = |x|. The derivative is the sign of x, 0 at 0, NaN at NaN.
 ///
 /// Apple: MPSCNNNeuronAbsoluteNode.
 class NeuronAbsoluteNode : public FilterNode {
@@ -796,7 +796,8 @@ struct NeuronGeLUNodeOptions {
 /// f(x) = x / 2 * (1 + erf(x / sqrt(2))): the exact form, not the approximation by tanh. The
 /// derivative is (1 + erf(x / sqrt(2))) / 2 + x * e^(-x^2 / 2) / sqrt(2 pi); Apple's header writes
 /// twice the second term, which is no derivative. Small results keep their digits (Apple's kernel
-/// was measured to lose them).
+/// was measured to lose them). f(-infinity) is NaN, as the formula says; the derivative at
+/// infinities is its limit, 1 and 0.
 ///
 /// Apple: MPSCNNNeuronGeLUNode.
 class NeuronGeLUNode : public FilterNode {
@@ -1359,9 +1360,9 @@ struct AdditionNodeOptions {
   double secondary_scale = 1.0;
   /// Added to each value.
   double bias = 0.0;
-  /// Smaller results become this.
+  /// Smaller results become this; the default clamps nothing: -infinity stays.
   double minimum_value = -detail::kFloatMax;
-  /// Larger results become this.
+  /// Larger results become this; the default clamps nothing: infinity stays.
   double maximum_value = detail::kFloatMax;
   /// Name for errors, plans and timelines; empty: a name is made.
   std::string label = {};
@@ -1434,9 +1435,9 @@ struct SubtractionNodeOptions {
   double secondary_scale = 1.0;
   /// Added to each value.
   double bias = 0.0;
-  /// Smaller results become this.
+  /// Smaller results become this; the default clamps nothing: -infinity stays.
   double minimum_value = -detail::kFloatMax;
-  /// Larger results become this.
+  /// Larger results become this; the default clamps nothing: infinity stays.
   double maximum_value = detail::kFloatMax;
   /// Name for errors, plans and timelines; empty: a name is made.
   std::string label = {};
@@ -1507,9 +1508,9 @@ struct MultiplicationNodeOptions {
   double secondary_scale = 1.0;
   /// Added to each value.
   double bias = 0.0;
-  /// Smaller results become this.
+  /// Smaller results become this; the default clamps nothing: -infinity stays.
   double minimum_value = -detail::kFloatMax;
-  /// Larger results become this.
+  /// Larger results become this; the default clamps nothing: infinity stays.
   double maximum_value = detail::kFloatMax;
   /// Name for errors, plans and timelines; empty: a name is made.
   std::string label = {};
@@ -1579,9 +1580,9 @@ struct DivisionNodeOptions {
   double secondary_scale = 1.0;
   /// Added to each value.
   double bias = 0.0;
-  /// Smaller results become this.
+  /// Smaller results become this; the default clamps nothing: -infinity stays.
   double minimum_value = -detail::kFloatMax;
-  /// Larger results become this.
+  /// Larger results become this; the default clamps nothing: infinity stays.
   double maximum_value = detail::kFloatMax;
   /// Name for errors, plans and timelines; empty: a name is made.
   std::string label = {};
@@ -3569,7 +3570,8 @@ struct ForwardLossNodeOptions {
 /// - KULLBACK_LEIBLER_DIVERGENCE f = t * (ln t - y), y being logarithms of probabilities;
 ///   derivative -t.
 ///
-/// What has the factor t is 0 where t is 0, whatever y is.
+/// What has the factor t (or s, or 1 - t) is 0 where that is 0, whatever y is. Else infinities and
+/// NaN go through as the formulas say; where the hinge's margin is NaN so is its derivative.
 ///
 /// **Result size**: with reduction NONE that of the predictions; else one value an image, (N, 1,
 /// 1, 1). MEAN (the default) divides by H * W * C, for the softmax cross entropy by H * W.
@@ -3587,8 +3589,8 @@ struct ForwardLossNodeOptions {
 /// **The gradient ignores the reduction**, as Apple's does: MEAN does not divide it. For the
 /// gradient of the mean over a batch set weight = 1 / (N * H * W * C).
 ///
-/// The training graph computes the gradient of the predictions; that of the labels only where the
-/// labels lead back to weights that are updated; the weights image has none.
+/// The training graph computes the gradient of the predictions; those of the labels and of the
+/// weights image only where that image leads back to weights that are updated.
 ///
 /// Apple: MPSNNForwardLossNode.
 class ForwardLossNode : public FilterNode {
@@ -3622,7 +3624,7 @@ struct LossNodeOptions {
 /// wanted), in which the loss is left: what a ForwardLossNode with the same descriptor computes.
 ///
 /// **Unlike Apple**: labels and weights may be images, too; the loss is then that of a
-/// ForwardLossNode.
+/// ForwardLossNode. They get no gradient: where they are trained, use a ForwardLossNode.
 ///
 /// Apple: MPSCNNLossNode.
 class LossNode : public FilterNode {
@@ -3649,15 +3651,19 @@ struct LossGradientNodeOptions {
   std::optional<ImageNode> weights = std::nullopt;
   /// The gradient is that of the labels.
   bool is_labels_gradient = false;
+  /// The gradient is that of the weights image.
+  bool is_weights_gradient = false;
   /// Name for errors, plans and timelines; empty: a name is made.
   std::string label = {};
 };
 
-/// Gradient of a loss's predictions or labels.
+/// Gradient of a loss's predictions, labels or weights image.
 ///
 /// result = source_gradient * weight * w * f'(y, t), of the predictions' size; for labels f is
-/// differentiated with respect to t. source_gradient has the loss's size, or one value an image
-/// that is broadcast.
+/// differentiated with respect to t. For the weights image it is source_gradient * weight * f(y,
+/// t): Apple has no such gradient. source_gradient has the loss's size, or one value an image that
+/// is broadcast. Error where the gradient is that of the weights image and there is none, or is
+/// that of the labels, too.
 ///
 /// Apple: MPSNNLossGradientNode.
 class LossGradientNode : public FilterNode {
@@ -3667,7 +3673,8 @@ class LossGradientNode : public FilterNode {
                    const LossGradientNodeOptions& options = {})
       : FilterNode("LossGradientNode", detail::joined({source_gradient, predictions, labels}, options.weights),
                    detail::Attributes().set(loss_descriptor)
-                       .set("is_labels_gradient", options.is_labels_gradient).map()) {
+                       .set("is_labels_gradient", options.is_labels_gradient)
+                       .set("is_weights_gradient", options.is_weights_gradient).map()) {
     if (!options.label.empty()) set_label(options.label);
   }
 };

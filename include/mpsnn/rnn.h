@@ -82,7 +82,8 @@ class RNNLayer {
   const std::shared_ptr<runtime::RecurrentLayer>& state() const noexcept { return state_; }
 
  protected:
-  RNNLayer(const Device& device, std::vector<RNNLayerDescriptor> descriptors, const char* name);
+  RNNLayer(const Device& device, std::vector<RNNLayerDescriptor> descriptors, const char* name,
+           bool takes_images = false);
 
  private:
   std::shared_ptr<runtime::RecurrentLayer> state_;
@@ -134,7 +135,10 @@ class RNNMatrixInferenceLayer : public RNNInferenceLayer {
       const std::vector<Matrix>& destination_backward_matrices = {}) const;
 };
 
-/// The same on images (N, H, W, channels), each pixel a sequence of its own. Apple:
+/// The same on images (N, H, W, channels). With 1x1 weights each pixel is a sequence of its own;
+/// others are convolutions of the images, the outputs before and, where they are not diagonal, the
+/// memory cells before. Convolutions keep the size: outside of an image are zeros, and an even
+/// window reaches further to the top and left. Strides other than 1 are refused. Apple:
 /// MPSRNNImageInferenceLayer.
 class RNNImageInferenceLayer : public RNNInferenceLayer {
  public:

@@ -54,8 +54,9 @@ enum class RNNMatrixId : std::int32_t {
 /// "LSTM_INPUT_GATE_BIAS_TERMS".
 std::string_view name_of(RNNMatrixId id);
 
-/// Weights of one gate, a 1x1 convolution; null: zeros, without bias and neuron. Weights that
-/// multiply the layer's input carry the gate's bias and, as fused neuron, its function.
+/// Weights of one gate, a convolution, 1x1 but for layers of images; null: zeros, without bias and
+/// neuron. Weights that multiply the layer's input carry the gate's bias and, as fused neuron, its
+/// function.
 using RNNWeights = std::shared_ptr<ConvolutionDataSource>;
 
 /// What the descriptors share. Apple: MPSRNNDescriptor.

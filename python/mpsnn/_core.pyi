@@ -3229,8 +3229,8 @@ class RNNMatrixId(enum.IntEnum):
 class RNNDescriptor:
     """What the descriptors of recurrent layers share. Apple: MPSRNNDescriptor.
 
-    Weights are data sources of 1x1 convolutions; None: zeros. Those that multiply the layer's input carry
-    the gate's bias and, as fused neuron, its function (none: the identity).
+    Weights are data sources of convolutions, 1x1 but for layers of images; None: zeros. Those that
+    multiply the layer's input carry the gate's bias and, as fused neuron, its function (none: the identity).
     """
 
     @property
@@ -3717,8 +3717,10 @@ class RNNMatrixInferenceLayer(RNNInferenceLayer):
 class RNNImageInferenceLayer(RNNInferenceLayer):
     """Recurrent layers, one or a stack, for inference on images. Apple: MPSRNNImageInferenceLayer.
 
-    A sequence is a list of images (N, H, W, channels), one a time step; each pixel is a sequence of its
-    own, weights being 1x1 convolutions.
+    A sequence is a list of images (N, H, W, channels), one a time step. With 1x1 weights each pixel is a
+    sequence of its own; others are convolutions of the images, the outputs before and, where they are
+    not diagonal, the memory cells before. Convolutions keep the size: outside of an image are zeros, and
+    an even window reaches further to the top and left. Strides other than 1 are refused.
 
     Args:
         device: Where it runs.

@@ -32,6 +32,9 @@ def info() -> None:
 # Applications bring packages of their own: each is imported only where it is wanted.
 APPLICATIONS = {
     "denoise": ("mpsnn.apps.denoise.cli", "denoise ray-traced images"),
+    "style": ("mpsnn.apps.style.cli", "paint photographs in a style"),
+    "caption": ("mpsnn.apps.caption.cli", "describe pictures in words"),
+    "gan": ("mpsnn.apps.gan.cli", "learn to draw handwritten digits"),
     "bench": ("mpsnn.apps.resnet50.cli", "measure this machine"),
 }
 

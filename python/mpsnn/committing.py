@@ -225,10 +225,12 @@ class StepTimeline:
             self.close()
 
     def tell(self) -> None:
-        """Prints the summary and where the timeline is; nothing where none was written."""
+        """Prints the summary and where the timeline is, or why there is none."""
         if self.summary:
             print(self.summary)
             print(f"the timeline: {self.path}")
+        elif self.path is not None:
+            print(f"no timeline: the run ended before step {self._first + 1}, the first captured")
 
 
 def add_options(parser: argparse.ArgumentParser, default: Way = BOTH) -> None:

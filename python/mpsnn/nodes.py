@@ -725,8 +725,8 @@ class FullyConnectedGradientNode(FilterNode):
 class NeuronReLUNode(FilterNode):
     """Rectified linear unit.
 
-    f(x) = x for x >= 0, a * x else. The derivative at exactly 0 is a, as in PyTorch and JAX.
-    Fused into the convolution before it where nothing else reads that.
+    f(x) = x for x >= 0, a * x else. The derivative at exactly 0 is a, as in PyTorch and JAX; so
+    it is at NaN. Fused into the convolution before it where nothing else reads that.
 
     Apple: MPSCNNNeuronReLUNode.
 
@@ -956,8 +956,8 @@ class NeuronSigmoidNode(FilterNode):
 class NeuronHardSigmoidNode(FilterNode):
     """Straight line between 0 and 1.
 
-    f(x) = clamp(a * x + b, 0, 1). The derivative is a where 0 < a * x + b < 1, and 0 elsewhere.
-    PyTorch's hardsigmoid has a = 1 / 6.
+    f(x) = clamp(a * x + b, 0, 1). The derivative is a where 0 < a * x + b < 1, NaN where that is
+    NaN, and 0 elsewhere. PyTorch's hardsigmoid has a = 1 / 6.
 
     Apple: MPSCNNNeuronHardSigmoidNode.
 
@@ -1059,7 +1059,7 @@ class NeuronTanHNode(FilterNode):
 class NeuronAbsoluteNode(FilterNode):
     """Absolute value.
 
-    f(x) = |x|. The derivative is the sign of x, 0 at 0.
+    f(x) = |x|. The derivative is the sign of x, 0 at 0, NaN at NaN.
 
     Apple: MPSCNNNeuronAbsoluteNode.
 
@@ -1409,7 +1409,8 @@ class NeuronGeLUNode(FilterNode):
     f(x) = x / 2 * (1 + erf(x / sqrt(2))): the exact form, not the approximation by tanh. The
     derivative is (1 + erf(x / sqrt(2))) / 2 + x * e^(-x^2 / 2) / sqrt(2 pi); Apple's header
     writes twice the second term, which is no derivative. Small results keep their digits (Apple's
-    kernel was measured to lose them).
+    kernel was measured to lose them). f(-infinity) is NaN, as the formula says; the derivative at
+    infinities is its limit, 1 and 0.
 
     Apple: MPSCNNNeuronGeLUNode.
 
@@ -2467,8 +2468,8 @@ class AdditionNode(FilterNode):
         primary_scale: Factor of the primary source.
         secondary_scale: Factor of the secondary source.
         bias: Added to each value.
-        minimum_value: Smaller results become this.
-        maximum_value: Larger results become this.
+        minimum_value: Smaller results become this; the default clamps nothing: -infinity stays.
+        maximum_value: Larger results become this; the default clamps nothing: infinity stays.
         label: Name for errors, plans and timelines; empty: a name is made.
 
     Raises:
@@ -2520,12 +2521,12 @@ class AdditionNode(FilterNode):
 
     @property
     def minimum_value(self) -> float:
-        """Smaller results become this."""
+        """Smaller results become this; the default clamps nothing: -infinity stays."""
         return cast("float", self.attributes["minimum_value"])
 
     @property
     def maximum_value(self) -> float:
-        """Larger results become this."""
+        """Larger results become this; the default clamps nothing: infinity stays."""
         return cast("float", self.attributes["maximum_value"])
 
 
@@ -2608,8 +2609,8 @@ class SubtractionNode(FilterNode):
         primary_scale: Factor of the primary source.
         secondary_scale: Factor of the secondary source.
         bias: Added to each value.
-        minimum_value: Smaller results become this.
-        maximum_value: Larger results become this.
+        minimum_value: Smaller results become this; the default clamps nothing: -infinity stays.
+        maximum_value: Larger results become this; the default clamps nothing: infinity stays.
         label: Name for errors, plans and timelines; empty: a name is made.
 
     Raises:
@@ -2661,12 +2662,12 @@ class SubtractionNode(FilterNode):
 
     @property
     def minimum_value(self) -> float:
-        """Smaller results become this."""
+        """Smaller results become this; the default clamps nothing: -infinity stays."""
         return cast("float", self.attributes["minimum_value"])
 
     @property
     def maximum_value(self) -> float:
-        """Larger results become this."""
+        """Larger results become this; the default clamps nothing: infinity stays."""
         return cast("float", self.attributes["maximum_value"])
 
 
@@ -2750,8 +2751,8 @@ class MultiplicationNode(FilterNode):
         primary_scale: Factor of the primary source.
         secondary_scale: Factor of the secondary source.
         bias: Added to each value.
-        minimum_value: Smaller results become this.
-        maximum_value: Larger results become this.
+        minimum_value: Smaller results become this; the default clamps nothing: -infinity stays.
+        maximum_value: Larger results become this; the default clamps nothing: infinity stays.
         label: Name for errors, plans and timelines; empty: a name is made.
 
     Raises:
@@ -2803,12 +2804,12 @@ class MultiplicationNode(FilterNode):
 
     @property
     def minimum_value(self) -> float:
-        """Smaller results become this."""
+        """Smaller results become this; the default clamps nothing: -infinity stays."""
         return cast("float", self.attributes["minimum_value"])
 
     @property
     def maximum_value(self) -> float:
-        """Larger results become this."""
+        """Larger results become this; the default clamps nothing: infinity stays."""
         return cast("float", self.attributes["maximum_value"])
 
 
@@ -2894,8 +2895,8 @@ class DivisionNode(FilterNode):
         primary_scale: Factor of the primary source.
         secondary_scale: Factor of the secondary source.
         bias: Added to each value.
-        minimum_value: Smaller results become this.
-        maximum_value: Larger results become this.
+        minimum_value: Smaller results become this; the default clamps nothing: -infinity stays.
+        maximum_value: Larger results become this; the default clamps nothing: infinity stays.
         label: Name for errors, plans and timelines; empty: a name is made.
 
     Raises:
@@ -2947,12 +2948,12 @@ class DivisionNode(FilterNode):
 
     @property
     def minimum_value(self) -> float:
-        """Smaller results become this."""
+        """Smaller results become this; the default clamps nothing: -infinity stays."""
         return cast("float", self.attributes["minimum_value"])
 
     @property
     def maximum_value(self) -> float:
-        """Larger results become this."""
+        """Larger results become this; the default clamps nothing: infinity stays."""
         return cast("float", self.attributes["maximum_value"])
 
 
@@ -6267,7 +6268,8 @@ class ForwardLossNode(FilterNode):
     - KULLBACK_LEIBLER_DIVERGENCE f = t * (ln t - y), y being logarithms of probabilities;
       derivative -t.
 
-    What has the factor t is 0 where t is 0, whatever y is.
+    What has the factor t (or s, or 1 - t) is 0 where that is 0, whatever y is. Else infinities
+    and NaN go through as the formulas say; where the hinge's margin is NaN so is its derivative.
 
     **Result size**: with reduction NONE that of the predictions; else one value an image, (N, 1,
     1, 1). MEAN (the default) divides by H * W * C, for the softmax cross entropy by H * W.
@@ -6286,8 +6288,8 @@ class ForwardLossNode(FilterNode):
     **The gradient ignores the reduction**, as Apple's does: MEAN does not divide it. For the
     gradient of the mean over a batch set weight = 1 / (N * H * W * C).
 
-    The training graph computes the gradient of the predictions; that of the labels only where the
-    labels lead back to weights that are updated; the weights image has none.
+    The training graph computes the gradient of the predictions; those of the labels and of the
+    weights image only where that image leads back to weights that are updated.
 
     Apple: MPSNNForwardLossNode.
 
@@ -6376,7 +6378,7 @@ class LossNode(FilterNode):
     computes.
 
     **Unlike Apple**: labels and weights may be images, too; the loss is then that of a
-    ForwardLossNode.
+    ForwardLossNode. They get no gradient: where they are trained, use a ForwardLossNode.
 
     Apple: MPSCNNLossNode.
 
@@ -6452,11 +6454,13 @@ class LossNode(FilterNode):
 
 
 class LossGradientNode(FilterNode):
-    """Gradient of a loss's predictions or labels.
+    """Gradient of a loss's predictions, labels or weights image.
 
     result = source_gradient * weight * w * f'(y, t), of the predictions' size; for labels f is
-    differentiated with respect to t. source_gradient has the loss's size, or one value an image
-    that is broadcast.
+    differentiated with respect to t. For the weights image it is source_gradient * weight * f(y,
+    t): Apple has no such gradient. source_gradient has the loss's size, or one value an image
+    that is broadcast. Error where the gradient is that of the weights image and there is none, or
+    is that of the labels, too.
 
     Apple: MPSNNLossGradientNode.
 
@@ -6467,6 +6471,7 @@ class LossGradientNode(FilterNode):
         loss_descriptor: What is computed.
         weights: Factor of each element's loss, of the predictions' size. None: none.
         is_labels_gradient: The gradient is that of the labels.
+        is_weights_gradient: The gradient is that of the weights image.
         label: Name for errors, plans and timelines; empty: a name is made.
 
     Raises:
@@ -6485,6 +6490,7 @@ class LossGradientNode(FilterNode):
         weights: ImageNode | FilterNode | None = None,
         *,
         is_labels_gradient: bool = False,
+        is_weights_gradient: bool = False,
         label: str = "",
     ) -> None:
         super().__init__(
@@ -6492,7 +6498,10 @@ class LossGradientNode(FilterNode):
             [source_gradient, predictions, labels, *([] if weights is None else [weights])],
             {
                 **_fields("LossGradientNode", loss_descriptor, LossDescriptor),
-                **_given(is_labels_gradient=is_labels_gradient),
+                **_given(
+                    is_labels_gradient=is_labels_gradient,
+                    is_weights_gradient=is_weights_gradient,
+                ),
             },
             label=label,
         )
@@ -6541,6 +6550,11 @@ class LossGradientNode(FilterNode):
     def is_labels_gradient(self) -> bool:
         """The gradient is that of the labels."""
         return cast("bool", self.attributes["is_labels_gradient"])
+
+    @property
+    def is_weights_gradient(self) -> bool:
+        """The gradient is that of the weights image."""
+        return cast("bool", self.attributes["is_weights_gradient"])
 
 
 class YOLOLossNode(FilterNode):

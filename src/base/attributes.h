@@ -132,6 +132,11 @@
 //   gru_output and its gradient only
 //     p                 float, above 0
 //     flips             bool: exchanges candidate and previous output
+//   recurrent_sequence  a whole sequence of equal steps: inputs and outputs (1, steps * rows,
+//                       channels), weights with a gate's rows after the other's
+//     is_gru            bool: gates z, r, output; else an LSTM's input, forget, cell, output
+//     steps             int, above 0
+//     backward          bool: from the last step to the first
 //   gate_sums
 //     accumulates       bool: the sums are added to the result
 //   optimizer_…         the optimizer's attributes(); learning_rate is taken from scalars[0]

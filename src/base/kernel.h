@@ -106,6 +106,9 @@ class KernelChooser {
   virtual ~KernelChooser() = default;
   /// Throws UnsupportedError naming node, operation and each row's reason.
   virtual std::shared_ptr<const Kernel> choose(const KernelQuery& query) const = 0;
+  /// Whether there is a kernel: for planners that have other operations for the same case. Default:
+  /// no.
+  virtual bool has(const KernelQuery& /*query*/) const { return false; }
 };
 
 namespace graph {

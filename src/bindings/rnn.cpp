@@ -204,8 +204,10 @@ void bind_image_inference(py::module_& m) {
       m, "RNNImageInferenceLayer",
       R"(Recurrent layers, one or a stack, for inference on images. Apple: MPSRNNImageInferenceLayer.
 
-A sequence is a list of images (N, H, W, channels), one a time step; each pixel is a sequence of its
-own, weights being 1x1 convolutions.
+A sequence is a list of images (N, H, W, channels), one a time step. With 1x1 weights each pixel is a
+sequence of its own; others are convolutions of the images, the outputs before and, where they are
+not diagonal, the memory cells before. Convolutions keep the size: outside of an image are zeros, and
+an even window reaches further to the top and left. Strides other than 1 are refused.
 
 Args:
     device: Where it runs.

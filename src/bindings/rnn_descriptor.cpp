@@ -63,8 +63,8 @@ void bind_base(py::module_& m) {
       m, "RNNDescriptor",
       R"(What the descriptors of recurrent layers share. Apple: MPSRNNDescriptor.
 
-Weights are data sources of 1x1 convolutions; None: zeros. Those that multiply the layer's input carry
-the gate's bias and, as fused neuron, its function (none: the identity).)")
+Weights are data sources of convolutions, 1x1 but for layers of images; None: zeros. Those that
+multiply the layer's input carry the gate's bias and, as fused neuron, its function (none: the identity).)")
       .def_readwrite("input_feature_channels", &RNNDescriptor::input_feature_channels,
                      "Channels of the layer's input.")
       .def_readwrite("output_feature_channels", &RNNDescriptor::output_feature_channels,

@@ -89,6 +89,9 @@ std::uint64_t flops_of_kernel(const Plan& plan, const Operation& operation) {
     case OpId::lstm_memory_gradient:
     case OpId::gru_gates_gradient:
       return 15 * written;
+    case OpId::recurrent_sequence:  // a product with the weights for each row
+      return 2 * static_cast<std::uint64_t>(plan.values[operation.inputs[0]].desc.dims[1]) *
+             (count_of(plan, operation.inputs[1]) + count_of(plan, operation.inputs[2]));
     case OpId::gate_sums:
       return 2 * count_of(plan, operation.inputs[0]);
     default:

@@ -4,6 +4,7 @@
 
 #include "graph/node_table.h"
 #include "mpsnn/data_source.h"
+#include "mpsnn/rnn_descriptor.h"
 
 namespace mpsnn::graph {
 namespace {
@@ -158,6 +159,30 @@ EnumClass matrix_random_distribution() {
       {MPSNN_ENUMERATOR(T, DEFAULT), MPSNN_ENUMERATOR(T, UNIFORM), MPSNN_ENUMERATOR(T, NORMAL)}};
 }
 
+EnumClass rnn_sequence_direction() {
+  using T = RNNSequenceDirection;
+  return {"RNNSequenceDirection",
+          "MPSRNNSequenceDirection",
+          "The order of a layer in a bidirectional encode",
+          {MPSNN_ENUMERATOR(T, FORWARD), MPSNN_ENUMERATOR(T, BACKWARD)}};
+}
+
+EnumClass rnn_bidirectional_combine_mode() {
+  using T = RNNBidirectionalCombineMode;
+  return {"RNNBidirectionalCombineMode",
+          "MPSRNNBidirectionalCombineMode",
+          "What becomes of both directions' results",
+          {MPSNN_ENUMERATOR(T, NONE), MPSNN_ENUMERATOR(T, ADD), MPSNN_ENUMERATOR(T, CONCATENATE)}};
+}
+
+EnumClass rnn_matrix_id() {
+  constexpr auto kLast = static_cast<std::int32_t>(RNNMatrixId::GRU_OUTPUT_GATE_BIAS_TERMS);
+  EnumClass row{"RNNMatrixId", "MPSRNNMatrixId", "Weights of a training layer", {}};
+  for (std::int32_t id = 0; id <= kLast; ++id)
+    row.enumerators.push_back({name_of(static_cast<RNNMatrixId>(id)), id});
+  return row;
+}
+
 EnumClass data_type() {
   using T = DataType;
   return {"DataType",
@@ -187,6 +212,9 @@ std::span<const EnumClass> enum_classes() {
                                                padding_method(),
                                                weights_quantization_type(),
                                                matrix_random_distribution(),
+                                               rnn_sequence_direction(),
+                                               rnn_bidirectional_combine_mode(),
+                                               rnn_matrix_id(),
                                                data_type(),
                                                matrix_decomposition_status()};
   return table;

@@ -43,8 +43,10 @@ struct RecurrentCell {
   }
 };
 
-/// Throws InvalidArgumentError, `<title>: <argument>: expected …, got …`.
-RecurrentCell make_cell(std::string_view title, const RNNLayerDescriptor& descriptor);
+/// Throws InvalidArgumentError, `<title>: <argument>: expected …, got …`. Only layers of images
+/// take weights with more than one tap.
+RecurrentCell make_cell(std::string_view title, const RNNLayerDescriptor& descriptor,
+                        bool takes_images);
 
 /// What a weight is for its gate.
 enum class WeightRole : std::uint8_t { INPUT, RECURRENT, MEMORY, BIAS };
@@ -54,6 +56,10 @@ struct RecurrentWeight {
   WeightRole role;
   std::int64_t rows, columns;
 };
+/// The data source that holds a weight; a bias belongs to the input weights.
+const RNNWeights& source_of(const RecurrentGate& gate, WeightRole role);
+/// Whether weights are convolutions of more than one tap.
+bool has_window(const RNNWeights& weights);
 /// The weights that a cell has, in the order of their ids.
 std::vector<RecurrentWeight> weights_of(const RecurrentCell& cell);
 
@@ -66,6 +72,8 @@ struct RecurrentCall {
   std::string_view label, class_name;  // for plans and timelines
   std::span<const TensorDesc> operands;
   std::size_t steps = 0;
+  /// Of images: the rows of a step are images of so many rows and columns of pixels.
+  std::int64_t height = 1, width = 1;
 };
 
 struct InferenceOptions {

@@ -50,6 +50,7 @@ namespace {
 struct Site {
   std::string_view title;
   const RecurrentCell& cell;
+  bool takes_images;
 
   template <class Expected, class Got>
   [[noreturn]] void fail(std::string_view argument, const Expected& expected,
@@ -71,14 +72,29 @@ void check_neuron(const Site& site, std::string_view argument, const NeuronDescr
     site.fail(str(argument, ": neuron: c"), "a base above 0, or -1 for e", neuron.c);
 }
 
-/// A square of weights, or rows of them: a 1x1 convolution from `inputs` to the cell's outputs.
+/// Convolutions of images may have windows, but keep the image's size. Diagonal weights, and those
+/// of matrices, have one tap.
+void check_window(const Site& site, std::string_view argument, const ConvolutionDescriptor& d,
+                  bool is_diagonal) {
+  if ((!site.takes_images || is_diagonal) && (d.kernel_width != 1 || d.kernel_height != 1)) {
+    site.fail(argument,
+              is_diagonal ? "a 1x1 convolution, as they are diagonal" : "a 1x1 convolution",
+              str(d.kernel_height, "x", d.kernel_width));
+  }
+  if (d.stride_in_pixels_x != 1 || d.stride_in_pixels_y != 1) {
+    site.fail(str(argument, ": strides"), "1, as all images of a layer have one size",
+              str(d.stride_in_pixels_y, "x", d.stride_in_pixels_x));
+  }
+  if (d.sub_pixel_scale_factor != 1)
+    site.fail(str(argument, ": sub_pixel_scale_factor"), 1, d.sub_pixel_scale_factor);
+}
+
+/// A square of weights, or rows of them: a convolution from `inputs` to the cell's outputs.
 void check_weights(const Site& site, std::string_view argument, const RNNWeights& weights,
                    std::int64_t inputs, bool is_diagonal) {
   if (!weights) return;
   const ConvolutionDescriptor& d = weights->descriptor();
-  if (d.kernel_width != 1 || d.kernel_height != 1) {
-    site.fail(argument, "a 1x1 convolution", str(d.kernel_height, "x", d.kernel_width));
-  }
+  check_window(site, argument, d, is_diagonal);
   if (d.output_feature_channels != site.cell.outputs) {
     site.fail(str(argument, ": output_feature_channels"), site.cell.outputs,
               d.output_feature_channels);
@@ -181,11 +197,12 @@ bool has_weights(const RecurrentCell& cell) {
 
 }  // namespace
 
-RecurrentCell make_cell(std::string_view title, const RNNLayerDescriptor& descriptor) {
+RecurrentCell make_cell(std::string_view title, const RNNLayerDescriptor& descriptor,
+                        bool takes_images) {
   RecurrentCell cell;
   std::visit(
       [&](const auto& d) {
-        const Site site{title, cell};
+        const Site site{title, cell, takes_images};
         cell.inputs = d.input_feature_channels;
         cell.outputs = d.output_feature_channels;
         cell.unit_transform = d.use_layer_input_unit_transform_mode;
@@ -227,6 +244,25 @@ GateIds ids_of(CellKind kind, std::size_t gate) {
 }
 
 }  // namespace
+
+const RNNWeights& source_of(const RecurrentGate& gate, WeightRole role) {
+  switch (role) {
+    case WeightRole::INPUT:
+    case WeightRole::BIAS:
+      return gate.input;
+    case WeightRole::RECURRENT:
+      return gate.recurrent;
+    case WeightRole::MEMORY:
+      return gate.memory;
+  }
+  throw InternalError("role of a weight out of range");
+}
+
+bool has_window(const RNNWeights& weights) {
+  if (!weights) return false;
+  const ConvolutionDescriptor& d = weights->descriptor();
+  return d.kernel_width != 1 || d.kernel_height != 1;
+}
 
 std::vector<RecurrentWeight> weights_of(const RecurrentCell& cell) {
   std::vector<RecurrentWeight> weights;

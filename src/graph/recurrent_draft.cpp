@@ -5,8 +5,10 @@
 
 #include "base/check.h"
 #include "graph/cost.h"
+#include "graph/geometry.h"
 #include "graph/kernel_lowering.h"
 #include "graph/lowering.h"
+#include "graph/ops/neuron.h"
 #include "graph/passes/passes.h"
 #include "graph/verify.h"
 
@@ -92,15 +94,18 @@ ValueId RecurrentDraft::reshaped(ValueId value, std::vector<std::int64_t> dims) 
 
 ValueId RecurrentDraft::parameter(const std::shared_ptr<ConvolutionDataSource>& source,
                                   std::string_view name, std::int64_t rows, std::int64_t columns) {
+  return part(parameter(source, name), matrix_desc(rows, columns), 0);
+}
+
+ValueId RecurrentDraft::parameter(const std::shared_ptr<ConvolutionDataSource>& source,
+                                  std::string_view name) {
   auto& all = draft_.plan.data_sources;
   const auto [found, is_new] =
       draft_.data_sources.try_emplace(source.get(), static_cast<std::uint32_t>(all.size()));
   if (is_new) all.push_back(source);
   for (const ParameterInfo& info : source->parameters()) {
-    if (info.name != name) continue;
-    const ValueId whole =
-        draft_.parameter(found->second, info.name, {DataType::FLOAT32, info.shape, nullptr});
-    return part(whole, matrix_desc(rows, columns), 0);
+    if (info.name == name)
+      return draft_.parameter(found->second, info.name, {DataType::FLOAT32, info.shape, nullptr});
   }
   throw InternalError(str("a data source without ", name));
 }
@@ -123,6 +128,29 @@ void RecurrentDraft::multiply(ValueId left, ValueId right, ValueId result, bool 
                               std::string_view name) {
   add(OpId::matrix_multiplication, {left, right, adds ? result : kNoValue}, {result},
       {{"alpha", 1.0}, {"beta", adds ? 1.0 : 0.0}}, name);
+}
+
+void RecurrentDraft::convolve(ValueId rows, ValueId weights,
+                              const ConvolutionDescriptor& descriptor, ValueId result, bool adds,
+                              std::string_view name) {
+  const std::int64_t pixels = this->rows(rows), h = call_.height, w = call_.width,
+                     images = pixels / (h * w), channels = descriptor.output_feature_channels;
+  const Window y{descriptor.kernel_height, 1, descriptor.dilation_rate_y},
+      x{descriptor.kernel_width, 1, descriptor.dilation_rate_x};
+  const PaddingPolicy same{.method = PaddingMethod::SIZE_SAME};
+  const Geometry geometry{y, x, place(same, Axis::Y, y, h), place(same, Axis::X, x, w)};
+  AttributeMap attributes = {{"dilation_y", y.dilation},
+                             {"dilation_x", x.dilation},
+                             {"groups", std::int64_t{1}},
+                             {"edge_mode", static_cast<std::int64_t>(ImageEdgeMode::ZERO)}};
+  geometry.describe(attributes);
+  set_neuron(attributes, {});
+  const ValueId made = temporary("convolved", pixels, channels);
+  add(OpId::convolution, {reshaped(dense(rows, name), {images, h, w, columns(rows)}), weights},
+      {reshaped(made, {images, h, w, channels})}, std::move(attributes), name);
+  if (!adds) return copy(made, result, name);
+  add(OpId::matrix_sum, {kNoValue, kNoValue, result, made}, {result},
+      {{"start_index", std::int64_t{0}}}, name);
 }
 
 void RecurrentDraft::copy(ValueId from, ValueId to, std::string_view name) {

@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -38,15 +39,25 @@ class RecurrentDraft {
   ValueId floats(ValueId value, std::int64_t first, std::int64_t rows, std::int64_t columns);
   /// Dense memory with other dims.
   ValueId reshaped(ValueId value, std::vector<std::int64_t> dims);
-  /// A data source's array as a matrix.
+  /// A data source's array as a matrix, or as it is.
   ValueId parameter(const std::shared_ptr<ConvolutionDataSource>& source, std::string_view name,
                     std::int64_t rows, std::int64_t columns);
+  ValueId parameter(const std::shared_ptr<ConvolutionDataSource>& source, std::string_view name);
 
+  /// Whether the device has a kernel for an operation.
+  bool has(OpId op, std::span<const TensorDesc> inputs, std::span<const TensorDesc> outputs,
+           const AttributeMap& attributes) const {
+    return draft_.chooser.has({op, call_.label, inputs, outputs, attributes});
+  }
   /// Appends an operation; absent operands are kNoValue.
   void add(OpId op, std::vector<ValueId> inputs, std::vector<ValueId> outputs,
            AttributeMap attributes, std::string_view name);
   /// result = left * right, or added to it.
   void multiply(ValueId left, ValueId right, ValueId result, bool adds, std::string_view name);
+  /// result = the convolution of `rows`, which are the pixels of images, or added to it. Results
+  /// are as large as the images; an even window reaches further to the top and left.
+  void convolve(ValueId rows, ValueId weights, const ConvolutionDescriptor& descriptor,
+                ValueId result, bool adds, std::string_view name);
   void copy(ValueId from, ValueId to, std::string_view name);
   /// Zeros; the value has no gaps.
   void clear(ValueId value, std::string_view name);
@@ -114,7 +125,8 @@ struct GateBlock {
   ValueId weights;
   std::size_t first, count;
 };
-/// Recurrent weights of gates [0, count). From some steps on it pays to put them together.
+/// Recurrent weights of gates [0, count), but not those with windows. From some steps on it pays to
+/// put them together.
 std::vector<GateBlock> recurrent_blocks(RecurrentDraft& draft, const RecurrentCell& cell,
                                         const CellWeights& weights, std::size_t steps);
 
@@ -129,6 +141,11 @@ class CellForward {
  private:
   void project(ValueId inputs);
   void step(std::size_t t);
+  /// result = the gate's weights of a role applied to `rows`, or added to it.
+  void apply(std::size_t gate, WeightRole role, ValueId rows, ValueId result, bool adds,
+             std::string_view name);
+  /// The part of the gates' values that belongs to one of them.
+  ValueId gate_part(ValueId gates, std::size_t gate);
   void lstm(std::size_t t, ValueId gates);
   void gru(std::size_t t, ValueId gates, ValueId before);
   ValueId at(ValueId sequence, std::size_t t);
@@ -136,12 +153,18 @@ class CellForward {
 
   RecurrentDraft& draft_;
   const RecurrentCell& cell_;
-  const CellWeights weights_;
+  CellWeights weights_;
   const Steps steps_;
   const CellValues values_;
   std::vector<GateBlock> blocks_;
   std::vector<std::size_t> before_;  // of each step, the one that ran before it; itself: none
 };
+
+/// Adds a cell's whole sequence as one operation, where it is of a usual kind, its steps are some
+/// and equal, and the device has a kernel; false: nothing was added. Of the memory only the last
+/// step is written.
+bool run_whole_sequence(RecurrentDraft& draft, const RecurrentCell& cell, const Steps& steps,
+                        const CellValues& values, ValueId inputs, bool backward);
 
 /// "neurons" of operations on the gates [first, first + count) of a cell.
 std::vector<double> neurons_of(const RecurrentCell& cell, std::size_t first, std::size_t count);

@@ -28,11 +28,11 @@ CellWeights parameters_of(RecurrentDraft& draft, const RecurrentCell& cell) {
   for (const RecurrentWeight& weight : weights_of(cell)) {
     const RecurrentGate& gate = cell.gates[weight.gate];
     const bool is_bias = weight.role == WeightRole::BIAS;
-    const RNNWeights& source = is_bias || weight.role == WeightRole::INPUT ? gate.input
-                               : weight.role == WeightRole::RECURRENT      ? gate.recurrent
-                                                                           : gate.memory;
+    const RNNWeights& source = source_of(gate, weight.role);
     weights.at(weight.gate, weight.role) =
-        draft.parameter(source, is_bias ? "bias" : "weights", weight.rows, weight.columns);
+        !is_bias && has_window(source)
+            ? draft.parameter(source, "weights")
+            : draft.parameter(source, is_bias ? "bias" : "weights", weight.rows, weight.columns);
   }
   return weights;
 }
@@ -79,7 +79,7 @@ std::vector<GateBlock> recurrent_blocks(RecurrentDraft& draft, const RecurrentCe
   const std::size_t count = cell.kind == CellKind::GRU ? 2 : cell.gates.size();
   std::vector<GateBlock> blocks;
   for (std::size_t g = 0; g < count; ++g) {
-    if (weights.gates[g].recurrent != kNoValue)
+    if (weights.gates[g].recurrent != kNoValue && !has_window(cell.gates[g].recurrent))
       blocks.push_back({weights.gates[g].recurrent, g, 1});
   }
   if (steps < kStepsToPack || blocks.size() < 2 || blocks.size() != count) return blocks;
@@ -130,20 +130,33 @@ ValueId CellForward::previous(ValueId sequence, ValueId first, std::size_t t) {
   return grown;
 }
 
+ValueId CellForward::gate_part(ValueId gates, std::size_t gate) {
+  const std::int64_t n = cell_.outputs;
+  return draft_.column_part(gates, static_cast<std::int64_t>(gate) * n, n);
+}
+
+void CellForward::apply(std::size_t gate, WeightRole role, ValueId rows, ValueId result, bool adds,
+                        std::string_view name) {
+  const ValueId weights = weights_.at(gate, role);
+  const RNNWeights& source = source_of(cell_.gates[gate], role);
+  if (has_window(source))
+    return draft_.convolve(rows, weights, source->descriptor(), result, adds, name);
+  draft_.multiply(rows, draft_.transposed(weights), result, adds, name);
+}
+
 /// The gates' products with all inputs.
 void CellForward::project(ValueId inputs) {
-  const std::int64_t n = cell_.outputs;
   const bool is_whole = cell_.unit_transform ||
                         std::ranges::none_of(weights_.gates, [](const CellWeights::Gate& gate) {
                           return gate.input == kNoValue;
                         });
   if (!is_whole) draft_.clear(values_.gates, "gates");
   for (std::size_t g = 0; g < cell_.gates.size(); ++g) {
-    const ValueId gate = draft_.column_part(values_.gates, static_cast<std::int64_t>(g) * n, n);
+    const ValueId gate = gate_part(values_.gates, g);
     if (cell_.unit_transform) {
       draft_.copy(inputs, gate, "inputs");
     } else if (weights_.gates[g].input != kNoValue) {
-      draft_.multiply(inputs, draft_.transposed(weights_.gates[g].input), gate, false, "inputs");
+      apply(g, WeightRole::INPUT, inputs, gate, false, "inputs");
     }
   }
 }
@@ -158,6 +171,11 @@ void CellForward::step(std::size_t t) {
                                        static_cast<std::int64_t>(block.count) * n),
                     true, "recurrent");
   }
+  const std::size_t direct = cell_.kind == CellKind::GRU ? 2 : cell_.gates.size();
+  for (std::size_t g = 0; g < direct; ++g) {
+    if (has_window(cell_.gates[g].recurrent))
+      apply(g, WeightRole::RECURRENT, before, gate_part(gates, g), true, "recurrent");
+  }
   switch (cell_.kind) {
     case CellKind::SINGLE_GATE:
       return draft_.add(OpId::single_gate, {gates, weights_.gates[0].bias},
@@ -170,15 +188,12 @@ void CellForward::step(std::size_t t) {
 }
 
 void CellForward::lstm(std::size_t t, ValueId gates) {
-  const std::int64_t n = cell_.outputs;
   const ValueId before = previous(values_.memory, values_.first_memory, t),
                 after = at(values_.memory, t);
   const auto& w = weights_.gates;
   const auto peephole = [&](std::size_t g, ValueId memory) {
     if (w[g].memory == kNoValue || cell_.diagonal) return;
-    draft_.multiply(memory, draft_.transposed(w[g].memory),
-                    draft_.column_part(gates, static_cast<std::int64_t>(g) * n, n), true,
-                    "peephole");
+    apply(g, WeightRole::MEMORY, memory, gate_part(gates, g), true, "peephole");
   };
   const auto diagonal = [&](std::size_t g) { return cell_.diagonal ? w[g].memory : kNoValue; };
   for (std::size_t g = 0; g < 3; ++g) peephole(g, before);
@@ -202,11 +217,9 @@ void CellForward::gru(std::size_t t, ValueId gates, ValueId before) {
                 updated = product(w[2].memory, values_.updated, "updated");
   draft_.add(OpId::gru_gates, {gates, before, w[0].bias, w[1].bias}, {gates, reset, updated},
              gate_attributes(cell_, 0, 2), "gates");
-  const ValueId candidate = draft_.column_part(gates, 2 * n, n);
-  if (reset != kNoValue)
-    draft_.multiply(reset, draft_.transposed(w[2].recurrent), candidate, true, "candidate");
-  if (updated != kNoValue)
-    draft_.multiply(updated, draft_.transposed(w[2].memory), candidate, true, "candidate");
+  const ValueId candidate = gate_part(gates, 2);
+  if (reset != kNoValue) apply(2, WeightRole::RECURRENT, reset, candidate, true, "candidate");
+  if (updated != kNoValue) apply(2, WeightRole::MEMORY, updated, candidate, true, "candidate");
   draft_.add(OpId::gru_output, {gates, before, w[2].bias}, {at(values_.outputs, t), gates},
              gru_output_attributes(cell_), "output");
 }

@@ -27,10 +27,9 @@ StateValues take_state(RecurrentDraft& draft, const std::vector<RecurrentCell>& 
   return state;
 }
 
-/// Memory for a cell's values; the state before the first step is zero.
+/// Memory for a cell's results; the state before the first step is zero.
 CellValues temporary_values(RecurrentDraft& draft, const RecurrentCell& cell, const Steps& steps) {
   CellValues values;
-  values.gates = draft.temporary("gates", steps.total, cell.gate_channels());
   values.outputs = draft.temporary("outputs", steps.total, cell.outputs);
   if (cell.has_memory()) values.memory = draft.temporary("memory", steps.total, cell.outputs);
   return values;
@@ -44,10 +43,11 @@ ValueId first_of(RecurrentDraft& draft, const StateValues* state, const std::vec
   return zeros;
 }
 
-/// Runs the cells one after the other over a sequence; gives the values of each.
+/// Runs the cells one after the other over a sequence; gives the values of each. keeps_memories:
+/// those of all steps are wanted, not only of the last one.
 std::vector<CellValues> run_stack(RecurrentDraft& draft, const std::vector<RecurrentCell>& cells,
                                   const Steps& steps, ValueId inputs, bool backward,
-                                  const StateValues* state) {
+                                  const StateValues* state, bool keeps_memories = false) {
   std::vector<std::size_t> order(steps.count());
   std::iota(order.begin(), order.end(), std::size_t{0});
   if (backward) std::ranges::reverse(order);
@@ -62,7 +62,11 @@ std::vector<CellValues> run_stack(RecurrentDraft& draft, const std::vector<Recur
       values.first_memory = first_of(draft, state, state ? state->memories : std::vector<ValueId>(),
                                      i, rows, cell.outputs);
     }
-    CellForward(draft, cell, parameters_of(draft, cell), steps, values).run(inputs, order);
+    const bool wants_steps = keeps_memories && cell.has_memory();
+    if (wants_steps || !run_whole_sequence(draft, cell, steps, values, inputs, backward)) {
+      values.gates = draft.temporary("gates", steps.total, cell.gate_channels());
+      CellForward(draft, cell, parameters_of(draft, cell), steps, values).run(inputs, order);
+    }
     inputs = values.outputs;
     all.push_back(values);
   }
@@ -144,7 +148,7 @@ Plan plan_inference(const RecurrentCall& call, const std::vector<RecurrentCell>&
     output.push_back(take_state(draft, cells, str("output_state.", s)));
   const std::vector<CellValues> layers =
       run_stack(draft, cells, steps, gathered(draft, sources, steps, "inputs"), false,
-                options.has_input_state ? &input : nullptr);
+                options.has_input_state ? &input : nullptr, options.output_states > 1);
   scatter(draft, layers.back().outputs, steps, destinations, "destination");
   write_states(draft, layers, steps, output);
   return draft.finish();

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 // The public Buffer and Predicate.
-#include <atomic>
 #include <cstring>
 #include <utility>
 
+#include "base/atomic.h"
 #include "base/check.h"
 #include "runtime/buffer_state.h"
 #include "runtime/device_state.h"
@@ -137,7 +137,7 @@ std::size_t Predicate::offset() const { return state_->offset; }
 std::int32_t Predicate::value() const {
   if (auto* host = static_cast<std::byte*>(state_->buffer.data())) {
     auto& value = *reinterpret_cast<std::int32_t*>(host + state_->offset);
-    return std::atomic_ref(value).load(std::memory_order_acquire);
+    return load_acquire(value);
   }
   std::int32_t value = 0;
   state_->buffer.read(state_->offset, &value, sizeof value);
@@ -147,7 +147,7 @@ std::int32_t Predicate::value() const {
 void Predicate::set_value(std::int32_t value) const {
   if (auto* host = static_cast<std::byte*>(state_->buffer.data())) {
     auto& place = *reinterpret_cast<std::int32_t*>(host + state_->offset);
-    std::atomic_ref(place).store(value, std::memory_order_release);
+    store_release(place, value);
     return;
   }
   state_->buffer.write(state_->offset, &value, sizeof value);

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "runtime/chooser.h"
 
+#include <algorithm>
+
 #include "mpsnn/error.h"
 
 namespace mpsnn::runtime {
@@ -38,6 +40,11 @@ std::shared_ptr<const Kernel> TableChooser::choose(const KernelQuery& query) con
   throw UnsupportedError("node \"" + std::string(query.label) + "\": device \"" + kind_ +
                          "\" has no kernel for " + std::string(name_of(query.op)) + " of " +
                          list_of(query.inputs) + " -> " + list_of(query.outputs) + ":" + reasons);
+}
+
+bool TableChooser::has(const KernelQuery& query) const {
+  return std::ranges::any_of(rows_[static_cast<std::size_t>(query.op)],
+                             [&](const auto* row) { return row->fits(query).yes; });
 }
 
 }  // namespace mpsnn::runtime

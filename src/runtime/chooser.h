@@ -14,6 +14,7 @@ class TableChooser final : public KernelChooser {
  public:
   explicit TableChooser(const backend::Device& device);
   std::shared_ptr<const Kernel> choose(const KernelQuery& query) const override;
+  bool has(const KernelQuery& query) const override;
 
  private:
   std::string kind_;

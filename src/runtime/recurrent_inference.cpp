@@ -199,7 +199,8 @@ RNNImageInferenceLayer::RNNImageInferenceLayer(const Device& device, RNNLayerDes
     : RNNImageInferenceLayer(device, std::vector<RNNLayerDescriptor>{std::move(descriptor)}) {}
 RNNImageInferenceLayer::RNNImageInferenceLayer(const Device& device,
                                                std::vector<RNNLayerDescriptor> descriptors)
-    : RNNInferenceLayer(device, std::move(descriptors), "RNNImageInferenceLayer") {
+    : RNNInferenceLayer(device, std::move(descriptors), "RNNImageInferenceLayer",
+                        /*takes_images=*/true) {
   check_stack(*state());
 }
 
@@ -216,6 +217,10 @@ Sequence images_like(const RecurrentLayer& layer, std::string_view argument,
       layer.fail(str(argument, "[0]"), to_string(wanted), to_string(images[0].size()));
   }
   return runtime::sequence_of(layer, argument, images, channels);
+}
+
+void set_pixels(RecurrentEncode& encode, const std::vector<Image>& images) {
+  if (!images.empty()) encode.set_pixels(images[0].size().height, images[0].size().width);
 }
 
 std::shared_ptr<const runtime::RecurrentImages> make_image_state(const RecurrentLayer& layer,
@@ -245,6 +250,7 @@ std::vector<RNNRecurrentImageState> RNNImageInferenceLayer::encode_sequence(
   const auto rows = runtime::checked_rows(layer, "source_images", sources);
   runtime::expect_rows(layer, "destination_images", destinations, rows);
   RecurrentEncode encode(layer, commands);
+  set_pixels(encode, source_images);
   add_all(encode, "source_images", sources, false);
   add_all(encode, "destination_images", destinations, true);
   if (recurrent_input_state) {
@@ -269,6 +275,7 @@ void RNNImageInferenceLayer::encode_bidirectional_sequence(
   RecurrentLayer& layer = *state();
   const auto channels = destination_channels(layer, destination_backward_images.size());
   RecurrentEncode encode(layer, commands);
+  set_pixels(encode, source_sequence);
   encode_both_ways(layer, encode,
                    runtime::sequence_of(layer, "source_sequence", source_sequence,
                                         ends(layer, false).first->inputs),

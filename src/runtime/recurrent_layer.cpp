@@ -10,12 +10,12 @@ namespace mpsnn {
 namespace runtime {
 
 RecurrentLayer::RecurrentLayer(const Device& on, const std::vector<RNNLayerDescriptor>& descriptors,
-                               const char* name)
+                               const char* name, bool takes_images)
     : device(on), class_name(name), label(name) {
   if (descriptors.empty()) fail("descriptors", "at least one", "none");
   for (std::size_t i = 0; i < descriptors.size(); ++i) {
     const std::string which = descriptors.size() == 1 ? title() : str(title(), ": layer ", i);
-    cells.push_back(graph::make_cell(which, descriptors[i]));
+    cells.push_back(graph::make_cell(which, descriptors[i], takes_images));
   }
 }
 
@@ -57,8 +57,12 @@ void RecurrentEncode::record(std::string_view method, std::size_t steps, Attribu
   HostSpan span(SpanKind::ENCODE, layer_.label, buffer.label());
   PlanKey key{std::move(descs_), {}, {}};
   key.attributes = std::move(options);
+  key.attributes["height"] = height_;
+  key.attributes["width"] = width_;
   key.method = method;
-  const auto make = [&] { return plan({layer_.label, layer_.class_name, key.sources, steps}); };
+  const auto make = [&] {
+    return plan({layer_.label, layer_.class_name, key.sources, steps, height_, width_});
+  };
   auto [compiled, binding] = layer_.plans.bound_plan(key, make, layer_.device.state());
   const std::size_t operations = compiled->plan().operations.size();
   span.set_work(compiled->bytes_before(operations), compiled->flops_before(operations));
@@ -185,8 +189,8 @@ std::shared_ptr<const RecurrentMatrices> make_state(const RecurrentLayer& layer,
 }  // namespace runtime
 
 RNNLayer::RNNLayer(const Device& device, std::vector<RNNLayerDescriptor> descriptors,
-                   const char* name)
-    : state_(std::make_shared<runtime::RecurrentLayer>(device, descriptors, name)) {}
+                   const char* name, bool takes_images)
+    : state_(std::make_shared<runtime::RecurrentLayer>(device, descriptors, name, takes_images)) {}
 
 Device RNNLayer::device() const { return state_->device; }
 const std::string& RNNLayer::label() const { return state_->label; }

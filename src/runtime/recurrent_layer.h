@@ -22,7 +22,7 @@ namespace mpsnn::runtime {
 
 struct RecurrentLayer {
   RecurrentLayer(const Device& on, const std::vector<RNNLayerDescriptor>& descriptors,
-                 const char* name);
+                 const char* name, bool takes_images);
 
   const Device device;
   const std::string_view class_name;
@@ -75,6 +75,11 @@ class RecurrentEncode {
 
   /// Throws InvalidArgumentError where the memory is another device's.
   void add(std::string_view argument, const RecurrentOperand& operand, bool writes);
+  /// Says that the rows of the sequences are the pixels of images of this size.
+  void set_pixels(std::int64_t height, std::int64_t width) {
+    height_ = height;
+    width_ = width;
+  }
   /// Plans, or finds the plan, and records it. `options`: all that the plan depends on beside the
   /// operands.
   void record(std::string_view method, std::size_t steps, AttributeMap options,
@@ -83,6 +88,7 @@ class RecurrentEncode {
  private:
   RecurrentLayer& layer_;
   CommandBuffer& commands_;
+  std::int64_t height_ = 1, width_ = 1;
   std::vector<TensorDesc> descs_;
   std::vector<void*> addresses_;
   std::vector<ResourceUse> uses_;

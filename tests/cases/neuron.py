@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import math
+
 from cases import Case, Size
 
 SIZES: list[Size] = [(1, 1, 1, 1), (1, 3, 5, 3), (3, 7, 4, 5), (2, 8, 8, 16)]
@@ -75,3 +77,41 @@ BASES = [
     ),
 ]
 CASES = [*RELU, *SMOOTH, *BASES]
+
+NAN, INFINITE = math.nan, math.inf
+# What becomes of NaN, infinity and -infinity: results, then derivatives, by the formulas.
+Corners = tuple[dict[str, float | list[float]], tuple[float, ...], tuple[float, ...]]
+CORNERS: dict[str, list[Corners]] = {
+    "NeuronReLUNode": [
+        ({}, (NAN, INFINITE, 0.0), (0.0, 1.0, 0.0)),
+        ({"a": 0.25}, (NAN, INFINITE, -INFINITE), (0.25, 1.0, 0.25)),
+    ],
+    "NeuronReLUNNode": [
+        ({}, (NAN, 6.0, -INFINITE), (1.0, 0.0, 1.0)),
+        ({"a": 0.0, "b": 2.0}, (NAN, 2.0, 0.0), (0.0, 0.0, 0.0)),
+    ],
+    "NeuronPReLUNode": [({"a": [0.5] * 12}, (NAN, INFINITE, -INFINITE), (0.5, 1.0, 0.5))],
+    "NeuronLinearNode": [({"a": -2.0, "b": 1.0}, (NAN, -INFINITE, INFINITE), (-2.0,) * 3)],
+    "NeuronSigmoidNode": [({}, (NAN, 1.0, 0.0), (NAN, 0.0, 0.0))],
+    "NeuronHardSigmoidNode": [
+        ({}, (NAN, 1.0, 0.0), (NAN, 0.0, 0.0)),
+        ({"a": -0.5}, (NAN, 0.0, 1.0), (NAN, 0.0, 0.0)),
+    ],
+    "NeuronTanHNode": [({"a": 2.0}, (NAN, 2.0, -2.0), (NAN, 0.0, 0.0))],
+    "NeuronAbsoluteNode": [({}, (NAN, INFINITE, INFINITE), (NAN, 1.0, -1.0))],
+    "NeuronSoftPlusNode": [({"a": 2.0}, (NAN, INFINITE, 0.0), (NAN, 2.0, 0.0))],
+    "NeuronSoftSignNode": [({}, (NAN, NAN, NAN), (NAN, 0.0, 0.0))],
+    "NeuronELUNode": [({"a": 0.5}, (NAN, INFINITE, -0.5), (NAN, 1.0, 0.0))],
+    "NeuronPowerNode": [
+        ({"c": 2.0}, (NAN, INFINITE, INFINITE), (NAN, INFINITE, -INFINITE)),
+        ({"c": 3.0}, (NAN, INFINITE, -INFINITE), (NAN, INFINITE, INFINITE)),
+        ({"c": -1.0}, (NAN, 0.0, 0.0), (NAN, 0.0, 0.0)),
+        ({"c": 0.5}, (NAN, INFINITE, INFINITE), (NAN, 0.0, 0.0)),  # as C's pow
+    ],
+    "NeuronExponentialNode": [
+        ({}, (NAN, INFINITE, 0.0), (NAN, INFINITE, 0.0)),
+        ({"c": 0.5}, (NAN, 0.0, INFINITE), (NAN, 0.0, -INFINITE)),
+    ],
+    "NeuronLogarithmNode": [({"c": 2.0}, (NAN, INFINITE, NAN), (NAN, 0.0, 0.0))],
+    "NeuronGeLUNode": [({}, (NAN, INFINITE, NAN), (NAN, 1.0, 0.0))],
+}

@@ -39,6 +39,10 @@ class Cell:
         memory_to_output: An LSTM's last neuron.
         p: A GRU's norm.
         flips: A GRU's flip_output_gates.
+        window: Height and width of the weights' windows, for layers of images.
+        dilation: Of the windows, down and across.
+        pointwise: Weights that have one tap all the same: "w0", "u2".
+        image: Number, height and width of the images whose pixels are the rows.
     """
 
     kind: str
@@ -53,6 +57,10 @@ class Cell:
     memory_to_output: Neuron = TANH
     p: float = 1.0
     flips: bool = False
+    window: tuple[int, int] = (1, 1)
+    dilation: tuple[int, int] = (1, 1)
+    pointwise: frozenset[str] = frozenset()
+    image: tuple[int, int, int] = (1, 1, 1)
 
     def neuron(self, gate: int) -> Neuron:
         """Of a gate: the identity where its input weights are left out."""
@@ -68,6 +76,11 @@ class Cell:
             there = self.memory != "" and (self.kind == "lstm" or gate == 2)
             return there and f"v{gate}" not in self.absent
         return f"{role}{gate}" not in self.absent
+
+    def taps(self, name: str) -> tuple[int, int]:
+        """The window of weights "w0"."""
+        diagonal = name[0] == "v" and self.memory == "diagonal"
+        return (1, 1) if diagonal or name in self.pointwise else self.window
 
 
 @dataclass(frozen=True)
@@ -191,6 +204,63 @@ IMAGES = [
     for case in [*INFERENCE, *BIDIRECTIONAL]
     if len(set(case.rows)) == 1 and (len(case.cells) > 1 or case.cells[0] in CELLS[:12])
 ]
+# Images whose weights have windows: odd and even ones, wider than the image, with gaps.
+SMALL, TALL = (2, 4, 3), (1, 5, 2)
+WINDOWED = [
+    Cell("single", window=(3, 3), image=SMALL),
+    Cell("single", window=(1, 3), image=SMALL, absent=frozenset({"u0"})),
+    Cell("single", window=(2, 2), image=TALL),
+    Cell("single", window=(4, 2), image=SMALL, bias=False),
+    Cell("single", window=(7, 5), image=SMALL),
+    Cell("single", window=(3, 2), dilation=(2, 2), image=SMALL),
+    Cell("single", 5, 5, window=(3, 3), image=SMALL, unit=True),
+    Cell("lstm", window=(3, 3), image=SMALL),
+    Cell("lstm", window=(3, 3), image=TALL, memory="full"),
+    Cell("lstm", window=(3, 3), image=SMALL, memory="diagonal"),
+    Cell("lstm", window=(3, 3), image=SMALL, pointwise=frozenset({"u1", "w2", "u2"})),
+    Cell("lstm", window=(3, 3), image=SMALL, absent=frozenset({"u0", "w3"})),
+    Cell("gru", window=(3, 3), image=SMALL),
+    Cell("gru", window=(2, 3), image=TALL, memory="full"),
+    Cell("gru", window=(3, 3), image=SMALL, memory="full", pointwise=frozenset({"u2"})),
+]
+WINDOWED_INTEGERS = [
+    replace(cell, window=(3, 2), image=SMALL) for cell in (INTEGERS[1], INTEGERS[4])
+]
+WINDOWED_STACK = (
+    Cell("lstm", 3, 6, window=(3, 3), image=SMALL),
+    Cell("gru", 6, 2, image=SMALL),
+    Cell("single", 2, 5, window=(2, 1), image=SMALL),
+)
+WINDOWED_WAYS = (
+    Cell("lstm", 3, 4, window=(3, 3), image=SMALL),
+    Cell("gru", 3, 4, window=(5, 3), image=SMALL, backward=True),
+)
+
+
+def pixels(cell: Cell) -> int:
+    """Rows of a step."""
+    images, height, width = cell.image
+    return images * height * width
+
+
+IMAGES += (
+    [RecurrentCase(IMAGE, SEQUENCE, (cell,), (pixels(cell),) * 2) for cell in WINDOWED]
+    + [RecurrentCase(IMAGE, SEQUENCE, (cell,), (pixels(cell),) * 5, True) for cell in WINDOWED[7:9]]
+    + [
+        RecurrentCase(IMAGE, SEQUENCE, (cell,), (pixels(cell),) * 2, exact=True)
+        for cell in WINDOWED_INTEGERS
+    ]
+    + [
+        RecurrentCase(IMAGE, SEQUENCE, WINDOWED_STACK, (24,) * 3, initial)
+        for initial in (False, True)
+    ]
+    + [
+        RecurrentCase(
+            IMAGE, BOTH, WINDOWED_WAYS, (24,) * 3, attributes={"bidirectional_combine_mode": mode}
+        )
+        for mode in (0, 1, 2)
+    ]
+)
 TRAINED = (
     [RecurrentCase(TRAINING, "encode_gradient_sequence", (cell,), (2, 2, 2)) for cell in CELLS]
     + [

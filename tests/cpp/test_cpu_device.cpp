@@ -147,7 +147,8 @@ TEST_CASE("cpu kernels: losses, neurons, pooling and slopes that are not support
                              {"epsilon", 1e-7},
                              {"delta", 1.0},
                              {"reduce_across_batch", false},
-                             {"is_labels_gradient", false}};
+                             {"is_labels_gradient", false},
+                             {"is_weights_gradient", false}};
   Case c = {.op = OpId::loss,
             .inputs = {values.reals(dims), values.reals(dims)},
             .outputs = {desc_of({2, 1, 1, 1})},

@@ -16,7 +16,8 @@ AttributeMap loss_attributes(LossType type, ReductionType reduction, double weig
           {"label_smoothing", 0.0},
           {"epsilon", 1e-7},
           {"delta", 1.0},
-          {"reduce_across_batch", across}};
+          {"reduce_across_batch", across},
+          {"is_weights_gradient", false}};
 }
 
 double loss(LossType type, double d) {

@@ -169,6 +169,8 @@ TEST_CASE("labels get a gradient only where they lead back to weights that are u
 TEST_CASE("gradient_filters: one a source that has a derivative") {
   const ImageNode a("a"), b("b"), gradient("gradient");
   CHECK_EQ(loss(a, b).gradient_filters(gradient).size(), 2);  // predictions and labels
+  const FilterNode weighted = node("ForwardLossNode", {a, b, a}, {{"loss_type", std::int64_t{1}}});
+  CHECK_EQ(weighted.gradient_filters(gradient).size(), 3);
   CHECK_EQ(node("AdditionNode", {a, b}).gradient_filters(gradient).size(), 2);
   CHECK_EQ(relu(a).gradient_filter(gradient).class_name(), std::string_view("NeuronGradientNode"));
 }

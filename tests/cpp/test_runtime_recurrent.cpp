@@ -60,11 +60,13 @@ std::size_t products(const Rig& rig) {
   return count;
 }
 
-/// Products that an LSTM's sequence takes.
-std::size_t products_of(std::size_t steps) {
+/// Products that the sequence of an LSTM with this last neuron takes.
+std::size_t products_of(std::size_t steps, NeuronType last = NeuronType::RELU) {
   const Rig rig;
   const CommandQueue queue = rig.device.command_queue();
-  const RNNMatrixInferenceLayer layer(rig.device, lstm(3, 4));
+  LSTMDescriptor descriptor = lstm(3, 4);
+  descriptor.cell_to_output_neuron_type = last;
+  const RNNMatrixInferenceLayer layer(rig.device, descriptor);
   CommandBuffer commands(queue);
   layer.encode_sequence(commands, sequence(rig.device, steps, 3), sequence(rig.device, steps, 4));
   commands.commit();
@@ -78,6 +80,11 @@ TEST_CASE("recurrent: inputs are multiplied at once, gates together where it pay
   CHECK_EQ(products_of(1), 4 + 4);
   CHECK_EQ(products_of(3), 4 + 3 * 4);
   CHECK_EQ(products_of(10), 4 + 10);
+}
+
+TEST_CASE("recurrent: a sequence that a device has a kernel for takes no products") {
+  CHECK_EQ(products_of(3, NeuronType::TANH), 4 + 3 * 4);
+  CHECK_EQ(products_of(4, NeuronType::TANH), 0);
 }
 
 TEST_CASE("recurrent: numbers of one gate") {

@@ -13,6 +13,7 @@ from cases import Case
 from numpy.typing import NDArray
 
 import mpsnn as mps
+from mpsnn import _core
 
 Floats = NDArray[np.float32]
 
@@ -221,7 +222,10 @@ def build(
 
 
 def gradient_nodes(net: Net, gradient: mps.ImageNode) -> dict[int, mps.FilterNode]:
-    """The gradient node of each source that has one, by the source's index."""
+    """The gradient node of each source that has one, by the source's index.
+
+    Those that a training graph makes only for trained sources are among them.
+    """
     found: dict[int, mps.FilterNode] = {}
 
     def note(
@@ -235,4 +239,9 @@ def gradient_nodes(net: Net, gradient: mps.ImageNode) -> dict[int, mps.FilterNod
         found[net.sources.index(inference_source)] = gradient_node
 
     net.node.training_graph(gradient, note)
-    return found
+    specs = next(row for row in _core.node_table() if row["name"] == net.node.class_name)["sources"]
+    derivatives = [specs[min(i, len(specs) - 1)]["derivative"] for i in range(len(net.sources))]
+    differentiable = [i for i, derivative in enumerate(derivatives) if derivative != "none"]
+    made = zip(differentiable, net.node.gradient_filters(gradient), strict=True)
+    only_trained = {i: node for i, node in made if derivatives[i] == "if_trained"}
+    return found | only_trained

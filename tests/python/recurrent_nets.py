@@ -41,8 +41,10 @@ def make_weights(cell: Cell, rng: np.random.Generator, *, exact: bool = False) -
             "v": (1 if cell.memory == "diagonal" else cell.outputs, cell.outputs),
             "b": (cell.outputs,),
         }
-        for role, shape in shapes.items():
+        for role, matrix in shapes.items():
             if cell.has(role, gate):
+                taps = cell.taps(f"{role}{gate}") if role != "b" else (1, 1)
+                shape = matrix if taps == (1, 1) else (matrix[0], *taps, matrix[1])
                 values = random_values(rng, shape, exact=exact)
                 wide = cell.outputs > 50 and role in "uv" and cell.memory != "diagonal"
                 weights[f"{role}{gate}"] = values / np.float32(8) if wide else values
@@ -50,15 +52,28 @@ def make_weights(cell: Cell, rng: np.random.Generator, *, exact: bool = False) -
 
 
 def data_source(
-    weights: Floats, bias: Floats | None = None, neuron: Neuron | None = None
+    weights: Floats,
+    bias: Floats | None = None,
+    neuron: Neuron | None = None,
+    dilation: tuple[int, int] = (1, 1),
 ) -> mps.ConvolutionDataSource:
-    """A 1x1 convolution of a matrix (outputs, inputs)."""
-    outputs, inputs = weights.shape
-    descriptor = mps.ConvolutionDescriptor(1, 1, inputs, outputs)
+    """A convolution of (outputs, height, width, inputs), or 1x1 of a matrix (outputs, inputs)."""
+    outputs, inputs = weights.shape[0], weights.shape[-1]
+    height, width = weights.shape[1:3] if weights.ndim == 4 else (1, 1)
+    descriptor = mps.ConvolutionDescriptor(
+        width,
+        height,
+        inputs,
+        outputs,
+        dilation_rate_y=dilation[0],
+        dilation_rate_x=dilation[1],
+    )
     if neuron is not None:
         kind, a, b, c = neuron
         descriptor.fused_neuron_descriptor = mps.NeuronDescriptor(mps.NeuronType(kind), a, b, c)
-    return mps.ConvolutionDataSource(descriptor, weights.reshape(outputs, 1, 1, inputs), bias)
+    return mps.ConvolutionDataSource(
+        descriptor, weights.reshape(outputs, height, width, inputs), bias
+    )
 
 
 def data_sources(cell: Cell, weights: Mapping[str, Floats]) -> dict[str, mps.ConvolutionDataSource]:
@@ -67,10 +82,14 @@ def data_sources(cell: Cell, weights: Mapping[str, Floats]) -> dict[str, mps.Con
     for name, values in weights.items():
         gate = int(name[1:])
         if name[0] == "w":
-            sources[name] = data_source(values, weights.get(f"b{gate}"), cell.neuron(gate))
+            sources[name] = data_source(
+                values, weights.get(f"b{gate}"), cell.neuron(gate), cell.dilation
+            )
         elif name[0] != "b":
             diagonal = name[0] == "v" and cell.memory == "diagonal"
-            sources[name] = data_source(values.reshape(-1, 1) if diagonal else values)
+            sources[name] = data_source(
+                values.reshape(-1, 1) if diagonal else values, dilation=cell.dilation
+            )
     return sources
 
 

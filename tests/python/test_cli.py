@@ -46,7 +46,7 @@ def test_help_names_all_commands(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         cli.main(["--help"])
     out = capsys.readouterr().out
-    for command in ("devices", "info", "denoise", "bench"):
+    for command in ("devices", "info", "denoise", "caption", "bench"):
         assert command in out
 
 

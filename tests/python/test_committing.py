@@ -78,6 +78,14 @@ def test_a_loop_that_ends_early_keeps_what_there_was(tmp_path: Path) -> None:
     assert steps_in(path) == 2
 
 
+def test_a_loop_too_short_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    timeline = StepTimeline(tmp_path / "steps.json", warm=3)
+    trainer(BOTH, timeline, batches=3).run(1)
+    timeline.tell()
+    assert "no timeline: the run ended before step 4" in capsys.readouterr().out
+    assert not (tmp_path / "steps.json").exists()
+
+
 def test_a_failure_ends_the_capture_and_writes_nothing(tmp_path: Path) -> None:
     path = tmp_path / "steps.json"
 

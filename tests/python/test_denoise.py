@@ -20,6 +20,7 @@ from mpsnn.apps.denoise import Denoiser, ModelOptions, TrainOptions, build_train
 from mpsnn.apps.denoise.dataset import Batch, DataSet
 from mpsnn.apps.denoise.metrics import psnr
 from mpsnn.apps.denoise.model import build_net
+from mpsnn.committing import WAYS
 
 SMALL = ModelOptions(widths=(6, 8), convolutions=2, seed=4)
 
@@ -183,6 +184,16 @@ def test_wrong_sizes_are_refused(shape: tuple[int, ...], text: str) -> None:
         denoiser(picture, picture, picture)
 
 
+def test_the_ways_change_no_picture() -> None:
+    data = pictures(3)
+    denoiser, _ = train(lambda _: data, None, options(1), progress=False)
+    sets = list(zip(data.noisy, data.albedo, data.normals, strict=True))
+    expected = [denoiser(*one) for one in sets]
+    for way in WAYS:
+        for found, wanted in zip(denoiser.each(sets, way=way), expected, strict=True):
+            assert np.array_equal(found, wanted), way.key
+
+
 def test_padding_keeps_the_size() -> None:
     data = pictures(2, edge=32)
     denoiser, _ = train(lambda _: data, None, options(1), progress=False)
@@ -262,9 +273,13 @@ def test_command_trains_resumes_and_applies(tmp_path: Path) -> None:
     net, out, curve = (tmp_path / name for name in ("net.safetensors", "out.png", "curve.png"))
     done = run("train", net, "--folder", folder, *TRAIN_SMALL, "--epochs", 2, "--curve", curve)
     assert done.returncode == 0, done.stderr
-    done = run("train", net, "--folder", folder, *TRAIN_SMALL, "--epochs", 3, "--resume")
+    steps = tmp_path / "steps.json"
+    ways = ("--commit", "single", "--timeline", steps)
+    done = run("train", net, "--folder", folder, *TRAIN_SMALL, "--epochs", 6, "--resume", *ways)
     assert done.returncode == 0, done.stderr
-    done = run("apply", net, "--folder", folder, "--out", out)
+    assert "the timeline" in done.stdout
+    assert json.loads(steps.read_text(encoding="utf-8"))["traceEvents"]
+    done = run("apply", net, "--folder", folder, "--out", out, "--commit", "double")
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("PSNR") == 6
     assert done.stdout.count("SSIM") == 6

@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+from functools import cache
+
 from case_nets import build, gradient_nodes, parameters_of
 from oracles import oracle_of
 from planned_cases import all_cases
@@ -10,18 +13,72 @@ from planned_cases import all_cases
 import mpsnn as mps
 from mpsnn import _core
 
+# Which source a gradient node's result is the gradient of.
+PICKS = {"is_secondary_source_filter", "is_labels_gradient", "is_weights_gradient"}
 
-def test_every_class_is_reached_by_a_case() -> None:
-    reached = set()
+
+@dataclass
+class Reached:
+    """What the cases reach: classes, sources with a gradient, values of gradient nodes' flags."""
+
+    classes: set[str] = field(default_factory=set)
+    sources: dict[str, set[str]] = field(default_factory=dict)
+    flags: dict[str, set[tuple[str, bool]]] = field(default_factory=dict)
+
+
+@cache
+def reached() -> Reached:
+    """Builds every case with its gradient nodes."""
+    found = Reached()
+    specs = {row["name"]: row["sources"] for row in _core.node_table()}
     for case in all_cases():
         net = build(case, parameters_of(case, integers=True))
-        reached.add(net.node.class_name)
-        if case.differentiable:
-            gradients = gradient_nodes(net, mps.ImageNode("gradient"))
-            assert gradients, case.id
-            reached |= {node.class_name for node in gradients.values()}
-    missing = {row["name"] for row in _core.node_table()} - reached
+        name = net.node.class_name
+        found.classes.add(name)
+        if not case.differentiable:
+            continue
+        gradients = gradient_nodes(net, mps.ImageNode("gradient"))
+        assert gradients, case.id
+        for index, node in gradients.items():
+            found.classes.add(node.class_name)
+            source = specs[name][min(index, len(specs[name]) - 1)]["name"]
+            found.sources.setdefault(name, set()).add(source)
+            found.flags.setdefault(node.class_name, set()).update(
+                (attribute, value)
+                for attribute, value in node.attributes.items()
+                if isinstance(value, bool)
+            )
+    return found
+
+
+def test_every_class_is_reached_by_a_case() -> None:
+    missing = {row["name"] for row in _core.node_table()} - reached().classes
     assert not missing, f"node classes without a case in tests/cases: {sorted(missing)}"
+
+
+def test_every_source_that_has_a_derivative_is_differentiated_by_a_case() -> None:
+    """By forward class: several of them share a class of gradient nodes."""
+    for row in _core.node_table():
+        if not row["has_derivative"]:
+            continue
+        sources = {source["name"] for source in row["sources"] if source["derivative"] != "none"}
+        assert sources, row["name"]
+        missing = sources - reached().sources.get(row["name"], set())
+        assert not missing, f"{row['name']}: no case differentiates {sorted(missing)}"
+
+
+def test_every_flag_of_a_gradient_node_that_picks_a_source_has_both_values() -> None:
+    names = set()
+    for row in _core.node_table():
+        for attribute in row["attributes"] if row["gradient"] else []:
+            if attribute["name"] not in PICKS:
+                continue
+            names.add(attribute["name"])
+            found = {
+                value for name, value in reached().flags[row["name"]] if name == attribute["name"]
+            }
+            assert found == {False, True}, f"{row['name']}: {attribute['name']}"
+    assert names == PICKS
 
 
 def test_case_names_are_unique() -> None:

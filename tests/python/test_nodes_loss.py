@@ -3,13 +3,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from case_nets import source_arrays, values
 from cases import NONE, SOFT_MAX, SUM, Case
 from cases.loss import CASES, LOSSES, case
 from node_tests import Run, check_forward, check_gradients, encode, runs
-from oracles import pull_back
+from oracles import Doubles, pull_back
 from oracles.loss import loss, undivided
 
 import mpsnn as mps
@@ -52,6 +54,19 @@ def test_gradients_of_labels(
     doubles = [array.astype(np.float64) for array in arrays.values()]
     expected = np.asarray(pull_back(loss, tested, doubles, {}, gradient.astype(np.float64))[0][1])
     np.testing.assert_allclose(np.asarray(got), expected, rtol=2e-6, atol=2e-6)
+
+
+def test_a_gradient_of_the_weights_needs_them_alone() -> None:
+    g, y, t, w = (mps.ImageNode(name) for name in "gytw")
+    descriptor = mps.LossDescriptor(mps.LossType.HUBER, mps.ReductionType.SUM)
+    node = mps.LossGradientNode(g, y, t, descriptor, weights=w, is_weights_gradient=True)
+    assert node.is_weights_gradient
+    with pytest.raises(mps.InvalidArgumentError, match="weights: expected an image where is_we"):
+        mps.LossGradientNode(g, y, t, descriptor, is_weights_gradient=True)
+    with pytest.raises(mps.InvalidArgumentError, match="is_weights_gradient: expected false"):
+        mps.LossGradientNode(
+            g, y, t, descriptor, weights=w, is_labels_gradient=True, is_weights_gradient=True
+        )
 
 
 SOFT_MAX_CASES = [
@@ -120,6 +135,69 @@ def test_known_values(
 ) -> None:
     got = one_value(device, mps.LossType[name], y, t)
     np.testing.assert_allclose(got, (value, slope), rtol=1e-6, atol=1e-7)
+
+
+CORNERS = (np.nan, np.inf, -np.inf, 0.0, 1.0, 1e30, -1e30)
+Formula = Callable[[Doubles, Doubles], Doubles]
+
+
+def times(factor: Doubles, x: Doubles) -> Doubles:
+    """The product; 0 where the factor is."""
+    return np.where(factor == 0, 0.0, factor * x)
+
+
+def margin(y: Doubles, t: Doubles) -> Doubles:
+    """The hinge's."""
+    return 1 - (2 * t - 1) * y
+
+
+# The page's formulas in float64; the softmax has one channel.
+VALUES: dict[str, Formula] = {
+    "MEAN_ABSOLUTE_ERROR": lambda y, t: np.abs(y - t),
+    "MEAN_SQUARED_ERROR": lambda y, t: (y - t) ** 2,
+    "SOFT_MAX_CROSS_ENTROPY": lambda y, t: -times(t, y - y),
+    "SIGMOID_CROSS_ENTROPY": lambda y, t: (
+        np.maximum(y, 0) - times(t, y) + np.log1p(np.exp(-np.abs(y)))
+    ),
+    "CATEGORICAL_CROSS_ENTROPY": lambda y, t: -times(t, np.log(y)),
+    "HINGE": lambda y, t: np.maximum(margin(y, t), 0),
+    "HUBER": lambda y, t: np.where(np.abs(y - t) <= 1, (y - t) ** 2 / 2, np.abs(y - t) - 0.5),
+    "COSINE_DISTANCE": lambda y, t: 1 - times(t, y),
+    "LOG": lambda y, t: -times(t, np.log(y + 1e-7)) - times(1 - t, np.log(1 - y + 1e-7)),
+    "KULLBACK_LEIBLER_DIVERGENCE": lambda y, t: times(t, np.log(t) - y),
+}
+SLOPES: dict[str, Formula] = {
+    "MEAN_ABSOLUTE_ERROR": lambda y, t: np.sign(y - t),
+    "MEAN_SQUARED_ERROR": lambda y, t: 2 * (y - t),
+    "SOFT_MAX_CROSS_ENTROPY": lambda y, t: np.exp(y - y) - t,
+    "SIGMOID_CROSS_ENTROPY": lambda y, t: 1 / (1 + np.exp(-y)) - t,
+    "CATEGORICAL_CROSS_ENTROPY": lambda y, t: times(-t, 1 / y),
+    "HINGE": lambda y, t: np.where(
+        np.isnan(margin(y, t)), np.nan, np.where(margin(y, t) > 0, 1 - 2 * t, 0.0)
+    ),
+    "HUBER": lambda y, t: np.clip(y - t, -1, 1),
+    "COSINE_DISTANCE": lambda _, t: -t,
+    "LOG": lambda y, t: times(-t, 1 / (y + 1e-7)) + times(1 - t, 1 / (1 - y + 1e-7)),
+    "KULLBACK_LEIBLER_DIVERGENCE": lambda _, t: -t,
+}
+
+
+@pytest.mark.parametrize("kind", list(mps.LossType), ids=lambda kind: kind.name)
+def test_corner_values(device: mps.Device, kind: mps.LossType) -> None:
+    """NaN, infinities, 0, 1 and huge numbers, each with each, one an image."""
+    y, t = (a.reshape(-1, 1, 1, 1) for a in np.meshgrid(CORNERS, CORNERS))
+    images = [mps.ImageNode(name) for name in "yt"]
+    node = mps.ForwardLossNode(*images, mps.LossDescriptor(kind, mps.ReductionType.SUM))
+    last = mps.InitialGradientNode(node).training_graph()[0]
+    graph = mps.Graph(device, [node.result_image, last.result_image])
+    arrays = {"y": y.astype(np.float32), "t": t.astype(np.float32)}
+    got = encode(device, graph, arrays)
+    with np.errstate(all="ignore"):
+        expected = VALUES[kind.name](y, t), SLOPES[kind.name](y, t)
+        for name, image, double in zip(("value", "slope"), got, expected, strict=True):
+            single = double.astype(np.float32)
+            array = np.asarray(image)
+            np.testing.assert_allclose(array, single, rtol=2e-6, atol=1e-7, err_msg=name)
 
 
 def test_apple_values_of_the_forward_loss(device: mps.Device) -> None:

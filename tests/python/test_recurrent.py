@@ -154,21 +154,24 @@ def test_matrix_inference_both_ways(device: mps.Device, case: RecurrentCase) -> 
         expect_close(got.read(), wanted, exact=False)
 
 
-def as_image(device: mps.Device, rows: Floats) -> mps.Image:
-    """Rows as the pixels of one column."""
-    return mps.Image(device, rows.reshape(1, len(rows), 1, -1))
+def image_size(case: RecurrentCase) -> tuple[int, int, int]:
+    """The images whose pixels the rows are: of one column, unless windows ask for more."""
+    size = case.cells[0].image
+    return (1, case.rows[0], 1) if size == (1, 1, 1) else size
 
 
 @pytest.mark.parametrize("case", IMAGES, ids=identify)
 def test_image_inference(device: mps.Device, case: RecurrentCase) -> None:
     net = Net(case)
     layer = net.layer(mps.RNNImageInferenceLayer, device)
-    rows, outputs = case.rows[0], case.cells[-1].outputs
+    size, outputs = image_size(case), case.cells[-1].outputs
     mode = case.attributes.get("bidirectional_combine_mode", 0)
+
+    def as_image(device: mps.Device, pixels: Floats) -> mps.Image:
+        return mps.Image(device, pixels.reshape(*size, -1))
+
     sources = [as_image(device, x) for x in net.inputs]
-    made = [
-        mps.Image(device, size=(1, rows, 1, outputs * (2 if mode == 2 else 1))) for _ in case.rows
-    ]
+    made = [mps.Image(device, size=(*size, outputs * (2 if mode == 2 else 1))) for _ in case.rows]
     commands = mps.CommandBuffer(device.command_queue())
     if case.method == "encode_sequence":
         state = None
@@ -193,7 +196,7 @@ def test_image_inference(device: mps.Device, case: RecurrentCase) -> None:
             if memory is not None:
                 expect_close(np.asarray(memory).reshape(c.shape), c, exact=case.exact)
     else:
-        backward = [mps.Image(device, size=(1, rows, 1, outputs)) for _ in case.rows if mode == 0]
+        backward = [mps.Image(device, size=(*size, outputs)) for _ in case.rows if mode == 0]
         layer.encode_bidirectional_sequence(commands, sources, made, backward)
         commands.commit()
         wanted, back = (net.expected_direction(backward=way) for way in (False, True))

@@ -94,6 +94,45 @@ def test_weights_that_change_are_seen_at_the_next_encode(device: mps.Device) -> 
     np.testing.assert_allclose(after, expected, rtol=0, atol=1e-6)
 
 
+def test_windows_that_change_are_seen_at_the_next_encode(device: mps.Device) -> None:
+    cell = Cell("single", 3, 4, window=(3, 3))
+    weights = make_weights(cell, np.random.default_rng(3))
+    sources = data_sources(cell, weights)
+    layer = mps.RNNImageInferenceLayer(device, descriptor_of(cell, sources))
+    source, made = mps.Image(device, values(1, 5, 6, 3)), mps.Image(device, size=(1, 5, 6, 4))
+
+    def output() -> np.ndarray:
+        commands = encoded(device)
+        layer.encode_sequence(commands, [source], [made])
+        commands.commit()
+        return np.asarray(made).copy()
+
+    before = output()
+    device.write_parameter(sources["w0"], "weights", np.zeros((4, 3, 3, 3), np.float32))
+    after = output()
+    assert not np.allclose(before, after)
+    expected = np.broadcast_to(np.tanh(weights["b0"]), (1, 5, 6, 4))
+    np.testing.assert_allclose(after, expected, rtol=0, atol=1e-6)
+
+
+def test_a_window_is_placed_by_the_size_of_the_images(device: mps.Device) -> None:
+    # As many rows, but other images: no plan is mistaken for another's.
+    cell = Cell("single", 1, 1, absent=frozenset({"u0"}), bias=False, neurons=((0, 0.0, 0.0, 0.0),))
+    ones = {"w0": np.ones((1, 1, 3, 1), np.float32)}
+    layer = mps.RNNImageInferenceLayer(device, descriptor_of(cell, data_sources(cell, ones)))
+    for size, sums in (
+        ((1, 1, 6, 1), [1, 3, 6, 9, 12, 9]),
+        ((1, 2, 3, 1), [1, 3, 3, 7, 12, 9]),
+        ((2, 1, 3, 1), [1, 3, 3, 7, 12, 9]),
+        ((1, 6, 1, 1), [0, 1, 2, 3, 4, 5]),
+    ):
+        source = mps.Image(device, np.arange(6, dtype=np.float32).reshape(size))
+        made, commands = mps.Image(device, size=size), encoded(device)
+        layer.encode_sequence(commands, [source], [made])
+        commands.commit()
+        np.testing.assert_array_equal(np.asarray(made).reshape(-1), sums)
+
+
 def test_offsets_and_row_strides_leave_the_rest_alone(device: mps.Device) -> None:
     layer = mps.RNNMatrixInferenceLayer(device, descriptor(GRU))
     steps = values(4, 2, 3)
@@ -186,47 +225,6 @@ def test_gradients_that_are_not_wanted_are_not_made(device: mps.Device) -> None:
     assert len(states) == 1
 
 
-def descent(rate: float) -> mps.HostKernel:
-    """Weights less their gradients."""
-
-    def update(gradients: np.ndarray, weights: np.ndarray) -> None:
-        weights -= rate * np.clip(gradients, -1, 1)
-
-    return mps.HostKernel(update)
-
-
-def test_a_layer_learns_to_remember_the_first_of_its_inputs(device: mps.Device) -> None:
-    cell = Cell("lstm", 1, 8)
-    rng = np.random.default_rng(0)
-    layer = mps.RNNMatrixTrainingLayer(device, descriptor(cell))
-    weights = layer.create_weight_matrices()
-    gradients = layer.create_weight_gradient_matrices()
-    update = descent(0.3)
-    steps, rows = 6, 16
-    sources = [mps.Matrix(device, rows=rows, columns=1) for _ in range(steps)]
-    made = [mps.Matrix(device, rows=rows, columns=8) for _ in range(steps)]
-    upstream = [mps.Matrix(device, rows=rows, columns=8) for _ in range(steps)]
-    queue = device.command_queue()
-    losses = []
-    for _ in range(150):
-        x = rng.choice([-0.5, 0.5], (steps, rows, 1)).astype(np.float32)
-        for matrix, array in zip(sources, x, strict=True):
-            matrix.write(array)
-        commands = mps.CommandBuffer(queue)
-        kept, _ = layer.encode_forward_sequence(commands, sources, made, weights)
-        commands.commit()
-        error = np.zeros((rows, 8), np.float32)
-        error[:, 0] = made[-1].read()[:, 0] - x[0, :, 0]
-        losses.append(float(np.mean(error**2) * 8))
-        upstream[-1].write(error / np.float32(rows) * 4)
-        commands = mps.CommandBuffer(queue)
-        layer.encode_gradient_sequence(commands, sources, upstream, [], gradients, kept, weights)
-        for gradient, weight in zip(gradients, weights, strict=True):
-            update.encode(commands, [gradient], [weight])
-        commands.commit()
-    assert np.mean(losses[-10:]) < 0.2 * np.mean(losses[:10])
-
-
 def test_memory_of_a_sequence_is_given_back(device: mps.Device) -> None:
     layer = mps.RNNMatrixInferenceLayer(device, descriptor(LSTM))
     steps = list(values(3, 2, 3))
@@ -252,10 +250,19 @@ def single(**weights: mps.ConvolutionDataSource) -> mps.RNNMatrixInferenceLayer:
     )
 
 
-def window() -> mps.ConvolutionDataSource:
+def window(inputs: int = 3, outputs: int = 4, **properties: int) -> mps.ConvolutionDataSource:
     """Weights that are no 1x1 convolution."""
-    d = mps.ConvolutionDescriptor(3, 1, 3, 4)
-    return mps.ConvolutionDataSource(d, np.zeros((4, 1, 3, 3), np.float32))
+    d = mps.ConvolutionDescriptor(3, 1, inputs, outputs)
+    for name, value in properties.items():
+        setattr(d, name, value)
+    return mps.ConvolutionDataSource(d, np.zeros((outputs, 1, 3, inputs), np.float32))
+
+
+def diagonal_window() -> mps.RNNImageInferenceLayer:
+    """A layer whose diagonal weights have a window."""
+    lstm = mps.LSTMDescriptor(3, 4, memory_weights_are_diagonal=True)
+    lstm.input_gate_memory_weights = window(4)
+    return mps.RNNImageInferenceLayer(mps.Device("cpu"), lstm)
 
 
 def with_prelu() -> mps.ConvolutionDataSource:
@@ -285,6 +292,32 @@ MAKING: dict[str, Row] = {
     "a window": (
         lambda: single(input_weights=window()),
         "input_weights: expected a 1x1 convolution, got 1x3",
+    ),
+    "a window of a training layer": (
+        lambda: mps.RNNMatrixTrainingLayer(
+            mps.Device("cpu"), mps.RNNSingleGateDescriptor(3, 4, input_weights=window())
+        ),
+        "RNNMatrixTrainingLayer.*input_weights: expected a 1x1 convolution, got 1x3",
+    ),
+    "a window of diagonal weights": (
+        diagonal_window,
+        "input_gate_memory_weights: expected a 1x1 convolution, as they are diagonal, got 1x3",
+    ),
+    "strides": (
+        lambda: mps.RNNImageInferenceLayer(
+            mps.Device("cpu"),
+            mps.RNNSingleGateDescriptor(3, 4, input_weights=window(stride_in_pixels_x=2)),
+        ),
+        "input_weights: strides: expected 1, as all images of a layer have one size, got 1x2",
+    ),
+    "sub-pixels": (
+        lambda: mps.RNNImageInferenceLayer(
+            mps.Device("cpu"),
+            mps.RNNSingleGateDescriptor(
+                3, 4, input_weights=window(outputs=4, sub_pixel_scale_factor=2)
+            ),
+        ),
+        "input_weights: sub_pixel_scale_factor: expected 1, got 2",
     ),
     "PReLU": (
         lambda: single(input_weights=with_prelu()),
@@ -562,38 +595,3 @@ def test_float16_is_float32_rounded(device: mps.Device, cell: Cell) -> None:
     commands.commit()
     for got, reference in zip(made, wanted, strict=True):
         np.testing.assert_array_equal(got.read(), halves(reference))
-
-
-def test_gradients_of_float16_matrices(device: mps.Device) -> None:
-    layer = mps.RNNMatrixTrainingLayer(device, descriptor(LSTM))
-    layer.accumulate_weight_gradients = True
-    weights = layer.create_weight_matrices()
-    rounded = [halves(matrix.read()) for matrix in weights]
-    x, upstream = halves(values(2, 3)), halves(values(2, 4))
-
-    def gradients(kind: type, data_type: mps.DataType) -> list[np.ndarray]:
-        made = layer.create_weight_gradient_matrices(data_type)
-        for matrix in made:
-            matrix.write(np.ones(matrix.shape, kind))
-        given = matrices(device, [array.astype(kind) for array in rounded])
-        sources = matrices(device, [x.astype(kind)])
-        commands = encoded(device)
-        kept, _ = layer.encode_forward_sequence(
-            commands, sources, sequence(device, [2], 4, data_type), given
-        )
-        layer.encode_gradient_sequence(
-            commands,
-            sources,
-            matrices(device, [upstream.astype(kind)]),
-            sequence(device, [2], 3, data_type),
-            made,
-            kept,
-            given,
-        )
-        commands.commit()
-        return [matrix.read() for matrix in made]
-
-    wanted = gradients(np.float32, mps.DataType.FLOAT32)
-    got = gradients(np.float16, mps.DataType.FLOAT16)
-    for half, reference in zip(got, wanted, strict=True):
-        np.testing.assert_array_equal(half, halves(reference))

@@ -357,6 +357,35 @@ def test_labels_get_a_gradient_only_where_they_are_trained(device: mps.Device) -
     np.testing.assert_array_equal(change, expected)
 
 
+def test_a_weights_image_gets_a_gradient_where_it_is_trained(device: mps.Device) -> None:
+    descriptor = mps.LossDescriptor(mps.LossType.MEAN_SQUARED_ERROR, weight=0.5)
+    names = ("y", "t", "v")
+    arrays = {name: integers((2, 4, 4, 3), seed) for seed, name in enumerate(names)}
+    y, t, v = (mps.ImageNode(name) for name in names)
+
+    def step(optimizer: mps.Optimizer | None) -> tuple[list[mps.FilterNode], np.ndarray]:
+        factors = convolution(3, "factors", optimizer, 5)
+        loss = mps.ForwardLossNode(
+            mps.NeuronLinearNode(y), t, descriptor, weights=mps.ConvolutionNode(v, factors)
+        )
+        made: list[mps.FilterNode] = []
+        ends = mps.InitialGradientNode(loss).training_graph(
+            None, lambda node, *_: made.append(node)
+        )
+        run(device, [node.result_image for node in ends], arrays)
+        return made, factors.weights - device.read_parameter(factors, "weights")
+
+    made, change = step(None)
+    assert not np.any(change)
+    assert [n.is_weights_gradient for n in made if isinstance(n, mps.LossGradientNode)] == [False]
+    made, change = step(SGD(1.0))
+    kinds = [node.is_weights_gradient for node in made if isinstance(node, mps.LossGradientNode)]
+    assert sorted(kinds) == [False, True]
+    # The mean does not divide the gradient: 0.5 (y - t)^2, correlated with the source.
+    expected = correlate(arrays["v"], 0.5 * (arrays["y"] - arrays["t"]) ** 2)
+    np.testing.assert_array_equal(change, expected)
+
+
 def convolve(x: np.ndarray, source: mps.ConvolutionDataSource) -> np.ndarray:
     """A 3x3 convolution of the same size, by its definition."""
     padded = np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))

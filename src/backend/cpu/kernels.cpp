@@ -122,6 +122,7 @@ constexpr KernelRow kRows[] = {
     ROW(gate_sums, "plain", gate_sums_plain),
     ROW(matrix_multiplication, "vector", matrix_multiplication_vector),
 #if defined(MPSNN_WITH_ONEDNN)
+    ROW(recurrent_sequence, "onednn", recurrent_sequence_onednn),
     ROW(matrix_multiplication, "onednn", matrix_multiplication_onednn),
     ROW(matrix_multiplication, "onednn_bytes", matrix_multiplication_onednn_bytes),
 #endif

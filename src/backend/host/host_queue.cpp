@@ -4,13 +4,13 @@
 #include <pthread.h>
 
 #include <algorithm>
-#include <atomic>
 #include <condition_variable>
 #include <deque>
 #include <mutex>
 #include <thread>
 #include <utility>
 
+#include "base/atomic.h"
 #include "base/failure.h"
 #include "base/patience.h"
 
@@ -43,8 +43,7 @@ void name_this_thread(const std::string& label) {
 /// The values may have been written by the host or by an earlier step of this or another queue.
 bool is_skipped(const Launch& launch) {
   return std::ranges::any_of(launch.predicates, [](const std::int32_t* predicate) {
-    return std::atomic_ref<std::int32_t>(const_cast<std::int32_t&>(*predicate))
-               .load(std::memory_order_acquire) == 0;
+    return load_acquire(*predicate) == 0;
   });
 }
 

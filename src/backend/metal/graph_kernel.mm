@@ -125,7 +125,7 @@ void GraphKernel::add_weights(const graph::WholeGraph& graph) {
 void GraphKernel::build() const {
   Builder::Weights objects;
   for (const auto& weights : weights_) objects[weights->source()] = weights->object();
-  Builder builder(std::move(objects));
+  Builder builder(std::move(objects), shapes_);
   for (std::size_t i = 0; i < network_.sources.size(); ++i) {
     const ImageRecord& image = *network_.sources[i].record();
     MPSNNImageNode* node = [MPSNNImageNode nodeWithHandle:handle_of(i)];

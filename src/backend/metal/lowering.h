@@ -28,7 +28,10 @@ class Builder {
   /// The data source object of one of the network's data sources.
   using Weights = std::map<const DataSource*, id<MPSCNNConvolutionDataSource>>;
 
-  explicit Builder(Weights weights) : weights_(std::move(weights)) {}
+  using Shapes = std::unordered_map<const graph::ImageRecord*, TensorDesc>;
+
+  /// `shapes`: of every image of the graph; it outlives this.
+  Builder(Weights weights, const Shapes& shapes) : weights_(std::move(weights)), shapes_(shapes) {}
 
   /// A source of the graph.
   void add_source(const graph::ImageRecord& image, MPSNNImageNode* node) { images_[&image] = node; }
@@ -36,6 +39,9 @@ class Builder {
   MPSNNImageNode* image(const graph::ImageRecord& image) const { return images_.at(&image); }
   MPSNNImageNode* source(const graph::FilterRecord& node, std::size_t i) const {
     return image(*node.sources[i].record());
+  }
+  ImageSize size(const graph::FilterRecord& node, std::size_t i) const {
+    return shapes_.at(node.sources[i].record().get()).image();
   }
   id<MPSCNNConvolutionDataSource> weights(const graph::FilterRecord& node) const {
     return weights_.at(node.weights.get());
@@ -57,6 +63,7 @@ class Builder {
   using GradientKey = std::pair<const graph::FilterRecord*, const graph::ImageRecord*>;
 
   Weights weights_;
+  const Shapes& shapes_;
   std::unordered_map<const graph::ImageRecord*, MPSNNImageNode*> images_;
   std::unordered_map<const graph::FilterRecord*, MPSNNFilterNode*> filters_;
   std::map<GradientKey, NSArray<MPSNNGradientFilterNode*>*> gradients_;
@@ -67,7 +74,7 @@ struct NodeRow {
   std::string_view node_class;
   /// Why MPS cannot hold the node; empty: it can. Null: it always can.
   std::string (*refuse)(const NodeCase& node);
-  /// Makes the MPS node and calls Builder::finish.
+  /// Makes the MPS node and calls Builder::finish. Null: `refuse` never lets one through.
   void (*lower)(Builder& builder, const graph::FilterRecord& node);
 };
 
@@ -79,28 +86,40 @@ void check_node(const NodeCase& node, std::string_view device);
 /// Refuses a gradient node that was not made from its forward node, since MPS links states only
 /// then, and one whose forward node is refused.
 std::string refuse_orphan(const NodeCase& node);
-MPSNNDefaultPadding* padding_of(const graph::FilterRecord& node);
 /// a * image + b: how constants are applied that a node of MPS ignores or lacks.
 MPSNNFilterNode* linear(MPSNNImageNode* image, double a, double b);
 
-// The rows' functions, each pair in nodes/<family>.mm.
+// The rows' functions, in nodes/<family>.mm.
 
 std::string refuse_convolution(const NodeCase& node);
 void lower_convolution(Builder& builder, const graph::FilterRecord& node);
-std::string refuse_convolution_gradient(const NodeCase& node);
 void lower_convolution_gradient(Builder& builder, const graph::FilterRecord& node);
+void lower_fully_connected(Builder& builder, const graph::FilterRecord& node);
 void lower_neuron(Builder& builder, const graph::FilterRecord& node);
-std::string refuse_pooling(const NodeCase& node);
 void lower_pooling_max(Builder& builder, const graph::FilterRecord& node);
 void lower_pooling_average(Builder& builder, const graph::FilterRecord& node);
+void lower_pooling_l2_norm(Builder& builder, const graph::FilterRecord& node);
+void lower_dilated_pooling_max(Builder& builder, const graph::FilterRecord& node);
 void lower_upsampling_nearest(Builder& builder, const graph::FilterRecord& node);
 void lower_upsampling_bilinear(Builder& builder, const graph::FilterRecord& node);
 std::string refuse_broadcast(const NodeCase& node);
-void lower_addition(Builder& builder, const graph::FilterRecord& node);
-void lower_addition_gradient(Builder& builder, const graph::FilterRecord& node);
+void lower_arithmetic(Builder& builder, const graph::FilterRecord& node);
+void lower_arithmetic_gradient(Builder& builder, const graph::FilterRecord& node);
+std::string refuse_comparison(const NodeCase& node);
+void lower_comparison(Builder& builder, const graph::FilterRecord& node);
+void lower_reduction(Builder& builder, const graph::FilterRecord& node);
 std::string refuse_unaligned_sources(const NodeCase& node);
 void lower_concatenation(Builder& builder, const graph::FilterRecord& node);
 void lower_concatenation_gradient(Builder& builder, const graph::FilterRecord& node);
+void lower_reshape(Builder& builder, const graph::FilterRecord& node);
+std::string refuse_pad(const NodeCase& node);
+void lower_pad(Builder& builder, const graph::FilterRecord& node);
+std::string refuse_scale(const NodeCase& node);
+void lower_bilinear_scale(Builder& builder, const graph::FilterRecord& node);
+void lower_gram_matrix(Builder& builder, const graph::FilterRecord& node);
+void lower_spatial_normalization(Builder& builder, const graph::FilterRecord& node);
+void lower_local_contrast_normalization(Builder& builder, const graph::FilterRecord& node);
+void lower_cross_channel_normalization(Builder& builder, const graph::FilterRecord& node);
 std::string refuse_loss(const NodeCase& node);
 void lower_loss(Builder& builder, const graph::FilterRecord& node);
 void lower_loss_gradient(Builder& builder, const graph::FilterRecord& node);

@@ -15,10 +15,33 @@ using graph::FilterRecord;
 
 constexpr NodeRow neuron(std::string_view name) { return {name, nullptr, &lower_neuron}; }
 
+// Nodes that MPS's graph cannot hold, and why.
+
+std::string refuse_without_gradient(const NodeCase&) {
+  return "MPS's graph has no gradient filter for this node";
+}
+std::string refuse_crop(const NodeCase&) {
+  return "MPS's graph has no node that crops";
+}
+std::string refuse_lanczos(const NodeCase&) {
+  return "Apple's headers do not say how far its Lanczos window reaches, and it was not measured";
+}
+std::string refuse_binary(const NodeCase&) {
+  return "Apple's headers do not say how binary weights are packed into a data source";
+}
+/// Masks repeat by their seed; those of the same seed would differ from every other device's.
+std::string refuse_dropout(const NodeCase&) {
+  return "the generator of MPS's dropout masks is not known, so a seed would not give this mask";
+}
+
 /// In the order of the node table.
 constexpr auto kRows = std::to_array<NodeRow>({
     {"ConvolutionNode", &refuse_convolution, &lower_convolution},
-    {"ConvolutionGradientNode", &refuse_convolution_gradient, &lower_convolution_gradient},
+    {"ConvolutionGradientNode", &refuse_orphan, &lower_convolution_gradient},
+    {"FullyConnectedNode", nullptr, &lower_fully_connected},
+    {"FullyConnectedGradientNode", &refuse_orphan, &lower_convolution_gradient},
+    {"BinaryConvolutionNode", &refuse_binary, nullptr},
+    {"BinaryFullyConnectedNode", &refuse_binary, nullptr},
     neuron("NeuronReLUNode"),
     neuron("NeuronLinearNode"),
     neuron("NeuronSigmoidNode"),
@@ -35,25 +58,84 @@ constexpr auto kRows = std::to_array<NodeRow>({
     neuron("NeuronLogarithmNode"),
     neuron("NeuronGeLUNode"),
     {"NeuronGradientNode", &refuse_orphan, &lower_single_gradient},
-    {"PoolingMaxNode", &refuse_pooling, &lower_pooling_max},
+    {"PoolingMaxNode", nullptr, &lower_pooling_max},
     {"PoolingMaxGradientNode", &refuse_orphan, &lower_single_gradient},
-    {"PoolingAverageNode", &refuse_pooling, &lower_pooling_average},
+    {"PoolingAverageNode", nullptr, &lower_pooling_average},
     {"PoolingAverageGradientNode", &refuse_orphan, &lower_single_gradient},
+    {"PoolingL2NormNode", nullptr, &lower_pooling_l2_norm},
+    {"PoolingL2NormGradientNode", &refuse_orphan, &lower_single_gradient},
+    {"DilatedPoolingMaxNode", nullptr, &lower_dilated_pooling_max},
+    {"DilatedPoolingMaxGradientNode", &refuse_orphan, &lower_single_gradient},
     {"UpsamplingNearestNode", nullptr, &lower_upsampling_nearest},
     {"UpsamplingNearestGradientNode", &refuse_orphan, &lower_single_gradient},
     {"UpsamplingBilinearNode", nullptr, &lower_upsampling_bilinear},
     {"UpsamplingBilinearGradientNode", &refuse_orphan, &lower_single_gradient},
-    {"AdditionNode", &refuse_broadcast, &lower_addition},
-    {"AdditionGradientNode", &refuse_orphan, &lower_addition_gradient},
+    {"AdditionNode", &refuse_broadcast, &lower_arithmetic},
+    {"AdditionGradientNode", &refuse_orphan, &lower_arithmetic_gradient},
+    {"SubtractionNode", &refuse_broadcast, &lower_arithmetic},
+    {"SubtractionGradientNode", &refuse_orphan, &lower_arithmetic_gradient},
+    {"MultiplicationNode", &refuse_broadcast, &lower_arithmetic},
+    {"MultiplicationGradientNode", &refuse_orphan, &lower_arithmetic_gradient},
+    {"DivisionNode", &refuse_broadcast, &lower_arithmetic},
+    {"DivisionGradientNode", &refuse_without_gradient, nullptr},
+    {"ComparisonNode", &refuse_comparison, &lower_comparison},
+    {"ReductionRowMinNode", nullptr, &lower_reduction},
+    {"ReductionRowMinGradientNode", &refuse_without_gradient, nullptr},
+    {"ReductionRowMaxNode", nullptr, &lower_reduction},
+    {"ReductionRowMaxGradientNode", &refuse_without_gradient, nullptr},
+    {"ReductionRowMeanNode", nullptr, &lower_reduction},
+    {"ReductionRowMeanGradientNode", &refuse_without_gradient, nullptr},
+    {"ReductionRowSumNode", nullptr, &lower_reduction},
+    {"ReductionRowSumGradientNode", &refuse_without_gradient, nullptr},
+    {"ReductionColumnMinNode", nullptr, &lower_reduction},
+    {"ReductionColumnMinGradientNode", &refuse_without_gradient, nullptr},
+    {"ReductionColumnMaxNode", nullptr, &lower_reduction},
+    {"ReductionColumnMaxGradientNode", &refuse_without_gradient, nullptr},
+    {"ReductionColumnMeanNode", nullptr, &lower_reduction},
+    {"ReductionColumnMeanGradientNode", &refuse_without_gradient, nullptr},
+    {"ReductionColumnSumNode", nullptr, &lower_reduction},
+    {"ReductionColumnSumGradientNode", &refuse_without_gradient, nullptr},
+    {"ReductionFeatureChannelsMinNode", nullptr, &lower_reduction},
+    {"ReductionFeatureChannelsMinGradientNode", &refuse_without_gradient, nullptr},
+    {"ReductionFeatureChannelsMaxNode", nullptr, &lower_reduction},
+    {"ReductionFeatureChannelsMaxGradientNode", &refuse_without_gradient, nullptr},
+    {"ReductionFeatureChannelsMeanNode", nullptr, &lower_reduction},
+    {"ReductionFeatureChannelsMeanGradientNode", &refuse_without_gradient, nullptr},
+    {"ReductionFeatureChannelsSumNode", nullptr, &lower_reduction},
+    {"ReductionFeatureChannelsSumGradientNode", &refuse_without_gradient, nullptr},
+    {"ReductionFeatureChannelsArgumentMinNode", nullptr, &lower_reduction},
+    {"ReductionFeatureChannelsArgumentMaxNode", nullptr, &lower_reduction},
+    {"ReductionSpatialMeanNode", nullptr, &lower_reduction},
+    {"ReductionSpatialMeanGradientNode", &refuse_orphan, &lower_single_gradient},
+    {"PadNode", &refuse_pad, &lower_pad},
+    {"PadGradientNode", &refuse_orphan, &lower_single_gradient},
+    {"CropNode", &refuse_crop, nullptr},
+    {"CropGradientNode", &refuse_crop, nullptr},
+    {"ReshapeNode", nullptr, &lower_reshape},
+    {"ReshapeGradientNode", &refuse_orphan, &lower_single_gradient},
+    {"BilinearScaleNode", &refuse_scale, &lower_bilinear_scale},
+    {"BilinearScaleGradientNode", &refuse_without_gradient, nullptr},
+    {"LanczosScaleNode", &refuse_lanczos, nullptr},
+    {"LanczosScaleGradientNode", &refuse_without_gradient, nullptr},
     {"ConcatenationNode", &refuse_unaligned_sources, &lower_concatenation},
     {"ConcatenationGradientNode", &refuse_orphan, &lower_concatenation_gradient},
+    {"SpatialNormalizationNode", nullptr, &lower_spatial_normalization},
+    {"SpatialNormalizationGradientNode", &refuse_orphan, &lower_single_gradient},
+    {"LocalContrastNormalizationNode", nullptr, &lower_local_contrast_normalization},
+    {"LocalContrastNormalizationGradientNode", &refuse_orphan, &lower_single_gradient},
+    {"CrossChannelNormalizationNode", nullptr, &lower_cross_channel_normalization},
+    {"CrossChannelNormalizationGradientNode", &refuse_orphan, &lower_single_gradient},
+    {"GramMatrixCalculationNode", nullptr, &lower_gram_matrix},
+    {"GramMatrixCalculationGradientNode", &refuse_orphan, &lower_single_gradient},
+    {"DropoutNode", &refuse_dropout, nullptr},
+    {"DropoutGradientNode", &refuse_dropout, nullptr},
+    {"SoftMaxNode", nullptr, &lower_softmax},
+    {"SoftMaxGradientNode", &refuse_orphan, &lower_single_gradient},
+    {"LogSoftMaxNode", nullptr, &lower_softmax},
+    {"LogSoftMaxGradientNode", &refuse_orphan, &lower_single_gradient},
     {"ForwardLossNode", &refuse_loss, &lower_loss},
     {"LossGradientNode", &refuse_orphan, &lower_loss_gradient},
     {"InitialGradientNode", nullptr, &lower_initial_gradient},
-    {"SoftMaxNode", nullptr, &lower_softmax},
-    {"LogSoftMaxNode", nullptr, &lower_softmax},
-    {"SoftMaxGradientNode", &refuse_orphan, &lower_single_gradient},
-    {"LogSoftMaxGradientNode", &refuse_orphan, &lower_single_gradient},
 });
 
 /// Sides of a 2D texture, and its slices of four channels.
@@ -118,12 +200,6 @@ std::string refuse_orphan(const NodeCase& node) {
     return "a gradient node must be made from its forward node: MPS hands that one's state over";
   const NodeCase forward = {*node.node.inference_node, node.graph};
   return reason_of(forward, find_row(forward.node));
-}
-
-MPSNNDefaultPadding* padding_of(const FilterRecord& node) {
-  // The bits have Apple's values.
-  return [MPSNNDefaultPadding
-      paddingWithMethod:static_cast<MPSNNPaddingMethod>(node.padding.method)];
 }
 
 MPSNNFilterNode* linear(MPSNNImageNode* image, double a, double b) {

@@ -13,6 +13,7 @@
 #include <utility>
 
 #include "backend/metal/device.h"
+#include "base/atomic.h"
 #include "base/failure.h"
 
 namespace mpsnn::backend::metal {
@@ -32,8 +33,7 @@ thread_local bool is_queue_thread = false;
 
 bool is_skipped(const Launch& launch) {
   return std::ranges::any_of(launch.predicates, [](const std::int32_t* predicate) {
-    // Not std::atomic_ref, which the library of Apple's older SDKs lacks.
-    return __atomic_load_n(predicate, __ATOMIC_ACQUIRE) == 0;
+    return load_acquire(*predicate) == 0;
   });
 }
 

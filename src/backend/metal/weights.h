@@ -13,6 +13,10 @@
 
 namespace mpsnn::backend::metal {
 
+/// Each input channel has one filter of its own; MPS has a descriptor for that, with a channel
+/// multiplier of 1 only.
+bool is_depthwise(const ConvolutionDescriptor& descriptor);
+
 /// An array as MPS's optimizers take it.
 struct BoundArray {
   BufferRange range;

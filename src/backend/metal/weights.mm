@@ -84,14 +84,16 @@ MPSNNNeuronDescriptor* neuron_of(const NeuronDescriptor& neuron) {
 }
 
 Owned<MPSCNNConvolutionDescriptor*> make_descriptor(const ConvolutionDescriptor& d) {
-  MPSCNNConvolutionDescriptor* made = [MPSCNNConvolutionDescriptor
+  Class kind =
+      is_depthwise(d) ? [MPSCNNDepthWiseConvolutionDescriptor class] : [MPSCNNConvolutionDescriptor class];
+  MPSCNNConvolutionDescriptor* made = [kind
       cnnConvolutionDescriptorWithKernelWidth:static_cast<NSUInteger>(d.kernel_width)
                                  kernelHeight:static_cast<NSUInteger>(d.kernel_height)
                          inputFeatureChannels:static_cast<NSUInteger>(d.input_feature_channels)
                         outputFeatureChannels:static_cast<NSUInteger>(d.output_feature_channels)];
   [made setStrideInPixelsX:static_cast<NSUInteger>(d.stride_in_pixels_x)];
   [made setStrideInPixelsY:static_cast<NSUInteger>(d.stride_in_pixels_y)];
-  [made setGroups:static_cast<NSUInteger>(d.groups)];
+  if (!is_depthwise(d)) [made setGroups:static_cast<NSUInteger>(d.groups)];
   [made setDilationRateX:static_cast<NSUInteger>(d.dilation_rate_x)];
   [made setDilationRateY:static_cast<NSUInteger>(d.dilation_rate_y)];
   if (d.fused_neuron_descriptor.type != NeuronType::NONE)
@@ -108,6 +110,11 @@ void drop_read(MPSState* state) {
 }
 
 }  // namespace
+
+bool is_depthwise(const ConvolutionDescriptor& d) {
+  return d.groups > 1 && d.groups == d.input_feature_channels &&
+         d.groups == d.output_feature_channels;
+}
 
 float* BoundArray::contents() const {
   auto* start = static_cast<std::byte*>([range.buffer.get() contents]);

@@ -142,11 +142,15 @@ AttributeSpec number(std::string_view name, std::string_view doc, double value) 
 }
 
 std::vector<AttributeSpec> binary_attributes() {
-  return {number("primary_scale", "factor of the primary source", 1.0),
-          number("secondary_scale", "factor of the secondary source", 1.0),
-          number("bias", "added to each value", 0.0),
-          number("minimum_value", "smaller results become this", -kFloatMax),
-          number("maximum_value", "larger results become this", kFloatMax)};
+  return {
+      number("primary_scale", "factor of the primary source", 1.0),
+      number("secondary_scale", "factor of the secondary source", 1.0),
+      number("bias", "added to each value", 0.0),
+      number("minimum_value",
+             "smaller results become this; the default clamps nothing: -infinity stays",
+             -kFloatMax),
+      number("maximum_value",
+             "larger results become this; the default clamps nothing: infinity stays", kFloatMax)};
 }
 
 std::vector<SourceSpec> binary_sources() {

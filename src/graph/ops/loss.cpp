@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Losses. Operations:
 //   loss           predictions, labels, weights? -> loss
-//   loss_gradient  gradient, predictions, labels, weights? -> gradient of predictions or labels
+//   loss_gradient  gradient, predictions, labels, weights? -> gradient of one of the others
 #include <limits>
 #include <utility>
 
@@ -14,6 +14,7 @@ namespace mpsnn::graph {
 namespace {
 
 constexpr double kFloatMax = std::numeric_limits<float>::max();
+constexpr std::size_t kLabels = 1, kWeights = 2;  // sources of the forward node
 
 bool is_cosine(const FilterRecord& node) {
   return static_cast<LossType>(get_int(node.attributes, "loss_type")) == LossType::COSINE_DISTANCE;
@@ -62,6 +63,15 @@ void check(const FilterRecord& node) {
   if (node.sources.size() > most && !node.input_state) check_has_no_weights(node);
 }
 
+void check_gradient(const FilterRecord& node) {
+  check(node);
+  if (!get_bool(node.attributes, "is_weights_gradient")) return;
+  if (get_bool(node.attributes, "is_labels_gradient"))
+    fail(node, "is_weights_gradient", "false where is_labels_gradient is true", "true");
+  if (node.sources.size() <= kWeights + 1)
+    fail(node, "weights", "an image where is_weights_gradient is true", "none");
+}
+
 template <OpId op>
 void lower(Lowering& to) {
   std::vector<ValueId> sources;
@@ -80,7 +90,7 @@ void lower_start(Lowering& to) {
       to.temporary("one", {DataType::FLOAT32, {to.source_size(0).n, 1, 1, 1}, nullptr});
   to.add(OpId::fill, {}, {one}, {{"value", 1.0}});
   AttributeMap attributes = to.node().attributes;
-  attributes["is_labels_gradient"] = false;
+  attributes["is_labels_gradient"] = attributes["is_weights_gradient"] = false;
   to.add(OpId::loss_gradient, {one, to.source(0), to.source(1), to.source(2)}, {to.result()},
          std::move(attributes));
   const ValueId loss = to.source_state_result("loss", size_of_loss(to.node(), to.source_size(0)));
@@ -88,11 +98,10 @@ void lower_start(Lowering& to) {
   to.add(OpId::loss, {to.source(0), to.source(1), to.source(2)}, {loss}, to.node().attributes);
 }
 
-constexpr std::size_t kLabels = 1;  // source of the forward node
-
 FilterNode make_gradient(const GradientQuery& query) {
   AttributeMap attributes = query.forward.attributes();
   attributes["is_labels_gradient"] = query.source == kLabels;
+  attributes["is_weights_gradient"] = query.source == kWeights;
   return FilterNode("LossGradientNode", gradient_then_sources(query), std::move(attributes));
 }
 
@@ -143,6 +152,10 @@ std::vector<AttributeSpec> gradient_attributes() {
                         .type = AttributeType::BOOL,
                         .doc = "the gradient is that of the labels",
                         .default_value = false});
+  attributes.push_back({.name = "is_weights_gradient",
+                        .type = AttributeType::BOOL,
+                        .doc = "the gradient is that of the weights image",
+                        .default_value = false});
   return attributes;
 }
 
@@ -165,7 +178,8 @@ weight * w * f(y, t):
 - LOG f = -t * ln(y + epsilon) - (1 - t) * ln(1 - y + epsilon);
 - KULLBACK_LEIBLER_DIVERGENCE f = t * (ln t - y), y being logarithms of probabilities; derivative -t.
 
-What has the factor t is 0 where t is 0, whatever y is.
+What has the factor t (or s, or 1 - t) is 0 where that is 0, whatever y is. Else infinities and NaN go through as the
+formulas say; where the hinge's margin is NaN so is its derivative.
 
 **Result size**: with reduction NONE that of the predictions; else one value an image, (N, 1, 1, 1). MEAN (the
 default) divides by H * W * C, for the softmax cross entropy by H * W. SUM_BY_NON_ZERO_WEIGHTS divides by how
@@ -182,8 +196,8 @@ and have one weight.
 **The gradient ignores the reduction**, as Apple's does: MEAN does not divide it. For the gradient of the mean
 over a batch set weight = 1 / (N * H * W * C).
 
-The training graph computes the gradient of the predictions; that of the labels only where the labels lead
-back to weights that are updated; the weights image has none.)";
+The training graph computes the gradient of the predictions; those of the labels and of the weights image only
+where that image leads back to weights that are updated.)";
 
 constexpr std::string_view kStartDoc =
     R"(The result is not the loss but its gradient with respect to the predictions, of their size: the gradient that
@@ -195,12 +209,14 @@ gradient of the predictions.
 LossLabels that is given to the encode (labels, and weights where wanted), in which the loss is left: what a
 ForwardLossNode with the same descriptor computes.
 
-**Unlike Apple**: labels and weights may be images, too; the loss is then that of a ForwardLossNode.)";
+**Unlike Apple**: labels and weights may be images, too; the loss is then that of a ForwardLossNode. They get no
+gradient: where they are trained, use a ForwardLossNode.)";
 
 constexpr std::string_view kGradientDoc =
     R"(result = source_gradient * weight * w * f'(y, t), of the predictions' size; for labels f is differentiated with
-respect to t.
-source_gradient has the loss's size, or one value an image that is broadcast.)";
+respect to t. For the weights image it is source_gradient * weight * f(y, t): Apple has no such gradient.
+source_gradient has the loss's size, or one value an image that is broadcast. Error where the gradient is that of
+the weights image and there is none, or is that of the labels, too.)";
 
 }  // namespace
 
@@ -209,6 +225,8 @@ std::vector<NodeClass> loss_nodes() {
                               .doc = "factor of each element's loss, of the predictions' size",
                               .derivative = Derivative::NONE,
                               .optional = true};
+  SourceSpec trained_weights = weights;
+  trained_weights.derivative = Derivative::IF_TRAINED;
   return {
       {.name = "ForwardLossNode",
        .apple = "MPSNNForwardLossNode",
@@ -219,7 +237,7 @@ std::vector<NodeClass> loss_nodes() {
                    {.name = "labels",
                     .doc = "image of the predictions' size",
                     .derivative = Derivative::IF_TRAINED},
-                   weights},
+                   trained_weights},
        .attributes = loss_attributes(),
        .check = check,
        .shape = forward_shape,
@@ -244,7 +262,7 @@ std::vector<NodeClass> loss_nodes() {
       {.name = "LossGradientNode",
        .apple = "MPSNNLossGradientNode",
        .family = "loss",
-       .brief = "Gradient of a loss's predictions or labels",
+       .brief = "Gradient of a loss's predictions, labels or weights image",
        .doc = kGradientDoc,
        .sources = {{.name = "source_gradient", .doc = "gradient of the loss"},
                    {.name = "predictions", .doc = "the loss's predictions"},
@@ -252,7 +270,7 @@ std::vector<NodeClass> loss_nodes() {
                    weights},
        .attributes = gradient_attributes(),
        .gradient = true,
-       .check = check,
+       .check = check_gradient,
        .shape = gradient_shape,
        .lower = lower<OpId::loss_gradient>},
   };

@@ -171,9 +171,9 @@ std::vector<NodeClass> smooth_neurons() {
            .apple = "MPSCNNNeuronHardSigmoidNode",
            .family = {},
            .brief = "Straight line between 0 and 1",
-           .doc =
-               "f(x) = clamp(a * x + b, 0, 1). The derivative is a where 0 < a * x + b < 1, and 0 "
-               "elsewhere. PyTorch's hardsigmoid has a = 1 / 6.",
+           .doc = "f(x) = clamp(a * x + b, 0, 1). The derivative is a where 0 < a * x + b < 1, NaN "
+                  "where "
+                  "that is NaN, and 0 elsewhere. PyTorch's hardsigmoid has a = 1 / 6.",
            .sources = {},
            .attributes = {number("a", "slope", 0.2), number("b", "added before the clamping", 0.5)},
            .fixed = neuron_type(NeuronType::HARD_SIGMOID)}),
@@ -190,7 +190,7 @@ std::vector<NodeClass> smooth_neurons() {
                     .apple = "MPSCNNNeuronAbsoluteNode",
                     .family = {},
                     .brief = "Absolute value",
-                    .doc = "f(x) = |x|. The derivative is the sign of x, 0 at 0.",
+                    .doc = "f(x) = |x|. The derivative is the sign of x, 0 at 0, NaN at NaN.",
                     .sources = {},
                     .attributes = {},
                     .fixed = neuron_type(NeuronType::ABSOLUTE)}),
@@ -272,7 +272,8 @@ std::vector<NodeClass> more_neurons() {
                            "header writes twice the "
                            "second term, which is no derivative. Small results keep their digits "
                            "(Apple's kernel was "
-                           "measured to lose them).",
+                           "measured to lose them). f(-infinity) is NaN, as the formula says; the "
+                           "derivative at infinities is its limit, 1 and 0.",
                     .sources = {},
                     .attributes = {},
                     .fixed = neuron_type(NeuronType::GELU)}),
@@ -310,7 +311,8 @@ std::vector<NodeClass> neuron_nodes() {
            .brief = "Rectified linear unit",
            .doc =
                "f(x) = x for x >= 0, a * x else. The derivative at exactly 0 is a, as in PyTorch "
-               "and JAX. Fused into the convolution before it where nothing else reads that.",
+               "and JAX; so it is at NaN. Fused into the convolution before it where nothing else "
+               "reads that.",
            .sources = {},
            .attributes = {number("a", "slope below 0", 0.0)},
            .fixed = neuron_type(NeuronType::RELU)}),

@@ -109,6 +109,7 @@ using metal_double::Pixels;
 @end
 
 @implementation MPSImageDescriptor
+@synthesize width = width_, height = height_;
 + (instancetype)imageDescriptorWithChannelFormat:(MPSImageFeatureChannelFormat)channelFormat
                                            width:(NSUInteger)width
                                           height:(NSUInteger)height

@@ -35,12 +35,15 @@
                                            kernelHeight:(NSUInteger)kernelHeight
                                    inputFeatureChannels:(NSUInteger)inputFeatureChannels
                                   outputFeatureChannels:(NSUInteger)outputFeatureChannels {
-  MPSCNNConvolutionDescriptor* made = [[[MPSCNNConvolutionDescriptor alloc] init] autorelease];
+  MPSCNNConvolutionDescriptor* made = [[[self alloc] init] autorelease];
   made->kernelWidth_ = kernelWidth;
   made->kernelHeight_ = kernelHeight;
   made->inputs_ = inputFeatureChannels;
   made->outputs_ = outputFeatureChannels;
-  made->strideX_ = made->strideY_ = made->groups_ = made->dilationX_ = made->dilationY_ = 1;
+  // A filter for each channel: as many groups as channels.
+  const bool is_depthwise = self == [MPSCNNDepthWiseConvolutionDescriptor class];
+  made->strideX_ = made->strideY_ = made->dilationX_ = made->dilationY_ = 1;
+  made->groups_ = is_depthwise ? inputFeatureChannels : 1;
   count_object(1);
   return made;
 }
@@ -49,6 +52,9 @@
   count_object(-1);
   [super dealloc];
 }
+@end
+
+@implementation MPSCNNDepthWiseConvolutionDescriptor
 @end
 
 @implementation MPSCNNConvolutionGradientState

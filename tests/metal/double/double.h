@@ -74,11 +74,10 @@ enum class DoubleKind {
   SOURCE,
   CONVOLUTION,
   NEURON,
-  POOLING_MAX,
-  POOLING_AVERAGE,
+  POOLING,
   NEAREST,
   BILINEAR,
-  ADDITION,
+  OP,
   CONCATENATION,
   SOFTMAX,
   LOG_SOFTMAX,
@@ -94,7 +93,9 @@ struct DoubleNode {
   std::shared_ptr<DoubleNode> forward;  // of GRADIENT
   std::size_t source_index = 0;         // of GRADIENT: whose gradient
   metal_double::Window window;
+  metal_double::Pooling pooling = metal_double::Pooling::MAX;
   metal_double::Neuron neuron;
+  std::shared_ptr<metal_double::Op> op;  // of OP
   Ref<id<MPSNNPadding>> padding;
   Ref<id<MPSCNNConvolutionDataSource>> weights;
   Ref<MPSCNNLossDescriptor*> loss;
@@ -106,6 +107,10 @@ struct DoubleNode {
   MPSImageFeatureChannelFormat format = MPSImageFeatureChannelFormatNone;
   bool exported = false;
 };
+
+/// Makes a filter node of a class: see nodes.mm.
+MPSNNFilterNode* fill_node(MPSNNFilterNode* fresh, DoubleKind kind,
+                           std::initializer_list<MPSNNImageNode*> sources);
 
 using NodePointer = std::shared_ptr<DoubleNode>;
 NodePointer& node_of(MPSNNFilterNode* filter);

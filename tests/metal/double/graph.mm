@@ -9,6 +9,7 @@
 
 using metal_double::Origin;
 using metal_double::Pixels;
+using metal_double::Sources;
 using metal_double::Window;
 
 namespace {
@@ -53,8 +54,11 @@ std::shared_ptr<Weights> make_weights(id<MPSCNNConvolutionDataSource> source) {
   made->outputs = static_cast<int>(d->outputs_);
   made->rounds = ![source respondsToSelector:@selector(kernelWeightsDataType)] ||
                  [source kernelWeightsDataType] != MPSDataTypeFloat32;
-  if (d->groups_ > 1 && d->inputs_ / d->groups_ % 4 != 0)
+  if ([d isKindOfClass:[MPSCNNDepthWiseConvolutionDescriptor class]]) {
+    if (d->inputs_ != d->outputs_) refuse("MPSCNNConvolution", "a channel multiplier other than 1");
+  } else if (d->groups_ > 1 && d->inputs_ / d->groups_ % 4 != 0) {
     refuse("MPSCNNConvolution", "channels of a group must be a multiple of 4");
+  }
   if (d->neuron_ != nil) made->neuron = {d->neuron_->type_, d->neuron_->a_, d->neuron_->b_, d->neuron_->c_, {}};
   made->load();
   return made;
@@ -106,11 +110,10 @@ class Encoding {
   void encode(const NodePointer& node) {
     switch (node->kind) {
       case DoubleKind::CONVOLUTION: return convolution(node);
-      case DoubleKind::POOLING_MAX:
-      case DoubleKind::POOLING_AVERAGE: return pooling(node);
+      case DoubleKind::POOLING: return pooling(node);
       case DoubleKind::NEAREST:
       case DoubleKind::BILINEAR: return upsampling(node);
-      case DoubleKind::ADDITION: return addition(node);
+      case DoubleKind::OP: return op(node);
       case DoubleKind::CONCATENATION: return concatenation(node);
       case DoubleKind::LOSS: return loss(node);
       case DoubleKind::GRADIENT: return gradient(node);
@@ -157,14 +160,45 @@ class Encoding {
     int height, width;
     Origin origin;
   };
-  static Size place(const NodePointer& node, const Window& w, const Pixels& source) {
+  /// The size of the result and where windows start; `w` is given its edge mode.
+  static Size place(const NodePointer& node, Window& w, const Pixels& source) {
     const std::uint64_t method = method_of(node);
     const auto y = metal_double::place(method, true, w.kernel_y, w.stride_y, w.dilation_y, source.height);
     const auto x = metal_double::place(method, false, w.kernel_x, w.stride_x, w.dilation_x, source.width);
-    if (y.size < 1 || x.size < 1) refuse("MPSNNGraph", "a window does not fit its image");
     const int extent_y = (w.kernel_y - 1) * w.dilation_y + 1;
     const int extent_x = (w.kernel_x - 1) * w.dilation_x + 1;
-    return {y.size, x.size, {y.offset - extent_y / 2, x.offset - extent_x / 2}};
+    Size size{y.size, x.size, {y.offset - extent_y / 2, x.offset - extent_x / 2}};
+    if ((method & MPSNNPaddingMethodCustom) != 0) ask_policy(node, w, source, size);
+    if (size.height < 1 || size.width < 1) refuse("MPSNNGraph", "a window does not fit its image");
+    return size;
+  }
+
+  /// A policy of the caller's own sets the kernel up and answers with the result's size.
+  static void ask_policy(const NodePointer& node, Window& w, const Pixels& source, Size& size) {
+    const bool is_average =
+        node->kind == DoubleKind::POOLING && node->pooling == metal_double::Pooling::AVERAGE;
+    MPSCNNKernel* kernel = is_average ? [[[MPSCNNPoolingAverage alloc] init] autorelease]
+                                      : [[[MPSCNNKernel alloc] init] autorelease];
+    count_object(1);
+    [kernel setEdgeMode:w.clamps ? MPSImageEdgeModeClamp : MPSImageEdgeModeZero];
+    MPSImageDescriptor* suggested = [MPSImageDescriptor
+        imageDescriptorWithChannelFormat:MPSImageFeatureChannelFormatFloat16
+                                   width:static_cast<NSUInteger>(std::max(size.width, 1))
+                                  height:static_cast<NSUInteger>(std::max(size.height, 1))
+                         featureChannels:static_cast<NSUInteger>(source.channels)];
+    MPSImageDescriptor* wanted =
+        [node->padding.get() destinationImageDescriptorForSourceImages:[NSArray array]
+                                                          sourceStates:nil
+                                                             forKernel:kernel
+                                                   suggestedDescriptor:suggested];
+    size.height = static_cast<int>(wanted->height_);
+    size.width = static_cast<int>(wanted->width_);
+    size.origin = {static_cast<int>([kernel offset].y) - ((w.kernel_y - 1) * w.dilation_y + 1) / 2,
+                   static_cast<int>([kernel offset].x) - ((w.kernel_x - 1) * w.dilation_x + 1) / 2};
+    w.clamps = [kernel edgeMode] == MPSImageEdgeModeClamp;
+    if (!is_average) return;
+    w.border_x = static_cast<int>([static_cast<MPSCNNPoolingAverage*>(kernel) zeroPadSizeX]);
+    w.border_y = static_cast<int>([static_cast<MPSCNNPoolingAverage*>(kernel) zeroPadSizeY]);
   }
 
   void convolution(const NodePointer& node) {
@@ -172,21 +206,21 @@ class Encoding {
     const Batch from = source(node);
     if (from[0]->channels != weights->inputs)
       refuse("MPSCNNConvolution", "the image has other channels than the descriptor");
-    const Size size = place(node, weights->window, *from[0]);
+    Window window = weights->window;
+    const Size size = place(node, window, *from[0]);
     const Batch to = make(node, size.height, size.width, weights->outputs);
     each(to.size(), [=](std::size_t n) {
-      convolve(*from[n], weights->weights, weights->bias, weights->window, size.origin,
-               weights->neuron, *to[n]);
+      convolve(*from[n], weights->weights, weights->bias, window, size.origin, weights->neuron, *to[n]);
     });
   }
 
   void pooling(const NodePointer& node) {
     const Batch from = source(node);
-    const Size size = place(node, node->window, *from[0]);
+    Window window = node->window;
+    const Size size = place(node, window, *from[0]);
     const Batch to = make(node, size.height, size.width, from[0]->channels);
-    const bool is_max = node->kind == DoubleKind::POOLING_MAX;
     each(to.size(), [=](std::size_t n) {
-      pool(*from[n], node->window, size.origin, is_max, *to[n]);
+      pool(*from[n], window, size.origin, node->pooling, *to[n]);
     });
   }
 
@@ -207,15 +241,37 @@ class Encoding {
         for (int c = 0; c < image.channels; ++c) f(y, x, c);
   }
 
-  void addition(const NodePointer& node) {
-    const Batch a = source(node, 0), b = source(node, 1);
-    if (a[0]->height != b[0]->height || a[0]->width != b[0]->width || a[0]->channels != b[0]->channels)
-      refuse("MPSNNAddition", "the double adds images of one size");
-    const Batch to = make_like(node, *a[0]);
+  Sources sources_of(const NodePointer& node, std::size_t n) const {
+    Sources made;
+    for (const NodePointer& from : node->sources) made.push_back(values(from)[n].get());
+    return made;
+  }
+
+  void op(const NodePointer& node) {
+    for (const NodePointer& from : node->sources) {
+      if (values(from).size() != values(node->sources[0]).size())
+        refuse("MPSCNNBinaryKernel", "batches of different sizes");
+    }
+    const metal_double::Shape shape = node->op->shape(sources_of(node, 0));
+    const Batch to = make(node, shape.height, shape.width, shape.channels);
+    std::vector<Sources> from;
+    for (std::size_t n = 0; n < to.size(); ++n) from.push_back(sources_of(node, n));
+    // The pixels live until the commands have run.
+    const auto kept = values_;
     each(to.size(), [=](std::size_t n) {
-      each_element(*to[n], [&](int y, int x, int c) {
-        to[n]->set(y, x, c, static_cast<double>(a[n]->at(y, x, c)) + static_cast<double>(b[n]->at(y, x, c)));
-      });
+      static_cast<void>(kept);
+      node->op->run(from[n], *to[n]);
+    });
+  }
+
+  void op_gradient(const NodePointer& node, const Batch& given, const Batch& to) {
+    const NodePointer forward = node->forward;
+    std::vector<Sources> from;
+    for (std::size_t n = 0; n < to.size(); ++n) from.push_back(sources_of(forward, n));
+    const auto kept = values_;
+    each(to.size(), [=](std::size_t n) {
+      forward->op->gradient(*given[n], from[n], *kept.at(forward.get())[n], node->source_index,
+                            *to[n]);
     });
   }
 
@@ -287,12 +343,12 @@ class Encoding {
     const std::size_t count = to.size();
     switch (forward->kind) {
       case DoubleKind::CONVOLUTION: return convolution_gradient(node, given, from, to);
-      case DoubleKind::POOLING_MAX:
-      case DoubleKind::POOLING_AVERAGE: {
-        const Origin origin = place(forward, forward->window, *from[0]).origin;
-        const bool is_max = forward->kind == DoubleKind::POOLING_MAX;
+      case DoubleKind::OP: return op_gradient(node, given, to);
+      case DoubleKind::POOLING: {
+        Window window = forward->window;
+        const Origin origin = place(forward, window, *from[0]).origin;
         return each(count, [=](std::size_t n) {
-          pool_gradient(*given[n], *from[n], forward->window, origin, is_max, *to[n]);
+          pool_gradient(*given[n], *from[n], *result[n], window, origin, forward->pooling, *to[n]);
         });
       }
       case DoubleKind::NEAREST:
@@ -320,7 +376,7 @@ class Encoding {
     }
   }
 
-  /// Neurons, additions and the parts of a concatenation.
+  /// Neurons and the parts of a concatenation.
   void element_gradient(const NodePointer& node, const Batch& given, const Batch& from, const Batch& to) {
     const NodePointer forward = node->forward;
     int first = 0;
@@ -343,17 +399,18 @@ class Encoding {
   void convolution_gradient(const NodePointer& node, const Batch& given, const Batch& from,
                             const Batch& to) {
     const auto weights = graph_.weights.at(node->forward.get());
-    const Origin origin = place(node->forward, weights->window, *from[0]).origin;
+    Window window = weights->window;
+    const Origin origin = place(node->forward, window, *from[0]).origin;
     each(to.size(), [=](std::size_t n) {
-      convolve_data_gradient(*given[n], weights->weights, weights->window, origin, *to[n]);
+      convolve_data_gradient(*given[n], weights->weights, window, origin, *to[n]);
     });
     if (node->training_style == MPSNNTrainingStyleUpdateDeviceGPU)
-      update(weights, given, from, origin);
+      update(weights, given, from, window, origin);
   }
 
   /// Gradients of weights and biases, and what the data source makes of them.
   void update(const std::shared_ptr<Weights>& weights, const Batch& given, const Batch& from,
-              Origin origin) {
+              const Window& window, Origin origin) {
     id<MPSCNNConvolutionDataSource> source = weights->source;
     if (![source respondsToSelector:@selector(updateWithCommandBuffer:gradientState:sourceState:)])
       return;
@@ -370,7 +427,7 @@ class Encoding {
       std::fill_n(to_weights, weights->count(), 0.0F);
       std::fill_n(to_bias, weights->outputs, 0.0F);
       for (std::size_t n = 0; n < given.size(); ++n)
-        convolve_weights_gradient(*given[n], *from[n], weights->window, origin, to_weights, to_bias);
+        convolve_weights_gradient(*given[n], *from[n], window, origin, to_weights, to_bias);
     });
     MPSCNNConvolutionWeightsAndBiasesState* before =
         temporary([[MPSCNNConvolutionWeightsAndBiasesState alloc] init]);

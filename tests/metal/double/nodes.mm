@@ -56,6 +56,11 @@ MPSNNGradientFilterNode* gradient_node(DoubleKind kind) {
 
 }  // namespace
 
+MPSNNFilterNode* fill_node(MPSNNFilterNode* fresh, DoubleKind kind,
+                           std::initializer_list<MPSNNImageNode*> sources) {
+  return fill(fresh, kind, sources);
+}
+
 @implementation MPSNNImageNode
 + (instancetype)nodeWithHandle:(NSObject<MPSHandle>*)handle {
   auto node = std::make_shared<DoubleNode>();
@@ -114,6 +119,7 @@ MPSNNGradientFilterNode* gradient_node(DoubleKind kind) {
 }
 - (NSArray<MPSNNGradientFilterNode*>*)gradientFiltersWithSource:(MPSNNImageNode*)gradientImage {
   const NodePointer& forward = node_of(self);
+  if (forward->op && !forward->op->has_gradient()) refuse("MPSNNFilterNode", "it has no gradient filter");
   NSMutableArray* filters = [NSMutableArray array];
   for (std::size_t i = 0; i < forward->sources.size(); ++i) {
     MPSNNGradientFilterNode* filter =
@@ -139,7 +145,11 @@ MPSNNGradientFilterNode* gradient_node(DoubleKind kind) {
 + (instancetype)nodeWithSource:(MPSNNImageNode*)sourceNode
                        weights:(id<MPSCNNConvolutionDataSource>)weights {
   if (weights == nil) refuse("MPSCNNConvolutionNode", "no weights");
-  MPSCNNConvolutionNode* made = make<MPSCNNConvolutionNode>(DoubleKind::CONVOLUTION, {sourceNode});
+  auto* made = fill(static_cast<MPSCNNConvolutionNode*>([[[self alloc] init] autorelease]),
+                    DoubleKind::CONVOLUTION, {sourceNode});
+  // A fully connected filter's window is the whole image: one position.
+  if (self == [MPSCNNFullyConnectedNode class])
+    node_of(made)->padding = [MPSNNDefaultPadding paddingWithMethod:MPSNNPaddingMethodAlignCentered];
   node_of(made)->weights = weights;
   node_of(made)->training_style = MPSNNTrainingStyleUpdateDeviceGPU;
   return made;
@@ -157,6 +167,9 @@ MPSNNGradientFilterNode* gradient_node(DoubleKind kind) {
 - (void)setTrainingStyle:(MPSNNTrainingStyle)trainingStyle {
   node_of(self)->training_style = trainingStyle;
 }
+@end
+
+@implementation MPSCNNFullyConnectedNode
 @end
 
 @implementation MPSCNNConvolutionGradientNode
@@ -193,19 +206,25 @@ MPSNNGradientFilterNode* gradient_node(DoubleKind kind) {
                strideInPixelsY:(NSUInteger)strideInPixelsY {
   self = [super init];
   if (self == nil) return nil;
-  const bool is_max = [self isKindOfClass:[MPSCNNPoolingMaxNode class]];
-  fill(self, is_max ? DoubleKind::POOLING_MAX : DoubleKind::POOLING_AVERAGE, {sourceNode});
+  fill(self, DoubleKind::POOLING, {sourceNode});
+  if ([self isKindOfClass:[MPSCNNPoolingAverageNode class]])
+    node_of(self)->pooling = metal_double::Pooling::AVERAGE;
+  if ([self isKindOfClass:[MPSCNNPoolingL2NormNode class]])
+    node_of(self)->pooling = metal_double::Pooling::L2;
   metal_double::Window& window = node_of(self)->window;
   window.kernel_x = static_cast<int>(kernelWidth);
   window.kernel_y = static_cast<int>(kernelHeight);
   window.stride_x = static_cast<int>(strideInPixelsX);
   window.stride_y = static_cast<int>(strideInPixelsY);
+  window.clamps = true;  // the header's default for nodes of poolings
   return self;
 }
 @end
 @implementation MPSCNNPoolingMaxNode
 @end
 @implementation MPSCNNPoolingAverageNode
+@end
+@implementation MPSCNNPoolingL2NormNode
 @end
 
 @implementation MPSCNNUpsamplingNearestNode
@@ -231,15 +250,6 @@ MPSNNGradientFilterNode* gradient_node(DoubleKind kind) {
   node_of(made)->align_corners = alignCorners;
   return made;
 }
-@end
-
-@implementation MPSNNBinaryArithmeticNode
-+ (instancetype)nodeWithLeftSource:(MPSNNImageNode*)left rightSource:(MPSNNImageNode*)right {
-  return fill(static_cast<MPSNNBinaryArithmeticNode*>([[[self alloc] init] autorelease]),
-              DoubleKind::ADDITION, {left, right});
-}
-@end
-@implementation MPSNNAdditionNode
 @end
 
 @implementation MPSNNConcatenationNode

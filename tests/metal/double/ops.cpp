@@ -106,7 +106,7 @@ double neuron_derivative(const Neuron& n, double x, int channel) {
   const double f = neuron(n, x, channel);
   switch (n.type) {
     case 1:
-      return x >= 0 ? 1 : a;
+      return x > 0 ? 1 : a;  // at 0 the slope is that of the left side
     case 2:
       return a;
     case 3:
@@ -122,11 +122,11 @@ double neuron_derivative(const Neuron& n, double x, int channel) {
     case 8:
       return 1 / ((1 + std::abs(x)) * (1 + std::abs(x)));
     case 9:
-      return x >= 0 ? 1 : a * std::exp(x);
+      return x > 0 ? 1 : a * std::exp(x);
     case 10:
-      return x >= 0 ? 1 : static_cast<double>(n.slopes[static_cast<std::size_t>(channel)]);
+      return x > 0 ? 1 : static_cast<double>(n.slopes[static_cast<std::size_t>(channel)]);
     case 11:
-      return (x >= 0 ? x : a * x) < b ? (x >= 0 ? 1 : a) : 0;
+      return (x >= 0 ? x : a * x) < b ? (x > 0 ? 1 : a) : 0;
     case 12:
       return a * c * std::pow(a * x + b, c - 1);
     case 13:
@@ -174,7 +174,7 @@ void convolve(const Pixels& source, const std::vector<float>& weights,
   each_tap(window, origin, source.channels, result.height, result.width, result.channels,
            [&](int y, int x, int o, int sy, int sx, int c, std::size_t w) {
              at(y, x, o) += static_cast<double>(weights[w]) *
-                            static_cast<double>(source.at_or_zero(sy, sx, c));
+                            static_cast<double>(source.at_edge(sy, sx, c, window.clamps));
            });
   each(result, [&](int y, int x, int o) {
     const double shift =
@@ -190,12 +190,13 @@ void convolve_data_gradient(const Pixels& gradient, const std::vector<float>& we
   const auto index = [&](int y, int x, int c) {
     return static_cast<std::size_t>((y * result.width + x) * result.channels + c);
   };
-  each_tap(window, origin, result.channels, gradient.height, gradient.width, gradient.channels,
-           [&](int y, int x, int o, int sy, int sx, int c, std::size_t w) {
-             if (sy < 0 || sy >= result.height || sx < 0 || sx >= result.width) return;
-             sums[index(sy, sx, c)] +=
-                 static_cast<double>(weights[w]) * static_cast<double>(gradient.at(y, x, o));
-           });
+  each_tap(
+      window, origin, result.channels, gradient.height, gradient.width, gradient.channels,
+      [&](int y, int x, int o, int sy, int sx, int c, std::size_t w) {
+        if (!window.clamps && !result.contains(sy, sx)) return;
+        sums[index(std::clamp(sy, 0, result.height - 1), std::clamp(sx, 0, result.width - 1), c)] +=
+            static_cast<double>(weights[w]) * static_cast<double>(gradient.at(y, x, o));
+      });
   each(result, [&](int y, int x, int c) { result.set(y, x, c, sums[index(y, x, c)]); });
 }
 
@@ -203,57 +204,98 @@ void convolve_weights_gradient(const Pixels& gradient, const Pixels& source, con
                                Origin origin, float* weights, float* bias) {
   each_tap(window, origin, source.channels, gradient.height, gradient.width, gradient.channels,
            [&](int y, int x, int o, int sy, int sx, int c, std::size_t w) {
-             weights[w] += gradient.at(y, x, o) * source.at_or_zero(sy, sx, c);
+             weights[w] += gradient.at(y, x, o) * source.at_edge(sy, sx, c, window.clamps);
            });
   each(gradient, [&](int y, int x, int o) { bias[o] += gradient.at(y, x, o); });
 }
 
-void pool(const Pixels& source, const Window& w, Origin origin, bool is_max, Pixels& result) {
-  each(result, [&](int y, int x, int c) {
-    double sum = 0, largest = -INFINITY;
-    for (int i = 0; i < w.kernel_y; ++i) {
-      for (int j = 0; j < w.kernel_x; ++j) {
-        const auto value = static_cast<double>(
-            source.at_or_zero(origin.y + y * w.stride_y + i, origin.x + x * w.stride_x + j, c));
-        sum += value;
-        largest = std::max(largest, value);
-      }
+namespace {
+
+/// Calls f(y, x) for the positions of a window that take part: with CLAMP, those in the image.
+template <class F>
+void each_position(const Pixels& source, const Window& w, Origin origin, int y, int x, F f) {
+  for (int i = 0; i < w.kernel_y; ++i) {
+    for (int j = 0; j < w.kernel_x; ++j) {
+      const int sy = origin.y + y * w.stride_y + i * w.dilation_y;
+      const int sx = origin.x + x * w.stride_x + j * w.dilation_x;
+      if (!w.clamps || source.contains(sy, sx)) f(sy, sx);
     }
-    result.set(y, x, c, is_max ? largest : sum / (w.kernel_y * w.kernel_x));
+  }
+}
+
+/// What an average is divided by. With CLAMP a border of zeros may count, too.
+int divisor(const Pixels& source, const Window& w, Origin origin, int y, int x) {
+  int count = 0;
+  for (int i = 0; i < w.kernel_y; ++i) {
+    for (int j = 0; j < w.kernel_x; ++j) {
+      const int sy = origin.y + y * w.stride_y + i, sx = origin.x + x * w.stride_x + j;
+      const bool counts = sy >= -w.border_y && sy < source.height + w.border_y &&
+                          sx >= -w.border_x && sx < source.width + w.border_x;
+      count += !w.clamps || counts ? 1 : 0;
+    }
+  }
+  return count;
+}
+
+struct Position {
+  int y, x;
+};
+
+/// Where a window's largest value is: the first of them.
+Position largest_of(const Pixels& source, const Window& w, Origin origin, int y, int x, int c) {
+  Position best{-1, -1};
+  float largest = -INFINITY;
+  each_position(source, w, origin, y, x, [&](int sy, int sx) {
+    if (source.at_or_zero(sy, sx, c) <= largest) return;
+    largest = source.at_or_zero(sy, sx, c);
+    best = {sy, sx};
+  });
+  return best;
+}
+
+}  // namespace
+
+void pool(const Pixels& source, const Window& w, Origin origin, Pooling kind, Pixels& result) {
+  each(result, [&](int y, int x, int c) {
+    if (kind == Pooling::MAX) {
+      const Position at = largest_of(source, w, origin, y, x, c);
+      return result.set(y, x, c, static_cast<double>(source.at_or_zero(at.y, at.x, c)));
+    }
+    double sum = 0, squares = 0;
+    each_position(source, w, origin, y, x, [&](int sy, int sx) {
+      const auto value = static_cast<double>(source.at_or_zero(sy, sx, c));
+      sum += value;
+      squares += value * value;
+    });
+    const int count = divisor(source, w, origin, y, x);
+    result.set(y, x, c, kind == Pooling::L2 ? std::sqrt(squares) : count == 0 ? 0 : sum / count);
   });
 }
 
-void pool_gradient(const Pixels& gradient, const Pixels& source, const Window& w, Origin origin,
-                   bool is_max, Pixels& result) {
+void pool_gradient(const Pixels& gradient, const Pixels& source, const Pixels& forward,
+                   const Window& w, Origin origin, Pooling kind, Pixels& result) {
   std::vector<double> sums(
       static_cast<std::size_t>(result.height * result.width * result.channels));
-  const auto index = [&](int y, int x, int c) {
-    return static_cast<std::size_t>((y * result.width + x) * result.channels + c);
+  const auto at = [&](int y, int x, int c) -> double& {
+    return sums[static_cast<std::size_t>((y * result.width + x) * result.channels + c)];
   };
   each(gradient, [&](int y, int x, int c) {
-    int best_y = 0, best_x = 0;
-    float largest = -INFINITY;
-    for (int i = 0; i < w.kernel_y; ++i) {
-      for (int j = 0; j < w.kernel_x; ++j) {
-        const int sy = origin.y + y * w.stride_y + i, sx = origin.x + x * w.stride_x + j;
-        if (source.at_or_zero(sy, sx, c) > largest) {
-          largest = source.at_or_zero(sy, sx, c);
-          best_y = sy;
-          best_x = sx;
-        }
-        const bool inside = sy >= 0 && sy < result.height && sx >= 0 && sx < result.width;
-        if (!is_max && inside) {
-          sums[index(sy, sx, c)] +=
-              static_cast<double>(gradient.at(y, x, c)) / (w.kernel_y * w.kernel_x);
-        }
-      }
+    const auto g = static_cast<double>(gradient.at(y, x, c));
+    if (kind == Pooling::MAX) {
+      const Position best = largest_of(source, w, origin, y, x, c);
+      if (result.contains(best.y, best.x)) at(best.y, best.x, c) += g;
+      return;
     }
-    const bool inside =
-        best_y >= 0 && best_y < result.height && best_x >= 0 && best_x < result.width;
-    if (is_max && inside)
-      sums[index(best_y, best_x, c)] += static_cast<double>(gradient.at(y, x, c));
+    const auto norm = static_cast<double>(forward.at(y, x, c));
+    const int count = divisor(source, w, origin, y, x);
+    each_position(source, w, origin, y, x, [&](int sy, int sx) {
+      if (!result.contains(sy, sx)) return;
+      const auto value = static_cast<double>(source.at(sy, sx, c));
+      const double share = norm == 0 ? 0 : value / norm;
+      at(sy, sx, c) += g * (kind == Pooling::L2 ? share : 1.0 / count);
+    });
   });
-  each(result, [&](int y, int x, int c) { result.set(y, x, c, sums[index(y, x, c)]); });
+  each(result, [&](int y, int x, int c) { result.set(y, x, c, at(y, x, c)); });
 }
 
 void upsample_nearest(const Pixels& source, int scale_y, int scale_x, Pixels& result) {

@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 namespace metal_double {
@@ -16,8 +17,12 @@ class Pixels {
   Pixels(int rows, int columns, int channel_count, bool is_half);
   float at(int y, int x, int c) const { return values_[index(y, x, c)]; }
   /// 0 outside of the image.
-  float at_or_zero(int y, int x, int c) const {
-    return y < 0 || y >= height || x < 0 || x >= width ? 0.0F : at(y, x, c);
+  float at_or_zero(int y, int x, int c) const { return contains(y, x) ? at(y, x, c) : 0.0F; }
+  bool contains(int y, int x) const { return y >= 0 && y < height && x >= 0 && x < width; }
+  /// Outside of the image: the nearest pixel, or 0.
+  float at_edge(int y, int x, int c, bool clamps) const {
+    if (!clamps) return at_or_zero(y, x, c);
+    return at(y < 0 ? 0 : y < height ? y : height - 1, x < 0 ? 0 : x < width ? x : width - 1, c);
   }
   void set(int y, int x, int c, double value);
 
@@ -43,6 +48,8 @@ float from_half(std::uint16_t bits);
 struct Window {
   int kernel_y = 1, kernel_x = 1, stride_y = 1, stride_x = 1, dilation_y = 1, dilation_x = 1;
   int groups = 1;
+  bool clamps = false;             // what lies outside: CLAMP, not ZERO
+  int border_y = 0, border_x = 0;  // of zeros that count in an average with CLAMP
 };
 
 /// Result size and offset along one axis, by Apple's padding method bits.
@@ -78,9 +85,10 @@ void convolve_data_gradient(const Pixels& gradient, const std::vector<float>& we
 /// Adds to the gradients, OHWI.
 void convolve_weights_gradient(const Pixels& gradient, const Pixels& source, const Window& window,
                                Origin origin, float* weights, float* bias);
-void pool(const Pixels& source, const Window& window, Origin origin, bool is_max, Pixels& result);
-void pool_gradient(const Pixels& gradient, const Pixels& source, const Window& window,
-                   Origin origin, bool is_max, Pixels& result);
+enum class Pooling { MAX, AVERAGE, L2 };
+void pool(const Pixels& source, const Window& window, Origin origin, Pooling kind, Pixels& result);
+void pool_gradient(const Pixels& gradient, const Pixels& source, const Pixels& forward,
+                   const Window& window, Origin origin, Pooling kind, Pixels& result);
 void upsample_nearest(const Pixels& source, int scale_y, int scale_x, Pixels& result);
 void upsample_bilinear(const Pixels& source, int scale_y, int scale_x, bool align_corners,
                        Pixels& result);
@@ -94,5 +102,23 @@ void loss(const Pixels& predictions, const Pixels& labels, const Loss& loss, Pix
 /// `gradient` has one value, or the predictions' size.
 void loss_gradient(const Pixels& gradient, const Pixels& predictions, const Pixels& labels,
                    const Loss& loss, bool of_labels, Pixels& result);
+
+struct Shape {
+  int height, width, channels;
+};
+using Sources = std::vector<const Pixels*>;
+
+/// A filter of whole images without weights.
+class Op {
+ public:
+  virtual ~Op() = default;
+  /// The result's, where it is not the first source's.
+  virtual Shape shape(const Sources& sources) const;
+  virtual void run(const Sources& sources, Pixels& result) const = 0;
+  virtual bool has_gradient() const { return false; }
+  /// Of one of the sources; `forward` is the result.
+  virtual void gradient(const Pixels& gradient, const Sources& sources, const Pixels& forward,
+                        std::size_t index, Pixels& result) const;
+};
 
 }  // namespace metal_double

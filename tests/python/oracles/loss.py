@@ -119,13 +119,15 @@ def magnitude(case: Case, sources: list[Array], _parameters: Parameters) -> Arra
 def undivided(case: Case, sources: list[Array], _parameters: Parameters) -> Array:
     """What is differentiated: the gradient ignores how the loss is reduced.
 
-    The softmax cross entropy's derivative is softmax(y) - t, whatever the sum of the labels and
-    element by element.
+    The softmax cross entropy's derivative with respect to y is softmax(y) - t, whatever the sum of
+    the labels and element by element.
     """
     y, t = sources[:2]
     values = each(case, y, t)
     if case.attributes["loss_type"] == SOFT_MAX:
-        values = y * jax.lax.stop_gradient(jax.nn.softmax(y, axis=3) - smoothed(case, t))
+        constant = jax.lax.stop_gradient
+        slope = y * constant(jax.nn.softmax(y, axis=3) - smoothed(case, t))
+        values = each(case, constant(y), t) + slope - constant(slope)
     weights = sources[2] if len(sources) > 2 else 1.0
     values = case.attributes.get("weight", 1.0) * weights * values
     if case.attributes.get("reduction_type", MEAN) == NONE:
@@ -136,9 +138,12 @@ def undivided(case: Case, sources: list[Array], _parameters: Parameters) -> Arra
 def gradient_sizes(
     case: Case, sources: list[Doubles], _parameters: Mapping[str, Doubles], gradient: Doubles
 ) -> tuple[float, float]:
-    """Derivatives are at most about 10 where predictions lie between 0.1 and 0.9."""
+    """Derivatives are at most about 10 where predictions lie between 0.1 and 0.9.
+
+    So are the losses that are the derivatives with respect to the weights image.
+    """
     weight = abs(case.attributes.get("weight", 1.0))
-    weights = np.abs(sources[2]).max() if len(sources) > 2 else 1.0
+    weights = max(1.0, np.abs(sources[2]).max()) if len(sources) > 2 else 1.0
     steepest = max(10.0, 2 * np.abs(sources[0]).max() + 2 * np.abs(sources[1]).max())
     return float(steepest * weight * weights * np.abs(gradient).max()), 0.0
 

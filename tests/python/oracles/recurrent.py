@@ -40,15 +40,39 @@ def apply(neuron: Neuron, x: Array) -> Array:
     return NEURONS[neuron[0]](Case("", (), attributes), [x], {})
 
 
+def product(cell: Cell, x: Array, weights: Array) -> Array:
+    """Rows times Wᵀ; or W moved over the images whose pixels the rows are, zeros around.
+
+    A window of k taps at p begins at p - k // 2, or with gaps at half of its extent.
+    """
+    if weights.ndim == 2:
+        return x @ weights.T
+    images, height, width = cell.image
+    outputs, *taps, inputs = weights.shape
+    before, extents = [], []
+    for k, gap in zip(taps, cell.dilation, strict=True):
+        extents.append((k - 1) * gap + 1)
+        before.append(extents[-1] // 2)
+    margins = [(b, e - 1 - b) for b, e in zip(before, extents, strict=True)]
+    padded = jnp.pad(x.reshape(images, height, width, inputs), ((0, 0), *margins, (0, 0)))
+    total = jnp.zeros((images, height, width, outputs))
+    for i in range(taps[0]):
+        for j in range(taps[1]):
+            y0, x0 = i * cell.dilation[0], j * cell.dilation[1]
+            window = padded[:, y0 : y0 + height, x0 : x0 + width]
+            total += window @ weights[:, i, j].T
+    return total.reshape(-1, outputs)
+
+
 def gate_sum(cell: Cell, weights: Weights, gate: int, x: Array, h: Array | None) -> Array:
     """W x + U h0 + b."""
     total = jnp.zeros((x.shape[0], cell.outputs))
     if cell.unit:
         total += x
     elif f"w{gate}" in weights:
-        total += x @ weights[f"w{gate}"].T
+        total += product(cell, x, weights[f"w{gate}"])
     if h is not None and f"u{gate}" in weights:
-        total += h @ weights[f"u{gate}"].T
+        total += product(cell, h, weights[f"u{gate}"])
     return total + weights.get(f"b{gate}", 0.0)
 
 
@@ -57,7 +81,7 @@ def peephole(cell: Cell, weights: Weights, gate: int, c: Array) -> Array:
     if f"v{gate}" not in weights:
         return jnp.zeros_like(c)
     v = weights[f"v{gate}"]
-    return v.reshape(-1) * c if cell.memory == "diagonal" else c @ v.T
+    return v.reshape(-1) * c if cell.memory == "diagonal" else product(cell, c, v)
 
 
 def lstm(cell: Cell, weights: Weights, x: Array, state: State) -> State:
@@ -79,9 +103,9 @@ def gru(cell: Cell, weights: Weights, x: Array, state: State) -> State:
     r = apply(cell.neuron(1), gate_sum(cell, weights, 1, x, h))
     total = gate_sum(cell, weights, 2, x, None)
     if "u2" in weights:
-        total += (r * h) @ weights["u2"].T
+        total += product(cell, r * h, weights["u2"])
     if "v2" in weights:
-        total += (z * h) @ weights["v2"].T
+        total += product(cell, z * h, weights["v2"])
     candidate = apply(cell.neuron(2), total)
     rest = 1 - z if cell.p == 1 else (1 - z**cell.p) ** (1 / cell.p)
     first, second = (h, candidate) if cell.flips else (candidate, h)

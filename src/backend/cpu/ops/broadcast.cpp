@@ -103,8 +103,12 @@ Fit fits_broadcast(const TensorDesc& operand, const TensorDesc& result) {
 Clamp::Clamp(const AttributeMap& attributes)
     : minimum(static_cast<float>(get_float(attributes, "minimum_value"))),
       maximum(static_cast<float>(get_float(attributes, "maximum_value"))),
-      is_on(get_float(attributes, "minimum_value") > -kLargest ||
-            get_float(attributes, "maximum_value") < kLargest) {}
+      is_on(minimum > -kLargest || maximum < kLargest) {
+  // The defaults clamp nothing, infinities neither.
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  if (minimum <= -kLargest) minimum = -kInfinity;
+  if (maximum >= kLargest) maximum = kInfinity;
+}
 
 void Clamp::apply(float* values, std::int64_t count) const {
   if (is_on) clamp_all(minimum, maximum, values, count);

@@ -165,13 +165,19 @@ MPSNN_SIMD void multiply(const float* a, const float* b, float* out, std::int64_
   for (std::int64_t i = 0; i < count; ++i) out[i] = a[i] * b[i];
 }
 
+/// The derivatives that the attributes ask for.
+auto read_slopes(const AttributeMap& attributes) {
+  if (get_bool(attributes, "is_weights_gradient")) return loss_weight_slopes;
+  return get_bool(attributes, "is_labels_gradient") ? loss_label_slopes : loss_slopes;
+}
+
 /// gradient, predictions, labels, weights?: the incoming gradient is of each element or one an
 /// image.
-void run_gradient(const Loss& loss, bool of_labels, bool gradient_an_element,
+template <class Slopes>
+void run_gradient(const Loss& loss, Slopes slopes, bool gradient_an_element,
                   const KernelArgs& args) {
   const float* const gradient = args.input<float>(0);
   const Operands operands(loss, args, 1);
-  const auto slopes = of_labels ? loss_label_slopes : loss_slopes;
   for_each_piece(loss, [&](std::int64_t image, std::int64_t, std::int64_t at, std::int64_t count) {
     for_each_part(loss, operands, at, count,
                   [&](std::int64_t from, std::int64_t part, const LossElements& e) {
@@ -228,9 +234,9 @@ Fit fits_loss_gradient_plain(const KernelQuery& query) {
 std::shared_ptr<Kernel> prepare_loss_gradient_plain(const KernelQuery& query) {
   const Loss loss(query, 1);
   const bool an_element = query.inputs[0].dims == query.inputs[1].dims;
-  const bool of_labels = get_bool(query.attributes, "is_labels_gradient");
-  return make_kernel([loss, an_element, of_labels](const KernelArgs& args) {
-    run_gradient(loss, of_labels, an_element, args);
+  const auto slopes = read_slopes(query.attributes);
+  return make_kernel([loss, an_element, slopes](const KernelArgs& args) {
+    run_gradient(loss, slopes, an_element, args);
   });
 }
 

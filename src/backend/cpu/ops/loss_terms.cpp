@@ -23,8 +23,19 @@ MPSNN_INLINE float limited(float d, float limit) {
 
 MPSNN_INLINE float size_of_value(float d) { return d < 0 ? -d : d; }
 
-/// -t * logarithm, 0 where t is.
-MPSNN_INLINE float entropy(float t, float logarithm) { return t == 0 ? 0.0F : -t * logarithm; }
+/// t * x, 0 where t is, whatever x.
+MPSNN_INLINE float times(float t, float x) { return t == 0 ? 0.0F : t * x; }
+
+MPSNN_INLINE float entropy(float t, float logarithm) { return times(-t, logarithm); }
+
+/// 1 - (2 t - 1) y; twice the label does not overflow.
+MPSNN_INLINE float margin_of(float y, float t) { return 1 - 2 * ((t - 0.5F) * y); }
+
+/// slope where the margin is above 0, else 0; NaN for NaN.
+MPSNN_INLINE float inside_margin(float margin, float slope) {
+  const float not_above = margin <= 0 ? 0.0F : margin;
+  return margin > 0 ? slope : not_above;
+}
 
 MPSNN_INLINE float sigmoid(float y) {
   const float e = exponential(-size_of_value(y)), high = 1 / (1 + e);
@@ -42,22 +53,22 @@ MPSNN_INLINE float value(const LossFormula& f, float y, float t) {
     return entropy(t * f.keep + f.share, y);
   } else if constexpr (type == LossType::SIGMOID_CROSS_ENTROPY) {
     const float positive = y < 0 ? 0 : y;
-    return (positive - y * (t * f.keep + f.share)) +
+    return (positive - times(t * f.keep + f.share, y)) +
            logarithm_of_1_plus(exponential(-size_of_value(y)));
   } else if constexpr (type == LossType::CATEGORICAL_CROSS_ENTROPY) {
     return entropy(t, logarithm(y));
   } else if constexpr (type == LossType::HINGE) {
-    const float margin = 1 - (2 * t - 1) * y;
+    const float margin = margin_of(y, t);
     return margin < 0 ? 0 : margin;
   } else if constexpr (type == LossType::HUBER) {
     const float size = size_of_value(d);
     return size > f.delta ? f.delta * (size - 0.5F * f.delta) : 0.5F * d * d;
   } else if constexpr (type == LossType::COSINE_DISTANCE) {
-    return -y * t;
+    return times(-t, y);
   } else if constexpr (type == LossType::LOG) {
     return entropy(t, logarithm(y + f.epsilon)) + entropy(1 - t, logarithm(1 - y + f.epsilon));
   } else {
-    return t == 0 ? 0.0F : t * (logarithm(t) - y);
+    return times(t, logarithm(t) - y);
   }
 }
 
@@ -75,8 +86,7 @@ MPSNN_INLINE float slope(const LossFormula& f, float y, float t) {
   } else if constexpr (type == LossType::CATEGORICAL_CROSS_ENTROPY) {
     return t == 0 ? 0.0F : -t / y;
   } else if constexpr (type == LossType::HINGE) {
-    const float side = 1 - 2 * t;
-    return 1 + side * y > 0 ? side : 0.0F;
+    return inside_margin(margin_of(y, t), 1 - 2 * t);
   } else if constexpr (type == LossType::HUBER) {
     return limited(d, f.delta);
   } else if constexpr (type == LossType::COSINE_DISTANCE ||
@@ -101,7 +111,7 @@ MPSNN_INLINE float label_slope(const LossFormula& f, float y, float t) {
   } else if constexpr (type == LossType::CATEGORICAL_CROSS_ENTROPY) {
     return -logarithm(y);
   } else if constexpr (type == LossType::HINGE) {
-    return 1 + (1 - 2 * t) * y > 0 ? -2 * y : 0.0F;
+    return inside_margin(margin_of(y, t), -2 * y);
   } else if constexpr (type == LossType::HUBER) {
     return -limited(d, f.delta);
   } else if constexpr (type == LossType::COSINE_DISTANCE) {
@@ -184,6 +194,11 @@ MPSNN_SIMD void loss_label_slopes(const LossFormula& formula, const LossElements
                                   float* out, std::int64_t count) {
   fill_any<Wanted::LABEL_SLOPE>(formula, e, factor * formula.weight, out, count);
   apply_weights(e, out, count);
+}
+
+MPSNN_SIMD void loss_weight_slopes(const LossFormula& formula, const LossElements& e, float factor,
+                                   float* out, std::int64_t count) {
+  fill_any<Wanted::VALUE>(formula, e, factor * formula.weight, out, count);
 }
 
 MPSNN_SIMD void log_sums(const float* x, std::int64_t pixels, std::int64_t channels, float* rest) {

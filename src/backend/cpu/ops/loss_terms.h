@@ -33,6 +33,9 @@ void loss_slopes(const LossFormula& formula, const LossElements& e, float factor
 /// Derivatives with respect to the labels.
 void loss_label_slopes(const LossFormula& formula, const LossElements& e, float factor, float* out,
                        std::int64_t count);
+/// The derivative with respect to w: factor * weight * f(y, t).
+void loss_weight_slopes(const LossFormula& formula, const LossElements& e, float factor, float* out,
+                        std::int64_t count);
 /// rest[p] = the largest channel + ln of the sum of exponentials from it on.
 void log_sums(const float* x, std::int64_t pixels, std::int64_t channels, float* rest);
 /// out = x - rest[p].

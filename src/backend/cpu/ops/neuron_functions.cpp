@@ -50,8 +50,8 @@ struct HardSigmoid {
   }
   MPSNN_INLINE float slope(float x) const { return slope_at_value(a * x + b); }
   MPSNN_INLINE float slope_at_value(float y) const {
-    const float below = y < 1.0F ? a : 0.0F;
-    return y > 0.0F ? below : 0.0F;
+    const float below = y < 1.0F ? a : 0.0F, not_above = y <= 0.0F ? 0.0F : y;  // 0 or NaN
+    return y > 0.0F ? below : not_above;
   }
 };
 
@@ -73,8 +73,8 @@ struct Absolute {
   explicit Absolute(const Neuron&) {}
   MPSNN_INLINE float value(float x) const { return absolute_of(x); }
   MPSNN_INLINE float slope(float x) const {
-    const float at_most_0 = x < 0 ? -1.0F : 0.0F;
-    return x > 0 ? 1.0F : at_most_0;
+    const float not_above = x < 0 ? -1.0F : x - x;  // 0 or NaN
+    return x > 0 ? 1.0F : not_above;
   }
 };
 

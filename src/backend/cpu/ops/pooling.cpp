@@ -74,6 +74,11 @@ void pool_row(const Pooling& p, std::int64_t y, const float* image, float* out) 
   }
 }
 
+/// Whether a window's gradient may go to `pixel`: it holds the maximum. A NaN is one.
+MPSNN_INLINE bool holds(float pixel, float maximum) {
+  return (pixel >= maximum) | (pixel != pixel);
+}
+
 MPSNN_SIMD void gradient_2x2(const float* gradient, const float* result, const float* top,
                              const float* bottom, float* out_top, float* out_bottom,
                              std::int64_t columns, std::int64_t channels) {
@@ -81,15 +86,15 @@ MPSNN_SIMD void gradient_2x2(const float* gradient, const float* result, const f
     const float *right = top + channels, *low = bottom, *low_right = bottom + channels;
     MPSNN_IVDEP
     for (std::int64_t c = 0; c < channels; ++c) {
-      // !(value < maximum) is true for the maximum and for NaN. The first one takes all.
-      const bool at0 = !(top[c] < result[c]), at1 = !(right[c] < result[c]),
-                 at2 = !(low[c] < result[c]);
+      // The first one takes all.
+      const bool at0 = holds(top[c], result[c]), at1 = holds(right[c], result[c]),
+                 at2 = holds(low[c], result[c]);
       const float g = gradient[c];
       const float after0 = at0 ? 0 : g, after1 = at1 ? 0 : after0, after2 = at2 ? 0 : after1;
       out_top[c] = at0 ? g : 0;
       out_top[channels + c] = at1 ? after0 : 0;
       out_bottom[c] = at2 ? after1 : 0;
-      out_bottom[channels + c] = !(low_right[c] < result[c]) ? after2 : 0;
+      out_bottom[channels + c] = holds(low_right[c], result[c]) ? after2 : 0;
     }
     gradient += channels, result += channels;
     top += 2 * channels, bottom += 2 * channels, out_top += 2 * channels,
@@ -102,7 +107,7 @@ MPSNN_SIMD void give_to(const float* pixel, const float* result, float* left, fl
                         std::int64_t channels) {
   MPSNN_IVDEP
   for (std::int64_t c = 0; c < channels; ++c) {
-    const bool here = !(pixel[c] < result[c]);
+    const bool here = holds(pixel[c], result[c]);
     out[c] += here ? left[c] : 0;
     left[c] = here ? 0 : left[c];
   }

@@ -25,6 +25,7 @@ MPSNN_CPU_ROW(convolution_weights_gradient_onednn);
 MPSNN_CPU_ROW(parameter_layout_onednn);
 MPSNN_CPU_ROW(matrix_multiplication_onednn);
 MPSNN_CPU_ROW(matrix_multiplication_onednn_bytes);
+MPSNN_CPU_ROW(recurrent_sequence_onednn);
 #endif
 MPSNN_CPU_ROW(matrix_multiplication_vector);
 MPSNN_CPU_ROW(matrix_multiplication_plain);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Addition, concatenation, softmax.
+// Addition, subtraction, multiplication, division, comparison.
 #include <limits>
 
 #include "backend/metal/lowering.h"
@@ -12,7 +12,6 @@ namespace {
 using graph::FilterRecord;
 
 constexpr double kFloatMax = std::numeric_limits<float>::max();
-constexpr std::int64_t kSlice = 4;
 
 /// MPSNNGraph was measured to ignore MPSNNAdditionNode's primaryScale (11 22 33 44 where
 /// MPSImageAdd gives 12 24 36 48): the source is scaled by a neuron before it.
@@ -20,67 +19,120 @@ MPSNNImageNode* scaled(MPSNNImageNode* image, double scale) {
   return scale == 1.0 ? image : [linear(image, scale, 0.0) resultImage];
 }
 
+MPSNNFilterNode* at_least_zero(MPSNNImageNode* image) {
+  return [MPSCNNNeuronNode
+      nodeWithSource:image
+          descriptor:[MPSNNNeuronDescriptor
+                         cnnNeuronDescriptorWithType:static_cast<MPSCNNNeuronType>(NeuronType::RELU)
+                                                   a:0
+                                                   b:0
+                                                   c:0]];
+}
+
+/// What follows the operation: a graph that ignores the scale may ignore bias and bounds, too, so
+/// they are neurons.
+MPSNNFilterNode* with_bias_and_bounds(MPSNNFilterNode* made, const AttributeMap& a) {
+  const double bias = get_float(a, "bias");
+  const double low = get_float(a, "minimum_value"), high = get_float(a, "maximum_value");
+  double shift = bias;  // what is still to be added
+  if (low > -kFloatMax) {
+    made = at_least_zero([linear([made resultImage], 1.0, shift - low) resultImage]);
+    shift = low;
+  }
+  if (high < kFloatMax) {
+    made = at_least_zero([linear([made resultImage], -1.0, high - shift) resultImage]);
+    return linear([made resultImage], -1.0, high);
+  }
+  return shift == 0.0 ? made : linear([made resultImage], 1.0, shift);
+}
+
+/// Whether one image stretches over the other: along each dimension of one size, or 1.
+bool covers(const ImageSize& all, const ImageSize& part) {
+  const auto fits = [](std::int64_t a, std::int64_t b) { return b == a || b == 1; };
+  return fits(all.height, part.height) && fits(all.width, part.width) &&
+         fits(all.channels, part.channels);
+}
+
+/// MPS takes the result's size from the primary source; where the other one is larger, the two
+/// change places, which sums and products do not mind.
+bool is_swapped(const ImageSize& primary, const ImageSize& secondary) {
+  return !covers(primary, secondary);
+}
+
+bool is_swapped(const Builder& builder, const FilterRecord& node) {
+  return is_swapped(builder.size(node, 0), builder.size(node, 1));
+}
+
+/// Strides of 0 read the same pixel again and again.
+void set_strides(MPSNNBinaryArithmeticNode* made, const ImageSize& all, const ImageSize& part) {
+  if (part.width != all.width) [made setSecondaryStrideInPixelsX:0];
+  if (part.height != all.height) [made setSecondaryStrideInPixelsY:0];
+  if (part.channels != all.channels) [made setSecondaryStrideInFeatureChannels:0];
+}
+
+Class class_of(const FilterRecord& node) {
+  const std::string_view name = node.node_class->name;
+  if (name == "SubtractionNode") return [MPSNNSubtractionNode class];
+  if (name == "MultiplicationNode") return [MPSNNMultiplicationNode class];
+  if (name == "DivisionNode") return [MPSNNDivisionNode class];
+  if (name == "ComparisonNode") return [MPSNNComparisonNode class];
+  return [MPSNNAdditionNode class];
+}
+
+MPSNNBinaryArithmeticNode* make_binary(Builder& builder, const FilterRecord& node,
+                                       MPSNNImageNode* primary, MPSNNImageNode* secondary) {
+  const bool swapped = is_swapped(builder, node);
+  MPSNNBinaryArithmeticNode* made =
+      [class_of(node) nodeWithLeftSource:swapped ? secondary : primary
+                             rightSource:swapped ? primary : secondary];
+  set_strides(made, builder.size(node, swapped ? 1 : 0), builder.size(node, swapped ? 0 : 1));
+  return made;
+}
+
 }  // namespace
 
 std::string refuse_broadcast(const NodeCase& node) {
-  if (node.source(0) != node.source(1)) {
-    return str("sources of one size, got ", to_string(node.source(0)), " and ",
-               to_string(node.source(1)), ": broadcasting is not lowered");
-  }
-  const AttributeMap& a = node.node.attributes;
-  if (get_float(a, "minimum_value") > -kFloatMax || get_float(a, "maximum_value") < kFloatMax)
-    return "minimum_value and maximum_value are not lowered";
-  return {};
+  const ImageSize a = node.source(0), b = node.source(1);
+  const std::string sizes = str(", got ", to_string(a), " and ", to_string(b));
+  if (a.n != b.n) return str("batches of one size", sizes, ": MPS does not broadcast images of a batch");
+  if (covers(a, b)) return {};
+  const std::string_view name = node.node.node_class->name;
+  const bool may_swap = name == "AdditionNode" || name == "MultiplicationNode";
+  if (may_swap && covers(b, a)) return {};
+  return str("a primary source of the result's size", sizes, ": MPS sizes the result by it");
 }
 
-void lower_addition(Builder& builder, const FilterRecord& node) {
-  const double bias = get_float(node.attributes, "bias");
-  MPSNNFilterNode* sum = [MPSNNAdditionNode
-      nodeWithLeftSource:scaled(builder.source(node, 0), get_float(node.attributes, "primary_scale"))
-             rightSource:scaled(builder.source(node, 1),
-                                get_float(node.attributes, "secondary_scale"))];
-  builder.finish(node, sum, bias == 0.0 ? sum : linear([sum resultImage], 1.0, bias));
+void lower_arithmetic(Builder& builder, const FilterRecord& node) {
+  const AttributeMap& a = node.attributes;
+  MPSNNFilterNode* made =
+      make_binary(builder, node, scaled(builder.source(node, 0), get_float(a, "primary_scale")),
+                  scaled(builder.source(node, 1), get_float(a, "secondary_scale")));
+  builder.finish(node, made, with_bias_and_bounds(made, a));
 }
 
-void lower_addition_gradient(Builder& builder, const FilterRecord& node) {
+/// Bias and bounds have no part in the gradient; the neuron that scaled the source has.
+void lower_arithmetic_gradient(Builder& builder, const FilterRecord& node) {
   const bool is_secondary = get_bool(node.attributes, "is_secondary_source_filter");
-  MPSNNFilterNode* made = [builder.gradients(node) objectAtIndex:is_secondary ? 1 : 0];
+  const bool swapped = is_swapped(builder, *node.inference_node);
+  MPSNNFilterNode* made = [builder.gradients(node) objectAtIndex:is_secondary != swapped ? 1 : 0];
   const double scale =
       get_float(node.attributes, is_secondary ? "secondary_scale" : "primary_scale");
   builder.finish(node, scale == 1.0 ? made : linear([made resultImage], scale, 0.0));
 }
 
-/// MPSNNConcatenationNode was measured to start each source at a slice of four channels: 1 + 1
-/// channels become 8.
-std::string refuse_unaligned_sources(const NodeCase& node) {
-  for (std::size_t i = 0; i < node.node.sources.size(); ++i) {
-    const std::int64_t channels = node.source(i).channels;
-    if (channels % kSlice == 0) continue;
-    return str("sources[", i, "]: MPS pads sources to multiples of 4 channels, got ", channels);
-  }
-  return {};
+std::string refuse_comparison(const NodeCase& node) {
+  const auto type = static_cast<ComparisonType>(get_int(node.node.attributes, "comparison_type"));
+  const bool has_threshold = type == ComparisonType::EQUAL || type == ComparisonType::NOT_EQUAL;
+  if (has_threshold && get_float(node.node.attributes, "threshold") != 0.0)
+    return "threshold: MPS's graph node compares without one";
+  return refuse_broadcast(node);
 }
 
-void lower_concatenation(Builder& builder, const FilterRecord& node) {
-  NSMutableArray<MPSNNImageNode*>* sources = [NSMutableArray array];
-  for (std::size_t i = 0; i < node.sources.size(); ++i)
-    [sources addObject:builder.source(node, i)];
-  builder.finish(node, [MPSNNConcatenationNode nodeWithSources:sources]);
-}
-
-void lower_concatenation_gradient(Builder& builder, const FilterRecord& node) {
-  const auto index = static_cast<NSUInteger>(get_int(node.attributes, "source_index"));
-  builder.finish(node, [builder.gradients(node) objectAtIndex:index]);
-}
-
-void lower_softmax(Builder& builder, const FilterRecord& node) {
-  MPSNNImageNode* source = builder.source(node, 0);
-  MPSNNFilterNode* made = nil;
-  if (node.node_class->name == "LogSoftMaxNode") {
-    made = [MPSCNNLogSoftMaxNode nodeWithSource:source];
-  } else {
-    made = [MPSCNNSoftMaxNode nodeWithSource:source];
-  }
+void lower_comparison(Builder& builder, const FilterRecord& node) {
+  auto* made = static_cast<MPSNNComparisonNode*>(
+      make_binary(builder, node, builder.source(node, 0), builder.source(node, 1)));
+  [made setComparisonType:static_cast<MPSNNComparisonType>(
+                              get_int(node.attributes, "comparison_type"))];
   builder.finish(node, made);
 }
 

@@ -1,55 +1,65 @@
 // SPDX-License-Identifier: MIT
 // Pooling and upsampling.
+#include <algorithm>
+
 #include "backend/metal/lowering.h"
+#include "backend/metal/padding.h"
 #include "base/attributes.h"
-#include "graph/geometry.h"
+#include "graph/node_table.h"
 
 namespace mpsnn::backend::metal {
 namespace {
 
 using graph::FilterRecord;
 
-/// Whether a window reads outside of the image along one axis.
-bool reaches_out(const graph::Window& window, const graph::Placement& at, std::int64_t source) {
-  const std::int64_t end = (at.size - 1) * window.stride - at.pad + window.extent();
-  return at.pad > 0 || end > source;
-}
-
 NSUInteger number(const FilterRecord& node, std::string_view name) {
   return static_cast<NSUInteger>(get_int(node.attributes, name));
 }
 
-template <class Node>
-void lower_pooling(Builder& builder, const FilterRecord& node) {
-  Node* made = [[[Node alloc] initWithSource:builder.source(node, 0)
-                                 kernelWidth:number(node, "kernel_width")
-                                kernelHeight:number(node, "kernel_height")
-                             strideInPixelsX:number(node, "stride_in_pixels_x")
-                             strideInPixelsY:number(node, "stride_in_pixels_y")] autorelease];
-  [made setPaddingPolicy:padding_of(node)];
+std::int64_t number_or(const FilterRecord& node, std::string_view name, std::int64_t otherwise) {
+  return node.attributes.contains(std::string(name)) ? get_int(node.attributes, name) : otherwise;
+}
+
+WindowRule rule_of(const FilterRecord& node, const ImageSize& source) {
+  const AttributeMap& a = node.attributes;
+  WindowRule rule;
+  rule.geometry = graph::place(node,
+                               {get_int(a, "kernel_height"), get_int(a, "stride_in_pixels_y"),
+                                number_or(node, "dilation_rate_y", 1)},
+                               {get_int(a, "kernel_width"), get_int(a, "stride_in_pixels_x"),
+                                number_or(node, "dilation_rate_x", 1)},
+                               source);
+  rule.edge_mode = static_cast<ImageEdgeMode>(rule.geometry.edge_mode_or(
+      number_or(node, "edge_mode", static_cast<std::int64_t>(ImageEdgeMode::CLAMP))));
+  rule.border_y = number_or(node, "zero_pad_size_y", 0);
+  rule.border_x = number_or(node, "zero_pad_size_x", 0);
+  if ((node.padding.method & PaddingMethod::EXCLUDE_EDGES) &&
+      node.node_class->name == "PoolingAverageNode") {
+    rule.edge_mode = ImageEdgeMode::CLAMP;
+    rule.border_y = std::max<std::int64_t>(rule.geometry.at_y.pad, 0);
+    rule.border_x = std::max<std::int64_t>(rule.geometry.at_x.pad, 0);
+  }
+  return rule;
+}
+
+/// The header of MPS's pooling nodes: their edge mode is CLAMP by default; only the bare kernels'
+/// is ZERO.
+void finish_pooling(Builder& builder, const FilterRecord& node, MPSNNFilterNode* made) {
+  set_padding(made, node, rule_of(node, builder.size(node, 0)), ImageEdgeMode::CLAMP);
   builder.finish(node, made);
 }
 
-}  // namespace
-
-/// MPS's pooling nodes have no edge mode: their kernels keep the default, zeros, which divides
-/// averages by the whole window.
-std::string refuse_pooling(const NodeCase& node) {
-  const AttributeMap& a = node.node.attributes;
-  const ImageSize size = node.source(0);
-  const graph::Geometry geometry =
-      graph::place(node.node, {get_int(a, "kernel_height"), get_int(a, "stride_in_pixels_y"), 1},
-                   {get_int(a, "kernel_width"), get_int(a, "stride_in_pixels_x"), 1}, size);
-  if (!reaches_out(geometry.y, geometry.at_y, size.height) &&
-      !reaches_out(geometry.x, geometry.at_x, size.width)) {
-    return {};
-  }
-  if (static_cast<ImageEdgeMode>(get_int(a, "edge_mode")) != ImageEdgeMode::ZERO)
-    return "edge_mode: MPS's graph pools with ZERO where windows reach out of the image";
-  if (node.node.padding.method & PaddingMethod::EXCLUDE_EDGES)
-    return "padding: EXCLUDE_EDGES is not lowered where windows reach out of the image";
-  return {};
+template <class Node>
+void lower_pooling(Builder& builder, const FilterRecord& node) {
+  finish_pooling(builder, node,
+                 [[[Node alloc] initWithSource:builder.source(node, 0)
+                                   kernelWidth:number(node, "kernel_width")
+                                  kernelHeight:number(node, "kernel_height")
+                               strideInPixelsX:number(node, "stride_in_pixels_x")
+                               strideInPixelsY:number(node, "stride_in_pixels_y")] autorelease]);
 }
+
+}  // namespace
 
 void lower_pooling_max(Builder& builder, const FilterRecord& node) {
   lower_pooling<MPSCNNPoolingMaxNode>(builder, node);
@@ -57,6 +67,22 @@ void lower_pooling_max(Builder& builder, const FilterRecord& node) {
 
 void lower_pooling_average(Builder& builder, const FilterRecord& node) {
   lower_pooling<MPSCNNPoolingAverageNode>(builder, node);
+}
+
+void lower_pooling_l2_norm(Builder& builder, const FilterRecord& node) {
+  lower_pooling<MPSCNNPoolingL2NormNode>(builder, node);
+}
+
+void lower_dilated_pooling_max(Builder& builder, const FilterRecord& node) {
+  finish_pooling(builder, node,
+                 [[[MPSCNNDilatedPoolingMaxNode alloc]
+                      initWithSource:builder.source(node, 0)
+                         kernelWidth:number(node, "kernel_width")
+                        kernelHeight:number(node, "kernel_height")
+                     strideInPixelsX:number(node, "stride_in_pixels_x")
+                     strideInPixelsY:number(node, "stride_in_pixels_y")
+                       dilationRateX:number(node, "dilation_rate_x")
+                       dilationRateY:number(node, "dilation_rate_y")] autorelease]);
 }
 
 void lower_upsampling_nearest(Builder& builder, const FilterRecord& node) {

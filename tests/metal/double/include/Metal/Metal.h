@@ -29,6 +29,17 @@ typedef NS_OPTIONS(NSUInteger, MTLResourceOptions) {
 - (id<MTLCommandBuffer>)commandBuffer;
 @end
 
+typedef struct {
+  NSUInteger x, y, z;
+} MTLOrigin;
+typedef struct {
+  NSUInteger width, height, depth;
+} MTLSize;
+typedef struct {
+  MTLOrigin origin;
+  MTLSize size;
+} MTLRegion;
+
 @protocol MTLDevice <NSObject>
 @property(readonly) NSString* name;
 @property(readonly, getter=isLowPower) BOOL lowPower;

@@ -16,6 +16,16 @@ typedef NS_ENUM(NSUInteger, MPSImageFeatureChannelFormat) {
 typedef NS_ENUM(NSUInteger, MPSDataLayout) {
   MPSDataLayoutHeightxWidthxFeatureChannels = 0,
 };
+typedef NS_ENUM(NSUInteger, MPSImageEdgeMode) {
+  MPSImageEdgeModeZero = 0,
+  MPSImageEdgeModeClamp = 1,
+};
+typedef struct {
+  NSInteger x, y, z;
+} MPSOffset;
+typedef struct MPSImageCoordinate {
+  NSUInteger x, y, channel;
+} MPSImageCoordinate;
 
 struct DoubleImage;
 
@@ -54,6 +64,8 @@ struct DoubleImage;
   NSUInteger width_, height_, featureChannels_;
   MPSImageFeatureChannelFormat channelFormat_;
 }
+@property(readwrite, nonatomic) NSUInteger width;
+@property(readwrite, nonatomic) NSUInteger height;
 + (instancetype)imageDescriptorWithChannelFormat:(MPSImageFeatureChannelFormat)channelFormat
                                            width:(NSUInteger)width
                                           height:(NSUInteger)height

@@ -18,6 +18,15 @@ typedef NS_OPTIONS(NSUInteger, MPSNNPaddingMethod) {
   MPSNNPaddingMethodAddRemainderToBottomRight = 12,
   MPSNNPaddingMethodSizeSame = 16,
   MPSNNPaddingMethodSizeFull = 32,
+  MPSNNPaddingMethodCustom = 16384,
+};
+typedef NS_OPTIONS(NSUInteger, MPSNNComparisonType) {
+  MPSNNComparisonTypeEqual = 0,
+  MPSNNComparisonTypeNotEqual = 1,
+  MPSNNComparisonTypeLess = 2,
+  MPSNNComparisonTypeLessOrEqual = 3,
+  MPSNNComparisonTypeGreater = 4,
+  MPSNNComparisonTypeGreaterOrEqual = 5,
 };
 typedef NS_ENUM(NSUInteger, MPSNNRegularizationType) {
   MPSNNRegularizationTypeNone = 0,
@@ -80,6 +89,9 @@ typedef NS_ENUM(int32_t, MPSCNNReductionType) {
                                            kernelHeight:(NSUInteger)kernelHeight
                                    inputFeatureChannels:(NSUInteger)inputFeatureChannels
                                   outputFeatureChannels:(NSUInteger)outputFeatureChannels;
+@end
+
+@interface MPSCNNDepthWiseConvolutionDescriptor : MPSCNNConvolutionDescriptor
 @end
 
 @interface MPSCNNConvolutionGradientState : MPSState {
@@ -214,6 +226,27 @@ typedef NS_ENUM(int32_t, MPSCNNReductionType) {
 
 @protocol MPSNNPadding <NSObject, NSSecureCoding>
 - (MPSNNPaddingMethod)paddingMethod;
+@optional
+- (MPSImageDescriptor*)destinationImageDescriptorForSourceImages:(NSArray<MPSImage*>*)sourceImages
+                                                    sourceStates:(NSArray<MPSState*>*)sourceStates
+                                                       forKernel:(MPSKernel*)kernel
+                                             suggestedDescriptor:(MPSImageDescriptor*)inDescriptor;
+@end
+
+@interface MPSCNNKernel : MPSKernel {
+  MPSOffset offset_;
+  MPSImageEdgeMode edgeMode_;
+}
+@property(readwrite, nonatomic) MPSOffset offset;
+@property(readwrite, nonatomic) MPSImageEdgeMode edgeMode;
+@end
+@interface MPSCNNPooling : MPSCNNKernel
+@end
+@interface MPSCNNPoolingAverage : MPSCNNPooling {
+  NSUInteger zeroPadSizeX_, zeroPadSizeY_;
+}
+@property(readwrite, nonatomic) NSUInteger zeroPadSizeX;
+@property(readwrite, nonatomic) NSUInteger zeroPadSizeY;
 @end
 
 @interface MPSNNDefaultPadding : NSObject <MPSNNPadding> {
@@ -261,6 +294,9 @@ struct DoubleGraph;
                        weights:(id<MPSCNNConvolutionDataSource>)weights;
 @end
 
+@interface MPSCNNFullyConnectedNode : MPSCNNConvolutionNode
+@end
+
 @interface MPSCNNConvolutionGradientNode : MPSNNGradientFilterNode <MPSNNTrainableNode>
 @end
 
@@ -284,6 +320,17 @@ struct DoubleGraph;
 @end
 @interface MPSCNNPoolingAverageNode : MPSCNNPoolingNode
 @end
+@interface MPSCNNPoolingL2NormNode : MPSCNNPoolingNode
+@end
+@interface MPSCNNDilatedPoolingMaxNode : MPSNNFilterNode
+- (instancetype)initWithSource:(MPSNNImageNode*)sourceNode
+                   kernelWidth:(NSUInteger)kernelWidth
+                  kernelHeight:(NSUInteger)kernelHeight
+               strideInPixelsX:(NSUInteger)strideInPixelsX
+               strideInPixelsY:(NSUInteger)strideInPixelsY
+                 dilationRateX:(NSUInteger)dilationRateX
+                 dilationRateY:(NSUInteger)dilationRateY;
+@end
 
 @interface MPSCNNUpsamplingNearestNode : MPSNNFilterNode
 + (instancetype)nodeWithSource:(MPSNNImageNode*)sourceNode
@@ -298,9 +345,100 @@ struct DoubleGraph;
 @end
 
 @interface MPSNNBinaryArithmeticNode : MPSNNFilterNode
+@property(readwrite, nonatomic) NSUInteger secondaryStrideInPixelsX;
+@property(readwrite, nonatomic) NSUInteger secondaryStrideInPixelsY;
+@property(readwrite, nonatomic) NSUInteger secondaryStrideInFeatureChannels;
 + (instancetype)nodeWithLeftSource:(MPSNNImageNode*)left rightSource:(MPSNNImageNode*)right;
 @end
 @interface MPSNNAdditionNode : MPSNNBinaryArithmeticNode
+@end
+@interface MPSNNSubtractionNode : MPSNNBinaryArithmeticNode
+@end
+@interface MPSNNMultiplicationNode : MPSNNBinaryArithmeticNode
+@end
+@interface MPSNNDivisionNode : MPSNNBinaryArithmeticNode
+@end
+@interface MPSNNComparisonNode : MPSNNBinaryArithmeticNode
+@property(readwrite, nonatomic) MPSNNComparisonType comparisonType;
+@end
+
+@interface MPSNNUnaryReductionNode : MPSNNFilterNode
+@property(readwrite, nonatomic) MTLRegion clipRectSource;
++ (instancetype)nodeWithSource:(MPSNNImageNode*)sourceNode;
+@end
+@interface MPSNNReductionRowMinNode : MPSNNUnaryReductionNode
+@end
+@interface MPSNNReductionRowMaxNode : MPSNNUnaryReductionNode
+@end
+@interface MPSNNReductionRowMeanNode : MPSNNUnaryReductionNode
+@end
+@interface MPSNNReductionColumnMinNode : MPSNNUnaryReductionNode
+@end
+@interface MPSNNReductionColumnMaxNode : MPSNNUnaryReductionNode
+@end
+@interface MPSNNReductionColumnMeanNode : MPSNNUnaryReductionNode
+@end
+@interface MPSNNReductionFeatureChannelsMinNode : MPSNNUnaryReductionNode
+@end
+@interface MPSNNReductionFeatureChannelsMaxNode : MPSNNUnaryReductionNode
+@end
+@interface MPSNNReductionFeatureChannelsMeanNode : MPSNNUnaryReductionNode
+@end
+@interface MPSNNReductionRowSumNode : MPSNNUnaryReductionNode
+@end
+@interface MPSNNReductionColumnSumNode : MPSNNUnaryReductionNode
+@end
+@interface MPSNNReductionFeatureChannelsSumNode : MPSNNUnaryReductionNode
+@property(readwrite, nonatomic) float weight;
+@end
+@interface MPSNNReductionFeatureChannelsArgumentMinNode : MPSNNUnaryReductionNode
+@end
+@interface MPSNNReductionFeatureChannelsArgumentMaxNode : MPSNNUnaryReductionNode
+@end
+@interface MPSNNReductionSpatialMeanNode : MPSNNUnaryReductionNode
+@end
+
+@interface MPSNNReshapeNode : MPSNNFilterNode
++ (instancetype)nodeWithSource:(MPSNNImageNode*)source
+                   resultWidth:(NSUInteger)resultWidth
+                  resultHeight:(NSUInteger)resultHeight
+         resultFeatureChannels:(NSUInteger)resultFeatureChannels;
+@end
+@interface MPSNNPadNode : MPSNNFilterNode
+@property(readwrite, nonatomic) float fillValue;
++ (instancetype)nodeWithSource:(MPSNNImageNode*)source
+             paddingSizeBefore:(MPSImageCoordinate)paddingSizeBefore
+              paddingSizeAfter:(MPSImageCoordinate)paddingSizeAfter
+                      edgeMode:(MPSImageEdgeMode)edgeMode;
+@end
+@interface MPSNNScaleNode : MPSNNFilterNode
++ (instancetype)nodeWithSource:(MPSNNImageNode*)sourceNode outputSize:(MTLSize)size;
+@end
+@interface MPSNNBilinearScaleNode : MPSNNScaleNode
+@end
+@interface MPSNNGramMatrixCalculationNode : MPSNNFilterNode
++ (instancetype)nodeWithSource:(MPSNNImageNode*)sourceNode alpha:(float)alpha;
+@end
+
+@interface MPSCNNNormalizationNode : MPSNNFilterNode
+@property(readwrite, nonatomic) float alpha;
+@property(readwrite, nonatomic) float beta;
+@property(readwrite, nonatomic) float delta;
++ (instancetype)nodeWithSource:(MPSNNImageNode*)sourceNode;
+@end
+@interface MPSCNNSpatialNormalizationNode : MPSCNNNormalizationNode
+@property(readwrite, nonatomic) NSUInteger kernelWidth;
+@property(readwrite, nonatomic) NSUInteger kernelHeight;
+@end
+@interface MPSCNNLocalContrastNormalizationNode : MPSCNNNormalizationNode
+@property(readwrite, nonatomic) float pm;
+@property(readwrite, nonatomic) float ps;
+@property(readwrite, nonatomic) float p0;
+@property(readwrite, nonatomic) NSUInteger kernelWidth;
+@property(readwrite, nonatomic) NSUInteger kernelHeight;
+@end
+@interface MPSCNNCrossChannelNormalizationNode : MPSCNNNormalizationNode
+@property(readwrite, nonatomic) NSUInteger kernelSizeInFeatureChannels;
 @end
 
 @interface MPSNNConcatenationNode : MPSNNFilterNode

@@ -1,0 +1,208 @@
+# SPDX-License-Identifier: MIT
+"""Transfer learning: a trained net learns new classes, and only its last layers change.
+
+A net of convolutions learns the digits 0 to 4. Then its body is kept, two fresh layers are put
+behind it, and `stop_gradient` on the image between them lets these layers alone learn the digits 5
+to 9: the training graph ends there, so that the body's gradients are not even computed. The program
+compares the step with one that trains everything, in arithmetic and in time.
+
+    pip install 'mpsnn[gan]'        # scikit-learn, for its digits
+    python examples/python/transfer_learning.py
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.datasets import load_digits
+
+import mpsnn as mps
+from mpsnn.initializers import RandomNumbers, he_normal
+from mpsnn.training import Batch, StepSchedule, Trainer
+
+EDGE, CLASSES, HIDDEN, BATCH = 8, 5, 32, 32
+WIDTHS = (24, 48, 48)
+
+
+def convolution(
+    numbers: RandomNumbers, kernel: int, inputs: int, outputs: int, label: str
+) -> mps.ConvolutionDataSource:
+    """Fresh weights that Adam updates."""
+    return mps.ConvolutionDataSource(
+        mps.ConvolutionDescriptor(kernel, kernel, inputs, outputs),
+        he_normal((outputs, kernel, kernel, inputs), numbers),
+        np.zeros(outputs, np.float32),
+        label,
+        mps.OptimizerAdam(2e-3),
+    )
+
+
+@dataclass
+class Net:
+    """Weights of a net: a body that makes features, and last layers that make classes of them."""
+
+    body: list[mps.ConvolutionDataSource]
+    last: list[mps.ConvolutionDataSource]
+
+
+def fresh_body(numbers: RandomNumbers) -> list[mps.ConvolutionDataSource]:
+    """Convolutions of 3 x 3."""
+    return [
+        convolution(numbers, 3, inputs, outputs, f"body.{index}")
+        for index, (inputs, outputs) in enumerate(zip((1, *WIDTHS), WIDTHS, strict=False))
+    ]
+
+
+def fresh_last(numbers: RandomNumbers, label: str) -> list[mps.ConvolutionDataSource]:
+    """Two fully connected layers."""
+    return [
+        convolution(numbers, EDGE // 4, WIDTHS[-1], HIDDEN, f"{label}.hidden"),
+        convolution(numbers, 1, HIDDEN, CLASSES, f"{label}.classes"),
+    ]
+
+
+def answer(net: Net, *, only_last: bool = False) -> mps.ImageNode:
+    """The nodes of the net, from "pictures" (N, 8, 8, 1) to logits (N, 1, 1, 5).
+
+    Args:
+        net: Its weights.
+        only_last: Let no gradient into the body.
+    """
+    image = mps.ImageNode("pictures")
+    for index, weights in enumerate(net.body):
+        image = mps.NeuronReLUNode(mps.ConvolutionNode(image, weights)).result_image
+        if index > 0:
+            image = mps.PoolingMaxNode(image, 2, 2, 2, 2).result_image
+    image.stop_gradient = only_last
+    hidden, classes = net.last
+    neuron = mps.NeuronReLUNode(mps.FullyConnectedNode(image, hidden))
+    return mps.FullyConnectedNode(neuron, classes).result_image
+
+
+def training(device: mps.Device, net: Net, *, only_last: bool = False) -> mps.Graph:
+    """The training graph; exports "loss"."""
+    descriptor = mps.LossDescriptor(
+        mps.LossType.SOFT_MAX_CROSS_ENTROPY, mps.ReductionType.SUM, weight=1.0 / BATCH
+    )
+    logits = answer(net, only_last=only_last)
+    loss = mps.ForwardLossNode(logits, mps.ImageNode("labels"), descriptor).result_image
+    loss.handle, loss.export_from_graph = "loss", True
+    (end,) = mps.InitialGradientNode(loss).training_graph()
+    return mps.Graph(device, [end.result_image], [False])
+
+
+@dataclass(frozen=True)
+class Digits:
+    """Pictures (N, 8, 8, 1) from 0 to 1, and classes from 0 to 4."""
+
+    pictures: NDArray[np.float32]
+    classes: NDArray[np.int64]
+
+    def batches(self, _epoch: int, generator: np.random.Generator) -> Iterator[Batch]:
+        """Whole batches in random order."""
+        order = generator.permutation(len(self.classes))
+        for start in range(0, len(order) - BATCH + 1, BATCH):
+            yield self.sources(order[start : start + BATCH])
+
+    def sources(self, chosen: NDArray[np.int64]) -> Batch:
+        """The training graph's sources."""
+        labels = np.eye(CLASSES, dtype=np.float32)[self.classes[chosen]]
+        return {
+            "pictures": self.pictures[chosen],
+            "labels": labels.reshape(len(chosen), 1, 1, CLASSES),
+        }
+
+
+def digits(first: int) -> tuple[Digits, Digits]:
+    """Five digits of scikit-learn's: three quarters to learn, a quarter to test.
+
+    Args:
+        first: The first of them, which is class 0.
+    """
+    data = load_digits()
+    wanted = (data.target >= first) & (data.target < first + CLASSES)
+    pictures = np.asarray(data.images[wanted], np.float32)[..., None] / 16.0
+    classes = np.asarray(data.target[wanted], np.int64) - first
+    order = np.random.Generator(np.random.Philox(first)).permutation(len(classes))
+    seen, unseen = np.split(order, [3 * len(order) // 4])
+    return Digits(pictures[seen], classes[seen]), Digits(pictures[unseen], classes[unseen])
+
+
+def learn(graph: mps.Graph, seen: Digits, epochs: int) -> None:
+    """Trains a graph."""
+    schedule = StepSchedule(2e-3)
+    Trainer(graph, seen.batches, schedule=schedule, progress=False).run(epochs)
+
+
+def accuracy(device: mps.Device, net: Net, unseen: Digits) -> float:
+    """Share of right answers."""
+    commands = mps.CommandBuffer(device.command_queue())
+    logits = mps.Graph(device, [answer(net)]).encode(commands, {"pictures": unseen.pictures})[0]
+    commands.commit()
+    guesses = np.asarray(logits).reshape(-1, CLASSES).argmax(axis=1)
+    return float(np.mean(guesses == unseen.classes))
+
+
+def parameters(
+    device: mps.Device, sources: list[mps.ConvolutionDataSource]
+) -> list[NDArray[np.float32]]:
+    """Weights and biases as they are now."""
+    return [device.read_parameter(s, name) for s in sources for name in ("weights", "bias")]
+
+
+def flops(graph: mps.Graph) -> int:
+    """Arithmetic of a step."""
+    sizes = {"pictures": (BATCH, EDGE, EDGE, 1), "labels": (BATCH, 1, 1, CLASSES)}
+    return graph.cost(sizes).flops
+
+
+def seconds(graphs: list[mps.Graph], batch: Batch, rounds: int = 60) -> list[float]:
+    """Median time of a step of each graph, taken in turns."""
+    queue = graphs[0].device.command_queue()
+    times: list[list[float]] = [[] for _ in graphs]
+    for _ in range(rounds):
+        for graph, taken in zip(graphs, times, strict=True):
+            started = time.perf_counter()
+            commands = mps.CommandBuffer(queue)
+            graph.encode(commands, dict(batch))
+            commands.commit()
+            commands.wait_until_completed()
+            taken.append(time.perf_counter() - started)
+    return [float(np.median(taken)) for taken in times]
+
+
+def main() -> None:
+    """Trains on the first five digits, transfers to the others, and compares the steps."""
+    device = mps.Device()
+    numbers = RandomNumbers(seed=1)
+    first = Net(fresh_body(numbers), fresh_last(numbers, "first"))
+    seen, unseen = digits(0)
+    learn(training(device, first), seen, epochs=8)
+    print(f"digits 0 to 4: {100 * accuracy(device, first, unseen):.1f} % right")
+
+    second = Net(first.body, fresh_last(numbers, "second"))
+    seen, unseen = digits(CLASSES)
+    print(f"digits 5 to 9 before: {100 * accuracy(device, second, unseen):.1f} % right")
+    before = parameters(device, first.body)
+    transfer = training(device, second, only_last=True)
+    learn(transfer, seen, epochs=15)
+    after = parameters(device, first.body)
+    print(f"digits 5 to 9 after: {100 * accuracy(device, second, unseen):.1f} % right")
+    same = all(np.array_equal(a, b) for a, b in zip(before, after, strict=True))
+    print(f"the body's weights are the same, bit for bit: {same}")
+
+    apart = Net(fresh_body(numbers), fresh_last(numbers, "whole"))
+    whole = training(device, apart)
+    all_work, rest = flops(whole), flops(transfer)
+    slow, fast = seconds([whole, transfer], seen.sources(np.arange(BATCH)))
+    print(f"a step that trains all: {all_work / 1e6:.1f} MFLOP, {1e3 * slow:.2f} ms")
+    print(f"one of the last layers: {rest / 1e6:.1f} MFLOP, {1e3 * fast:.2f} ms")
+    print(f"{all_work / rest:.1f} times less arithmetic, {slow / fast:.1f} times faster")
+
+
+if __name__ == "__main__":
+    main()

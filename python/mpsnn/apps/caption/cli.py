@@ -1,0 +1,319 @@
+# SPDX-License-Identifier: MIT
+"""The command `mpsnn caption`: train, apply, demo."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+import mpsnn as mps
+from mpsnn.apps.caption import pictures, scenes
+from mpsnn.apps.caption.apply import Caption, Captioner
+from mpsnn.apps.caption.model import INCEPTION, SMALL, ModelOptions
+from mpsnn.apps.caption.scenes import Captioned, FloatArray
+from mpsnn.apps.caption.train import (
+    Accuracy,
+    DataFactory,
+    TrainOptions,
+    accuracy,
+    caption_all,
+    train,
+)
+from mpsnn.committing import StepTimeline, add_options, timeline_of, way_of
+from mpsnn.files import optional_module
+from mpsnn.training import EpochRecord
+
+if TYPE_CHECKING:
+    Commands = argparse._SubParsersAction[argparse.ArgumentParser]
+
+# Seeds from here on are never trained on.
+UNSEEN = 1_000_000
+INCEPTION_SIZE = 299
+SHOWN = 12
+TIMED = 3
+
+
+def add_parser(commands: Commands) -> None:
+    """Adds `caption` to the commands of `mpsnn`.
+
+    Args:
+        commands: What `ArgumentParser.add_subparsers` returned.
+    """
+    parser = commands.add_parser(
+        "caption", help="describe pictures in words", description=__doc__.splitlines()[0]
+    )
+    actions = parser.add_subparsers(dest="action", required=True)
+    _add_train(actions)
+    _add_apply(actions)
+    _add_demo(actions)
+
+
+def _add_train(actions: Commands) -> None:
+    parser = actions.add_parser("train", help="train a captioner and write it to an archive")
+    add = parser.add_argument
+    add("archive", type=Path, help="the archive to write (.safetensors)")
+    add("--folder", type=Path, help="pictures of one's own with captions.tsv: file, tab, sentence")
+    add("--validation-folder", type=Path, help="the same, never trained on")
+    add(
+        "--features",
+        choices=(SMALL, INCEPTION),
+        default=SMALL,
+        help="convolutions that are trained, or Inception-v3, which stays (default %(default)s)",
+    )
+    add("--weights", type=Path, help="Inception-v3's, safetensors with torchvision's names")
+    add("--resume", action="store_true", help="go on from the archive")
+    _add_options(parser)
+    parser.set_defaults(run=_train)
+
+
+def _add_options(parser: argparse.ArgumentParser) -> None:
+    options = TrainOptions()
+    add = parser.add_argument
+    add("--size", type=int, help="edge of the pictures in pixels (48; 299 for Inception-v3)")
+    add("--widths", type=_widths, default=options.model.widths, help="of the small net's layers")
+    add("--embedding", type=int, default=options.model.embedding, help="(default %(default)s)")
+    add("--hidden", type=int, default=options.model.hidden, help="of the LSTM (%(default)s)")
+    add("--count", type=int, default=4000, help="scenes to draw (default %(default)s)")
+    add("--validation-count", type=int, default=300, help="held-out scenes (%(default)s)")
+    add("--epochs", type=int, default=options.epochs, help="in all (default %(default)s)")
+    add("--batch", type=int, default=options.batch, help="pictures a step (%(default)s)")
+    add("--learning-rate", type=float, default=options.learning_rate, help="(%(default)s)")
+    add("--halve-every", type=int, default=options.halve_every, help="epochs (%(default)s)")
+    add(
+        "--refresh-every",
+        type=int,
+        default=options.refresh_every,
+        help="epochs until new scenes are drawn (default %(default)s; 0: never)",
+    )
+    add("--validate-every", type=int, default=options.validate_every, help="(%(default)s)")
+    add("--checkpoint-every", type=int, default=options.checkpoint_every, help="epochs")
+    add("--seed", type=int, default=options.seed, help="of weights and order (%(default)s)")
+    add("--device", default="", help="device kind (default: the best here)")
+    add_options(parser)
+
+
+def _add_apply(actions: Commands) -> None:
+    parser = actions.add_parser("apply", help="caption pictures with a trained captioner")
+    add = parser.add_argument
+    add("archive", type=Path, help="what `train` wrote")
+    add("pictures", type=Path, nargs="*", help="picture files; none: held-out scenes are drawn")
+    add("--scenes", type=int, default=SHOWN, help="how many (default %(default)s)")
+    add("--seed", type=int, default=UNSEEN, help="of the scenes")
+    add("--beam", type=int, default=1, help="sentences followed at once; 1: greedy (%(default)s)")
+    add("--out", type=Path, help="also draw pictures and captions to this file")
+    add("--time", action="store_true", help="also measure it with and without predicates")
+    add("--device", default="", help="device kind (default: the best here)")
+    add_options(parser)
+    parser.set_defaults(run=_apply)
+
+
+def _add_demo(actions: Commands) -> None:
+    parser = actions.add_parser(
+        "demo", help="all of it, small: draw scenes, train, restore, caption, measure"
+    )
+    parser.add_argument("--out", type=Path, default=Path("demo"), help="(default %(default)s)")
+    parser.add_argument("--beam", type=int, default=3, help="(default %(default)s)")
+    _add_options(parser)
+    parser.set_defaults(run=_demo, features=SMALL, resume=False, weights=None)
+
+
+def _widths(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected numbers as 24,48,64, got {text!r}") from None
+
+
+def _train_options(arguments: argparse.Namespace) -> TrainOptions:
+    default = INCEPTION_SIZE if arguments.features == INCEPTION else ModelOptions().size
+    return TrainOptions(
+        epochs=arguments.epochs,
+        batch=arguments.batch,
+        learning_rate=arguments.learning_rate,
+        halve_every=arguments.halve_every,
+        refresh_every=arguments.refresh_every,
+        validate_every=arguments.validate_every,
+        checkpoint_every=arguments.checkpoint_every,
+        seed=arguments.seed,
+        model=ModelOptions(
+            features=arguments.features,
+            size=default if arguments.size is None else arguments.size,
+            widths=arguments.widths,
+            embedding=arguments.embedding,
+            hidden=arguments.hidden,
+            seed=arguments.seed,
+        ),
+    )
+
+
+def _drawn(arguments: argparse.Namespace, size: int) -> tuple[DataFactory, Captioned]:
+    """Scenes to train on, and held-out ones."""
+
+    def data(refresh: int) -> Captioned:
+        return scenes.render(arguments.count, arguments.seed + refresh, size)
+
+    return data, scenes.render(arguments.validation_count, UNSEEN, size, held_out=True)
+
+
+def _train(arguments: argparse.Namespace) -> None:
+    timeline = timeline_of(arguments)
+    options = _train_options(arguments)
+    size = options.model.size
+    words: list[str] | None = None
+    validation: Captioned | None = None
+    if arguments.folder is not None:
+        own = pictures.load_folder(arguments.folder, size)
+        data: DataFactory = lambda _: own  # noqa: E731
+        options = replace(options, refresh_every=0)
+        if arguments.validation_folder is not None:
+            validation = pictures.load_folder(arguments.validation_folder, size)
+    else:
+        data, validation = _drawn(arguments, size)
+        words = scenes.all_words()
+    _run(arguments, data, validation, options, words, arguments.archive, timeline)
+    print(f"the captioner is in {arguments.archive}")
+
+
+def _run(
+    arguments: argparse.Namespace,
+    data: DataFactory,
+    validation: Captioned | None,
+    options: TrainOptions,
+    words: list[str] | None,
+    archive: Path,
+    timeline: StepTimeline,
+) -> None:
+    _, trainer = train(
+        data,
+        validation,
+        options,
+        words=words,
+        weights=arguments.weights,
+        archive=archive,
+        resume=arguments.resume,
+        device=mps.Device(arguments.device),
+        on_epoch=_announce,
+        way=way_of(arguments),
+        timeline=timeline,
+    )
+    timeline.tell()
+    if trainer.interrupted:
+        print(f"interrupted in epoch {trainer.state.epoch + 1}; go on with --resume")
+        sys.exit(130)
+
+
+def _announce(record: EpochRecord) -> None:
+    if "sentences" in record.measures and not sys.stderr.isatty():
+        print(
+            f"epoch {record.epoch + 1}: loss {record.loss:.4f}, held out: "
+            f"{record.measures['words']:.1%} of words, {record.measures['sentences']:.1%} of "
+            f"sentences, {record.images_per_second:.0f} pictures/s",
+            file=sys.stderr,
+        )
+
+
+def _tell(names: list[str], found: list[Caption], expected: list[str] | None) -> None:
+    """A line a picture: words, tokens, steps."""
+    for index, (name, caption) in enumerate(zip(names, found, strict=True)):
+        print(f"{name}: {caption.sentence}")
+        if expected is not None and expected[index] != caption.sentence:
+            print(f"    expected: {expected[index]}")
+        print(
+            f"    tokens {' '.join(map(str, caption.tokens))}; "
+            f"steps executed {caption.executed}, skipped {caption.skipped}"
+        )
+
+
+def _tell_times(captioner: Captioner, shown: FloatArray, found: list[Caption]) -> None:
+    """Measures the shortest and the longest caption."""
+    lengths = sorted({caption.executed for caption in found})
+    for length in lengths if len(lengths) <= TIMED else [lengths[0], lengths[-1]]:
+        index = next(i for i, caption in enumerate(found) if caption.executed == length)
+        times = captioner.time(shown[index])
+        print(
+            f"{length} of {length + found[index].skipped} steps: on the device "
+            f"{times.predicated.device:.2f} ms with predicates, {times.cut.device:.2f} ms cut by "
+            f"the host ({times.ratio:.2f} times that), {times.unpredicated.device:.2f} ms without; "
+            f"recording included {times.predicated.whole:.2f}, {times.cut.whole:.2f} and "
+            f"{times.unpredicated.whole:.2f} ms"
+        )
+
+
+def _tell_accuracy(name: str, right: Accuracy, count: int) -> None:
+    print(
+        f"{name}: {right.sentences:.1%} of {count} held-out sentences, "
+        f"{right.words:.1%} of their words are right"
+    )
+
+
+def _apply(arguments: argparse.Namespace) -> None:
+    timeline = timeline_of(arguments)
+    if arguments.out is not None:
+        optional_module("matplotlib", pictures.EXTRA, pictures.USER)
+    device = mps.Device(arguments.device)
+    captioner = Captioner.load(arguments.archive, device, arguments.beam)
+    size, files = captioner.options.size, arguments.pictures
+    expected: list[str] | None = None
+    if files:
+        shown = np.stack([pictures.read_picture(path, size) for path in files])
+        names = [path.name for path in files]
+    else:
+        drawn = scenes.render(arguments.scenes, arguments.seed, size, held_out=True)
+        shown, expected = drawn.pictures, drawn.sentences
+        names = [f"scene {index}" for index in range(len(drawn))]
+    with timeline.whole():
+        found = list(captioner.each(iter(shown), way=way_of(arguments)))
+    timeline.tell()
+    _tell(names, found, expected)
+    sentences = [caption.sentence for caption in found]
+    if expected is not None:
+        _tell_accuracy("held out", accuracy(sentences, expected), len(expected))
+    if arguments.time:
+        _tell_times(captioner, shown, found)
+    if arguments.out is not None:
+        right: list[bool] | None = None
+        if expected is not None:
+            right = [a == b for a, b in zip(sentences, expected, strict=True)]
+        pictures.grid(arguments.out, shown, sentences, right)
+        print(f"pictures and captions: {arguments.out}")
+
+
+def _demo(arguments: argparse.Namespace) -> None:
+    timeline = timeline_of(arguments)
+    optional_module("matplotlib", pictures.EXTRA, pictures.USER)
+    options = _train_options(arguments)
+    archive = arguments.out / "captions.safetensors"
+    device = mps.Device(arguments.device)
+    archive.parent.mkdir(parents=True, exist_ok=True)
+    print(
+        f"1. draw {arguments.count} scenes an epoch and {arguments.validation_count} held-out ones"
+    )
+    data, held_out = _drawn(arguments, options.model.size)
+    print(f"2. train on {device.name}")
+    _run(arguments, data, held_out, options, scenes.all_words(), archive, timeline)
+    print(f"3. restore {archive} and caption combinations never trained on")
+    greedy = Captioner.load(archive, device)
+    found = caption_all(greedy, held_out)
+    sentences = [caption.sentence for caption in found]
+    shown = min(SHOWN, len(held_out))
+    names = [f"scene {index}" for index in range(shown)]
+    _tell(names, found[:shown], held_out.sentences[:shown])
+    _tell_accuracy("greedy", accuracy(sentences, held_out.sentences), len(held_out))
+    beam = Captioner.load(archive, device, arguments.beam)
+    others = [caption.sentence for caption in caption_all(beam, held_out)]
+    name = f"beam of {arguments.beam}"
+    _tell_accuracy(name, accuracy(others, held_out.sentences), len(held_out))
+    print("4. steps recorded ahead, with and without predicates")
+    _tell_times(greedy, held_out.pictures, found)
+    out = arguments.out / "captions.png"
+    right = [a == b for a, b in zip(sentences, held_out.sentences, strict=True)]
+    pictures.grid(out, held_out.pictures[:shown], sentences[:shown], right[:shown])
+    print(f"pictures and captions: {out}")
+
+
+__all__ = ["add_parser"]

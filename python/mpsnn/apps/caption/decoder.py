@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: MIT
+"""From a picture's vector to words: all steps recorded ahead, ended by predicates on the device.
+
+The word that a step chose is the predicate of the next one. The end of a sentence has the number 0,
+so that the kernel that chooses it switches off all steps behind it; their words stay 0, too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+import mpsnn as mps
+from mpsnn.apps.caption.model import DecoderSources, ModelOptions
+from mpsnn.apps.caption.search import BeamKernels, GreedyKernels, array_of, indices_of, integers
+from mpsnn.apps.caption.words import END, STEPS
+
+PIECE_STEPS = 5  # recorded steps that are handed over together, where pieces are asked for
+
+
+@dataclass
+class Recording:
+    """A sentence that was recorded, for when its command buffer has completed.
+
+    Attributes:
+        words: Chosen by each step, a column a sentence of the beam; 0 behind the end.
+        parents: Column of the step before that each word follows; None: greedy, there is one.
+        scores: Logarithm of the sentences' probabilities, the best first; greedy: the last score.
+        steps: How many were recorded.
+    """
+
+    words: mps.Matrix
+    parents: mps.Matrix | None
+    scores: mps.Matrix
+    steps: int
+
+    def numbers(self) -> list[int]:
+        """The best sentence's words up to the end, the end not among them."""
+        words = np.asarray(self.words)
+        executed = self.executed
+        if self.parents is None:
+            numbers = [int(word) for word in words[:executed, 0]]
+        else:
+            parents, column, numbers = np.asarray(self.parents), 0, []
+            for step in reversed(range(executed)):
+                numbers.append(int(words[step, column]))
+                column = int(parents[step, column])
+            numbers.reverse()
+        return numbers[: numbers.index(END)] if END in numbers else numbers
+
+    @property
+    def executed(self) -> int:
+        """Steps that ran."""
+        first = np.asarray(self.words)[:, 0]
+        ends = np.flatnonzero(first == END)
+        return int(ends[0]) + 1 if len(ends) else self.steps
+
+    @property
+    def skipped(self) -> int:
+        """Steps that their predicates switched off."""
+        return self.steps - self.executed
+
+
+class Decoder:
+    """Records sentences on command buffers.
+
+    Args:
+        device: Where it runs.
+        sources: The weights; those that the device has when a decoder is made.
+        options: Their sizes.
+        beam: Sentences that are followed at once; 1: greedy.
+
+    Raises:
+        InvalidArgumentError: A beam below 1, or wider than there are words.
+    """
+
+    def __init__(
+        self, device: mps.Device, sources: DecoderSources, options: ModelOptions, beam: int = 1
+    ) -> None:
+        values = sources.read(device)
+        words = len(values["embedding"])
+        if not 1 <= beam <= words:
+            raise mps.InvalidArgumentError(
+                f"beam: expected 1 to {words}, the number of words, got {beam}"
+            )
+        self.device, self.sources, self.options = device, sources, options
+        self.beam, self.words = beam, words
+        self._lstm = mps.RNNMatrixInferenceLayer(device, sources.lstm(options))
+        self._embedding = mps.NDArray.from_array(device, values["embedding"])
+        self._classifier = mps.Matrix.from_array(device, values["classifier"])
+        self._bias = mps.Vector.from_array(device, values["classifier.b"].reshape(-1))
+        self._gather = mps.NDArrayGather(device, label="gather")
+        self._add_vector = mps.MatrixNeuron(device, label="add the picture")
+        self._scores = mps.MatrixFullyConnected(device, label="classifier")
+        self._kernels = GreedyKernels(device) if beam == 1 else BeamKernels(device, beam, words)
+
+    def encode(
+        self,
+        commands: mps.CommandBuffer,
+        vector: mps.Image,
+        *,
+        steps: int = STEPS,
+        predicated: bool = True,
+        pieces: bool = False,
+    ) -> Recording:
+        """Records a sentence.
+
+        Args:
+            commands: Where it is recorded.
+            vector: The picture's, (1, 1, 1, embedding).
+            steps: How many are recorded.
+            predicated: Each step runs only if the one before did not choose the end.
+            pieces: Hand over what is recorded before the first step and every few steps, so that
+                the device begins while the host records.
+
+        Returns:
+            What can be read when the command buffer has completed.
+        """
+        device, beam = self.device, self.beam
+        commands = mps.CommandBuffer.wrap(commands)  # its predicate adds to those around
+        picture = mps.Matrix(device, rows=1, columns=self.options.embedding)
+        mps.ImageCopyToMatrix(device).encode(commands, vector, picture)
+        if pieces:
+            commands.commit_and_continue()
+        bias = mps.Vector(picture.buffer, length=self.options.embedding)
+        search = self._kernels.begin(steps)
+        words = search.words
+        room = _Room(device, self.options, beam, self.words)
+        previous = indices_of(integers(device, 1, beam))  # the end stands for the beginning
+        state: mps.RNNRecurrentMatrixState | None = None
+        for step in range(steps):
+            if predicated and step:
+                commands.predicate = mps.Predicate(words.buffer, words.row_bytes * (step - 1))
+            state = search.reordered(commands, state, step)
+            state = self._step(commands, previous, bias, state, room)
+            search.choose(commands, room.scores, step)
+            previous = indices_of(words, step)
+            if pieces and step % PIECE_STEPS == PIECE_STEPS - 1 and step + 1 < steps:
+                commands.commit_and_continue()
+        return Recording(words, search.parents, search.totals, steps)
+
+    def _step(
+        self,
+        commands: mps.CommandBuffer,
+        words: mps.NDArray,
+        picture: mps.Vector,
+        state: mps.RNNRecurrentMatrixState | None,
+        room: _Room,
+    ) -> mps.RNNRecurrentMatrixState:
+        """From the words before to the scores of those that may follow, and the LSTM's state."""
+        self._gather.encode(commands, self._embedding, words, room.inputs)
+        self._add_vector.encode(commands, room.x, room.x, picture)
+        (state,) = self._lstm.encode_sequence(commands, [room.x], [room.y], state)
+        self._scores.encode(commands, room.y, self._classifier, room.scores, self._bias)
+        return state
+
+
+class _Room:
+    """Matrices that all steps of a sentence share: they run one after the other."""
+
+    def __init__(self, device: mps.Device, options: ModelOptions, beam: int, words: int) -> None:
+        self.x = mps.Matrix(device, rows=beam, columns=options.embedding)
+        self.inputs = array_of(self.x)
+        self.y = mps.Matrix(device, rows=beam, columns=options.hidden)
+        self.scores = mps.Matrix(device, rows=beam, columns=words)

@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: MIT
+"""Picture files: folders with captions to train on, single files, and a picture of the results."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+import mpsnn as mps
+from mpsnn.apps.caption.scenes import Captioned, FloatArray
+from mpsnn.files import atomic_path, optional_module
+
+CAPTIONS = "captions.tsv"
+USER = "mpsnn caption"
+EXTRA = "caption"
+
+
+def read_picture(path: Path, size: int) -> FloatArray:
+    """Reads a picture file and scales it to the net's size.
+
+    Args:
+        path: Any format that Pillow reads.
+        size: Height and width; the picture is cut to a square about its centre first.
+
+    Returns:
+        (size, size, 3), from 0 to 1.
+
+    Raises:
+        FileError: The file is missing or no picture.
+        MissingPackageError: Pillow is not installed.
+    """
+    images = optional_module("PIL.Image", EXTRA, USER)
+    operations = optional_module("PIL.ImageOps", EXTRA, USER)
+    try:
+        with images.open(path) as picture:
+            square = operations.fit(
+                picture.convert("RGB"), (size, size), images.Resampling.BILINEAR
+            )
+    except (OSError, SyntaxError, ValueError) as error:  # Pillow's for files that are damaged
+        raise mps.FileError(f"{path}: expected a picture, it cannot be read: {error}") from error
+    pixels: FloatArray = np.asarray(square, np.float32) / np.float32(255)
+    return pixels
+
+
+def load_folder(folder: Path, size: int) -> Captioned:
+    """Reads pictures with captions.
+
+    Args:
+        folder: Has "captions.tsv": a line a picture, its file name, a tab, its sentence. Sentences
+            are taken in lower case, their full stops and commas left out.
+        size: Height and width that the pictures are scaled to.
+
+    Returns:
+        The pictures and sentences, in the file's order.
+
+    Raises:
+        FileError: The file or a picture is missing or cannot be read, or a line is none.
+    """
+    path = folder / CAPTIONS
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise mps.FileError(f"{path}: expected captions, cannot be read: {error}") from error
+    pictures, sentences = [], []
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        name, tab, sentence = line.partition("\t")
+        words = sentence.lower().replace(".", " ").replace(",", " ").split()
+        if not tab or not name or not words:
+            raise mps.FileError(
+                f"{path}:{number}: expected a file name, a tab and a sentence, got {line!r}"
+            )
+        pictures.append(read_picture(folder / name, size))
+        sentences.append(" ".join(words))
+    if not pictures:
+        raise mps.FileError(f"{path}: expected a line a picture, got none")
+    return Captioned(np.stack(pictures), sentences)
+
+
+def grid(
+    path: Path,
+    pictures: FloatArray,
+    captions: Sequence[str],
+    right: Sequence[bool] | None = None,
+    *,
+    columns: int = 4,
+) -> None:
+    """Draws pictures with their captions below.
+
+    Args:
+        path: Where to write; the suffix says the format.
+        pictures: (N, H, W, 3), from 0 to 1.
+        captions: N sentences.
+        right: Whether each is right: a wrong one is drawn in red. None: not known.
+        columns: Pictures in a row.
+
+    Raises:
+        InvalidArgumentError: Not as many captions as pictures.
+        MissingPackageError: Matplotlib is not installed.
+    """
+    if len(pictures) != len(captions) or not len(captions):
+        raise mps.InvalidArgumentError(
+            f"grid: expected a caption a picture, got {len(captions)} for {len(pictures)}"
+        )
+    figures = optional_module("matplotlib.figure", EXTRA, USER)
+    agg = optional_module("matplotlib.backends.backend_agg", EXTRA, USER)
+    columns = min(columns, len(captions))
+    rows = -(-len(captions) // columns)
+    figure = figures.Figure(figsize=(2.6 * columns, 3.0 * rows), layout="constrained")
+    agg.FigureCanvasAgg(figure)
+    all_axes = np.atleast_1d(figure.subplots(rows, columns)).reshape(-1)
+    for axes in all_axes:
+        axes.set_axis_off()
+    for index, caption in enumerate(captions):
+        good = right is None or right[index]
+        axes = all_axes[index]
+        axes.imshow(np.clip(pictures[index], 0, 1), interpolation="nearest")
+        axes.set_title(
+            _wrapped(caption), fontsize=9, y=-0.05, va="top", color="black" if good else "#CC0000"
+        )
+    with atomic_path(path) as draft:
+        figure.savefig(draft, dpi=100)
+
+
+def _wrapped(text: str, width: int = 26) -> str:
+    lines = [""]
+    for word in text.split():
+        if lines[-1] and len(lines[-1]) + len(word) >= width:
+            lines.append("")
+        lines[-1] = f"{lines[-1]} {word}".strip()
+    return "\n".join(lines)

@@ -1,0 +1,222 @@
+# SPDX-License-Identifier: MIT
+"""The command `mpsnn gan`: train, sample, demo."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import mpsnn as mps
+from mpsnn.apps.gan.apply import Generator
+from mpsnn.apps.gan.data import Digits, bundled, mnist
+from mpsnn.apps.gan.model import ModelOptions
+from mpsnn.apps.gan.pictures import save_curves, save_grid
+from mpsnn.apps.gan.quality import Quality
+from mpsnn.apps.gan.train import JUDGED, JUDGED_SEED, AdversarialTrainer, TrainOptions, train
+from mpsnn.committing import StepTimeline, add_options, timeline_of, way_of
+from mpsnn.training import EpochRecord
+
+if TYPE_CHECKING:
+    Commands = argparse._SubParsersAction[argparse.ArgumentParser]
+
+COLUMNS = 16
+SHOWN = 8 * COLUMNS
+
+
+def add_parser(commands: Commands) -> None:
+    """Adds `gan` to the commands of `mpsnn`.
+
+    Args:
+        commands: What `ArgumentParser.add_subparsers` returned.
+    """
+    parser = commands.add_parser(
+        "gan", help="learn to draw handwritten digits", description=__doc__.splitlines()[0]
+    )
+    actions = parser.add_subparsers(dest="action", required=True)
+    _add_train(actions)
+    _add_sample(actions)
+    _add_demo(actions)
+
+
+def _add_train(actions: Commands) -> None:
+    parser = actions.add_parser("train", help="train generator and discriminator")
+    parser.add_argument("archive", type=Path, help="the archive to write (.safetensors)")
+    parser.add_argument("--samples", type=Path, help="folder for a grid of samples along training")
+    parser.add_argument("--curves", type=Path, help="also draw losses and quality to this PNG")
+    parser.add_argument("--resume", action="store_true", help="go on from the archive")
+    _add_run_options(parser)
+    parser.set_defaults(run=_train)
+
+
+def _add_run_options(parser: argparse.ArgumentParser) -> None:
+    options = TrainOptions()
+    add = parser.add_argument
+    add(
+        "--mnist",
+        type=Path,
+        metavar="FOLDER",
+        help="train on MNIST: the folder of train-images-idx3-ubyte and train-labels-idx1-ubyte, "
+        "compressed or not (default: scikit-learn's bundled digits, enlarged)",
+    )
+    add(
+        "--edge",
+        type=int,
+        default=options.model.edge,
+        help="of the bundled digits in pixels (default %(default)s; MNIST's stay 28)",
+    )
+    add("--latent", type=int, default=options.model.latent, help="random numbers of a picture")
+    add("--width", type=int, default=options.model.width, help="channels (default %(default)s)")
+    add(
+        "--dropout",
+        type=float,
+        default=options.model.dropout,
+        help="share of values that the discriminator drops (default %(default)s)",
+    )
+    add("--epochs", type=int, default=options.epochs, help="in all (default %(default)s)")
+    add("--batch", type=int, default=options.batch, help="pictures a step (default %(default)s)")
+    add("--learning-rate", type=float, default=options.learning_rate, help="(default %(default)s)")
+    add("--halve-every", type=int, default=options.halve_every, help="epochs (default %(default)s)")
+    add("--judge-every", type=int, default=options.judge_every, help="epochs between two measures")
+    add("--seed", type=int, default=options.seed, help="of all that is random")
+    add("--checkpoint-every", type=int, default=options.checkpoint_every, help="epochs")
+    add("--device", default="", help="device kind (default: the best here)")
+    add_options(parser)
+
+
+def _add_sample(actions: Commands) -> None:
+    parser = actions.add_parser("sample", help="draw digits with a trained generator")
+    parser.add_argument("archive", type=Path, help="what `train` wrote")
+    parser.add_argument("--count", type=int, default=SHOWN, help="digits (default %(default)s)")
+    parser.add_argument("--columns", type=int, default=COLUMNS, help="(default %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="of the digits (default %(default)s)")
+    parser.add_argument(
+        "--out", type=Path, default=Path("samples.png"), help="(default %(default)s)"
+    )
+    parser.add_argument("--device", default="", help="device kind (default: the best here)")
+    add_options(parser)
+    parser.set_defaults(run=_sample)
+
+
+def _add_demo(actions: Commands) -> None:
+    parser = actions.add_parser("demo", help="all of it: train, restore, draw, measure")
+    parser.add_argument("--out", type=Path, default=Path("demo"), help="(default %(default)s)")
+    _add_run_options(parser)
+    parser.set_defaults(run=_demo)
+
+
+def _digits(arguments: argparse.Namespace) -> Digits:
+    if arguments.mnist is not None:
+        return mnist(arguments.mnist)
+    return bundled(arguments.edge)
+
+
+def _train_options(arguments: argparse.Namespace, edge: int) -> TrainOptions:
+    return TrainOptions(
+        epochs=arguments.epochs,
+        batch=arguments.batch,
+        learning_rate=arguments.learning_rate,
+        halve_every=arguments.halve_every,
+        judge_every=arguments.judge_every,
+        seed=arguments.seed,
+        checkpoint_every=arguments.checkpoint_every,
+        model=ModelOptions(
+            edge, arguments.latent, arguments.width, arguments.dropout, arguments.seed
+        ),
+    )
+
+
+def _judged(generator: Generator) -> Quality | None:
+    if generator.classifier is None:
+        return None
+    return generator.classifier.quality(generator(JUDGED, JUDGED_SEED))
+
+
+def _announcer(folder: Path | None) -> Callable[[EpochRecord | None, Generator], None]:
+    """Tells the quality along training, and draws the same grid of samples each time."""
+
+    def announce(record: EpochRecord | None, generator: Generator) -> None:
+        epoch = 0 if record is None else record.epoch + 1
+        if record is None and generator.classifier is not None:
+            right = 100 * generator.classifier.accuracy
+            print(f"the judge is right on {right:.1f} % of real digits it has not seen", flush=True)
+        print(f"epoch {epoch}: {_judged(generator)}", flush=True)
+        if folder is not None:
+            save_grid(folder / f"epoch-{epoch:03}.png", generator(SHOWN), COLUMNS)
+
+    return announce
+
+
+def _run(
+    arguments: argparse.Namespace,
+    archive: Path,
+    samples: Path | None,
+    curves: Path | None,
+    timeline: StepTimeline,
+    *,
+    resume: bool,
+) -> AdversarialTrainer:
+    digits = _digits(arguments)
+    if samples is not None:
+        save_grid(samples / "real.png", digits.pictures[:SHOWN], COLUMNS)
+    _, trainer = train(
+        digits,
+        _train_options(arguments, digits.edge),
+        archive=archive,
+        resume=resume,
+        device=mps.Device(arguments.device),
+        on_judged=_announcer(samples),
+        way=way_of(arguments),
+        timeline=timeline,
+    )
+    timeline.tell()
+    if curves is not None and trainer.state.history:
+        save_curves(curves, trainer.state.history)
+        print(f"losses and quality over the epochs: {curves}")
+    if trainer.interrupted:
+        print(f"interrupted in epoch {trainer.state.epoch + 1}; go on with --resume")
+        sys.exit(130)
+    return trainer
+
+
+def _train(arguments: argparse.Namespace) -> None:
+    timeline = timeline_of(arguments)
+    _run(
+        arguments,
+        arguments.archive,
+        arguments.samples,
+        arguments.curves,
+        timeline,
+        resume=arguments.resume,
+    )
+    print(f"the nets are in {arguments.archive}")
+
+
+def _sample(arguments: argparse.Namespace) -> None:
+    timeline = timeline_of(arguments)
+    generator = Generator.load(arguments.archive, mps.Device(arguments.device))
+    pictures = generator(arguments.count, arguments.seed, way_of(arguments), timeline)
+    timeline.tell()
+    save_grid(arguments.out, pictures, arguments.columns)
+    if generator.classifier is not None:
+        print(f"{arguments.count} digits: {generator.classifier.quality(pictures)}")
+    print(f"the digits: {arguments.out}")
+
+
+def _demo(arguments: argparse.Namespace) -> None:
+    timeline = timeline_of(arguments)
+    out: Path = arguments.out
+    archive, device = out / "gan.safetensors", mps.Device(arguments.device)
+    out.mkdir(parents=True, exist_ok=True)
+    print(f"1. train a judge, then generator and discriminator, on {device.name}")
+    _run(arguments, archive, out / "digits", out / "gan-curves.png", timeline, resume=False)
+    print(f"2. restore {archive} and draw")
+    generator = Generator.load(archive, device)
+    save_grid(out / "gan.png", generator(SHOWN), COLUMNS)
+    print(f"{JUDGED} digits: {_judged(generator)}")
+    print(f"the digits: {out / 'gan.png'}, along training: {out / 'digits'}")
+
+
+__all__ = ["add_parser"]

@@ -1,0 +1,304 @@
+# SPDX-License-Identifier: MIT
+"""The run that trains generator and discriminator against each other."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+import mpsnn as mps
+from mpsnn.apps.gan.apply import (
+    ACCURACY_KEY,
+    CLASSIFIER_KEY,
+    GENERATOR_KEY,
+    MODEL_KEY,
+    Generator,
+    RandomLatents,
+)
+from mpsnn.apps.gan.data import Digits
+from mpsnn.apps.gan.model import FAKE_LABELS, LATENT, LOSS, REAL, REAL_LABELS, ModelOptions, Nets
+from mpsnn.apps.gan.quality import Classifier
+from mpsnn.committing import BOTH, StepTimeline, Way
+from mpsnn.training import Batch, EpochRecord, StepSchedule, Trainer
+
+RUN_KEY, RANDOM_KEY = "gan run", "random"
+DISCRIMINATOR_STEP, GENERATOR_STEP = "training", "generator training"
+JUDGED = 512
+JUDGED_SEED = 1_000_000
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """How to train.
+
+    Args:
+        epochs: Passes over the digits, in all.
+        batch: Pictures of a step, simulated and real ones each.
+        learning_rate: Adam's rate of the first epochs, of both nets.
+        halve_every: Epochs after which the rate halves; 0: never.
+        beta1: Adam's decay of the first moment.
+        real_label: What real pictures are labelled in the discriminator's step; a little below 1
+            keeps it from being too sure.
+        judge_every: Epochs between two measures of quality.
+        seed: Of the order of digits and of the generator's random numbers.
+        checkpoint_every: Epochs between checkpoints.
+        model: Size of the nets.
+    """
+
+    epochs: int = 60
+    batch: int = 32
+    learning_rate: float = 2e-4
+    halve_every: int = 0
+    beta1: float = 0.5
+    real_label: float = 0.9
+    judge_every: int = 10
+    seed: int = 0
+    checkpoint_every: int = 5
+    model: ModelOptions = field(default_factory=ModelOptions)
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.real_label <= 1.0:
+            raise mps.InvalidArgumentError(
+                f"gan: real_label: expected above 0 and up to 1, got {self.real_label}"
+            )
+        for name in ("epochs", "batch", "judge_every", "checkpoint_every"):
+            if getattr(self, name) < 1:
+                raise mps.InvalidArgumentError(
+                    f"gan: {name}: expected 1 or more, got {getattr(self, name)}"
+                )
+
+    def fixed(self) -> dict[str, object]:
+        """What a resumed run must share with the run that wrote the checkpoint."""
+        values = asdict(self)
+        for name in ("epochs", "checkpoint_every", "judge_every"):
+            del values[name]
+        return values
+
+
+class AdversarialTrainer(Trainer):
+    """A trainer whose step is two: the discriminator's, then the generator's.
+
+    All of it is recorded on one command buffer: random numbers, their copy to an image, the first
+    graph; new random numbers, their copy, the second graph. The host reads nothing in between.
+    """
+
+    def __init__(
+        self,
+        discriminator_step: mps.Graph,
+        generator_step: mps.Graph,
+        latents: RandomLatents,
+        digits: Digits,
+        options: TrainOptions,
+        *,
+        on_epoch: Callable[[EpochRecord], None],
+        archived: dict[str, mps.Graph],
+        metadata: dict[str, str],
+        checkpoint: Path | None = None,
+        way: Way = BOTH,
+        timeline: StepTimeline | None = None,
+        progress: bool = True,
+    ) -> None:
+        super().__init__(
+            discriminator_step,
+            self._digits_of_epoch,
+            schedule=StepSchedule(options.learning_rate, options.halve_every),
+            seed=options.seed,
+            on_epoch=self._finish,
+            checkpoint=checkpoint,
+            checkpoint_every=options.checkpoint_every,
+            archived={GENERATOR_STEP: generator_step, **archived},
+            metadata=metadata,
+            way=way,
+            timeline=timeline,
+            progress=progress,
+        )
+        self.generator_step = generator_step
+        self._latents = latents
+        self._digits, self._batch = digits, options.batch
+        self._judge = on_epoch
+        self._generator_losses: list[mps.Image] = []
+        device = self.device
+        fake, real, soft = (
+            mps.Image(device, np.full((options.batch, 1, 1, 1), value, np.float32))
+            for value in (0.0, 1.0, options.real_label)
+        )
+        self._labels = {FAKE_LABELS: fake, REAL_LABELS: soft}
+        self._wanted = {REAL_LABELS: real}
+
+    def _digits_of_epoch(self, _epoch: int, generator: np.random.Generator) -> Iterator[Batch]:
+        for pictures, _ in self._digits.batches(self._batch, generator):
+            yield {REAL: pictures}
+
+    def encode(self, commands: mps.CommandBuffer, batch: Batch) -> mps.Image:
+        """Records both steps.
+
+        Args:
+            commands: Where they are recorded.
+            batch: Real pictures.
+
+        Returns:
+            The discriminator's loss.
+        """
+        latent = self._latents.encode(commands, self._batch)
+        first = self.graph.encode(commands, {LATENT: latent, **batch, **self._labels})
+        latent = self._latents.encode(commands, self._batch)
+        second = self.generator_step.encode(commands, {LATENT: latent, **self._wanted})
+        self._generator_losses.append(second[LOSS])
+        return first[LOSS]
+
+    def set_learning_rate(self, rate: float) -> None:
+        """Sets the rate of both nets.
+
+        Args:
+            rate: The new learning rate.
+        """
+        for graph in (self.graph, self.generator_step):
+            for source in graph.data_sources:
+                if source.optimizer is not None:
+                    source.optimizer.learning_rate = rate
+
+    def archive(self, archiver: mps.KeyedArchiver) -> None:
+        """Adds all graphs, and the random numbers' place in their sequence.
+
+        Args:
+            archiver: Where they go.
+        """
+        super().archive(archiver)
+        archiver.encode(RANDOM_KEY, self._latents.random)
+
+    def _finish(self, record: EpochRecord) -> None:
+        losses = [float(np.asarray(image).sum()) for image in self._generator_losses]
+        self._generator_losses.clear()
+        record.measures["generator"] = float(np.mean(losses))
+        self._judge(record)
+
+
+def train(
+    digits: Digits,
+    options: TrainOptions,
+    *,
+    archive: Path | None = None,
+    resume: bool = False,
+    device: mps.Device | None = None,
+    progress: bool = True,
+    on_judged: Callable[[EpochRecord | None, Generator], None] | None = None,
+    way: Way = BOTH,
+    timeline: StepTimeline | None = None,
+) -> tuple[Generator, AdversarialTrainer]:
+    """Trains a generator of digits.
+
+    Args:
+        digits: The real ones.
+        options: How to train.
+        archive: File for checkpoints and the finished nets; None: none is written.
+        resume: Go on from that file instead of from fresh weights.
+        device: Where to train; None: the best here.
+        progress: Draw a progress bar.
+        on_judged: Called before the first epoch, with None, and after each epoch whose quality was
+            measured; the record's measures then have "recognised" and "spread".
+        way: How steps are handed to the device; changes no number.
+        timeline: Captures a few of the first steps; None: none.
+
+    Returns:
+        The generator with its judge, and the trainer. `trainer.interrupted` tells whether Ctrl-C
+        ended the run early.
+
+    Raises:
+        InvalidArgumentError: Digits of another size than the nets', fewer than a batch, or options
+            that differ from those of the run to be resumed.
+        ArchiveError: The checkpoint is damaged or of something else.
+        FileError: A checkpoint cannot be read or written.
+    """
+    device = device or mps.Device()
+    if digits.edge != options.model.edge:
+        raise mps.InvalidArgumentError(
+            f"gan: digits: expected pictures of {options.model.edge} x {options.model.edge} as "
+            f"the nets, got {digits.edge} x {digits.edge}"
+        )
+    if options.batch > len(digits):
+        raise mps.InvalidArgumentError(
+            f"gan: batch: expected 1 to {len(digits)}, the number of pictures, got {options.batch}"
+        )
+    stored = _open_checkpoint(archive, device, options) if resume else None
+    if stored is not None:
+        generator = Generator.from_archive(stored, archive or "")
+        first, second = (stored.decode_graph(k) for k in (DISCRIMINATOR_STEP, GENERATOR_STEP))
+        random = stored.decode_kernel(RANDOM_KEY)
+        latents = RandomLatents(_philox(random), options.model.latent)
+    else:
+        generator, first, second = _fresh(digits, options, device)
+        latents = RandomLatents.seeded(device, options.model.latent, options.seed)
+        if on_judged is not None:
+            on_judged(None, generator)
+    classifier = generator.classifier
+    if classifier is None:
+        raise mps.ArchiveError(f"{archive}: expected a classifier beside the generator, got none")
+
+    def judge(record: EpochRecord) -> None:
+        if (record.epoch + 1) % options.judge_every and record.epoch + 1 != options.epochs:
+            return
+        quality = classifier.quality(generator(JUDGED, JUDGED_SEED))
+        record.measures |= {"recognised": quality.recognised, "spread": quality.spread}
+        if on_judged is not None:
+            on_judged(record, generator)
+
+    trainer = AdversarialTrainer(
+        first,
+        second,
+        latents,
+        digits,
+        options,
+        on_epoch=judge,
+        checkpoint=archive,
+        archived={GENERATOR_KEY: generator.graph, CLASSIFIER_KEY: classifier.graph},
+        metadata={
+            MODEL_KEY: json.dumps(asdict(options.model)),
+            RUN_KEY: json.dumps(options.fixed()),
+            ACCURACY_KEY: repr(classifier.accuracy),
+        },
+        way=way,
+        timeline=timeline,
+        progress=progress,
+    )
+    if stored is not None:
+        trainer.resume(stored)
+    trainer.run(options.epochs)
+    return generator, trainer
+
+
+def _fresh(
+    digits: Digits, options: TrainOptions, device: mps.Device
+) -> tuple[Generator, mps.Graph, mps.Graph]:
+    adam = [mps.OptimizerAdam(options.learning_rate, options.beta1) for _ in range(2)]
+    nets = Nets(options.model, *adam)
+    classifier = Classifier.trained(digits, device, options.seed)
+    generator = Generator(nets.inference(device), options.model, classifier)
+    first = nets.discriminator_training(device, options.batch)
+    return generator, first, nets.generator_training(device, options.batch)
+
+
+def _philox(kernel: mps.DeviceKernel) -> mps.MatrixRandomPhilox:
+    if not isinstance(kernel, mps.MatrixRandomPhilox):
+        raise mps.ArchiveError(
+            f"checkpoint: {RANDOM_KEY}: expected a MatrixRandomPhilox, got {kernel.class_name}"
+        )
+    return kernel
+
+
+def _open_checkpoint(path: Path | None, device: mps.Device, options: TrainOptions) -> mps.Archive:
+    if path is None:
+        raise mps.InvalidArgumentError("resume: expected the archive to go on from, got none")
+    stored = mps.KeyedUnarchiver(device).open(str(path))
+    if RUN_KEY not in stored.metadata:
+        raise mps.ArchiveError(f"{path}: expected a gan's checkpoint, it has no '{RUN_KEY}'")
+    before, now = json.loads(stored.metadata[RUN_KEY]), options.fixed()
+    for name in sorted(before.keys() | now.keys()):
+        if before.get(name) != now.get(name):
+            raise mps.InvalidArgumentError(
+                f"resume: {name}: expected {before.get(name)} as in {path}, got {now.get(name)}"
+            )
+    return stored

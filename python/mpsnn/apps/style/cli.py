@@ -1,0 +1,245 @@
+# SPDX-License-Identifier: MIT
+"""The command `mpsnn style`: train, apply, demo."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import mpsnn as mps
+from mpsnn.apps import pictures
+from mpsnn.apps.pictures import Picture
+from mpsnn.apps.style import photographs
+from mpsnn.apps.style.apply import Styliser
+from mpsnn.apps.style.features import FeatureNet
+from mpsnn.apps.style.model import LossOptions, ModelOptions
+from mpsnn.apps.style.photographs import EXTRA
+from mpsnn.apps.style.train import TrainOptions, train
+from mpsnn.committing import add_options, timeline_of, way_of
+from mpsnn.training import EpochRecord, Trainer
+
+if TYPE_CHECKING:
+    Commands = argparse._SubParsersAction[argparse.ArgumentParser]
+
+DEMO = TrainOptions(
+    epochs=8,
+    steps=150,
+    batch=2,
+    edge=64,  # small ones: the style must come in every part of a picture
+    learning_rate=2e-3,
+    halve_every=4,
+    losses=LossOptions(style=100.0),
+    model=ModelOptions(styles=len(photographs.STYLES)),
+)
+DEMO_STYLE_EDGE = 128
+
+
+def add_parser(commands: Commands) -> None:
+    """Adds `style` to the commands of `mpsnn`.
+
+    Args:
+        commands: What `ArgumentParser.add_subparsers` returned.
+    """
+    parser = commands.add_parser(
+        "style", help="paint photographs in a style", description=__doc__.splitlines()[0]
+    )
+    actions = parser.add_subparsers(dest="action", required=True)
+    _add_train(actions)
+    _add_apply(actions)
+    _add_demo(actions)
+
+
+def _add_train(actions: Commands) -> None:
+    parser = actions.add_parser("train", help="train a net and write it to an archive")
+    parser.add_argument("archive", type=Path, help="the archive to write (.safetensors)")
+    parser.add_argument(
+        "--style",
+        type=Path,
+        action="append",
+        required=True,
+        help="a picture of the style; several times: several styles in one net",
+    )
+    parser.add_argument(
+        "--content",
+        type=Path,
+        help="a folder of photographs to learn on (default: some that scikit-image ships)",
+    )
+    parser.add_argument("--resume", action="store_true", help="go on from the archive")
+    parser.add_argument("--preview", type=Path, help="a folder for a picture after each epoch")
+    _add_common(parser, TrainOptions())
+    parser.set_defaults(run=_train)
+
+
+def _add_apply(actions: Commands) -> None:
+    parser = actions.add_parser("apply", help="paint a photograph with a trained net")
+    parser.add_argument("archive", type=Path, help="what `train` wrote")
+    parser.add_argument("picture", type=Path, help="the photograph")
+    parser.add_argument("--style", type=int, default=0, help="which style (default %(default)s)")
+    parser.add_argument(
+        "--out", type=Path, default=Path("stylised.png"), help="(default %(default)s)"
+    )
+    parser.add_argument(
+        "--pad", action="store_true", help="mirror the edges where the size is no multiple of 4"
+    )
+    parser.add_argument("--device", default="", help="device kind (default: the best here)")
+    add_options(parser)
+    parser.set_defaults(run=_apply)
+
+
+def _add_demo(actions: Commands) -> None:
+    parser = actions.add_parser("demo", help="all of it, small: train, restore, apply")
+    parser.add_argument("--out", type=Path, default=Path("style"), help="(default %(default)s)")
+    _add_common(parser, DEMO)
+    parser.set_defaults(run=_demo)
+
+
+def _add_common(parser: argparse.ArgumentParser, options: TrainOptions) -> None:
+    add = parser.add_argument
+    add(
+        "--weights",
+        type=Path,
+        help="VGG-16's weights as torchvision names them, .safetensors or .pth (default: a random "
+        "feature net)",
+    )
+    add("--epochs", type=int, default=options.epochs, help="in all (default %(default)s)")
+    add("--steps", type=int, default=options.steps, help="an epoch (default %(default)s)")
+    add("--batch", type=int, default=options.batch, help="(default %(default)s)")
+    add("--edge", type=int, default=options.edge, help="of the cutouts (default %(default)s)")
+    add("--learning-rate", type=float, default=options.learning_rate, help="(default %(default)s)")
+    add("--halve-every", type=int, default=options.halve_every, help="epochs (default %(default)s)")
+    add("--style-weight", type=float, default=options.losses.style, help="(default %(default)s)")
+    add("--content-weight", type=float, default=options.losses.content, help="(%(default)s)")
+    add("--width", type=int, default=options.model.width, help="channels (default %(default)s)")
+    add("--residuals", type=int, default=options.model.residuals, help="blocks (%(default)s)")
+    add("--seed", type=int, default=options.seed, help="of weights and cutouts (%(default)s)")
+    add("--checkpoint-every", type=int, default=options.checkpoint_every, help="epochs")
+    add("--device", default="", help="device kind (default: the best here)")
+    add_options(parser)
+
+
+def _options(arguments: argparse.Namespace, styles: int) -> TrainOptions:
+    return TrainOptions(
+        epochs=arguments.epochs,
+        steps=arguments.steps,
+        batch=arguments.batch,
+        edge=arguments.edge,
+        learning_rate=arguments.learning_rate,
+        halve_every=arguments.halve_every,
+        seed=arguments.seed,
+        checkpoint_every=arguments.checkpoint_every,
+        losses=LossOptions(arguments.style_weight, arguments.content_weight),
+        model=ModelOptions(arguments.width, arguments.residuals, styles, arguments.seed),
+    )
+
+
+def _features(arguments: argparse.Namespace) -> FeatureNet:
+    if arguments.weights is not None:
+        return FeatureNet.from_file(arguments.weights)
+    print(
+        "no --weights: the feature net is VGG-16 with fixed random weights; trained ones give "
+        "better pictures"
+    )
+    return FeatureNet(seed=arguments.seed)
+
+
+def _content(folder: Path | None) -> list[Picture]:
+    if folder is not None:
+        return pictures.read_folder(folder, EXTRA)
+    return [photographs.halved(photographs.bundled(name)) for name in photographs.TRAINED]
+
+
+def _even(picture: Picture) -> Picture:
+    """A picture without the rows and columns that the net cannot take."""
+    height, width = (extent - extent % 4 for extent in picture.shape[:2])
+    return picture[:height, :width]
+
+
+def _run(
+    arguments: argparse.Namespace,
+    archive: Path,
+    content: list[Picture],
+    styles: list[Picture],
+    preview: Path | None,
+    shown: Picture,
+    *,
+    resume: bool,
+) -> Trainer:
+    def show(record: EpochRecord, styliser: Styliser) -> None:
+        if not sys.stderr.isatty():
+            print(f"epoch {record.epoch + 1}: loss {record.loss:.4f}", file=sys.stderr)
+        if preview is not None:
+            every = [styliser(shown, style) for style in range(len(styles))]
+            path = preview / f"epoch-{record.epoch + 1:03}.png"
+            pictures.write(path, pictures.grid([shown, *every], len(every) + 1), EXTRA)
+
+    timeline = timeline_of(arguments)
+    _, trainer = train(
+        content,
+        styles,
+        _features(arguments),
+        _options(arguments, len(styles)),
+        archive=archive,
+        resume=resume,
+        device=mps.Device(arguments.device),
+        on_epoch=show,
+        way=way_of(arguments),
+        timeline=timeline,
+    )
+    timeline.tell()
+    if trainer.interrupted:
+        print(f"interrupted in epoch {trainer.state.epoch + 1}; go on with --resume")
+        sys.exit(130)
+    return trainer
+
+
+def _train(arguments: argparse.Namespace) -> None:
+    styles = [pictures.read(path, EXTRA) for path in arguments.style]
+    content = _content(arguments.content)
+    _run(
+        arguments,
+        arguments.archive,
+        content,
+        styles,
+        arguments.preview,
+        _even(content[0]),
+        resume=arguments.resume,
+    )
+    print(f"the net is in {arguments.archive}")
+
+
+def _apply(arguments: argparse.Namespace) -> None:
+    timeline = timeline_of(arguments)
+    styliser = Styliser.load(arguments.archive, mps.Device(arguments.device))
+    picture = pictures.read(arguments.picture, EXTRA)
+    with timeline.whole():
+        stylised = styliser(picture, arguments.style, pad=arguments.pad, way=way_of(arguments))
+    timeline.tell()
+    pictures.write(arguments.out, stylised, EXTRA)
+    print(f"the stylised picture: {arguments.out}")
+
+
+def _demo(arguments: argparse.Namespace) -> None:
+    out: Path = arguments.out
+    out.mkdir(parents=True, exist_ok=True)
+    archive = out / "style.safetensors"
+    unseen = _even(photographs.halved(photographs.bundled(photographs.UNSEEN)))
+    names = photographs.STYLES
+    styles = [photographs.square(photographs.bundled(name), DEMO_STYLE_EDGE) for name in names]
+    print(f"1. train on {', '.join(photographs.TRAINED)} in the styles of {' and '.join(names)}")
+    _run(arguments, archive, _content(None), styles, out / "steps", unseen, resume=False)
+    print(f"the picture after each epoch: {out / 'steps'}")
+    print(f"2. restore {archive} and paint {photographs.UNSEEN}, never trained on")
+    styliser = Styliser.load(archive, mps.Device(arguments.device))
+    whole = _even(photographs.bundled(photographs.UNSEEN))
+    for style, name in enumerate(names):
+        pictures.write(out / f"{name}.png", styliser(whole, style), EXTRA)
+    edge = min(unseen.shape[:2])
+    rows = [*styles, *(styliser(unseen, style) for style in range(len(styles)))]
+    cells = [pictures.resized(row[:edge, :edge], (edge, edge), EXTRA) for row in rows]
+    pictures.write(out / "stylised.png", pictures.grid(cells, len(styles)), EXTRA)
+    print(f"styles over stylised pictures: {out / 'stylised.png'}")
+
+
+__all__ = ["add_parser"]

@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: MIT
+// Concatenation, reshaping, margins, resizing, Gram matrices.
+#include "backend/metal/lowering.h"
+#include "base/attributes.h"
+#include "graph/node_table.h"
+
+namespace mpsnn::backend::metal {
+namespace {
+
+using graph::FilterRecord;
+
+constexpr std::int64_t kSlice = 4;
+
+NSUInteger number(const FilterRecord& node, std::string_view name) {
+  return static_cast<NSUInteger>(get_int(node.attributes, name));
+}
+
+}  // namespace
+
+/// MPSNNConcatenationNode was measured to start each source at a slice of four channels: 1 + 1
+/// channels become 8.
+std::string refuse_unaligned_sources(const NodeCase& node) {
+  for (std::size_t i = 0; i < node.node.sources.size(); ++i) {
+    const std::int64_t channels = node.source(i).channels;
+    if (channels % kSlice == 0) continue;
+    return str("sources[", i, "]: MPS pads sources to multiples of 4 channels, got ", channels);
+  }
+  return {};
+}
+
+void lower_concatenation(Builder& builder, const FilterRecord& node) {
+  NSMutableArray<MPSNNImageNode*>* sources = [NSMutableArray array];
+  for (std::size_t i = 0; i < node.sources.size(); ++i)
+    [sources addObject:builder.source(node, i)];
+  builder.finish(node, [MPSNNConcatenationNode nodeWithSources:sources]);
+}
+
+void lower_concatenation_gradient(Builder& builder, const FilterRecord& node) {
+  const auto index = static_cast<NSUInteger>(get_int(node.attributes, "source_index"));
+  builder.finish(node, [builder.gradients(node) objectAtIndex:index]);
+}
+
+void lower_reshape(Builder& builder, const FilterRecord& node) {
+  builder.finish(node, [MPSNNReshapeNode nodeWithSource:builder.source(node, 0)
+                                            resultWidth:number(node, "result_width")
+                                           resultHeight:number(node, "result_height")
+                                  resultFeatureChannels:number(node, "result_feature_channels")]);
+}
+
+/// Apple's header does not say what mirroring makes of margins wider than the image.
+std::string refuse_pad(const NodeCase& node) {
+  const AttributeMap& a = node.node.attributes;
+  const auto mode = static_cast<ImageEdgeMode>(get_int(a, "edge_mode"));
+  const ImageSize size = node.source(0);
+  const std::int64_t edge = mode == ImageEdgeMode::MIRROR ? 1 : 0;
+  if (mode != ImageEdgeMode::MIRROR && mode != ImageEdgeMode::MIRROR_WITH_EDGE) return {};
+  for (const auto& [name, extent] : {std::pair("x", size.width), std::pair("y", size.height),
+                                     std::pair("channel", size.channels)}) {
+    for (const std::string_view side : {"before", "after"}) {
+      const std::int64_t margin = get_int(a, str("padding_size_", side, "_", name));
+      if (margin <= extent - edge) continue;
+      return str("padding_size_", side, "_", name, ": MPS mirrors an image once, at most ",
+                 extent - edge, ", got ", margin);
+    }
+  }
+  return {};
+}
+
+void lower_pad(Builder& builder, const FilterRecord& node) {
+  MPSNNPadNode* made = [MPSNNPadNode
+         nodeWithSource:builder.source(node, 0)
+      paddingSizeBefore:{number(node, "padding_size_before_x"), number(node, "padding_size_before_y"),
+                         number(node, "padding_size_before_channel")}
+       paddingSizeAfter:{number(node, "padding_size_after_x"), number(node, "padding_size_after_y"),
+                         number(node, "padding_size_after_channel")}
+               edgeMode:static_cast<MPSImageEdgeMode>(get_int(node.attributes, "edge_mode"))];
+  [made setFillValue:static_cast<float>(get_float(node.attributes, "fill_value"))];
+  builder.finish(node, made);
+}
+
+std::string refuse_scale(const NodeCase& node) {
+  const auto& transform = std::get<std::vector<double>>(node.node.attributes.at("transform"));
+  if (transform.empty()) return {};
+  return "transform: MPS asks a provider at each encode, and where its pixels lie was not measured";
+}
+
+void lower_bilinear_scale(Builder& builder, const FilterRecord& node) {
+  const MTLSize size = {number(node, "result_width"), number(node, "result_height"), 1};
+  builder.finish(node, [MPSNNBilinearScaleNode nodeWithSource:builder.source(node, 0)
+                                                   outputSize:size]);
+}
+
+void lower_gram_matrix(Builder& builder, const FilterRecord& node) {
+  builder.finish(node, [MPSNNGramMatrixCalculationNode
+                           nodeWithSource:builder.source(node, 0)
+                                    alpha:static_cast<float>(get_float(node.attributes, "alpha"))]);
+}
+
+}  // namespace mpsnn::backend::metal

@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: MIT
+// Padding policies of windowed filters. For .mm files.
+#pragma once
+
+#include "backend/metal/objects.h"
+#include "graph/geometry.h"
+
+namespace mpsnn::backend::metal {
+
+/// Where a filter's windows lie, and what they read outside of the image.
+struct WindowRule {
+  graph::Geometry geometry;
+  ImageEdgeMode edge_mode = ImageEdgeMode::ZERO;
+  /// Rows and columns of zeros around the image that count in an average with CLAMP.
+  std::int64_t border_y = 0, border_x = 0;
+};
+
+/// Gives a node the policy that places its windows by the rule: the bits of the padding method
+/// where they say all, an object of our own else. `own_edge_mode` is that of MPS's kernel by
+/// default.
+void set_padding(MPSNNFilterNode* made, const graph::FilterRecord& node, const WindowRule& rule,
+                 ImageEdgeMode own_edge_mode);
+
+}  // namespace mpsnn::backend::metal

@@ -1,0 +1,361 @@
+# SPDX-License-Identifier: MIT
+"""The captioner: scenes, words, training run, resume, archive, command, and bad input."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import mpsnn as mps
+from mpsnn import cli
+from mpsnn.apps.caption import Captioned, Captioner, ModelOptions, TrainOptions, render, train
+from mpsnn.apps.caption import pictures as picture_files
+from mpsnn.apps.caption.model import build_features
+from mpsnn.apps.caption.scenes import HELD_OUT_ONE_IN, all_words, random_scene
+from mpsnn.apps.caption.train import accuracy, caption_all, measure
+from mpsnn.apps.caption.words import Vocabulary
+from mpsnn.committing import WAYS
+from mpsnn.models import inception_v3, state_dict
+
+SMALL = ModelOptions(size=32, widths=(6, 8, 8), embedding=16, hidden=24)
+
+
+def options(epochs: int, **changes: object) -> TrainOptions:
+    values = {
+        "epochs": epochs,
+        "batch": 4,
+        "learning_rate": 5e-3,
+        "halve_every": 0,
+        "refresh_every": 0,
+        "checkpoint_every": 1,
+        "model": SMALL,
+    }
+    return TrainOptions(**{**values, **changes})  # type: ignore[arg-type]
+
+
+def pictures(count: int, seed: int = 0, edge: int = 32) -> Captioned:
+    return render(count, seed, edge)
+
+
+def test_held_out_combinations_are_never_trained_on() -> None:
+    generator = np.random.default_rng(0)
+    sets: list[set[str]] = []
+    for held_out in (False, True):
+        found = [random_scene(generator, held_out=held_out) for _ in range(400)]
+        sets.append({", ".join(sorted(thing.text for thing in one.things)) for one in found})
+    assert not sets[0] & sets[1]
+    everything = [random_scene(generator, held_out=bool(i % 2)) for i in range(2)]
+    assert [one.held_out for one in everything] == [False, True]
+    assert HELD_OUT_ONE_IN == 5
+
+
+def test_scenes_are_what_their_sentences_say() -> None:
+    data = pictures(60, edge=48)
+    assert {len(sentence.split()) for sentence in data.sentences} == {4, 9, 12}
+    assert set(" ".join(data.sentences).split()) <= set(all_words())
+    same = pictures(60, edge=48)
+    assert np.array_equal(data.pictures, same.pictures)
+    for picture, sentence in zip(data.pictures, data.sentences, strict=True):
+        colours = [word for word in sentence.split() if word in ("red", "green", "blue")]
+        for colour in colours:
+            channel = ("red", "green", "blue").index(colour)
+            others = np.delete(picture, channel, axis=2).max(axis=2)
+            assert ((picture[..., channel] > 0.5) & (others < 0.45)).sum() > 10, sentence
+
+
+def test_words_and_numbers() -> None:
+    words = Vocabulary.of(["a red cross", "a blue cross"])
+    assert words.words == ["<end>", "a", "blue", "cross", "red"]
+    assert words.numbers("a red cross") == [1, 4, 3, 0]
+    assert words.sentence([1, 4, 3, 0, 2]) == "a red cross"
+
+
+@pytest.mark.parametrize(
+    ("sentence", "text"),
+    [
+        ("a green cross", r"words of the vocabulary, got \['green'\]"),
+        ("", "1 to 19 words, got 0"),
+        (" ".join(["a"] * 20), "1 to 19 words, got 20"),
+    ],
+)
+def test_sentences_that_have_no_numbers(sentence: str, text: str) -> None:
+    with pytest.raises(mps.InvalidArgumentError, match=text):
+        Vocabulary(["a", "red", "cross"]).numbers(sentence)
+
+
+@pytest.mark.parametrize("words", [[], ["a", "a"], ["<end>"]])
+def test_vocabularies_that_are_none(words: list[str]) -> None:
+    with pytest.raises(mps.InvalidArgumentError, match="vocabulary: expected"):
+        Vocabulary(words)
+
+
+def test_accuracy() -> None:
+    found = accuracy(["a b c", "a b", "a x c"], ["a b c", "a b c", "a b c"])
+    assert found.words == pytest.approx(7 / 9)
+    assert found.sentences == pytest.approx(1 / 3)
+
+
+def test_training_learns_captions() -> None:
+    data = pictures(16)
+    captioner, trainer = train(lambda _: data, data, options(60, validate_every=60), progress=False)
+    losses = [record.loss for record in trainer.state.history]
+    assert losses[-1] < 0.05 * losses[0]
+    found = trainer.state.history[-1].measures
+    assert found["sentences"] == 1.0
+    assert found["words"] == 1.0
+    wider = Captioner(
+        captioner.features, captioner.decoder.sources, captioner.vocabulary, SMALL, beam=3
+    )
+    assert measure(wider, data).sentences > 0.9  # a likelier sentence may be a wrong one
+    captions = caption_all(captioner, data)
+    assert [caption.sentence for caption in captions] == data.sentences
+    assert [caption.executed for caption in captions] == [
+        len(sentence.split()) + 1 for sentence in data.sentences
+    ]
+    assert all(caption.executed + caption.skipped == 20 for caption in captions)
+
+
+def test_the_ways_change_no_number() -> None:
+    data, losses = pictures(12), {}
+    for way in WAYS:
+        captioner, trainer = train(lambda _: data, None, options(2), progress=False, way=way)
+        found = [one.tokens for one in captioner.each(iter(data.pictures), way=way)]
+        losses[way.key] = [record.loss for record in trainer.state.history], found
+    for key, values in losses.items():
+        assert values == losses["single"], key
+
+
+def test_resume_continues_bit_exactly(tmp_path: Path) -> None:
+    def data(refresh: int) -> Captioned:
+        return pictures(8, refresh)
+
+    changes = {"refresh_every": 2}
+    whole, trainer = train(data, None, options(5, **changes), words=all_words(), progress=False)
+    archive = tmp_path / "net.safetensors"
+    train(data, None, options(3, **changes), words=all_words(), archive=archive, progress=False)
+    rest, resumed = train(
+        data, None, options(5, **changes), archive=archive, resume=True, progress=False
+    )
+    assert [r.loss for r in trainer.state.history] == [r.loss for r in resumed.state.history]
+    unseen = pictures(6, 9)
+    assert caption_all(whole, unseen) == caption_all(rest, unseen)
+    restored = Captioner.load(archive)
+    assert caption_all(restored, unseen) == caption_all(rest, unseen)
+
+
+def test_resume_refuses_other_options(tmp_path: Path) -> None:
+    data = pictures(8)
+    archive = tmp_path / "net.safetensors"
+    train(lambda _: data, None, options(1), archive=archive, progress=False)
+    for changes, text in (
+        ({"batch": 8}, r"batch: expected 4 .* got 8"),
+        ({"model": ModelOptions(size=32, widths=(6, 8, 8), embedding=16, hidden=8)}, r"hidden: .*"),
+    ):
+        with pytest.raises(mps.InvalidArgumentError, match=text):
+            train(
+                lambda _: data,
+                None,
+                options(2, **changes),
+                archive=archive,
+                resume=True,
+                progress=False,
+            )
+
+
+def _foreign(folder: Path) -> Path:
+    archiver = mps.KeyedArchiver()
+    relu = mps.NeuronReLUNode(mps.ImageNode("x"))
+    archiver.encode("other", mps.Graph(mps.Device("cpu"), [relu.result_image]))
+    archiver.write(str(folder / "other.safetensors"))
+    return folder / "other.safetensors"
+
+
+def _truncated(folder: Path) -> Path:
+    data, path = pictures(4), folder / "net.safetensors"
+    train(lambda _: data, None, options(1), archive=path, progress=False)
+    path.write_bytes(path.read_bytes()[:-100])
+    return path
+
+
+@pytest.mark.parametrize("make", [_foreign, _truncated])
+def test_bad_archives_are_refused(make: Callable[[Path], Path], tmp_path: Path) -> None:
+    with pytest.raises(mps.ArchiveError):
+        Captioner.load(make(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"features": "vgg"}, "features: expected small or inception, got 'vgg'"),
+        ({"size": 50}, r"size: expected a multiple of 8 .* got 50"),
+        ({"widths": ()}, "widths, embedding, hidden"),
+        ({"hidden": 0}, "widths, embedding, hidden"),
+        ({"features": "inception", "size": 64}, r"size: expected 75 or more .* got 64"),
+    ],
+)
+def test_sizes_that_make_no_net(changes: dict[str, object], text: str) -> None:
+    with pytest.raises(mps.InvalidArgumentError, match=text):
+        ModelOptions(**changes)  # type: ignore[arg-type]
+
+
+def test_runs_that_make_no_sense() -> None:
+    data = pictures(4)
+    with pytest.raises(mps.InvalidArgumentError, match=r"pictures of 48 x 48, got 32 x 32"):
+        train(lambda _: data, None, options(1, model=ModelOptions()), progress=False)
+    with pytest.raises(mps.InvalidArgumentError, match=r"no more than the 4 pictures, got 5"):
+        train(lambda _: data, None, options(1, batch=5), progress=False)
+    with pytest.raises(mps.InvalidArgumentError, match="epochs, batch and intervals"):
+        options(0)
+    with pytest.raises(mps.InvalidArgumentError, match="learning_rate: expected more than 0"):
+        options(1, learning_rate=0.0)
+    with pytest.raises(mps.InvalidArgumentError, match="1 picture or more"):
+        render(0, 0)
+
+
+def test_a_picture_of_another_size_is_refused() -> None:
+    data = pictures(4)
+    captioner, _ = train(lambda _: data, None, options(1), progress=False)
+    with pytest.raises(mps.InvalidArgumentError, match=r"picture: expected shape \(32, 32, 3\)"):
+        list(captioner.each([np.zeros((16, 32, 3), np.float32)]))
+
+
+def _folder(folder: Path, data: Captioned) -> Path:
+    from PIL import Image
+
+    folder.mkdir()
+    lines = []
+    for index, (picture, sentence) in enumerate(zip(data.pictures, data.sentences, strict=True)):
+        Image.fromarray((picture * 255).astype(np.uint8)).save(folder / f"{index}.png")
+        lines.append(f"{index}.png\t{sentence.capitalize()}.")
+    (folder / picture_files.CAPTIONS).write_text("\n".join(lines) + "\n\n", encoding="utf-8")
+    return folder
+
+
+def test_folder_of_pictures(tmp_path: Path) -> None:
+    data = pictures(3)
+    found = picture_files.load_folder(_folder(tmp_path / "own", data), 32)
+    assert found.sentences == data.sentences
+    assert np.abs(found.pictures - data.pictures).max() <= 1 / 255
+    assert picture_files.load_folder(tmp_path / "own", 24).pictures.shape == (3, 24, 24, 3)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (None, "captions.tsv: expected captions, cannot be read"),
+        ("", "expected a line a picture, got none"),
+        ("0.png a red cross\n", r"captions.tsv:1: expected a file name, a tab and a sentence"),
+        ("0.png\t .\n", r"captions.tsv:1: expected a file name, a tab and a sentence"),
+        ("none.png\ta red cross\n", r"none.png: expected a picture, it cannot be read"),
+        ("captions.tsv\ta red cross\n", r"captions.tsv: expected a picture, it cannot be read"),
+    ],
+)
+def test_folders_that_cannot_be_read(text: str | None, expected: str, tmp_path: Path) -> None:
+    if text is not None:
+        (tmp_path / picture_files.CAPTIONS).write_text(text, encoding="utf-8")
+    with pytest.raises(mps.FileError, match=expected):
+        picture_files.load_folder(tmp_path, 32)
+
+
+def test_inception_needs_its_weights(cpu: mps.Device, tmp_path: Path) -> None:
+    inception = ModelOptions(features="inception", size=75, embedding=8, hidden=8)
+    with pytest.raises(mps.InvalidArgumentError, match=r"weights of Inception-v3 .* got none"):
+        build_features(cpu, inception, None)
+    with pytest.raises(mps.InvalidArgumentError, match=r"missing or not expected are"):
+        build_features(cpu, inception, None, {"Conv2d_1a_3x3.conv.weight": np.zeros((32, 3, 3, 3))})
+    from safetensors.numpy import save_file
+
+    net = inception_v3(mps.ImageNode("x"), classes=1000, size=(75, 75))
+    weights = tmp_path / "inception.safetensors"
+    save_file(state_dict(net), weights)
+    data = pictures(4, edge=75)
+    archive = tmp_path / "net.safetensors"
+    run = options(2, model=inception)
+    captioner, trainer = train(
+        lambda _: data, None, run, weights=weights, archive=archive, progress=False
+    )
+    losses = [record.loss for record in trainer.state.history]
+    assert losses[1] < losses[0]
+    sources = {source.label: source for source in captioner.features.data_sources}
+    kept = cpu.read_parameter(sources["Mixed_7c.branch1x1.conv"], "weights")
+    assert np.array_equal(kept, net.data_sources["Mixed_7c.branch1x1.conv"].initial("weights"))
+    _, resumed = train(
+        lambda _: data,
+        None,
+        options(3, model=inception),
+        archive=archive,
+        resume=True,
+        progress=False,
+    )
+    assert [record.loss for record in resumed.state.history][:2] == losses
+
+
+TRAIN_SMALL = (
+    *("--size", "32", "--widths", "4,6", "--embedding", "8", "--hidden", "12", "--batch", "4"),
+    *("--count", "8", "--validation-count", "4", "--checkpoint-every", "1"),
+)
+
+
+def run(*arguments: object) -> int:
+    return cli.main(["caption", *map(str, arguments)])
+
+
+def test_command_trains_resumes_and_applies(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    net, out, steps = (tmp_path / name for name in ("net.safetensors", "out.png", "steps.json"))
+    assert run("train", net, *TRAIN_SMALL, "--epochs", 2, "--timeline", steps) == 0
+    assert json.loads(steps.read_text(encoding="utf-8"))["traceEvents"]
+    assert run("train", net, *TRAIN_SMALL, "--epochs", 3, "--resume", "--commit", "single") == 0
+    capsys.readouterr()
+    assert run("apply", net, "--scenes", 3, "--beam", 2, "--time", "--out", out) == 0
+    text = capsys.readouterr().out
+    assert text.count("tokens") == 3
+    assert text.count("steps executed") == 3
+    assert "times that" in text
+    assert "of 3 held-out sentences" in text
+    assert out.read_bytes().startswith(b"\x89PNG")
+    own = _folder(tmp_path / "own", pictures(4))
+    assert run("apply", net, own / "0.png", own / "1.png", "--commit", "double") == 0
+    assert capsys.readouterr().out.count("tokens") == 2
+    assert (
+        run("train", tmp_path / "own.safetensors", "--folder", own, *TRAIN_SMALL, "--epochs", 1)
+        == 0
+    )
+
+
+def test_command_runs_the_demo(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("demo", "--out", tmp_path / "demo", *TRAIN_SMALL, "--epochs", 1, "--beam", 2) == 0
+    text = capsys.readouterr().out
+    assert "greedy: " in text
+    assert "beam of 2: " in text
+    assert (tmp_path / "demo" / "captions.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (("apply", "none.safetensors"), "none.safetensors"),
+        (("train", "x.safetensors", "--folder", "none"), "captions.tsv"),
+        (("train", "x.safetensors", "--features", "inception"), "weights of Inception-v3"),
+        (("train", "x.safetensors", "--size", "50"), "multiple of 8"),
+        (("demo", "--timeline", "x.bmp"), "timeline: expected a picture"),
+    ],
+)
+def test_command_tells_what_is_wrong(
+    arguments: tuple[str, ...],
+    text: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    count = ("--count", "4", "--validation-count", "2") if arguments[0] != "apply" else ()
+    assert run(*arguments, *count) == 1
+    captured = capsys.readouterr()
+    assert captured.err.startswith("mpsnn: error: ")
+    assert text in captured.err

@@ -1,0 +1,302 @@
+# SPDX-License-Identifier: MIT
+"""Style transfer: gradients, run, weights of the feature net, command, and bad input."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import mpsnn as mps
+from mpsnn.apps import pictures
+from mpsnn.apps.style import FeatureNet, LossOptions, ModelOptions, Styliser, TrainOptions, train
+from mpsnn.apps.style.features import CONTENT_LAYER, DEVIATION, MEAN, STYLE_LAYERS
+from mpsnn.apps.style.model import CONTRAST, EPSILON, REACH, Transformer, build_training
+from mpsnn.apps.style.photographs import cutouts
+from mpsnn.apps.style.train import style_targets
+from mpsnn.models import state_dict, vgg16
+
+jax.config.update("jax_enable_x64", True)
+
+WIDTH, EDGE, BATCH = 2, 16, 2
+SMALL = ModelOptions(width=2, residuals=1, styles=2, seed=5)
+LOSSES = LossOptions(style=3.0, content=0.5)
+Parameters = dict[str, dict[str, jax.Array]]
+
+
+def picture(seed: int, edge: int = 32) -> pictures.Picture:
+    return np.random.default_rng(seed).random((edge, edge, 3), np.float32)
+
+
+def convolved(x: jax.Array, p: dict[str, jax.Array], stride: int = 1) -> jax.Array:
+    """Same size, rounded up; an odd remainder is at the top left."""
+    kernel = p["weights"].shape[1]
+    pads = []
+    for extent in x.shape[1:3]:
+        whole = max((-(-extent // stride) - 1) * stride + kernel - extent, 0)
+        pads.append((-(-whole // 2), whole // 2))
+    y = jax.lax.conv_general_dilated(
+        x, p["weights"], (stride, stride), pads, dimension_numbers=("NHWC", "OHWI", "NHWC")
+    )
+    return y + p["bias"] if "bias" in p else y
+
+
+def transformed(p: Parameters, content: jax.Array) -> jax.Array:
+    def layer(x: jax.Array, name: str, stride: int = 1) -> jax.Array:
+        y = convolved(x, p[name], stride)
+        mean, variance = y.mean((1, 2), keepdims=True), y.var((1, 2), keepdims=True)
+        n = p[f"{name}.normalization"]
+        return (y - mean) / jnp.sqrt(variance + EPSILON) * n["gamma"] + n["beta"]
+
+    x = jax.nn.relu(layer(content, "down0"))
+    x = jax.nn.relu(layer(x, "down1", 2))
+    x = jax.nn.relu(layer(x, "down2", 2))
+    x = x + layer(jax.nn.relu(layer(x, "residual0.0")), "residual0.1")
+    for name in ("up1", "up0"):
+        x = jax.nn.relu(layer(x.repeat(2, axis=1).repeat(2, axis=2), name))
+    change = REACH * jnp.tanh(convolved(x, p["rgb"]) / REACH)
+    return jax.nn.sigmoid(CONTRAST * (content - 0.5) + change)
+
+
+def features(net: FeatureNet, image: jax.Array) -> dict[str, jax.Array]:
+    x = (image - jnp.asarray(MEAN, jnp.float64)) / jnp.asarray(DEVIATION, jnp.float64)
+    sources, found = iter(net.data_sources.values()), {}
+    for block, count in ((1, 2), (2, 2), (3, 3), (4, 3)):
+        for index in range(1, count + 1):
+            source = next(sources)
+            p = {n: jnp.asarray(source.initial(n), jnp.float64) for n in ("weights", "bias")}
+            x = jax.nn.relu(convolved(x, p))
+            found[f"relu{block}_{index}"] = x
+        n, h, w, c = x.shape
+        x = x.reshape(n, h // 2, 2, w // 2, 2, c).mean((2, 4))
+    return found
+
+
+def gram(x: jax.Array) -> jax.Array:
+    return jnp.einsum("nhwc,nhwd->ncd", x, x) / (x.shape[1] * x.shape[2])
+
+
+def loss_of(p: Parameters, net: FeatureNet, content: jax.Array, style: jax.Array) -> jax.Array:
+    painted, wanted = features(net, transformed(p, content)), features(net, content)
+    look = features(net, style)
+    loss = LOSSES.content * ((painted[CONTENT_LAYER] - wanted[CONTENT_LAYER]) ** 2).mean()
+    for layer in STYLE_LAYERS:
+        loss = loss + LOSSES.style * ((gram(painted[layer]) - gram(look[layer])) ** 2).mean()
+    return loss
+
+
+def test_gradients_are_those_of_jax() -> None:
+    device, style = mps.Device("cpu"), 1
+    net = Transformer(SMALL, mps.OptimizerStochasticGradientDescent(1.0))
+    feature_net = FeatureNet(WIDTH, seed=1)
+    feature_net.standardise(device, picture(0))
+    sources: dict[str, mps.DataSource] = dict(net.convolutions)
+    sources |= {f"{n}.normalization": s[style] for n, s in net.normalizations.items()}
+
+    def parameters() -> Parameters:
+        return {
+            label: {
+                name: jnp.asarray(device.read_parameter(source, name), jnp.float64)
+                for name in source.parameters
+                if name in ("weights", "bias", "gamma", "beta")
+            }
+            for label, source in sources.items()
+        }
+
+    graph = build_training(device, net, feature_net, style, BATCH, (EDGE, EDGE), LOSSES)
+    content = np.stack([picture(seed, EDGE) for seed in (1, 2)])
+    targets = style_targets(device, feature_net, picture(3))
+    before = parameters()
+    kept = [device.read_parameter(s, "weights") for s in feature_net.data_sources.values()]
+    commands = mps.CommandBuffer(device.command_queue())
+    repeated = {name: np.repeat(array, BATCH, axis=0) for name, array in targets.items()}
+    outputs = graph.encode(commands, {"content": content, **repeated})
+    commands.commit()
+    commands.wait_until_completed()
+    value, gradients = jax.value_and_grad(loss_of)(
+        before,
+        feature_net,
+        jnp.asarray(content, jnp.float64),
+        jnp.asarray(picture(3)[None], jnp.float64),
+    )
+    np.testing.assert_allclose(np.asarray(outputs["loss"], np.float64).sum(), value, rtol=1e-4)
+    after = parameters()
+    scale = max(float(jnp.abs(a).max()) for arrays in gradients.values() for a in arrays.values())
+    for label, arrays in gradients.items():
+        for name, expected in arrays.items():
+            got = before[label][name] - after[label][name]
+            np.testing.assert_allclose(got, expected, atol=1e-4 * scale, err_msg=label)
+    for source, array in zip(feature_net.data_sources.values(), kept, strict=True):
+        assert np.array_equal(device.read_parameter(source, "weights"), array)
+    first_style = net.normalizations["down0"][0]
+    assert np.array_equal(device.read_parameter(first_style, "gamma"), np.ones(2, np.float32))
+
+
+def options(epochs: int, **changes: object) -> TrainOptions:
+    values = {"epochs": epochs, "steps": 3, "batch": BATCH, "edge": EDGE, "model": SMALL}
+    return TrainOptions(**{**values, **changes})  # type: ignore[arg-type]
+
+
+def run_training(epochs: int, path: Path | None = None, **arguments: object) -> Styliser:
+    styliser, _ = train(
+        [picture(1), picture(2, 24)],
+        [picture(3), picture(4, 40)],
+        FeatureNet(WIDTH),
+        options(epochs),
+        archive=path,
+        progress=False,
+        **arguments,  # type: ignore[arg-type]
+    )
+    return styliser
+
+
+def test_training_lowers_the_loss_and_tells_styles_apart() -> None:
+    losses: list[float] = []
+    styliser, _ = train(
+        [picture(1)],
+        [picture(3), np.clip(picture(4) * (1, 0.2, 0), 0, 1).astype(np.float32)],
+        FeatureNet(WIDTH),
+        options(8, learning_rate=1e-2, steps=8),
+        progress=False,
+        on_epoch=lambda record, _: losses.append(record.loss),
+    )
+    assert losses[-1] < 0.8 * losses[0]
+    shown = picture(9, 20)
+    first, second = styliser(shown, 0), styliser(shown, 1)
+    assert first.shape == shown.shape
+    assert np.abs(first - second).mean() > 0.01
+
+
+def test_resume_continues_bit_exactly(tmp_path: Path) -> None:
+    path = tmp_path / "net.safetensors"
+    whole = run_training(4)
+    run_training(2, path)
+    rest = run_training(4, path, resume=True)
+    for style in (0, 1):
+        expected = whole(picture(9), style)
+        assert np.array_equal(rest(picture(9), style), expected)
+        assert np.array_equal(Styliser.load(path)(picture(9), style), expected)
+
+
+def test_resume_refuses_other_styles(tmp_path: Path) -> None:
+    path = tmp_path / "net.safetensors"
+    run_training(1, path)
+    with pytest.raises(mps.InvalidArgumentError, match="resume: targets"):
+        train(
+            [picture(1)],
+            [picture(3), picture(5)],
+            FeatureNet(WIDTH),
+            options(2),
+            archive=path,
+            resume=True,
+            progress=False,
+        )
+
+
+def test_cutouts_lie_in_the_photographs() -> None:
+    photographs = [np.full((20, 40, 3), 0.25, np.float32), np.full((16, 16, 3), 0.75, np.float32)]
+    found = list(cutouts(photographs, 16, 4, 5, np.random.default_rng(0)))
+    assert [batch.shape for batch in found] == [(4, 16, 16, 3)] * 5
+    assert {float(cut.mean()) for batch in found for cut in batch} == {0.25, 0.75}
+
+
+def vgg_tensors() -> dict[str, np.ndarray]:
+    net = vgg16(
+        mps.ImageNode(), classes=3, size=(32, 32), grid=(1, 1), width=WIDTH, hidden=4, seed=8
+    )
+    return state_dict(net)
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
+def test_weights_from_a_file(tmp_path: Path, suffix: str) -> None:
+    tensors, path = vgg_tensors(), tmp_path / f"vgg16{suffix}"
+    if suffix == ".pth":
+        torch = pytest.importorskip("torch")
+        torch.save({name: torch.from_numpy(array) for name, array in tensors.items()}, path)
+    else:
+        pytest.importorskip("safetensors.numpy").save_file(tensors, path)
+    net = FeatureNet.from_file(path)
+    assert (net.width, net.is_random) == (WIDTH, False)
+    weights = net.data_sources["features.28"].initial("weights")
+    assert np.array_equal(weights, tensors["features.28.weight"].transpose(0, 2, 3, 1))
+    net.standardise(mps.Device("cpu"), picture(0))
+    assert np.array_equal(net.data_sources["features.28"].initial("weights"), weights)
+
+
+def test_bad_weights(tmp_path: Path) -> None:
+    save_file = pytest.importorskip("safetensors.numpy").save_file
+    path = tmp_path / "weights.safetensors"
+    with pytest.raises(mps.FileError, match=r"weights\.safetensors: .* no such file"):
+        FeatureNet.from_file(path)
+    path.write_text("no tensors at all")
+    with pytest.raises(mps.FileError, match="expected a safetensors file"):
+        FeatureNet.from_file(path)
+    save_file({"other": np.zeros(3, np.float32)}, path)
+    with pytest.raises(mps.InvalidArgumentError, match=r"no 'features\.0\.weight'"):
+        FeatureNet.from_file(path)
+    tensors = vgg_tensors()
+    del tensors["features.7.bias"]
+    save_file(tensors, path)
+    with pytest.raises(mps.InvalidArgumentError, match=r"features\.7\.bias"):
+        FeatureNet.from_file(path)
+
+
+def test_bad_pictures(tmp_path: Path) -> None:
+    styliser = run_training(1)
+    with pytest.raises(mps.InvalidArgumentError, match="multiples of 4 from 16 on, got 30 x 32"):
+        styliser(picture(0)[:30])
+    assert styliser(picture(0)[:30], pad=True).shape == (30, 32, 3)
+    with pytest.raises(mps.InvalidArgumentError, match="style: expected 0 to 1"):
+        styliser(picture(0), 2)
+    with pytest.raises(mps.InvalidArgumentError, match=r"got \(32, 32\)"):
+        styliser(picture(0)[..., 0])
+    with pytest.raises(mps.InvalidArgumentError, match="photograph 0: expected 16 x 16"):
+        train([picture(0, 12)], [picture(1)] * 2, FeatureNet(WIDTH), options(1), progress=False)
+    with pytest.raises(mps.InvalidArgumentError, match="picture of a style"):
+        train([picture(0)], [picture(1, 12)] * 2, FeatureNet(WIDTH), options(1), progress=False)
+    with pytest.raises(mps.InvalidArgumentError, match="edge: expected a multiple of 8"):
+        options(1, edge=20)
+    with pytest.raises(mps.FileError, match="expected pictures"):
+        pictures.read_folder(tmp_path, "style")
+    (tmp_path / "broken.png").write_bytes(b"\x89PNG and no more")
+    with pytest.raises(mps.FileError, match=r"broken\.png: expected a picture, it cannot be read"):
+        pictures.read_folder(tmp_path, "style")
+
+
+def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "mpsnn", "style", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=180, check=False)
+
+
+def test_command(tmp_path: Path) -> None:
+    for name, edge in (("a", 32), ("b", 24)):
+        pictures.write(tmp_path / "photographs" / f"{name}.png", picture(1, edge), "style")
+    look, net, out = (tmp_path / name for name in ("look.png", "net.safetensors", "out.png"))
+    pictures.write(look, picture(2), "style")
+    save_file = pytest.importorskip("safetensors.numpy").save_file
+    save_file(vgg_tensors(), tmp_path / "vgg.safetensors")
+    small = ("--steps", 2, "--batch", 1, "--edge", 16, "--width", 2, "--residuals", 1)
+    files = ("--style", look, "--style", look, "--content", tmp_path / "photographs")
+    weights = ("--weights", tmp_path / "vgg.safetensors", "--commit", "continue")
+    preview, common = tmp_path / "steps", ("train", net, *files, *small, *weights)
+    done = run(*common, "--epochs", 1, "--preview", preview)
+    assert done.returncode == 0, done.stderr
+    assert "random" not in done.stdout
+    done = run(*common, "--epochs", 2, "--resume")
+    assert done.returncode == 0, done.stderr
+    done = run("apply", net, look, "--style", 1, "--out", out)
+    assert done.returncode == 0, done.stderr
+    for path in (out, preview / "epoch-001.png"):
+        assert path.read_bytes().startswith(b"\x89PNG")
+    done = run("apply", net, tmp_path / "none.png")
+    assert done.returncode == 1
+    assert "none.png: expected a picture, there is no such file" in done.stderr
+    done = run("apply", tmp_path / "vgg.safetensors", look)
+    assert done.returncode == 1
+    assert "vgg.safetensors" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: MIT
+"""The example of transfer learning: what changes, what does not, and what is skipped."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+import mpsnn as mps
+from mpsnn.initializers import RandomNumbers
+
+EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "python" / "transfer_learning.py"
+
+
+@pytest.fixture(scope="module")
+def example() -> ModuleType:
+    pytest.importorskip("sklearn")
+    spec = importlib.util.spec_from_file_location("transfer_learning", EXAMPLE)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_only_the_last_layers_change_and_new_classes_are_learned(
+    example: ModuleType, device: mps.Device
+) -> None:
+    numbers = RandomNumbers(1, device)
+    first = example.Net(example.fresh_body(numbers), example.fresh_last(numbers, "first"))
+    seen, unseen = example.digits(0)
+    example.learn(example.training(device, first), seen, 3)
+    assert example.accuracy(device, first, unseen) > 0.9
+
+    second = example.Net(first.body, example.fresh_last(numbers, "second"))
+    seen, unseen = example.digits(example.CLASSES)
+    assert example.accuracy(device, second, unseen) < 0.6
+    old = {s.label: example.parameters(device, [s]) for s in (*second.body, *second.last)}
+    example.learn(example.training(device, second, only_last=True), seen, 10)
+    assert example.accuracy(device, second, unseen) > 0.85
+    for source in second.body:
+        for before, after in zip(
+            old[source.label], example.parameters(device, [source]), strict=True
+        ):
+            assert np.array_equal(before.view(np.uint32), after.view(np.uint32)), source.label
+    for source in second.last:
+        for before, after in zip(
+            old[source.label], example.parameters(device, [source]), strict=True
+        ):
+            assert not np.array_equal(before, after), source.label
+
+
+def test_the_step_skips_the_bodys_gradients(example: ModuleType, cpu: mps.Device) -> None:
+    numbers = RandomNumbers(1, cpu)
+    net = example.Net(example.fresh_body(numbers), example.fresh_last(numbers, "last"))
+    whole, transfer = (
+        example.training(cpu, net, only_last=only_last) for only_last in (False, True)
+    )
+    sizes = {
+        "pictures": (example.BATCH, example.EDGE, example.EDGE, 1),
+        "labels": (example.BATCH, 1, 1, example.CLASSES),
+    }
+    lines = transfer.plan_text(sizes).splitlines()
+    assert sum("  convolution_weights_gradient  [" in line for line in lines) == len(net.last)
+    assert sum("  convolution_data_gradient  [" in line for line in lines) == 1
+    # A convolution's two gradients cost as much each as the convolution; the first has only one.
+    assert example.flops(whole) > 2.2 * example.flops(transfer)
+    batch = example.digits(0)[0].sources(np.arange(example.BATCH))
+    slow, fast = example.seconds([whole, transfer], batch, rounds=30)
+    assert slow > 1.3 * fast
