@@ -17,6 +17,18 @@ namespace mpsnn::bindings {
 
 namespace py = pybind11;
 
+/// What `repr` shows of an object whose class may be derived from. Tracebacks and debuggers show
+/// objects whose constructor has failed, too: pybind11 would hand out memory that nobody wrote.
+template <class T>
+std::string shown(py::handle self) {
+  auto* const object = reinterpret_cast<py::detail::instance*>(self.ptr());
+  if (!object->get_value_and_holder().holder_constructed())
+    return "<mpsnn." + std::string(py::str(py::type::handle_of(self).attr("__name__"))) +
+           ", not constructed>";
+  const T& value = self.cast<const T&>();
+  return "<mpsnn." + std::string(value.class_name()) + " \"" + value.label() + "\">";
+}
+
 void bind_errors(py::module_& m);
 void bind_types(py::module_& m);
 void bind_random(py::module_& m);

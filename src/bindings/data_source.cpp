@@ -354,9 +354,7 @@ Args:
 Raises:
     InvalidArgumentError: There is no such parameter, or the shape is another.
     ArgumentTypeError: The array is not of float32.)")
-      .def("__repr__", [](const DataSource& source) {
-        return "<mpsnn." + std::string(source.class_name()) + " \"" + source.label() + "\">";
-      });
+      .def("__repr__", &shown<DataSource>);
   bind_loading(source);
   bind_updates(source);
 }

@@ -122,9 +122,7 @@ Args:
 
 Raises:
     InvalidArgumentError: Another number of bytes.)")
-      .def("__repr__", [](const DeviceKernel& kernel) {
-        return "<mpsnn." + std::string(kernel.class_name()) + " \"" + kernel.label() + "\">";
-      });
+      .def("__repr__", &shown<DeviceKernel>);
 }
 
 void bind_device_kernel(py::module_& m) {

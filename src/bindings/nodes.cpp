@@ -255,9 +255,7 @@ Raises:
           "__eq__", [](const FilterNode& a, const FilterNode& b) { return a == b; },
           py::is_operator())
       .def("__hash__", [](const FilterNode& node) { return address(node.record()); })
-      .def("__repr__", [](const FilterNode& node) {
-        return "<mpsnn." + std::string(node.class_name()) + " \"" + node.label() + "\">";
-      });
+      .def("__repr__", &shown<FilterNode>);
 }
 
 void bind_gradients(py::class_<FilterNode>& filter) {

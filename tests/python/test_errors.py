@@ -519,3 +519,8 @@ def test_native_errors_keep_their_text() -> None:
         _core.FilterNode("AbacusNode", [x])
     assert str(caught.value)
     assert caught.value.args == (str(caught.value),)
+
+
+@pytest.mark.parametrize("kind", [mps.MatrixNeuron, mps.NeuronReLUNode, mps.ConvolutionDataSource])
+def test_objects_whose_constructor_failed_can_be_shown(kind: type) -> None:
+    assert repr(kind.__new__(kind)) == f"<mpsnn.{kind.__name__}, not constructed>"
