@@ -28,7 +28,9 @@ DIVISOR = 4  # two convolutions of stride 2
 SMALLEST = 16
 EPSILON = 1e-5
 LAST = "rgb"
-LAST_SCALE = 0.3  # of the last convolution's first weights: a grey picture, where a sigmoid is steep
+LAST_SCALE = (
+    0.3  # of the last convolution's first weights: a grey picture, where a sigmoid is steep
+)
 
 
 @dataclass(frozen=True)
@@ -188,7 +190,11 @@ def build_inference(device: mps.Device, net: Transformer, style: int) -> mps.Gra
 
 
 def _grams(
-    features: FeatureNet, image: mps.ImageNode, found: dict[str, mps.ImageNode], size: tuple[int, int], label: str
+    features: FeatureNet,
+    image: mps.ImageNode,
+    found: dict[str, mps.ImageNode],
+    size: tuple[int, int],
+    label: str,
 ) -> dict[str, mps.ImageNode]:
     """Gram matrices of an image's colours and features, by layer."""
     layers = {COLOUR_LAYER: features.colours(image, label), **found}
@@ -251,9 +257,8 @@ def build_training(
         losses: Weights of the losses.
 
     Returns:
-        A graph of "content" (N, H, W, 3) and "gram.colour", "gram.relu1_2" … (N, 1, C, C) that exports
-        "loss", one
-        value an image; their sum is the mean over the batch.
+        A graph of "content" (N, H, W, 3) and "gram.colour", "gram.relu1_2" … (N, 1, C, C) that
+        exports "loss", one value an image; their sum is the mean over the batch.
     """
     content = mps.ImageNode("content")
     content.stop_gradient = True
