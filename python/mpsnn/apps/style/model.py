@@ -28,9 +28,7 @@ DIVISOR = 4  # two convolutions of stride 2
 SMALLEST = 16
 EPSILON = 1e-5
 LAST = "rgb"
-LAST_SCALE = (
-    0.3  # of the last convolution's first weights: a grey picture, where a sigmoid is steep
-)
+LAST_SCALE = 0.3  # of the last convolution's first weights: the first pictures are grey
 
 
 @dataclass(frozen=True)
