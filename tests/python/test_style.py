@@ -135,7 +135,7 @@ def test_gradients_are_those_of_jax() -> None:
     outputs = graph.encode(commands, {"content": content, **repeated})
     commands.commit()
     commands.wait_until_completed()
-    value, gradients = jax.value_and_grad(loss_of)(
+    value, gradients = jax.jit(jax.value_and_grad(loss_of), static_argnums=1)(
         before,
         feature_net,
         jnp.asarray(content, jnp.float64),
