@@ -15,8 +15,14 @@ import pytest
 import mpsnn as mps
 from mpsnn.apps import pictures
 from mpsnn.apps.style import FeatureNet, LossOptions, ModelOptions, Styliser, TrainOptions, train
-from mpsnn.apps.style.features import CONTENT_LAYER, DEVIATION, MEAN, STYLE_LAYERS
-from mpsnn.apps.style.model import CONTRAST, EPSILON, REACH, Transformer, build_training
+from mpsnn.apps.style.features import (
+    COLOUR_LAYER,
+    CONTENT_LAYER,
+    DEVIATION,
+    MEAN,
+    STYLE_LAYERS,
+)
+from mpsnn.apps.style.model import EPSILON, Transformer, build_training
 from mpsnn.apps.style.photographs import cutouts
 from mpsnn.apps.style.train import style_targets
 from mpsnn.models import state_dict, vgg16
@@ -46,6 +52,14 @@ def convolved(x: jax.Array, p: dict[str, jax.Array], stride: int = 1) -> jax.Arr
     return y + p["bias"] if "bias" in p else y
 
 
+def doubled(x: jax.Array, axis: int) -> jax.Array:
+    """Bilinear, without a shift: each second row is the mean of its neighbours."""
+    index = np.arange(x.shape[axis])
+    following = jnp.take(x, np.minimum(index + 1, len(index) - 1), axis)
+    shape = (*x.shape[:axis], 2 * x.shape[axis], *x.shape[axis + 1 :])
+    return jnp.stack([x, (x + following) / 2], axis + 1).reshape(shape)
+
+
 def transformed(p: Parameters, content: jax.Array) -> jax.Array:
     def layer(x: jax.Array, name: str, stride: int = 1) -> jax.Array:
         y = convolved(x, p[name], stride)
@@ -58,14 +72,14 @@ def transformed(p: Parameters, content: jax.Array) -> jax.Array:
     x = jax.nn.relu(layer(x, "down2", 2))
     x = x + layer(jax.nn.relu(layer(x, "residual0.0")), "residual0.1")
     for name in ("up1", "up0"):
-        x = jax.nn.relu(layer(x.repeat(2, axis=1).repeat(2, axis=2), name))
-    change = REACH * jnp.tanh(convolved(x, p["rgb"]) / REACH)
-    return jax.nn.sigmoid(CONTRAST * (content - 0.5) + change)
+        x = jax.nn.relu(layer(doubled(doubled(x, 1), 2), name))
+    return jax.nn.sigmoid(convolved(x, p["rgb"]))
 
 
 def features(net: FeatureNet, image: jax.Array) -> dict[str, jax.Array]:
     x = (image - jnp.asarray(MEAN, jnp.float64)) / jnp.asarray(DEVIATION, jnp.float64)
-    sources, found = iter(net.data_sources.values()), {}
+    ones = jnp.ones((*x.shape[:-1], 1))
+    sources, found = iter(net.data_sources.values()), {COLOUR_LAYER: jnp.concatenate([x, ones], 3)}
     for block, count in ((1, 2), (2, 2), (3, 3), (4, 3)):
         for index in range(1, count + 1):
             source = next(sources)
@@ -84,9 +98,12 @@ def gram(x: jax.Array) -> jax.Array:
 def loss_of(p: Parameters, net: FeatureNet, content: jax.Array, style: jax.Array) -> jax.Array:
     painted, wanted = features(net, transformed(p, content)), features(net, content)
     look = features(net, style)
-    loss = LOSSES.content * ((painted[CONTENT_LAYER] - wanted[CONTENT_LAYER]) ** 2).mean()
-    for layer in STYLE_LAYERS:
-        loss = loss + LOSSES.style * ((gram(painted[layer]) - gram(look[layer])) ** 2).mean()
+    error = ((painted[CONTENT_LAYER] - wanted[CONTENT_LAYER]) ** 2).mean()
+    loss = LOSSES.content * error / (look[CONTENT_LAYER] ** 2).mean()
+    for layer in (COLOUR_LAYER, *STYLE_LAYERS):
+        target = gram(look[layer])
+        error = ((gram(painted[layer]) - target) ** 2).sum((1, 2)).mean()
+        loss = loss + LOSSES.style * error / (target**2).sum()
     return loss
 
 
@@ -94,7 +111,7 @@ def test_gradients_are_those_of_jax() -> None:
     device, style = mps.Device("cpu"), 1
     net = Transformer(SMALL, mps.OptimizerStochasticGradientDescent(1.0))
     feature_net = FeatureNet(WIDTH, seed=1)
-    feature_net.standardise(device, picture(0))
+    feature_net.standardise(device, np.stack([picture(0), picture(3)]))
     sources: dict[str, mps.DataSource] = dict(net.convolutions)
     sources |= {f"{n}.normalization": s[style] for n, s in net.normalizations.items()}
 
@@ -108,9 +125,9 @@ def test_gradients_are_those_of_jax() -> None:
             for label, source in sources.items()
         }
 
-    graph = build_training(device, net, feature_net, style, BATCH, (EDGE, EDGE), LOSSES)
-    content = np.stack([picture(seed, EDGE) for seed in (1, 2)])
     targets = style_targets(device, feature_net, picture(3))
+    graph = build_training(device, net, feature_net, targets, style, BATCH, (EDGE, EDGE), LOSSES)
+    content = np.stack([picture(seed, EDGE) for seed in (1, 2)])
     before = parameters()
     kept = [device.read_parameter(s, "weights") for s in feature_net.data_sources.values()]
     commands = mps.CommandBuffer(device.command_queue())
@@ -118,7 +135,7 @@ def test_gradients_are_those_of_jax() -> None:
     outputs = graph.encode(commands, {"content": content, **repeated})
     commands.commit()
     commands.wait_until_completed()
-    value, gradients = jax.value_and_grad(loss_of)(
+    value, gradients = jax.jit(jax.value_and_grad(loss_of), static_argnums=1)(
         before,
         feature_net,
         jnp.asarray(content, jnp.float64),
@@ -224,7 +241,7 @@ def test_weights_from_a_file(tmp_path: Path, suffix: str) -> None:
     assert (net.width, net.is_random) == (WIDTH, False)
     weights = net.data_sources["features.28"].initial("weights")
     assert np.array_equal(weights, tensors["features.28.weight"].transpose(0, 2, 3, 1))
-    net.standardise(mps.Device("cpu"), picture(0))
+    net.standardise(mps.Device("cpu"), picture(0)[None])
     assert np.array_equal(net.data_sources["features.28"].initial("weights"), weights)
 
 

@@ -29,11 +29,11 @@ DEMO = TrainOptions(
     batch=2,
     edge=64,  # small ones: the style must come in every part of a picture
     learning_rate=2e-3,
-    halve_every=4,
-    losses=LossOptions(style=100.0),
+    halve_every=3,
     model=ModelOptions(styles=len(photographs.STYLES)),
 )
 DEMO_STYLE_EDGE = 128
+DEMO_SHOWN_EDGE = 192
 
 
 def add_parser(commands: Commands) -> None:
@@ -224,7 +224,7 @@ def _demo(arguments: argparse.Namespace) -> None:
     out: Path = arguments.out
     out.mkdir(parents=True, exist_ok=True)
     archive = out / "style.safetensors"
-    unseen = _even(photographs.halved(photographs.bundled(photographs.UNSEEN)))
+    unseen = photographs.square(photographs.bundled(photographs.UNSEEN), DEMO_SHOWN_EDGE)
     names = photographs.STYLES
     styles = [photographs.square(photographs.bundled(name), DEMO_STYLE_EDGE) for name in names]
     print(f"1. train on {', '.join(photographs.TRAINED)} in the styles of {' and '.join(names)}")
@@ -235,9 +235,8 @@ def _demo(arguments: argparse.Namespace) -> None:
     whole = _even(photographs.bundled(photographs.UNSEEN))
     for style, name in enumerate(names):
         pictures.write(out / f"{name}.png", styliser(whole, style), EXTRA)
-    edge = min(unseen.shape[:2])
-    rows = [*styles, *(styliser(unseen, style) for style in range(len(styles)))]
-    cells = [pictures.resized(row[:edge, :edge], (edge, edge), EXTRA) for row in rows]
+    above = [pictures.resized(style, unseen.shape[:2], EXTRA) for style in styles]
+    cells = [*above, *(styliser(unseen, style) for style in range(len(styles)))]
     pictures.write(out / "stylised.png", pictures.grid(cells, len(styles)), EXTRA)
     print(f"styles over stylised pictures: {out / 'stylised.png'}")
 

@@ -26,6 +26,7 @@ DEVIATION = np.array([0.229, 0.224, 0.225], np.float32)
 
 STYLE_LAYERS = ("relu1_2", "relu2_2", "relu3_3", "relu4_3")
 CONTENT_LAYER = "relu3_3"
+COLOUR_LAYER = "colour"  # a style layer beside those of VGG-16
 RANDOM_WIDTH = 32
 
 SMALLEST_DEVIATION = 1e-3  # of a filter that answers to nothing in a picture
@@ -53,6 +54,12 @@ class FeatureNet:
         scale = np.diag(1.0 / DEVIATION).astype(np.float32).reshape(3, 1, 1, 3)
         self._standard = mps.ConvolutionDataSource(
             mps.ConvolutionDescriptor(1, 1, 3, 3), scale, -MEAN / DEVIATION, "standardise"
+        )
+        self._colours = mps.ConvolutionDataSource(
+            mps.ConvolutionDescriptor(1, 1, 3, 4),
+            np.concatenate([scale, np.zeros((1, 1, 1, 3), np.float32)]),
+            np.append(-MEAN / DEVIATION, np.float32(1)),
+            "colours",
         )
 
     @classmethod
@@ -128,14 +135,27 @@ class FeatureNet:
             f"layers: expected some of VGG-16's, as relu1_2, got {', '.join(layers)}"
         )
 
-    def standardise(self, device: mps.Device, picture: NDArray[np.float32]) -> None:
-        """Scales and shifts each random filter to mean 0 and deviation 1 on a picture.
+    def colours(self, image: mps.ImageNode, label: str) -> mps.ImageNode:
+        """An image's colours as a layer, whose Gram matrix holds their means and covariances.
 
-        Without it the deeper layers see little but how bright the picture is. Trained weights stay.
+        Args:
+            image: (N, H, W, 3), 0 to 1.
+            label: Begins the new node's label.
+
+        Returns:
+            (N, H, W, 4): the standardised colours, and a constant 1, by which means count.
+        """
+        node = mps.ConvolutionNode(image, self._colours, label=f"{label}.{COLOUR_LAYER}")
+        return node.result_image
+
+    def standardise(self, device: mps.Device, pictures: NDArray[np.float32]) -> None:
+        """Scales and shifts each random filter to mean 0 and deviation 1 on the styles' pictures.
+
+        Without it the deeper layers see little but how bright a picture is. Trained weights stay.
 
         Args:
             device: Where it is computed and will be used.
-            picture: (H, W, 3), 0 to 1.
+            pictures: (N, H, W, 3), 0 to 1.
         """
         if not self.is_random:
             return
@@ -144,7 +164,7 @@ class FeatureNet:
         for name, node in self._convolutions(image):
             graph = mps.Graph(device, [node.result_image])
             commands = mps.CommandBuffer(queue)
-            outputs = graph.encode(commands, {"picture": picture[None]})
+            outputs = graph.encode(commands, {"picture": pictures})
             commands.commit()
             commands.wait_until_completed()
             values = np.array(outputs[0], np.float64)
@@ -193,12 +213,9 @@ class FeatureNet:
 
 def scale_at(layer: str) -> int:
     """What a layer's height and width are divided by: two to the number of poolings before it."""
+    if layer == COLOUR_LAYER:
+        return 1
     return 1 << (int(layer.removeprefix("relu").partition("_")[0]) - 1)
-
-
-def channels_at(layer: str, width: int) -> int:
-    """Channels of a layer."""
-    return width * min(scale_at(layer), 8)
 
 
 def read_tensors(path: str | Path) -> Mapping[str, NDArray[np.floating]]:

@@ -15,10 +15,10 @@ import numpy as np
 
 import mpsnn as mps
 from mpsnn.apps.style.features import (
+    COLOUR_LAYER,
     CONTENT_LAYER,
     STYLE_LAYERS,
     FeatureNet,
-    channels_at,
     scale_at,
 )
 from mpsnn.initializers import RandomNumbers, he_normal
@@ -28,9 +28,7 @@ DIVISOR = 4  # two convolutions of stride 2
 SMALLEST = 16
 EPSILON = 1e-5
 LAST = "rgb"
-CONTRAST = 4.0  # slope of a sigmoid's inverse in its middle
-# How far a pixel may be changed: the style's contrast cannot be put into a few spots.
-REACH = 1.5
+LAST_SCALE = 0.3  # of the last convolution's first weights: the first pictures are grey
 
 
 @dataclass(frozen=True)
@@ -62,11 +60,12 @@ class LossOptions:
     """Weights of the losses.
 
     Args:
-        style: Weight of each Gram matrix' mean squared error.
-        content: Weight of the content features' mean squared error.
+        style: Weight of each Gram matrix' squared error, as a share of the style's squared matrix.
+        content: Weight of the content features' mean squared error, as a share of the mean square
+            of the style's features.
     """
 
-    style: float = 5.0
+    style: float = 2.0
     content: float = 1.0
 
 
@@ -102,7 +101,7 @@ class Transformer:
         weights = he_normal((outputs, kernel, kernel, inputs), self._numbers)
         bias = np.zeros(outputs, np.float32)
         if name == LAST:
-            self._add_convolution(name, descriptor, 0.1 * weights, bias)
+            self._add_convolution(name, descriptor, LAST_SCALE * weights, bias)
             return
         # A normalisation takes a bias off again.
         self._add_convolution(name, descriptor, weights, None)
@@ -145,12 +144,10 @@ class Transformer:
             y = self._layer(y, f"residual{block}.1", style, relu=False)
             x = mps.AdditionNode(x, y, label=f"residual{block}").result_image
         for name in ("up1", "up0"):
-            up = mps.UpsamplingNearestNode(x, 2, label=f"{name}.upsampling")
+            up = mps.UpsamplingBilinearNode(x, 2, label=f"{name}.upsampling")
             x = self._layer(up.result_image, name, style)
         last = mps.ConvolutionNode(x, self.convolutions[LAST], label=LAST)
-        change = mps.NeuronTanHNode(last, REACH, 1.0 / REACH, label="change")
-        changed = mps.AdditionNode(picture, change, CONTRAST, 1.0, -0.5 * CONTRAST, label="changed")
-        return mps.NeuronSigmoidNode(changed, label="stylised").result_image
+        return mps.NeuronSigmoidNode(last, label="stylised").result_image
 
     def _layer(
         self, image: mps.ImageNode, name: str, style: int, *, relu: bool = True
@@ -190,10 +187,24 @@ def build_inference(device: mps.Device, net: Transformer, style: int) -> mps.Gra
     return mps.Graph(device, [output])
 
 
-def _gram(features: mps.ImageNode, layer: str, size: tuple[int, int], label: str) -> mps.ImageNode:
-    pixels = (size[0] // scale_at(layer)) * (size[1] // scale_at(layer))
-    node = mps.GramMatrixCalculationNode(features, 1.0 / pixels, label=f"{label}.gram.{layer}")
-    return node.result_image
+def _grams(
+    features: FeatureNet,
+    image: mps.ImageNode,
+    found: dict[str, mps.ImageNode],
+    size: tuple[int, int],
+    label: str,
+) -> dict[str, mps.ImageNode]:
+    """Gram matrices of an image's colours and features, by layer."""
+    layers = {COLOUR_LAYER: features.colours(image, label), **found}
+
+    def gram(layer: str) -> mps.ImageNode:
+        pixels = (size[0] // scale_at(layer)) * (size[1] // scale_at(layer))
+        label_of_gram = f"{label}.gram.{layer}"
+        return mps.GramMatrixCalculationNode(
+            layers[layer], 1.0 / pixels, label=label_of_gram
+        ).result_image
+
+    return {layer: gram(layer) for layer in (COLOUR_LAYER, *STYLE_LAYERS)}
 
 
 def build_targets(device: mps.Device, features: FeatureNet, size: tuple[int, int]) -> mps.Graph:
@@ -207,17 +218,19 @@ def build_targets(device: mps.Device, features: FeatureNet, size: tuple[int, int
     Returns:
         A graph from "style" (1, H, W, 3) to the Gram matrices, by names as "gram.relu1_2".
     """
-    found = features(mps.ImageNode("style"), STYLE_LAYERS, "style")
-    grams = [_gram(image, layer, size, "style") for layer, image in found.items()]
-    for layer, image in zip(found, grams, strict=True):
+    picture = mps.ImageNode("style")
+    found = features(picture, STYLE_LAYERS, "style")
+    grams = _grams(features, picture, found, size, "style")
+    for layer, image in grams.items():
         image.handle = f"gram.{layer}"
-    return mps.Graph(device, grams)
+    return mps.Graph(device, list(grams.values()))
 
 
 def build_training(
     device: mps.Device,
     net: Transformer,
     features: FeatureNet,
+    targets: Mapping[str, np.ndarray],
     style: int,
     batch: int,
     size: tuple[int, int],
@@ -226,22 +239,24 @@ def build_training(
     """Compiles the net with its losses and the training graph that they imply.
 
     The feature net is applied to the stylised picture and to the content. The squared errors of
-    four layers' Gram matrices, whose labels are images, and of one layer's features are added; one
-    walk back from there goes through the feature net, whose weights have no gradient, and ends
-    behind the transformer's first convolution.
+    the Gram matrices of four layers and of the colours, whose labels are images, and of one layer's
+    features are added; one walk back from there goes through the feature net, whose weights have no
+    gradient, and ends behind the transformer's first convolution. Each error is taken as a share of
+    what the style's picture has there: no layer outweighs the others.
 
     Args:
         device: Where it shall run.
         net: The net; its data sources carry the optimizer.
         features: The feature net.
+        targets: The style's Gram matrices, as `build_targets` makes them.
         style: Which style is trained.
         batch: Pictures of a step.
         size: Height and width in pixels.
         losses: Weights of the losses.
 
     Returns:
-        A graph of "content" (N, H, W, 3) and "gram.relu1_2" … (N, 1, C, C) that exports "loss", one
-        value an image; their sum is the mean over the batch.
+        A graph of "content" (N, H, W, 3) and "gram.colour", "gram.relu1_2" … (N, 1, C, C) that
+        exports "loss", one value an image; their sum is the mean over the batch.
     """
     content = mps.ImageNode("content")
     content.stop_gradient = True
@@ -258,12 +273,12 @@ def build_training(
         return mps.ForwardLossNode(image, target, descriptor, label=label).result_image
 
     pixels = (size[0] // scale_at(CONTENT_LAYER)) * (size[1] // scale_at(CONTENT_LAYER))
-    channels = channels_at(CONTENT_LAYER, features.width)
-    weight = losses.content / (batch * pixels * channels)
+    own = float(np.trace(np.squeeze(targets[f"gram.{CONTENT_LAYER}"])))  # a pixel's squares
+    weight = losses.content / (batch * pixels * own)
     loss = squared_error(found[CONTENT_LAYER], wanted, weight, "loss.content")
-    for layer, image in found.items():
-        gram = _gram(image, layer, size, "stylised")
-        weight = losses.style / (batch * channels_at(layer, features.width) ** 2)
+    for layer, gram in _grams(features, stylised, found, size, "stylised").items():
+        own = float(np.square(targets[f"gram.{layer}"], dtype=np.float64).sum())
+        weight = losses.style / (batch * own)
         part = squared_error(gram, mps.ImageNode(f"gram.{layer}"), weight, f"loss.style.{layer}")
         loss = mps.AdditionNode(loss, part, label=f"loss.{layer}").result_image
     loss.handle, loss.export_from_graph = "loss", True

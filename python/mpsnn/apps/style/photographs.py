@@ -14,7 +14,7 @@ from mpsnn.files import optional_module
 EXTRA = "style"
 TRAINED = ("astronaut", "coffee", "rocket")
 UNSEEN = "chelsea"
-STYLES = ("immunohistochemistry", "brick")
+STYLES = ("coffee", "retina")
 HALF = 2  # bundled photographs are taken at half of their size: cutouts then hold whole things
 
 

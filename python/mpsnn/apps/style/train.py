@@ -14,7 +14,7 @@ import numpy as np
 import mpsnn as mps
 from mpsnn.apps.pictures import Picture
 from mpsnn.apps.style.apply import OPTIONS_KEY, Styliser, graph_key
-from mpsnn.apps.style.features import STYLE_LAYERS, FeatureNet
+from mpsnn.apps.style.features import COLOUR_LAYER, STYLE_LAYERS, FeatureNet
 from mpsnn.apps.style.model import (
     LossOptions,
     ModelOptions,
@@ -94,7 +94,7 @@ def style_targets(
         picture: (H, W, 3), 0 to 1; rows and columns beyond a multiple of 8 are not used.
 
     Returns:
-        (1, 1, C, C) by name: "gram.relu1_2" ….
+        (1, 1, C, C) by name: "gram.colour", "gram.relu1_2" ….
 
     Raises:
         InvalidArgumentError: The picture is too small or has another shape.
@@ -106,7 +106,8 @@ def style_targets(
     outputs = graph.encode(commands, {"style": picture[None, :height, :width].copy()})
     commands.commit()
     commands.wait_until_completed()
-    return {f"gram.{layer}": np.array(outputs[f"gram.{layer}"]) for layer in STYLE_LAYERS}
+    names = [f"gram.{layer}" for layer in (COLOUR_LAYER, *STYLE_LAYERS)]
+    return {name: np.array(outputs[name]) for name in names}
 
 
 class StyleTrainer(Trainer):
@@ -191,7 +192,7 @@ def train(
         )
     for picture in styles:
         _check_style(picture)
-    features.standardise(device, _reference(styles[0]))
+    features.standardise(device, np.stack([_reference(picture) for picture in styles]))
     targets = [style_targets(device, features, picture) for picture in styles]
     run = json.dumps({**options.fixed(), "targets": _checksum(targets)})
     indices = range(len(styles))
@@ -204,7 +205,9 @@ def train(
         size = (options.edge, options.edge)
         inference = [build_inference(device, net, i) for i in indices]
         training = [
-            build_training(device, net, features, i, options.batch, size, options.losses)
+            build_training(
+                device, net, features, targets[i], i, options.batch, size, options.losses
+            )
             for i in indices
         ]
     styliser = Styliser(inference)
