@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // lu_decomposition, cholesky_decomposition, triangular_solve: LAPACK's, in place, matrix by matrix;
-// a batch of small ones on all threads at once. apply_pivots moves rows.
+// a batch of them on all threads at once. apply_pivots moves rows.
 #include <algorithm>
 #include <exception>
 #include <vector>
@@ -30,21 +30,11 @@ Fit fits_lapack(const KernelQuery& query) {
   return lapack::fits_integers(query);
 }
 
-/// Below this order the library works on the calling thread only.
-constexpr std::int64_t kLarge = 64;
-
-bool runs_at_once(std::int64_t matrices, std::int64_t order) {
-  return matrices > 1 && order < kLarge;
-}
-
-/// Calls fn(matrix) for a batch: one after the other where each fills all threads, otherwise at
-/// once. An exception of the library below is thrown when all are done.
+/// Calls fn(matrix) for a batch, on all threads at once. An exception of the library below is
+/// thrown when all are done.
 template <class Fn>
 void for_each_matrix(std::int64_t matrices, std::int64_t order, Fn&& fn) {
-  if (!runs_at_once(matrices, order)) {
-    for (std::int64_t i = 0; i < matrices; ++i) fn(i);
-    return;
-  }
+  if (matrices == 1) return fn(0);
   std::vector<std::exception_ptr> failures(static_cast<std::size_t>(matrices));
   parallel_for(matrices, grain_for(order * order * 16), [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t i = begin; i < end; ++i) {
@@ -97,20 +87,18 @@ std::shared_ptr<Kernel> prepare_lu_decomposition_lapack(const KernelQuery& query
   const MatrixLayout matrix(query.outputs[0]), pivots(query.outputs[1]);
   const std::int64_t order = std::max(matrix.rows, matrix.columns),
                      size = matrix.rows * matrix.columns;
-  const bool is_at_once = runs_at_once(matrix.matrices, order);
   const auto body = [=](const KernelArgs& args) {
     auto* const status = args.output<std::int32_t>(2);
     for_each_matrix(matrix.matrices, order, [&](std::int64_t i) {
       const bool is_regular = lapack::factor_lu(
           matrix_of(matrix, args.output<float>(0), i), matrix.rows, matrix.columns,
           args.output<std::uint32_t>(1) + i * pivots.matrix_stride,
-          static_cast<float*>(args.scratch) + (is_at_once ? i * size : 0));
+          static_cast<float*>(args.scratch) + i * size);
       if (status != nullptr) status[i] = is_regular ? kSuccess : kSingular;
     });
   };
-  return make_kernel(
-      body, static_cast<std::size_t>(is_at_once ? matrix.all_rows() * matrix.columns : size) *
-                sizeof(float));
+  return make_kernel(body,
+                     static_cast<std::size_t>(matrix.all_rows() * matrix.columns) * sizeof(float));
 }
 
 // matrix -> matrix (in place), status?

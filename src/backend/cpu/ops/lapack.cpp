@@ -54,11 +54,13 @@ Fit fits_integers(const KernelQuery& query) {
 #if defined(MPSNN_WITH_LAPACK)
 namespace {
 
-/// As many threads as our loops have. Once: the library's threads are the whole process's.
+/// The library works on the thread that calls it, and our loops bring the others: its own threads
+/// and ours wait by asking again and again, and would take each other's processors for
+/// milliseconds. Once: the setting is the whole process's.
 void settle_threads() {
 #if defined(MPSNN_LAPACK_THREADS)
   static const bool is_settled = [] {
-    MPSNN_LAPACK_THREADS(thread_count());
+    MPSNN_LAPACK_THREADS(1);
     return true;
   }();
   static_cast<void>(is_settled);
@@ -129,12 +131,22 @@ void solve_triangular(const Triangle& a, bool right, const Matrix& x, std::int64
                       std::int64_t columns) {
   settle_threads();
   // Of transposes: X^T op(A)^T = B^T, and the library's A is our A^T.
-  const std::int32_t m = narrow(columns), n = narrow(rows), a_stride = leading(a.matrix),
-                     x_stride = leading(x);
+  const std::int32_t a_stride = leading(a.matrix), x_stride = leading(x);
   const float one = 1;
-  MPSNN_FORTRAN(strsm)
-  (right ? "L" : "R", a.upper ? "L" : "U", a.transpose ? "T" : "N", a.unit ? "U" : "N", &m, &n,
-   &one, a.matrix.data, &a_stride, x.data, &x_stride, 1, 1, 1, 1);
+  // The other side's columns, or rows, are solved each by itself: strips of them on all threads.
+  constexpr std::int64_t kStrip = 64;
+  const std::int64_t sides = right ? rows : columns, order = right ? columns : rows;
+  const auto solve = [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t strip = begin; strip < end; ++strip) {
+      const std::int64_t first = strip * kStrip, count = std::min(kStrip, sides - first);
+      const std::int32_t m = narrow(right ? order : count), n = narrow(right ? count : order);
+      float* const part = x.data + first * (right ? x.stride : 1);
+      MPSNN_FORTRAN(strsm)
+      (right ? "L" : "R", a.upper ? "L" : "U", a.transpose ? "T" : "N", a.unit ? "U" : "N", &m, &n,
+       &one, a.matrix.data, &a_stride, part, &x_stride, 1, 1, 1, 1);
+    }
+  };
+  parallel_for((sides + kStrip - 1) / kStrip, grain_for(kStrip * order * order / 4), solve);
 }
 
 void multiply_vector(const Matrix& a, std::int64_t rows, std::int64_t columns, bool transpose,
@@ -145,10 +157,24 @@ void multiply_vector(const Matrix& a, std::int64_t rows, std::int64_t columns, b
     // Some libraries multiply what is there, NaN included, by 0.
     for (std::int64_t i = 0; i < (transpose ? columns : rows); ++i) y[i * y_step] = 0;
   }
-  const std::int32_t m = narrow(columns), n = narrow(rows), stride = leading(a),
-                     from_step = narrow(x_step), to_step = narrow(y_step);
-  MPSNN_FORTRAN(sgemv)
-  (transpose ? "N" : "T", &m, &n, &alpha, a.data, &stride, x, &from_step, &beta, y, &to_step, 1);
+  const std::int32_t m = narrow(columns), stride = leading(a), from_step = narrow(x_step),
+                     to_step = narrow(y_step);
+  if (transpose) {
+    const std::int32_t n = narrow(rows);
+    MPSNN_FORTRAN(sgemv)
+    ("N", &m, &n, &alpha, a.data, &stride, x, &from_step, &beta, y, &to_step, 1);
+    return;
+  }
+  constexpr std::int64_t kRows = 64;  // always the same ones in one call: so are the sums
+  const auto multiply = [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t first = begin * kRows; first < std::min(end * kRows, rows); first += kRows) {
+      const std::int32_t n = narrow(std::min(kRows, rows - first));
+      MPSNN_FORTRAN(sgemv)
+      ("T", &m, &n, &alpha, a.data + first * a.stride, &stride, x, &from_step, &beta,
+       y + first * y_step, &to_step, 1);
+    }
+  };
+  parallel_for((rows + kRows - 1) / kRows, grain_for(kRows * columns * 4), multiply);
 }
 #else
 
