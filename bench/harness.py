@@ -3,23 +3,23 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from mpsnn.measuring import PeakMemory, Spread, run_contestant
 
-__all__ = ["Contestant", "PeakMemory", "compare", "report"]
+__all__ = ["Calls", "Contestant", "PeakMemory", "compare", "measured_cases", "report"]
 
 THREADS = 2
+Calls = dict[str, Callable[[], object]]
 
 
-def report(
-    step: Callable[[], object], memory: PeakMemory, *, seconds: float, warm: int = 3
-) -> None:
-    """Runs `step` for about so many seconds and prints the JSON line that `compare` reads."""
+def times_of(step: Callable[[], object], seconds: float, warm: int = 3) -> list[float]:
+    """How long each call took; for about so many seconds, five calls at least."""
     for _ in range(warm):
         step()
     times: list[float] = []
@@ -28,6 +28,14 @@ def report(
         before = time.perf_counter()
         step()
         times.append(time.perf_counter() - before)
+    return times
+
+
+def report(
+    step: Callable[[], object], memory: PeakMemory, *, seconds: float, warm: int = 3
+) -> None:
+    """Runs `step` for about so many seconds and prints the JSON line that `compare` reads."""
+    times = times_of(step, seconds, warm)
     print(json.dumps({"times": times, "memory": memory.mebibytes()}), flush=True)
 
 
@@ -66,3 +74,42 @@ def compare(title: str, contestants: Sequence[Contestant], rounds: int) -> None:
             f"{min(one.times) * 1e3:.1f}-{max(one.times) * 1e3:.1f} | {memory:.0f} | "
             f"{ratio.text()} | {memory / max(peer.memory):.2f} |"
         )
+
+
+def measured_cases(
+    script: str,
+    description: str,
+    contestants: Mapping[str, Callable[[], Calls]],
+    *,
+    rounds: int,
+    seconds: float,
+) -> dict[str, dict[str, list[float]]] | None:
+    """The medians of each case, one a round, of each contestant; for a script of many cases.
+
+    Parses the command line. Each contestant is the script itself in a process of its own, which
+    prints its medians: there the result is None.
+    """
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--rounds", type=int, default=rounds)
+    parser.add_argument("--seconds", type=float, default=seconds, help="of each case and round")
+    parser.add_argument("--case", default="", help="only cases with this word")
+    parser.add_argument("--contestant", choices=list(contestants), help="measure only this one")
+    arguments = parser.parse_args()
+    if arguments.contestant:
+        calls = contestants[arguments.contestant]().items()
+        chosen = {case: call for case, call in calls if arguments.case in case}
+        print(
+            json.dumps(
+                {c: statistics.median(times_of(f, arguments.seconds)) for c, f in chosen.items()}
+            ),
+            flush=True,
+        )
+        return None
+    medians: dict[str, dict[str, list[float]]] = {name: {} for name in contestants}
+    for _ in range(arguments.rounds):
+        for name in contestants:
+            command = [script, "--contestant", name, "--case", arguments.case]
+            command += ["--seconds", str(arguments.seconds)]
+            for case, taken in run_contestant(name, command, THREADS).items():
+                medians[name].setdefault(case, []).append(taken)
+    return medians

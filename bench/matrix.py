@@ -11,20 +11,14 @@ PyTorch is its product of bytes.
 
 from __future__ import annotations
 
-import argparse
-import json
 import statistics
-import time
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-from mpsnn.measuring import run_contestant
+from harness import THREADS, Calls, measured_cases
 
-THREADS = 2
-Calls = dict[str, Callable[[], object]]
 Arrays = dict[str, np.ndarray[Any, Any]]
 SQUARES = (64, 256, 1024)
 INTEGER_SQUARES = (64, 256)  # numpy takes seconds for 1024
@@ -233,45 +227,18 @@ def our_calls(s: Arrays) -> Calls:
     return calls
 
 
-CONTESTANTS = {"mpsnn": our_calls, "numpy": numpy_calls, "torch": torch_calls}
-
-
-def measure(name: str, seconds: float, word: str) -> None:
-    """Prints the median time of each case as a line of JSON."""
-    times = {}
-    for case, call in CONTESTANTS[name](arrays()).items():
-        if word not in case:
-            continue
-        for _ in range(3):
-            call()
-        taken: list[float] = []
-        started = time.perf_counter()
-        while time.perf_counter() - started < seconds or len(taken) < 5:
-            before = time.perf_counter()
-            call()
-            taken.append(time.perf_counter() - before)
-        times[case] = statistics.median(taken)
-    print(json.dumps(times), flush=True)
+CONTESTANTS = {
+    "mpsnn": lambda: our_calls(arrays()),
+    "numpy": lambda: numpy_calls(arrays()),
+    "torch": lambda: torch_calls(arrays()),
+}
 
 
 def main() -> None:
-    """Parses the arguments; compares, or measures one contestant."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=0.2, help="of each case and round")
-    parser.add_argument("--case", default="", help="only cases with this word")
-    parser.add_argument("--contestant", choices=list(CONTESTANTS), help="measure only this one")
-    arguments = parser.parse_args()
-    if arguments.contestant:
-        measure(arguments.contestant, arguments.seconds, arguments.case)
+    """Compares, or measures one contestant."""
+    medians = measured_cases(__file__, str(__doc__), CONTESTANTS, rounds=3, seconds=0.2)
+    if medians is None:
         return
-    medians: dict[str, dict[str, list[float]]] = {name: {} for name in CONTESTANTS}
-    for _ in range(arguments.rounds):
-        for name in CONTESTANTS:
-            command = [__file__, "--contestant", name, "--case", arguments.case]
-            command += ["--seconds", str(arguments.seconds)]
-            for case, taken in run_contestant(name, command, THREADS).items():
-                medians[name].setdefault(case, []).append(taken)
     print("| case | mpsnn µs | numpy µs | PyTorch µs | time / faster peer |")
     print("|---|---|---|---|---|")
     for case in medians["mpsnn"]:
