@@ -4,12 +4,14 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/attributes.h"
 #include "base/check.h"
 #include "graph/draft.h"
 #include "graph/node_table.h"
 #include "graph/passes/passes.h"
 #include "graph/verify.h"
 #include "graph/whole_graph.h"
+#include "mpsnn/normalization_data_source.h"
 
 namespace mpsnn::graph {
 namespace {
@@ -25,7 +27,7 @@ class NoChooser final : public KernelChooser {
 class WholePlanner {
  public:
   WholePlanner(const Network& network, const std::vector<TensorDesc>& sources)
-      : draft_(network, chooser_), whole_{network, draft_.shapes, {}, {}, {}, {}} {
+      : draft_(network, chooser_), whole_{.network = network, .shapes = draft_.shapes} {
     infer_shapes(draft_, sources);
     draft_.plan.data_sources = network.data_sources;
     operation_.op = OpId::graph;
@@ -33,8 +35,10 @@ class WholePlanner {
   }
 
   Plan run(const GraphCompiler& compiler) {
+    check_states();
     add_sources();
     add_outputs();
+    add_losses();
     for (std::uint32_t i = 0; i < draft_.network.data_sources.size(); ++i) add_parameters(i);
     operation_.optimizers = whole_.optimizers;
     operation_.kernel = compiler.compile(whole_);
@@ -47,7 +51,8 @@ class WholePlanner {
   }
 
  private:
-  void add_sources() {
+  /// What this kind of plan has no operands for.
+  void check_states() const {
     for (const StateNode& state : draft_.network.source_states) {
       if (state.record()->labels) continue;
       throw_expected<UnsupportedError>(
@@ -55,11 +60,28 @@ class WholePlanner {
           "gradient nodes beside their forward nodes, on a device that takes whole graphs",
           "a state that is given to the encode");
     }
-    for (const ImageNode& source : draft_.network.sources) {
-      const ValueId id = draft_.add_value(source.handle(), draft_.shapes.at(source.record().get()),
-                                          ValueKind::SOURCE);
-      draft_.plan.sources.push_back(id);
-      operation_.inputs.push_back(id);
+    for (const StateNode& state : draft_.network.exported_states) {
+      throw_expected<UnsupportedError>(str("Graph: state \"", state.handle(), '"'),
+                                       "no exported state, on a device that takes whole graphs",
+                                       "one");
+    }
+  }
+
+  void add_source(const ImageRecord& image, const std::string& name) {
+    const ValueId id = draft_.add_value(name, draft_.shapes.at(&image), ValueKind::SOURCE);
+    whole_.sources.push_back(&image);
+    draft_.plan.sources.push_back(id);
+    operation_.inputs.push_back(id);
+  }
+
+  void add_sources() {
+    for (const ImageNode& source : draft_.network.sources)
+      add_source(*source.record(), source.handle());
+    for (const StateNode& state : draft_.network.source_states) {
+      for (const auto& part : state.record()->parts) {
+        if (!draft_.shapes.at(&part->image).dims.empty())
+          add_source(part->image, str(state.handle(), '.', part->name));
+      }
     }
   }
 
@@ -89,6 +111,32 @@ class WholePlanner {
     for (const ImageNode& image : network.exported) draft_.plan.exported.push_back(output(image));
   }
 
+  /// The losses that nodes leave in their labels.
+  void add_losses() {
+    const Network& network = draft_.network;
+    for (const FilterNode& node : network.nodes) {
+      const FilterRecord& record = *node.record();
+      if (!record.input_state) continue;
+      const auto state = std::ranges::find(network.source_states, record.input_state, &StateNode::record);
+      const ImageSize predictions = draft_.shapes.at(record.sources[0].record().get()).image();
+      const TensorDesc desc = desc_of_loss(record, predictions);
+      whole_.losses.push_back({&record, desc});
+      const ValueId id = draft_.add_value(str(state->handle(), ".loss"), desc, ValueKind::RESULT);
+      const auto index = static_cast<std::uint32_t>(state - network.source_states.begin());
+      draft_.plan.states.push_back({true, index, "loss", id});
+      operation_.outputs.push_back(id);
+    }
+  }
+
+  static TensorDesc desc_of_loss(const FilterRecord& node, const ImageSize& predictions) {
+    const auto none = static_cast<std::int64_t>(ReductionType::NONE);
+    if (get_int(node.attributes, "reduction_type") != none)
+      return {DataType::FLOAT32, {predictions.n, 1, 1, 1}, nullptr};
+    return {DataType::FLOAT32,
+            {predictions.n, predictions.height, predictions.width, predictions.channels},
+            nullptr};
+  }
+
   void add_parameter(std::uint32_t owner, const std::string& name, TensorDesc desc, bool changes) {
     const ValueId id = draft_.parameter(owner, name, std::move(desc));
     whole_.parameters.push_back(
@@ -99,18 +147,19 @@ class WholePlanner {
 
   void add_parameters(std::uint32_t owner) {
     const DataSource& source = *draft_.network.data_sources[owner];
-    const bool updated = is_updated(source);
+    const bool updated = is_updated(source), moves = moves_statistics(source);
     whole_.updated.push_back(updated);
+    whole_.moves_statistics.push_back(moves);
     if (updated &&
         std::ranges::find(whole_.optimizers, source.optimizer()) == whole_.optimizers.end()) {
       whole_.optimizers.push_back(source.optimizer());
     }
     for (const ParameterInfo& info : source.parameters()) {
-      const bool changes = updated && info.trained;
+      const bool changes = info.trained ? updated : moves;
       const TensorDesc desc = {DataType::FLOAT32, info.shape, nullptr};
       add_parameter(owner, info.name, desc, changes);
       add_parameter(owner, info.name + ".version", counter_desc(), changes);
-      if (!changes) continue;
+      if (!changes || !info.trained) continue;
       if (source.optimizer()->attributes().contains("time_step"))
         add_parameter(owner, info.name + ".time_step", counter_desc(), true);
       for (const std::string& moment : source.optimizer()->moments())
@@ -118,14 +167,47 @@ class WholePlanner {
     }
   }
 
-  /// Whether a gradient node of the graph computes gradients for it.
+  /// Calls f(node) for the gradient nodes of a data source that train it.
+  template <class Function>
+  void each_training(const DataSource& source, Function f) const {
+    for (const FilterNode& node : draft_.network.nodes) {
+      const FilterRecord& record = *node.record();
+      if (record.node_class->gradient && record.weights.get() == &source &&
+          record.training_style != TrainingStyle::UPDATE_DEVICE_NONE) {
+        f(record);
+      }
+    }
+  }
+
+  /// Whether a gradient node of the graph computes gradients for it. Throws UnsupportedError where
+  /// anything but an optimizer on the device is to use them.
   bool is_updated(const DataSource& source) const {
     if (!source.is_updated()) return false;
-    return std::ranges::any_of(draft_.network.nodes, [&](const FilterNode& node) {
-      const FilterRecord& record = *node.record();
-      return record.node_class->gradient && record.weights.get() == &source &&
-             record.training_style == TrainingStyle::UPDATE_DEVICE_GPU;
+    bool found = false;
+    each_training(source, [&](const FilterRecord& node) {
+      const bool on_cpu = node.training_style == TrainingStyle::UPDATE_DEVICE_CPU;
+      if (on_cpu || source.updates_itself(node.training_style) || !source.optimizer()) {
+        throw_expected<UnsupportedError>(
+            title(node) + ": training_style",
+            "UPDATE_DEVICE_GPU and an optimizer, on a device that takes whole graphs",
+            on_cpu ? "UPDATE_DEVICE_CPU" : "a data source that updates itself");
+      }
+      found = true;
     });
+    return found;
+  }
+
+  /// Whether its running statistics follow those of a batch.
+  bool moves_statistics(const DataSource& source) const {
+    const bool has_them = dynamic_cast<const BatchNormalizationDataSource*>(&source) != nullptr;
+    if (!has_them || !source.trainable()) return false;
+    constexpr auto never =
+        static_cast<std::int64_t>(BatchNormalizationFlags::CALCULATE_STATISTICS_NEVER);
+    bool found = false;
+    each_training(source, [&](const FilterRecord& node) {
+      found = found || get_int(node.attributes, "flags") != never;
+    });
+    return found;
   }
 
   const NoChooser chooser_;

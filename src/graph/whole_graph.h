@@ -23,16 +23,25 @@ struct ParameterOperand {
   std::uint32_t input;  // index of the operation's inputs
 };
 
-/// Inputs of the kernel: the network's sources in their order, then `parameters`. Outputs:
-/// `outputs`, then the parameters that are changed, which the kernel takes from its inputs.
-/// Scalars: those of `optimizers`, one after the other.
+/// The loss that a node leaves in the labels that it was given.
+struct LossOutput {
+  const FilterRecord* node;
+  TensorDesc desc;
+};
+
+/// Inputs of the kernel: `sources`, then `parameters`. Outputs: `outputs`, `losses`, then the
+/// parameters that are changed, which the kernel takes from its inputs. Scalars: those of
+/// `optimizers`, one after the other.
 struct WholeGraph {
   const Network& network;
   const std::unordered_map<const ImageRecord*, TensorDesc>& shapes;  // of every image
-  std::vector<const ImageRecord*> outputs;                           // each once
-  std::vector<ParameterOperand> parameters;
-  std::vector<std::shared_ptr<Optimizer>> optimizers;  // each once
-  std::vector<bool> updated;                           // a data source: the graph trains it
+  std::vector<const ImageRecord*> sources = {};  // the network's, then what is there of labels
+  std::vector<const ImageRecord*> outputs = {};  // each once
+  std::vector<LossOutput> losses = {};
+  std::vector<ParameterOperand> parameters = {};
+  std::vector<std::shared_ptr<Optimizer>> optimizers = {};  // each once
+  std::vector<bool> updated = {};           // a data source: the graph trains it
+  std::vector<bool> moves_statistics = {};  // a data source: its running statistics follow a batch
 
   const TensorDesc& desc(const ImageNode& image) const { return shapes.at(image.record().get()); }
   ImageSize size(const ImageNode& image) const { return desc(image).image(); }

@@ -73,8 +73,10 @@ class GraphKernel final : public Kernel {
 
  private:
   struct Output {
-    const ImageRecord* image;
+    const ImageRecord* image;  // null: the loss of `node`
+    const FilterRecord* node;
     TensorDesc desc;
+    std::string name() const;
   };
   void add_weights(const graph::WholeGraph& graph);
   /// Makes the MPSNNGraph, once the arrays of the data sources are bound.
@@ -90,44 +92,50 @@ class GraphKernel final : public Kernel {
   const Owned<id<MTLDevice>> device_;
   const graph::Network network_;
   std::unordered_map<const ImageRecord*, TensorDesc> shapes_;
+  const std::vector<const ImageRecord*> sources_;
   std::vector<Output> outputs_;
   const ImageCopies copies_;
   std::vector<std::shared_ptr<Optimizer>> optimizers_;
   bool updates_ = false;
 
   mutable std::mutex mutex_;  // MPSNNGraph is encoded by one thread at a time
-  std::vector<std::unique_ptr<ConvolutionWeights>> weights_;
+  std::vector<std::unique_ptr<Weights>> weights_;
   /// Declared last: released before the weights that it asks.
   mutable Owned<MPSNNGraph*> graph_;
 };
+
+std::string GraphKernel::Output::name() const {
+  return image != nullptr ? str("image \"", image->handle, '"') : "the loss of " + title(*node);
+}
 
 GraphKernel::GraphKernel(const graph::WholeGraph& graph, id<MTLDevice> device)
     : device_(Owned<id<MTLDevice>>::retained(device)),
       network_(graph.network),
       shapes_(graph.shapes),
+      sources_(graph.sources),
       copies_(device),
       optimizers_(graph.optimizers) {
   row = "graph/mps";
-  for (const ImageRecord* image : graph.outputs) outputs_.push_back({image, shapes_.at(image)});
+  for (const ImageRecord* image : graph.outputs)
+    outputs_.push_back({image, image->producer, shapes_.at(image)});
+  for (const graph::LossOutput& loss : graph.losses)
+    outputs_.push_back({nullptr, loss.node, loss.desc});
   add_weights(graph);
 }
 
 void GraphKernel::add_weights(const graph::WholeGraph& graph) {
   for (std::size_t i = 0; i < network_.data_sources.size(); ++i) {
-    auto source = std::dynamic_pointer_cast<ConvolutionDataSource>(network_.data_sources[i]);
-    check_internal(source != nullptr, "lowered nodes have convolution data sources");
-    weights_.push_back(
-        std::make_unique<ConvolutionWeights>(std::move(source), i, graph, device_.get()));
-    updates_ = updates_ || weights_.back()->is_updated();
+    weights_.push_back(make_weights(graph, i, device_.get()));
+    updates_ = updates_ || weights_.back()->changes();
   }
 }
 
 void GraphKernel::build() const {
-  Builder::Weights objects;
+  Builder::Objects objects;
   for (const auto& weights : weights_) objects[weights->source()] = weights->object();
   Builder builder(std::move(objects), shapes_);
-  for (std::size_t i = 0; i < network_.sources.size(); ++i) {
-    const ImageRecord& image = *network_.sources[i].record();
+  for (std::size_t i = 0; i < sources_.size(); ++i) {
+    const ImageRecord& image = *sources_[i];
     MPSNNImageNode* node = [MPSNNImageNode nodeWithHandle:handle_of(i)];
     [node setFormat:format_of(shapes_.at(&image))];
     builder.add_source(image, node);
@@ -137,8 +145,13 @@ void GraphKernel::build() const {
     builder.lower(record);
     [builder.image(record.result) setFormat:format_of(shapes_.at(&record.result))];
   }
-  for (std::size_t i = 0; i < outputs_.size(); ++i)
-    [builder.image(*outputs_[i].image) setHandle:handle_of(i)];
+  for (std::size_t i = 0; i < outputs_.size(); ++i) {
+    const Output& output = outputs_[i];
+    MPSNNImageNode* image =
+        output.image != nullptr ? builder.image(*output.image) : builder.loss(*output.node);
+    [image setHandle:handle_of(i)];
+    if (output.image == nullptr) [image setExportFromGraph:YES];
+  }
   for (const ImageNode& image : network_.exported)
     [builder.image(*image.record()) setExportFromGraph:YES];
   NSMutableArray<MPSNNImageNode*>* results = [NSMutableArray array];
@@ -200,9 +213,7 @@ void GraphKernel::encode(const KernelArgs& args, CommandStream& stream) const {
                             intermediateImages:intermediates
                              destinationStates:nil];
   copy_results(args, commands, stream.buffers(), first, intermediates);
-  for (const auto& weights : weights_) {
-    if (weights->is_updated()) weights->count_update();
-  }
+  for (const auto& weights : weights_) weights->count_update();
 }
 
 NSArray<MPSImageBatch*>* GraphKernel::copy_sources(const KernelArgs& args,
@@ -211,7 +222,7 @@ NSArray<MPSImageBatch*>* GraphKernel::copy_sources(const KernelArgs& args,
   NSMutableArray<MPSImageBatch*>* batches = [NSMutableArray array];
   for (id<MPSHandle> handle in [graph_.get() sourceImageHandles]) {
     const std::size_t i = index_of(handle);
-    const TensorDesc& desc = shapes_.at(network_.sources[i].record().get());
+    const TensorDesc& desc = shapes_.at(sources_[i]);
     [batches addObject:copies_.copy_in(commands, buffers.find(args.table[args.inputs[i]]), desc)];
   }
   return batches;
@@ -236,7 +247,7 @@ void GraphKernel::copy_results(const KernelArgs& args, MPSCommandBuffer* command
     there[0] = true;
   }
   for (std::size_t i = 0; i < outputs_.size(); ++i) {
-    if (!there[i]) fail_on_device("MPSNNGraph", str("image \"", outputs_[i].image->handle, "\" did not come out"));
+    if (!there[i]) fail_on_device("MPSNNGraph", str(outputs_[i].name(), " did not come out"));
   }
 }
 
@@ -245,10 +256,13 @@ void check_trained_once(const graph::WholeGraph& graph, const std::string& kind)
   std::vector<const DataSource*> seen;
   for (const FilterNode& node : graph.network.nodes) {
     const FilterRecord& record = *node.record();
-    if (!record.node_class->gradient || !record.weights || !record.weights->is_updated() ||
-        record.training_style != TrainingStyle::UPDATE_DEVICE_GPU) {
+    if (!record.node_class->gradient || !record.weights ||
+        record.training_style == TrainingStyle::UPDATE_DEVICE_NONE) {
       continue;
     }
+    const auto source = std::ranges::find(graph.network.data_sources, record.weights);
+    const auto index = static_cast<std::size_t>(source - graph.network.data_sources.begin());
+    if (!graph.updated[index] && !graph.moves_statistics[index]) continue;
     if (std::ranges::find(seen, record.weights.get()) != seen.end()) {
       throw UnsupportedError(str(title(record), ": device \"", kind,
                                  "\" cannot hold this node: another node trains the same data "

@@ -25,16 +25,18 @@ struct NodeCase {
 /// The MPS nodes of a graph in the making. They belong to the pool around it.
 class Builder {
  public:
-  /// The data source object of one of the network's data sources.
-  using Weights = std::map<const DataSource*, id<MPSCNNConvolutionDataSource>>;
+  /// The object that stands for one of the network's data sources.
+  using Objects = std::map<const DataSource*, id>;
 
   using Shapes = std::unordered_map<const graph::ImageRecord*, TensorDesc>;
 
   /// `shapes`: of every image of the graph; it outlives this.
-  Builder(Weights weights, const Shapes& shapes) : weights_(std::move(weights)), shapes_(shapes) {}
+  Builder(Objects weights, const Shapes& shapes) : weights_(std::move(weights)), shapes_(shapes) {}
 
   /// A source of the graph.
   void add_source(const graph::ImageRecord& image, MPSNNImageNode* node) { images_[&image] = node; }
+  /// Whether the image is there already: parts of labels that were not given never are.
+  bool has(const graph::ImageRecord& image) const { return images_.contains(&image); }
   /// The MPS node of an image that is there already.
   MPSNNImageNode* image(const graph::ImageRecord& image) const { return images_.at(&image); }
   MPSNNImageNode* source(const graph::FilterRecord& node, std::size_t i) const {
@@ -43,9 +45,10 @@ class Builder {
   ImageSize size(const graph::FilterRecord& node, std::size_t i) const {
     return shapes_.at(node.sources[i].record().get()).image();
   }
-  id<MPSCNNConvolutionDataSource> weights(const graph::FilterRecord& node) const {
-    return weights_.at(node.weights.get());
+  ImageSize result_size(const graph::FilterRecord& node) const {
+    return shapes_.at(&node.result).image();
   }
+  id weights(const graph::FilterRecord& node) const { return weights_.at(node.weights.get()); }
 
   /// Makes the MPS nodes of a node, whose sources are there.
   void lower(const graph::FilterRecord& node);
@@ -55,6 +58,10 @@ class Builder {
   /// The same where a forward node became several: `forward` is what its gradient is asked of.
   void finish(const graph::FilterRecord& node, MPSNNFilterNode* forward, MPSNNFilterNode* made);
 
+  /// Says where the loss is that a node leaves in its labels.
+  void set_loss(const graph::FilterRecord& node, MPSNNImageNode* loss) { losses_[&node] = loss; }
+  MPSNNImageNode* loss(const graph::FilterRecord& node) const { return losses_.at(&node); }
+
   /// The gradient filters that MPS makes of a gradient node's forward filter, one a source of it;
   /// they link the forward filter's states by themselves. Asked for once for each gradient image.
   NSArray<MPSNNGradientFilterNode*>* gradients(const graph::FilterRecord& gradient_node);
@@ -62,10 +69,11 @@ class Builder {
  private:
   using GradientKey = std::pair<const graph::FilterRecord*, const graph::ImageRecord*>;
 
-  Weights weights_;
+  Objects weights_;
   const Shapes& shapes_;
   std::unordered_map<const graph::ImageRecord*, MPSNNImageNode*> images_;
   std::unordered_map<const graph::FilterRecord*, MPSNNFilterNode*> filters_;
+  std::unordered_map<const graph::FilterRecord*, MPSNNImageNode*> losses_;
   std::map<GradientKey, NSArray<MPSNNGradientFilterNode*>*> gradients_;
 };
 
@@ -88,12 +96,18 @@ void check_node(const NodeCase& node, std::string_view device);
 std::string refuse_orphan(const NodeCase& node);
 /// a * image + b: how constants are applied that a node of MPS ignores or lacks.
 MPSNNFilterNode* linear(MPSNNImageNode* image, double a, double b);
+/// The gradient filter of a node with weights, which are updated where `is_trained` and the node's
+/// training style say so.
+void finish_trained(Builder& builder, const graph::FilterRecord& node, bool is_trained);
 
 // The rows' functions, in nodes/<family>.mm.
 
 std::string refuse_convolution(const NodeCase& node);
 void lower_convolution(Builder& builder, const graph::FilterRecord& node);
+std::string refuse_convolution_gradient(const NodeCase& node);
 void lower_convolution_gradient(Builder& builder, const graph::FilterRecord& node);
+std::string refuse_convolution_transpose(const NodeCase& node);
+void lower_convolution_transpose(Builder& builder, const graph::FilterRecord& node);
 void lower_fully_connected(Builder& builder, const graph::FilterRecord& node);
 void lower_neuron(Builder& builder, const graph::FilterRecord& node);
 void lower_pooling_max(Builder& builder, const graph::FilterRecord& node);
@@ -114,14 +128,25 @@ void lower_concatenation_gradient(Builder& builder, const graph::FilterRecord& n
 void lower_reshape(Builder& builder, const graph::FilterRecord& node);
 std::string refuse_pad(const NodeCase& node);
 void lower_pad(Builder& builder, const graph::FilterRecord& node);
+std::string refuse_crop(const NodeCase& node);
+void lower_crop(Builder& builder, const graph::FilterRecord& node);
+void lower_crop_gradient(Builder& builder, const graph::FilterRecord& node);
 std::string refuse_scale(const NodeCase& node);
 void lower_bilinear_scale(Builder& builder, const graph::FilterRecord& node);
 void lower_gram_matrix(Builder& builder, const graph::FilterRecord& node);
 void lower_spatial_normalization(Builder& builder, const graph::FilterRecord& node);
 void lower_local_contrast_normalization(Builder& builder, const graph::FilterRecord& node);
 void lower_cross_channel_normalization(Builder& builder, const graph::FilterRecord& node);
+void lower_batch_normalization(Builder& builder, const graph::FilterRecord& node);
+std::string refuse_batch_normalization_gradient(const NodeCase& node);
+void lower_batch_normalization_gradient(Builder& builder, const graph::FilterRecord& node);
+void lower_instance_normalization(Builder& builder, const graph::FilterRecord& node);
+void lower_group_normalization(Builder& builder, const graph::FilterRecord& node);
+void lower_image_normalization_gradient(Builder& builder, const graph::FilterRecord& node);
 std::string refuse_loss(const NodeCase& node);
+std::string refuse_loss_gradient(const NodeCase& node);
 void lower_loss(Builder& builder, const graph::FilterRecord& node);
+void lower_loss_start(Builder& builder, const graph::FilterRecord& node);
 void lower_loss_gradient(Builder& builder, const graph::FilterRecord& node);
 void lower_initial_gradient(Builder& builder, const graph::FilterRecord& node);
 void lower_softmax(Builder& builder, const graph::FilterRecord& node);

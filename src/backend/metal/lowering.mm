@@ -20,9 +20,6 @@ constexpr NodeRow neuron(std::string_view name) { return {name, nullptr, &lower_
 std::string refuse_without_gradient(const NodeCase&) {
   return "MPS's graph has no gradient filter for this node";
 }
-std::string refuse_crop(const NodeCase&) {
-  return "MPS's graph has no node that crops";
-}
 std::string refuse_lanczos(const NodeCase&) {
   return "Apple's headers do not say how far its Lanczos window reaches, and it was not measured";
 }
@@ -33,11 +30,17 @@ std::string refuse_binary(const NodeCase&) {
 std::string refuse_dropout(const NodeCase&) {
   return "the generator of MPS's dropout masks is not known, so a seed would not give this mask";
 }
+/// Which box answers for an object is decided by the node here.
+std::string refuse_yolo_loss(const NodeCase&) {
+  return "Apple publishes the parameters of its YOLO loss, but no formula";
+}
 
 /// In the order of the node table.
 constexpr auto kRows = std::to_array<NodeRow>({
     {"ConvolutionNode", &refuse_convolution, &lower_convolution},
-    {"ConvolutionGradientNode", &refuse_orphan, &lower_convolution_gradient},
+    {"ConvolutionGradientNode", &refuse_convolution_gradient, &lower_convolution_gradient},
+    {"ConvolutionTransposeNode", &refuse_convolution_transpose, &lower_convolution_transpose},
+    {"ConvolutionTransposeGradientNode", &refuse_orphan, &lower_convolution_gradient},
     {"FullyConnectedNode", nullptr, &lower_fully_connected},
     {"FullyConnectedGradientNode", &refuse_orphan, &lower_convolution_gradient},
     {"BinaryConvolutionNode", &refuse_binary, nullptr},
@@ -109,8 +112,8 @@ constexpr auto kRows = std::to_array<NodeRow>({
     {"ReductionSpatialMeanGradientNode", &refuse_orphan, &lower_single_gradient},
     {"PadNode", &refuse_pad, &lower_pad},
     {"PadGradientNode", &refuse_orphan, &lower_single_gradient},
-    {"CropNode", &refuse_crop, nullptr},
-    {"CropGradientNode", &refuse_crop, nullptr},
+    {"CropNode", &refuse_crop, &lower_crop},
+    {"CropGradientNode", &refuse_crop, &lower_crop_gradient},
     {"ReshapeNode", nullptr, &lower_reshape},
     {"ReshapeGradientNode", &refuse_orphan, &lower_single_gradient},
     {"BilinearScaleNode", &refuse_scale, &lower_bilinear_scale},
@@ -119,6 +122,13 @@ constexpr auto kRows = std::to_array<NodeRow>({
     {"LanczosScaleGradientNode", &refuse_without_gradient, nullptr},
     {"ConcatenationNode", &refuse_unaligned_sources, &lower_concatenation},
     {"ConcatenationGradientNode", &refuse_orphan, &lower_concatenation_gradient},
+    {"BatchNormalizationNode", nullptr, &lower_batch_normalization},
+    {"BatchNormalizationGradientNode", &refuse_batch_normalization_gradient,
+     &lower_batch_normalization_gradient},
+    {"InstanceNormalizationNode", nullptr, &lower_instance_normalization},
+    {"InstanceNormalizationGradientNode", &refuse_orphan, &lower_image_normalization_gradient},
+    {"GroupNormalizationNode", nullptr, &lower_group_normalization},
+    {"GroupNormalizationGradientNode", &refuse_orphan, &lower_image_normalization_gradient},
     {"SpatialNormalizationNode", nullptr, &lower_spatial_normalization},
     {"SpatialNormalizationGradientNode", &refuse_orphan, &lower_single_gradient},
     {"LocalContrastNormalizationNode", nullptr, &lower_local_contrast_normalization},
@@ -134,7 +144,9 @@ constexpr auto kRows = std::to_array<NodeRow>({
     {"LogSoftMaxNode", nullptr, &lower_softmax},
     {"LogSoftMaxGradientNode", &refuse_orphan, &lower_single_gradient},
     {"ForwardLossNode", &refuse_loss, &lower_loss},
-    {"LossGradientNode", &refuse_orphan, &lower_loss_gradient},
+    {"LossNode", &refuse_loss, &lower_loss_start},
+    {"LossGradientNode", &refuse_loss_gradient, &lower_loss_gradient},
+    {"YOLOLossNode", &refuse_yolo_loss, nullptr},
     {"InitialGradientNode", nullptr, &lower_initial_gradient},
 });
 
@@ -156,8 +168,10 @@ std::string reason_of(const NodeCase& node, const NodeRow* row) {
   const auto shape = node.graph.shapes.find(&node.node.result);
   if (reason.empty() && shape != node.graph.shapes.end())
     reason = refuse_size(shape->second.image());
-  for (std::size_t i = 0; i < node.node.sources.size() && reason.empty(); ++i)
-    reason = refuse_size(node.source(i));
+  for (const ImageNode& source : node.node.sources) {
+    const TensorDesc& desc = node.graph.desc(source);  // parts of labels may be absent
+    if (reason.empty() && !desc.dims.empty()) reason = refuse_size(desc.image());
+  }
   return reason;
 }
 
@@ -206,6 +220,15 @@ MPSNNFilterNode* linear(MPSNNImageNode* image, double a, double b) {
   return [MPSCNNNeuronLinearNode nodeWithSource:image
                                               a:static_cast<float>(a)
                                               b:static_cast<float>(b)];
+}
+
+void finish_trained(Builder& builder, const FilterRecord& node, bool is_trained) {
+  MPSNNGradientFilterNode* made = [builder.gradients(node) objectAtIndex:0];
+  const bool updates = is_trained && node.training_style != TrainingStyle::UPDATE_DEVICE_NONE;
+  [static_cast<MPSNNGradientFilterNode<MPSNNTrainableNode>*>(made)
+      setTrainingStyle:updates ? MPSNNTrainingStyleUpdateDeviceGPU
+                               : MPSNNTrainingStyleUpdateDeviceNone];
+  builder.finish(node, made);
 }
 
 void lower_single_gradient(Builder& builder, const FilterRecord& node) {

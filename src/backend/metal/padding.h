@@ -13,6 +13,10 @@ struct WindowRule {
   ImageEdgeMode edge_mode = ImageEdgeMode::ZERO;
   /// Rows and columns of zeros around the image that count in an average with CLAMP.
   std::int64_t border_y = 0, border_x = 0;
+  /// The windows lie on the source with zeros between its pixels.
+  bool is_transposed = false;
+  /// Rows and columns that each pixel of the geometry's result becomes.
+  std::int64_t sub_pixels = 1;
 };
 
 /// Gives a node the policy that places its windows by the rule: the bits of the padding method
@@ -20,5 +24,7 @@ struct WindowRule {
 /// default.
 void set_padding(MPSNNFilterNode* made, const graph::FilterRecord& node, const WindowRule& rule,
                  ImageEdgeMode own_edge_mode);
+/// The same with an object of our own in any case.
+void set_own_padding(MPSNNFilterNode* made, const WindowRule& rule);
 
 }  // namespace mpsnn::backend::metal

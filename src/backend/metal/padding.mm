@@ -22,8 +22,8 @@
   // MPS counts from the middle of the window, where an even one has two the right one.
   offset_ = {static_cast<NSInteger>(g.x.extent() / 2 - g.at_x.pad),
              static_cast<NSInteger>(g.y.extent() / 2 - g.at_y.pad), 0};
-  width_ = static_cast<NSUInteger>(g.at_x.size);
-  height_ = static_cast<NSUInteger>(g.at_y.size);
+  width_ = static_cast<NSUInteger>(g.at_x.size * rule.sub_pixels);
+  height_ = static_cast<NSUInteger>(g.at_y.size * rule.sub_pixels);
   edgeMode_ = rule.edge_mode == mpsnn::ImageEdgeMode::ZERO ? MPSImageEdgeModeZero
                                                            : MPSImageEdgeModeClamp;
   borderX_ = static_cast<NSUInteger>(rule.border_x);
@@ -42,7 +42,14 @@
   static_cast<void>(sourceImages);
   static_cast<void>(sourceStates);
   auto* filter = static_cast<MPSCNNKernel*>(kernel);
-  [filter setOffset:offset_];
+  if ([kernel isKindOfClass:[MPSCNNConvolutionTranspose class]]) {
+    // The other offset counts pixels of the source, without the zeros between them.
+    auto* transposed = static_cast<MPSCNNConvolutionTranspose*>(filter);
+    [transposed setKernelOffsetX:offset_.x];
+    [transposed setKernelOffsetY:offset_.y];
+  } else {
+    [filter setOffset:offset_];
+  }
   [filter setEdgeMode:edgeMode_];
   if ([kernel isKindOfClass:[MPSCNNPoolingAverage class]]) {
     auto* average = static_cast<MPSCNNPoolingAverage*>(kernel);
@@ -92,14 +99,19 @@ void set_padding(MPSNNFilterNode* made, const graph::FilterRecord& node, const W
   const PaddingPolicy& policy = node.padding;
   const bool by_bits = !policy.pads && policy.own == nullptr &&
                        !(policy.method & PaddingMethod::EXCLUDE_EDGES) &&
-                       rule.edge_mode == own_edge_mode && rule.border_y == 0 && rule.border_x == 0;
+                       rule.edge_mode == own_edge_mode && rule.border_y == 0 &&
+                       rule.border_x == 0 && !rule.is_transposed && rule.sub_pixels == 1;
   if (by_bits) {
     // The bits have Apple's values.
     [made setPaddingPolicy:[MPSNNDefaultPadding
                                paddingWithMethod:static_cast<MPSNNPaddingMethod>(policy.method)]];
   } else {
-    [made setPaddingPolicy:[[[MpsnnPadding alloc] initWithRule:rule] autorelease]];
+    set_own_padding(made, rule);
   }
+}
+
+void set_own_padding(MPSNNFilterNode* made, const WindowRule& rule) {
+  [made setPaddingPolicy:[[[MpsnnPadding alloc] initWithRule:rule] autorelease]];
 }
 
 }  // namespace mpsnn::backend::metal

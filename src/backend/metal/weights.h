@@ -4,18 +4,14 @@
 #pragma once
 
 #include <memory>
-#include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "backend/metal/memory.h"
 #include "graph/whole_graph.h"
 
 namespace mpsnn::backend::metal {
-
-/// Each input channel has one filter of its own; MPS has a descriptor for that, with a channel
-/// multiplier of 1 only.
-bool is_depthwise(const ConvolutionDescriptor& descriptor);
 
 /// An array as MPS's optimizers take it.
 struct BoundArray {
@@ -26,12 +22,13 @@ struct BoundArray {
   MPSVector* vector() const;  // autoreleased
 };
 
-/// "weights" or "bias" with what an update of it reads and writes.
+/// "weights", "gamma" … with what an update of it reads and writes.
 struct BoundParameter {
   std::string name;
   std::size_t count = 0;
   std::uint32_t input = 0, version_input = 0, time_step_input = 0;  // 0: no time step
   std::vector<std::uint32_t> moment_inputs;
+  bool changes = false;  // the graph changes it, with an optimizer or without
 
   BoundArray array;
   std::vector<BoundArray> moments;
@@ -41,18 +38,17 @@ struct BoundParameter {
 };
 
 /// One data source in one graph. Bound again before every encode; used by one thread at a time.
-class ConvolutionWeights {
+class Weights {
  public:
-  ConvolutionWeights(std::shared_ptr<ConvolutionDataSource> source, std::size_t index,
-                     const graph::WholeGraph& graph, id<MTLDevice> device);
-  ~ConvolutionWeights();
-  ConvolutionWeights(const ConvolutionWeights&) = delete;
-  ConvolutionWeights& operator=(const ConvolutionWeights&) = delete;
+  virtual ~Weights() = default;
+  Weights(const Weights&) = delete;
+  Weights& operator=(const Weights&) = delete;
 
   const DataSource* source() const noexcept { return source_.get(); }
-  bool is_updated() const noexcept { return !parameters_.empty() && parameters_[0].optimizer; }
-  /// What MPS is given.
-  id<MPSCNNConvolutionDataSource> object() const noexcept { return object_.get(); }
+  /// Whether the graph changes any of its arrays.
+  bool changes() const noexcept;
+  /// What MPS is given: it conforms to the protocol of the data source's kind.
+  virtual id object() const noexcept = 0;
 
   /// Finds the arrays of a run.
   void bind(const KernelArgs& args, const BufferMap& buffers);
@@ -64,26 +60,33 @@ class ConvolutionWeights {
   /// Counts an update that was encoded.
   void count_update();
 
-  // What the object is asked by MPS.
-  MPSCNNConvolutionDescriptor* descriptor() const noexcept { return descriptor_.get(); }
-  const std::string& label() const noexcept { return source_->label(); }
-  void* weights() const { return parameters_[0].array.contents(); }
-  float* bias() const;
-  /// Encodes the optimizer for weights and bias, in place. Returns the arrays as a state, from
-  /// which MPS refreshes its own copy.
-  MPSCNNConvolutionWeightsAndBiasesState* update(id<MTLCommandBuffer> commands,
-                                                 MPSCNNConvolutionGradientState* gradients,
-                                                 MPSCNNConvolutionWeightsAndBiasesState* source);
+  NSString* label() const;  // autoreleased
+  /// The values of a parameter where the host reads them; null: the data source has none.
+  float* values(std::string_view name) const;
+
+ protected:
+  Weights(std::shared_ptr<DataSource> source, std::size_t index, const graph::WholeGraph& graph,
+          id<MTLDevice> device);
+  /// Null where the data source has none.
+  const BoundParameter* find(std::string_view name) const;
+  /// Encodes the optimizer of a parameter, in place; `gradient` begins at the buffer's start.
+  void encode_update(const BoundParameter& parameter, id<MTLBuffer> gradient,
+                     id<MTLCommandBuffer> commands) const;
 
  private:
   void add_parameter(const ParameterInfo& info, const graph::WholeGraph& graph);
 
-  const std::shared_ptr<ConvolutionDataSource> source_;
+  const std::shared_ptr<DataSource> source_;
   const std::size_t index_;
-  Owned<MPSCNNConvolutionDescriptor*> descriptor_;
-  std::vector<BoundParameter> parameters_;  // weights, and bias where there is one
-  std::vector<std::int64_t> seen_;          // versions
-  Owned<id<MPSCNNConvolutionDataSource>> object_;
+  std::vector<BoundParameter> parameters_;
+  std::vector<std::int64_t> seen_;  // versions
 };
+
+/// Counts one read of a state that MPS handed over.
+void drop_read(MPSState* state);
+
+/// The data source `index` of a graph.
+std::unique_ptr<Weights> make_weights(const graph::WholeGraph& graph, std::size_t index,
+                                      id<MTLDevice> device);
 
 }  // namespace mpsnn::backend::metal

@@ -3,118 +3,18 @@
 
 #include <algorithm>
 
+#include "backend/metal/convolution_weights.h"
+#include "backend/metal/normalization_weights.h"
 #include "backend/metal/optimizer.h"
-
-using mpsnn::backend::metal::ConvolutionWeights;
-
-/// The object that MPS asks for weights. What is behind it outlives every graph that holds it.
-@interface MpsnnConvolutionWeights : NSObject <MPSCNNConvolutionDataSource> {
-  ConvolutionWeights* weights_;
-}
-- (instancetype)initWithWeights:(ConvolutionWeights*)weights;
-@end
-
-@implementation MpsnnConvolutionWeights
-
-- (instancetype)initWithWeights:(ConvolutionWeights*)weights {
-  self = [super init];
-  if (self != nil) weights_ = weights;
-  return self;
-}
-
-- (instancetype)copyWithZone:(NSZone*)zone {
-  static_cast<void>(zone);
-  return [self retain];  // a copy of a graph shares the weights, too
-}
-
-- (MPSDataType)dataType {
-  return MPSDataTypeFloat32;
-}
-
-- (MPSCNNConvolutionDescriptor*)descriptor {
-  return weights_->descriptor();
-}
-
-- (void*)weights {
-  return weights_->weights();
-}
-
-- (float*)biasTerms {
-  return weights_->bias();
-}
-
-/// Weights are computed with as they are trained: in float32.
-- (MPSDataType)kernelWeightsDataType {
-  return MPSDataTypeFloat32;
-}
-
-- (MPSCNNConvolutionWeightsLayout)weightsLayout {
-  return MPSCNNConvolutionWeightsLayoutOHWI;
-}
-
-- (BOOL)load {
-  return YES;  // they are in memory
-}
-
-- (void)purge {
-}
-
-- (NSString*)label {
-  return mpsnn::backend::metal::to_ns_string(weights_->label());
-}
-
-- (MPSCNNConvolutionWeightsAndBiasesState*)
-    updateWithCommandBuffer:(id<MTLCommandBuffer>)commandBuffer
-              gradientState:(MPSCNNConvolutionGradientState*)gradientState
-                sourceState:(MPSCNNConvolutionWeightsAndBiasesState*)sourceState {
-  return weights_->update(commandBuffer, gradientState, sourceState);
-}
-
-@end
 
 namespace mpsnn::backend::metal {
 namespace {
-
-MPSNNNeuronDescriptor* neuron_of(const NeuronDescriptor& neuron) {
-  return [MPSNNNeuronDescriptor
-      cnnNeuronDescriptorWithType:static_cast<MPSCNNNeuronType>(neuron.type)
-                                a:neuron.a
-                                b:neuron.b
-                                c:neuron.c];
-}
-
-Owned<MPSCNNConvolutionDescriptor*> make_descriptor(const ConvolutionDescriptor& d) {
-  Class kind =
-      is_depthwise(d) ? [MPSCNNDepthWiseConvolutionDescriptor class] : [MPSCNNConvolutionDescriptor class];
-  MPSCNNConvolutionDescriptor* made = [kind
-      cnnConvolutionDescriptorWithKernelWidth:static_cast<NSUInteger>(d.kernel_width)
-                                 kernelHeight:static_cast<NSUInteger>(d.kernel_height)
-                         inputFeatureChannels:static_cast<NSUInteger>(d.input_feature_channels)
-                        outputFeatureChannels:static_cast<NSUInteger>(d.output_feature_channels)];
-  [made setStrideInPixelsX:static_cast<NSUInteger>(d.stride_in_pixels_x)];
-  [made setStrideInPixelsY:static_cast<NSUInteger>(d.stride_in_pixels_y)];
-  if (!is_depthwise(d)) [made setGroups:static_cast<NSUInteger>(d.groups)];
-  [made setDilationRateX:static_cast<NSUInteger>(d.dilation_rate_x)];
-  [made setDilationRateY:static_cast<NSUInteger>(d.dilation_rate_y)];
-  if (d.fused_neuron_descriptor.type != NeuronType::NONE)
-    [made setFusedNeuronDescriptor:neuron_of(d.fused_neuron_descriptor)];
-  return Owned<MPSCNNConvolutionDescriptor*>::retained(made);
-}
 
 std::int64_t* counter_at(const KernelArgs& args, std::uint32_t input) {
   return static_cast<std::int64_t*>(args.table[args.inputs[input]]);
 }
 
-void drop_read(MPSState* state) {
-  if ([state isTemporary]) [state setReadCount:[state readCount] - 1];
-}
-
 }  // namespace
-
-bool is_depthwise(const ConvolutionDescriptor& d) {
-  return d.groups > 1 && d.groups == d.input_feature_channels &&
-         d.groups == d.output_feature_channels;
-}
 
 float* BoundArray::contents() const {
   auto* start = static_cast<std::byte*>([range.buffer.get() contents]);
@@ -129,23 +29,20 @@ MPSVector* BoundArray::vector() const {
                                  descriptor:descriptor] autorelease];
 }
 
-ConvolutionWeights::ConvolutionWeights(std::shared_ptr<ConvolutionDataSource> source,
-                                       std::size_t index, const graph::WholeGraph& graph,
-                                       id<MTLDevice> device)
-    : source_(std::move(source)),
-      index_(index),
-      descriptor_(make_descriptor(source_->descriptor())),
-      object_([[MpsnnConvolutionWeights alloc] initWithWeights:this]) {
+Weights::Weights(std::shared_ptr<DataSource> source, std::size_t index,
+                 const graph::WholeGraph& graph, id<MTLDevice> device)
+    : source_(std::move(source)), index_(index) {
   for (const ParameterInfo& info : source_->parameters()) {
     add_parameter(info, graph);
-    if (graph.updated[index_]) parameters_.back().optimizer = make_optimizer(*source_->optimizer(), device);
+    BoundParameter& parameter = parameters_.back();
+    parameter.changes = info.trained ? graph.updated[index_] : graph.moves_statistics[index_];
+    if (parameter.changes && info.trained)
+      parameter.optimizer = make_optimizer(*source_->optimizer(), device);
   }
   seen_.resize(parameters_.size());
 }
 
-ConvolutionWeights::~ConvolutionWeights() = default;
-
-void ConvolutionWeights::add_parameter(const ParameterInfo& info, const graph::WholeGraph& graph) {
+void Weights::add_parameter(const ParameterInfo& info, const graph::WholeGraph& graph) {
   BoundParameter made;
   made.name = info.name;
   made.count = 1;
@@ -166,7 +63,11 @@ void ConvolutionWeights::add_parameter(const ParameterInfo& info, const graph::W
   parameters_.push_back(std::move(made));
 }
 
-void ConvolutionWeights::bind(const KernelArgs& args, const BufferMap& buffers) {
+bool Weights::changes() const noexcept {
+  return std::ranges::any_of(parameters_, &BoundParameter::changes);
+}
+
+void Weights::bind(const KernelArgs& args, const BufferMap& buffers) {
   for (BoundParameter& parameter : parameters_) {
     const auto bound = [&](std::uint32_t input) {
       return BoundArray{buffers.find(args.table[args.inputs[input]]), parameter.count};
@@ -180,52 +81,62 @@ void ConvolutionWeights::bind(const KernelArgs& args, const BufferMap& buffers) 
   }
 }
 
-void ConvolutionWeights::set_learning_rate(double rate) {
+void Weights::set_learning_rate(double rate) {
   for (const BoundParameter& parameter : parameters_)
     [parameter.optimizer.get() setLearningRate:static_cast<float>(rate)];
 }
 
-bool ConvolutionWeights::is_stale() const {
+bool Weights::is_stale() const {
   for (std::size_t i = 0; i < parameters_.size(); ++i) {
     if (*parameters_[i].version != seen_[i]) return true;
   }
   return false;
 }
 
-void ConvolutionWeights::note_current() {
+void Weights::note_current() {
   for (std::size_t i = 0; i < parameters_.size(); ++i) seen_[i] = *parameters_[i].version;
 }
 
-void ConvolutionWeights::count_update() {
+void Weights::count_update() {
+  if (!changes()) return;
   for (const BoundParameter& parameter : parameters_) {
+    if (!parameter.changes) continue;
     ++*parameter.version;
     if (parameter.time_step != nullptr) ++*parameter.time_step;
   }
   note_current();
 }
 
-float* ConvolutionWeights::bias() const {
-  return parameters_.size() > 1 ? parameters_[1].array.contents() : nullptr;
+NSString* Weights::label() const { return to_ns_string(source_->label()); }
+
+float* Weights::values(std::string_view name) const {
+  const BoundParameter* found = find(name);
+  return found == nullptr ? nullptr : found->array.contents();
 }
 
-MPSCNNConvolutionWeightsAndBiasesState* ConvolutionWeights::update(
-    id<MTLCommandBuffer> commands, MPSCNNConvolutionGradientState* gradients,
-    MPSCNNConvolutionWeightsAndBiasesState* source) {
-  for (std::size_t i = 0; i < parameters_.size(); ++i) {
-    id<MTLBuffer> buffer = i == 0 ? [gradients gradientForWeights] : [gradients gradientForBiases];
-    const BoundArray gradient = {{Owned<id<MTLBuffer>>::retained(buffer), 0}, parameters_[i].count};
-    encode_update(parameters_[i], gradient.vector(), commands);
-  }
-  drop_read(gradients);
-  drop_read(source);
-  const BufferRange& weights = parameters_[0].array.range;
-  const BufferRange bias = parameters_.size() > 1 ? parameters_[1].array.range : BufferRange{};
-  return [[[MPSCNNConvolutionWeightsAndBiasesState alloc]
-             initWithWeights:weights.buffer.get()
-               weightsOffset:weights.offset
-                      biases:bias.buffer.get()
-                biasesOffset:bias.offset
-    cnnConvolutionDescriptor:descriptor_.get()] autorelease];
+const BoundParameter* Weights::find(std::string_view name) const {
+  const auto found = std::ranges::find(parameters_, name, &BoundParameter::name);
+  return found == parameters_.end() ? nullptr : &*found;
+}
+
+void Weights::encode_update(const BoundParameter& parameter, id<MTLBuffer> gradient,
+                            id<MTLCommandBuffer> commands) const {
+  const BoundArray array = {{Owned<id<MTLBuffer>>::retained(gradient), 0}, parameter.count};
+  metal::encode_update(parameter, array.vector(), commands);
+}
+
+void drop_read(MPSState* state) {
+  if ([state isTemporary]) [state setReadCount:[state readCount] - 1];
+}
+
+std::unique_ptr<Weights> make_weights(const graph::WholeGraph& graph, std::size_t index,
+                                      id<MTLDevice> device) {
+  const std::shared_ptr<DataSource>& source = graph.network.data_sources[index];
+  if (auto convolution = std::dynamic_pointer_cast<ConvolutionDataSource>(source))
+    return std::make_unique<ConvolutionWeights>(std::move(convolution), index, graph, device);
+  auto normalization = std::dynamic_pointer_cast<NormalizationDataSource>(source);
+  check_internal(normalization != nullptr, "a data source is a convolution's or a normalisation's");
+  return std::make_unique<NormalizationWeights>(std::move(normalization), index, graph, device);
 }
 
 }  // namespace mpsnn::backend::metal

@@ -56,6 +56,9 @@
 
 @implementation MPSCNNDepthWiseConvolutionDescriptor
 @end
+@implementation MPSCNNSubPixelConvolutionDescriptor
+@synthesize subPixelScaleFactor = subPixelScaleFactor_;
+@end
 
 @implementation MPSCNNConvolutionGradientState
 @synthesize gradientForWeights = weights_, gradientForBiases = biases_;

@@ -70,9 +70,19 @@ class Ref {
   T object_ = nil;
 };
 
+/// Accessors of the training style that nodes of filters with weights have; gradient nodes take it
+/// over.
+#define DOUBLE_TRAINING_STYLE                                   \
+  -(MPSNNTrainingStyle)trainingStyle {                          \
+    return node_of(self)->training_style;                       \
+  }                                                             \
+  -(void)setTrainingStyle : (MPSNNTrainingStyle)trainingStyle { \
+    node_of(self)->training_style = trainingStyle;              \
+  }
+
 enum class DoubleKind {
   SOURCE,
-  CONVOLUTION,
+  FILTER,
   NEURON,
   POOLING,
   NEAREST,
@@ -86,6 +96,31 @@ enum class DoubleKind {
   GRADIENT,
 };
 
+using Batch = std::vector<std::shared_ptr<metal_double::Pixels>>;
+struct DoubleNode;
+
+/// One encode of a filter.
+struct FilterRun {
+  id<MTLCommandBuffer> commands;
+  id<MTLDevice> device;
+  const DoubleNode& node;  // the forward node
+  bool is_differentiated;  // the graph holds its gradient node
+};
+
+/// A filter with a data source, in one graph: its own copy of the weights, refreshed from states and
+/// data sources, and what its gradient needs of the forward pass.
+class DoubleFilter : public std::enable_shared_from_this<DoubleFilter> {
+ public:
+  virtual ~DoubleFilter() = default;
+  /// Asks the data source.
+  virtual void load() = 0;
+  virtual metal_double::Shape shape(const DoubleNode& node, const metal_double::Pixels& source);
+  virtual void run(const FilterRun& run, const Batch& from, const Batch& to) = 0;
+  /// `updates`: the data source is given the gradients of its weights.
+  virtual void gradient(const FilterRun& run, const Batch& given, const Batch& from, const Batch& to,
+                        bool updates) = 0;
+};
+
 /// A filter node with its result image, or a source image. Image nodes hold what makes them.
 struct DoubleNode {
   DoubleKind kind;
@@ -97,7 +132,8 @@ struct DoubleNode {
   metal_double::Neuron neuron;
   std::shared_ptr<metal_double::Op> op;  // of OP
   Ref<id<MPSNNPadding>> padding;
-  Ref<id<MPSCNNConvolutionDataSource>> weights;
+  std::function<std::shared_ptr<DoubleFilter>()> make_filter;  // of FILTER
+  Class gradient_class = nil;
   Ref<MPSCNNLossDescriptor*> loss;
   NSUInteger scale_x = 1, scale_y = 1;
   bool align_corners = false;
@@ -111,6 +147,32 @@ struct DoubleNode {
 /// Makes a filter node of a class: see nodes.mm.
 MPSNNFilterNode* fill_node(MPSNNFilterNode* fresh, DoubleKind kind,
                            std::initializer_list<MPSNNImageNode*> sources);
+
+/// What a policy makes of a window: the result's size, and where the first window starts.
+struct Placing {
+  int height, width;
+  metal_double::Origin origin;
+};
+/// Asks the node's policy, which is given a kernel of a class; `window` is given its edge mode.
+Placing place(const DoubleNode& node, Class kernel, metal_double::Window& window,
+              const metal_double::Pixels& source);
+
+/// Records f(n) for every image of a batch.
+template <class F>
+void record_each(id<MTLCommandBuffer> commands, std::size_t count, F f) {
+  record(commands, [count, f] {
+    for (std::size_t n = 0; n < count; ++n) f(n);
+  });
+}
+
+/// A state that may be read some times; autoreleased.
+template <class State>
+State* temporary_state(State* state, NSUInteger reads = 1) {
+  state->isTemporary_ = YES;
+  state->readCount_ = reads;
+  count_object(1);
+  return [state autorelease];
+}
 
 using NodePointer = std::shared_ptr<DoubleNode>;
 NodePointer& node_of(MPSNNFilterNode* filter);

@@ -8,14 +8,6 @@
 namespace metal_double {
 namespace {
 
-/// Calls f(y, x, c) for every element.
-template <class F>
-void each(const Pixels& image, F f) {
-  for (int y = 0; y < image.height; ++y)
-    for (int x = 0; x < image.width; ++x)
-      for (int c = 0; c < image.channels; ++c) f(y, x, c);
-}
-
 /// Sums in double of an image's size.
 class Sums {
  public:

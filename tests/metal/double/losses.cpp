@@ -98,32 +98,39 @@ void softmax_gradient(const Pixels& gradient, const Pixels& forward, bool logari
   }
 }
 
-void loss(const Pixels& predictions, const Pixels& labels, const Loss& of, Pixels& result) {
+LossSum loss(const LossSources& sources, const Loss& of, Pixels& result) {
+  const Pixels &predictions = sources.predictions, &labels = sources.labels;
   const auto weight = static_cast<double>(of.weight);
   double sum = of.type == 7 ? weight : 0.0;
+  int non_zero = 0;
   for (int y = 0; y < predictions.height; ++y) {
     for (int x = 0; x < predictions.width; ++x) {
       const std::vector<double> logs = softmax_at(predictions, y, x, true);
       for (int c = 0; c < predictions.channels; ++c) {
         const double t = smoothed(of, static_cast<double>(labels.at(y, x, c)));
-        const double value = weight * value_of(of, static_cast<double>(predictions.at(y, x, c)), t,
-                                               logs[static_cast<std::size_t>(c)]);
+        const double w = sources.weights == nullptr
+                             ? 1.0
+                             : static_cast<double>(sources.weights->at(y, x, c));
+        const double value = w * weight *
+                             value_of(of, static_cast<double>(predictions.at(y, x, c)), t,
+                                      logs[static_cast<std::size_t>(c)]);
         if (of.reduction == 0) result.set(y, x, c, value);
         sum += value;
+        non_zero += w != 0 ? 1 : 0;
       }
     }
   }
-  if (of.reduction == 0) return;
-  double divisor = 1;
-  if (of.reduction != 1) {
-    divisor = predictions.height * predictions.width;
-    if (of.type != 2) divisor *= predictions.channels;
-  }
-  result.set(0, 0, 0, sum / divisor);
+  double divisor = predictions.height * predictions.width * predictions.channels;
+  if (of.reduction == 3) divisor = non_zero;
+  if (of.type == 2) divisor /= predictions.channels;
+  if (of.reduction == 1) divisor = 1;
+  if (of.reduction != 0) result.set(0, 0, 0, divisor == 0 ? 0 : sum / divisor);
+  return {sum, divisor};
 }
 
-void loss_gradient(const Pixels& gradient, const Pixels& predictions, const Pixels& labels,
-                   const Loss& of, bool of_labels, Pixels& result) {
+void loss_gradient(const Pixels& gradient, const LossSources& sources, const Loss& of,
+                   bool of_labels, Pixels& result) {
+  const Pixels &predictions = sources.predictions, &labels = sources.labels;
   const bool is_one = gradient.height * gradient.width * gradient.channels == 1;
   for (int y = 0; y < predictions.height; ++y) {
     for (int x = 0; x < predictions.width; ++x) {
@@ -132,7 +139,8 @@ void loss_gradient(const Pixels& gradient, const Pixels& predictions, const Pixe
       for (int c = 0; c < predictions.channels; ++c) {
         const auto p = static_cast<double>(predictions.at(y, x, c));
         const double t = smoothed(of, static_cast<double>(labels.at(y, x, c)));
-        const auto g = static_cast<double>(is_one ? gradient.at(0, 0, 0) : gradient.at(y, x, c));
+        auto g = static_cast<double>(is_one ? gradient.at(0, 0, 0) : gradient.at(y, x, c));
+        if (sources.weights != nullptr) g *= static_cast<double>(sources.weights->at(y, x, c));
         double slope = derivative_of(of, p, t, shares[static_cast<std::size_t>(c)]);
         if (of_labels) {
           const double step = 1e-4, log = logs[static_cast<std::size_t>(c)];

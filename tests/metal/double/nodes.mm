@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: MIT
 // The node classes: each keeps what it was made with, for the graph to read.
+#include <algorithm>
+#include <cstdint>
+
 #include "double.h"
 
 NodePointer& node_of(MPSNNFilterNode* filter) { return *static_cast<NodePointer*>(filter->node_); }
@@ -43,15 +46,11 @@ metal_double::Neuron neuron_of(MPSNNNeuronDescriptor* d) {
   return neuron;
 }
 
-MPSNNGradientFilterNode* gradient_node(DoubleKind kind) {
-  switch (kind) {
-    case DoubleKind::CONVOLUTION:
-      return [[[MPSCNNConvolutionGradientNode alloc] init] autorelease];
-    case DoubleKind::LOSS:
-      return [[[MPSNNLossGradientNode alloc] init] autorelease];
-    default:
-      return [[[MPSNNGradientFilterNode alloc] init] autorelease];
-  }
+MPSNNGradientFilterNode* gradient_node(const DoubleNode& forward) {
+  Class kind = forward.gradient_class;
+  if (forward.kind == DoubleKind::LOSS) kind = [MPSNNLossGradientNode class];
+  if (kind == nil) kind = [MPSNNGradientFilterNode class];
+  return [[[kind alloc] init] autorelease];
 }
 
 }  // namespace
@@ -121,12 +120,13 @@ MPSNNFilterNode* fill_node(MPSNNFilterNode* fresh, DoubleKind kind,
   const NodePointer& forward = node_of(self);
   if (forward->op && !forward->op->has_gradient()) refuse("MPSNNFilterNode", "it has no gradient filter");
   NSMutableArray* filters = [NSMutableArray array];
-  for (std::size_t i = 0; i < forward->sources.size(); ++i) {
+  // Neither a loss's weights nor anything of a gradient node has a gradient.
+  const std::size_t count = std::min<std::size_t>(forward->sources.size(), forward->kind == DoubleKind::LOSS ? 2 : SIZE_MAX);
+  for (std::size_t i = 0; i < count; ++i) {
     MPSNNGradientFilterNode* filter =
-        fill(gradient_node(forward->kind), DoubleKind::GRADIENT, {gradientImage});
+        fill(gradient_node(*forward), DoubleKind::GRADIENT, {gradientImage});
     node_of(filter)->forward = forward;
     node_of(filter)->source_index = i;
-    node_of(filter)->weights = forward->weights;
     node_of(filter)->training_style = forward->training_style;
     [filters addObject:filter];
   }
@@ -138,46 +138,6 @@ MPSNNFilterNode* fill_node(MPSNNFilterNode* fresh, DoubleKind kind,
 - (NSArray<MPSNNGradientFilterNode*>*)gradientFiltersWithSource:(MPSNNImageNode*)gradientImage {
   static_cast<void>(gradientImage);
   refuse("MPSNNGradientFilterNode", "the gradient of a gradient");
-}
-@end
-
-@implementation MPSCNNConvolutionNode
-+ (instancetype)nodeWithSource:(MPSNNImageNode*)sourceNode
-                       weights:(id<MPSCNNConvolutionDataSource>)weights {
-  if (weights == nil) refuse("MPSCNNConvolutionNode", "no weights");
-  auto* made = fill(static_cast<MPSCNNConvolutionNode*>([[[self alloc] init] autorelease]),
-                    DoubleKind::CONVOLUTION, {sourceNode});
-  // A fully connected filter's window is the whole image: one position.
-  if (self == [MPSCNNFullyConnectedNode class])
-    node_of(made)->padding = [MPSNNDefaultPadding paddingWithMethod:MPSNNPaddingMethodAlignCentered];
-  node_of(made)->weights = weights;
-  node_of(made)->training_style = MPSNNTrainingStyleUpdateDeviceGPU;
-  return made;
-}
-- (MPSNNConvolutionAccumulatorPrecisionOption)accumulatorPrecision {
-  return MPSNNConvolutionAccumulatorPrecisionOptionFloat;
-}
-- (void)setAccumulatorPrecision:(MPSNNConvolutionAccumulatorPrecisionOption)option {
-  if (option != MPSNNConvolutionAccumulatorPrecisionOptionFloat)
-    refuse("MPSCNNConvolutionNode", "float32 weights want the float accumulator");
-}
-- (MPSNNTrainingStyle)trainingStyle {
-  return node_of(self)->training_style;
-}
-- (void)setTrainingStyle:(MPSNNTrainingStyle)trainingStyle {
-  node_of(self)->training_style = trainingStyle;
-}
-@end
-
-@implementation MPSCNNFullyConnectedNode
-@end
-
-@implementation MPSCNNConvolutionGradientNode
-- (MPSNNTrainingStyle)trainingStyle {
-  return node_of(self)->training_style;
-}
-- (void)setTrainingStyle:(MPSNNTrainingStyle)trainingStyle {
-  node_of(self)->training_style = trainingStyle;
 }
 @end
 
@@ -272,6 +232,14 @@ MPSNNFilterNode* fill_node(MPSNNFilterNode* fresh, DoubleKind kind,
 @end
 
 @implementation MPSNNForwardLossNode
++ (instancetype)nodeWithSource:(MPSNNImageNode*)source
+                        labels:(MPSNNImageNode*)labels
+                       weights:(MPSNNImageNode*)weights
+                lossDescriptor:(MPSCNNLossDescriptor*)descriptor {
+  MPSNNForwardLossNode* made = make<MPSNNForwardLossNode>(DoubleKind::LOSS, {source, labels, weights});
+  node_of(made)->loss = descriptor;
+  return made;
+}
 + (instancetype)nodeWithSource:(MPSNNImageNode*)source
                         labels:(MPSNNImageNode*)labels
                 lossDescriptor:(MPSCNNLossDescriptor*)descriptor {

@@ -11,14 +11,6 @@ namespace {
 constexpr double kRootHalf = 0.70710678118654752440;
 constexpr double kTwoOverRootPi = 1.12837916709551257390;
 
-/// Calls f(y, x, c) for every element.
-template <class F>
-void each(const Pixels& image, F f) {
-  for (int y = 0; y < image.height; ++y)
-    for (int x = 0; x < image.width; ++x)
-      for (int c = 0; c < image.channels; ++c) f(y, x, c);
-}
-
 }  // namespace
 
 std::uint16_t to_half(float value) {

@@ -40,6 +40,14 @@ class Pixels {
   std::vector<float> values_;
 };
 
+/// Calls f(y, x, c) for every element.
+template <class F>
+void each(const Pixels& image, F f) {
+  for (int y = 0; y < image.height; ++y)
+    for (int x = 0; x < image.width; ++x)
+      for (int c = 0; c < image.channels; ++c) f(y, x, c);
+}
+
 std::uint16_t to_half(float value);
 float from_half(std::uint16_t bits);
 
@@ -98,10 +106,19 @@ void upsample_bilinear_gradient(const Pixels& gradient, int scale_y, int scale_x
 void softmax(const Pixels& source, bool logarithm, Pixels& result);
 void softmax_gradient(const Pixels& gradient, const Pixels& forward, bool logarithm,
                       Pixels& result);
-void loss(const Pixels& predictions, const Pixels& labels, const Loss& loss, Pixels& result);
+/// What a loss compares; `weights` may be null.
+struct LossSources {
+  const Pixels &predictions, &labels;
+  const Pixels* weights;
+};
+/// The losses of an image added up, and what a mean divides them by.
+struct LossSum {
+  double sum, divisor;
+};
+LossSum loss(const LossSources& sources, const Loss& loss, Pixels& result);
 /// `gradient` has one value, or the predictions' size.
-void loss_gradient(const Pixels& gradient, const Pixels& predictions, const Pixels& labels,
-                   const Loss& loss, bool of_labels, Pixels& result);
+void loss_gradient(const Pixels& gradient, const LossSources& sources, const Loss& loss,
+                   bool of_labels, Pixels& result);
 
 struct Shape {
   int height, width, channels;

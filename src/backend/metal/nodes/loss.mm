@@ -22,10 +22,35 @@ MPSCNNLossDescriptor* descriptor_of(const FilterRecord& node) {
   return descriptor;
 }
 
+/// A source that a node may have, and has: parts of labels may be absent.
+bool has_weights(const Builder& builder, const FilterRecord& node) {
+  return node.sources.size() > 2 && builder.has(*node.sources[2].record());
+}
+
+MPSNNForwardLossNode* forward_loss(Builder& builder, const FilterRecord& node) {
+  MPSNNImageNode *predictions = builder.source(node, 0), *labels = builder.source(node, 1);
+  if (has_weights(builder, node)) {
+    return [MPSNNForwardLossNode nodeWithSource:predictions
+                                         labels:labels
+                                        weights:builder.source(node, 2)
+                                 lossDescriptor:descriptor_of(node)];
+  }
+  return [MPSNNForwardLossNode nodeWithSource:predictions
+                                       labels:labels
+                               lossDescriptor:descriptor_of(node)];
+}
+
+/// The gradient filter of the predictions or of the labels.
+MPSNNFilterNode* loss_gradient(NSArray* made, const FilterRecord& node, bool of_labels) {
+  for (MPSNNLossGradientNode* each in made) {
+    if (static_cast<bool>([each isLabelsGradientFilter]) == of_labels) return each;
+  }
+  fail_on_device(title(node), "MPS made no such gradient filter");
+}
+
 }  // namespace
 
 std::string refuse_loss(const NodeCase& node) {
-  if (node.node.sources.size() > 2) return "weights: an image of weights is not lowered";
   switch (static_cast<LossType>(get_int(node.node.attributes, "loss_type"))) {
     case LossType::HINGE:
     case LossType::HUBER:
@@ -37,21 +62,28 @@ std::string refuse_loss(const NodeCase& node) {
   }
 }
 
+std::string refuse_loss_gradient(const NodeCase& node) {
+  if (get_bool(node.node.attributes, "is_weights_gradient"))
+    return "is_weights_gradient: MPS has no gradient of a loss's weights";
+  return refuse_orphan(node);
+}
+
 void lower_loss(Builder& builder, const FilterRecord& node) {
-  builder.finish(node, [MPSNNForwardLossNode nodeWithSource:builder.source(node, 0)
-                                                     labels:builder.source(node, 1)
-                                             lossDescriptor:descriptor_of(node)]);
+  builder.finish(node, forward_loss(builder, node));
 }
 
 void lower_loss_gradient(Builder& builder, const FilterRecord& node) {
   const bool of_labels = get_bool(node.attributes, "is_labels_gradient");
-  for (MPSNNGradientFilterNode* made in builder.gradients(node)) {
-    auto* loss = static_cast<MPSNNLossGradientNode*>(made);
-    if (static_cast<bool>([loss isLabelsGradientFilter]) != of_labels) continue;
-    builder.finish(node, made);
-    return;
-  }
-  fail_on_device(title(node), "MPS made no such gradient filter");
+  builder.finish(node, loss_gradient(builder.gradients(node), node, of_labels));
+}
+
+/// The gradient of a loss whose own gradient is 1. MPSCNNLossNode is that in one; but its labels come
+/// in a state only, never from the graph, and so does its loss.
+void lower_loss_start(Builder& builder, const FilterRecord& node) {
+  MPSNNForwardLossNode* loss = forward_loss(builder, node);
+  MPSNNImageNode* one = [[MPSNNInitialGradientNode nodeWithSource:[loss resultImage]] resultImage];
+  builder.finish(node, loss_gradient([loss gradientFiltersWithSource:one], node, false));
+  builder.set_loss(node, [loss resultImage]);
 }
 
 void lower_initial_gradient(Builder& builder, const FilterRecord& node) {

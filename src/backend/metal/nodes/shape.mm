@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Concatenation, reshaping, margins, resizing, Gram matrices.
 #include "backend/metal/lowering.h"
+#include "backend/metal/padding.h"
 #include "base/attributes.h"
 #include "graph/node_table.h"
 
@@ -75,6 +76,48 @@ void lower_pad(Builder& builder, const FilterRecord& node) {
                          number(node, "padding_size_after_channel")}
                edgeMode:static_cast<MPSImageEdgeMode>(get_int(node.attributes, "edge_mode"))];
   [made setFillValue:static_cast<float>(get_float(node.attributes, "fill_value"))];
+  builder.finish(node, made);
+}
+
+/// MPS's offsets along the channels are multiples of four, and belong to its graph.
+std::string refuse_crop(const NodeCase& node) {
+  const AttributeMap& a = node.node.attributes;
+  const std::int64_t all = node.source(node.node.node_class->gradient ? 1 : 0).channels;
+  const std::int64_t wanted = get_int(a, "result_feature_channels");
+  if (get_int(a, "origin_feature_channel") == 0 && (wanted == 0 || wanted == all)) return {};
+  return "result_feature_channels: MPS's graph has no node that leaves out channels";
+}
+
+/// MPS's graph has no node that crops: an average of one pixel does, with a policy that says where
+/// the first one is.
+void lower_crop(Builder& builder, const FilterRecord& node) {
+  const ImageSize result = builder.result_size(node);
+  MPSCNNPoolingAverageNode* made =
+      [[[MPSCNNPoolingAverageNode alloc] initWithSource:builder.source(node, 0)
+                                            kernelWidth:1
+                                           kernelHeight:1
+                                        strideInPixelsX:1
+                                        strideInPixelsY:1] autorelease];
+  WindowRule rule;
+  rule.geometry.at_y = {result.height, -get_int(node.attributes, "origin_y")};
+  rule.geometry.at_x = {result.width, -get_int(node.attributes, "origin_x")};
+  rule.edge_mode = ImageEdgeMode::CLAMP;
+  set_own_padding(made, rule);
+  builder.finish(node, made);
+}
+
+/// Zeros around the gradient.
+void lower_crop_gradient(Builder& builder, const FilterRecord& node) {
+  const ImageSize given = builder.size(node, 0), whole = builder.size(node, 1);
+  const NSUInteger left = number(node, "origin_x"), top = number(node, "origin_y");
+  const auto rest = [](std::int64_t all, std::int64_t part, NSUInteger before) {
+    return static_cast<NSUInteger>(all - part) - before;
+  };
+  MPSNNPadNode* made = [MPSNNPadNode nodeWithSource:builder.source(node, 0)
+                                  paddingSizeBefore:{left, top, 0}
+                                   paddingSizeAfter:{rest(whole.width, given.width, left),
+                                                     rest(whole.height, given.height, top), 0}
+                                           edgeMode:MPSImageEdgeModeZero];
   builder.finish(node, made);
 }
 

@@ -93,6 +93,11 @@ typedef NS_ENUM(int32_t, MPSCNNReductionType) {
 
 @interface MPSCNNDepthWiseConvolutionDescriptor : MPSCNNConvolutionDescriptor
 @end
+@interface MPSCNNSubPixelConvolutionDescriptor : MPSCNNConvolutionDescriptor {
+  NSUInteger subPixelScaleFactor_;
+}
+@property(readwrite, nonatomic) NSUInteger subPixelScaleFactor;
+@end
 
 @interface MPSCNNConvolutionGradientState : MPSState {
  @public
@@ -240,6 +245,12 @@ typedef NS_ENUM(int32_t, MPSCNNReductionType) {
 @property(readwrite, nonatomic) MPSOffset offset;
 @property(readwrite, nonatomic) MPSImageEdgeMode edgeMode;
 @end
+@interface MPSCNNConvolutionTranspose : MPSCNNKernel {
+  NSInteger kernelOffsetX_, kernelOffsetY_;
+}
+@property(readwrite, nonatomic) NSInteger kernelOffsetX;
+@property(readwrite, nonatomic) NSInteger kernelOffsetY;
+@end
 @interface MPSCNNPooling : MPSCNNKernel
 @end
 @interface MPSCNNPoolingAverage : MPSCNNPooling {
@@ -297,7 +308,16 @@ struct DoubleGraph;
 @interface MPSCNNFullyConnectedNode : MPSCNNConvolutionNode
 @end
 
+@class MPSCNNConvolutionGradientStateNode;
+@interface MPSCNNConvolutionTransposeNode : MPSCNNConvolutionNode
++ (instancetype)nodeWithSource:(MPSNNImageNode*)sourceNode
+      convolutionGradientState:(MPSCNNConvolutionGradientStateNode*)convolutionGradientState
+                       weights:(id<MPSCNNConvolutionDataSource>)weights;
+@end
+
 @interface MPSCNNConvolutionGradientNode : MPSNNGradientFilterNode <MPSNNTrainableNode>
+@end
+@interface MPSCNNConvolutionTransposeGradientNode : MPSCNNConvolutionGradientNode
 @end
 
 @interface MPSCNNNeuronNode : MPSNNFilterNode
@@ -453,6 +473,10 @@ struct DoubleGraph;
 @end
 
 @interface MPSNNForwardLossNode : MPSNNFilterNode
++ (instancetype)nodeWithSource:(MPSNNImageNode*)source
+                        labels:(MPSNNImageNode*)labels
+                       weights:(MPSNNImageNode*)weights
+                lossDescriptor:(MPSCNNLossDescriptor*)descriptor;
 + (instancetype)nodeWithSource:(MPSNNImageNode*)source
                         labels:(MPSNNImageNode*)labels
                 lossDescriptor:(MPSCNNLossDescriptor*)descriptor;

@@ -5,3 +5,4 @@
 
 #import <MetalPerformanceShaders/MPSCore.h>
 #import <MetalPerformanceShaders/MPSNeuralNetwork.h>
+#import <MetalPerformanceShaders/MPSNormalization.h>

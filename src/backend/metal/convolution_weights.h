@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: MIT
+// The data source of convolutions. For .mm files.
+#pragma once
+
+#include "backend/metal/weights.h"
+
+namespace mpsnn::backend::metal {
+
+/// Each input channel has one filter of its own; MPS has a descriptor for that, with a channel
+/// multiplier of 1 only.
+bool is_depthwise(const ConvolutionDescriptor& descriptor);
+
+class ConvolutionWeights final : public Weights {
+ public:
+  ConvolutionWeights(std::shared_ptr<ConvolutionDataSource> source, std::size_t index,
+                     const graph::WholeGraph& graph, id<MTLDevice> device);
+  id object() const noexcept override { return object_.get(); }
+
+  // What the object is asked by MPS.
+  MPSCNNConvolutionDescriptor* descriptor() const noexcept { return descriptor_.get(); }
+  /// Encodes the optimizer for weights and bias, in place. Returns the arrays as a state, from
+  /// which MPS refreshes its own copy.
+  MPSCNNConvolutionWeightsAndBiasesState* update(id<MTLCommandBuffer> commands,
+                                                 MPSCNNConvolutionGradientState* gradients,
+                                                 MPSCNNConvolutionWeightsAndBiasesState* source);
+
+ private:
+  Owned<MPSCNNConvolutionDescriptor*> descriptor_;
+  Owned<id<MPSCNNConvolutionDataSource>> object_;
+};
+
+}  // namespace mpsnn::backend::metal

@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: MIT
+#include "backend/metal/convolution_weights.h"
+
+using mpsnn::backend::metal::ConvolutionWeights;
+
+/// The object that MPS asks for weights. What is behind it outlives every graph that holds it.
+@interface MpsnnConvolutionWeights : NSObject <MPSCNNConvolutionDataSource> {
+  ConvolutionWeights* weights_;
+}
+- (instancetype)initWithWeights:(ConvolutionWeights*)weights;
+@end
+
+@implementation MpsnnConvolutionWeights
+
+- (instancetype)initWithWeights:(ConvolutionWeights*)weights {
+  self = [super init];
+  if (self != nil) weights_ = weights;
+  return self;
+}
+
+- (instancetype)copyWithZone:(NSZone*)zone {
+  static_cast<void>(zone);
+  return [self retain];  // a copy of a graph shares the weights, too
+}
+
+- (MPSDataType)dataType {
+  return MPSDataTypeFloat32;
+}
+
+- (MPSCNNConvolutionDescriptor*)descriptor {
+  return weights_->descriptor();
+}
+
+- (void*)weights {
+  return weights_->values("weights");
+}
+
+- (float*)biasTerms {
+  return weights_->values("bias");
+}
+
+/// Weights are computed with as they are trained: in float32.
+- (MPSDataType)kernelWeightsDataType {
+  return MPSDataTypeFloat32;
+}
+
+- (MPSCNNConvolutionWeightsLayout)weightsLayout {
+  return MPSCNNConvolutionWeightsLayoutOHWI;
+}
+
+- (BOOL)load {
+  return YES;  // they are in memory
+}
+
+- (void)purge {
+}
+
+- (NSString*)label {
+  return weights_->label();
+}
+
+- (MPSCNNConvolutionWeightsAndBiasesState*)
+    updateWithCommandBuffer:(id<MTLCommandBuffer>)commandBuffer
+              gradientState:(MPSCNNConvolutionGradientState*)gradientState
+                sourceState:(MPSCNNConvolutionWeightsAndBiasesState*)sourceState {
+  return weights_->update(commandBuffer, gradientState, sourceState);
+}
+
+@end
+
+namespace mpsnn::backend::metal {
+namespace {
+
+MPSNNNeuronDescriptor* neuron_of(const NeuronDescriptor& neuron) {
+  return [MPSNNNeuronDescriptor
+      cnnNeuronDescriptorWithType:static_cast<MPSCNNNeuronType>(neuron.type)
+                                a:neuron.a
+                                b:neuron.b
+                                c:neuron.c];
+}
+
+Class class_of(const ConvolutionDescriptor& d) {
+  if (d.sub_pixel_scale_factor > 1) return [MPSCNNSubPixelConvolutionDescriptor class];
+  if (is_depthwise(d)) return [MPSCNNDepthWiseConvolutionDescriptor class];
+  return [MPSCNNConvolutionDescriptor class];
+}
+
+Owned<MPSCNNConvolutionDescriptor*> make_descriptor(const ConvolutionDescriptor& d) {
+  MPSCNNConvolutionDescriptor* made = [class_of(d)
+      cnnConvolutionDescriptorWithKernelWidth:static_cast<NSUInteger>(d.kernel_width)
+                                 kernelHeight:static_cast<NSUInteger>(d.kernel_height)
+                         inputFeatureChannels:static_cast<NSUInteger>(d.input_feature_channels)
+                        outputFeatureChannels:static_cast<NSUInteger>(d.output_feature_channels)];
+  [made setStrideInPixelsX:static_cast<NSUInteger>(d.stride_in_pixels_x)];
+  [made setStrideInPixelsY:static_cast<NSUInteger>(d.stride_in_pixels_y)];
+  if (!is_depthwise(d)) [made setGroups:static_cast<NSUInteger>(d.groups)];
+  if (d.sub_pixel_scale_factor > 1) {
+    [static_cast<MPSCNNSubPixelConvolutionDescriptor*>(made)
+        setSubPixelScaleFactor:static_cast<NSUInteger>(d.sub_pixel_scale_factor)];
+  }
+  [made setDilationRateX:static_cast<NSUInteger>(d.dilation_rate_x)];
+  [made setDilationRateY:static_cast<NSUInteger>(d.dilation_rate_y)];
+  if (d.fused_neuron_descriptor.type != NeuronType::NONE)
+    [made setFusedNeuronDescriptor:neuron_of(d.fused_neuron_descriptor)];
+  return Owned<MPSCNNConvolutionDescriptor*>::retained(made);
+}
+
+}  // namespace
+
+bool is_depthwise(const ConvolutionDescriptor& d) {
+  return d.sub_pixel_scale_factor == 1 && d.groups > 1 && d.groups == d.input_feature_channels &&
+         d.groups == d.output_feature_channels;
+}
+
+ConvolutionWeights::ConvolutionWeights(std::shared_ptr<ConvolutionDataSource> source,
+                                       std::size_t index, const graph::WholeGraph& graph,
+                                       id<MTLDevice> device)
+    : Weights(source, index, graph, device),
+      descriptor_(make_descriptor(source->descriptor())),
+      object_([[MpsnnConvolutionWeights alloc] initWithWeights:this]) {}
+
+MPSCNNConvolutionWeightsAndBiasesState* ConvolutionWeights::update(
+    id<MTLCommandBuffer> commands, MPSCNNConvolutionGradientState* gradients,
+    MPSCNNConvolutionWeightsAndBiasesState* source) {
+  const BoundParameter &weights = *find("weights"), *bias = find("bias");
+  encode_update(weights, [gradients gradientForWeights], commands);
+  if (bias != nullptr) encode_update(*bias, [gradients gradientForBiases], commands);
+  drop_read(gradients);
+  drop_read(source);
+  const BufferRange& weights_range = weights.array.range;
+  const BufferRange bias_range = bias != nullptr ? bias->array.range : BufferRange{};
+  return [[[MPSCNNConvolutionWeightsAndBiasesState alloc]
+             initWithWeights:weights_range.buffer.get()
+               weightsOffset:weights_range.offset
+                      biases:bias_range.buffer.get()
+                biasesOffset:bias_range.offset
+    cnnConvolutionDescriptor:descriptor_.get()] autorelease];
+}
+
+}  // namespace mpsnn::backend::metal

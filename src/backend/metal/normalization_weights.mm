@@ -1,0 +1,267 @@
+// SPDX-License-Identifier: MIT
+#include "backend/metal/normalization_weights.h"
+
+using mpsnn::backend::metal::drop_read;
+using mpsnn::backend::metal::NormalizationWeights;
+
+/// What the three kinds of objects that MPS asks have in common. What is behind them outlives every
+/// graph that holds them.
+@interface MpsnnNormalizationWeights : NSObject <NSCopying> {
+ @protected
+  NormalizationWeights* weights_;
+}
+- (instancetype)initWithWeights:(NormalizationWeights*)weights;
+@property(readonly, nonatomic) NSUInteger numberOfFeatureChannels;
+- (float*)gamma;
+- (float*)beta;
+- (float)epsilon;
+- (BOOL)load;
+- (void)purge;
+- (NSString*)label;
+@end
+
+@implementation MpsnnNormalizationWeights
+
+- (instancetype)initWithWeights:(NormalizationWeights*)weights {
+  self = [super init];
+  if (self != nil) weights_ = weights;
+  return self;
+}
+
+- (instancetype)copyWithZone:(NSZone*)zone {
+  static_cast<void>(zone);
+  return [self retain];  // a copy of a graph shares the weights, too
+}
+
+- (NSUInteger)numberOfFeatureChannels {
+  return static_cast<NSUInteger>(weights_->data_source().number_of_feature_channels());
+}
+
+- (float*)gamma {
+  return weights_->values("gamma");
+}
+
+- (float*)beta {
+  return weights_->values("beta");
+}
+
+- (float)epsilon {
+  return static_cast<float>(weights_->data_source().epsilon());
+}
+
+- (BOOL)load {
+  return YES;  // they are in memory
+}
+
+- (void)purge {
+}
+
+- (NSString*)label {
+  return weights_->label();
+}
+
+@end
+
+@interface MpsnnBatchNormalizationWeights
+    : MpsnnNormalizationWeights <MPSCNNBatchNormalizationDataSource>
+@end
+
+@implementation MpsnnBatchNormalizationWeights
+
+- (float*)mean {
+  return weights_->values("mean");
+}
+
+- (float*)variance {
+  return weights_->values("variance");
+}
+
+- (MPSCNNNormalizationGammaAndBetaState*)
+    updateGammaAndBetaWithCommandBuffer:(id<MTLCommandBuffer>)commandBuffer
+                batchNormalizationState:(MPSCNNBatchNormalizationState*)batchNormalizationState {
+  MPSCNNNormalizationGammaAndBetaState* made = weights_->update(
+      commandBuffer, [NSArray arrayWithObject:[batchNormalizationState gradientForGamma]],
+      [NSArray arrayWithObject:[batchNormalizationState gradientForBeta]]);
+  drop_read(batchNormalizationState);
+  return made;
+}
+
+- (MPSCNNNormalizationMeanAndVarianceState*)
+    updateMeanAndVarianceWithCommandBuffer:(id<MTLCommandBuffer>)commandBuffer
+                   batchNormalizationState:(MPSCNNBatchNormalizationState*)batchNormalizationState {
+  MPSCNNNormalizationMeanAndVarianceState* made = weights_->move(
+      commandBuffer, [batchNormalizationState mean], [batchNormalizationState variance]);
+  drop_read(batchNormalizationState);
+  return made;
+}
+
+@end
+
+/// States that MPS shares between the images of a batch appear once; autoreleased.
+template <class State>
+static NSArray<State*>* states_once(NSArray<State*>* batch) {
+  NSMutableArray<State*>* states = [NSMutableArray array];
+  for (State* state in batch) {
+    if ([states indexOfObjectIdenticalTo:state] == NSNotFound) [states addObject:state];
+  }
+  return states;
+}
+
+/// Those of instance and group normalisations: gradients for each image.
+template <class State>
+static MPSCNNNormalizationGammaAndBetaState* update_images(NormalizationWeights& weights,
+                                                           id<MTLCommandBuffer> commands,
+                                                           NSArray<State*>* batch) {
+  NSMutableArray<id<MTLBuffer>>*gammas = [NSMutableArray array], *betas = [NSMutableArray array];
+  for (State* state in states_once<State>(batch)) {
+    [gammas addObject:[state gradientForGamma]];
+    [betas addObject:[state gradientForBeta]];
+  }
+  MPSCNNNormalizationGammaAndBetaState* made = weights.update(commands, gammas, betas);
+  for (State* state in batch) drop_read(state);
+  return made;
+}
+
+@interface MpsnnInstanceNormalizationWeights
+    : MpsnnNormalizationWeights <MPSCNNInstanceNormalizationDataSource>
+@end
+
+@implementation MpsnnInstanceNormalizationWeights
+
+- (MPSCNNNormalizationGammaAndBetaState*)
+    updateGammaAndBetaWithCommandBuffer:(id<MTLCommandBuffer>)commandBuffer
+        instanceNormalizationStateBatch:
+            (MPSCNNInstanceNormalizationGradientStateBatch*)instanceNormalizationStateBatch {
+  return update_images<MPSCNNInstanceNormalizationGradientState>(*weights_, commandBuffer,
+                                                                   instanceNormalizationStateBatch);
+}
+
+@end
+
+@interface MpsnnGroupNormalizationWeights
+    : MpsnnNormalizationWeights <MPSCNNGroupNormalizationDataSource>
+@end
+
+@implementation MpsnnGroupNormalizationWeights
+
+- (NSUInteger)numberOfGroups {
+  return weights_->groups();
+}
+
+/// The protocol has it; the groups are the data source's.
+- (void)setNumberOfGroups:(NSUInteger)numberOfGroups {
+  mpsnn::check_internal(numberOfGroups == weights_->groups(), "nobody changes a data source's groups");
+}
+
+- (MPSCNNNormalizationGammaAndBetaState*)
+    updateGammaAndBetaWithCommandBuffer:(id<MTLCommandBuffer>)commandBuffer
+           groupNormalizationStateBatch:
+               (MPSCNNGroupNormalizationGradientStateBatch*)groupNormalizationStateBatch {
+  return update_images<MPSCNNGroupNormalizationGradientState>(*weights_, commandBuffer,
+                                                                   groupNormalizationStateBatch);
+}
+
+@end
+
+namespace mpsnn::backend::metal {
+namespace {
+
+/// v - rate * (g + decay * v): MPS's gradient descent as a sum or a moving average of vectors.
+Owned<MPSNNOptimizerStochasticGradientDescent*> make_step(id<MTLDevice> device, double rate,
+                                                          double decay) {
+  MPSNNOptimizerDescriptor* descriptor = [MPSNNOptimizerDescriptor
+      optimizerDescriptorWithLearningRate:static_cast<float>(rate)
+                          gradientRescale:1
+                    applyGradientClipping:NO
+                          gradientClipMax:0
+                          gradientClipMin:0
+                       regularizationType:decay == 0.0 ? MPSNNRegularizationTypeNone
+                                                       : MPSNNRegularizationTypeL2
+                      regularizationScale:static_cast<float>(decay)];
+  return Owned<MPSNNOptimizerStochasticGradientDescent*>(
+      [[MPSNNOptimizerStochasticGradientDescent alloc] initWithDevice:device
+                                                        momentumScale:0
+                                                  useNesterovMomentum:NO
+                                                  optimizerDescriptor:descriptor]);
+}
+
+void encode_step(MPSNNOptimizerStochasticGradientDescent* step, id<MTLCommandBuffer> commands,
+                 id<MTLBuffer> from, const BoundArray& values) {
+  const BoundArray other = {{Owned<id<MTLBuffer>>::retained(from), 0}, values.count};
+  MPSVector* result = values.vector();
+  [step encodeToCommandBuffer:commands
+          inputGradientVector:other.vector()
+            inputValuesVector:result
+          inputMomentumVector:nil
+           resultValuesVector:result];
+}
+
+id make_object(const NormalizationDataSource& source, NormalizationWeights* weights) {
+  if (dynamic_cast<const BatchNormalizationDataSource*>(&source) != nullptr)
+    return [[MpsnnBatchNormalizationWeights alloc] initWithWeights:weights];
+  if (dynamic_cast<const GroupNormalizationDataSource*>(&source) != nullptr)
+    return [[MpsnnGroupNormalizationWeights alloc] initWithWeights:weights];
+  return [[MpsnnInstanceNormalizationWeights alloc] initWithWeights:weights];
+}
+
+/// The states that MPS reads arrays back from have no offset.
+id<MTLBuffer> whole_buffer(const BoundParameter& parameter) {
+  check_internal(parameter.array.range.offset == 0, "an array begins at its buffer's start");
+  return parameter.array.range.buffer.get();
+}
+
+}  // namespace
+
+NormalizationWeights::NormalizationWeights(std::shared_ptr<NormalizationDataSource> source,
+                                           std::size_t index, const graph::WholeGraph& graph,
+                                           id<MTLDevice> device)
+    : Weights(source, index, graph, device), object_(make_object(*source, this)) {
+  if (graph.updated[index]) sum_ = make_step(device, -1, 0);
+  if (!graph.moves_statistics[index]) return;
+  const auto& batch = dynamic_cast<const BatchNormalizationDataSource&>(*source);
+  average_ = make_step(device, batch.momentum() - 1, -1);
+}
+
+const NormalizationDataSource& NormalizationWeights::data_source() const noexcept {
+  return static_cast<const NormalizationDataSource&>(*source());
+}
+
+NSUInteger NormalizationWeights::groups() const noexcept {
+  return static_cast<NSUInteger>(
+      static_cast<const GroupNormalizationDataSource&>(*source()).number_of_groups());
+}
+
+void NormalizationWeights::update(const BoundParameter& parameter,
+                                  NSArray<id<MTLBuffer>>* gradients,
+                                  id<MTLCommandBuffer> commands) const {
+  id<MTLBuffer> first = [gradients objectAtIndex:0];
+  const BoundArray sum = {{Owned<id<MTLBuffer>>::retained(first), 0}, parameter.count};
+  for (NSUInteger i = 1; i < [gradients count]; ++i)
+    encode_step(sum_.get(), commands, [gradients objectAtIndex:i], sum);
+  encode_update(parameter, first, commands);
+}
+
+MPSCNNNormalizationGammaAndBetaState* NormalizationWeights::update(
+    id<MTLCommandBuffer> commands, NSArray<id<MTLBuffer>>* gamma_gradients,
+    NSArray<id<MTLBuffer>>* beta_gradients) {
+  const BoundParameter &gamma = *find("gamma"), &beta = *find("beta");
+  if (!gamma.optimizer) return nil;
+  update(gamma, gamma_gradients, commands);
+  update(beta, beta_gradients, commands);
+  return [[[MPSCNNNormalizationGammaAndBetaState alloc] initWithGamma:whole_buffer(gamma)
+                                                                 beta:whole_buffer(beta)] autorelease];
+}
+
+MPSCNNNormalizationMeanAndVarianceState* NormalizationWeights::move(id<MTLCommandBuffer> commands,
+                                                                    id<MTLBuffer> mean,
+                                                                    id<MTLBuffer> variance) {
+  const BoundParameter &running_mean = *find("mean"), &running_variance = *find("variance");
+  if (!average_) return nil;
+  encode_step(average_.get(), commands, mean, running_mean.array);
+  encode_step(average_.get(), commands, variance, running_variance.array);
+  return [[[MPSCNNNormalizationMeanAndVarianceState alloc]
+      initWithMean:whole_buffer(running_mean)
+          variance:whole_buffer(running_variance)] autorelease];
+}
+
+}  // namespace mpsnn::backend::metal
