@@ -1,0 +1,180 @@
+# SPDX-License-Identifier: MIT
+"""Data sources and states on the double: normalisations in training, labels, what is refused.
+
+Run by tools/run_metal_double.py, as test_metal_double.py is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+import mpsnn as mps
+
+Floats = NDArray[np.float32]
+
+
+@pytest.fixture(scope="module")
+def device() -> mps.Device:
+    return mps.Device("metal-double")
+
+
+def floats(shape: tuple[int, ...], seed: int) -> Floats:
+    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+
+
+def encode(
+    graph: mps.Graph, sources: dict[str, Floats], states: dict[str, Any] | None = None
+) -> mps.GraphOutputs:
+    commands = mps.CommandBuffer(graph.device.command_queue())
+    outputs = graph.encode(commands, sources, states or {})
+    commands.commit()
+    commands.wait_until_completed()
+    return outputs
+
+
+def training_net(
+    device: mps.Device, make: Callable[[mps.ImageNode], mps.FilterNode]
+) -> mps.Graph:
+    """Trains a node to make "t" of "x"."""
+    node = make(mps.ImageNode("x"))
+    loss = mps.ForwardLossNode(
+        node.result_image,
+        mps.ImageNode("t"),
+        mps.LossDescriptor(mps.LossType.MEAN_SQUARED_ERROR, mps.ReductionType.SUM, weight=0.05),
+    )
+    loss.result_image.handle, loss.result_image.export_from_graph = "loss", True
+    last = mps.InitialGradientNode(loss.result_image).training_graph()
+    return mps.Graph(device, [last[0].result_image], results_are_needed=[False])
+
+
+SOURCES: list[Callable[[mps.Optimizer | None], mps.DataSource]] = [
+    lambda step: mps.BatchNormalizationDataSource(
+        4, epsilon=1e-3, momentum=0.75, label="w", optimizer=step
+    ),
+    lambda step: mps.InstanceNormalizationDataSource(4, epsilon=1e-3, label="w", optimizer=step),
+    lambda step: mps.GroupNormalizationDataSource(4, 2, epsilon=1e-3, label="w", optimizer=step),
+]
+NODES = [mps.BatchNormalizationNode, mps.InstanceNormalizationNode, mps.GroupNormalizationNode]
+BATCH = {"x": floats((3, 5, 4, 4), 1) * 2 + 1, "t": floats((3, 5, 4, 4), 2)}
+
+
+@pytest.mark.parametrize("kind", range(3))
+@pytest.mark.parametrize("is_trained", [True, False])
+def test_normalizations_train_as_on_the_cpu(
+    device: mps.Device, kind: int, *, is_trained: bool
+) -> None:
+    losses: list[list[float]] = []
+    arrays: list[dict[str, Floats]] = []
+    for on in (device, mps.Device("cpu")):
+        source = SOURCES[kind](mps.OptimizerAdam(0.05) if is_trained else None)
+        graph = training_net(on, lambda image, s=source: NODES[kind](image, s))
+        losses.append([float(np.sum(np.asarray(encode(graph, BATCH)["loss"]))) for _ in range(4)])
+        names = ["gamma", "beta", *(["mean", "variance"] if kind == 0 else [])]
+        arrays.append({name: on.read_parameter(source, name) for name in names})
+        # What was trained is what inference reads.
+        apply = mps.Graph(on, [NODES[kind](mps.ImageNode("x"), source).result_image])
+        arrays[-1]["applied"] = np.asarray(encode(apply, {"x": BATCH["x"]}).results[0])
+    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-5)
+    for name, array in arrays[0].items():
+        np.testing.assert_allclose(array, arrays[1][name], rtol=2e-4, atol=2e-5, err_msg=name)
+    assert (losses[0][3] < losses[0][0]) == is_trained
+    if kind == 0:
+        assert np.all(arrays[0]["mean"] != 0)
+
+
+def test_a_predicate_keeps_running_statistics(device: mps.Device) -> None:
+    source = SOURCES[0](None)
+    graph = training_net(device, lambda image: mps.BatchNormalizationNode(image, source))
+    predicate = mps.Predicate(device)
+    predicate.value = 0
+    commands = mps.CommandBuffer(device.command_queue())
+    commands.predicate = predicate
+    graph.encode(commands, BATCH)
+    commands.commit()
+    commands.wait_until_completed()
+    np.testing.assert_array_equal(device.read_parameter(source, "mean"), np.zeros(4))
+    encode(graph, BATCH)
+    expected = 0.25 * BATCH["x"].mean((0, 1, 2))
+    np.testing.assert_allclose(device.read_parameter(source, "mean"), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("reduction", [mps.ReductionType.NONE, mps.ReductionType.SUM])
+def test_labels_in_a_state(
+    device: mps.Device, reduction: mps.ReductionType, *, weighted: bool
+) -> None:
+    made = []
+    for on in (device, mps.Device("cpu")):
+        descriptor = mps.LossDescriptor(mps.LossType.SIGMOID_CROSS_ENTROPY, reduction)
+        node = mps.LossNode(mps.ImageNode("y"), loss_descriptor=descriptor)
+        graph = mps.Graph(on, [node.result_image])
+        images = [mps.Image(on, floats((2, 3, 5, 4), seed)) for seed in (3, 4)]
+        labels = mps.LossLabels(on, images[0], images[1] if weighted else None)
+        outputs = encode(graph, {"y": floats((2, 3, 5, 4), 5)}, {"labels": labels})
+        made.append([np.asarray(outputs.results[0]), np.asarray(labels.loss_image())])
+    for got, expected in zip(*made, strict=True):
+        np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-6)
+
+
+class OwnUpdates(mps.ConvolutionDataSource):
+    """Updates itself, which nothing of MPS's optimizers does."""
+
+    def updates_itself(self, style: mps.TrainingStyle) -> bool:
+        return style == mps.TrainingStyle.UPDATE_DEVICE_GPU
+
+
+def convolution(kind: type[mps.ConvolutionDataSource] = mps.ConvolutionDataSource) -> Any:
+    return kind(
+        mps.ConvolutionDescriptor(1, 1, 4, 4),
+        floats((4, 1, 1, 4), 6),
+        None,
+        "w",
+        mps.OptimizerAdam(0.01),
+    )
+
+
+def refused(device: mps.Device, graph: mps.Graph, reason: str, **states: Any) -> None:
+    with pytest.raises(mps.UnsupportedError, match=reason):
+        encode(graph, {name: BATCH.get(name, BATCH["x"]) for name in graph.source_handles}, states)
+
+
+def test_updates_without_an_optimizer_are_refused(device: mps.Device) -> None:
+    source = convolution(OwnUpdates)
+    graph = training_net(device, lambda image: mps.ConvolutionNode(image, source))
+    refused(device, graph, "training_style: expected UPDATE_DEVICE_GPU and an optimizer")
+
+    def on_cpu(image: mps.ImageNode) -> mps.FilterNode:
+        node = mps.ConvolutionNode(image, convolution())
+        node.training_style = mps.TrainingStyle.UPDATE_DEVICE_CPU
+        return node
+
+    refused(device, training_net(device, on_cpu), "got UPDATE_DEVICE_CPU")
+
+
+def test_states_are_refused(device: mps.Device) -> None:
+    node = mps.InstanceNormalizationNode(mps.ImageNode("x"), SOURCES[1](None))
+    node.result_state.handle, node.result_state.export_from_graph = "s", True
+    refused(device, mps.Graph(device, [node.result_image]), r'state "s": expected no exported state')
+
+
+def test_a_gradient_through_stored_statistics_is_refused(device: mps.Device) -> None:
+    def never(image: mps.ImageNode) -> mps.FilterNode:
+        flags = mps.BatchNormalizationFlags.CALCULATE_STATISTICS_NEVER
+        return mps.BatchNormalizationNode(image, SOURCES[0](None), flags=flags)
+
+    refused(device, training_net(device, never), "flags: MPS's gradient takes stored statistics")
+
+
+def test_two_nodes_of_moving_statistics_are_refused(device: mps.Device) -> None:
+    source = SOURCES[0](None)
+
+    def twice(image: mps.ImageNode) -> mps.FilterNode:
+        first = mps.BatchNormalizationNode(image, source)
+        return mps.BatchNormalizationNode(first.result_image, source)
+
+    refused(device, training_net(device, twice), "another node trains the same data source")
