@@ -30,11 +30,29 @@ function(mpsnn_metal_double)
   set_target_properties(metal_double PROPERTIES LINKER_LANGUAGE CXX)
 endfunction()
 
+# mpsnn_cover_metal_backend(): counts which of its lines run: clang's way in Objective-C++, GCC's in
+# C++. tools/metal_coverage reads both.
+function(mpsnn_cover_metal_backend)
+  execute_process(COMMAND "${CMAKE_OBJCXX_COMPILER}" -print-file-name=libclang_rt.profile-x86_64.a
+                  OUTPUT_VARIABLE profile OUTPUT_STRIP_TRAILING_WHITESPACE)
+  if(NOT EXISTS "${profile}")
+    message(FATAL_ERROR "mpsnn: MPSNN_METAL_COVERAGE needs libclang-rt-19-dev: no ${profile} found")
+  endif()
+  target_compile_options(mpsnn_backend_metal PRIVATE
+    $<$<COMPILE_LANGUAGE:OBJCXX>:-fprofile-instr-generate -fcoverage-mapping>
+    $<$<COMPILE_LANGUAGE:CXX>:--coverage>)
+  mpsnn_layer_links(backend_metal $<BUILD_INTERFACE:-Wl,-u,__llvm_profile_runtime>
+                    $<BUILD_INTERFACE:${profile}> $<BUILD_INTERFACE:gcov>)
+endfunction()
+
 # mpsnn_configure_metal_backend(): what the layer backend_metal is compiled with and linked to.
 macro(mpsnn_configure_metal_backend)
   if(MPSNN_METAL_DOUBLE)
     mpsnn_layer_links(backend_metal $<BUILD_INTERFACE:metal_double>)  # never installed
     target_compile_definitions(mpsnn_backend_metal PRIVATE MPSNN_METAL_KIND="metal-double")
+    if(MPSNN_METAL_COVERAGE)
+      mpsnn_cover_metal_backend()
+    endif()
   else()
     mpsnn_layer_links(backend_metal "-framework Foundation" "-framework Metal"
                       "-framework MetalPerformanceShaders")

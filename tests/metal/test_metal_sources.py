@@ -111,12 +111,12 @@ def test_labels_in_a_state(
     made = []
     for on in (device, mps.Device("cpu")):
         descriptor = mps.LossDescriptor(mps.LossType.SIGMOID_CROSS_ENTROPY, reduction)
-        node = mps.LossNode(mps.ImageNode("y"), loss_descriptor=descriptor)
+        node = mps.LossNode(mps.ImageNode("y"), None, descriptor)
         graph = mps.Graph(on, [node.result_image])
         images = [mps.Image(on, floats((2, 3, 5, 4), seed)) for seed in (3, 4)]
         labels = mps.LossLabels(on, images[0], images[1] if weighted else None)
         outputs = encode(graph, {"y": floats((2, 3, 5, 4), 5)}, {"labels": labels})
-        made.append([np.asarray(outputs.results[0]), np.asarray(labels.loss_image())])
+        made.append([np.asarray(outputs.results[0]), np.asarray(labels.loss_image)])
     for got, expected in zip(*made, strict=True):
         np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-6)
 
@@ -124,8 +124,13 @@ def test_labels_in_a_state(
 class OwnUpdates(mps.ConvolutionDataSource):
     """Updates itself, which nothing of MPS's optimizers does."""
 
-    def updates_itself(self, style: mps.TrainingStyle) -> bool:
-        return style == mps.TrainingStyle.UPDATE_DEVICE_GPU
+    def update_with_command_buffer(
+        self,
+        commands: mps.CommandBuffer,
+        gradient_state: dict[str, mps.Image],
+        source_state: dict[str, mps.Image],
+    ) -> dict[str, mps.Image]:
+        raise AssertionError
 
 
 def convolution(kind: type[mps.ConvolutionDataSource] = mps.ConvolutionDataSource) -> Any:
