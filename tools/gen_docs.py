@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
+import gen_metal
 import gen_stubs
 from gen_table import FLOAT_MAX, Attribute, KernelClass, NodeClass, Table, sentence
 
@@ -431,15 +432,22 @@ def support(table: Table) -> str:
         "and each kernel's reason; nothing falls back to another device. On the CPU, float16 is a",
         "format of memory: kernels compute in float32, and each result is rounded once.",
         "",
-        "| node | " + " | ".join(found) + " |",
-        "|---|" + "---|" * len(found),
+        "**metal** is read from the table of its lowering, `src/backend/metal/lowering.mm`: *with limits*",
+        "means that some nodes of the class are refused, which [Metal](../metal.md) lists; it was run on",
+        "a double, on Linux (no Mac was at hand). float16 and float32 alike.",
+        "",
+        "| node | " + " | ".join([*found, "metal"]) + " |",
+        "|---|" + "---|" * (len(found) + 1),
     ]
+    metal = gen_metal.rows()
     for node in table.nodes:
         cells = []
         for counts in found.values():
             yes, total = counts.get(node.name, (0, 0))
             cells.append("yes" if yes == total > 0 else f"{yes} of {total} cases")
+        cells.append(metal[node.name].state)
         parts.append(f"| [{node.name}](nodes.md#{node.name.lower()}) | " + " | ".join(cells) + " |")
+    parts += ["", "Refused on Metal, and why:", "", *gen_metal.refused()]
     return "\n".join([*parts, *kernel_support()]) + "\n"
 
 

@@ -115,7 +115,7 @@ TEST_CASE("metal: channels beyond a slice of four come back in order") {
 }
 
 TEST_CASE("metal: what MPS cannot hold is refused with node and reason") {
-  const ImageNode x("x"), y("y");
+  const ImageNode x("x");
   const auto refused = [&](const ImageNode& result, ImageSize size) -> std::string {
     const Device device = metal();
     const Graph graph(device, {result});
@@ -130,12 +130,15 @@ TEST_CASE("metal: what MPS cannot hold is refused with node and reason") {
     }
     return "nothing";
   };
-  CHECK_EQ(refused(CropNode(x, {.label = "c"}).result_image(), {1, 2, 2, 1}),
-           std::string("CropNode \"c\": device \"metal-double\" cannot hold this node: MPS's graph "
-                       "has no node that crops"));
-  CHECK_EQ(refused(ConcatenationNode({x, y}, {.label = "c"}).result_image(), {1, 2, 2, 3}),
-           std::string("ConcatenationNode \"c\": device \"metal-double\" cannot hold this node: "
-                       "sources[0]: MPS pads sources to multiples of 4 channels, got 3"));
+  const LanczosScaleNode scale(x, {.result_width = 3, .result_height = 3, .label = "s"});
+  CHECK_EQ(refused(scale.result_image(), {1, 2, 2, 1}),
+           std::string("LanczosScaleNode \"s\": device \"metal-double\" cannot hold this node: "
+                       "Apple's headers do not say how far its Lanczos window reaches, and it was "
+                       "not measured"));
+  const PadNode pad(x, {.padding_size_after_x = 9, .edge_mode = ImageEdgeMode::MIRROR, .label = "p"});
+  CHECK_EQ(refused(pad.result_image(), {1, 2, 2, 3}),
+           std::string("PadNode \"p\": device \"metal-double\" cannot hold this node: "
+                       "padding_size_after_x: MPS mirrors an image once, at most 1, got 9"));
 }
 
 TEST_CASE("metal: optimizers descend, and their steps are counted") {

@@ -84,7 +84,6 @@ REASONS = (
     "threshold:",
     "padding_size_",
     "transform:",
-    "sources[",
     "is_weights_gradient:",
     "loss_type:",
     "flags:",

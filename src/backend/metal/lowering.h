@@ -8,6 +8,7 @@
 #include <string_view>
 #include <unordered_map>
 #include <utility>
+#include <vector>
 
 #include "backend/metal/objects.h"
 #include "graph/whole_graph.h"
@@ -58,6 +59,15 @@ class Builder {
   /// The same where a forward node became several: `forward` is what its gradient is asked of.
   void finish(const graph::FilterRecord& node, MPSNNFilterNode* forward, MPSNNFilterNode* made);
 
+  /// Says that a node became one for each of its sources, which the gradients are asked of.
+  void set_parts(const graph::FilterRecord& node, std::vector<MPSNNFilterNode*> parts) {
+    parts_[&node] = std::move(parts);
+  }
+  /// Nil: the node has no parts.
+  MPSNNFilterNode* part(const graph::FilterRecord& node, std::size_t i) const {
+    const auto found = parts_.find(&node);
+    return found == parts_.end() ? nil : found->second[i];
+  }
   /// Says where the loss is that a node leaves in its labels.
   void set_loss(const graph::FilterRecord& node, MPSNNImageNode* loss) { losses_[&node] = loss; }
   MPSNNImageNode* loss(const graph::FilterRecord& node) const { return losses_.at(&node); }
@@ -74,6 +84,7 @@ class Builder {
   std::unordered_map<const graph::ImageRecord*, MPSNNImageNode*> images_;
   std::unordered_map<const graph::FilterRecord*, MPSNNFilterNode*> filters_;
   std::unordered_map<const graph::FilterRecord*, MPSNNImageNode*> losses_;
+  std::unordered_map<const graph::FilterRecord*, std::vector<MPSNNFilterNode*>> parts_;
   std::map<GradientKey, NSArray<MPSNNGradientFilterNode*>*> gradients_;
 };
 
@@ -122,7 +133,6 @@ void lower_arithmetic_gradient(Builder& builder, const graph::FilterRecord& node
 std::string refuse_comparison(const NodeCase& node);
 void lower_comparison(Builder& builder, const graph::FilterRecord& node);
 void lower_reduction(Builder& builder, const graph::FilterRecord& node);
-std::string refuse_unaligned_sources(const NodeCase& node);
 void lower_concatenation(Builder& builder, const graph::FilterRecord& node);
 void lower_concatenation_gradient(Builder& builder, const graph::FilterRecord& node);
 void lower_reshape(Builder& builder, const graph::FilterRecord& node);

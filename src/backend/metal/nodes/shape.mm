@@ -18,27 +18,54 @@ NSUInteger number(const FilterRecord& node, std::string_view name) {
 
 }  // namespace
 
-/// MPSNNConcatenationNode was measured to start each source at a slice of four channels: 1 + 1
-/// channels become 8.
-std::string refuse_unaligned_sources(const NodeCase& node) {
-  for (std::size_t i = 0; i < node.node.sources.size(); ++i) {
-    const std::int64_t channels = node.source(i).channels;
-    if (channels % kSlice == 0) continue;
-    return str("sources[", i, "]: MPS pads sources to multiples of 4 channels, got ", channels);
+namespace {
+
+bool is_aligned(const Builder& builder, const FilterRecord& node) {
+  for (std::size_t i = 0; i < node.sources.size(); ++i) {
+    if (builder.size(node, i).channels % kSlice != 0) return false;
   }
-  return {};
+  return true;
 }
 
+/// MPSNNConcatenationNode was measured to start each source at a slice of four channels, as its
+/// header says: 1 + 1 channels become 8. Where that is not what is wanted, each source is given
+/// channels of zeros before and behind it, and all are added.
+void concatenate_unaligned(Builder& builder, const FilterRecord& node) {
+  std::int64_t all = 0, before = 0;
+  for (std::size_t i = 0; i < node.sources.size(); ++i) all += builder.size(node, i).channels;
+  std::vector<MPSNNFilterNode*> parts;
+  MPSNNFilterNode* sum = nil;
+  for (std::size_t i = 0; i < node.sources.size(); ++i) {
+    const std::int64_t behind = before + builder.size(node, i).channels;
+    parts.push_back([MPSNNPadNode nodeWithSource:builder.source(node, i)
+                               paddingSizeBefore:{0, 0, static_cast<NSUInteger>(before)}
+                                paddingSizeAfter:{0, 0, static_cast<NSUInteger>(all - behind)}
+                                        edgeMode:MPSImageEdgeModeZero]);
+    MPSNNImageNode* part = [parts.back() resultImage];
+    sum = sum == nil ? parts.back()
+                     : [MPSNNAdditionNode nodeWithLeftSource:[sum resultImage] rightSource:part];
+    before = behind;
+  }
+  builder.finish(node, sum);
+  builder.set_parts(node, std::move(parts));
+}
+
+}  // namespace
+
 void lower_concatenation(Builder& builder, const FilterRecord& node) {
+  if (!is_aligned(builder, node)) return concatenate_unaligned(builder, node);
   NSMutableArray<MPSNNImageNode*>* sources = [NSMutableArray array];
-  for (std::size_t i = 0; i < node.sources.size(); ++i)
-    [sources addObject:builder.source(node, i)];
+  for (std::size_t i = 0; i < node.sources.size(); ++i) [sources addObject:builder.source(node, i)];
   builder.finish(node, [MPSNNConcatenationNode nodeWithSources:sources]);
 }
 
 void lower_concatenation_gradient(Builder& builder, const FilterRecord& node) {
   const auto index = static_cast<NSUInteger>(get_int(node.attributes, "source_index"));
-  builder.finish(node, [builder.gradients(node) objectAtIndex:index]);
+  NSArray<MPSNNGradientFilterNode*>* made = builder.gradients(node);
+  MPSNNFilterNode* part = builder.part(*node.inference_node, index);
+  if (part == nil) return builder.finish(node, [made objectAtIndex:index]);
+  made = [part gradientFiltersWithSource:builder.source(node, 0)];
+  builder.finish(node, [made objectAtIndex:0]);
 }
 
 void lower_reshape(Builder& builder, const FilterRecord& node) {
