@@ -13,7 +13,9 @@ from pathlib import Path
 SOURCE = Path(__file__).resolve().parent.parent / "src/backend/metal/lowering.mm"
 TABLE = re.compile(r"constexpr auto kRows = std::to_array<NodeRow>\(\{(.*?)\n\}\);", re.DOTALL)
 ROW = re.compile(r'neuron\("(\w+)"\)|\{"(\w+)",\s*(nullptr|&\w+),\s*(nullptr|&\w+)\}')
-REFUSAL = re.compile(r'std::string (refuse_\w+)\(const NodeCase&\) \{\s*return ((?:"[^"\n]*"\s*)+);')
+REFUSAL = re.compile(
+    r'std::string (refuse_\w+)\(const NodeCase&\) \{\s*return ((?:"[^"\n]*"\s*)+);'
+)
 # What refuses no node that a training graph makes beside its forward node.
 ALWAYS_FITS = ("nullptr", "&refuse_orphan")
 
@@ -38,7 +40,8 @@ def rows() -> dict[str, Row]:
     if table is None:
         raise SystemExit(f"gen_metal.py: {SOURCE} has no table kRows")
     reasons = {
-        f"&{name}": "".join(re.findall(r'"([^"]*)"', parts)) for name, parts in REFUSAL.findall(text)
+        f"&{name}": "".join(re.findall(r'"([^"]*)"', parts))
+        for name, parts in REFUSAL.findall(text)
     }
     found: dict[str, Row] = {}
     for neuron, name, refuse, lower in ROW.findall(table[1]):

@@ -117,7 +117,7 @@ def run_or_refuse(check: Callable[[mps.Device, Run], None], device: mps.Device, 
     RAN.add((run.case.node, check.__name__))
 
 
-# Whole numbers show a wrong index, any numbers a wrong slope; float16 shows in a case of each class.
+# Whole numbers show a wrong index, any numbers a wrong slope; of float16 a case a class is enough.
 HALF = mps.DataType.FLOAT16
 FIRST = {case.node: case for case in reversed(CASES)}
 FORWARD = [Run(case, case.exact) for case in CASES]
@@ -133,9 +133,7 @@ GRADIENT_CASES = [case for case in CASES if case.differentiable]
 
 
 BACKWARD = [Run(case, integers=False) for case in GRADIENT_CASES]
-BACKWARD += [
-    Run(case, case.exact, HALF, HALF) for case in FIRST.values() if case.differentiable
-]
+BACKWARD += [Run(case, case.exact, HALF, HALF) for case in FIRST.values() if case.differentiable]
 
 
 @pytest.mark.parametrize("run", BACKWARD, ids=lambda run: run.id)
@@ -201,9 +199,7 @@ def transpose_node(
     return mps.ConvolutionTransposeNode(mps.ImageNode("x"), source, label="n")
 
 
-def convolution_node(
-    groups: int = 1, sub_pixel: int = 1, inputs: int = 6
-) -> mps.ConvolutionNode:
+def convolution_node(groups: int = 1, sub_pixel: int = 1, inputs: int = 6) -> mps.ConvolutionNode:
     """A 1x1 convolution."""
     descriptor = mps.ConvolutionDescriptor(1, 1, inputs, 12, groups=groups)
     descriptor.sub_pixel_scale_factor = sub_pixel
