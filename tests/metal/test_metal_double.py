@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests/python")]
+sys.path[:0] = [str(ROOT / folder) for folder in ("tests", "tests/python", "tools")]
 
 from cases import (  # noqa: E402
     Size,
@@ -39,6 +39,8 @@ from cases import (  # noqa: E402
     upsampling,
 )
 from node_tests import Run, check_forward, check_gradients  # noqa: E402
+
+import gen_metal  # noqa: E402
 
 import mpsnn as mps  # noqa: E402
 from mpsnn.apps.denoise.model import ModelOptions, build_net, build_training  # noqa: E402
@@ -145,6 +147,15 @@ def test_every_lowered_class_ran() -> None:
     assert {node for node, check in RAN if check == "check_forward"} == LOWERED
     differentiable = {case.node for case in GRADIENT_CASES} & LOWERED - NO_GRADIENT
     assert {node for node, check in RAN if check == "check_gradients"} == differentiable
+
+
+def test_the_support_page_says_what_is_refused() -> None:
+    found = {name for name, row in gen_metal.rows().items() if row.state == "no"}
+    assert {name for name in found if not name.endswith("GradientNode")} == REFUSED
+    without = {f"{name.removesuffix('Node')}GradientNode" for name in NO_GRADIENT}
+    assert found - REFUSED - {"LanczosScaleGradientNode", "DropoutGradientNode"} == {
+        name for name in without if "Argument" not in name
+    }
 
 
 def test_float16_images(device: mps.Device) -> None:

@@ -178,9 +178,7 @@ def test_updates_without_an_optimizer_are_refused(device: mps.Device) -> None:
 def test_states_are_refused(device: mps.Device) -> None:
     node = mps.InstanceNormalizationNode(mps.ImageNode("x"), SOURCES[1](None))
     node.result_state.handle, node.result_state.export_from_graph = "s", True
-    refused(
-        device, mps.Graph(device, [node.result_image]), r'state "s": expected no exported state'
-    )
+    refused(mps.Graph(device, [node.result_image]), r'state "s": expected no exported state')
 
 
 def test_a_gradient_through_stored_statistics_is_refused(device: mps.Device) -> None:
