@@ -120,6 +120,30 @@ void lower_arithmetic_gradient(Builder& builder, const FilterRecord& node) {
   builder.finish(node, scale == 1.0 ? made : linear([made resultImage], scale, 0.0));
 }
 
+/// MPS has no gradient filter of a division: of a / b it is g / b and -g a / b².
+std::string refuse_division_gradient(const NodeCase& node) {
+  const ImageSize a = node.source(1), b = node.source(2);
+  if (a == b) return {};
+  return str("sources of one size, got ", to_string(a), " and ", to_string(b),
+             ": MPS has no gradient of a division, and a product of its own adds nothing up");
+}
+
+void lower_division_gradient(Builder& builder, const FilterRecord& node) {
+  const AttributeMap& a = node.attributes;
+  MPSNNImageNode *gradient = builder.source(node, 0), *divisor = builder.source(node, 2);
+  double scale = get_float(a, "primary_scale") / get_float(a, "secondary_scale");
+  if (get_bool(a, "is_secondary_source_filter")) {
+    const auto product = [](MPSNNImageNode* left, MPSNNImageNode* right) {
+      return [[MPSNNMultiplicationNode nodeWithLeftSource:left rightSource:right] resultImage];
+    };
+    gradient = product(gradient, builder.source(node, 1));
+    divisor = product(divisor, divisor);
+    scale = -scale;
+  }
+  MPSNNFilterNode* made = [MPSNNDivisionNode nodeWithLeftSource:gradient rightSource:divisor];
+  builder.finish(node, scale == 1.0 ? made : linear([made resultImage], scale, 0.0));
+}
+
 std::string refuse_comparison(const NodeCase& node) {
   const auto type = static_cast<ComparisonType>(get_int(node.node.attributes, "comparison_type"));
   const bool has_threshold = type == ComparisonType::EQUAL || type == ComparisonType::NOT_EQUAL;
