@@ -42,6 +42,7 @@ def main() -> int:
     options = parser.parse_args()
     build = options.build.resolve()
     os.environ["MPSNN_METAL_DOUBLE"] = str(build / "libmetal_double.so")
+    os.environ.setdefault("LLVM_PROFILE_FILE", str(build / "coverage/%m-%p.profraw"))
     # An editable installation would find its own module first.
     sys.meta_path[:] = [one for one in sys.meta_path if "Redirecting" not in type(one).__name__]
     sys.path.insert(0, str(make_package(build)))
