@@ -117,7 +117,8 @@ class WholePlanner {
     for (const FilterNode& node : network.nodes) {
       const FilterRecord& record = *node.record();
       if (!record.input_state) continue;
-      const auto state = std::ranges::find(network.source_states, record.input_state, &StateNode::record);
+      const auto state =
+          std::ranges::find(network.source_states, record.input_state, &StateNode::record);
       const ImageSize predictions = draft_.shapes.at(record.sources[0].record().get()).image();
       const TensorDesc desc = desc_of_loss(record, predictions);
       whole_.losses.push_back({&record, desc});

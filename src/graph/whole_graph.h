@@ -40,7 +40,7 @@ struct WholeGraph {
   std::vector<LossOutput> losses = {};
   std::vector<ParameterOperand> parameters = {};
   std::vector<std::shared_ptr<Optimizer>> optimizers = {};  // each once
-  std::vector<bool> updated = {};           // a data source: the graph trains it
+  std::vector<bool> updated = {};                           // a data source: the graph trains it
   std::vector<bool> moves_statistics = {};  // a data source: its running statistics follow a batch
 
   const TensorDesc& desc(const ImageNode& image) const { return shapes.at(image.record().get()); }

@@ -135,7 +135,8 @@ TEST_CASE("metal: what MPS cannot hold is refused with node and reason") {
            std::string("LanczosScaleNode \"s\": device \"metal-double\" cannot hold this node: "
                        "Apple's headers do not say how far its Lanczos window reaches, and it was "
                        "not measured"));
-  const PadNode pad(x, {.padding_size_after_x = 9, .edge_mode = ImageEdgeMode::MIRROR, .label = "p"});
+  const PadNode pad(x,
+                    {.padding_size_after_x = 9, .edge_mode = ImageEdgeMode::MIRROR, .label = "p"});
   CHECK_EQ(refused(pad.result_image(), {1, 2, 2, 3}),
            std::string("PadNode \"p\": device \"metal-double\" cannot hold this node: "
                        "padding_size_after_x: MPS mirrors an image once, at most 1, got 9"));

@@ -107,8 +107,8 @@ struct FilterRun {
   bool is_differentiated;  // the graph holds its gradient node
 };
 
-/// A filter with a data source, in one graph: its own copy of the weights, refreshed from states and
-/// data sources, and what its gradient needs of the forward pass.
+/// A filter with a data source, in one graph: its own copy of the weights, refreshed from states
+/// and data sources, and what its gradient needs of the forward pass.
 class DoubleFilter : public std::enable_shared_from_this<DoubleFilter> {
  public:
   virtual ~DoubleFilter() = default;
@@ -117,8 +117,8 @@ class DoubleFilter : public std::enable_shared_from_this<DoubleFilter> {
   virtual metal_double::Shape shape(const DoubleNode& node, const metal_double::Pixels& source);
   virtual void run(const FilterRun& run, const Batch& from, const Batch& to) = 0;
   /// `updates`: the data source is given the gradients of its weights.
-  virtual void gradient(const FilterRun& run, const Batch& given, const Batch& from, const Batch& to,
-                        bool updates) = 0;
+  virtual void gradient(const FilterRun& run, const Batch& given, const Batch& from,
+                        const Batch& to, bool updates) = 0;
 };
 
 /// A filter node with its result image, or a source image. Image nodes hold what makes them.

@@ -108,9 +108,8 @@ LossSum loss(const LossSources& sources, const Loss& of, Pixels& result) {
       const std::vector<double> logs = softmax_at(predictions, y, x, true);
       for (int c = 0; c < predictions.channels; ++c) {
         const double t = smoothed(of, static_cast<double>(labels.at(y, x, c)));
-        const double w = sources.weights == nullptr
-                             ? 1.0
-                             : static_cast<double>(sources.weights->at(y, x, c));
+        const double w =
+            sources.weights == nullptr ? 1.0 : static_cast<double>(sources.weights->at(y, x, c));
         const double value = w * weight *
                              value_of(of, static_cast<double>(predictions.at(y, x, c)), t,
                                       logs[static_cast<std::size_t>(c)]);
