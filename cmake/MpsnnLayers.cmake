@@ -17,6 +17,10 @@ function(mpsnn_precompile target)
   if(MPSNN_PCH)
     target_precompile_headers(${target} PRIVATE <algorithm> <cstdint> <functional> <map> <memory> <mutex>
                               <optional> <span> <string> <string_view> <variant> <vector> ${ARGN})
+    if(MPSNN_METAL_DOUBLE)
+      # Objective-C++ is clang's there: CMake writes a pragma of clang's into the header that GCC reads, too.
+      target_compile_options(${target} PRIVATE $<$<COMPILE_LANGUAGE:CXX>:-Wno-unknown-pragmas>)
+    endif()
   endif()
 endfunction()
 
