@@ -3,23 +3,8 @@
 # must be relocatable), builds the examples out of tree with find_package, and runs them: what one
 # trained and archived the other, in C, runs.
 #   cmake -DBUILD=<build folder> -DEXAMPLES=<examples> -DWORK=<empty folder> -DPREFIX_PATH=<oneDNN's:OpenBLAS's> -P
-foreach(name BUILD EXAMPLES WORK GENERATOR CXX_COMPILER)
-  if(NOT ${name})
-    message(FATAL_ERROR "embed.cmake: -D${name}= is missing")
-  endif()
-endforeach()
-
-function(run)
-  execute_process(COMMAND ${ARGN} COMMAND_ERROR_IS_FATAL ANY)
-endfunction()
-
-# build(<example>): its program is ${WORK}/<name>/<name>.
-function(build example)
-  get_filename_component(name "${example}" NAME)
-  run("${CMAKE_COMMAND}" -S "${EXAMPLES}/${example}" -B "${WORK}/${name}" -G "${GENERATOR}"
-      "-DCMAKE_CXX_COMPILER=${CXX_COMPILER}" "-DCMAKE_BUILD_TYPE=Release")
-  run("${CMAKE_COMMAND}" --build "${WORK}/${name}")
-endfunction()
+include("${CMAKE_CURRENT_LIST_DIR}/tools.cmake")
+expect_given(BUILD EXAMPLES WORK GENERATOR CXX_COMPILER)
 
 file(REMOVE_RECURSE "${WORK}")
 run("${CMAKE_COMMAND}" --install "${BUILD}" --component devel --prefix "${WORK}/first")
