@@ -24,7 +24,8 @@ if(NOT status EQUAL 0)
 endif()
 
 build(cpp/denoise)
-find_program(python NAMES python3 python REQUIRED)
+# That of PATH, not of the environment where oneDNN lies.
+find_program(python NAMES python python3 REQUIRED NO_CMAKE_PATH NO_CMAKE_ENVIRONMENT_PATH)
 file(REMOVE_RECURSE "${WORK}/pictures")
 file(MAKE_DIRECTORY "${WORK}/pictures")
 run("${python}" "${CMAKE_CURRENT_LIST_DIR}/denoise.py" "${WORK}/denoise/denoise" "${WORK}/pictures")
