@@ -32,6 +32,7 @@ struct DoubleCommand {
 @interface DoubleCommandBuffer : NSObject <MTLCommandBuffer> {
  @public
   std::vector<DoubleCommand>* commands_;
+  NSMutableArray* handlers_;
   id<MTLCommandQueue> queue_;  // not retained: the queue outlives it
   NSString* label_;
   BOOL committed_, done_;

@@ -60,6 +60,7 @@ void refuse(const char* what, const std::string& why) {
   if (self == nil) return nil;
   queue_ = queue;
   commands_ = new std::vector<DoubleCommand>();
+  handlers_ = [[NSMutableArray alloc] init];
   count_object(1);
   return self;
 }
@@ -67,6 +68,7 @@ void refuse(const char* what, const std::string& why) {
   for (const DoubleCommand& command : *commands_)
     for (MPSPredicate* predicate : command.predicates) [predicate release];
   delete commands_;
+  [handlers_ release];
   [label_ release];
   count_object(-1);
   [super dealloc];
@@ -80,6 +82,12 @@ void refuse(const char* what, const std::string& why) {
 }
 - (NSError*)error {
   return nil;
+}
+- (void)addCompletedHandler:(MTLCommandBufferHandler)block {
+  if (committed_) refuse("MTLCommandBuffer addCompletedHandler", "it was committed");
+  MTLCommandBufferHandler kept = [block copy];
+  [handlers_ addObject:kept];
+  [kept release];
 }
 - (void)commit {
   if (committed_) refuse("MTLCommandBuffer commit", "committed twice");
@@ -103,6 +111,8 @@ void refuse(const char* what, const std::string& why) {
     for (MPSPredicate* predicate : command.predicates) [predicate release];
   commands_->clear();
   done_ = YES;
+  for (MTLCommandBufferHandler handler in handlers_) handler(self);
+  [handlers_ removeAllObjects];
 }
 - (void)waitUntilCompleted {
   if (!committed_) refuse("MTLCommandBuffer waitUntilCompleted", "it was not committed: this never ends");
