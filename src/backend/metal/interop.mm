@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "backend/metal/interop.h"
 
+#include <utility>
+
 #include "backend/metal/objects.h"
 #include "mpsnn/error.h"
 
@@ -8,9 +10,11 @@ namespace mpsnn::backend::metal {
 
 void when_completed(void* commands, CompletedHandler handler) {
   guarded("completed handler", [&] {
+    // The block's own: of what the lambda refers to it would keep the address.
+    const CompletedHandler kept = std::move(handler);
     [static_cast<id<MTLCommandBuffer>>(commands) addCompletedHandler:^(id<MTLCommandBuffer> done) {
       NSError* error = [done error];
-      handler(error == nil ? std::string() : to_string([error localizedDescription]));
+      kept(error == nil ? std::string() : to_string([error localizedDescription]));
     }];
   });
 }
