@@ -34,7 +34,7 @@ class CommandStream final : public Stream {
   const Owned<id<MTLCommandQueue>> queue_;
   const std::shared_ptr<BufferMap> buffers_;
   Owned<id<MTLCommandBuffer>> theirs_;  // null: command buffers of our own
-  Owned<MPSCommandBuffer*> commands_;  // null: nothing was encoded since the last commit
+  Owned<MPSCommandBuffer*> commands_;   // null: nothing was encoded since the last commit
   std::vector<Owned<id<MTLCommandBuffer>>> committed_;
   std::vector<const std::int32_t*> predicates_;
 };

@@ -33,7 +33,7 @@ struct DoubleCommand {
  @public
   std::vector<DoubleCommand>* commands_;
   std::vector<MTLCommandBufferHandler>* handlers_;  // copied blocks
-  id<MTLCommandQueue> queue_;  // not retained: the queue outlives it
+  id<MTLCommandQueue> queue_;                       // not retained: the queue outlives it
   NSString* label_;
   BOOL committed_, done_;
 }
