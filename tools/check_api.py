@@ -4,19 +4,21 @@
 - Every public class, member, enumerator and function of the Python module has its counterpart in
   include/mpsnn under the same name: a property is a member function (with `set_…` where it can be
   set) or a field. What only one of them has stands in ONLY_PYTHON, with the reason.
-- Every public class and function of include/mpsnn is used by a test of tests/cpp, but for those
-  that are made from the tables of nodes and kernels: tests go through the tables.
+- Every public class of include/mpsnn has a comment.
+- Every public class and function of include/mpsnn is used by a test of tests/cpp.
+- Every function of mpsnn.h says that no exception leaves it, which the compiler then sees to.
 """
 
 from __future__ import annotations
 
 import ast
+import itertools
 import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from cpp_api import CppApi, read_headers
+from cpp_api import HEADERS, CppApi, read_headers
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "python" / "mpsnn"
@@ -70,7 +72,6 @@ RENAMED = {
 # Classes that are made from the tables of nodes and kernels: their parameters are properties in
 # Python; C++ has FilterNode::attribute, DeviceKernel::attribute and set_attribute by their names.
 FROM_TABLES = ("nodes.py", "kernels.py")
-GENERATED = ("nodes.h", "kernels.h")
 
 
 def python_classes() -> Iterator[tuple[ast.ClassDef | ast.FunctionDef, str]]:
@@ -139,12 +140,31 @@ def python_names() -> set[str]:
     return names
 
 
+def throwing() -> Iterator[str]:
+    """Functions of the C interface that do not say that they throw nothing."""
+    text = (HEADERS.parent / "mpsnn.h").read_text(encoding="utf-8")
+    text = re.sub(r"/\*.*?\*/", " ", text, flags=re.DOTALL)
+    for name, end in re.findall(r"\b(mpsnn_\w+)\([^()]*\)([^;]*);", text):
+        if "MPSNN_NOEXCEPT" not in end:
+            yield name
+
+
+def undocumented() -> Iterator[str]:
+    """Classes and enumerations of the headers without a comment of their own."""
+    for path in sorted(HEADERS.glob("*.h")):
+        lines = path.read_text(encoding="utf-8").splitlines()
+        for before, line in itertools.pairwise(lines):
+            found = re.match(r"(?:class|struct|enum class) (\w+)(?!.*;)", line)
+            if found and not before.startswith(("///", "template")):
+                yield f"{found[1]} ({path.name})"
+
+
 def untested(api: CppApi) -> Iterator[str]:
     """Public classes and functions that no test of tests/cpp names."""
     tests = "\n".join(path.read_text(encoding="utf-8") for path in sorted(TESTS.glob("*.cpp")))
     words = set(re.findall(r"\w+", tests))
     for name, found in api.classes.items():
-        if name.rpartition("::")[2] not in words and found.header.name not in GENERATED:
+        if name.rpartition("::")[2] not in words:
             yield f"{name} ({found.header.name})"
     for name in sorted(api.functions - words):
         yield f"{name}()"
@@ -166,6 +186,8 @@ def main() -> int:
         f"{name}: stands in RENAMED, but Python has no such name"
         for name in sorted(RENAMED.keys() - python_names())
     ]
+    wrong += [f"{name}: expected MPSNN_NOEXCEPT, got none" for name in throwing()]
+    wrong += [f"{name}: a comment that says what it is, got none" for name in undocumented()]
     wrong += [f"{name}: no test in tests/cpp uses it" for name in untested(api)]
     for line in wrong:
         print(line)
