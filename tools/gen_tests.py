@@ -76,7 +76,13 @@ void check(const DeviceKernel& kernel, std::string_view name, const AttributeMap
 """
 
 # Required parameters whose value is not a matter of their type alone.
-SAMPLES = {"kernel_width": 3, "kernel_height": 3, "weights": [1.0] * 9, "keep_probability": 0.5}
+SAMPLES = {
+    "kernel_width": 3,
+    "kernel_height": 3,
+    "weights": [1.0] * 9,
+    "keep_probability": 0.5,
+    "source_index": 1,
+}
 
 
 def write(table: Table) -> str:

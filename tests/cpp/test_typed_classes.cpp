@@ -596,9 +596,9 @@ TEST_CASE("typed classes: ConcatenationNode") {
 
 TEST_CASE("typed classes: ConcatenationGradientNode") {
   ConcatenationGradientNodeOptions options;
-  options.source_index = 2;
+  options.source_index = 1;
   const ConcatenationGradientNode node(image("source_gradient"), std::vector<ImageNode>{image("sources"), image("sources")}, options);
-  check(node, "ConcatenationGradientNode", 3, {{"source_index", std::int64_t{2}}});
+  check(node, "ConcatenationGradientNode", 3, {{"source_index", std::int64_t{1}}});
 }
 
 TEST_CASE("typed classes: BatchNormalizationNode") {
