@@ -184,7 +184,8 @@ class Trainer:
         Returns:
             The record of every epoch so far.
         """
-        progress = _Progress(self.state.epoch, epochs, on=self._progress)
+        state = self.state
+        progress = _Progress(state.epoch, epochs, state.batch, on=self._progress)
         with _interrupt_flag(self), closing(self._timeline), closing(progress) as bar:
             while self.state.epoch < epochs and not self.interrupted:
                 record = self._run_epoch(bar)
@@ -332,13 +333,27 @@ def _interrupt_flag(trainer: Trainer) -> Iterator[None]:
 
 
 class _Progress:
-    """A bar over epochs: tqdm where it is installed, else a line an epoch."""
+    """A bar over epochs: tqdm where it is installed, else a line an epoch.
 
-    def __init__(self, done: int, epochs: int, *, on: bool) -> None:
+    The bar moves within an epoch as soon as it is known how many steps one has, and the remaining
+    time follows from all steps since the run began.
+
+    Args:
+        done: Epochs that were done before.
+        epochs: Epochs in all.
+        skipped: Steps of the next epoch that were done before.
+        on: Draw at all.
+    """
+
+    FORMAT = "{l_bar}{bar}| {n:.1f}/{total} epochs [{elapsed}<{remaining}{postfix}]"
+
+    def __init__(self, done: int, epochs: int, skipped: int = 0, *, on: bool) -> None:
         self._on = on
         self._bar: Any = None
         self._texts: dict[str, str] = {}
         self._started, self._images = time.perf_counter(), 0
+        self._done, self._skipped = done, skipped
+        self._steps, self._length = skipped, 0
         if on:
             try:
                 from tqdm import tqdm
@@ -347,7 +362,9 @@ class _Progress:
             self._bar = tqdm(
                 total=epochs,
                 initial=done,
-                unit="epoch",
+                smoothing=0,  # the mean speed since the start
+                miniters=0,  # a step is a small part of an epoch
+                bar_format=self.FORMAT,
                 file=sys.stderr,
                 dynamic_ncols=True,
             )
@@ -360,23 +377,29 @@ class _Progress:
     def step(self, loss: float, images: int) -> None:
         """Shows the loss of one step, and the speed so far."""
         self._images += images
+        self._steps += 1
         if self._bar is not None:
             self._texts["loss"] = f"{loss:.5f}"
             speed = self._images / (time.perf_counter() - self._started)
             self._texts["images/s"] = f"{speed:.1f}"
             self._bar.set_postfix(self._texts, refresh=False)
-            self._bar.update(0)
+            part = min(self._steps / self._length, 1.0) if self._length else 0.0
+            self._bar.update(self._done + part - self._bar.n)
 
     def epoch(self, record: EpochRecord) -> None:
         """Shows a finished epoch."""
+        self._done, self._length, self._steps = record.epoch + 1, self._steps, 0
         self._texts = {
             "loss": f"{record.loss:.5f}",
             **{name: f"{value:.2f}" for name, value in record.measures.items()},
             "images/s": f"{record.images_per_second:.1f}",
         }
         if self._bar is not None:
+            if self._skipped:  # now it is known which part of an epoch that was
+                self._bar.initial += self._skipped / self._length
+                self._skipped = 0
             self._bar.set_postfix(self._texts, refresh=False)
-            self._bar.update(1)
+            self._bar.update(self._done - self._bar.n)
         elif self._on:
             text = "  ".join(f"{name} {value}" for name, value in self._texts.items())
             print(f"epoch {record.epoch + 1}: {text}", file=sys.stderr, flush=True)
