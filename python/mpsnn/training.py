@@ -10,6 +10,7 @@ bit.
 from __future__ import annotations
 
 import json
+import math
 import signal
 import sys
 import threading
@@ -31,11 +32,13 @@ from mpsnn._core import (
     Device,
     Graph,
     Image,
+    InvalidArgumentError,
     KeyedArchiver,
     Matrix,
     Optimizer,
 )
 from mpsnn.committing import BOTH, StepTimeline, Way
+from mpsnn.files import prepare_output
 
 METADATA_KEY = "trainer"
 
@@ -50,11 +53,25 @@ class StepSchedule:
         learning_rate: Rate of the first epochs.
         every: Epochs between two changes; 0 never changes it.
         factor: What the rate is multiplied by.
+
+    Raises:
+        InvalidArgumentError: A number that makes no schedule.
     """
 
     learning_rate: float
     every: int = 0
     factor: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.learning_rate < math.inf:
+            raise InvalidArgumentError(
+                f"learning_rate: expected a finite number from 0 on, got {self.learning_rate}"
+            )
+        if self.every < 0 or not 0.0 < self.factor < math.inf:
+            raise InvalidArgumentError(
+                "schedule: expected a change every 0 epochs or more by a factor above 0, got every "
+                f"{self.every} by {self.factor}"
+            )
 
     def rate(self, epoch: int) -> float:
         """Learning rate of an epoch, counted from 0."""
@@ -126,6 +143,9 @@ class Trainer:
         timeline: Captures a few of the first steps; None: none.
         progress: Draw a progress bar on stderr.
 
+    Raises:
+        FileError: The checkpoint's file could not be written; told before the first step.
+
     Ctrl-C ends the loop after the step that runs; a second one raises KeyboardInterrupt at once.
     """
 
@@ -154,6 +174,8 @@ class Trainer:
         self.interrupted = False
         self._batches = batches
         self._on_epoch = on_epoch
+        if checkpoint is not None:
+            prepare_output(checkpoint)
         self._checkpoint = checkpoint
         self._checkpoint_every = checkpoint_every
         self._archived = dict(archived or {})

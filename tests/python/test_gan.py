@@ -482,6 +482,6 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     told = capsys.readouterr().out
     assert "the judge is right on" in told
     assert "20 digits:" in told
-    assert cli.main(["gan", "sample", str(tmp_path / "none"), "--device", "cpu"]) == 1
-    assert cli.main(["gan", "train", str(archive), "--mnist", str(tmp_path)]) == 1
+    assert cli.main(["gan", "sample", str(tmp_path / "none"), "--device", "cpu"]) == 2
+    assert cli.main(["gan", "train", str(archive), "--mnist", str(tmp_path)]) == 2
     assert "train-images-idx3-ubyte" in capsys.readouterr().err

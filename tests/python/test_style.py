@@ -311,9 +311,9 @@ def test_command(tmp_path: Path) -> None:
     for path in (out, preview / "epoch-001.png"):
         assert path.read_bytes().startswith(b"\x89PNG")
     done = run("apply", net, tmp_path / "none.png")
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "none.png: expected a picture, there is no such file" in done.stderr
     done = run("apply", tmp_path / "vgg.safetensors", look)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "vgg.safetensors" in done.stderr
     assert "Traceback" not in done.stderr

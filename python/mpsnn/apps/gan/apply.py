@@ -117,8 +117,11 @@ class Generator:
                 f"{path}: expected a digit generator's archive with the keys {sorted(keys)}, "
                 f"got keys {sorted(archive.keys())}"
             )
-        options = ModelOptions(**json.loads(archive.metadata[MODEL_KEY]))
-        accuracy = float(archive.metadata[ACCURACY_KEY])
+        try:
+            options = ModelOptions(**json.loads(archive.metadata[MODEL_KEY]))
+            accuracy = float(archive.metadata[ACCURACY_KEY])
+        except (KeyError, TypeError, ValueError) as error:
+            raise mps.ArchiveError(f"{path}: the nets' sizes cannot be read: {error}") from error
         classifier = Classifier(archive.decode_graph(CLASSIFIER_KEY), accuracy)
         return cls(archive.decode_graph(GENERATOR_KEY), options, classifier)
 

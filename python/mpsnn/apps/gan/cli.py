@@ -17,6 +17,7 @@ from mpsnn.apps.gan.pictures import save_curves, save_grid
 from mpsnn.apps.gan.quality import Quality
 from mpsnn.apps.gan.train import JUDGED, JUDGED_SEED, AdversarialTrainer, TrainOptions, train
 from mpsnn.committing import StepTimeline, add_options, timeline_of, way_of
+from mpsnn.files import DRAWINGS, prepare_output
 from mpsnn.training import EpochRecord
 
 if TYPE_CHECKING:
@@ -158,6 +159,8 @@ def _run(
     *,
     resume: bool,
 ) -> AdversarialTrainer:
+    if curves is not None:
+        prepare_output(curves, DRAWINGS)
     digits = _digits(arguments)
     if samples is not None:
         save_grid(samples / "real.png", digits.pictures[:SHOWN], COLUMNS)
@@ -196,6 +199,7 @@ def _train(arguments: argparse.Namespace) -> None:
 
 def _sample(arguments: argparse.Namespace) -> None:
     timeline = timeline_of(arguments)
+    prepare_output(arguments.out)
     generator = Generator.load(arguments.archive, mps.Device(arguments.device))
     pictures = generator(arguments.count, arguments.seed, way_of(arguments), timeline)
     timeline.tell()

@@ -65,10 +65,11 @@ class TrainOptions:
             raise mps.InvalidArgumentError(
                 f"gan: real_label: expected above 0 and up to 1, got {self.real_label}"
             )
-        for name in ("epochs", "batch", "judge_every", "checkpoint_every"):
-            if getattr(self, name) < 1:
+        least = {"epochs": 1, "batch": 1, "judge_every": 1, "checkpoint_every": 1}
+        for name, smallest in {**least, "halve_every": 0, "seed": 0}.items():
+            if getattr(self, name) < smallest:
                 raise mps.InvalidArgumentError(
-                    f"gan: {name}: expected 1 or more, got {getattr(self, name)}"
+                    f"gan: {name}: expected {smallest} or more, got {getattr(self, name)}"
                 )
 
     def fixed(self) -> dict[str, object]:
