@@ -17,12 +17,13 @@ import mpsnn as mps
 from mpsnn import cli
 from mpsnn.apps.gan import Classifier, Digits, Generator, ModelOptions, Nets, TrainOptions, train
 from mpsnn.apps.gan.apply import RandomLatents
+from mpsnn.apps.gan.average import WeightAverage, kept_share
 from mpsnn.apps.gan.data import MNIST_LABELS, MNIST_PICTURES, bundled, enlarged, mnist
 from mpsnn.apps.gan.model import EPSILON, LEAK
 from mpsnn.apps.gan.pictures import grid
 from mpsnn.apps.gan.quality import quality_of
 from mpsnn.apps.gan.train import AdversarialTrainer
-from mpsnn.committing import BOTH, SINGLE, Way
+from mpsnn.committing import BOTH, SINGLE, WAYS, Way
 
 SMALL = ModelOptions(edge=8, latent=3, width=2, dropout=0.0, seed=5)
 BATCH = 4
@@ -318,6 +319,48 @@ def test_the_archive_draws_what_was_trained(tmp_path: Path) -> None:
     assert restored.classifier.accuracy == generator.classifier.accuracy
 
 
+def one_weight(label: str, weight: float, bias: float) -> mps.Graph:
+    source = mps.ConvolutionDataSource(
+        mps.ConvolutionDescriptor(1, 1, 1, 1), [[[[weight]]]], [bias], label
+    )
+    return mps.Graph(
+        mps.Device("cpu"), [mps.ConvolutionNode(mps.ImageNode("x"), source).result_image]
+    )
+
+
+def test_the_average_of_weights_is_that_of_the_epochs() -> None:
+    average, trained = one_weight("w", 100.0, 0.0), one_weight("w", 8.0, 2.0)
+    kept, found = WeightAverage(average, trained), []
+    for epoch, weight in enumerate((8.0, 16.0, 32.0)):
+        trained.device.write_parameter(
+            trained.data_sources[0], "weights", np.full((1, 1, 1, 1), weight, np.float32)
+        )
+        kept.update(kept_share(0.5, epoch))
+        found.append(float(average.device.read_parameter(average.data_sources[0], "weights")))
+    assert found == [8.0, 12.0, 22.0]  # the first weights are forgotten at once
+    assert float(average.device.read_parameter(average.data_sources[0], "bias")) == 2.0
+    assert [kept_share(0.8, epoch) for epoch in (0, 1, 3, 4, 9)] == [0.0, 0.5, 0.75, 0.8, 0.8]
+    assert kept_share(0.0, 7) == 0.0
+    with pytest.raises(mps.ArchiveError, match="expected weights of w in the training graph"):
+        WeightAverage(average, one_weight("other", 1.0, 1.0))
+
+
+@pytest.mark.parametrize("averaging", [0.0, 0.5])
+def test_the_generator_draws_with_the_average(averaging: float) -> None:
+    device = mps.Device("cpu")
+    generator, trainer = train(
+        marks(), options(2, averaging=averaging), device=device, progress=False
+    )
+    latest = {s.label: s for s in trainer.generator_step.data_sources}
+    for source in generator.graph.data_sources:
+        for name in ("weights", "gamma", "mean"):
+            if name in device.parameter_names(source):
+                drawn = device.read_parameter(source, name)
+                trained = device.read_parameter(latest[source.label], name)
+                same = np.array_equal(drawn, trained)
+                assert same == (averaging == 0.0), (source.label, name)
+
+
 def test_latents_are_philox_numbers_in_one_sequence(device: mps.Device) -> None:
     latents = RandomLatents.seeded(device, 6, 11)
     queue = device.command_queue()
@@ -424,6 +467,9 @@ def test_bad_mnist_is_refused(tmp_path: Path, damage: Callable[[Path], object], 
         (lambda: ModelOptions(dropout=1.0), "dropout: expected from 0 to below 1"),
         (lambda: TrainOptions(real_label=0.0), "real_label: expected above 0"),
         (lambda: TrainOptions(batch=0), "batch: expected 1 or more, got 0"),
+        (lambda: TrainOptions(averaging=1.0), "averaging: expected from 0 to below 1"),
+        (lambda: TrainOptions(halve_every=-1), "halve_every: expected 0 or more, got -1"),
+        (lambda: TrainOptions(seed=-1), "seed: expected 0 or more, got -1"),
         (lambda: Digits(np.zeros((2, 8, 4, 1), np.float32), np.zeros(2, np.int64)), "pictures"),
         (lambda: Digits(np.zeros((2, 8, 8, 1), np.float32), np.full(2, 10)), "labels"),
         (lambda: train(marks(8, 12), options(1)), "expected pictures of 8 x 8"),
@@ -479,6 +525,12 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
         *(samples / f"{n}.png" for n in ("real", "epoch-000", "epoch-002")),
     ):
         assert picture.read_bytes().startswith(b"\x89PNG"), picture
+    for way in WAYS:  # the same digits, and what drew them
+        drawn, trace = tmp_path / f"{way.key}.png", tmp_path / f"{way.key}.json"
+        assert cli.main([*drawing, "--commit", way.key, "--timeline", str(trace)]) == 0
+        assert cli.main([*drawing, "--out", str(drawn), "--commit", way.key]) == 0
+        assert drawn.read_bytes() == out.read_bytes()
+        assert "random" in trace.read_text("utf-8")
     told = capsys.readouterr().out
     assert "the judge is right on" in told
     assert "20 digits:" in told

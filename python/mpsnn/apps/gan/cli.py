@@ -80,6 +80,13 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
     add("--batch", type=int, default=options.batch, help="pictures a step (default %(default)s)")
     add("--learning-rate", type=float, default=options.learning_rate, help="(default %(default)s)")
     add("--halve-every", type=int, default=options.halve_every, help="epochs (default %(default)s)")
+    add(
+        "--averaging",
+        type=float,
+        default=options.averaging,
+        help="share that an epoch leaves of the average of the generator's weights, which draws "
+        "(default %(default)s; 0: the latest weights draw)",
+    )
     add("--judge-every", type=int, default=options.judge_every, help="epochs between two measures")
     add("--seed", type=int, default=options.seed, help="of all that is random")
     add("--checkpoint-every", type=int, default=options.checkpoint_every, help="epochs")
@@ -120,6 +127,7 @@ def _train_options(arguments: argparse.Namespace, edge: int) -> TrainOptions:
         batch=arguments.batch,
         learning_rate=arguments.learning_rate,
         halve_every=arguments.halve_every,
+        averaging=arguments.averaging,
         judge_every=arguments.judge_every,
         seed=arguments.seed,
         checkpoint_every=arguments.checkpoint_every,

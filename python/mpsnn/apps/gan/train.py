@@ -19,6 +19,7 @@ from mpsnn.apps.gan.apply import (
     Generator,
     RandomLatents,
 )
+from mpsnn.apps.gan.average import WeightAverage, kept_share
 from mpsnn.apps.gan.data import Digits
 from mpsnn.apps.gan.model import FAKE_LABELS, LATENT, LOSS, REAL, REAL_LABELS, ModelOptions, Nets
 from mpsnn.apps.gan.quality import Classifier
@@ -43,6 +44,8 @@ class TrainOptions:
         beta1: Adam's decay of the first moment.
         real_label: What real pictures are labelled in the discriminator's step; a little below 1
             keeps it from being too sure.
+        averaging: Share of the old average that each epoch leaves in the running average of the
+            generator's weights, which is what draws; 0: the latest weights draw.
         judge_every: Epochs between two measures of quality.
         seed: Of the order of digits and of the generator's random numbers.
         checkpoint_every: Epochs between checkpoints.
@@ -51,10 +54,11 @@ class TrainOptions:
 
     epochs: int = 60
     batch: int = 32
-    learning_rate: float = 2e-4
-    halve_every: int = 0
+    learning_rate: float = 1e-3
+    halve_every: int = 15
     beta1: float = 0.5
     real_label: float = 0.9
+    averaging: float = 0.8
     judge_every: int = 10
     seed: int = 0
     checkpoint_every: int = 5
@@ -64,6 +68,10 @@ class TrainOptions:
         if not 0.0 < self.real_label <= 1.0:
             raise mps.InvalidArgumentError(
                 f"gan: real_label: expected above 0 and up to 1, got {self.real_label}"
+            )
+        if not 0.0 <= self.averaging < 1.0:
+            raise mps.InvalidArgumentError(
+                f"gan: averaging: expected from 0 to below 1, got {self.averaging}"
             )
         least = {"epochs": 1, "batch": 1, "judge_every": 1, "checkpoint_every": 1}
         for name, smallest in {**least, "halve_every": 0, "seed": 0}.items():
@@ -91,6 +99,7 @@ class AdversarialTrainer(Trainer):
         self,
         discriminator_step: mps.Graph,
         generator_step: mps.Graph,
+        average: WeightAverage,
         latents: RandomLatents,
         digits: Digits,
         options: TrainOptions,
@@ -118,6 +127,7 @@ class AdversarialTrainer(Trainer):
             progress=progress,
         )
         self.generator_step = generator_step
+        self._average, self._averaging = average, options.averaging
         self._latents = latents
         self._digits, self._batch = digits, options.batch
         self._judge = on_epoch
@@ -175,6 +185,7 @@ class AdversarialTrainer(Trainer):
         losses = [float(np.asarray(image).sum()) for image in self._generator_losses]
         self._generator_losses.clear()
         record.measures["generator"] = float(np.mean(losses))
+        self._average.update(kept_share(self._averaging, record.epoch))
         self._judge(record)
 
 
@@ -250,6 +261,7 @@ def train(
     trainer = AdversarialTrainer(
         first,
         second,
+        WeightAverage(generator.graph, second),
         latents,
         digits,
         options,
@@ -277,7 +289,8 @@ def _fresh(
     adam = [mps.OptimizerAdam(options.learning_rate, options.beta1) for _ in range(2)]
     nets = Nets(options.model, *adam)
     classifier = Classifier.trained(digits, device, options.seed)
-    generator = Generator(nets.inference(device), options.model, classifier)
+    average = Nets(options.model)  # weights of its own, which begin as the same
+    generator = Generator(average.inference(device), options.model, classifier)
     first = nets.discriminator_training(device, options.batch)
     return generator, first, nets.generator_training(device, options.batch)
 
