@@ -76,6 +76,7 @@ class Small:
             "generator": self.nets.generator,
             "norms": self.nets.norms,
             "discriminator": self.nets.discriminator,
+            "discriminator norms": self.nets.discriminator_norms,
         }
         self.arrays = {
             "latent": generator.standard_normal((BATCH, 1, 1, SMALL.latent), np.float32),
@@ -84,7 +85,7 @@ class Small:
             "real labels": np.full((BATCH, 1, 1, 1), 0.9, np.float32),
         }
         for kind, _, source in self.each():
-            for parameter in NORMS if kind == "norms" else WEIGHTS:
+            for parameter in NORMS if kind.endswith("norms") else WEIGHTS:
                 shape = device.read_parameter(source, parameter).shape
                 scale = 0.5 if parameter in WEIGHTS else 0.2
                 values = generator.standard_normal(shape, np.float32) * np.float32(scale)
@@ -102,7 +103,7 @@ class Small:
             kind: {
                 name: {
                     p: jnp.asarray(read(source, p), jnp.float64)
-                    for p in (NORMS if kind == "norms" else WEIGHTS)
+                    for p in (NORMS if kind.endswith("norms") else WEIGHTS)
                 }
                 for name, source in sources.items()
             }
@@ -133,6 +134,12 @@ def convolved(
     return result + layer["bias"]
 
 
+def normalised(x: jax.Array, norm: dict[str, jax.Array]) -> jax.Array:
+    """With the statistics of the batch."""
+    mean, variance = x.mean((0, 1, 2)), x.var((0, 1, 2))
+    return norm["gamma"] * (x - mean) / jnp.sqrt(variance + EPSILON) + norm["beta"]
+
+
 def drawn(parameters: dict[str, Parameters], latent: jax.Array) -> jax.Array:
     """The generator with the statistics of the batch."""
     x = latent
@@ -142,19 +149,18 @@ def drawn(parameters: dict[str, Parameters], latent: jax.Array) -> jax.Array:
         pad, stuffed = (kernel - 1, 1) if name == "start" else (kernel - 2, 2)
         x = convolved(x, layer, 1, pad, stuffed)
         if name in parameters["norms"]:
-            norm = parameters["norms"][name]
-            mean, variance = x.mean((0, 1, 2)), x.var((0, 1, 2))
-            x = norm["gamma"] * (x - mean) / jnp.sqrt(variance + EPSILON) + norm["beta"]
-            x = jax.nn.relu(x)
+            x = jax.nn.relu(normalised(x, parameters["norms"][name]))
     return jnp.tanh(x)
 
 
-def judged(parameters: Parameters, x: jax.Array) -> jax.Array:
+def judged(parameters: dict[str, Parameters], x: jax.Array) -> jax.Array:
     """The discriminator."""
     for name in ("first.down", "second.down"):
-        x = convolved(x, parameters[name], 2, 1)
+        x = convolved(x, parameters["discriminator"][name], 2, 1)
+        if name in parameters["discriminator norms"]:
+            x = normalised(x, parameters["discriminator norms"][name])
         x = jnp.where(x > 0, x, LEAK * x)
-    return convolved(x, parameters["last"], 1, 0)
+    return convolved(x, parameters["discriminator"]["last"], 1, 0)
 
 
 def entropy(answer: jax.Array, label: float) -> jax.Array:
@@ -166,13 +172,13 @@ def entropy(answer: jax.Array, label: float) -> jax.Array:
 def discriminator_loss(
     parameters: dict[str, Parameters], arrays: dict[str, jax.Array]
 ) -> jax.Array:
-    fake = judged(parameters["discriminator"], drawn(parameters, arrays["latent"]))
-    real = judged(parameters["discriminator"], arrays["real"])
+    fake = judged(parameters, drawn(parameters, arrays["latent"]))
+    real = judged(parameters, arrays["real"])
     return entropy(fake, 0.0) + entropy(real, 0.9)
 
 
 def generator_loss(parameters: dict[str, Parameters], arrays: dict[str, jax.Array]) -> jax.Array:
-    fake = judged(parameters["discriminator"], drawn(parameters, arrays["latent"]))
+    fake = judged(parameters, drawn(parameters, arrays["latent"]))
     return entropy(fake, 0.9)
 
 
@@ -183,7 +189,7 @@ def test_steps_have_the_gradients_of_jax(device: mps.Device, step: str) -> None:
         graph, loss, trained = (
             small.nets.discriminator_training(device, BATCH),
             discriminator_loss,
-            {step},
+            {step, "discriminator norms"},
         )
     else:
         graph, loss = small.nets.generator_training(device, BATCH), generator_loss
@@ -203,6 +209,11 @@ def test_steps_have_the_gradients_of_jax(device: mps.Device, step: str) -> None:
                     assert np.array_equal(old, new), where
                     continue
                 wanted = np.asarray(gradients[kind][name][parameter])
+                # A bias that a normalisation takes off again has no gradient; all others do.
+                normalised_away = parameter == "bias" and (
+                    name in before["norms"] or name in before["discriminator norms"]
+                )
+                assert normalised_away or np.abs(wanted).max() > 1e-3, where
                 bound = 1e-5 * max(1.0, float(np.abs(old).max()))  # the difference of two floats
                 np.testing.assert_allclose(
                     np.asarray(old - new), wanted, rtol=1e-3, atol=bound, err_msg=where
@@ -336,9 +347,9 @@ def test_the_average_of_weights_is_that_of_the_epochs() -> None:
             trained.data_sources[0], "weights", np.full((1, 1, 1, 1), weight, np.float32)
         )
         kept.update(kept_share(0.5, epoch))
-        found.append(float(average.device.read_parameter(average.data_sources[0], "weights")))
+        found.append(average.device.read_parameter(average.data_sources[0], "weights").item())
     assert found == [8.0, 12.0, 22.0]  # the first weights are forgotten at once
-    assert float(average.device.read_parameter(average.data_sources[0], "bias")) == 2.0
+    assert average.device.read_parameter(average.data_sources[0], "bias").item() == 2.0
     assert [kept_share(0.8, epoch) for epoch in (0, 1, 3, 4, 9)] == [0.0, 0.5, 0.75, 0.8, 0.8]
     assert kept_share(0.0, 7) == 0.0
     with pytest.raises(mps.ArchiveError, match="expected weights of w in the training graph"):

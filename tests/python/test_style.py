@@ -311,8 +311,9 @@ def test_the_losses_look_through_the_weights_of_the_file(tmp_path: Path) -> None
     found = style_targets(mps.Device("cpu"), net, shown)
     x = (jnp.asarray(shown[None], jnp.float64) - MEAN) / DEVIATION
     for place in (0, 2):
-        weights = p[f"features.{place}.weight"].transpose(0, 2, 3, 1)
-        x = jax.nn.relu(convolved(x, {"weights": weights, "bias": p[f"features.{place}.bias"]}))
+        weights = jnp.asarray(p[f"features.{place}.weight"].transpose(0, 2, 3, 1), jnp.float64)
+        bias = jnp.asarray(p[f"features.{place}.bias"], jnp.float64)
+        x = jax.nn.relu(convolved(x, {"weights": weights, "bias": bias}))
     wanted = np.asarray(gram(x))[0]
     np.testing.assert_allclose(found["gram.relu1_2"][0, 0], wanted, rtol=1e-4)
 

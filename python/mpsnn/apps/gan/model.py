@@ -75,7 +75,9 @@ class Nets:
 
     Attributes:
         generator: The generator's data sources by name.
+        norms: Its normalisations, by the names of the layers before them.
         discriminator: The discriminator's data sources by name.
+        discriminator_norms: Its normalisations.
     """
 
     def __init__(
@@ -112,14 +114,20 @@ class Nets:
                 ("second.up", KERNEL, 2 * width, 1),
             )
         }
-        self.norms = {
-            label: mps.BatchNormalizationDataSource(
-                self.generator[label].descriptor.output_feature_channels,
+
+        def normalisation(
+            weights: mps.ConvolutionDataSource, optimizer: mps.Optimizer | None
+        ) -> mps.BatchNormalizationDataSource:
+            return mps.BatchNormalizationDataSource(
+                weights.descriptor.output_feature_channels,
                 epsilon=EPSILON,
                 momentum=0.9,
-                label=f"generator.{label}.norm",
-                optimizer=generator_optimizer,
+                label=f"{weights.label}.norm",
+                optimizer=optimizer,
             )
+
+        self.norms = {
+            label: normalisation(self.generator[label], generator_optimizer)
             for label in ("start", "first.up")
         }
         self.discriminator = {
@@ -131,6 +139,9 @@ class Nets:
                 ("second.down", KERNEL, 2 * width, 4 * width),
                 ("last", start, 4 * width, 1),
             )
+        }
+        self.discriminator_norms = {
+            "second.down": normalisation(self.discriminator["second.down"], discriminator_optimizer)
         }
 
     def generate(self, latent: mps.ImageNode, *, frozen: bool = False) -> mps.ImageNode:
@@ -155,18 +166,27 @@ class Nets:
                 padding_policy=mps.PaddingPolicy.with_pads(pad, pad, pad, pad),
             ).result_image
             if label in self.norms:
-                image = self._normalise(image, label, frozen=frozen)
+                flags = mps.BatchNormalizationFlags
+                image = self._normalise(
+                    image,
+                    self.norms[label],
+                    flags.CALCULATE_STATISTICS_ALWAYS if frozen else flags.DEFAULT,
+                    f"generator.{label}.norm",
+                    frozen=frozen,
+                )
                 image = mps.NeuronReLUNode(image, label=f"generator.{label}.relu").result_image
         return mps.NeuronTanHNode(image, label="generator.tanh").result_image
 
-    def _normalise(self, image: mps.ImageNode, label: str, *, frozen: bool) -> mps.ImageNode:
-        flags = mps.BatchNormalizationFlags
-        node = mps.BatchNormalizationNode(
-            image,
-            self.norms[label],
-            flags.CALCULATE_STATISTICS_ALWAYS if frozen else flags.DEFAULT,
-            label=f"generator.{label}.norm",
-        )
+    def _normalise(
+        self,
+        image: mps.ImageNode,
+        norm: mps.BatchNormalizationDataSource,
+        flags: mps.BatchNormalizationFlags,
+        label: str,
+        *,
+        frozen: bool,
+    ) -> mps.ImageNode:
+        node = mps.BatchNormalizationNode(image, norm, flags, label=label)
         if frozen:
             node.training_style = mps.TrainingStyle.UPDATE_DEVICE_NONE
         return node.result_image
@@ -175,6 +195,9 @@ class Nets:
         self, picture: mps.ImageNode, role: str, *, frozen: bool = False
     ) -> mps.ImageNode:
         """The discriminator's nodes.
+
+        Its normalisation always takes the statistics of the batch, which is all simulated or all
+        real: it is never used on single pictures.
 
         Args:
             picture: Pictures from -1 to 1, (N, edge, edge, 1).
@@ -196,6 +219,14 @@ class Nets:
             if frozen:
                 node.training_style = mps.TrainingStyle.UPDATE_DEVICE_NONE
             image = node.result_image
+            if label in self.discriminator_norms:
+                image = self._normalise(
+                    image,
+                    self.discriminator_norms[label],
+                    mps.BatchNormalizationFlags.CALCULATE_STATISTICS_ALWAYS,
+                    f"{name}.norm",
+                    frozen=frozen,
+                )
             if label != "last":
                 image = mps.NeuronReLUNode(image, LEAK, label=f"{name}.relu").result_image
                 image = self._drop(image, name)
