@@ -308,6 +308,7 @@ class Trainer:
 
     def _finish_epoch(self, record: EpochRecord, bar: _Progress, *, last: bool) -> None:
         if self._on_epoch is not None:
+            bar.clear()
             self._on_epoch(record)
         state = self.state
         state.history.append(record)
@@ -395,6 +396,11 @@ class _Progress:
         """Leaves the bar as it stands."""
         if self._bar is not None:
             self._bar.close()
+
+    def clear(self) -> None:
+        """Frees the bar's line for what the application prints; the next step draws it again."""
+        if self._bar is not None:
+            self._bar.clear()
 
     def step(self, loss: float, images: int) -> None:
         """Shows the loss of one step, and the speed so far."""

@@ -46,7 +46,7 @@ class ModelOptions:
     edge: int = 16
     latent: int = 32
     width: int = 32
-    dropout: float = 0.3
+    dropout: float = 0.1
     seed: int = 0
 
     def __post_init__(self) -> None:

@@ -52,14 +52,14 @@ class TrainOptions:
         model: Size of the nets.
     """
 
-    epochs: int = 60
+    epochs: int = 20
     batch: int = 32
     learning_rate: float = 1e-3
-    halve_every: int = 15
+    halve_every: int = 7
     beta1: float = 0.5
     real_label: float = 0.9
     averaging: float = 0.8
-    judge_every: int = 10
+    judge_every: int = 4
     seed: int = 0
     checkpoint_every: int = 5
     model: ModelOptions = field(default_factory=ModelOptions)
