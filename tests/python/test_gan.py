@@ -18,14 +18,14 @@ from mpsnn import cli
 from mpsnn.apps.gan import Classifier, Digits, Generator, ModelOptions, Nets, TrainOptions, train
 from mpsnn.apps.gan.apply import RandomLatents
 from mpsnn.apps.gan.average import WeightAverage, kept_share
-from mpsnn.apps.gan.data import MNIST_LABELS, MNIST_PICTURES, bundled, enlarged, mnist
+from mpsnn.apps.gan.data import MNIST_LABELS, MNIST_PICTURES, bundled, enlarged, mnist, one_hot
 from mpsnn.apps.gan.model import EPSILON, LEAK
 from mpsnn.apps.gan.pictures import grid
 from mpsnn.apps.gan.quality import quality_of
 from mpsnn.apps.gan.train import AdversarialTrainer
 from mpsnn.committing import BOTH, SINGLE, WAYS, Way
 
-SMALL = ModelOptions(edge=8, latent=3, width=2, dropout=0.0, seed=5)
+SMALL = ModelOptions(edge=8, latent=4, width=2, dropout=0.0, seed=5)
 BATCH = 4
 WEIGHTS = ("weights", "bias")
 NORMS = ("gamma", "beta")
@@ -83,6 +83,7 @@ class Small:
             "real": generator.uniform(-1, 1, (BATCH, 8, 8, 1)).astype(np.float32),
             "fake labels": np.zeros((BATCH, 1, 1, 1), np.float32),
             "real labels": np.full((BATCH, 1, 1, 1), 0.9, np.float32),
+            "digits": one_hot(np.array([3, 0, 9, 3])),
         }
         for kind, _, source in self.each():
             for parameter in NORMS if kind.endswith("norms") else WEIGHTS:
@@ -140,9 +141,9 @@ def normalised(x: jax.Array, norm: dict[str, jax.Array]) -> jax.Array:
     return norm["gamma"] * (x - mean) / jnp.sqrt(variance + EPSILON) + norm["beta"]
 
 
-def drawn(parameters: dict[str, Parameters], latent: jax.Array) -> jax.Array:
+def drawn(parameters: dict[str, Parameters], arrays: dict[str, jax.Array]) -> jax.Array:
     """The generator with the statistics of the batch."""
-    x = latent
+    x = jnp.concatenate([arrays["latent"], arrays["digits"]], 3)
     for name in ("start", "first.up", "second.up"):  # JAX sorts its keys
         layer = parameters["generator"][name]
         kernel = layer["weights"].shape[1]
@@ -153,14 +154,15 @@ def drawn(parameters: dict[str, Parameters], latent: jax.Array) -> jax.Array:
     return jnp.tanh(x)
 
 
-def judged(parameters: dict[str, Parameters], x: jax.Array) -> jax.Array:
+def judged(parameters: dict[str, Parameters], x: jax.Array, digits: jax.Array) -> jax.Array:
     """The discriminator."""
     for name in ("first.down", "second.down"):
         x = convolved(x, parameters["discriminator"][name], 2, 1)
         if name in parameters["discriminator norms"]:
             x = normalised(x, parameters["discriminator norms"][name])
         x = jnp.where(x > 0, x, LEAK * x)
-    return convolved(x, parameters["discriminator"]["last"], 1, 0)
+    x = convolved(x, parameters["discriminator"]["last"], 1, 0)
+    return (x * digits).sum(3, keepdims=True)
 
 
 def entropy(answer: jax.Array, label: float) -> jax.Array:
@@ -172,13 +174,13 @@ def entropy(answer: jax.Array, label: float) -> jax.Array:
 def discriminator_loss(
     parameters: dict[str, Parameters], arrays: dict[str, jax.Array]
 ) -> jax.Array:
-    fake = judged(parameters, drawn(parameters, arrays["latent"]))
-    real = judged(parameters, arrays["real"])
+    fake = judged(parameters, drawn(parameters, arrays), arrays["digits"])
+    real = judged(parameters, arrays["real"], arrays["digits"])
     return entropy(fake, 0.0) + entropy(real, 0.9)
 
 
 def generator_loss(parameters: dict[str, Parameters], arrays: dict[str, jax.Array]) -> jax.Array:
-    fake = judged(parameters, drawn(parameters, arrays["latent"]))
+    fake = judged(parameters, drawn(parameters, arrays), arrays["digits"])
     return entropy(fake, 0.9)
 
 
@@ -224,7 +226,7 @@ def test_each_step_computes_no_gradient_that_nothing_needs(cpu: mps.Device) -> N
     nets = Small(cpu).nets
     pictures, one = (BATCH, 8, 8, 1), (BATCH, 1, 1, 1)
     sizes = {"latent": (BATCH, 1, 1, SMALL.latent), "real": pictures}
-    sizes |= {"fake labels": one, "real labels": one}
+    sizes |= {"fake labels": one, "real labels": one, "digits": (BATCH, 1, 1, 10)}
 
     def plan(graph: mps.Graph) -> list[str]:
         return graph.plan_text({name: sizes[name] for name in graph.source_handles}).splitlines()
@@ -325,6 +327,9 @@ def test_the_archive_draws_what_was_trained(tmp_path: Path) -> None:
     assert np.array_equal(restored(70, 2), generator(70, 2))
     assert restored(70, 2).shape == (70, 8, 8, 1)
     assert not np.array_equal(restored(2, 2), restored(2, 3))
+    fours, all_digits = restored(70, 2, digit=4), restored(70, 2)
+    assert np.array_equal(fours[4::10], all_digits[4::10])
+    assert not np.array_equal(fours[5::10], all_digits[5::10])
     assert restored.classifier is not None
     assert generator.classifier is not None
     assert restored.classifier.accuracy == generator.classifier.accuracy
@@ -403,15 +408,17 @@ def test_the_judge_learns_and_counts() -> None:
     digits = marks(200)
     judge = Classifier.trained(digits, mps.Device("cpu"), epochs=12)
     assert judge.accuracy == 1.0
-    quality = judge.quality(digits.pictures)
+    quality = judge.quality(digits.pictures, digits.labels)
     assert quality.recognised > 0.9
     assert quality.spread > 0.95
     sure, unsure = np.eye(10, dtype=np.float32)[[3, 3, 7, 7]], np.full((4, 10), 0.1, np.float32)
-    quality = quality_of(np.concatenate([sure, unsure]))
+    asked = np.array([3, 3, 7, 7, 3, 3, 7, 7])
+    quality = quality_of(np.concatenate([sure, unsure]), asked)
     assert quality.recognised == 0.5
     assert quality.spread == pytest.approx(np.log(2) / np.log(10))
     assert quality.counts == (0, 0, 0, 2, 0, 0, 0, 2, 0, 0)
-    assert quality_of(unsure).spread == 0.0
+    assert quality_of(unsure, asked[:4]).spread == 0.0
+    assert quality_of(sure, np.array([3, 7, 3, 7])).counts == (0, 0, 0, 1, 0, 0, 0, 1, 0, 0)
 
 
 def test_digits_are_enlarged_linearly() -> None:
@@ -500,8 +507,11 @@ def test_checkpoints_of_other_runs_are_refused(tmp_path: Path) -> None:
     train(marks(), options(1), archive=archive, device=device, progress=False)
     with pytest.raises(mps.InvalidArgumentError, match=r"batch: expected 8 .* got 4"):
         train(marks(), options(2, batch=4), archive=archive, resume=True, progress=False)
+    generator = Generator.load(archive, device)
     with pytest.raises(mps.InvalidArgumentError, match="count: expected 1 or more, got 0"):
-        Generator.load(archive, device)(0)
+        generator(0)
+    with pytest.raises(mps.InvalidArgumentError, match="digit: expected 0 to 9, got 10"):
+        generator(1, digit=10)
     source = mps.ConvolutionDataSource(
         mps.ConvolutionDescriptor(1, 1, 1, 1), np.ones((1, 1, 1, 1), np.float32)
     )

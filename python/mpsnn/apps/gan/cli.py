@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import mpsnn as mps
-from mpsnn.apps.gan.apply import Generator
+from mpsnn.apps.gan.apply import Generator, asked_digits
 from mpsnn.apps.gan.data import Digits, bundled, mnist
 from mpsnn.apps.gan.model import ModelOptions
 from mpsnn.apps.gan.pictures import save_curves, save_grid
@@ -23,7 +23,7 @@ from mpsnn.training import EpochRecord
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
-COLUMNS = 16
+COLUMNS = 20  # each column shows one digit
 SHOWN = 8 * COLUMNS
 
 
@@ -98,6 +98,7 @@ def _add_sample(actions: Commands) -> None:
     parser = actions.add_parser("sample", help="draw digits with a trained generator")
     parser.add_argument("archive", type=Path, help="what `train` wrote")
     parser.add_argument("--count", type=int, default=SHOWN, help="digits (default %(default)s)")
+    parser.add_argument("--digit", type=int, help="which one, 0 to 9 (default: all in turn)")
     parser.add_argument("--columns", type=int, default=COLUMNS, help="(default %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of the digits (default %(default)s)")
     parser.add_argument(
@@ -140,7 +141,7 @@ def _train_options(arguments: argparse.Namespace, edge: int) -> TrainOptions:
 def _judged(generator: Generator) -> Quality | None:
     if generator.classifier is None:
         return None
-    return generator.classifier.quality(generator(JUDGED, JUDGED_SEED))
+    return generator.classifier.quality(generator(JUDGED, JUDGED_SEED), asked_digits(JUDGED))
 
 
 def _announcer(folder: Path | None) -> Callable[[EpochRecord | None, Generator], None]:
@@ -209,11 +210,14 @@ def _sample(arguments: argparse.Namespace) -> None:
     timeline = timeline_of(arguments)
     prepare_output(arguments.out)
     generator = Generator.load(arguments.archive, mps.Device(arguments.device))
-    pictures = generator(arguments.count, arguments.seed, way_of(arguments), timeline)
+    pictures = generator(
+        arguments.count, arguments.seed, way_of(arguments), timeline, arguments.digit
+    )
     timeline.tell()
     save_grid(arguments.out, pictures, arguments.columns)
     if generator.classifier is not None:
-        print(f"{arguments.count} digits: {generator.classifier.quality(pictures)}")
+        asked = asked_digits(arguments.count, arguments.digit)
+        print(f"{arguments.count} digits: {generator.classifier.quality(pictures, asked)}")
     print(f"the digits: {arguments.out}")
 
 

@@ -18,10 +18,20 @@ from mpsnn.apps.gan.apply import (
     MODEL_KEY,
     Generator,
     RandomLatents,
+    asked_digits,
 )
 from mpsnn.apps.gan.average import WeightAverage, kept_share
-from mpsnn.apps.gan.data import Digits
-from mpsnn.apps.gan.model import FAKE_LABELS, LATENT, LOSS, REAL, REAL_LABELS, ModelOptions, Nets
+from mpsnn.apps.gan.data import Digits, one_hot
+from mpsnn.apps.gan.model import (
+    DIGITS,
+    FAKE_LABELS,
+    LATENT,
+    LOSS,
+    REAL,
+    REAL_LABELS,
+    ModelOptions,
+    Nets,
+)
 from mpsnn.apps.gan.quality import Classifier
 from mpsnn.committing import BOTH, StepTimeline, Way
 from mpsnn.training import Batch, EpochRecord, StepSchedule, Trainer
@@ -141,15 +151,15 @@ class AdversarialTrainer(Trainer):
         self._wanted = {REAL_LABELS: real}
 
     def _digits_of_epoch(self, _epoch: int, generator: np.random.Generator) -> Iterator[Batch]:
-        for pictures, _ in self._digits.batches(self._batch, generator):
-            yield {REAL: pictures}
+        for pictures, labels in self._digits.batches(self._batch, generator):
+            yield {REAL: pictures, DIGITS: one_hot(labels)}
 
     def encode(self, commands: mps.CommandBuffer, batch: Batch) -> mps.Image:
         """Records both steps.
 
         Args:
             commands: Where they are recorded.
-            batch: Real pictures.
+            batch: Real pictures, and which digits they show: the same are drawn beside them.
 
         Returns:
             The discriminator's loss.
@@ -157,7 +167,8 @@ class AdversarialTrainer(Trainer):
         latent = self._latents.encode(commands, self._batch)
         first = self.graph.encode(commands, {LATENT: latent, **batch, **self._labels})
         latent = self._latents.encode(commands, self._batch)
-        second = self.generator_step.encode(commands, {LATENT: latent, **self._wanted})
+        asked = {LATENT: latent, DIGITS: batch[DIGITS], **self._wanted}
+        second = self.generator_step.encode(commands, asked)
         self._generator_losses.append(second[LOSS])
         return first[LOSS]
 
@@ -253,7 +264,7 @@ def train(
     def judge(record: EpochRecord) -> None:
         if (record.epoch + 1) % options.judge_every and record.epoch + 1 != options.epochs:
             return
-        quality = classifier.quality(generator(JUDGED, JUDGED_SEED))
+        quality = classifier.quality(generator(JUDGED, JUDGED_SEED), asked_digits(JUDGED))
         record.measures |= {"recognised": quality.recognised, "spread": quality.spread}
         if on_judged is not None:
             on_judged(record, generator)
