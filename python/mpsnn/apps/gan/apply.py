@@ -173,8 +173,11 @@ class Generator:
         batches = [asked[start : start + BATCH] for start in range(0, count, BATCH)]
 
         def encode(commands: mps.CommandBuffer, digits: FloatArray) -> mps.Image:
-            latent = latents.encode(commands, len(digits))
-            return self.graph.encode(commands, {LATENT: latent, DIGITS: digits})[SAMPLES]
+            sources: dict[str, mps.Image | FloatArray] = {
+                LATENT: latents.encode(commands, len(digits)),
+                DIGITS: digits,
+            }
+            return self.graph.encode(commands, sources)[SAMPLES]
 
         with (timeline or StepTimeline(None)).whole():
             drawn = [np.array(image) for image in way.run(self._queue, batches, encode)]
