@@ -26,6 +26,11 @@ REFUSED = [
     ("style apply other.safetensors look.png", "expected an archive of `mpsnn style train`"),
     ("caption train a.safetensors --folder empty", "captions.tsv: expected captions"),
     ("denoise train a.safetensors --folder empty", "empty"),
+    (f"{CAPTION} --features inception --size 75", "expected the weights of Inception-v3"),
+    (f"{CAPTION} --features inception --size 75 --weights file", "file: expected a safetensors"),
+    (f"{CAPTION} --features inception --size 75 --weights none", "none: expected a safetensors"),
+    (f"{STYLE} --weights file", "file: expected a safetensors file of tensors"),
+    (f"{STYLE} --weights none.pth", "none.pth: expected a file of weights"),
     ("gan train a.safetensors --mnist empty", "train-images-idx3-ubyte: cannot be read"),
     # Archives that are none, of something else, or cannot be written.
     ("gan sample other.safetensors", "expected a digit generator's archive"),
