@@ -199,7 +199,7 @@ def test_steps_have_the_gradients_of_jax(device: mps.Device, step: str) -> None:
     with jax.enable_x64(True):
         before = small.parameters()
         arrays = {name: jnp.asarray(a, jnp.float64) for name, a in small.arrays.items()}
-        expected, gradients = jax.value_and_grad(loss)(before, arrays)
+        expected, gradients = jax.jit(jax.value_and_grad(loss))(before, arrays)
         got = small.run(graph)
         after = small.parameters()
         np.testing.assert_allclose(got, float(expected), rtol=1e-5)

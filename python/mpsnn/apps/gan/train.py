@@ -34,6 +34,7 @@ from mpsnn.apps.gan.model import (
 )
 from mpsnn.apps.gan.quality import Classifier
 from mpsnn.committing import BOTH, StepTimeline, Way
+from mpsnn.files import prepare_output
 from mpsnn.training import Batch, EpochRecord, StepSchedule, Trainer
 
 RUN_KEY, RANDOM_KEY = "gan run", "random"
@@ -237,15 +238,9 @@ def train(
         FileError: A checkpoint cannot be read or written.
     """
     device = device or mps.Device()
-    if digits.edge != options.model.edge:
-        raise mps.InvalidArgumentError(
-            f"gan: digits: expected pictures of {options.model.edge} x {options.model.edge} as "
-            f"the nets, got {digits.edge} x {digits.edge}"
-        )
-    if options.batch > len(digits):
-        raise mps.InvalidArgumentError(
-            f"gan: batch: expected 1 to {len(digits)}, the number of pictures, got {options.batch}"
-        )
+    _check(digits, options)
+    if archive is not None:
+        prepare_output(archive)  # before the judge is trained
     stored = _open_checkpoint(archive, device, options) if resume else None
     if stored is not None:
         generator = Generator.from_archive(stored, archive or "")
@@ -292,6 +287,18 @@ def train(
         trainer.resume(stored)
     trainer.run(options.epochs)
     return generator, trainer
+
+
+def _check(digits: Digits, options: TrainOptions) -> None:
+    if digits.edge != options.model.edge:
+        raise mps.InvalidArgumentError(
+            f"gan: digits: expected pictures of {options.model.edge} x {options.model.edge} as "
+            f"the nets, got {digits.edge} x {digits.edge}"
+        )
+    if options.batch > len(digits):
+        raise mps.InvalidArgumentError(
+            f"gan: batch: expected 1 to {len(digits)}, the number of pictures, got {options.batch}"
+        )
 
 
 def _fresh(
