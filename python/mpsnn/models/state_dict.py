@@ -19,7 +19,8 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from mpsnn._core import DataSource, Device, InvalidArgumentError
+from mpsnn._core import DataSource, Device, FileError, InvalidArgumentError
+from mpsnn.files import optional_module
 from mpsnn.models.layers import Net
 
 NAMES = {
@@ -56,7 +57,8 @@ def load_state_dict(
     Raises:
         InvalidArgumentError: Tensors are missing, not expected, wrongly shaped or not of floating
             point; one error names all, and the net is as it was.
-        ImportError: A file was given and `safetensors` is not installed.
+        FileError: The file cannot be read, or is no safetensors file.
+        MissingPackageError: A file was given and `safetensors` is not installed.
     """
     found = dict(tensors if isinstance(tensors, Mapping) else _read(tensors))
     values: list[tuple[DataSource, str, NDArray[np.float32]]] = []
@@ -137,10 +139,10 @@ def _to_ours(tensor: NDArray[np.floating], shape: tuple[int, ...]) -> NDArray[np
 
 
 def _read(path: str | os.PathLike[str]) -> Mapping[str, NDArray[np.floating]]:
+    package = optional_module("safetensors", "models", "reading files of weights")
+    numbers = optional_module("safetensors.numpy", "models", "reading files of weights")
     try:
-        from safetensors.numpy import load_file
-    except ImportError as error:
-        raise ImportError(
-            'load_state_dict: files need the package safetensors: pip install "mpsnn[models]"'
-        ) from error
-    return load_file(path)
+        tensors: Mapping[str, NDArray[np.floating]] = numbers.load_file(path)
+    except (OSError, package.SafetensorError) as error:
+        raise FileError(f"{path}: expected a safetensors file of tensors: {error}") from error
+    return tensors
