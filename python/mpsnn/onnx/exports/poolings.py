@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mpsnn._core import ImageEdgeMode, PaddingMethod
 from mpsnn.onnx.exports.step import Floats, Step, Windows, windows_of
@@ -36,7 +37,7 @@ def _max(step: Step) -> str:
     if is_zero or not _are_pads(windows):
         value = step.padded(value, windows.pads, fill=0.0 if is_zero else -np.inf)
         pads = [0, 0, 0, 0]
-    return step.emit(
+    result = step.emit(
         "MaxPool",
         value,
         kernel_shape=windows.kernel,
@@ -44,6 +45,24 @@ def _max(step: Step) -> str:
         dilations=windows.dilations,
         pads=pads,
     )
+    reached = _reached(step, windows)
+    if is_zero or reached.all():
+        return result
+    zero = step.writer.scalar(0.0)
+    return step.emit("Where", step.constant(reached, "reached"), result, zero)
+
+
+def _reached(step: Step, windows: Windows) -> NDArray[np.bool_]:
+    """Rows by columns: whether a window has a position in the source; without one it gives 0."""
+    along = []
+    for window, source, size, before in (
+        (windows.y, step.sources[0][1], step.result[1], windows.pads.top),
+        (windows.x, step.sources[0][2], step.result[2], windows.pads.left),
+    ):
+        first = np.arange(size)[:, None] * window.stride - before
+        at = first + np.arange(window.kernel) * window.dilation
+        along.append(np.any((at >= 0) & (at < source), axis=1))
+    return np.logical_and.outer(along[Y], along[X])
 
 
 def _counts(window: Window, source: int, size: int, before: int, border: int) -> Floats:
