@@ -31,8 +31,8 @@ from mpsnn._core import (
 from mpsnn.nodes import NeuronLinearNode
 from mpsnn.onnx.imports import ROWS, Step, Value, layout_for
 from mpsnn.onnx.imports.step import BOOLEAN, FLOATS
-from mpsnn.onnx.model_file import LARGEST_TENSOR, array_of, opset_of, read_model
-from mpsnn.onnx.tensor import Tensor, from_image, to_image
+from mpsnn.onnx.model_file import LARGEST_TENSOR, OLDEST_OPSET, array_of, opset_of, read_model
+from mpsnn.onnx.tensor import STANDARD, Tensor, from_image, to_image
 
 # Operators that are computed when the model is read, where all that they read is known.
 FOLDED = {
@@ -41,6 +41,8 @@ FOLDED = {
     *("Size", "Slice", "Split", "Sqrt", "Squeeze", "Sub", "Tile", "Transpose", "Unsqueeze"),
     *("Where", "CastLike", "Ceil"),
 }
+# Results are like the first input: the package `onnx` infers no shapes of these.
+LIKE_INPUT = {"GroupNormalization", "MeanVarianceNormalization"}
 LARGEST_FOLDED = 2**24  # values
 SHAPE_VALUES = 4096  # constants up to here take part in ONNX's shape inference
 
@@ -178,6 +180,8 @@ def import_model(
     All that only depends on constants and shapes is computed now. Data outside of the file is read
     from the model's own folder only.
 
+    Models of an older opset will do where their operators are the same in opset 13.
+
     Args:
         model: A file, its bytes, or a model.
         sizes: Shapes of inputs, where the model leaves some open or others are wanted.
@@ -262,9 +266,15 @@ class _Reader:
             raise UnsupportedError(msg)
         shape = _shape(kind, name, self._sizes.get(name))
         readers = [node for node in self._graph.node if name in node.input]
-        axes = layout_for("", {}, shape)
+        if len(shape) > 4:
+            msg = f"import_model: {name}: expected at most 4 axes, got shape {shape}"
+            raise UnsupportedError(msg)
+        axes = STANDARD[len(shape)]
         if readers:
-            axes = layout_for(readers[0].op_type, _attributes(readers[0]), shape)
+            first = readers[0]
+            index = list(first.input).index(name)
+            widest = max(self._rank(operand, shape) for operand in first.input)
+            axes = layout_for(first.op_type, _attributes(first), index, shape, widest)
         source = ImageNode(name)
         if dtype == FLOATS[1]:
             source.format = DataType.FLOAT16
@@ -272,6 +282,15 @@ class _Reader:
         tensor = Tensor(shape, dtype, axes, lambda: source)
         self._inputs[name] = tensor
         self._values[name] = tensor
+
+    def _rank(self, operand: str, shape: tuple[int, ...]) -> int:
+        """The number of axes of an operand where it is known already, else that of the shape."""
+        if operand in self._values:
+            return len(self._values[operand].shape)
+        for value in self._graph.input:
+            if value.name == operand and value.type.tensor_type.HasField("shape"):
+                return len(value.type.tensor_type.shape.dim)
+        return len(shape)
 
     def _add_node(self, node: onnx.NodeProto, name: str) -> None:
         operator = f"{node.domain}.{node.op_type}" if node.domain else node.op_type
@@ -326,6 +345,8 @@ class _Reader:
         self, node: onnx.NodeProto, name: str, operator: str, inputs: Sequence[Value | None]
     ) -> list[tuple[tuple[int, ...], np.dtype[Any]]]:
         """Shapes and element types of the outputs, by the package `onnx`."""
+        if operator in LIKE_INPUT and inputs[0] is not None:
+            return [(inputs[0].shape, inputs[0].dtype)]
         types, data = {}, {}
         for key, value in zip(node.input, inputs, strict=True):
             if value is None:
@@ -334,11 +355,14 @@ class _Reader:
             types[key] = helper.make_tensor_type_proto(element_type, list(value.shape))
             if not isinstance(value, Tensor) and value.size <= SHAPE_VALUES:
                 data[key] = numpy_helper.from_array(np.ascontiguousarray(value), key)
-        schema = onnx.defs.get_schema(node.op_type, self._opset, "")
         try:
+            schema = onnx.defs.get_schema(node.op_type, self._opset, "")
+            self._check_version(schema, name, operator)
             found = onnx.shape_inference.infer_node_outputs(
                 schema, node, types, data, opset_imports=self._opsets
             )
+        except Error:
+            raise
         except Exception as error:  # the package's own classes
             text = " ".join(str(error).split())[:400]
             msg = f"import_model: {name} ({operator}): {text}"
@@ -353,6 +377,20 @@ class _Reader:
             kind = found[output].tensor_type
             results.append((_shape(kind, output, None), _dtype(kind.elem_type, output)))
         return results
+
+    @staticmethod
+    def _check_version(schema: onnx.defs.OpSchema, name: str, operator: str) -> None:
+        """Older models will do where their operators are those of opset 13."""
+        if schema.since_version > OLDEST_OPSET:
+            return
+        oldest = onnx.defs.get_schema(operator, OLDEST_OPSET, "")
+        if schema.since_version < oldest.since_version:
+            version = oldest.since_version
+            msg = (
+                f"import_model: {name} ({operator}): expected the operator of opset {version} or "
+                f"newer, got that of {schema.since_version}"
+            )
+            raise UnsupportedError(msg)
 
     def _fold(
         self,

@@ -70,8 +70,8 @@ def opset_of(model: onnx.ModelProto) -> int:
     """
     newest = onnx.defs.onnx_opset_version()
     versions = [entry.version for entry in model.opset_import if entry.domain in {"", "ai.onnx"}]
-    if len(versions) != 1 or not OLDEST_OPSET <= versions[0] <= newest:
-        msg = f"import_model: opset: expected {OLDEST_OPSET} to {newest}, got {versions or 'none'}"
+    if len(versions) != 1 or not 1 <= versions[0] <= newest:
+        msg = f"import_model: opset: expected one up to {newest}, got {versions or 'none'}"
         raise ArchiveError(msg)
     return int(versions[0])
 

@@ -119,12 +119,10 @@ def placed(tensor: Tensor, axes: Axes) -> Image:
         LayoutError: Values would have to move between the images of a batch, or it takes too many
             nodes.
     """
-    if size_of(tensor.shape, axes) == tensor.size and _moved(tensor, axes) is None:
-        return tensor.image
     moved = _moved(tensor, axes)
-    _, height, width, channels = size_of(tensor.shape, axes)
+    _, height, width, channels = size = size_of(tensor.shape, axes)
     if moved is None:
-        return reshaped(tensor.image, height, width, channels)
+        return tensor.image if size == tensor.size else reshaped(tensor.image, height, width, channels)
     before, after = moved
     extents = [tensor.shape[axis] for axis in before]
     image, order = tensor.image, list(before)

@@ -9,7 +9,7 @@ from typing import Any
 from mpsnn.onnx.imports import elementwise, shapes, statistics, windows
 from mpsnn.onnx.imports.statistics import channels_last
 from mpsnn.onnx.imports.step import Step, Value
-from mpsnn.onnx.tensor import STANDARD, Axes, C, N, W, without_batch
+from mpsnn.onnx.tensor import IN_ORDER, STANDARD, Axes, C, N, without_batch
 
 __all__ = ["CONSTANTS", "ROWS", "Step", "Value", "layout_for"]
 
@@ -43,7 +43,6 @@ CONSTANTS: dict[str, tuple[int, ...]] = {
     "Split": (1,),
     "Squeeze": (1,),
     "Unsqueeze": (1,),
-    "Upsample": (1,),
     **{name: (1,) for name in ROWS if name.startswith("Reduce")},
 }
 
@@ -51,6 +50,7 @@ _WITHOUT_BATCH = {
     "Concat",
     "Flatten",
     "Gather",
+    "LayerNormalization",
     "Pad",
     "Reshape",
     "Slice",
@@ -62,13 +62,17 @@ _WITHOUT_BATCH = {
 _ONE_AXIS = {"ArgMax": 0, "ArgMin": 0, "LogSoftmax": -1, "Softmax": -1}
 
 
-def layout_for(operator: str, attributes: Mapping[str, Any], shape: tuple[int, ...]) -> Axes:
+def layout_for(
+    operator: str, attributes: Mapping[str, Any], index: int, shape: tuple[int, ...], widest: int
+) -> Axes:
     """The layout of a model's input, by the first node that reads it.
 
     Args:
         operator: The node's.
         attributes: Its attributes by ONNX's names.
+        index: Which of its operands the input is.
         shape: The input's.
+        widest: The most axes that an operand of the node has.
 
     Returns:
         For each of ONNX's axes which of the image's it is. Where nothing asks for another, (N, C, H, W).
@@ -77,13 +81,15 @@ def layout_for(operator: str, attributes: Mapping[str, Any], shape: tuple[int, .
     if operator == "Transpose" and rank:
         order = list(attributes.get("perm", range(rank)[::-1]))
         return tuple(STANDARD[rank][order.index(i)] for i in range(rank))
+    if operator in elementwise.ROWS and rank < widest <= 4:  # broadcast: axes are aligned at the end
+        return STANDARD[widest][widest - rank :]
     if operator in _ONE_AXIS and rank:
         axis = int(attributes.get("axis", _ONE_AXIS[operator]))
         return channels_last(shape, axis % rank)
-    if operator == "Gemm" and attributes.get("transA", 0) and rank == 2:
+    if operator == "Gemm" and attributes.get("transA", 0) and index == 0 and rank == 2:
         return C, N
     if operator == "MatMul" and rank == 3:
-        return N, W, C
+        return IN_ORDER[rank]
     if operator in _WITHOUT_BATCH and rank < 4:
         return without_batch(shape) or STANDARD[rank]
     if operator in _WITHOUT_BATCH and operator.startswith("Reduce"):

@@ -99,6 +99,8 @@ def _clip(step: Step) -> list[Value]:
             step.refuse(f"input {index}: expected one number, got shape {bound.shape}")
         bounds.append(None if bound is None else float(bound.reshape(())[()]))
     low, high = bounds
+    if low is not None and high is not None:
+        low = min(low, high)  # ONNX: the upper one counts
     if low == 0 and high is not None and 0 < high < np.inf:
         return [step.result(NeuronReLUNNode(x.image, 0.0, high), x.axes)]
     return [step.result(clamped(x.image, low, high), x.axes)]

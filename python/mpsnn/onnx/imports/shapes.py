@@ -240,8 +240,7 @@ _MODES = {
 def _pad(step: Step) -> list[Value]:
     x = step.floats()
     rank = step.rank(x.shape)
-    mode = step.attribute("mode", b"constant")
-    mode = mode.decode() if isinstance(mode, bytes) else mode
+    mode = _text(step, "mode", "constant")
     if mode not in _MODES:
         step.refuse(f"mode: expected one of {', '.join(_MODES)}, got {mode}")
     pads = step.integers(1)
@@ -277,9 +276,8 @@ def _depth_to_space(step: Step) -> list[Value]:
     """A sub-pixel convolution whose weights pick one channel each: exact for finite values."""
     x, factor = step.floats(), int(step.attribute("blocksize", 1))
     channels = x.shape[1]
-    mode = step.attribute("mode", b"DCR")
     weights = np.eye(channels, dtype=np.float32)
-    if mode in {b"CRD", "CRD"}:
+    if _text(step, "mode", "DCR") == "CRD":
         order = np.arange(channels).reshape(-1, factor, factor).transpose(1, 2, 0).reshape(-1)
         weights = weights[order]
     descriptor = ConvolutionDescriptor(1, 1, channels, channels)
@@ -296,6 +294,8 @@ def _space_to_depth(step: Step) -> list[Value]:
     for y in range(factor):
         for column in range(factor):
             weights[y, column, :, y, column, :] = np.eye(channels)
+    if _text(step, "mode", "DCR") == "CRD":
+        weights = weights.transpose(2, 0, 1, 3, 4, 5)
     outputs = factor * factor * channels
     descriptor = ConvolutionDescriptor(
         factor,
@@ -319,11 +319,10 @@ def _text(step: Step, name: str, default: str) -> str:
 def _scales(step: Step, x: Tensor) -> list[float]:
     """Result over source along each axis, as the model says it."""
     rank = len(x.shape)
-    scale_index = 1 if step.operator == "Upsample" else 2
     axes = list(step.attribute("axes", range(rank)))
     found = [1.0] * rank
-    if step.has(scale_index) and step.constant(scale_index).size:
-        for axis, scale in zip(axes, step.constant(scale_index).reshape(-1), strict=True):
+    if step.has(2) and step.constant(2).size:
+        for axis, scale in zip(axes, step.constant(2).reshape(-1), strict=True):
             found[axis] = float(scale)
         return found
     ratios = [result / extent for result, extent in zip(step.shape, x.shape, strict=True)]
@@ -341,8 +340,6 @@ def _resize(step: Step) -> list[Value]:
     step.rank(x.shape)
     mode = _text(step, "mode", "nearest")
     coordinates = _text(step, "coordinate_transformation_mode", "half_pixel")
-    if step.operator == "Upsample":
-        coordinates = "asymmetric"
     if step.attribute("antialias", 0):
         step.refuse("expected antialias 0")
     scales = _scales(step, x)
@@ -380,11 +377,8 @@ def _line(step: Step, mode: str, extent: int, result: int, scale: float) -> tupl
     if mode == "asymmetric":
         return scale, 0.0
     if mode == "align_corners":
-        if result == 1:
-            return 1.0, 0.0
-        if extent == 1:
-            return float(result), 0.0
-        return (result - 1) / (extent - 1), 0.0
+        length = scale * extent  # of the result, before it is rounded
+        return (1.0, 0.0) if extent == 1 or length == 1 else ((length - 1) / (extent - 1), 0.0)
     if mode == "half_pixel" or (mode == "pytorch_half_pixel" and result > 1):
         return scale, 0.5 / scale - 0.5
     if mode == "pytorch_half_pixel":
@@ -399,8 +393,6 @@ def _line(step: Step, mode: str, extent: int, result: int, scale: float) -> tupl
 def _nearest(step: Step, x: Tensor, maps: list[tuple[float, float]]) -> Image:
     """By the index that each row or column reads."""
     rounding = _text(step, "nearest_mode", "round_prefer_floor")
-    if step.operator == "Upsample":
-        rounding = "floor"
     rounded: dict[str, Callable[[np.ndarray[tuple[int, ...], np.dtype[np.float64]]], np.ndarray[tuple[int, ...], np.dtype[np.float64]]]] = {
         "floor": np.floor,
         "ceil": np.ceil,
@@ -417,7 +409,7 @@ def _nearest(step: Step, x: Tensor, maps: list[tuple[float, float]]) -> Image:
         at = np.round(np.arange(result) / scale + first, 9)
         index = np.clip(rounded[rounding](at), 0, extent - 1).astype(np.int64)
         factor = result // extent
-        if place in {H, W} and np.array_equal(index, np.arange(result) // max(factor, 1)):
+        if factor > 0 and place in {H, W} and np.array_equal(index, np.arange(result) // factor):
             factors = (1, factor) if place == H else (factor, 1)
             image = UpsamplingNearestNode(image, *factors)
             size[place] = result
@@ -442,5 +434,4 @@ ROWS: dict[str, Row] = {
     "Squeeze": _reshape,
     "Transpose": _transpose,
     "Unsqueeze": _reshape,
-    "Upsample": _resize,
 }

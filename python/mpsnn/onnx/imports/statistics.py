@@ -120,24 +120,33 @@ def _group(step: Step) -> list[Value]:
 
 
 def _layer(step: Step) -> list[Value]:
-    """Over all axes but the batch: a group normalisation of one group, then scale and shift."""
-    tensor = step.floats()
-    axis, rank = step.axis(-1, len(tensor.shape)), len(tensor.shape)
-    if len(step.shapes) > 1:
-        step.refuse("expected the first output alone")
-    if axis != 1 and any(extent != 1 for extent in tensor.shape[1:axis]):
-        step.refuse(f"axis: expected 1, all axes but the batch, got {axis}")
-    axes = STANDARD[rank]
-    image = step.place(tensor, axes)
-    channels = size_of(tensor.shape, axes)[C]
-    source = GroupNormalizationDataSource(channels, 1, epsilon=_epsilon(step), label=step.name)
-    image = GroupNormalizationNode(image, source, label=step.name)
+    """Step by step: any axes but the batch, and mean and deviation as further outputs."""
+    x = step.floats()
+    rank = step.rank(x.shape)
+    axes = list(range(step.axis(-1, rank), rank))
+    mean = _means(step, x, x.image, axes)
+    centred = SubtractionNode(x.image, mean)
+    variance = _means(step, x, MultiplicationNode(centred, centred), axes)
+    inverse = NeuronPowerNode(variance, 1.0, _epsilon(step), -0.5)
+    image: Image = MultiplicationNode(centred, inverse, label=step.name)
     for index, node in ((1, MultiplicationNode), (2, AdditionNode)):
         if step.has(index):
             values = step.constant(index)
             wide = values.reshape((1,) * (rank - values.ndim) + values.shape)
-            image = node(image, step.constant_tensor(wide, axes).image)
-    return [step.result(image, axes)]
+            image = node(image, step.constant_tensor(wide, x.axes).image)
+    results = [image, mean, inverse][: len(step.shapes)]
+    return [step.result(made, x.axes, index) for index, made in enumerate(results)]
+
+
+def _means(step: Step, tensor: Tensor, image: Image, axes: list[int]) -> Image:
+    """The means over some axes, which stay with an extent of 1."""
+    for axis in axes:
+        place = tensor.axes[axis]
+        if place == N and tensor.shape[axis] > 1:
+            step.refuse("the batch cannot be reduced")
+        if place != N:
+            image = REDUCTIONS["Mean"][place](image)
+    return image
 
 
 def _mean_variance(step: Step) -> list[Value]:

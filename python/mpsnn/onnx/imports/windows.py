@@ -154,14 +154,22 @@ def _convolution_transpose(step: Step) -> list[Value]:
         dilation_rate_y=windows[Y].dilation,
         groups=groups,
     )
-    source = data_source(step, descriptor, turned.reshape(-1, *turned.shape[2:]), _bias(step))
-    pads = _undone_pads(step, windows, size)
-    node = ConvolutionTransposeNode(
+    pads, bias = _undone_pads(step, windows, size), _bias(step)
+    is_wider = min(pads.values) < 0
+    values = turned.reshape(-1, *turned.shape[2:])
+    source = data_source(step, descriptor, values, None if is_wider else bias)
+    least = [max(pad, 0) for pad in (pads.left, pads.top, pads.right, pads.bottom)]
+    node: Image = ConvolutionTransposeNode(
         step.standard(),
         source,
         label=step.name,
-        padding_policy=PaddingPolicy.with_pads(pads.left, pads.top, pads.right, pads.bottom),
+        padding_policy=PaddingPolicy.with_pads(*least),
     )
+    if is_wider:  # rows that no weight reaches have the bias alone
+        node = padded(node, Pads(-pads.top, -pads.left, -pads.bottom, -pads.right), 0.0)
+        if bias is not None:
+            terms = np.ascontiguousarray(bias.reshape(1, 1, 1, -1), np.float32)
+            node = AdditionNode(node, step.add_constant(terms))
     return [step.result(node)]
 
 
@@ -199,20 +207,17 @@ def _pool_windows(step: Step) -> tuple[tuple[Window, Window], Pads, Pads]:
 
 
 def padded(image: Image, pads: Pads, fill: float) -> Image:
-    """Rows and columns of a number around an image, or without some of its own."""
-    if min(pads.values) < 0:
-        image = PadNode(image, **_margins(pads), fill_value=fill) if max(pads.values) > 0 else image
+    """Rows and columns of a number around an image; pads below 0 take none away."""
+    if max(pads.values) <= 0:
         return image
-    return PadNode(image, **_margins(pads), fill_value=fill) if any(pads.values) else image
-
-
-def _margins(pads: Pads) -> dict[str, int]:
-    return {
-        "padding_size_before_y": max(pads.top, 0),
-        "padding_size_before_x": max(pads.left, 0),
-        "padding_size_after_y": max(pads.bottom, 0),
-        "padding_size_after_x": max(pads.right, 0),
-    }
+    return PadNode(
+        image,
+        padding_size_before_y=max(pads.top, 0),
+        padding_size_before_x=max(pads.left, 0),
+        padding_size_after_y=max(pads.bottom, 0),
+        padding_size_after_x=max(pads.right, 0),
+        fill_value=fill,
+    )
 
 
 def _placed_windows(
