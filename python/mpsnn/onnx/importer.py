@@ -234,7 +234,12 @@ class _Reader:
             name = node.name or f"{node.op_type}{index}"
             try:
                 self._add_node(node, name)
-            except (RecursionError, MemoryError, Error):
+            except Error as error:
+                if str(error).startswith("import_model"):
+                    raise
+                msg = f"import_model: {name} ({node.op_type}): {error}"
+                raise UnsupportedError(msg) from error
+            except MemoryError:
                 raise
             except Exception as error:  # what a malformed node makes fail
                 text = " ".join(str(error).split())[:400]

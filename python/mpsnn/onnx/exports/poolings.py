@@ -12,6 +12,8 @@ from mpsnn._core import ImageEdgeMode, PaddingMethod
 from mpsnn.onnx.exports.step import Floats, Step, Windows, windows_of
 from mpsnn.onnx.geometry import X, Y, Pads, Window
 
+LOWEST = float(np.finfo(np.float32).min)  # less than what it is compared with
+
 
 def _windows(step: Step) -> Windows:
     a = step.attributes
@@ -35,7 +37,7 @@ def _max(step: Step) -> str:
     value, pads = step.input, list(windows.pads.values)
     is_zero = windows.edge_mode == ImageEdgeMode.ZERO and any(pads)
     if is_zero or not _are_pads(windows):
-        value = step.padded(value, windows.pads, fill=0.0 if is_zero else -np.inf)
+        value = step.padded(value, windows.pads, fill=0.0 if is_zero else LOWEST)
         pads = [0, 0, 0, 0]
     result = step.emit(
         "MaxPool",

@@ -141,7 +141,17 @@ def _scaled(step: Step) -> str:
 def _bilinear_scale(step: Step) -> str:
     if step.attributes["transform"]:
         return _scaled(step)
-    return _resized(step, "linear", "half_pixel")
+    _, rows, columns, _ = step.result  # scales, rounded to float32, may miss the size by one
+    return step.emit(
+        "Resize",
+        step.input,
+        "",
+        "",
+        step.writer.integers([rows, columns]),
+        axes=[2, 3],
+        mode="linear",
+        coordinate_transformation_mode="half_pixel",
+    )
 
 
 ROWS: dict[str, Callable[[Step], str]] = {

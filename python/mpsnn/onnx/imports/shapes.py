@@ -246,6 +246,8 @@ def _pad(step: Step) -> list[Value]:
     pads = step.integers(1)
     given = step.integers(3, list(range(rank)))
     fill = float(step.constant(2, 0.0).reshape(-1)[0])
+    if not np.isfinite(fill):
+        step.refuse(f"constant_value: expected a finite number, got {fill}")
     before, after = [0] * 4, [0] * 4
     for i, axis in enumerate(given):
         place = x.axes[axis]

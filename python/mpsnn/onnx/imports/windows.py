@@ -36,6 +36,7 @@ from mpsnn.onnx.imports.step import Step, Value
 from mpsnn.onnx.tensor import STANDARD, C, H, Image, N, Tensor, W, size_of
 
 Row = Callable[[Step], list[Value]]
+LOWEST = float(np.finfo(np.float32).min)  # less than what it is compared with
 
 
 def _spatial(step: Step) -> tuple[int, int]:
@@ -241,7 +242,7 @@ def _max_pool(step: Step) -> list[Value]:
         step.refuse("expected storage_order 0")
     windows, _, pads = _pool_windows(step)
     y, x = windows
-    image, policy = _placed_windows(step, windows, pads, -np.inf)
+    image, policy = _placed_windows(step, windows, pads, LOWEST)
     strides = {"stride_in_pixels_x": x.stride, "stride_in_pixels_y": y.stride}
     if (y.dilation, x.dilation) == (1, 1):
         node: Image = PoolingMaxNode(
