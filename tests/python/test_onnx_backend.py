@@ -35,12 +35,12 @@ REASONS = {name: left_out for left_out in LEFT_OUT for name in left_out.names}
 @cache
 def cases_of(module: str) -> list[Any]:
     """The tests of a module all of whose operators are ours or computed when read."""
-    known = len(onnx_cases._NodeTestCases)  # noqa: SLF001 (the package's loader loads all, slowly)
+    known = len(onnx_cases._NodeTestCases)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the package's own arithmetic overflows
         importlib.import_module(f"{onnx_cases.__name__}.{module}")
     found = []
-    for case in onnx_cases._NodeTestCases[known:]:  # noqa: SLF001
+    for case in onnx_cases._NodeTestCases[known:]:
         operators = {node.op_type for node in case.model.graph.node}
         if operators <= set(ROWS) | FOLDED and operators & set(ROWS):
             found.append(case)

@@ -163,6 +163,7 @@ class Corner(mps.Padding):
     """Windows that begin at the source's first pixel, as many as fit."""
 
     def destination(self, query: mps.PaddingQuery) -> mps.PaddingPlacement:
+        """Windows of three rows and columns."""
         return mps.PaddingPlacement(
             query.source_height - 2, query.source_width - 2, 1, 1, mps.ImageEdgeMode.ZERO
         )
@@ -189,7 +190,7 @@ def test_exported_images_are_outputs(cpu: mps.Device) -> None:
 
 def test_refusals(cpu: mps.Device) -> None:
     dropout = mps.DropoutNode(mps.ImageNode("x"), keep_probability=0.5, label="drops")
-    with pytest.raises(mps.UnsupportedError, match="drops.*random numbers"):
+    with pytest.raises(mps.UnsupportedError, match=r"drops.*random numbers"):
         export_model(mps.Graph(cpu, [dropout]), None, {"x": (1, 2, 2, 1)})
     neuron = mps.NeuronSigmoidNode(mps.ImageNode("x"))
     gradient = neuron.gradient_filter(mps.ImageNode("g"))
@@ -198,9 +199,9 @@ def test_refusals(cpu: mps.Device) -> None:
     graph = mps.Graph(cpu, [neuron])
     with pytest.raises(mps.InvalidArgumentError, match=r"sizes: x: .*nothing"):
         export_model(graph, None, {})
-    with pytest.raises(mps.InvalidArgumentError, match="sizes.*other"):
+    with pytest.raises(mps.InvalidArgumentError, match=r"sizes.*other"):
         export_model(graph, None, {"x": (1, 2, 2, 1), "other": (1, 2, 2, 1)})
     with pytest.raises(mps.InvalidArgumentError, match=r"sizes: x"):
         export_model(graph, None, {"x": (1, None, 2, 1)})
-    with pytest.raises(mps.InvalidArgumentError, match="layout.*'HWC'"):
+    with pytest.raises(mps.InvalidArgumentError, match=r"layout.*'HWC'"):
         export_model(graph, None, {"x": (1, 2, 2, 1)}, layout="HWC")

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Graphs as ONNX models, and ONNX models as graphs. Needs the package `onnx`.
 
-    pip install "mpsnn[onnx]"
+pip install "mpsnn[onnx]"
 """
 
 from __future__ import annotations

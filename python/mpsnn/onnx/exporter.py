@@ -167,9 +167,7 @@ class _Export:
         graph = self._graph
         needed = zip(graph.result_images, graph.results_are_needed, strict=True)
         images = [image for image, is_needed in needed if is_needed]
-        images += [
-            node.result_image for node in graph.nodes if node.result_image.export_from_graph
-        ]
+        images += [node.result_image for node in graph.nodes if node.result_image.export_from_graph]
         for image in dict.fromkeys(images):
             producer = image.producer
             wanted = image.handle or (producer.label if producer else "result")

@@ -301,7 +301,9 @@ class _Reader:
         operator = f"{node.domain}.{node.op_type}" if node.domain else node.op_type
         unknown = [x for x in node.input if x and x not in self._values]
         if unknown:
-            msg = f"import_model: {name} ({operator}): reads {unknown}, which no node before it makes"
+            msg = (
+                f"import_model: {name} ({operator}): reads {unknown}, which no node before it makes"
+            )
             raise ArchiveError(msg)
         inputs = [self._values[x] if x else None for x in node.input]
         is_known = not any(isinstance(value, Tensor) for value in inputs)
@@ -475,22 +477,23 @@ def _attributes(node: onnx.NodeProto) -> dict[str, Any]:
 
 def _dtype(element_type: int, name: str) -> np.dtype[Any]:
     try:
-        return np.dtype(helper.tensor_dtype_to_np_dtype(element_type))
+        found: np.dtype[Any] = np.dtype(helper.tensor_dtype_to_np_dtype(element_type))
     except (KeyError, TypeError, ValueError) as error:
         msg = f"import_model: {name}: element type {element_type} is not known"
         raise ArchiveError(msg) from error
+    return found
 
 
-def _shape(
-    kind: onnx.TypeProto.Tensor, name: str, wanted: Sequence[int] | None
-) -> tuple[int, ...]:
+def _shape(kind: onnx.TypeProto.Tensor, name: str, wanted: Sequence[int] | None) -> tuple[int, ...]:
     """A static shape: as wanted where the model leaves it open."""
     if wanted is None and not kind.HasField("shape"):
         msg = f"import_model: {name}: its shape is not known: give it in sizes"
         raise InvalidArgumentError(msg)
-    said = [
-        dim.dim_value if dim.HasField("dim_value") else None for dim in kind.shape.dim
-    ] if kind.HasField("shape") else None
+    said = (
+        [dim.dim_value if dim.HasField("dim_value") else None for dim in kind.shape.dim]
+        if kind.HasField("shape")
+        else None
+    )
     shape = list(said or []) if wanted is None else [int(extent) for extent in wanted]
     if wanted is not None and said is not None and len(said) != len(shape):
         msg = f"import_model: {name}: expected {len(said)} axes in sizes, got {tuple(shape)}"

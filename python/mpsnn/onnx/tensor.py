@@ -63,7 +63,9 @@ class Tensor:
         """The image's (N, H, W, C)."""
         return size_of(self.shape, self.axes)
 
-    def viewed(self, shape: Sequence[int], axes: Axes, dtype: np.dtype[Any] | None = None) -> Tensor:
+    def viewed(
+        self, shape: Sequence[int], axes: Axes, dtype: np.dtype[Any] | None = None
+    ) -> Tensor:
         """The same image seen as another tensor."""
         return Tensor(tuple(shape), dtype or self.dtype, axes, lambda: self.image)
 
@@ -122,7 +124,9 @@ def placed(tensor: Tensor, axes: Axes) -> Image:
     moved = _moved(tensor, axes)
     _, height, width, channels = size = size_of(tensor.shape, axes)
     if moved is None:
-        return tensor.image if size == tensor.size else reshaped(tensor.image, height, width, channels)
+        return (
+            tensor.image if size == tensor.size else reshaped(tensor.image, height, width, channels)
+        )
     before, after = moved
     extents = [tensor.shape[axis] for axis in before]
     image, order = tensor.image, list(before)
@@ -139,7 +143,7 @@ def _moved(tensor: Tensor, axes: Axes) -> tuple[list[int], list[int]] | None:
     orders = []
     for layout in (tensor.axes, axes):
         wide = [i for i, extent in enumerate(tensor.shape) if extent != 1]
-        orders.append(sorted(wide, key=lambda i: layout[i]))  # noqa: B023 (used at once)
+        orders.append(sorted(wide, key=lambda i: layout[i]))
         batch = [i for i in wide if layout[i] == N]
         orders.append(batch)
     before, batch_before, after, batch_after = orders

@@ -16,7 +16,7 @@ from mpsnn._core import (
 )
 from mpsnn.onnx.exports.neurons import fused
 from mpsnn.onnx.exports.step import Floats, Step, Windows, own_placement, windows_of
-from mpsnn.onnx.geometry import X, Y, Pads, Window, placed
+from mpsnn.onnx.geometry import Pads, Window, X, Y, placed
 
 NO_PADS = Pads(0, 0, 0, 0)
 

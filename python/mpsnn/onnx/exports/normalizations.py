@@ -57,7 +57,7 @@ def _group(step: Step) -> str:
 
 
 def _divided(step: Step, value: str, base: str) -> str:
-    """value / (delta + alpha * base)^beta."""
+    """Value / (delta + alpha * base)^beta."""
     a = step.attributes
     denominator = step.shifted(step.scaled(base, a["alpha"]), a["delta"])
     return step.emit("Div", value, step.emit("Pow", denominator, step.writer.scalar(a["beta"])))
@@ -90,9 +90,7 @@ def _cross_channel(step: Step) -> str:
         )
     _, height, width, channels = step.sources[0]
     before, behind = around(size)
-    rows = step.reshaped(
-        step.emit("Mul", step.input, step.input), 0, 1, channels, height * width
-    )
+    rows = step.reshaped(step.emit("Mul", step.input, step.input), 0, 1, channels, height * width)
     sizes = step.writer.integers([0, 0, before, 0, 0, 0, behind, 0])
     padded = step.emit("Pad", rows, sizes, step.writer.scalar(0.0))
     mean = step.emit("AveragePool", padded, kernel_shape=[size, 1])

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from mpsnn._core import ImageEdgeMode, PaddingMethod
 from mpsnn.onnx.exports.step import Floats, Step, Windows, windows_of
-from mpsnn.onnx.geometry import X, Y, Pads, Window
+from mpsnn.onnx.geometry import Pads, Window, X, Y
 
 LOWEST = float(np.finfo(np.float32).min)  # less than what it is compared with
 
@@ -64,14 +64,16 @@ def _reached(step: Step, windows: Windows) -> NDArray[np.bool_]:
         first = np.arange(size)[:, None] * window.stride - before
         at = first + np.arange(window.kernel) * window.dilation
         along.append(np.any((at >= 0) & (at < source), axis=1))
-    return np.logical_and.outer(along[Y], along[X])
+    reached: NDArray[np.bool_] = along[Y][:, None] & along[X]
+    return reached
 
 
 def _counts(window: Window, source: int, size: int, before: int, border: int) -> Floats:
     """How many positions of each window lie in the source with a border around it."""
     first = np.arange(size) * window.stride - before
     last = np.minimum(first + window.kernel, source + border)
-    return np.maximum(last - np.maximum(first, -border), 0).astype(np.float32)
+    counts: Floats = np.maximum(last - np.maximum(first, -border), 0).astype(np.float32)
+    return counts
 
 
 def _divisors(step: Step, windows: Windows) -> tuple[Floats, bool]:

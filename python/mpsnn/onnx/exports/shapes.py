@@ -32,7 +32,7 @@ def _pad(step: Step) -> str:
 def _mirrored(step: Step, before: list[int], after: list[int], mode: ImageEdgeMode) -> str:
     """By indices: ONNX's mirror is narrower than the image and never repeats the edge."""
     value = step.input
-    n, height, width, channels = step.sources[0]
+    _, height, width, channels = step.sources[0]
     for axis, size in enumerate((channels, height, width)):
         if before[axis] == after[axis] == 0:
             continue
@@ -52,9 +52,7 @@ def _crop(step: Step) -> str:
     a = step.attributes
     starts = [a["origin_feature_channel"], a["origin_y"], a["origin_x"]]
     _, height, width, channels = step.result
-    ends = [
-        start + size for start, size in zip(starts, (channels, height, width), strict=True)
-    ]
+    ends = [start + size for start, size in zip(starts, (channels, height, width), strict=True)]
     integers = step.writer.integers
     return step.emit("Slice", step.input, integers(starts), integers(ends), integers([1, 2, 3]))
 
@@ -105,9 +103,7 @@ def _triangle(distance: Floats) -> Floats:
     return np.maximum(1.0 - np.abs(distance), 0.0)
 
 
-def _weights(
-    size: int, result: int, scale: float, translate: float, *, lanczos: bool
-) -> Floats:
+def _weights(size: int, result: int, scale: float, translate: float, *, lanczos: bool) -> Floats:
     """Rows by result, columns by source: how much of each source value a result takes."""
     centres = (np.arange(result) + 0.5 - translate) / scale - 0.5
     reach, kernel = (LANCZOS, _lanczos) if lanczos else (1, _triangle)

@@ -24,7 +24,7 @@ from mpsnn._core import (
     PaddingQuery,
     UnsupportedError,
 )
-from mpsnn.onnx.geometry import X, Y, Pads, Window, placed
+from mpsnn.onnx.geometry import Pads, Window, X, Y, placed
 from mpsnn.onnx.writer import Writer
 
 Size = tuple[int, int, int, int]

@@ -75,23 +75,22 @@ def layout_for(
         widest: The most axes that an operand of the node has.
 
     Returns:
-        For each of ONNX's axes which of the image's it is. Where nothing asks for another, (N, C, H, W).
+        For each of ONNX's axes which of the image's it is: (N, C, H, W) where nothing asks for
+        another.
     """
     rank = len(shape)
+    axes: Axes | None = None
     if operator == "Transpose" and rank:
         order = list(attributes.get("perm", range(rank)[::-1]))
-        return tuple(STANDARD[rank][order.index(i)] for i in range(rank))
-    if operator in elementwise.ROWS and rank < widest <= 4:  # broadcast: axes are aligned at the end
-        return STANDARD[widest][widest - rank :]
-    if operator in _ONE_AXIS and rank:
-        axis = int(attributes.get("axis", _ONE_AXIS[operator]))
-        return channels_last(shape, axis % rank)
-    if operator == "Gemm" and attributes.get("transA", 0) and index == 0 and rank == 2:
-        return C, N
-    if operator == "MatMul" and rank == 3:
-        return IN_ORDER[rank]
-    if operator in _WITHOUT_BATCH and rank < 4:
-        return without_batch(shape) or STANDARD[rank]
-    if operator in _WITHOUT_BATCH and operator.startswith("Reduce"):
-        return without_batch(shape) or STANDARD[rank]
-    return STANDARD[rank]
+        axes = tuple(STANDARD[rank][order.index(i)] for i in range(rank))
+    elif operator in elementwise.ROWS and rank < widest <= 4:
+        axes = STANDARD[widest][widest - rank :]  # broadcast: axes are aligned at the end
+    elif operator in _ONE_AXIS and rank:
+        axes = channels_last(shape, int(attributes.get("axis", _ONE_AXIS[operator])) % rank)
+    elif operator == "Gemm" and attributes.get("transA", 0) and index == 0 and rank == 2:
+        axes = C, N
+    elif operator == "MatMul" and rank == 3:
+        axes = IN_ORDER[rank]
+    elif operator in _WITHOUT_BATCH and (rank < 4 or operator.startswith("Reduce")):
+        axes = without_batch(shape)
+    return STANDARD[rank] if axes is None else axes

@@ -34,11 +34,12 @@ from mpsnn.nodes import (
     SubtractionNode,
 )
 from mpsnn.onnx.imports.step import BOOLEAN, FLOATS, INDEX, Step, Value, linear
-from mpsnn.onnx.tensor import C, STANDARD, Axes, Image, Tensor, joined, reshaped, size_of
+from mpsnn.onnx.tensor import STANDARD, Axes, C, Image, Tensor, joined, reshaped, size_of
 
 Row = Callable[[Step], list[Value]]
 SELU_ALPHA, SELU_GAMMA = 1.67326319217681884765625, 1.05070102214813232421875
 GELU_CUBE = 0.044715
+LARGEST = float(np.finfo(np.float32).max)
 
 
 def _unary(make: Callable[[Image, Step], Image]) -> Row:
@@ -85,9 +86,16 @@ def _gelu(x: Image, step: Step) -> Image:
 
 def clamped(x: Image, low: float | None, high: float | None) -> Image:
     """The value between two bounds: the sum of its halves, which is exact, has bounds."""
-    bounds = {"minimum_value": low, "maximum_value": high}
-    given = {name: float(value) for name, value in bounds.items() if value is not None}
-    return AdditionNode(x, x, primary_scale=0.5, secondary_scale=0.5, **given) if given else x
+    if low is None and high is None:
+        return x
+    return AdditionNode(
+        x,
+        x,
+        primary_scale=0.5,
+        secondary_scale=0.5,
+        minimum_value=-LARGEST if low is None else max(low, -LARGEST),
+        maximum_value=LARGEST if high is None else min(high, LARGEST),
+    )
 
 
 def _clip(step: Step) -> list[Value]:
@@ -188,7 +196,7 @@ def _power(step: Step) -> list[Value]:
     if isinstance(exponent, Tensor) and number is not None and number > 0:
         exponent = step.floats(1)
         return [step.result(NeuronExponentialNode(exponent.image, 1.0, 0.0, number), exponent.axes)]
-    step.refuse("expected a number as exponent or, above 0, as base")
+    return step.refuse("expected a number as exponent or, above 0, as base")
 
 
 def _extreme(node: type[ReductionColumnMaxNode | ReductionColumnMinNode]) -> Row:
@@ -207,7 +215,9 @@ def _extreme(node: type[ReductionColumnMaxNode | ReductionColumnMinNode]) -> Row
         if len(images) > 1:
             size = size_of(step.shape, axes)
             flat = size[1] * size[2] * size[3]
-            rows = joined([reshaped(x, 1, 1, flat) for x in images], [(size[0], 1, 1, flat)] * len(images), 1)
+            rows = joined(
+                [reshaped(x, 1, 1, flat) for x in images], [(size[0], 1, 1, flat)] * len(images), 1
+            )
             images = [reshaped(node(rows), *size[1:])]
         image = images[0]
         for number in numbers:
@@ -237,20 +247,20 @@ def _compared(kind: ComparisonType) -> Row:
             value = step.inputs[i]
             if value is not None and value.dtype not in (*FLOATS, BOOLEAN):
                 step.refuse(f"input {i}: expected float32, float16 or bool, got {value.dtype}")
-        images, axes = aligned(step, 0, 1)
-        return [step.result(ComparisonNode(*images, comparison_type=kind), axes)]
+        (primary, secondary), axes = aligned(step, 0, 1)
+        return [step.result(ComparisonNode(primary, secondary, comparison_type=kind), axes)]
 
     return build
 
 
 def _both(step: Step) -> list[Value]:
-    images, axes = aligned(step, 0, 1)
-    return [step.result(MultiplicationNode(*images), axes)]
+    (primary, secondary), axes = aligned(step, 0, 1)
+    return [step.result(MultiplicationNode(primary, secondary), axes)]
 
 
 def _either(step: Step) -> list[Value]:
-    images, axes = aligned(step, 0, 1)
-    return [step.result(AdditionNode(*images, maximum_value=1.0), axes)]
+    (primary, secondary), axes = aligned(step, 0, 1)
+    return [step.result(AdditionNode(primary, secondary, maximum_value=1.0), axes)]
 
 
 def _not(step: Step) -> list[Value]:

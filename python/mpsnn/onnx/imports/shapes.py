@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import prod
 
 import numpy as np
 
@@ -88,9 +87,7 @@ def _relabelled(x: Tensor, shape: tuple[int, ...]) -> Tensor:
     return x.viewed(shape, tuple(free.pop(0) if place is None else place for place in places))
 
 
-def _in_order(
-    shape: tuple[int, ...], x: Tensor, keeps: tuple[int, ...]
-) -> tuple[int, ...] | None:
+def _in_order(shape: tuple[int, ...], x: Tensor, keeps: tuple[int, ...]) -> tuple[int, ...] | None:
     """A layout in the order of memory: with the batch in front where both shapes have it."""
     if x.size[N] == 1:
         alone = without_batch(shape)
@@ -125,16 +122,15 @@ def _concat(step: Step) -> list[Value]:
     known = next(value for value in step.inputs if isinstance(value, Tensor))
     axis = step.axis(0, step.rank(known.shape))
     tensors = [
-        value
-        if isinstance(value, Tensor)
-        else step.constant_tensor(np.asarray(value), known.axes)
+        value if isinstance(value, Tensor) else step.constant_tensor(np.asarray(value), known.axes)
         for value in step.inputs
     ]
     if any(tensor.dtype != known.dtype for tensor in tensors):
         step.refuse("expected inputs of one element type")
     tensors = [tensor for tensor in tensors if tensor.shape[axis]]
-    order = sorted(tensors, key=lambda tensor: tensor is not known)[0]
-    first = Tensor(tensors[0].shape, order.dtype, order.axes, lambda: step.place(tensors[0], order.axes))
+    first = Tensor(
+        tensors[0].shape, known.dtype, known.axes, lambda: step.place(tensors[0], known.axes)
+    )
     return _joined(step, [first, *tensors[1:]], axis)
 
 
@@ -178,7 +174,11 @@ def _slice(step: Step) -> list[Value]:
 
 
 def _picked(
-    step: Step, image: Image, size: list[int], axis: int, index: np.ndarray[tuple[int, ...], np.dtype[np.int64]]
+    step: Step,
+    image: Image,
+    size: list[int],
+    axis: int,
+    index: np.ndarray[tuple[int, ...], np.dtype[np.int64]],
 ) -> Image:
     """The image's rows, columns or channels of these indices; `size` becomes the result's."""
     count = size[axis]
@@ -357,7 +357,10 @@ def _resize(step: Step) -> list[Value]:
     if any(extent != result for extent, result in zip(x.shape[:2], step.shape[:2], strict=True)):
         step.refuse("only rows and columns can be interpolated")
     by_place = {axes[i]: line for i, line in enumerate(maps)}
-    (scale_y, first_y), (scale_x, first_x) = by_place.get(H, (1.0, 0.0)), by_place.get(W, (1.0, 0.0))
+    (scale_y, first_y), (scale_x, first_x) = (
+        by_place.get(H, (1.0, 0.0)),
+        by_place.get(W, (1.0, 0.0)),
+    )
     _, rows, columns, _ = size_of(step.shape, axes)
     # Column x reads (x + 0.5 - translate) / scale - 0.5 = x / scale + first.
     transform = [
@@ -381,21 +384,25 @@ def _line(step: Step, mode: str, extent: int, result: int, scale: float) -> tupl
     if mode == "align_corners":
         length = scale * extent  # of the result, before it is rounded
         return (1.0, 0.0) if extent == 1 or length == 1 else ((length - 1) / (extent - 1), 0.0)
-    if mode == "half_pixel" or (mode == "pytorch_half_pixel" and result > 1):
-        return scale, 0.5 / scale - 0.5
     if mode == "pytorch_half_pixel":
-        return scale, 0.0
-    if mode == "half_pixel_symmetric":
-        adjustment = result / (scale * extent)
-        offset = extent / 2 * (1 - adjustment)
-        return scale, offset + 0.5 / scale - 0.5
-    step.refuse(f"coordinate_transformation_mode: {mode} is not known")
+        return scale, 0.5 / scale - 0.5 if result > 1 else 0.0
+    if mode in {"half_pixel", "half_pixel_symmetric"}:
+        # Symmetric: what rounding takes off the result is missing on both sides.
+        missing = extent - result / scale if mode == "half_pixel_symmetric" else 0.0
+        return scale, missing / 2 + 0.5 / scale - 0.5
+    return step.refuse(f"coordinate_transformation_mode: {mode} is not known")
 
 
 def _nearest(step: Step, x: Tensor, maps: list[tuple[float, float]]) -> Image:
     """By the index that each row or column reads."""
     rounding = _text(step, "nearest_mode", "round_prefer_floor")
-    rounded: dict[str, Callable[[np.ndarray[tuple[int, ...], np.dtype[np.float64]]], np.ndarray[tuple[int, ...], np.dtype[np.float64]]]] = {
+    rounded: dict[
+        str,
+        Callable[
+            [np.ndarray[tuple[int, ...], np.dtype[np.float64]]],
+            np.ndarray[tuple[int, ...], np.dtype[np.float64]],
+        ],
+    ] = {
         "floor": np.floor,
         "ceil": np.ceil,
         "round_prefer_floor": lambda at: np.ceil(at - 0.5),

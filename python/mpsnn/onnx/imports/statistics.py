@@ -43,7 +43,7 @@ from mpsnn.nodes import (
     SubtractionNode,
 )
 from mpsnn.onnx.imports.step import Step, Value
-from mpsnn.onnx.tensor import STANDARD, Axes, C, H, Image, N, Tensor, W, size_of
+from mpsnn.onnx.tensor import Axes, C, H, Image, N, Tensor, W
 
 Row = Callable[[Step], list[Value]]
 Source = Callable[..., Image]
@@ -82,10 +82,17 @@ def _epsilon(step: Step) -> float:
     return max(float(step.attribute("epsilon", 1e-5)), float(np.finfo(np.float32).tiny))
 
 
+def _check_channels(step: Step, wanted: int) -> None:
+    shape = step.floats().shape
+    if len(shape) < 2 or shape[1] != wanted:
+        step.refuse(f"expected {wanted} channels, as the scale has, got shape {shape}")
+
+
 def _batch(step: Step) -> list[Value]:
     if step.attribute("training_mode", 0) or len(step.shapes) > 1:
         step.refuse("expected training_mode 0")
     gamma, beta, mean, variance = (_numbers(step, i) for i in (1, 2, 3, 4))
+    _check_channels(step, len(gamma))
     source = BatchNormalizationDataSource(
         len(gamma),
         gamma=gamma,
@@ -100,6 +107,7 @@ def _batch(step: Step) -> list[Value]:
 
 def _instance(step: Step) -> list[Value]:
     gamma = _numbers(step, 1)
+    _check_channels(step, len(gamma))
     source = InstanceNormalizationDataSource(
         len(gamma), gamma=gamma, beta=_numbers(step, 2), epsilon=_epsilon(step), label=step.name
     )

@@ -142,5 +142,5 @@ class Step:
 
 
 def linear(image: Image, a: float, b: float = 0.0) -> Image:
-    """a * image + b."""
+    """A * image + b."""
     return image if (a, b) == (1.0, 0.0) else NeuronLinearNode(image, a, b)

@@ -31,7 +31,7 @@ from mpsnn.nodes import (
     ReductionRowMaxNode,
     ReductionSpatialMeanNode,
 )
-from mpsnn.onnx.geometry import X, Y, Pads, Window, policy_of_bits
+from mpsnn.onnx.geometry import Pads, Window, X, Y, policy_of_bits
 from mpsnn.onnx.imports.step import Step, Value
 from mpsnn.onnx.tensor import STANDARD, C, H, Image, N, Tensor, W, size_of
 
@@ -105,12 +105,20 @@ def _bias(step: Step) -> NDArray[np.floating] | None:
     return step.constant(2) if step.has(2) else None
 
 
+def _check_channels(step: Step, wanted: int) -> None:
+    """ONNX's shape inference does not look at the channels of weights."""
+    got = step.floats().shape[1]
+    if got != wanted:
+        step.refuse(f"expected {wanted} channels, as the weights have, got {got}")
+
+
 def _convolution(step: Step) -> list[Value]:
     size, weights = _spatial(step), step.constant(1)
     groups = int(step.attribute("group", 1))
     if weights.ndim == 3:
         weights = weights[:, :, None, :]
     outputs, inputs, rows, columns = weights.shape
+    _check_channels(step, inputs * groups)
     y, x = _windows(step, (rows, columns))
     pads = _pads(step, (y, x), size)
     descriptor = ConvolutionDescriptor(
@@ -140,6 +148,7 @@ def _convolution_transpose(step: Step) -> list[Value]:
     if weights.ndim == 3:
         weights = weights[:, :, None, :]
     inputs, outputs, rows, columns = weights.shape
+    _check_channels(step, inputs)
     windows = _windows(step, (rows, columns))
     # Ours: (out, height, width, in / groups), turned by half a turn.
     grouped = weights.reshape(groups, inputs // groups, outputs, rows, columns)
@@ -243,17 +252,23 @@ def _max_pool(step: Step) -> list[Value]:
     windows, _, pads = _pool_windows(step)
     y, x = windows
     image, policy = _placed_windows(step, windows, pads, LOWEST)
-    strides = {"stride_in_pixels_x": x.stride, "stride_in_pixels_y": y.stride}
     if (y.dilation, x.dilation) == (1, 1):
         node: Image = PoolingMaxNode(
-            image, x.kernel, y.kernel, **strides, label=step.name, padding_policy=policy
+            image,
+            x.kernel,
+            y.kernel,
+            stride_in_pixels_x=x.stride,
+            stride_in_pixels_y=y.stride,
+            label=step.name,
+            padding_policy=policy,
         )
     else:
         node = DilatedPoolingMaxNode(
             image,
             x.kernel,
             y.kernel,
-            **strides,
+            stride_in_pixels_x=x.stride,
+            stride_in_pixels_y=y.stride,
             dilation_rate_x=x.dilation,
             dilation_rate_y=y.dilation,
             label=step.name,
@@ -299,14 +314,18 @@ def _counts(
     height, width = _spatial(step)
     _, rows, columns, _ = size_of(step.shape, STANDARD[len(step.shape)])
 
-    def along(window: Window, size: int, count: int, before: int, ends: tuple[int, int]):  # noqa: ANN202
-        first = np.arange(count) * window.stride - before
-        last = np.minimum(first + window.kernel, size + ends[1])
-        return np.maximum(last - np.maximum(first, -ends[0]), 0).astype(float)
-
-    y = along(windows[Y], height, rows, pads.top, (border.top, border.bottom))
-    x = along(windows[X], width, columns, pads.left, (border.left, border.right))
+    y = _counts_along(windows[Y], height, rows, pads.top, (border.top, border.bottom))
+    x = _counts_along(windows[X], width, columns, pads.left, (border.left, border.right))
     return np.outer(y, x)
+
+
+def _counts_along(
+    window: Window, size: int, count: int, before: int, ends: tuple[int, int]
+) -> NDArray[np.float64]:
+    first = np.arange(count) * window.stride - before
+    last = np.minimum(first + window.kernel, size + ends[1])
+    counts: NDArray[np.float64] = np.maximum(last - np.maximum(first, -ends[0]), 0) * 1.0
+    return counts
 
 
 def _lp_pool(step: Step) -> list[Value]:
@@ -372,8 +391,10 @@ def _gemm(step: Step) -> list[Value]:
     added, bias = None, None
     if step.has(2):
         summand = step.inputs[2]
-        is_bias = not isinstance(summand, Tensor) and summand is not None and (
-            summand.size == 1 or summand.shape in {(outputs,), (1, outputs)}
+        is_bias = (
+            not isinstance(summand, Tensor)
+            and summand is not None
+            and (summand.size == 1 or summand.shape in {(outputs,), (1, outputs)})
         )
         if is_bias:
             terms = np.broadcast_to(step.constant(2).reshape(-1), outputs)
