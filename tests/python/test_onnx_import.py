@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import random
+import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -148,6 +150,18 @@ def test_constants_and_broadcasting(cpu: mps.Device) -> None:
     model = model_of(nodes, (2, 3, 4, 5), arrays)
     compare(model, cpu, numbers(2, 3, 4, 5))
     assert len(import_model(model).constants) == 3
+
+
+def test_operators_without_a_node_test(cpu: mps.Device) -> None:
+    nodes = [helper.make_node("GlobalLpPool", ["x"], ["y"], p=2)]
+    compare(model_of(nodes, (2, 3, 4, 5)), cpu, numbers(2, 3, 4, 5))
+
+
+def test_without_the_package() -> None:
+    program = "import sys; sys.modules['onnx'] = None; import mpsnn.onnx"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)  # noqa: PLW1510
+    assert done.returncode == 1
+    assert "pip install 'mpsnn[onnx]'" in done.stderr
 
 
 def test_an_output_that_is_an_input_or_a_constant(cpu: mps.Device) -> None:
