@@ -26,6 +26,7 @@ from mpsnn._core import (
     Graph,
     ImageNode,
     InvalidArgumentError,
+    OutOfMemoryError,
     UnsupportedError,
 )
 from mpsnn.nodes import NeuronLinearNode
@@ -43,7 +44,7 @@ FOLDED = {
 }
 # Results are like the first input: the package `onnx` infers no shapes of these.
 LIKE_INPUT = {"GroupNormalization", "MeanVarianceNormalization"}
-LARGEST_FOLDED = 2**24  # values
+LARGEST_FOLDED = LONGEST_AXIS = 2**24  # values
 SHAPE_VALUES = 4096  # constants up to here take part in ONNX's shape inference
 
 
@@ -194,6 +195,7 @@ def import_model(
         ArchiveError: The file is truncated, inconsistent or for another version of ONNX.
         FileError: The file cannot be read.
         InvalidArgumentError: A shape is missing, unknown or impossible.
+        OutOfMemoryError: It needs more memory than there is.
         UnsupportedError: An operator, or a use of it, that there are no nodes for; the text names
             the ONNX node, its operator and the reason.
     """
@@ -239,8 +241,9 @@ class _Reader:
                     raise
                 msg = f"import_model: {name} ({node.op_type}): {error}"
                 raise UnsupportedError(msg) from error
-            except MemoryError:
-                raise
+            except MemoryError as error:
+                msg = f"import_model: {name} ({node.op_type}): out of memory"
+                raise OutOfMemoryError(msg) from error
             except Exception as error:  # what a malformed node makes fail
                 text = " ".join(str(error).split())[:400]
                 msg = f"import_model: {name} ({node.op_type}): {type(error).__name__}: {text}"
@@ -503,7 +506,11 @@ def _shape(kind: onnx.TypeProto.Tensor, name: str, wanted: Sequence[int] | None)
         text = [dim.dim_param or dim.dim_value for dim in kind.shape.dim]
         msg = f"import_model: {name}: expected a static shape, got {text}: give it in sizes"
         raise InvalidArgumentError(msg)
-    if any(extent < 0 for extent in static) or prod(static) > LARGEST_TENSOR:
-        msg = f"import_model: {name}: expected at most {LARGEST_TENSOR} values, got {static}"
+    too_long = any(not 0 <= extent <= LONGEST_AXIS for extent in static)
+    if too_long or prod(static) > LARGEST_TENSOR:
+        msg = (
+            f"import_model: {name}: expected at most {LARGEST_TENSOR} values, and {LONGEST_AXIS} "
+            f"along an axis, got {static}"
+        )
         raise InvalidArgumentError(msg)
     return tuple(static)

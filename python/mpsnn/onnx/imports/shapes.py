@@ -33,6 +33,7 @@ from mpsnn.onnx.tensor import (
 )
 
 Row = Callable[[Step], list[Value]]
+MOST_WEIGHTS = 2**26  # of convolutions that move values
 
 
 def _identity(step: Step) -> list[Value]:
@@ -278,6 +279,7 @@ def _depth_to_space(step: Step) -> list[Value]:
     """A sub-pixel convolution whose weights pick one channel each: exact for finite values."""
     x, factor = step.floats(), int(step.attribute("blocksize", 1))
     channels = x.shape[1]
+    _check_weights(step, channels * channels)
     weights = np.eye(channels, dtype=np.float32)
     if _text(step, "mode", "DCR") == "CRD":
         order = np.arange(channels).reshape(-1, factor, factor).transpose(1, 2, 0).reshape(-1)
@@ -288,10 +290,16 @@ def _depth_to_space(step: Step) -> list[Value]:
     return [step.result(ConvolutionNode(step.standard(), source, label=step.name))]
 
 
+def _check_weights(step: Step, count: int) -> None:
+    if count > MOST_WEIGHTS:
+        step.refuse(f"expected at most {MOST_WEIGHTS} weights, got {count}")
+
+
 def _space_to_depth(step: Step) -> list[Value]:
     """A convolution whose weights pick one value each: exact for finite values."""
     x, factor = step.floats(), int(step.attribute("blocksize", 1))
     channels = x.shape[1]
+    _check_weights(step, (factor * factor * channels) ** 2)
     weights = np.zeros((factor, factor, channels, factor, factor, channels), np.float32)
     for y in range(factor):
         for column in range(factor):

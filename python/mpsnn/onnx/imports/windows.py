@@ -74,6 +74,8 @@ def _pads(step: Step, windows: tuple[Window, Window], size: tuple[int, int]) -> 
     automatic = automatic.decode() if isinstance(automatic, bytes) else automatic
     if automatic in {"NOTSET", ""}:
         given = [int(pad) for pad in step.attribute("pads", [])]
+        if min(given, default=0) < 0:
+            step.refuse(f"pads: expected 0 or more, got {given}")
         if len(given) == 2:
             return Pads(0, given[0], 0, given[1])
         return Pads(*given) if given else Pads(0, 0, 0, 0)
@@ -285,38 +287,38 @@ def _average_pool(step: Step) -> list[Value]:
     image, policy = _placed_windows(step, windows, pads, 0.0)
     counted = said if step.attribute("count_include_pad", 0) else Pads(0, 0, 0, 0)
     counts = _counts(step, windows, pads, counted)
-    area = y.kernel * x.kernel
-    if not counted == said == pads and policy.pads is None:
-        in_image = _counts(step, windows, pads, Pads(0, 0, 0, 0))
-        mode = ImageEdgeMode.CLAMP if np.array_equal(counts, in_image) else ImageEdgeMode.ZERO
-    else:
-        mode = ImageEdgeMode.ZERO
+    in_image = _counts(step, windows, pads, Pads(0, 0, 0, 0))
+    is_in_image = all(np.array_equal(a, b) for a, b in zip(counts, in_image, strict=True))
+    is_clamped = is_in_image and policy.pads is None
+    is_whole = all(np.all(n == w.kernel) for n, w in zip(counts, windows, strict=True))
     node: Image = PoolingAverageNode(
         image,
         x.kernel,
         y.kernel,
         stride_in_pixels_x=x.stride,
         stride_in_pixels_y=y.stride,
-        edge_mode=mode,
+        edge_mode=ImageEdgeMode.CLAMP if is_clamped else ImageEdgeMode.ZERO,
         label=step.name,
         padding_policy=policy,
     )
-    if mode == ImageEdgeMode.ZERO and np.any(counts != area):
-        factors = (area / np.maximum(counts, 1)).astype(np.float32)
-        node = MultiplicationNode(node, step.add_constant(factors[None, :, :, None]))
+    if not is_clamped and not is_whole:  # two images that are broadcast: rows, and columns
+        for axis, count in enumerate(counts):
+            factors = (windows[axis].kernel / np.maximum(count, 1)).astype(np.float32)
+            shape = (1, -1, 1, 1) if axis == Y else (1, 1, -1, 1)
+            node = MultiplicationNode(node, step.add_constant(factors.reshape(shape)))
     return [step.result(node)]
 
 
 def _counts(
     step: Step, windows: tuple[Window, Window], pads: Pads, border: Pads
-) -> NDArray[np.float64]:
-    """Rows by columns of the result: how many positions of a window are in image and border."""
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Along y and x, how many positions of each window are in the image and its border."""
     height, width = _spatial(step)
     _, rows, columns, _ = size_of(step.shape, STANDARD[len(step.shape)])
 
     y = _counts_along(windows[Y], height, rows, pads.top, (border.top, border.bottom))
     x = _counts_along(windows[X], width, columns, pads.left, (border.left, border.right))
-    return np.outer(y, x)
+    return y, x
 
 
 def _counts_along(
