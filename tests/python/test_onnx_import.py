@@ -305,6 +305,17 @@ def test_truncated_and_changed_files() -> None:
     assert refused > 75
 
 
+def test_weights_and_windows_of_other_ranks() -> None:
+    """ONNX's own inference would end the process."""
+    for shape, more in [((3,), {}), ((2, 3, 1), {}), ((2, 3, 1, 1), {"strides": [1]})]:
+        node = helper.make_node("Conv", ["x", "w"], ["y"], "conv", **more)
+        with pytest.raises(mps.ArchiveError, match=r"conv \(Conv\): .*expected"):
+            import_model(model_of([node], (1, 3, 4, 4), {"w": numbers(*shape)}))
+    pool = helper.make_node("MaxPool", ["x"], ["y"], "pool", kernel_shape=[1, 1])
+    with pytest.raises(mps.ArchiveError, match=r"pool \(MaxPool\): .*3 axes"):
+        import_model(model_of([pool], (3, 4)))
+
+
 def test_cycles_and_missing_values() -> None:
     cycle = [
         helper.make_node("Add", ["x", "b"], ["a"], "first"),

@@ -31,6 +31,7 @@ from mpsnn._core import (
 )
 from mpsnn.nodes import NeuronLinearNode
 from mpsnn.onnx.imports import ROWS, Step, Value, layout_for
+from mpsnn.onnx.imports.operands import fault_of
 from mpsnn.onnx.imports.step import BOOLEAN, FLOATS
 from mpsnn.onnx.model_file import LARGEST_TENSOR, OLDEST_OPSET, array_of, opset_of, read_model
 from mpsnn.onnx.tensor import STANDARD, Tensor, from_image, to_image
@@ -357,6 +358,10 @@ class _Reader:
         """Shapes and element types of the outputs, by the package `onnx`."""
         if operator in LIKE_INPUT and inputs[0] is not None:
             return [(inputs[0].shape, inputs[0].dtype)]
+        shapes = [None if value is None else value.shape for value in inputs]
+        fault = fault_of(operator, _attributes(node), shapes)
+        if fault is not None:
+            raise ArchiveError(f"import_model: {name} ({operator}): {fault}")
         types, data = {}, {}
         for key, value in zip(node.input, inputs, strict=True):
             if value is None:
