@@ -311,6 +311,9 @@ def test_weights_and_windows_of_other_ranks() -> None:
         node = helper.make_node("Conv", ["x", "w"], ["y"], "conv", **more)
         with pytest.raises(mps.ArchiveError, match=r"conv \(Conv\): .*expected"):
             import_model(model_of([node], (1, 3, 4, 4), {"w": numbers(*shape)}))
+    far = helper.make_node("LayerNormalization", ["x", "w"], ["y"], "layer", axis=2**31)
+    with pytest.raises(mps.ArchiveError, match=r"layer .*axis: expected numbers from -8 to 8"):
+        import_model(model_of([far], (1, 3, 4, 4), {"w": numbers(4)}))
     pool = helper.make_node("MaxPool", ["x"], ["y"], "pool", kernel_shape=[1, 1])
     with pytest.raises(mps.ArchiveError, match=r"pool \(MaxPool\): .*3 axes"):
         import_model(model_of([pool], (3, 4)))

@@ -318,6 +318,10 @@ class _Reader:
         if not foldable and (not is_ours or node.op_type not in ROWS):
             msg = f"import_model: {name} ({operator}): there are no nodes for this operator"
             raise UnsupportedError(msg)
+        shapes = [None if value is None else value.shape for value in inputs]
+        fault = fault_of(operator, _attributes(node), shapes)
+        if fault is not None:
+            raise ArchiveError(f"import_model: {name} ({operator}): {fault}")
         types = self._inferred(node, name, operator, inputs)
         if foldable:
             self._fold(node, name, inputs, types)
@@ -358,10 +362,6 @@ class _Reader:
         """Shapes and element types of the outputs, by the package `onnx`."""
         if operator in LIKE_INPUT and inputs[0] is not None:
             return [(inputs[0].shape, inputs[0].dtype)]
-        shapes = [None if value is None else value.shape for value in inputs]
-        fault = fault_of(operator, _attributes(node), shapes)
-        if fault is not None:
-            raise ArchiveError(f"import_model: {name} ({operator}): {fault}")
         types, data = {}, {}
         for key, value in zip(node.input, inputs, strict=True):
             if value is None:
