@@ -319,7 +319,7 @@ class _Reader:
             msg = f"import_model: {name} ({operator}): there are no nodes for this operator"
             raise UnsupportedError(msg)
         shapes = [None if value is None else value.shape for value in inputs]
-        fault = fault_of(operator, _attributes(node), shapes)
+        fault = fault_of(operator, _attributes(node), shapes, len(node.output))
         if fault is not None:
             raise ArchiveError(f"import_model: {name} ({operator}): {fault}")
         types = self._inferred(node, name, operator, inputs)

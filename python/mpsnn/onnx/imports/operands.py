@@ -22,13 +22,16 @@ MOST_AXES = 8
 LARGEST = 2**31 - 1
 
 
-def fault_of(operator: str, attributes: Mapping[str, Any], shapes: Shapes) -> str | None:
+def fault_of(
+    operator: str, attributes: Mapping[str, Any], shapes: Shapes, outputs: int
+) -> str | None:
     """What is wrong with an operator's attributes and its operands' numbers of axes.
 
     Args:
         operator: ONNX's name.
         attributes: By ONNX's names.
         shapes: Of its inputs; None: left out.
+        outputs: How many there are.
 
     Returns:
         The fault in words; None: there is none.
@@ -43,6 +46,11 @@ def fault_of(operator: str, attributes: Mapping[str, Any], shapes: Shapes) -> st
             return f"{name}: expected numbers from {low} to {high}, got {value}"
     if any(len(shape) == 0 for shape in shapes[:1] if shape is not None) and "axis" in attributes:
         return "axis: expected none, as the input has no axes"
+    if operator == "Split":
+        said = attributes.get("num_outputs", outputs)
+        sizes = shapes[1] if len(shapes) > 1 else None
+        if said != outputs or (sizes is not None and tuple(sizes) != (outputs,)):
+            return f"expected {outputs} parts, as many as outputs, got {said} and sizes {sizes}"
     return _fault_of_windows(attributes, shapes, operator) if operator in WINDOWED else None
 
 
