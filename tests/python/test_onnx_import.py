@@ -18,6 +18,7 @@ from onnx_tools import check_close, run_onnx
 
 import mpsnn as mps
 from mpsnn.onnx import import_model
+from mpsnn.onnx.imports import ROWS
 
 FLOAT = TensorProto.FLOAT
 Floats = NDArray[np.float32]
@@ -317,6 +318,47 @@ def test_weights_and_windows_of_other_ranks() -> None:
     pool = helper.make_node("MaxPool", ["x"], ["y"], "pool", kernel_shape=[1, 1])
     with pytest.raises(mps.ArchiveError, match=r"pool \(MaxPool\): .*3 axes"):
         import_model(model_of([pool], (3, 4)))
+
+
+def changed(model: onnx.ModelProto, rng: random.Random) -> onnx.ModelProto:
+    """With a number, an operator or a connection that is another."""
+    numbers_found = [0, -1, 1, 2, 7, 2**20, 2**31, 2**40, 2**62, -(2**63)]
+    found = onnx.ModelProto()
+    found.CopyFrom(model)
+    node = rng.choice(found.graph.node)
+    kind = rng.randrange(5)
+    if kind == 0 and node.attribute:
+        attribute = rng.choice(node.attribute)
+        attribute.i = rng.choice(numbers_found)
+        if attribute.ints:
+            attribute.ints[rng.randrange(len(attribute.ints))] = rng.choice(numbers_found)
+    elif kind == 1:
+        tensor = rng.choice(found.graph.initializer)
+        tensor.dims[rng.randrange(len(tensor.dims))] = rng.choice(numbers_found)
+    elif kind == 2:
+        shape = found.graph.input[0].type.tensor_type.shape
+        rng.choice(shape.dim).dim_value = rng.choice(numbers_found)
+    elif kind == 3:
+        node.op_type = rng.choice(sorted(ROWS))
+    else:
+        values = [*found.graph.initializer, *found.graph.input]
+        node.input[rng.randrange(len(node.input))] = rng.choice(values).name
+    return found
+
+
+def test_changed_models() -> None:
+    """An error or a model; ONNX's own inference ends the process for some of these."""
+    rng = random.Random(1)  # noqa: S311 (no secrets)
+    refused = 0
+    for _ in range(300):
+        model = small_net()
+        for _ in range(rng.randrange(1, 4)):
+            model = changed(model, rng)
+        try:
+            import_model(model)
+        except mps.Error:
+            refused += 1
+    assert refused > 150
 
 
 def test_cycles_and_missing_values() -> None:
