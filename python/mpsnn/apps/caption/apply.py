@@ -45,8 +45,8 @@ class Span:
 
     Attributes:
         device: From the first kernel to the last one, all of them recorded before.
-        whole: From pixels to words, the recording included; in pieces, so that the device works
-            while the host records.
+        whole: By the clock, from pixels to the words' numbers on the host: the recording included,
+            in pieces, so that the device works while the host records.
     """
 
     device: float
@@ -71,6 +71,11 @@ class Timing:
     def ratio(self) -> float:
         """Device time with predicates over that of a loop that was cut at the right length."""
         return self.predicated.device / self.cut.device
+
+    @property
+    def whole_ratio(self) -> float:
+        """The same of the time by the clock."""
+        return self.predicated.whole / self.cut.whole
 
 
 def centred(pictures: FloatArray) -> FloatArray:
@@ -150,7 +155,9 @@ class Captioner:
         for recording in way.run(self._queue, map(self._checked, pictures), encode):
             tokens = recording.numbers()
             sentence = self.vocabulary.sentence(tokens)
-            yield Caption(sentence, tokens, recording.executed, recording.skipped)
+            caption = Caption(sentence, tokens, recording.executed, recording.skipped)
+            recording.release()
+            yield caption
 
     def encode(
         self,
@@ -178,7 +185,7 @@ class Captioner:
             commands, vector, steps=steps, predicated=predicated, pieces=pieces
         )
 
-    def time(self, picture: FloatArray, rounds: int = 31) -> Timing:
+    def time(self, picture: FloatArray, rounds: int = 101) -> Timing:
         """Measures one picture with and without predicates, in turn.
 
         Args:
@@ -203,10 +210,14 @@ class Captioner:
         for way in (SINGLE, CONTINUE):
             started = time.perf_counter()
             commands = way.command_buffer(self._queue, "timed")
-            self.encode(commands, picture, steps=steps, predicated=predicated, pieces=way.pieces)
+            recording = self.encode(
+                commands, picture, steps=steps, predicated=predicated, pieces=way.pieces
+            )
             commands.commit()
             commands.wait_until_completed()
+            recording.numbers()
             whole = time.perf_counter() - started
+            recording.release()
             times = commands.times
             seconds.append(whole if way.pieces else times.gpu_end - times.gpu_start)
         return Span(*(1e3 * value for value in seconds))
