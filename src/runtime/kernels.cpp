@@ -269,6 +269,14 @@ const AttributeValue& DeviceKernel::attribute(std::string_view name) const {
 
 void DeviceKernel::set_attribute(std::string_view name, AttributeValue value) {
   const graph::KernelClass& row = impl_->kernel_class;
+  if (std::ranges::find(row.scalars, name) != row.scalars.end()) {
+    const std::string known(name);
+    runtime::KernelValues changed = changed_values(*impl_, {{known, std::move(value)}});
+    const auto place = std::ranges::find(row.scalars, name) - row.scalars.begin();
+    impl_->attributes[known] = changed.scalars[static_cast<std::size_t>(place)];
+    impl_->values = std::move(changed);
+    return;
+  }
   AttributeMap changed = changed_attributes(*impl_, {{std::string(name), std::move(value)}});
   if (row.make_state != nullptr && row.make_state(changed) != row.make_state(impl_->attributes)) {
     if (row.remakes_state) {
