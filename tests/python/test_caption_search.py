@@ -198,8 +198,9 @@ def chain(options: ModelOptions, words: int, length: int) -> dict[str, NDArray[n
     values = {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
     for gate, bias in (("input", 20.0), ("forget", -20.0), ("output", 20.0)):
         values[f"{gate}.b"][:] = bias
-    for word in range(words):
-        values["embedding"][word, :words] = -100.0
+    values["classifier.b"][0, length:] = -10.0  # never said
+    for word in range(length):
+        values["embedding"][word, :length] = -100.0
         values["embedding"][word, word] = 100.0
         values["cell.w"][word, word] = 1.0
         values["classifier"][word, (word + 1) % length] = 1.0
