@@ -56,8 +56,8 @@ inline std::vector<ImageNode> nodes_of(const std::vector<ImageArgument>& argumen
   return nodes;
 }
 
-/// A member of DataType. pybind11 reads an enumeration's value by a function in Python; which member
-/// it is takes a look.
+/// A member of DataType. pybind11 reads an enumeration's value by a function in Python; which
+/// member it is takes a look.
 struct DataTypeArgument {
   DataType type = DataType::FLOAT32;
   operator DataType() const { return type; }

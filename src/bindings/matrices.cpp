@@ -18,8 +18,8 @@ namespace mpsnn::bindings {
 
 const DataType* data_type_of(py::handle member) {
   static constexpr std::array kTypes = {DataType::FLOAT32, DataType::FLOAT16, DataType::INT32,
-                                 DataType::UINT32,  DataType::UINT8,   DataType::INT64,
-                                 DataType::INT8,    DataType::INT16,   DataType::UINT16};
+                                        DataType::UINT32,  DataType::UINT8,   DataType::INT64,
+                                        DataType::INT8,    DataType::INT16,   DataType::UINT16};
   // The members live as long as their class, which the module holds.
   static const std::array<py::handle, kTypes.size()> members = [&] {
     std::array<py::handle, kTypes.size()> found;
@@ -372,15 +372,15 @@ Raises:
     return MatrixDescriptor{rows, columns, type, matrices, row_bytes, matrix_bytes};
   };
   matrix
-      .def(
-          py::init([=](const Device& device, std::int64_t rows, std::int64_t columns, DataTypeArgument type,
-                       std::int64_t matrices, std::size_t row_bytes, std::size_t matrix_bytes) {
-            return Matrix(device,
-                          descriptor(rows, columns, type, matrices, row_bytes, matrix_bytes));
-          }),
-          py::arg("device"), py::kw_only(), py::arg("rows"), py::arg("columns"),
-          py::arg("data_type") = DataType::FLOAT32, py::arg("matrices") = 1,
-          py::arg("row_bytes") = 0, py::arg("matrix_bytes") = 0)
+      .def(py::init([=](const Device& device, std::int64_t rows, std::int64_t columns,
+                        DataTypeArgument type, std::int64_t matrices, std::size_t row_bytes,
+                        std::size_t matrix_bytes) {
+             return Matrix(device,
+                           descriptor(rows, columns, type, matrices, row_bytes, matrix_bytes));
+           }),
+           py::arg("device"), py::kw_only(), py::arg("rows"), py::arg("columns"),
+           py::arg("data_type") = DataType::FLOAT32, py::arg("matrices") = 1,
+           py::arg("row_bytes") = 0, py::arg("matrix_bytes") = 0)
       .def(py::init([=](const Buffer& buffer, std::int64_t rows, std::int64_t columns,
                         DataTypeArgument type, std::int64_t matrices, std::size_t row_bytes,
                         std::size_t matrix_bytes, std::size_t offset) {
@@ -465,11 +465,12 @@ Raises:
       py::release_gil_before_calling_cpp_dtor());
   using Extents = std::vector<std::int64_t>;
   array
-      .def(py::init([](const Device& device, Extents shape, DataTypeArgument type, Extents strides) {
-             return NDArray(device, NDArrayDescriptor{std::move(shape), type, std::move(strides)});
-           }),
-           py::arg("device"), py::kw_only(), py::arg("shape"),
-           py::arg("data_type") = DataType::FLOAT32, py::arg("strides") = Extents())
+      .def(
+          py::init([](const Device& device, Extents shape, DataTypeArgument type, Extents strides) {
+            return NDArray(device, NDArrayDescriptor{std::move(shape), type, std::move(strides)});
+          }),
+          py::arg("device"), py::kw_only(), py::arg("shape"),
+          py::arg("data_type") = DataType::FLOAT32, py::arg("strides") = Extents())
       .def(py::init([](const Buffer& buffer, Extents shape, DataTypeArgument type, Extents strides,
                        std::size_t offset) {
              return NDArray(buffer, NDArrayDescriptor{std::move(shape), type, std::move(strides)},

@@ -33,7 +33,7 @@ struct DeviceKernel::Impl {
   std::string label;
   AttributeMap attributes;
   runtime::KernelValues values;  // of the attributes
-  std::optional<Buffer> state;  // on the device
+  std::optional<Buffer> state;   // on the device
   runtime::PlanCache plans;
 
   void set_attributes(AttributeMap given);

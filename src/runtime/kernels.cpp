@@ -23,7 +23,7 @@ using runtime::Resource;
 /// An operand as the runtime sees it. Refers to what the caller gave.
 struct Bound {
   const OperandSpec* spec = nullptr;
-  const KernelOperand* given = nullptr;   // null: left out
+  const KernelOperand* given = nullptr;    // null: left out
   const TensorDesc* array_desc = nullptr;  // null: an image's, or left out
   TensorDesc image_desc = {};
   std::byte *start = nullptr, *end = nullptr;  // addresses on the device

@@ -43,8 +43,8 @@ struct PlanKey {
   }
 };
 
-/// Thread-safe. A key is a PlanKey, or an object that is equal to one and is converted to it where a
-/// plan is made: what is encoded often need not copy what it looks for.
+/// Thread-safe. A key is a PlanKey, or an object that is equal to one and is converted to it where
+/// a plan is made: what is encoded often need not copy what it looks for.
 class PlanCache {
  public:
   using Maker = std::function<graph::Plan()>;
@@ -76,8 +76,8 @@ class PlanCache {
   template <class Key>
   EntryHandle find(const Key& key) {
     const std::lock_guard lock(mutex_);
-    const auto found = std::ranges::find_if(
-        entries_, [&](const EntryHandle& entry) { return key == entry->key; });
+    const auto found =
+        std::ranges::find_if(entries_, [&](const EntryHandle& entry) { return key == entry->key; });
     if (found == entries_.end()) return nullptr;
     if (found != entries_.begin()) entries_.splice(entries_.begin(), entries_, found);
     return entries_.front();

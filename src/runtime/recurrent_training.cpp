@@ -247,13 +247,12 @@ RNNRecurrentMatrixState RNNMatrixTrainingLayer::encode_gradient_sequence(
     add_all(encode, "weight_gradients", weights_of(layer, "weight_gradients", weight_gradients),
             true);
   }
-  encode.record("encode_gradient_sequence", sequence.rows.size(),
-                {options.has_input_state, options.wants_sources, options.wants_weights,
-                 options.accumulates},
-                [&](const graph::RecurrentCall& call) {
-                  return graph::plan_gradient(call, cell_of(layer), options,
-                                              layer.device.state()->chooser);
-                });
+  encode.record(
+      "encode_gradient_sequence", sequence.rows.size(),
+      {options.has_input_state, options.wants_sources, options.wants_weights, options.accumulates},
+      [&](const graph::RecurrentCall& call) {
+        return graph::plan_gradient(call, cell_of(layer), options, layer.device.state()->chooser);
+      });
   return initial;
 }
 
