@@ -1,17 +1,21 @@
 # SPDX-License-Identifier: MIT
-"""Host time to encode graphs that are planned already, and to skip kernels on the device.
+"""Host time to encode what is planned already, and to skip kernels on the device.
 
-    python bench/encode.py [--rounds 30] [--json FILE]
+    python bench/encode.py [--rounds 30] [--json FILE] [--program build/dev/tests/cpp/bench_encode]
 
-Nothing is compared with a peer here: eager libraries have no step that corresponds. Each figure is
-the median of its rounds with the fastest and the slowest.
+Each figure is the median of its rounds with the fastest and the slowest. Graphs have no peer: eager
+libraries have no step that corresponds. Kernels that are encoded one by one stand beside calls of
+numpy's and PyTorch's, which also do the work: 8 rows and columns, so that it is little. The program
+measures the same from C++ (`cmake --build build/dev --target bench_encode`).
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import statistics
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +27,10 @@ from mpsnn.apps.resnet50.ways import build_net, build_training, optimizer
 
 CHAIN = 1000
 BATCH = 16
+ENCODES = 1000  # of one kernel
+SIZE = 8  # of its matrices
+
+Case = tuple[int, Callable[[], float]]
 
 
 def chain(device: mps.Device) -> mps.Graph:
@@ -60,6 +68,89 @@ def seconds_to_skip(
     return commands.times.gpu_end - commands.times.gpu_start
 
 
+def seconds_to_repeat(call: Callable[[], object]) -> float:
+    """Of so many calls."""
+    started = time.perf_counter()
+    for _ in range(ENCODES):
+        call()
+    return time.perf_counter() - started
+
+
+def seconds_to_encode_kernel(
+    queue: mps.CommandQueue, encode: Callable[[mps.CommandBuffer], None]
+) -> float:
+    """Of so many encodes on a fresh command buffer, which then runs to its end."""
+    commands = mps.CommandBuffer(queue, "bench", auto_commit=False)
+    seconds = seconds_to_repeat(lambda: encode(commands))
+    commands.commit()
+    commands.wait_until_completed()
+    return seconds
+
+
+def kernel_cases(device: mps.Device, queue: mps.CommandQueue) -> dict[str, Case]:
+    """Kernels that are encoded one by one, from Python."""
+    ones = np.ones((SIZE, SIZE), np.float32)
+    a, b, c = (mps.Matrix.from_array(device, ones) for _ in range(3))
+    bias = mps.Vector.from_array(device, np.ones(SIZE, np.float32))
+    product, connected = mps.MatrixMultiplication(device), mps.MatrixFullyConnected(device)
+    update = mps.OptimizerRMSPropUpdate(device)
+    rate = 0.0
+
+    def at_new_rate(commands: mps.CommandBuffer) -> None:
+        nonlocal rate
+        rate += 1e-6
+        update.set_attribute("learning_rate", rate)
+        update.encode(commands, a, b, b, c)
+
+    kernels: dict[str, Callable[[mps.CommandBuffer], None]] = {
+        "a product": lambda commands: product.encode(commands, a, b, c),
+        "fully connected": lambda commands: connected.encode(commands, a, b, c, bias),
+        "an optimizer at a new rate": at_new_rate,
+    }
+
+    def measure(encode: Callable[[mps.CommandBuffer], None]) -> Callable[[], float]:
+        return lambda: seconds_to_encode_kernel(queue, encode)
+
+    return {
+        f"encode {name}, Python ({ENCODES} times)": (ENCODES, measure(encode))
+        for name, encode in kernels.items()
+    }
+
+
+def peer_cases() -> dict[str, Case]:
+    """The same product by others, done at once."""
+    ones = np.ones((SIZE, SIZE), np.float32)
+    out = np.empty_like(ones)
+    cases: dict[str, Case] = {
+        f"a product by numpy ({ENCODES} times)": (
+            ENCODES,
+            lambda: seconds_to_repeat(lambda: np.matmul(ones, ones, out=out)),
+        )
+    }
+    if importlib.util.find_spec("torch") is not None:
+        import torch
+
+        tensor = torch.from_numpy(ones)
+        result = torch.empty_like(tensor)
+        cases[f"a product by PyTorch ({ENCODES} times)"] = (
+            ENCODES,
+            lambda: seconds_to_repeat(lambda: torch.mm(tensor, tensor, out=result)),
+        )
+    return cases
+
+
+def program_figures(program: Path, rounds: int) -> dict[str, dict[str, float]]:
+    """What the program in C++ measured."""
+    told = subprocess.run(
+        [str(program), str(rounds)], check=True, capture_output=True, text=True
+    ).stdout
+    figures = {}
+    for line in told.splitlines():
+        found = json.loads(line)
+        figures[f"encode {found.pop('name')}, C++ ({ENCODES} times)"] = found
+    return figures
+
+
 def spread(measure: Callable[[], float], rounds: int) -> dict[str, float]:
     """Median, fastest and slowest of some rounds, in microseconds."""
     for _ in range(3):
@@ -68,10 +159,19 @@ def spread(measure: Callable[[], float], rounds: int) -> dict[str, float]:
     return {"median": statistics.median(times), "min": min(times), "max": max(times)}
 
 
+def tell(name: str, count: int, found: dict[str, float]) -> None:
+    """A row of the table."""
+    print(
+        f"| {name} | {found['median']:.1f} | {found['min']:.1f}-{found['max']:.1f} "
+        f"| {1e3 * found['median'] / count:.0f} |"
+    )
+
+
 def main() -> None:
     """Measures and prints a table."""
     parser = argparse.ArgumentParser(description="Host time to encode graphs.")
     parser.add_argument("--rounds", type=int, default=30, help="measurements of each figure")
+    parser.add_argument("--program", type=Path, help="bench_encode, as it was built")
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
     arguments = parser.parse_args()
 
@@ -89,7 +189,7 @@ def main() -> None:
     sizes = {handle: image.size for handle, image in batch.items()}
     kernels = step.cost(sizes).operations
     null_queue = null.command_queue()
-    cases = {
+    cases: dict[str, Case] = {
         f"encode a chain, one piece ({CHAIN} kernels)": (
             CHAIN,
             lambda: seconds_to_encode(queue, small, pixel, auto_commit=False),
@@ -107,16 +207,17 @@ def main() -> None:
             lambda: seconds_to_skip(queue, small, pixel),
         ),
     }
+    cases |= kernel_cases(device, queue) | peer_cases()
     print("| | median µs | min-max µs | ns a kernel |")
     print("|---|---|---|---|")
     figures = {}
     for name, (count, measure) in cases.items():
-        found = spread(measure, arguments.rounds)
-        figures[name] = found
-        print(
-            f"| {name} | {found['median']:.1f} | {found['min']:.1f}-{found['max']:.1f} "
-            f"| {1e3 * found['median'] / count:.0f} |"
-        )
+        figures[name] = spread(measure, arguments.rounds)
+        tell(name, count, figures[name])
+    if arguments.program is not None:
+        for name, found in program_figures(arguments.program, arguments.rounds).items():
+            figures[name] = found
+            tell(name, ENCODES, found)
     if arguments.json:
         arguments.json.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
 

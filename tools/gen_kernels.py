@@ -76,9 +76,9 @@ PYTHON_COPY = """\
                 [
                     list(descriptor.source_matrices),
                     list(descriptor.destination_matrices),
-                    [] if descriptor.offset_vector is None else [descriptor.offset_vector],
-                    [] if row_permute_indices is None else [row_permute_indices],
-                    [] if column_permute_indices is None else [column_permute_indices],
+                    descriptor.offset_vector,
+                    row_permute_indices,
+                    column_permute_indices,
                 ],
                 {"offsets": descriptor.offsets},
             )
@@ -313,10 +313,8 @@ def python_method(method: EncodeMethod) -> list[str]:
     for operand in method.operands:
         if operand.variadic:
             operands.append(f"list({operand.name})")
-        elif operand.optional:
-            operands.append(f"[] if {operand.name} is None else [{operand.name}]")
         else:
-            operands.append(f"[{operand.name}]")
+            operands.append(operand.name)
     text = f'        self.encode_method(commands, "{method.name}", [{", ".join(operands)}])'
     if len(text) <= 100:
         return [*lines, text]

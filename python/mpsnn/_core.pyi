@@ -3104,7 +3104,7 @@ class DeviceKernel:
         self,
         commands: CommandBuffer,
         method: str,
-        operands: collections.abc.Sequence[collections.abc.Sequence[Array | Image]],
+        operands: collections.abc.Sequence[Array | Image | collections.abc.Sequence[Array | Image] | None],
         changed: dict[str, object] = {},
     ) -> None:
         """Records the kernel; the typed classes' `encode` calls it.
@@ -3112,7 +3112,8 @@ class DeviceKernel:
         Args:
             commands: Where it is recorded.
             method: One of the class's methods ("encode").
-            operands: A list for each argument: empty where an optional one is left out.
+            operands: For each argument an operand, or a list of them where it takes several; None or an
+                empty list where an optional one is left out.
             changed: Parameters that this encode has instead of the kernel's, by name.
 
         Raises:

@@ -336,7 +336,7 @@ class MatrixMultiplication(DeviceKernel):
             ArgumentTypeError: An operand of another element type.
             UnsupportedError: The device has no kernel for the case.
         """
-        self.encode_method(commands, "encode", [[left_matrix], [right_matrix], [result_matrix]])
+        self.encode_method(commands, "encode", [left_matrix, right_matrix, result_matrix])
 
 
 class MatrixVectorMultiplication(DeviceKernel):
@@ -500,7 +500,7 @@ class MatrixVectorMultiplication(DeviceKernel):
             ArgumentTypeError: An operand of another element type.
             UnsupportedError: The device has no kernel for the case.
         """
-        self.encode_method(commands, "encode", [[input_matrix], [input_vector], [result_vector]])
+        self.encode_method(commands, "encode", [input_matrix, input_vector, result_vector])
 
 
 class MatrixSoftMax(DeviceKernel):
@@ -632,7 +632,7 @@ class MatrixSoftMax(DeviceKernel):
             ArgumentTypeError: An operand of another element type.
             UnsupportedError: The device has no kernel for the case.
         """
-        self.encode_method(commands, "encode", [[input_matrix], [result_matrix]])
+        self.encode_method(commands, "encode", [input_matrix, result_matrix])
 
 
 class MatrixLogSoftMax(DeviceKernel):
@@ -764,7 +764,7 @@ class MatrixLogSoftMax(DeviceKernel):
             ArgumentTypeError: An operand of another element type.
             UnsupportedError: The device has no kernel for the case.
         """
-        self.encode_method(commands, "encode", [[input_matrix], [result_matrix]])
+        self.encode_method(commands, "encode", [input_matrix, result_matrix])
 
 
 class MatrixSoftMaxGradient(DeviceKernel):
@@ -916,9 +916,9 @@ class MatrixSoftMaxGradient(DeviceKernel):
             commands,
             "encode",
             [
-                [gradient_matrix],
-                [forward_output_matrix],
-                [result_matrix],
+                gradient_matrix,
+                forward_output_matrix,
+                result_matrix,
             ],
         )
 
@@ -1073,9 +1073,9 @@ class MatrixLogSoftMaxGradient(DeviceKernel):
             commands,
             "encode",
             [
-                [gradient_matrix],
-                [forward_output_matrix],
-                [result_matrix],
+                gradient_matrix,
+                forward_output_matrix,
+                result_matrix,
             ],
         )
 
@@ -1225,7 +1225,7 @@ class MatrixRandomPhilox(DeviceKernel):
             ArgumentTypeError: An operand of another element type.
             UnsupportedError: The device has no kernel for the case.
         """
-        self.encode_method(commands, "encode", [[destination]])
+        self.encode_method(commands, "encode", [destination])
 
 
 class MatrixRandomMTGP32(DeviceKernel):
@@ -1362,7 +1362,7 @@ class MatrixRandomMTGP32(DeviceKernel):
             ArgumentTypeError: An operand of another element type.
             UnsupportedError: The device has no kernel for the case.
         """
-        self.encode_method(commands, "encode", [[destination]])
+        self.encode_method(commands, "encode", [destination])
 
 
 class MatrixCopyToImage(DeviceKernel):
@@ -1464,7 +1464,7 @@ class MatrixCopyToImage(DeviceKernel):
             ArgumentTypeError: An operand of another element type.
             UnsupportedError: The device has no kernel for the case.
         """
-        self.encode_method(commands, "encode", [[source_matrix], [destination_image]])
+        self.encode_method(commands, "encode", [source_matrix, destination_image])
 
 
 class ImageCopyToMatrix(DeviceKernel):
@@ -1565,7 +1565,7 @@ class ImageCopyToMatrix(DeviceKernel):
             ArgumentTypeError: An operand of another element type.
             UnsupportedError: The device has no kernel for the case.
         """
-        self.encode_method(commands, "encode", [[source_image], [destination_matrix]])
+        self.encode_method(commands, "encode", [source_image, destination_matrix])
 
 
 class ChannelConcatenation(DeviceKernel):
@@ -1629,7 +1629,7 @@ class ChannelConcatenation(DeviceKernel):
             ArgumentTypeError: An operand of another element type.
             UnsupportedError: The device has no kernel for the case.
         """
-        self.encode_method(commands, "encode", [list(source_images), [destination_image]])
+        self.encode_method(commands, "encode", [list(source_images), destination_image])
 
 
 class Slice(DeviceKernel):
@@ -1730,7 +1730,7 @@ class Slice(DeviceKernel):
             ArgumentTypeError: An operand of another element type.
             UnsupportedError: The device has no kernel for the case.
         """
-        self.encode_method(commands, "encode", [[source_image], [destination_image]])
+        self.encode_method(commands, "encode", [source_image, destination_image])
 
 
 class ImageTranspose(DeviceKernel):
@@ -1789,7 +1789,7 @@ class ImageTranspose(DeviceKernel):
             ArgumentTypeError: An operand of another element type.
             UnsupportedError: The device has no kernel for the case.
         """
-        self.encode_method(commands, "encode", [[source_image], [destination_image]])
+        self.encode_method(commands, "encode", [source_image, destination_image])
 
 
 class ImageConversion(DeviceKernel):
@@ -1934,7 +1934,7 @@ class ImageConversion(DeviceKernel):
             ArgumentTypeError: An operand of another element type.
             UnsupportedError: The device has no kernel for the case.
         """
-        self.encode_method(commands, "encode", [[source_image], [destination_image]])
+        self.encode_method(commands, "encode", [source_image, destination_image])
 
 
 class ImageBilinearScale(DeviceKernel):
@@ -2023,7 +2023,7 @@ class ImageBilinearScale(DeviceKernel):
             ArgumentTypeError: An operand of another element type.
             UnsupportedError: The device has no kernel for the case.
         """
-        self.encode_method(commands, "encode", [[source_image], [destination_image]])
+        self.encode_method(commands, "encode", [source_image, destination_image])
 
 
 class ImageLanczosScale(DeviceKernel):
@@ -2114,7 +2114,7 @@ class ImageLanczosScale(DeviceKernel):
             ArgumentTypeError: An operand of another element type.
             UnsupportedError: The device has no kernel for the case.
         """
-        self.encode_method(commands, "encode", [[source_image], [destination_image]])
+        self.encode_method(commands, "encode", [source_image, destination_image])
 
 
 class ResizeBilinear(DeviceKernel):
@@ -2214,7 +2214,7 @@ class ResizeBilinear(DeviceKernel):
             ArgumentTypeError: An operand of another element type.
             UnsupportedError: The device has no kernel for the case.
         """
-        self.encode_method(commands, "encode", [[source_image], [destination_image]])
+        self.encode_method(commands, "encode", [source_image, destination_image])
 
 
 class CropAndResizeBilinear(DeviceKernel):
@@ -2317,7 +2317,7 @@ class CropAndResizeBilinear(DeviceKernel):
             ArgumentTypeError: An operand of another element type.
             UnsupportedError: The device has no kernel for the case.
         """
-        self.encode_method(commands, "encode", [[source_image], [destination_image]])
+        self.encode_method(commands, "encode", [source_image, destination_image])
 
 
 class ImageConvolution(DeviceKernel):
@@ -2470,7 +2470,7 @@ class ImageConvolution(DeviceKernel):
             ArgumentTypeError: An operand of another element type.
             UnsupportedError: The device has no kernel for the case.
         """
-        self.encode_method(commands, "encode", [[source_image], [destination_image]])
+        self.encode_method(commands, "encode", [source_image, destination_image])
 
 
 class ImageLaplacian(DeviceKernel):
@@ -2579,7 +2579,7 @@ class ImageLaplacian(DeviceKernel):
             ArgumentTypeError: An operand of another element type.
             UnsupportedError: The device has no kernel for the case.
         """
-        self.encode_method(commands, "encode", [[source_image], [destination_image]])
+        self.encode_method(commands, "encode", [source_image, destination_image])
 
 
 class ImageGaussianBlur(DeviceKernel):
@@ -2693,7 +2693,7 @@ class ImageGaussianBlur(DeviceKernel):
             ArgumentTypeError: An operand of another element type.
             UnsupportedError: The device has no kernel for the case.
         """
-        self.encode_method(commands, "encode", [[source_image], [destination_image]])
+        self.encode_method(commands, "encode", [source_image, destination_image])
 
 
 class ImageSobel(DeviceKernel):
@@ -2811,7 +2811,7 @@ class ImageSobel(DeviceKernel):
             ArgumentTypeError: An operand of another element type.
             UnsupportedError: The device has no kernel for the case.
         """
-        self.encode_method(commands, "encode", [[source_image], [destination_image]])
+        self.encode_method(commands, "encode", [source_image, destination_image])
 
 
 class ImageBox(DeviceKernel):
@@ -2939,7 +2939,7 @@ class ImageBox(DeviceKernel):
             ArgumentTypeError: An operand of another element type.
             UnsupportedError: The device has no kernel for the case.
         """
-        self.encode_method(commands, "encode", [[source_image], [destination_image]])
+        self.encode_method(commands, "encode", [source_image, destination_image])
 
 
 class ImageTent(DeviceKernel):
@@ -3066,7 +3066,7 @@ class ImageTent(DeviceKernel):
             ArgumentTypeError: An operand of another element type.
             UnsupportedError: The device has no kernel for the case.
         """
-        self.encode_method(commands, "encode", [[source_image], [destination_image]])
+        self.encode_method(commands, "encode", [source_image, destination_image])
 
 
 class ImageStatisticsMinAndMax(DeviceKernel):
@@ -3138,7 +3138,7 @@ class ImageStatisticsMinAndMax(DeviceKernel):
             ArgumentTypeError: An operand of another element type.
             UnsupportedError: The device has no kernel for the case.
         """
-        self.encode_method(commands, "encode", [[source_image], [destination_image]])
+        self.encode_method(commands, "encode", [source_image, destination_image])
 
 
 class ImageStatisticsMeanAndVariance(DeviceKernel):
@@ -3210,7 +3210,7 @@ class ImageStatisticsMeanAndVariance(DeviceKernel):
             ArgumentTypeError: An operand of another element type.
             UnsupportedError: The device has no kernel for the case.
         """
-        self.encode_method(commands, "encode", [[source_image], [destination_image]])
+        self.encode_method(commands, "encode", [source_image, destination_image])
 
 
 class ImageStatisticsMean(DeviceKernel):
@@ -3281,7 +3281,7 @@ class ImageStatisticsMean(DeviceKernel):
             ArgumentTypeError: An operand of another element type.
             UnsupportedError: The device has no kernel for the case.
         """
-        self.encode_method(commands, "encode", [[source_image], [destination_image]])
+        self.encode_method(commands, "encode", [source_image, destination_image])
 
 
 class ImageReduceRowMin(DeviceKernel):
@@ -3351,7 +3351,7 @@ class ImageReduceRowMin(DeviceKernel):
             ArgumentTypeError: An operand of another element type.
             UnsupportedError: The device has no kernel for the case.
         """
-        self.encode_method(commands, "encode", [[source_image], [destination_image]])
+        self.encode_method(commands, "encode", [source_image, destination_image])
 
 
 class ImageReduceRowMax(DeviceKernel):
@@ -3421,7 +3421,7 @@ class ImageReduceRowMax(DeviceKernel):
             ArgumentTypeError: An operand of another element type.
             UnsupportedError: The device has no kernel for the case.
         """
-        self.encode_method(commands, "encode", [[source_image], [destination_image]])
+        self.encode_method(commands, "encode", [source_image, destination_image])
 
 
 class ImageReduceRowMean(DeviceKernel):
@@ -3491,7 +3491,7 @@ class ImageReduceRowMean(DeviceKernel):
             ArgumentTypeError: An operand of another element type.
             UnsupportedError: The device has no kernel for the case.
         """
-        self.encode_method(commands, "encode", [[source_image], [destination_image]])
+        self.encode_method(commands, "encode", [source_image, destination_image])
 
 
 class ImageReduceRowSum(DeviceKernel):
@@ -3561,7 +3561,7 @@ class ImageReduceRowSum(DeviceKernel):
             ArgumentTypeError: An operand of another element type.
             UnsupportedError: The device has no kernel for the case.
         """
-        self.encode_method(commands, "encode", [[source_image], [destination_image]])
+        self.encode_method(commands, "encode", [source_image, destination_image])
 
 
 class ImageReduceColumnMin(DeviceKernel):
@@ -3631,7 +3631,7 @@ class ImageReduceColumnMin(DeviceKernel):
             ArgumentTypeError: An operand of another element type.
             UnsupportedError: The device has no kernel for the case.
         """
-        self.encode_method(commands, "encode", [[source_image], [destination_image]])
+        self.encode_method(commands, "encode", [source_image, destination_image])
 
 
 class ImageReduceColumnMax(DeviceKernel):
@@ -3701,7 +3701,7 @@ class ImageReduceColumnMax(DeviceKernel):
             ArgumentTypeError: An operand of another element type.
             UnsupportedError: The device has no kernel for the case.
         """
-        self.encode_method(commands, "encode", [[source_image], [destination_image]])
+        self.encode_method(commands, "encode", [source_image, destination_image])
 
 
 class ImageReduceColumnMean(DeviceKernel):
@@ -3771,7 +3771,7 @@ class ImageReduceColumnMean(DeviceKernel):
             ArgumentTypeError: An operand of another element type.
             UnsupportedError: The device has no kernel for the case.
         """
-        self.encode_method(commands, "encode", [[source_image], [destination_image]])
+        self.encode_method(commands, "encode", [source_image, destination_image])
 
 
 class ImageReduceColumnSum(DeviceKernel):
@@ -3841,7 +3841,7 @@ class ImageReduceColumnSum(DeviceKernel):
             ArgumentTypeError: An operand of another element type.
             UnsupportedError: The device has no kernel for the case.
         """
-        self.encode_method(commands, "encode", [[source_image], [destination_image]])
+        self.encode_method(commands, "encode", [source_image, destination_image])
 
 
 class ImageAdd(DeviceKernel):
@@ -4078,15 +4078,7 @@ class ImageAdd(DeviceKernel):
             ArgumentTypeError: An operand of another element type.
             UnsupportedError: The device has no kernel for the case.
         """
-        self.encode_method(
-            commands,
-            "encode",
-            [
-                [primary_image],
-                [secondary_image],
-                [destination_image],
-            ],
-        )
+        self.encode_method(commands, "encode", [primary_image, secondary_image, destination_image])
 
 
 class ImageSubtract(DeviceKernel):
@@ -4323,15 +4315,7 @@ class ImageSubtract(DeviceKernel):
             ArgumentTypeError: An operand of another element type.
             UnsupportedError: The device has no kernel for the case.
         """
-        self.encode_method(
-            commands,
-            "encode",
-            [
-                [primary_image],
-                [secondary_image],
-                [destination_image],
-            ],
-        )
+        self.encode_method(commands, "encode", [primary_image, secondary_image, destination_image])
 
 
 class ImageMultiply(DeviceKernel):
@@ -4568,15 +4552,7 @@ class ImageMultiply(DeviceKernel):
             ArgumentTypeError: An operand of another element type.
             UnsupportedError: The device has no kernel for the case.
         """
-        self.encode_method(
-            commands,
-            "encode",
-            [
-                [primary_image],
-                [secondary_image],
-                [destination_image],
-            ],
-        )
+        self.encode_method(commands, "encode", [primary_image, secondary_image, destination_image])
 
 
 class ImageDivide(DeviceKernel):
@@ -4814,15 +4790,7 @@ class ImageDivide(DeviceKernel):
             ArgumentTypeError: An operand of another element type.
             UnsupportedError: The device has no kernel for the case.
         """
-        self.encode_method(
-            commands,
-            "encode",
-            [
-                [primary_image],
-                [secondary_image],
-                [destination_image],
-            ],
-        )
+        self.encode_method(commands, "encode", [primary_image, secondary_image, destination_image])
 
 
 class GridSample(DeviceKernel):
@@ -4916,7 +4884,7 @@ class GridSample(DeviceKernel):
             ArgumentTypeError: An operand of another element type.
             UnsupportedError: The device has no kernel for the case.
         """
-        self.encode_method(commands, "encode", [[primary_image], [grid], [destination_image]])
+        self.encode_method(commands, "encode", [primary_image, grid, destination_image])
 
 
 class LocalCorrelation(DeviceKernel):
@@ -5031,15 +4999,7 @@ class LocalCorrelation(DeviceKernel):
             ArgumentTypeError: An operand of another element type.
             UnsupportedError: The device has no kernel for the case.
         """
-        self.encode_method(
-            commands,
-            "encode",
-            [
-                [primary_image],
-                [secondary_image],
-                [destination_image],
-            ],
-        )
+        self.encode_method(commands, "encode", [primary_image, secondary_image, destination_image])
 
 
 class MatrixSum(DeviceKernel):
@@ -5242,10 +5202,10 @@ class MatrixSum(DeviceKernel):
             "encode",
             [
                 list(source_matrices),
-                [result_matrix],
-                [] if scale_vector is None else [scale_vector],
-                [] if offset_vector is None else [offset_vector],
-                [] if bias_vector is None else [bias_vector],
+                result_matrix,
+                scale_vector,
+                offset_vector,
+                bias_vector,
             ],
         )
 
@@ -5433,9 +5393,9 @@ class MatrixCopy(DeviceKernel):
                 [
                     list(descriptor.source_matrices),
                     list(descriptor.destination_matrices),
-                    [] if descriptor.offset_vector is None else [descriptor.offset_vector],
-                    [] if row_permute_indices is None else [row_permute_indices],
-                    [] if column_permute_indices is None else [column_permute_indices],
+                    descriptor.offset_vector,
+                    row_permute_indices,
+                    column_permute_indices,
                 ],
                 {"offsets": descriptor.offsets},
             )
@@ -5446,9 +5406,9 @@ class MatrixCopy(DeviceKernel):
             [
                 list(source_matrices),
                 list(destination_matrices),
-                [] if offset_vector is None else [offset_vector],
-                [] if row_permute_indices is None else [row_permute_indices],
-                [] if column_permute_indices is None else [column_permute_indices],
+                offset_vector,
+                row_permute_indices,
+                column_permute_indices,
             ],
         )
 
@@ -5672,15 +5632,7 @@ class MatrixNeuron(DeviceKernel):
             ArgumentTypeError: An operand of another element type.
             UnsupportedError: The device has no kernel for the case.
         """
-        self.encode_method(
-            commands,
-            "encode",
-            [
-                [input_matrix],
-                [result_matrix],
-                [] if bias_vector is None else [bias_vector],
-            ],
-        )
+        self.encode_method(commands, "encode", [input_matrix, result_matrix, bias_vector])
 
 
 class MatrixNeuronGradient(DeviceKernel):
@@ -5913,11 +5865,11 @@ class MatrixNeuronGradient(DeviceKernel):
             commands,
             "encode",
             [
-                [gradient_matrix],
-                [input_matrix],
-                [result_gradient_for_data_matrix],
-                [] if bias_vector is None else [bias_vector],
-                [] if result_gradient_for_bias_vector is None else [result_gradient_for_bias_vector],
+                gradient_matrix,
+                input_matrix,
+                result_gradient_for_data_matrix,
+                bias_vector,
+                result_gradient_for_bias_vector,
             ],
         )
 
@@ -6149,10 +6101,10 @@ class MatrixFullyConnected(DeviceKernel):
             commands,
             "encode",
             [
-                [input_matrix],
-                [weight_matrix],
-                [result_matrix],
-                [] if bias_vector is None else [bias_vector],
+                input_matrix,
+                weight_matrix,
+                result_matrix,
+                bias_vector,
             ],
         )
 
@@ -6338,9 +6290,9 @@ class MatrixFullyConnectedGradient(DeviceKernel):
             commands,
             "encode_gradient_for_data",
             [
-                [gradient_matrix],
-                [weight_matrix],
-                [result_gradient_for_data_matrix],
+                gradient_matrix,
+                weight_matrix,
+                result_gradient_for_data_matrix,
             ],
         )
 
@@ -6370,10 +6322,10 @@ class MatrixFullyConnectedGradient(DeviceKernel):
             commands,
             "encode_gradient_for_weights_and_bias",
             [
-                [gradient_matrix],
-                [input_matrix],
-                [result_gradient_for_weight_matrix],
-                [] if result_gradient_for_bias_vector is None else [result_gradient_for_bias_vector],
+                gradient_matrix,
+                input_matrix,
+                result_gradient_for_weight_matrix,
+                result_gradient_for_bias_vector,
             ],
         )
 
@@ -6577,12 +6529,12 @@ class MatrixBatchNormalization(DeviceKernel):
             commands,
             "encode",
             [
-                [input_matrix],
-                [mean_vector],
-                [variance_vector],
-                [result_matrix],
-                [] if gamma_vector is None else [gamma_vector],
-                [] if beta_vector is None else [beta_vector],
+                input_matrix,
+                mean_vector,
+                variance_vector,
+                result_matrix,
+                gamma_vector,
+                beta_vector,
             ],
         )
 
@@ -6794,15 +6746,15 @@ class MatrixBatchNormalizationGradient(DeviceKernel):
             commands,
             "encode",
             [
-                [gradient_matrix],
-                [input_matrix],
-                [mean_vector],
-                [variance_vector],
-                [result_gradient_for_data_matrix],
-                [] if gamma_vector is None else [gamma_vector],
-                [] if beta_vector is None else [beta_vector],
-                [] if result_gradient_for_gamma_vector is None else [result_gradient_for_gamma_vector],
-                [] if result_gradient_for_beta_vector is None else [result_gradient_for_beta_vector],
+                gradient_matrix,
+                input_matrix,
+                mean_vector,
+                variance_vector,
+                result_gradient_for_data_matrix,
+                gamma_vector,
+                beta_vector,
+                result_gradient_for_gamma_vector,
+                result_gradient_for_beta_vector,
             ],
         )
 
@@ -6973,9 +6925,9 @@ class MatrixFindTopK(DeviceKernel):
             commands,
             "encode",
             [
-                [input_matrix],
-                [result_index_matrix],
-                [result_value_matrix],
+                input_matrix,
+                result_index_matrix,
+                result_value_matrix,
             ],
         )
 
@@ -7124,10 +7076,10 @@ class MatrixDecompositionLU(DeviceKernel):
             commands,
             "encode",
             [
-                [source_matrix],
-                [result_matrix],
-                [pivot_indices],
-                [] if status is None else [status],
+                source_matrix,
+                result_matrix,
+                pivot_indices,
+                status,
             ],
         )
 
@@ -7267,15 +7219,7 @@ class MatrixDecompositionCholesky(DeviceKernel):
             ArgumentTypeError: An operand of another element type.
             UnsupportedError: The device has no kernel for the case.
         """
-        self.encode_method(
-            commands,
-            "encode",
-            [
-                [source_matrix],
-                [result_matrix],
-                [] if status is None else [status],
-            ],
-        )
+        self.encode_method(commands, "encode", [source_matrix, result_matrix, status])
 
 
 class MatrixSolveTriangular(DeviceKernel):
@@ -7489,9 +7433,9 @@ class MatrixSolveTriangular(DeviceKernel):
             commands,
             "encode",
             [
-                [source_matrix],
-                [right_hand_side_matrix],
-                [solution_matrix],
+                source_matrix,
+                right_hand_side_matrix,
+                solution_matrix,
             ],
         )
 
@@ -7661,10 +7605,10 @@ class MatrixSolveLU(DeviceKernel):
             commands,
             "encode",
             [
-                [source_matrix],
-                [right_hand_side_matrix],
-                [pivot_indices],
-                [solution_matrix],
+                source_matrix,
+                right_hand_side_matrix,
+                pivot_indices,
+                solution_matrix,
             ],
         )
 
@@ -7829,9 +7773,9 @@ class MatrixSolveCholesky(DeviceKernel):
             commands,
             "encode",
             [
-                [source_matrix],
-                [right_hand_side_matrix],
-                [solution_matrix],
+                source_matrix,
+                right_hand_side_matrix,
+                solution_matrix,
             ],
         )
 
@@ -7922,16 +7866,7 @@ class NDArrayMatrixMultiplication(DeviceKernel):
             ArgumentTypeError: An operand of another element type.
             UnsupportedError: The device has no kernel for the case.
         """
-        self.encode_method(
-            commands,
-            "encode",
-            [
-                [left],
-                [right],
-                [result],
-                [] if addend is None else [addend],
-            ],
-        )
+        self.encode_method(commands, "encode", [left, right, result, addend])
 
 
 class NDArrayGather(DeviceKernel):
@@ -8007,7 +7942,7 @@ class NDArrayGather(DeviceKernel):
             ArgumentTypeError: An operand of another element type.
             UnsupportedError: The device has no kernel for the case.
         """
-        self.encode_method(commands, "encode", [[source], [indices], [result]])
+        self.encode_method(commands, "encode", [source, indices, result])
 
 
 class NDArrayGatherGradient(DeviceKernel):
@@ -8081,7 +8016,7 @@ class NDArrayGatherGradient(DeviceKernel):
             ArgumentTypeError: An operand of another element type.
             UnsupportedError: The device has no kernel for the case.
         """
-        self.encode_method(commands, "encode", [[gradient], [indices], [result]])
+        self.encode_method(commands, "encode", [gradient, indices, result])
 
 
 class NDArrayStridedSlice(DeviceKernel):
@@ -8163,7 +8098,7 @@ class NDArrayStridedSlice(DeviceKernel):
             ArgumentTypeError: An operand of another element type.
             UnsupportedError: The device has no kernel for the case.
         """
-        self.encode_method(commands, "encode", [[source], [result]])
+        self.encode_method(commands, "encode", [source, result])
 
 
 class NDArrayStridedSliceGradient(DeviceKernel):
@@ -8245,7 +8180,7 @@ class NDArrayStridedSliceGradient(DeviceKernel):
             ArgumentTypeError: An operand of another element type.
             UnsupportedError: The device has no kernel for the case.
         """
-        self.encode_method(commands, "encode", [[gradient], [result]])
+        self.encode_method(commands, "encode", [gradient, result])
 
 
 class OptimizerStochasticGradientDescentUpdate(DeviceKernel):
@@ -8429,10 +8364,10 @@ class OptimizerStochasticGradientDescentUpdate(DeviceKernel):
             commands,
             "encode",
             [
-                [input_gradient],
-                [input_values],
-                [result_values],
-                [] if input_momentum is None else [input_momentum],
+                input_gradient,
+                input_values,
+                result_values,
+                input_momentum,
             ],
         )
 
@@ -8653,12 +8588,12 @@ class OptimizerAdamUpdate(DeviceKernel):
             commands,
             "encode",
             [
-                [input_gradient],
-                [input_values],
-                [result_values],
-                [input_momentum],
-                [input_velocity],
-                [] if maximum_velocity is None else [maximum_velocity],
+                input_gradient,
+                input_values,
+                result_values,
+                input_momentum,
+                input_velocity,
+                maximum_velocity,
             ],
         )
 
@@ -8844,9 +8779,9 @@ class OptimizerRMSPropUpdate(DeviceKernel):
             commands,
             "encode",
             [
-                [input_gradient],
-                [input_values],
-                [result_values],
-                [input_sum_of_squares],
+                input_gradient,
+                input_values,
+                result_values,
+                input_sum_of_squares,
             ],
         )

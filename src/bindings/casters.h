@@ -56,6 +56,15 @@ inline std::vector<ImageNode> nodes_of(const std::vector<ImageArgument>& argumen
   return nodes;
 }
 
+/// A member of DataType. pybind11 reads an enumeration's value by a function in Python; which
+/// member it is takes a look.
+struct DataTypeArgument {
+  DataType type = DataType::FLOAT32;
+  operator DataType() const { return type; }
+};
+/// DataType's member; null: another object.
+const DataType* data_type_of(py::handle member);
+
 /// A path: str or os.PathLike.
 struct PathArgument {
   std::string path;
@@ -82,6 +91,16 @@ struct type_caster<mpsnn::bindings::ImageArgument> {
       return false;
     }
     return true;
+  }
+};
+
+template <>
+struct type_caster<mpsnn::bindings::DataTypeArgument> {
+  PYBIND11_TYPE_CASTER(mpsnn::bindings::DataTypeArgument, const_name("DataType"));
+  bool load(handle source, bool /*convert*/) {
+    const mpsnn::DataType* const type = mpsnn::bindings::data_type_of(source);
+    if (type != nullptr) value.type = *type;
+    return type != nullptr;
   }
 };
 

@@ -5,6 +5,7 @@
 
 #include <memory>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -18,20 +19,51 @@
 
 namespace mpsnn::bindings {
 
-KernelOperand operand_of(const OperandObject& object) {
-  if (py::isinstance<Image>(object)) return object.cast<const Image&>();
-  if (py::isinstance<Array>(object)) return object.cast<const Array&>();
+KernelOperand operand_of(py::handle object) {
+  py::detail::make_caster<Array> array;
+  if (array.load(object, /*convert=*/false)) return py::detail::cast_op<const Array&>(array);
+  py::detail::make_caster<Image> image;
+  if (image.load(object, /*convert=*/false)) return py::detail::cast_op<const Image&>(image);
   throw ArgumentTypeError("operand: expected a Matrix, Vector, NDArray or Image, got " +
                           text_of(object));
 }
 
 KernelOperands operands_of(const std::vector<OperandObject>& objects) {
   KernelOperands operands;
+  operands.reserve(objects.size());
   for (const OperandObject& object : objects) operands.push_back(operand_of(object));
   return operands;
 }
 
 namespace {
+
+struct MethodOperandsHint {
+  static constexpr auto name = py::detail::const_name(
+      "collections.abc.Sequence[Array | Image | collections.abc.Sequence[Array | Image] | None]");
+};
+
+bool is_list(py::handle object) {
+  return PyList_Check(object.ptr()) != 0 || PyTuple_Check(object.ptr()) != 0;
+}
+
+/// The operands of an encode: for each argument one, a list of them, or None.
+std::vector<KernelOperands> method_operands_of(py::handle arguments) {
+  if (!is_list(arguments))
+    throw ArgumentTypeError("operands: expected a list, got " + text_of(arguments));
+  const auto each = [](py::handle list, const auto& take) {
+    PyObject** const items = PySequence_Fast_ITEMS(list.ptr());
+    for (py::ssize_t i = 0; i < PySequence_Fast_GET_SIZE(list.ptr()); ++i) take(items[i]);
+  };
+  std::vector<KernelOperands> given;
+  given.reserve(static_cast<std::size_t>(PySequence_Fast_GET_SIZE(arguments.ptr())));
+  each(arguments, [&](py::handle argument) {
+    KernelOperands& operands = given.emplace_back();
+    if (argument.is_none()) return;
+    if (!is_list(argument)) return operands.push_back(operand_of(argument));
+    each(argument, [&](py::handle operand) { operands.push_back(operand_of(operand)); });
+  });
+  return given;
+}
 
 struct FunctionHint {
   static constexpr auto name = py::detail::const_name("_HostFunction");
@@ -176,12 +208,12 @@ Raises:
         from.)")
       .def(
           "encode_method",
-          [](const DeviceKernel& kernel, CommandBuffer& commands, const std::string& method,
-             const std::vector<std::vector<OperandObject>>& operands, const Attributes& changed) {
-            std::vector<KernelOperands> given;
-            for (const auto& objects : operands) given.push_back(operands_of(objects));
-            const AttributeMap changes =
-                attributes_of(changed, std::string(kernel.class_name()) + ": ");
+          [](const DeviceKernel& kernel, CommandBuffer& commands, std::string_view method,
+             const Hinted<MethodOperandsHint>& operands, const Attributes& changed) {
+            const std::vector<KernelOperands> given = method_operands_of(operands);
+            AttributeMap changes;
+            if (!changed.empty())
+              changes = attributes_of(changed, std::string(kernel.class_name()) + ": ");
             py::gil_scoped_release release;
             kernel.encode_method(commands, method, given, changes);
           },
@@ -192,7 +224,8 @@ Raises:
 Args:
     commands: Where it is recorded.
     method: One of the class's methods ("encode").
-    operands: A list for each argument: empty where an optional one is left out.
+    operands: For each argument an operand, or a list of them where it takes several; None or an
+        empty list where an optional one is left out.
     changed: Parameters that this encode has instead of the kernel's, by name.
 
 Raises:

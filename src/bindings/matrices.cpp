@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Matrices, vectors and arrays, and how numpy sees them.
+#include <array>
 #include <memory>
 #include <optional>
 #include <string>
@@ -14,6 +15,22 @@
 #include "mpsnn/array.h"
 
 namespace mpsnn::bindings {
+
+const DataType* data_type_of(py::handle member) {
+  static constexpr std::array kTypes = {DataType::FLOAT32, DataType::FLOAT16, DataType::INT32,
+                                        DataType::UINT32,  DataType::UINT8,   DataType::INT64,
+                                        DataType::INT8,    DataType::INT16,   DataType::UINT16};
+  // The members live as long as their class, which the module holds.
+  static const std::array<py::handle, kTypes.size()> members = [&] {
+    std::array<py::handle, kTypes.size()> found;
+    for (std::size_t i = 0; i < kTypes.size(); ++i) found[i] = py::cast(kTypes[i]).release();
+    return found;
+  }();
+  for (std::size_t i = 0; i < kTypes.size(); ++i)
+    if (members[i].is(member)) return &kTypes[i];
+  return nullptr;
+}
+
 namespace {
 
 using Shape = std::vector<py::ssize_t>;
@@ -349,23 +366,23 @@ Args:
 Raises:
     InvalidArgumentError: An extent below 1, a stride that is too short, elements beyond the buffer.)",
       py::release_gil_before_calling_cpp_dtor());
-  const auto descriptor = [](std::int64_t rows, std::int64_t columns, DataType type,
+  const auto descriptor = [](std::int64_t rows, std::int64_t columns, DataTypeArgument type,
                              std::int64_t matrices, std::size_t row_bytes,
                              std::size_t matrix_bytes) {
     return MatrixDescriptor{rows, columns, type, matrices, row_bytes, matrix_bytes};
   };
   matrix
-      .def(
-          py::init([=](const Device& device, std::int64_t rows, std::int64_t columns, DataType type,
-                       std::int64_t matrices, std::size_t row_bytes, std::size_t matrix_bytes) {
-            return Matrix(device,
-                          descriptor(rows, columns, type, matrices, row_bytes, matrix_bytes));
-          }),
-          py::arg("device"), py::kw_only(), py::arg("rows"), py::arg("columns"),
-          py::arg("data_type") = DataType::FLOAT32, py::arg("matrices") = 1,
-          py::arg("row_bytes") = 0, py::arg("matrix_bytes") = 0)
+      .def(py::init([=](const Device& device, std::int64_t rows, std::int64_t columns,
+                        DataTypeArgument type, std::int64_t matrices, std::size_t row_bytes,
+                        std::size_t matrix_bytes) {
+             return Matrix(device,
+                           descriptor(rows, columns, type, matrices, row_bytes, matrix_bytes));
+           }),
+           py::arg("device"), py::kw_only(), py::arg("rows"), py::arg("columns"),
+           py::arg("data_type") = DataType::FLOAT32, py::arg("matrices") = 1,
+           py::arg("row_bytes") = 0, py::arg("matrix_bytes") = 0)
       .def(py::init([=](const Buffer& buffer, std::int64_t rows, std::int64_t columns,
-                        DataType type, std::int64_t matrices, std::size_t row_bytes,
+                        DataTypeArgument type, std::int64_t matrices, std::size_t row_bytes,
                         std::size_t matrix_bytes, std::size_t offset) {
              return Matrix(buffer,
                            descriptor(rows, columns, type, matrices, row_bytes, matrix_bytes),
@@ -410,14 +427,14 @@ Raises:
     InvalidArgumentError: An extent below 1, a stride that is too short, elements beyond the buffer.)",
       py::release_gil_before_calling_cpp_dtor());
   vector
-      .def(py::init([](const Device& device, std::int64_t length, DataType type,
+      .def(py::init([](const Device& device, std::int64_t length, DataTypeArgument type,
                        std::int64_t vectors, std::size_t vector_bytes) {
              return Vector(device, VectorDescriptor{length, type, vectors, vector_bytes});
            }),
            py::arg("device"), py::kw_only(), py::arg("length"),
            py::arg("data_type") = DataType::FLOAT32, py::arg("vectors") = 1,
            py::arg("vector_bytes") = 0)
-      .def(py::init([](const Buffer& buffer, std::int64_t length, DataType type,
+      .def(py::init([](const Buffer& buffer, std::int64_t length, DataTypeArgument type,
                        std::int64_t vectors, std::size_t vector_bytes, std::size_t offset) {
              return Vector(buffer, VectorDescriptor{length, type, vectors, vector_bytes}, offset);
            }),
@@ -448,12 +465,13 @@ Raises:
       py::release_gil_before_calling_cpp_dtor());
   using Extents = std::vector<std::int64_t>;
   array
-      .def(py::init([](const Device& device, Extents shape, DataType type, Extents strides) {
-             return NDArray(device, NDArrayDescriptor{std::move(shape), type, std::move(strides)});
-           }),
-           py::arg("device"), py::kw_only(), py::arg("shape"),
-           py::arg("data_type") = DataType::FLOAT32, py::arg("strides") = Extents())
-      .def(py::init([](const Buffer& buffer, Extents shape, DataType type, Extents strides,
+      .def(
+          py::init([](const Device& device, Extents shape, DataTypeArgument type, Extents strides) {
+            return NDArray(device, NDArrayDescriptor{std::move(shape), type, std::move(strides)});
+          }),
+          py::arg("device"), py::kw_only(), py::arg("shape"),
+          py::arg("data_type") = DataType::FLOAT32, py::arg("strides") = Extents())
+      .def(py::init([](const Buffer& buffer, Extents shape, DataTypeArgument type, Extents strides,
                        std::size_t offset) {
              return NDArray(buffer, NDArrayDescriptor{std::move(shape), type, std::move(strides)},
                             offset);

@@ -17,7 +17,7 @@ struct OperandHint {
 using OperandObject = Hinted<OperandHint>;
 
 /// Throws ArgumentTypeError for an object of another kind.
-KernelOperand operand_of(const OperandObject& object);
+KernelOperand operand_of(py::handle object);
 KernelOperands operands_of(const std::vector<OperandObject>& objects);
 
 }  // namespace mpsnn::bindings

@@ -94,6 +94,9 @@ struct KernelClass {
   std::vector<std::byte> (*make_state)(const AttributeMap& attributes) = nullptr;
   /// Setting such an attribute later makes the state anew instead of being refused.
   bool remakes_state = false;
+  /// Numbers that no plan depends on, so that each encode may have others at no cost: operations
+  /// get them as KernelArgs::scalars, in this order. Their ranges are all that is checked of them.
+  std::vector<std::string_view> scalars = {};
 };
 
 /// All classes, family by family.

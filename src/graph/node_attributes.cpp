@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "graph/node_attributes.h"
 
+#include <algorithm>
 #include <cmath>
 #include <type_traits>
 #include <utility>
@@ -153,6 +154,14 @@ AttributeMap complete_attributes(const AttributeTable& of, AttributeMap given) {
                    str("an argument ", given.begin()->first));
   }
   return complete;
+}
+
+AttributeValue checked_attribute(const AttributeTable& of, const std::string& name,
+                                 AttributeValue value) {
+  const auto spec = std::ranges::find(of.specs, name, &AttributeSpec::name);
+  check_internal(spec != of.specs.end(), str(of.title, " has an attribute ", name));
+  AttributeMap given = {{name, std::move(value)}};
+  return take(of, *spec, given, {});
 }
 
 AttributeMap complete_attributes(const FilterRecord& node, AttributeMap given) {

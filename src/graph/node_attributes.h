@@ -21,6 +21,9 @@ struct AttributeTable {
 /// the argument: unknown, missing, of the wrong type, out of range, not supported.
 AttributeMap complete_attributes(const AttributeTable& of, AttributeMap given);
 AttributeMap complete_attributes(const FilterRecord& node, AttributeMap given);
+/// One attribute of the class alone, checked in the same way.
+AttributeValue checked_attribute(const AttributeTable& of, const std::string& name,
+                                 AttributeValue value);
 
 /// "true", "3", "0.5", "\"text\"", "[1, 2]".
 std::string to_string(const AttributeValue& value);

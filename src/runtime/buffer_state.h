@@ -61,8 +61,14 @@ struct PredicateLayer {
   std::shared_ptr<PredicateLayer> below;  // null: the root
   std::optional<Predicate> predicate;
 
-  /// Null where no layer has a predicate.
+  /// Null where no layer has a predicate. The last one is kept: what is recorded in a row shares
+  /// it. By one thread at a time, as all recording.
   std::shared_ptr<const PredicateStack> stack() const;
+
+ private:
+  bool is_stack(const PredicateStack& stack) const;
+
+  mutable std::shared_ptr<const PredicateStack> last_;
 };
 
 }  // namespace mpsnn::runtime

@@ -51,7 +51,18 @@ std::shared_ptr<PredicateState> PredicateSlots::take(const Device& device) {
   return state;
 }
 
+bool PredicateLayer::is_stack(const PredicateStack& stack) const {
+  std::size_t i = 0;
+  for (const PredicateLayer* layer = this; layer != nullptr; layer = layer->below.get()) {
+    if (!layer->predicate) continue;
+    if (i == stack.held.size() || stack.held[i] != layer->predicate->state()) return false;
+    ++i;
+  }
+  return i == stack.held.size();
+}
+
 std::shared_ptr<const PredicateStack> PredicateLayer::stack() const {
+  if (last_ && is_stack(*last_)) return last_;
   std::shared_ptr<PredicateStack> stack;
   for (const PredicateLayer* layer = this; layer != nullptr; layer = layer->below.get()) {
     if (!layer->predicate) continue;
@@ -59,6 +70,7 @@ std::shared_ptr<const PredicateStack> PredicateLayer::stack() const {
     stack->addresses.push_back(layer->predicate->state()->address());
     stack->held.push_back(layer->predicate->state());
   }
+  last_ = stack;
   return stack;
 }
 

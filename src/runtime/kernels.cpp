@@ -20,16 +20,15 @@ using graph::OperandSpec;
 using runtime::PlanRun;
 using runtime::Resource;
 
-/// An operand as the runtime sees it.
+/// An operand as the runtime sees it. Refers to what the caller gave.
 struct Bound {
   const OperandSpec* spec = nullptr;
-  std::shared_ptr<Resource> resource;  // null: left out
-  std::size_t offset = 0;
-  TensorDesc desc = {};
+  const KernelOperand* given = nullptr;    // null: left out
+  const TensorDesc* array_desc = nullptr;  // null: an image's, or left out
+  TensorDesc image_desc = {};
+  std::byte *start = nullptr, *end = nullptr;  // addresses on the device
 
-  const std::byte* address() const {
-    return static_cast<const std::byte*>(resource->memory->device_pointer()) + offset;
-  }
+  const TensorDesc& desc() const { return array_desc != nullptr ? *array_desc : image_desc; }
 };
 
 OperandKind kind_of(const KernelOperand& operand) {
@@ -45,22 +44,17 @@ OperandKind kind_of(const KernelOperand& operand) {
   throw InternalError("kind of an array out of range");
 }
 
-Bound bind_memory(const KernelOperand& operand) {
-  if (const auto* image = std::get_if<Image>(&operand)) {
-    const ImageSize& size = image->size();
-    return {nullptr,
-            image->state(),
-            0,
-            {image->format(), {size.n, size.height, size.width, size.channels}, nullptr}};
-  }
-  const auto& array = *std::get<Array>(operand).state();
-  return {nullptr, array.resource(), array.offset, array.desc};
+std::shared_ptr<Resource> resource_of(const KernelOperand& operand) {
+  if (const auto* image = std::get_if<Image>(&operand)) return image->state();
+  return std::get<Array>(operand).state()->resource();
 }
 
-void check_device(const std::string& title, const Device& device, const Resource& resource,
-                  std::string_view argument) {
-  if (resource.device == device.state()) return;
-  throw_expected(str(title, ": ", argument), str("memory of device \"", device.kind(), '"'),
+/// `title()` is how errors call the kernel.
+template <class Title>
+void check_device(const Title& title, const std::shared_ptr<runtime::DeviceState>& device,
+                  const Resource& resource, std::string_view argument) {
+  if (resource.device == device) return;
+  throw_expected(str(title(), ": ", argument), str("memory of device \"", device->kind(), '"'),
                  str("that of device \"", resource.device->kind(), '"'));
 }
 
@@ -77,6 +71,36 @@ void check_lists(const DeviceKernel::Impl& kernel, const std::vector<OperandSpec
   }
 }
 
+template <class E = InvalidArgumentError, class Expected, class Got>
+[[noreturn]] void fail(const DeviceKernel::Impl& kernel, const OperandSpec& spec,
+                       const Expected& expected, const Got& got) {
+  throw_expected<E>(str(kernel.title(), ": ", spec.name), expected, got);
+}
+
+Bound bind_operand(const DeviceKernel::Impl& kernel, const OperandSpec& spec,
+                   const KernelOperand& operand) {
+  const OperandKind kind = kind_of(operand);
+  if (!spec.kind.holds(kind))
+    fail<ArgumentTypeError>(kernel, spec, name_of(spec.kind), name_of(kind));
+  Bound bound{&spec, &operand};
+  const Resource* resource = nullptr;
+  std::size_t offset = 0;
+  if (const auto* image = std::get_if<Image>(&operand)) {
+    const ImageSize& size = image->size();
+    bound.image_desc = {image->format(), {size.n, size.height, size.width, size.channels}, nullptr};
+    resource = image->state().get();
+  } else {
+    const runtime::ArrayState& array = *std::get<Array>(operand).state();
+    bound.array_desc = &array.desc;
+    resource = array.resource().get();
+    offset = array.offset;
+  }
+  check_device([&] { return kernel.title(); }, kernel.device.state(), *resource, spec.name);
+  bound.start = static_cast<std::byte*>(resource->memory->device_pointer()) + offset;
+  bound.end = bound.start + bound.desc().bytes();
+  return bound;
+}
+
 /// The arguments of an encode, checked against the method's specs one by one.
 std::vector<Bound> bind_operands(const DeviceKernel::Impl& kernel, const EncodeMethod& method,
                                  const std::vector<KernelOperands>& given) {
@@ -87,21 +111,15 @@ std::vector<Bound> bind_operands(const DeviceKernel::Impl& kernel, const EncodeM
   }
   check_lists(kernel, specs, given);
   std::vector<Bound> bound;
+  bound.reserve(specs.size());
   for (std::size_t i = 0; i < specs.size(); ++i) {
     const OperandSpec& spec = specs[i];
     const std::size_t count = i < given.size() ? given[i].size() : 0;
-    const std::string subject = str(kernel.title(), ": ", spec.name);
-    if (count == 0 && !spec.optional) throw_expected(subject, name_of(spec.kind), "none");
-    if (count > 1 && !spec.variadic) throw_expected(subject, name_of(spec.kind), "a list");
-    if (count == 0) bound.push_back({&spec, nullptr});
-    for (std::size_t k = 0; k < count; ++k) {
-      const OperandKind kind = kind_of(given[i][k]);
-      if (!spec.kind.holds(kind))
-        throw_expected<ArgumentTypeError>(subject, name_of(spec.kind), name_of(kind));
-      bound.push_back(bind_memory(given[i][k]));
-      bound.back().spec = &spec;
-      check_device(kernel.title(), kernel.device, *bound.back().resource, spec.name);
-    }
+    if (count == 0 && !spec.optional) fail(kernel, spec, name_of(spec.kind), "none");
+    if (count > 1 && !spec.variadic) fail(kernel, spec, name_of(spec.kind), "a list");
+    if (count == 0) bound.push_back({&spec});
+    for (std::size_t k = 0; k < count; ++k)
+      bound.push_back(bind_operand(kernel, spec, given[i][k]));
   }
   return bound;
 }
@@ -109,18 +127,16 @@ std::vector<Bound> bind_operands(const DeviceKernel::Impl& kernel, const EncodeM
 /// What is written overlaps no other operand, but where the kernel works in place.
 void check_overlaps(const DeviceKernel::Impl& kernel, const std::vector<Bound>& operands) {
   for (const Bound& written : operands) {
-    if (!written.resource || !written.spec->writes) continue;
-    const std::byte* const start = written.address();
+    if (written.given == nullptr || !written.spec->writes) continue;
     for (const Bound& other : operands) {
-      if (&other == &written || !other.resource) continue;
-      const std::byte* const from = other.address();
-      if (start + written.desc.bytes() <= from || from + other.desc.bytes() <= start) continue;
-      const bool is_same = from == start && other.desc == written.desc;
+      if (&other == &written || other.given == nullptr) continue;
+      if (written.end <= other.start || other.end <= written.start) continue;
+      const bool is_same = other.start == written.start && other.desc() == written.desc();
       if (is_same && written.spec->in_place && !other.spec->writes) continue;
       // Parts of one matrix, one a copy: what parts they are the kernel checks.
       if (is_same && written.spec == other.spec) continue;
-      throw_expected(str(kernel.title(), ": ", written.spec->name),
-                     str("memory apart from ", other.spec->name), "memory that overlaps it");
+      fail(kernel, *written.spec, str("memory apart from ", other.spec->name),
+           "memory that overlaps it");
     }
   }
 }
@@ -128,7 +144,6 @@ void check_overlaps(const DeviceKernel::Impl& kernel, const std::vector<Bound>& 
 /// The kernel's attributes with some changed.
 AttributeMap changed_attributes(const DeviceKernel::Impl& kernel, const AttributeMap& changes) {
   AttributeMap attributes = kernel.attributes;
-  if (changes.empty()) return attributes;
   for (const auto& [name, value] : changes) attributes[name] = value;
   const graph::KernelClass& row = kernel.kernel_class;
   attributes = graph::complete_attributes({kernel.title(), row.attributes, row.fixed},
@@ -137,13 +152,54 @@ AttributeMap changed_attributes(const DeviceKernel::Impl& kernel, const Attribut
   return attributes;
 }
 
-runtime::PlanKey key_of(const DeviceKernel::Impl& kernel, const EncodeMethod& method,
-                        const std::vector<Bound>& operands, const AttributeMap& changes) {
-  runtime::PlanKey key{{}, {}, {}};
-  for (const Bound& operand : operands) key.sources.push_back(operand.desc);
-  key.attributes = changed_attributes(kernel, changes);
-  key.method = method.name;
-  return key;
+/// What an encode with some attributes changed takes. Scalars alone leave the rest as it is.
+runtime::KernelValues changed_values(const DeviceKernel::Impl& kernel,
+                                     const AttributeMap& changes) {
+  const graph::KernelClass& row = kernel.kernel_class;
+  const auto is_scalar = [&](const auto& change) {
+    return std::ranges::find(row.scalars, change.first) != row.scalars.end();
+  };
+  if (!std::ranges::all_of(changes, is_scalar)) return {row, changed_attributes(kernel, changes)};
+  runtime::KernelValues values = kernel.values;
+  const graph::AttributeTable table{kernel.title(), row.attributes, row.fixed};
+  for (const auto& [name, value] : changes) {
+    const auto place = std::ranges::find(row.scalars, name) - row.scalars.begin();
+    values.scalars[static_cast<std::size_t>(place)] =
+        std::get<double>(graph::checked_attribute(table, name, value));
+  }
+  return values;
+}
+
+/// A plan's key without copies.
+struct EncodeKey {
+  const EncodeMethod& method;
+  const std::vector<Bound>& operands;
+  const runtime::KernelValues& values;
+
+  bool operator==(const runtime::PlanKey& key) const {
+    return key.method == method.name &&
+           std::ranges::equal(operands, key.sources, {}, &Bound::desc) &&
+           runtime::PlanKey::are_equal(key.attributes, values.planned);
+  }
+  explicit operator runtime::PlanKey() const {
+    runtime::PlanKey key{{}, {}};
+    for (const Bound& operand : operands) key.sources.push_back(operand.desc());
+    key.attributes = values.planned;
+    key.method = method.name;
+    return key;
+  }
+};
+
+graph::Plan make_plan(const DeviceKernel::Impl& kernel, const EncodeKey& key) {
+  const runtime::PlanKey copy(key);
+  // Lowerings see whole attributes; what they make of a scalar no operation reads.
+  AttributeMap attributes = *copy.attributes;
+  for (std::size_t i = 0; i < key.values.scalars.size(); ++i)
+    attributes.emplace(kernel.kernel_class.scalars[i], key.values.scalars[i]);
+  const std::size_t state_bytes = kernel.state ? kernel.state->bytes() : 0;
+  return graph::make_plan(
+      {kernel.kernel_class, key.method, kernel.label, attributes, copy.sources, state_bytes},
+      kernel.device.state()->chooser);
 }
 
 const EncodeMethod& method_named(const DeviceKernel::Impl& kernel, std::string_view name) {
@@ -157,16 +213,32 @@ const EncodeMethod& method_named(const DeviceKernel::Impl& kernel, std::string_v
 
 }  // namespace
 
+runtime::KernelValues::KernelValues(const graph::KernelClass& of, const AttributeMap& attributes) {
+  AttributeMap others = attributes;
+  for (const std::string_view name : of.scalars) {
+    const auto scalar = others.find(name);
+    scalars.push_back(std::get<double>(scalar->second));
+    others.erase(scalar);
+  }
+  planned = std::make_shared<const AttributeMap>(std::move(others));
+}
+
 DeviceKernel::Impl::Impl(const Device& on, const graph::KernelClass& of, AttributeMap given)
     : device(on),
       kernel_class(of),
       label(of.name),
       attributes(graph::complete_attributes({std::string(of.name), of.attributes, of.fixed},
-                                            std::move(given))) {
+                                            std::move(given))),
+      values(of, attributes) {
   if (of.check != nullptr) of.check(of.name, attributes);
   if (of.make_state == nullptr) return;
   const std::vector<std::byte> bytes = of.make_state(attributes);
   state = Buffer(device, bytes.data(), bytes.size());
+}
+
+void DeviceKernel::Impl::set_attributes(AttributeMap given) {
+  values = runtime::KernelValues(kernel_class, given);
+  attributes = std::move(given);
 }
 
 DeviceKernel::DeviceKernel(const Device& device, std::string_view class_name,
@@ -197,18 +269,26 @@ const AttributeValue& DeviceKernel::attribute(std::string_view name) const {
 
 void DeviceKernel::set_attribute(std::string_view name, AttributeValue value) {
   const graph::KernelClass& row = impl_->kernel_class;
+  if (std::ranges::find(row.scalars, name) != row.scalars.end()) {
+    const std::string known(name);
+    runtime::KernelValues changed = changed_values(*impl_, {{known, std::move(value)}});
+    const auto place = std::ranges::find(row.scalars, name) - row.scalars.begin();
+    impl_->attributes[known] = changed.scalars[static_cast<std::size_t>(place)];
+    impl_->values = std::move(changed);
+    return;
+  }
   AttributeMap changed = changed_attributes(*impl_, {{std::string(name), std::move(value)}});
   if (row.make_state != nullptr && row.make_state(changed) != row.make_state(impl_->attributes)) {
     if (row.remakes_state) {
       const std::vector<std::byte> state = row.make_state(changed);
       write_state(state.data(), state.size());
-      impl_->attributes = std::move(changed);
+      impl_->set_attributes(std::move(changed));
       return;
     }
     throw InvalidArgumentError(
         str(impl_->title(), ": ", name, ": expected to be set at construction, got a change"));
   }
-  impl_->attributes = std::move(changed);
+  impl_->set_attributes(std::move(changed));
 }
 
 std::size_t DeviceKernel::state_bytes() const { return impl_->state ? impl_->state->bytes() : 0; }
@@ -249,30 +329,32 @@ void DeviceKernel::encode_method(CommandBuffer& commands, std::string_view metho
   }
   const std::vector<Bound> operands = bind_operands(*impl_, method, given);
   check_overlaps(*impl_, operands);
-  const runtime::PlanKey key = key_of(*impl_, method, operands, changed);
-  const auto make = [&] {
-    return graph::make_plan(
-        {impl_->kernel_class, method, impl_->label, key.attributes, key.sources, state_bytes()},
-        impl_->device.state()->chooser);
-  };
-  const auto plan = impl_->plans.plan(key, make);
+  std::optional<runtime::KernelValues> with_changes;
+  if (!changed.empty()) with_changes = changed_values(*impl_, changed);
+  const runtime::KernelValues& values = with_changes ? *with_changes : impl_->values;
+  const EncodeKey key{method, operands, values};
+  const auto plan = impl_->plans.plan(key, [&] { return make_plan(*impl_, key); });
   span.set_work(plan->bytes_before(plan->plan().operations.size()),
                 plan->flops_before(plan->plan().operations.size()));
 
   auto run = std::make_shared<PlanRun>();
   run->plan = plan;
   run->heap = buffer.heap(plan->plan().heap_bytes);
-  std::vector<void*> bases = {nullptr, run->heap ? run->heap->device_pointer() : nullptr};
+  std::vector<void*> bases;
+  bases.reserve(operands.size() + 3);
+  bases.insert(bases.end(), {nullptr, run->heap ? run->heap->device_pointer() : nullptr});
+  run->uses.reserve(operands.size() + 1);
   for (const Bound& operand : operands) {
-    bases.push_back(operand.resource ? const_cast<std::byte*>(operand.address()) : nullptr);
-    if (operand.resource) run->uses.push_back({operand.resource, operand.spec->writes});
+    bases.push_back(operand.start);
+    if (operand.given != nullptr)
+      run->uses.push_back({resource_of(*operand.given), operand.spec->writes});
   }
   if (impl_->state) {
     bases.push_back(impl_->state->state()->memory->device_pointer());
     run->uses.push_back({impl_->state->state(), true});
   }
   run->table = plan->table(bases);
-  run->scalars = plan->scalars();
+  run->scalars = values.scalars;
   buffer.record(std::move(run), commands.layer()->stack());
 }
 
@@ -284,20 +366,21 @@ HostKernel::HostKernel(Function function, std::string label)
 void HostKernel::encode(CommandBuffer& commands, const KernelOperands& reads,
                         const KernelOperands& writes) const {
   runtime::CommandBufferState& buffer = *commands.state();
-  const std::string title = str("HostKernel \"", label_, '"');
+  const auto title = [&] { return str("HostKernel \"", label_, '"'); };
   runtime::HostStep step{label_, {}};
   const auto bind = [&](const KernelOperands& operands, bool writing) {
     std::vector<Operand> bound;
     for (const KernelOperand& operand : operands) {
-      const Bound memory = bind_memory(operand);
-      check_device(title, Device(buffer.device()), *memory.resource, writing ? "writes" : "reads");
-      auto* const host = static_cast<std::byte*>(memory.resource->memory->host_pointer());
+      const std::shared_ptr<Resource> resource = resource_of(operand);
+      check_device(title, buffer.device(), *resource, writing ? "writes" : "reads");
+      auto* const host = static_cast<std::byte*>(resource->memory->host_pointer());
       if (host == nullptr) {
-        throw UnsupportedError(str(title, ": the memory of device \"", buffer.device()->kind(),
+        throw UnsupportedError(str(title(), ": the memory of device \"", buffer.device()->kind(),
                                    "\" is not the host's"));
       }
-      step.uses.push_back({memory.resource, writing});
-      bound.push_back({operand, host + memory.offset});
+      const auto* array = std::get_if<Array>(&operand);
+      step.uses.push_back({resource, writing});
+      bound.push_back({operand, host + (array != nullptr ? array->offset() : 0)});
     }
     return bound;
   };

@@ -1,26 +1,16 @@
 // SPDX-License-Identifier: MIT
 #include "runtime/plan_cache.h"
 
-#include <algorithm>
 #include <iterator>
 #include <utility>
 
 namespace mpsnn::runtime {
 
-PlanCache::EntryHandle PlanCache::find(const PlanKey& key) {
-  const std::lock_guard lock(mutex_);
-  const auto found = std::ranges::find(
-      entries_, key, [](const EntryHandle& entry) -> const PlanKey& { return entry->key; });
-  if (found == entries_.end()) return nullptr;
-  entries_.splice(entries_.begin(), entries_, found);
-  return entries_.front();
-}
-
-PlanCache::EntryHandle PlanCache::find_or_make(const PlanKey& key, const Maker& make) {
-  if (EntryHandle entry = find(key)) return entry;
+PlanCache::EntryHandle PlanCache::make_entry(PlanKey key, const Maker& make) {
   const std::lock_guard planning(planning_mutex_);
   if (EntryHandle entry = find(key)) return entry;  // another thread was faster
-  auto entry = std::make_shared<Entry>(Entry{key, std::make_shared<CompiledPlan>(make()), nullptr});
+  auto entry = std::make_shared<Entry>(
+      Entry{std::move(key), std::make_shared<CompiledPlan>(make()), nullptr});
   std::list<EntryHandle> dropped;
   const std::lock_guard lock(mutex_);
   entries_.push_front(entry);
@@ -55,25 +45,19 @@ void PlanCache::clear() {
   dropped = std::exchange(entries_, {});
 }
 
-std::shared_ptr<const CompiledPlan> PlanCache::plan(const PlanKey& key, const Maker& make) {
-  return find_or_make(key, make)->plan;
-}
-
-std::pair<std::shared_ptr<const CompiledPlan>, std::shared_ptr<const Binding>>
-PlanCache::bound_plan(const PlanKey& key, const Maker& make,
-                      const std::shared_ptr<DeviceState>& device) {
-  const EntryHandle entry = find_or_make(key, make);
+std::shared_ptr<const Binding> PlanCache::binding(Entry& entry,
+                                                  const std::shared_ptr<DeviceState>& device) {
   std::shared_ptr<const Binding> binding;
   {
     const std::lock_guard lock(mutex_);
-    binding = entry->binding;
+    binding = entry.binding;
   }
   if (!binding || !binding->is_current()) {
-    binding = bind(*entry->plan, device);
+    binding = bind(*entry.plan, device);
     const std::lock_guard lock(mutex_);
-    entry->binding = binding;
+    entry.binding = binding;
   }
-  return {entry->plan, std::move(binding)};
+  return binding;
 }
 
 std::size_t PlanCache::size() const {

@@ -100,8 +100,7 @@ void encode_both_ways(RecurrentLayer& layer, RecurrentEncode& encode, const Sequ
   add_all(encode, "destination_forward", forward, true);
   add_all(encode, "destination_backward", backward, true);
   encode.record("encode_bidirectional_sequence", rows.size(),
-                {{"combine", static_cast<std::int64_t>(layer.combine)}},
-                [&](const graph::RecurrentCall& call) {
+                {static_cast<std::int64_t>(layer.combine)}, [&](const graph::RecurrentCall& call) {
                   return graph::plan_inference(call, layer.cells,
                                                {.bidirectional = true, .combine = layer.combine},
                                                layer.device.state()->chooser);
@@ -110,15 +109,13 @@ void encode_both_ways(RecurrentLayer& layer, RecurrentEncode& encode, const Sequ
 
 void record_forward(RecurrentLayer& layer, RecurrentEncode& encode, std::size_t steps,
                     bool has_input_state, std::size_t output_states) {
-  encode.record("encode_sequence", steps,
-                {{"has_input_state", has_input_state},
-                 {"output_states", static_cast<std::int64_t>(output_states)}},
-                [&](const graph::RecurrentCall& call) {
-                  return graph::plan_inference(
-                      call, layer.cells,
-                      {.has_input_state = has_input_state, .output_states = output_states},
-                      layer.device.state()->chooser);
-                });
+  encode.record(
+      "encode_sequence", steps, {has_input_state, static_cast<std::int64_t>(output_states)},
+      [&](const graph::RecurrentCall& call) {
+        return graph::plan_inference(
+            call, layer.cells, {.has_input_state = has_input_state, .output_states = output_states},
+            layer.device.state()->chooser);
+      });
 }
 
 }  // namespace

@@ -38,27 +38,28 @@ RecurrentEncode::RecurrentEncode(RecurrentLayer& layer, CommandBuffer& commands)
              str("one of device \"", commands.state()->device()->kind(), '"'));
 }
 
-void RecurrentEncode::add(std::string_view argument, const RecurrentOperand& operand, bool writes) {
+void RecurrentEncode::add(std::string_view argument, RecurrentOperand operand, bool writes) {
   if (operand.resource->device != layer_.device.state()) {
     layer_.fail(argument, str("memory of device \"", layer_.device.kind(), '"'),
                 str("that of device \"", operand.resource->device->kind(), '"'));
   }
-  descs_.push_back(operand.desc);
+  descs_.push_back(std::move(operand.desc));
   addresses_.push_back(static_cast<std::byte*>(operand.resource->memory->device_pointer()) +
                        operand.offset);
-  const auto [found, is_new] = known_.try_emplace(operand.resource.get(), uses_.size());
-  if (is_new) uses_.push_back({operand.resource, writes});
-  uses_[found->second].writes = uses_[found->second].writes || writes;
+  // Parts of one buffer often follow one another.
+  if (uses_.empty() || uses_.back().resource != operand.resource)
+    uses_.push_back({std::move(operand.resource), false});
+  uses_.back().writes = uses_.back().writes || writes;
 }
 
-void RecurrentEncode::record(std::string_view method, std::size_t steps, AttributeMap options,
+void RecurrentEncode::record(std::string_view method, std::size_t steps,
+                             std::vector<std::int64_t> options,
                              const std::function<graph::Plan(const graph::RecurrentCall&)>& plan) {
   CommandBufferState& buffer = *commands_.state();
   HostSpan span(SpanKind::ENCODE, layer_.label, buffer.label());
-  PlanKey key{std::move(descs_), {}, {}};
-  key.attributes = std::move(options);
-  key.attributes["height"] = height_;
-  key.attributes["width"] = width_;
+  PlanKey key{std::move(descs_), {}};
+  key.options = std::move(options);
+  key.options.insert(key.options.end(), {height_, width_});
   key.method = method;
   const auto make = [&] {
     return plan({layer_.label, layer_.class_name, key.sources, steps, height_, width_});
@@ -82,24 +83,26 @@ void RecurrentEncode::record(std::string_view method, std::size_t steps, Attribu
 
 namespace {
 
-void check_type(const RecurrentLayer& layer, const std::string& subject, DataType type) {
+template <class Subject>
+void check_type(const RecurrentLayer& layer, const Subject& subject, DataType type) {
   if (type == DataType::FLOAT32 || type == DataType::FLOAT16) return;
-  layer.fail<ArgumentTypeError>(subject, "float32 or float16", name_of(type));
+  layer.fail<ArgumentTypeError>(subject(), "float32 or float16", name_of(type));
 }
 
 /// The part of a matrix's buffer from an offset on, `channels` of its columns.
-void move_by(const RecurrentLayer& layer, const std::string& subject, RecurrentOperand& operand,
+template <class Subject>
+void move_by(const RecurrentLayer& layer, const Subject& subject, RecurrentOperand& operand,
              std::size_t offset, std::int64_t channels) {
   TensorDesc& desc = operand.desc;
   const std::size_t size = size_of(desc.type);
   if (offset % size != 0)
-    layer.fail(str(subject, ": offset"), str("a multiple of ", size, " bytes"), offset);
+    layer.fail(str(subject(), ": offset"), str("a multiple of ", size, " bytes"), offset);
   desc.strides = graph::strides_of(desc);
   desc.dims[2] = channels;
   const std::size_t bytes = desc.bytes(),
                     there = std::static_pointer_cast<BufferState>(operand.resource)->bytes;
   if (offset > there || operand.offset + bytes > there - offset) {
-    layer.fail(str(subject, ": offset"), str("elements inside of the buffer's ", there, " bytes"),
+    layer.fail(str(subject(), ": offset"), str("elements inside of the buffer's ", there, " bytes"),
                str(bytes, " bytes from ", operand.offset, " + ", offset));
   }
   operand.offset += offset;
@@ -117,15 +120,15 @@ std::vector<RecurrentOperand> sequence_of(const RecurrentLayer& layer, std::stri
   }
   std::vector<RecurrentOperand> sequence;
   for (std::size_t t = 0; t < matrices.size(); ++t) {
-    const std::string subject = str(argument, '[', t, ']');
+    const auto subject = [&] { return str(argument, '[', t, ']'); };
     sequence.push_back(operand_of(matrices[t]));
     RecurrentOperand& operand = sequence.back();
     check_type(layer, subject, operand.desc.type);
     if (matrices[t].matrices() != 1)
-      layer.fail(subject, "one matrix", str(matrices[t].matrices(), " matrices"));
+      layer.fail(subject(), "one matrix", str(matrices[t].matrices(), " matrices"));
     const std::int64_t columns = matrices[t].columns();
     if (offsets.empty() ? columns != channels : columns < channels) {
-      layer.fail(subject, str(offsets.empty() ? "" : "at least ", channels, " columns"), columns);
+      layer.fail(subject(), str(offsets.empty() ? "" : "at least ", channels, " columns"), columns);
     }
     if (!offsets.empty()) move_by(layer, subject, operand, offsets[t], channels);
   }
@@ -136,12 +139,12 @@ std::vector<RecurrentOperand> sequence_of(const RecurrentLayer& layer, std::stri
                                           const std::vector<Image>& images, std::int64_t channels) {
   std::vector<RecurrentOperand> sequence;
   for (std::size_t t = 0; t < images.size(); ++t) {
-    const std::string subject = str(argument, '[', t, ']');
+    const auto subject = [&] { return str(argument, '[', t, ']'); };
     check_type(layer, subject, images[t].format());
     ImageSize wanted = images[0].size();
     wanted.channels = channels;
     if (images[t].size() != wanted)
-      layer.fail(subject, to_string(wanted), to_string(images[t].size()));
+      layer.fail(subject(), to_string(wanted), to_string(images[t].size()));
     sequence.push_back(operand_of(images[t]));
   }
   return sequence;

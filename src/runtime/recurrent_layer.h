@@ -9,7 +9,6 @@
 #include <span>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -74,15 +73,15 @@ class RecurrentEncode {
   RecurrentEncode(RecurrentLayer& layer, CommandBuffer& commands);
 
   /// Throws InvalidArgumentError where the memory is another device's.
-  void add(std::string_view argument, const RecurrentOperand& operand, bool writes);
+  void add(std::string_view argument, RecurrentOperand operand, bool writes);
   /// Says that the rows of the sequences are the pixels of images of this size.
   void set_pixels(std::int64_t height, std::int64_t width) {
     height_ = height;
     width_ = width;
   }
-  /// Plans, or finds the plan, and records it. `options`: all that the plan depends on beside the
-  /// operands.
-  void record(std::string_view method, std::size_t steps, AttributeMap options,
+  /// Plans, or finds the plan, and records it. `options`: all that the plan depends on beside
+  /// method and operands.
+  void record(std::string_view method, std::size_t steps, std::vector<std::int64_t> options,
               const std::function<graph::Plan(const graph::RecurrentCall&)>& plan);
 
  private:
@@ -92,7 +91,6 @@ class RecurrentEncode {
   std::vector<TensorDesc> descs_;
   std::vector<void*> addresses_;
   std::vector<ResourceUse> uses_;
-  std::unordered_map<const Resource*, std::size_t> known_;
 };
 
 /// The matrices of an argument as operands, one a step, checked: element types, channels, offsets.
@@ -127,9 +125,9 @@ void add_state(const RecurrentLayer& layer, RecurrentEncode& encode, std::string
   if (state.outputs.size() != layer.cells.size())
     layer.fail(argument, str("a state of ", layer.cells.size(), " layers"), state.outputs.size());
   for (std::size_t i = 0; i < state.outputs.size(); ++i) {
-    const RecurrentOperand output = operand_of(state.outputs[i]);
+    RecurrentOperand output = operand_of(state.outputs[i]);
     expect(i, "recurrent output", output);
-    encode.add(argument, output, writes);
+    encode.add(argument, std::move(output), writes);
     const bool has_memory = layer.cells[i].has_memory();
     if (has_memory != state.memories[i].has_value()) {
       layer.fail(str(argument, ": layer ", i),
@@ -137,9 +135,9 @@ void add_state(const RecurrentLayer& layer, RecurrentEncode& encode, std::string
                  has_memory ? "none" : "one");
     }
     if (!has_memory) continue;
-    const RecurrentOperand memory = operand_of(*state.memories[i]);
+    RecurrentOperand memory = operand_of(*state.memories[i]);
     expect(i, "memory cell", memory);
-    encode.add(argument, memory, writes);
+    encode.add(argument, std::move(memory), writes);
   }
 }
 

@@ -29,12 +29,12 @@ Sequence weights_of(const RecurrentLayer& layer, std::string_view argument,
   Sequence operands;
   for (std::size_t i = 0; i < wanted.size(); ++i) {
     const RecurrentOperand operand = runtime::operand_of(matrices[i]);
-    const std::string subject = str(argument, '[', i, "] (", name_of(wanted[i].id), ')');
+    const auto subject = [&] { return str(argument, '[', i, "] (", name_of(wanted[i].id), ')'); };
     const TensorDesc& desc = operand.desc;
     if (desc.type != DataType::FLOAT32 && desc.type != DataType::FLOAT16)
-      layer.fail<ArgumentTypeError>(subject, "float32 or float16", name_of(desc.type));
+      layer.fail<ArgumentTypeError>(subject(), "float32 or float16", name_of(desc.type));
     if (desc.dims != std::vector<std::int64_t>{1, wanted[i].rows, wanted[i].columns}) {
-      layer.fail(subject, str('(', wanted[i].rows, ", ", wanted[i].columns, ')'),
+      layer.fail(subject(), str('(', wanted[i].rows, ", ", wanted[i].columns, ')'),
                  str('(', desc.dims[1], ", ", desc.dims[2], ')'));
     }
     operands.push_back(operand);
@@ -192,8 +192,7 @@ RNNForwardSequence RNNMatrixTrainingLayer::encode_forward_sequence(
       runtime::TrainingSequence{state(), rows, Buffer(layer.device, floats * sizeof(float))});
   encode.add("training_states", block_of(*sequence), true);
   encode.record("encode_forward_sequence", rows.size(),
-                {{"has_input_state", recurrent_input_state.has_value()},
-                 {"output_states", static_cast<std::int64_t>(count)}},
+                {recurrent_input_state.has_value(), static_cast<std::int64_t>(count)},
                 [&](const graph::RecurrentCall& call) {
                   return graph::plan_forward(call, cell_of(layer),
                                              {recurrent_input_state.has_value(), count},
@@ -248,15 +247,12 @@ RNNRecurrentMatrixState RNNMatrixTrainingLayer::encode_gradient_sequence(
     add_all(encode, "weight_gradients", weights_of(layer, "weight_gradients", weight_gradients),
             true);
   }
-  encode.record("encode_gradient_sequence", sequence.rows.size(),
-                {{"has_input_state", options.has_input_state},
-                 {"wants_sources", options.wants_sources},
-                 {"wants_weights", options.wants_weights},
-                 {"accumulates", options.accumulates}},
-                [&](const graph::RecurrentCall& call) {
-                  return graph::plan_gradient(call, cell_of(layer), options,
-                                              layer.device.state()->chooser);
-                });
+  encode.record(
+      "encode_gradient_sequence", sequence.rows.size(),
+      {options.has_input_state, options.wants_sources, options.wants_weights, options.accumulates},
+      [&](const graph::RecurrentCall& call) {
+        return graph::plan_gradient(call, cell_of(layer), options, layer.device.state()->chooser);
+      });
   return initial;
 }
 

@@ -7,6 +7,8 @@
 #include "mpsnn/array.h"
 #include "mpsnn/error.h"
 #include "mpsnn/kernels.h"
+#include "runtime/buffer_state.h"
+#include "runtime/kernel_impl.h"
 #include "runtime_fixtures.h"
 #include "testing.h"
 
@@ -178,6 +180,60 @@ TEST_CASE("kernels: parameters are checked and take effect later") {
   CHECK_EQ(product.state_bytes(), 0U);
   char byte = 0;
   CHECK_THROWS_CONTAINS(product.read_state(&byte, 1), InvalidArgumentError, "0 bytes");
+}
+
+TEST_CASE("kernels: one plan serves all learning rates") {
+  const Rig rig;
+  const Vector gradient(rig.device, {.length = 2}), values(rig.device, {.length = 2}),
+      squares(rig.device, {.length = 2});
+  OptimizerRMSPropUpdate update(rig.device, {.learning_rate = 0.5});
+  CommandBuffer commands(CommandQueue(rig.device));
+  update.encode(commands, gradient, values, values, squares);
+  update.set_attribute("learning_rate", 0.25);
+  CHECK_EQ(std::get<double>(update.attribute("learning_rate")), 0.25);
+  update.encode(commands, gradient, values, values, squares);
+  const std::vector<KernelOperands> operands = {{gradient}, {values}, {values}, {squares}};
+  update.encode_method(commands, "encode", operands, {{"learning_rate", std::int64_t{2}}});
+  update.encode(commands, gradient, values, values, squares);
+  CHECK_EQ(update.impl()->plans.size(), 1U);
+  update.set_attribute("decay", 0.5);
+  update.encode(commands, gradient, values, values, squares);
+  CHECK_EQ(update.impl()->plans.size(), 2U);
+  update.set_attribute("decay", 0.9);  // as at first
+  update.encode_method(commands, "encode", operands, {{"decay", 0.5}});
+  update.encode(commands, gradient, values, values, squares);
+  CHECK_EQ(update.impl()->plans.size(), 2U);
+  CHECK_THROWS_CONTAINS(update.set_attribute("learning_rate", -1.0), InvalidArgumentError,
+                        "learning_rate: expected >= 0, got -1");
+  CHECK_THROWS_CONTAINS(
+      update.encode_method(commands, "encode", operands, {{"learning_rate", std::string("fast")}}),
+      InvalidArgumentError, "learning_rate: expected a number");
+  commands.commit();
+  commands.wait_until_completed();
+  std::vector<double> rates;
+  for (const Command& command : rig.null->commands()) rates.push_back(command.scalars.at(0));
+  CHECK(rates == std::vector<double>({0.5, 0.25, 2, 0.25, 0.25, 0.25, 0.25}));
+}
+
+TEST_CASE("kernels: what is recorded in a row shares its predicates") {
+  const Rig rig;
+  const Predicate one(rig.device), two(rig.device);
+  CommandBuffer commands(CommandQueue(rig.device));
+  CommandBuffer inner = CommandBuffer::wrap(commands);
+  CHECK(inner.layer()->stack() == nullptr);
+  inner.set_predicate(one);
+  const auto first = inner.layer()->stack();
+  REQUIRE(first != nullptr);
+  CHECK(inner.layer()->stack() == first);
+  commands.set_predicate(two);
+  const auto both = inner.layer()->stack();
+  CHECK_EQ(both->addresses.size(), 2U);
+  CHECK_EQ(first->addresses.size(), 1U);
+  inner.set_predicate(two);
+  CHECK(inner.layer()->stack() != both);
+  inner.set_predicate(std::nullopt);
+  commands.set_predicate(std::nullopt);
+  CHECK(inner.layer()->stack() == nullptr);
 }
 
 TEST_CASE("kernels: a predicate that is 0 skips them") {

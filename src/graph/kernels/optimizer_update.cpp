@@ -13,7 +13,8 @@ namespace {
 
 enum Operand : std::size_t { kGradient, kValues, kResult, kFirstMoment };
 
-/// The optimizer whose attributes() the kernel's are.
+/// The optimizer whose attributes() the kernel's are; its learning rate is not the kernel's, which
+/// is a scalar.
 std::shared_ptr<Optimizer> optimizer_of(const KernelLowering& to, std::string_view type) {
   AttributeMap attributes = to.attributes();
   attributes["type"] = std::string(type);
@@ -197,7 +198,8 @@ KernelClass row(std::string_view name, std::string_view apple, std::string_view 
           .attributes = attributes(std::move(own)),
           .methods = {std::move(encode)},
           .make_state = make_state,
-          .remakes_state = true};
+          .remakes_state = true,
+          .scalars = {"learning_rate"}};
 }
 
 }  // namespace

@@ -239,7 +239,8 @@ def _tell_times(captioner: Captioner, shown: FloatArray, found: list[Caption]) -
             f"{length} of {length + found[index].skipped} steps: on the device "
             f"{times.predicated.device:.2f} ms with predicates, {times.cut.device:.2f} ms cut by "
             f"the host ({times.ratio:.2f} times that), {times.unpredicated.device:.2f} ms without; "
-            f"recording included {times.predicated.whole:.2f}, {times.cut.whole:.2f} and "
+            f"by the clock, from the call to the words {times.predicated.whole:.2f}, "
+            f"{times.cut.whole:.2f} ({times.whole_ratio:.2f} times that) and "
             f"{times.unpredicated.whole:.2f} ms"
         )
 

@@ -7,16 +7,24 @@ so that the kernel that chooses it switches off all steps behind it; their words
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
 import numpy as np
 
 import mpsnn as mps
 from mpsnn.apps.caption.model import DecoderSources, ModelOptions
-from mpsnn.apps.caption.search import BeamKernels, GreedyKernels, array_of, indices_of, integers
+from mpsnn.apps.caption.search import (
+    BeamKernels,
+    GreedyKernels,
+    Search,
+    array_of,
+    indices_of,
+    integers,
+)
 from mpsnn.apps.caption.words import END, STEPS
 
-PIECE_STEPS = 5  # recorded steps that are handed over together, where pieces are asked for
+FIRST_STEPS = 2  # handed over together where pieces are asked for; each piece has twice as many
 
 
 @dataclass
@@ -28,12 +36,16 @@ class Recording:
         parents: Column of the step before that each word follows; None: greedy, there is one.
         scores: Logarithm of the sentences' probabilities, the best first; greedy: the last score.
         steps: How many were recorded.
+        release: Call it when the command buffer has completed and all was read: the memory serves
+            a later sentence, and the recording is no longer to be used. Without, it is freed with
+            the recording.
     """
 
     words: mps.Matrix
     parents: mps.Matrix | None
     scores: mps.Matrix
     steps: int
+    release: Callable[[], None] = field(repr=False)
 
     def numbers(self) -> list[int]:
         """The best sentence's words up to the end, the end not among them."""
@@ -94,6 +106,9 @@ class Decoder:
         self._add_vector = mps.MatrixNeuron(device, label="add the picture")
         self._scores = mps.MatrixFullyConnected(device, label="classifier")
         self._kernels = GreedyKernels(device) if beam == 1 else BeamKernels(device, beam, words)
+        self._to_matrix = mps.ImageCopyToMatrix(device, label="picture")
+        (self._beginnings,) = indices_of(integers(device, 1, beam))  # the end stands for it
+        self._free: list[_Room] = []
 
     def encode(
         self,
@@ -111,56 +126,83 @@ class Decoder:
             vector: The picture's, (1, 1, 1, embedding).
             steps: How many are recorded.
             predicated: Each step runs only if the one before did not choose the end.
-            pieces: Hand over what is recorded before the first step and every few steps, so that
-                the device begins while the host records.
+            pieces: Hand over what was recorded before, the first steps, and then twice as many
+                each time, so that the device begins while the host records.
 
         Returns:
             What can be read when the command buffer has completed.
         """
-        device, beam = self.device, self.beam
         commands = mps.CommandBuffer.wrap(commands)  # its predicate adds to those around
-        picture = mps.Matrix(device, rows=1, columns=self.options.embedding)
-        mps.ImageCopyToMatrix(device).encode(commands, vector, picture)
         if pieces:
             commands.commit_and_continue()
-        bias = mps.Vector(picture.buffer, length=self.options.embedding)
-        search = self._kernels.begin(steps)
-        words = search.words
-        room = _Room(device, self.options, beam, self.words)
-        previous = indices_of(integers(device, 1, beam))  # the end stands for the beginning
-        state: mps.RNNRecurrentMatrixState | None = None
+        room = self._room(steps)
+        search = room.search
+        self._to_matrix.encode(commands, vector, room.picture)
+        previous, state = self._beginnings, None
+        piece, handed = FIRST_STEPS, 0
         for step in range(steps):
             if predicated and step:
-                commands.predicate = mps.Predicate(words.buffer, words.row_bytes * (step - 1))
+                commands.predicate = room.predicates[step - 1]
             state = search.reordered(commands, state, step)
-            state = self._step(commands, previous, bias, state, room)
+            state = self._step(commands, previous, state, room)
             search.choose(commands, room.scores, step)
-            previous = indices_of(words, step)
-            if pieces and step % PIECE_STEPS == PIECE_STEPS - 1 and step + 1 < steps:
+            previous = room.words[step]
+            if pieces and step + 1 == handed + piece and step + 1 < steps:
                 commands.commit_and_continue()
-        return Recording(words, search.parents, search.totals, steps)
+                handed, piece = step + 1, 2 * piece
+        return Recording(search.words, search.parents, search.totals, steps, room.release)
 
     def _step(
         self,
         commands: mps.CommandBuffer,
         words: mps.NDArray,
-        picture: mps.Vector,
         state: mps.RNNRecurrentMatrixState | None,
         room: _Room,
     ) -> mps.RNNRecurrentMatrixState:
         """From the words before to the scores of those that may follow, and the LSTM's state."""
         self._gather.encode(commands, self._embedding, words, room.inputs)
-        self._add_vector.encode(commands, room.x, room.x, picture)
-        (state,) = self._lstm.encode_sequence(commands, [room.x], [room.y], state)
+        self._add_vector.encode(commands, room.x, room.x, room.bias)
+        (state,) = self._lstm.encode_sequence(commands, room.sources, room.destinations, state)
         self._scores.encode(commands, room.y, self._classifier, room.scores, self._bias)
         return state
 
+    def _room(self, steps: int) -> _Room:
+        """One that was released, or a new one."""
+        for index, room in enumerate(self._free):
+            if room.search.words.rows == steps:
+                del self._free[index]
+                room.search.clear()
+                return room
+        search = self._kernels.begin(steps)
+        return _Room(self.device, self.options, self.beam, self.words, search, self._free)
+
 
 class _Room:
-    """Matrices that all steps of a sentence share: they run one after the other."""
+    """The memory of a sentence and its views. All steps share it: they run one after the other."""
 
-    def __init__(self, device: mps.Device, options: ModelOptions, beam: int, words: int) -> None:
+    def __init__(
+        self,
+        device: mps.Device,
+        options: ModelOptions,
+        beam: int,
+        words: int,
+        search: Search,
+        free: list[_Room],
+    ) -> None:
+        self.search, self._free = search, free
+        self.picture = mps.Matrix(device, rows=1, columns=options.embedding)
+        self.bias = mps.Vector(self.picture.buffer, length=options.embedding)
         self.x = mps.Matrix(device, rows=beam, columns=options.embedding)
         self.inputs = array_of(self.x)
         self.y = mps.Matrix(device, rows=beam, columns=options.hidden)
+        self.sources, self.destinations = [self.x], [self.y]
         self.scores = mps.Matrix(device, rows=beam, columns=words)
+        chosen = search.words
+        self.words = indices_of(chosen)
+        self.predicates = [
+            mps.Predicate(chosen.buffer, row * chosen.row_bytes) for row in range(chosen.rows)
+        ]
+
+    def release(self) -> None:
+        """Serves the next sentence."""
+        self._free.append(self)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Which word follows: greedy and beam search by matrix kernels.
 
-The kernels are made once; what a sentence needs of its own is made where it begins.
+The kernels are made once. Memory and its views are made for a sentence and serve the next one.
 """
 
 from __future__ import annotations
@@ -28,29 +28,35 @@ def array_of(matrix: mps.Matrix) -> mps.NDArray:
     return mps.NDArray(matrix.buffer, shape=(matrix.rows, matrix.columns))
 
 
-def row_of(matrix: mps.Matrix, row: int) -> mps.Matrix:
-    """A row of a matrix of integers, over the same memory."""
-    return mps.Matrix(
-        matrix.buffer,
-        rows=1,
-        columns=matrix.columns,
-        data_type=mps.DataType.UINT32,
-        offset=row * matrix.row_bytes,
-    )
+def rows_of(matrix: mps.Matrix) -> list[mps.Matrix]:
+    """Each row of a matrix of integers, over the same memory."""
+    return [
+        mps.Matrix(
+            matrix.buffer,
+            rows=1,
+            columns=matrix.columns,
+            data_type=mps.DataType.UINT32,
+            offset=row * matrix.row_bytes,
+        )
+        for row in range(matrix.rows)
+    ]
 
 
-def indices_of(matrix: mps.Matrix, row: int = 0) -> mps.NDArray:
-    """A row of a matrix of integers as indices, over the same memory."""
-    return mps.NDArray(
-        matrix.buffer,
-        shape=(matrix.columns,),
-        data_type=mps.DataType.UINT32,
-        offset=row * matrix.row_bytes,
-    )
+def indices_of(matrix: mps.Matrix) -> list[mps.NDArray]:
+    """Each row of a matrix of integers as indices, over the same memory."""
+    return [
+        mps.NDArray(
+            matrix.buffer,
+            shape=(matrix.columns,),
+            data_type=mps.DataType.UINT32,
+            offset=row * matrix.row_bytes,
+        )
+        for row in range(matrix.rows)
+    ]
 
 
 class Search(Protocol):
-    """The search of one sentence.
+    """The search of a sentence: its memory, and what it records. It may serve many, one by one.
 
     Attributes:
         words: Chosen by each step, (steps, beam); zeros where none ran.
@@ -64,6 +70,9 @@ class Search(Protocol):
     def parents(self) -> mps.Matrix | None: ...  # noqa: D102
     @property
     def totals(self) -> mps.Matrix: ...  # noqa: D102
+
+    def clear(self) -> None:
+        """As at the beginning of a sentence; the host writes it, when the device has ended."""
 
     def reordered(
         self, commands: mps.CommandBuffer, state: State | None, step: int
@@ -92,6 +101,10 @@ class _GreedySearch:
         self.words = integers(kernels.device, steps, 1)
         self.parents: mps.Matrix | None = None
         self.totals = mps.Matrix(kernels.device, rows=1, columns=1)
+        self._rows = rows_of(self.words)
+
+    def clear(self) -> None:
+        self.words.write(np.zeros(self.words.shape, np.uint32))
 
     def reordered(
         self, _commands: mps.CommandBuffer, state: State | None, _step: int
@@ -99,7 +112,7 @@ class _GreedySearch:
         return state
 
     def choose(self, commands: mps.CommandBuffer, scores: mps.Matrix, step: int) -> None:
-        self._kernels.top.encode(commands, scores, row_of(self.words, step), self.totals)
+        self._kernels.top.encode(commands, scores, self._rows[step], self.totals)
 
 
 class BeamKernels:
@@ -143,20 +156,37 @@ class BeamKernels:
 class _BeamSearch:
     def __init__(self, kernels: BeamKernels, steps: int) -> None:
         self._kernels = kernels
-        device, beam = kernels.device, kernels.beam
+        device, beam, words = kernels.device, kernels.beam, kernels.words
         self.words = integers(device, steps, beam)
         self.parents = integers(device, steps, beam)
         # All beginnings are equal: only the first counts.
-        first = np.full((1, beam), IMPOSSIBLE, np.float32)
-        first[0, 0] = 0.0
-        self.totals = mps.Matrix.from_array(device, first)
+        self._first = np.full((1, beam), IMPOSSIBLE, np.float32)
+        self._first[0, 0] = 0.0
+        self.totals = mps.Matrix.from_array(device, self._first)
+        self._totals = mps.Matrix(self.totals.buffer, rows=beam, columns=1)
+        self._words, self._parents = indices_of(self.words), indices_of(self.parents)
+        rows = zip(rows_of(self.parents), rows_of(self.words), strict=True)
+        self._targets = [[parents, chosen] for parents, chosen in rows]
+        # Steps run one after the other and share what is between their kernels.
+        self._masks = mps.Matrix(device, rows=beam, columns=words)
+        self._masks_array = array_of(self._masks)
+        self._allowed = mps.Matrix(device, rows=beam, columns=words)
+        self._row = mps.Matrix(self._allowed.buffer, rows=1, columns=beam * words)
+        self._best = integers(device, 1, beam)
+        (self._best_indices,) = indices_of(self._best)
+        self._pairs = mps.Matrix(device, rows=beam, columns=2)
+        self._pairs_array = array_of(self._pairs)
+
+    def clear(self) -> None:
+        for matrix in (self.words, self.parents):
+            matrix.write(np.zeros(matrix.shape, np.uint32))
+        self.totals.write(self._first.reshape(self.totals.shape))
 
     def reordered(
         self, commands: mps.CommandBuffer, state: State | None, step: int
     ) -> State | None:
         if state is None:
             return state
-        parents = indices_of(self.parents, step - 1)
         outputs = state.recurrent_output_matrix()
         cells = state.memory_cell_matrix()
         if cells is None:
@@ -164,26 +194,20 @@ class _BeamSearch:
         copies = []
         for matrix in (outputs, cells):
             copy = mps.Matrix(self._kernels.device, rows=matrix.rows, columns=matrix.columns)
-            self._kernels.gather.encode(commands, array_of(matrix), parents, array_of(copy))
+            self._kernels.gather.encode(
+                commands, array_of(matrix), self._parents[step - 1], array_of(copy)
+            )
             copies.append(copy)
         return State([copies[0]], [copies[1]])
 
     def choose(self, commands: mps.CommandBuffer, scores: mps.Matrix, step: int) -> None:
-        kernels, beam = self._kernels, self._kernels.beam
-        allowed = scores
+        kernels, allowed = self._kernels, scores
         if step:
-            masks = mps.Matrix(kernels.device, rows=beam, columns=kernels.words)
-            before = indices_of(self.words, step - 1)
-            kernels.gather.encode(commands, kernels.forbidden, before, array_of(masks))
-            allowed = mps.Matrix(kernels.device, rows=beam, columns=kernels.words)
-            kernels.forbid.encode(commands, [scores, masks], allowed)
-        kernels.logarithms.encode(commands, allowed, allowed)
-        column = mps.Matrix(self.totals.buffer, rows=beam, columns=1)
-        kernels.accumulate.encode(commands, column, kernels.ones, allowed)
-        row = mps.Matrix(allowed.buffer, rows=1, columns=beam * kernels.words)
-        best = integers(kernels.device, 1, beam)
-        kernels.top.encode(commands, row, best, self.totals)
-        pairs = mps.Matrix(kernels.device, rows=beam, columns=2)
-        kernels.gather.encode(commands, kernels.candidates, indices_of(best), array_of(pairs))
-        targets = [row_of(self.parents, step), row_of(self.words, step)]
-        kernels.split.encode(commands, [pairs, pairs], targets)
+            before, allowed = self._words[step - 1], self._allowed
+            kernels.gather.encode(commands, kernels.forbidden, before, self._masks_array)
+            kernels.forbid.encode(commands, [scores, self._masks], allowed)
+        kernels.logarithms.encode(commands, allowed, self._allowed)
+        kernels.accumulate.encode(commands, self._totals, kernels.ones, self._allowed)
+        kernels.top.encode(commands, self._row, self._best, self.totals)
+        kernels.gather.encode(commands, kernels.candidates, self._best_indices, self._pairs_array)
+        kernels.split.encode(commands, [self._pairs, self._pairs], self._targets[step])
