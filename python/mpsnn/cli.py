@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import platform
 import sys
 from collections.abc import Sequence
@@ -21,12 +22,37 @@ def devices() -> None:
         print(f"{kind}: {mpsnn.Device(kind).name}")
 
 
+def _memory() -> str:
+    page, pages = os.sysconf("SC_PAGE_SIZE"), os.sysconf("SC_PHYS_PAGES")
+    text = f"{page * pages / 2**30:.1f} GiB"
+    if "SC_AVPHYS_PAGES" in os.sysconf_names:
+        text += f", {page * os.sysconf('SC_AVPHYS_PAGES') / 2**30:.1f} GiB free"
+    return text
+
+
 def info() -> None:
     """Prints what a report of a problem should say."""
     print(f"mpsnn {mpsnn.__version__}")
     print(f"python {platform.python_version()}, numpy {np.__version__}")
     print(f"{platform.platform()}")
-    devices()
+    print(f"memory: {_memory()}")
+    print("libraries:")
+    for library in mpsnn.libraries():
+        print(f"  {library.name} {library.version}: {library.detail}")
+    print("devices:")
+    for kind in mpsnn.Device.available():
+        print(f"  {kind}: {mpsnn.Device(kind).name}")
+
+
+def completion(shell: str) -> None:
+    """Prints the completion of this command for a shell.
+
+    Args:
+        shell: "bash", "zsh" or "fish".
+    """
+    from mpsnn.completion import script
+
+    print(script(shell, _parser(None)), end="")
 
 
 # Applications bring packages of their own: each is imported only where it is wanted.
@@ -39,7 +65,8 @@ APPLICATIONS = {
 }
 
 
-def _parser(application: str) -> argparse.ArgumentParser:
+def _parser(application: str | None) -> argparse.ArgumentParser:
+    """The parser with the options of one application, of all where that is None."""
     parser = argparse.ArgumentParser(
         prog="mpsnn",
         description="Metal Performance Shaders' neural-network graph on every machine.",
@@ -48,10 +75,13 @@ def _parser(application: str) -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     listing = commands.add_parser("devices", help="list the devices of this machine")
     listing.set_defaults(run=lambda _: devices())
-    report = commands.add_parser("info", help="print versions and devices")
+    report = commands.add_parser("info", help="print versions, libraries, memory and devices")
     report.set_defaults(run=lambda _: info())
+    words = commands.add_parser("completion", help="print the completion of a shell")
+    words.add_argument("shell", choices=("bash", "zsh", "fish"), help="of which one")
+    words.set_defaults(run=lambda parsed: completion(parsed.shell))
     for name, (module, summary) in APPLICATIONS.items():
-        if name == application:
+        if application in {name, None}:
             importlib.import_module(module).add_parser(commands)
         else:
             commands.add_parser(name, help=summary, add_help=False)
