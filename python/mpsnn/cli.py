@@ -9,11 +9,15 @@ import os
 import platform
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 import mpsnn
 from mpsnn.files import MissingPackageError
+
+if TYPE_CHECKING:
+    Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
 
 def devices() -> None:
@@ -65,6 +69,17 @@ APPLICATIONS = {
 }
 
 
+def _add_application(commands: Commands, module: str, application: str | None) -> bool:
+    """Whether it could be added; where all are wanted one may lack its packages."""
+    try:
+        importlib.import_module(module).add_parser(commands)
+    except ImportError:
+        if application is not None:
+            raise
+        return False
+    return True
+
+
 def _parser(application: str | None) -> argparse.ArgumentParser:
     """The parser with the options of one application, of all where that is None."""
     parser = argparse.ArgumentParser(
@@ -81,9 +96,7 @@ def _parser(application: str | None) -> argparse.ArgumentParser:
     words.add_argument("shell", choices=("bash", "zsh", "fish"), help="of which one")
     words.set_defaults(run=lambda parsed: completion(parsed.shell))
     for name, (module, summary) in APPLICATIONS.items():
-        if application in {name, None}:
-            importlib.import_module(module).add_parser(commands)
-        else:
+        if application not in {name, None} or not _add_application(commands, module, application):
             commands.add_parser(name, help=summary, add_help=False)
     return parser
 

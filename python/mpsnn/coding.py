@@ -15,9 +15,9 @@ class SecureCoding:
     """What a class derives from whose objects are archived. Apple: NSSecureCoding.
 
     A data source of one's own derives from this as well; other classes need nothing else. Archives
-    hold the class's name (`__name__`) and what `encode` stored, never code: a class is restored only
-    where it is named, `KeyedUnarchiver(device, [MyClass])`. Of a data source the archive holds label,
-    optimizer, parameters and moments anyway.
+    hold the class's name (`__name__`) and what `encode` stored, never code: a class is restored
+    only where it is named, `KeyedUnarchiver(device, [MyClass])`. Of a data source the archive holds
+    label, optimizer, parameters and moments anyway.
 
     Example:
         >>> import mpsnn as mps

@@ -70,9 +70,9 @@ def commands_of(parser: argparse.ArgumentParser, path: str = "") -> Iterator[Com
     """
     command = Command(path)
     below: list[tuple[str, argparse.ArgumentParser]] = []
-    for action in parser._actions:  # noqa: SLF001 (argparse has no other way)
-        if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001
-            helps = {one.dest: one.help for one in action._choices_actions}  # noqa: SLF001
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            helps = {one.dest: one.help for one in action._choices_actions}
             command.commands = {name: _line(helps.get(name), action) for name in action.choices}
             below += action.choices.items()
         elif action.option_strings:

@@ -2,6 +2,7 @@
 // A process that is killed while it saves: the file is always one of the states that were saved.
 #include <sys/wait.h>
 #include <unistd.h>
+#include <algorithm>
 #include <chrono>
 #include <csignal>
 #include <random>

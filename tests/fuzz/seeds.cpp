@@ -36,7 +36,7 @@ Graph training(const Device& device) {
       floats.result_image(), std::make_shared<BatchNormalizationDataSource>(
                                  2, NormalizationValues{}, 1e-3, 0.9, "normalized", momentum));
   const NeuronReLUNode relu(normalized.result_image());
-  const DropoutNode dropped(relu.result_image());
+  const DropoutNode dropped(relu.result_image(), 0.5);
   const ConvolutionNode halves(dropped.result_image(),
                                convolution({std::vector<std::uint16_t>(4, 0x3800)}, "halves"));
   const ConvolutionNode bytes(

@@ -21,11 +21,13 @@ class Settings(mps.SecureCoding):
         self.values = values
 
     def encode(self, coder: mps.Coder) -> None:
+        """Stores what it was made from."""
         for key, value in self.values.items():
             coder.encode(key, value)  # type: ignore[arg-type]
 
     @classmethod
     def decode(cls, coder: mps.Coder) -> Settings:
+        """Makes an object again."""
         return cls({key: coder.decode(key) for key in coder.keys()})  # noqa: SIM118
 
 
@@ -42,10 +44,12 @@ class Scaled(mps.ConvolutionDataSource, mps.SecureCoding):
         return np.full((2, 1, 1, 3), self.scale, np.float32)
 
     def encode(self, coder: mps.Coder) -> None:
+        """Stores what it was made from."""
         coder.encode("scale", self.scale)
 
     @classmethod
     def decode(cls, coder: mps.Coder) -> Scaled:
+        """Makes an object again."""
         scale = coder.decode("scale")
         assert isinstance(scale, float)
         return cls(scale)
@@ -105,7 +109,9 @@ def run(graph: mps.Graph) -> mps.GraphOutputs:
 
 def trainer(device: mps.Device, source: mps.ConvolutionDataSource) -> mps.Graph:
     node = mps.ConvolutionNode(mps.ImageNode("x"), source)
-    loss = mps.ForwardLossNode(node, mps.ImageNode("labels"), mps.LossDescriptor(mps.LossType.MEAN_SQUARED_ERROR))
+    loss = mps.ForwardLossNode(
+        node, mps.ImageNode("labels"), mps.LossDescriptor(mps.LossType.MEAN_SQUARED_ERROR)
+    )
     loss.result_image.handle = "loss"
     ends = mps.InitialGradientNode(loss).training_graph()
     return mps.Graph(
@@ -156,11 +162,13 @@ def test_what_a_class_raises_comes_out(cpu: mps.Device, tmp_path: Path) -> None:
     class Failing(Settings):
         @classmethod
         def decode(cls, coder: mps.Coder) -> Failing:
+            """Fails."""
             raise LookupError(f"no {coder.keys()}")
 
     class Other(Settings):
         @classmethod
         def decode(cls, coder: mps.Coder) -> Settings:
+            """Fails."""
             return Settings({"key": coder.keys()})
 
     path = written(tmp_path / "net", a=Failing({"key": 1}), b=Other({}))

@@ -84,6 +84,6 @@ def handle(graph: mps.Graph) -> str:
     try:
         graph.encode(mps.CommandBuffer(graph.device.command_queue()), {})
     except mps.InvalidArgumentError as error:
-        assert isinstance(error, ValueError)
-        return str(error)
+        value: ValueError = error
+        return str(value)
     return ""
