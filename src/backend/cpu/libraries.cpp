@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: MIT
 // What the CPU backend was built with, as the libraries themselves tell.
-#include "mpsnn/libraries.h"
+#include "base/library.h"
+
+#include <utility>
+#include <vector>
 
 #include "backend/cpu/ops/lapack.h"
 #include "backend/cpu/parallel.h"
@@ -39,7 +42,7 @@ std::string_view name_of(dnnl::cpu_isa isa) {
   }
 }
 
-Library onednn() {
+base::LibraryInfo onednn() {
   const dnnl_version_t& version = *dnnl_version();
   return {"oneDNN", str(version.major, ".", version.minor, ".", version.patch),
           str("instructions ", name_of(dnnl::get_effective_cpu_isa()))};
@@ -48,12 +51,12 @@ Library onednn() {
 
 }  // namespace
 
-std::vector<Library> libraries() {
-  std::vector<Library> found;
+std::vector<base::LibraryInfo> libraries() {
+  std::vector<base::LibraryInfo> found;
 #ifdef MPSNN_WITH_ONEDNN
   found.push_back(onednn());
 #endif
-  if (Library library = lapack::library(); !library.name.empty())
+  if (base::LibraryInfo library = lapack::library(); !library.name.empty())
     found.push_back(std::move(library));
 #ifdef MPSNN_WITH_OPENMP
   found.push_back({"OpenMP", std::to_string(_OPENMP), str("threads ", thread_count())});

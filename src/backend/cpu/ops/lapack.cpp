@@ -42,7 +42,7 @@ char* MPSNN_LAPACK_CONFIG();
 
 namespace mpsnn::backend::cpu::lapack {
 
-Library library() {
+base::LibraryInfo library() {
 #if defined(MPSNN_LAPACK_CONFIG)
   // "OpenBLAS 0.3.34  USE64BITINT DYNAMIC_ARCH …"
   const std::string text = MPSNN_LAPACK_CONFIG();
