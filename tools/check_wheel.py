@@ -42,12 +42,16 @@ def problems_of(path: Path) -> list[str]:
     modules = [n for n in names if n.startswith("mpsnn/_core.") and n.endswith(".so")]
     if len(modules) != 1:
         problems.append(f"expected one native module, got {modules}")
-    for needed in NEEDED:
-        if not any(name.endswith(needed) for name in names):
-            problems.append(f"expected {needed}, which is not there")
-    for name in names:
-        if name.endswith(FOREIGN_ENDINGS) or any(part in name for part in FOREIGN_FOLDERS):
-            problems.append(f"expected no {name}")
+    problems += [
+        f"expected {needed}, which is not there"
+        for needed in NEEDED
+        if not any(name.endswith(needed) for name in names)
+    ]
+    problems += [
+        f"expected no {name}"
+        for name in names
+        if name.endswith(FOREIGN_ENDINGS) or any(part in name for part in FOREIGN_FOLDERS)
+    ]
     return problems
 
 
