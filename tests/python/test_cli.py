@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -104,6 +105,30 @@ def test_applications_are_imported_only_where_they_are_wanted() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=False)
     assert done.returncode == 0
+
+
+def commands_of_the_documentation() -> list[list[str]]:
+    """Every `mpsnn …` of a shell block in README.md and docs/."""
+    root = Path(__file__).resolve().parents[2]
+    found = []
+    for page in [root / "README.md", *sorted((root / "docs").glob("*.md"))]:
+        for block in re.findall(r"^```sh.*?\n(.*?)^```", page.read_text("utf-8"), re.S | re.M):
+            for line in block.replace("\\\n", " ").splitlines():
+                words = shlex.split(line, comments=True)
+                if words[:1] == ["mpsnn"]:
+                    found.append([word for word in words[1:] if not word.startswith(">")])
+    return found
+
+
+def test_commands_of_the_documentation_are_understood(capsys: pytest.CaptureFixture[str]) -> None:
+    commands = commands_of_the_documentation()
+    assert len(commands) > 15
+    parser = cli._parser(None)  # noqa: SLF001
+    for words in commands:
+        try:
+            parser.parse_args(words)
+        except SystemExit as ended:
+            assert ended.code == 0, f"{words}: {capsys.readouterr().err}"
 
 
 # ---- completion ----------------------------------------------------------------------------------
