@@ -129,6 +129,7 @@ generate: build $(STAMPS)/lint
 
 check-generated: build $(STAMPS)/lint
 	@$(BIN)/python tools/generate.py --check
+	@$(BIN)/python tools/check_stubs.py
 
 clean:
 	rm -rf build dist demo .pytest_cache .mypy_cache .ruff_cache

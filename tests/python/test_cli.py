@@ -112,8 +112,9 @@ def commands_of_the_documentation() -> list[list[str]]:
     root = Path(__file__).resolve().parents[2]
     found = []
     for page in [root / "README.md", *sorted((root / "docs").glob("*.md"))]:
-        for block in re.findall(r"^```sh.*?\n(.*?)^```", page.read_text("utf-8"), re.S | re.M):
-            for line in block.replace("\\\n", " ").splitlines():
+        text = page.read_text("utf-8").replace("\\\n", " ")
+        for block in re.findall(r"(?ms)^```sh.*?\n(.*?)^```", text):
+            for line in block.splitlines():
                 words = shlex.split(line, comments=True)
                 if words[:1] == ["mpsnn"]:
                     found.append([word for word in words[1:] if not word.startswith(">")])
@@ -123,12 +124,11 @@ def commands_of_the_documentation() -> list[list[str]]:
 def test_commands_of_the_documentation_are_understood(capsys: pytest.CaptureFixture[str]) -> None:
     commands = commands_of_the_documentation()
     assert len(commands) > 15
-    parser = cli._parser(None)  # noqa: SLF001
+    parser = cli._parser(None)
     for words in commands:
-        try:
+        if words != ["--version"]:  # which ends the process
             parser.parse_args(words)
-        except SystemExit as ended:
-            assert ended.code == 0, f"{words}: {capsys.readouterr().err}"
+    assert not capsys.readouterr().err
 
 
 # ---- completion ----------------------------------------------------------------------------------
