@@ -45,6 +45,43 @@ def test_what_is_written_does_not_reach_the_file_or_other_devices(
     assert np.array_equal(cpu.read_parameter(again, "weights"), weights)
 
 
+def test_training_goes_on_bit_for_bit_from_mapped_weights(cpu: mps.Device, tmp_path: Path) -> None:
+    random = np.random.default_rng(6)
+    shape = (256, 1, 1, 256)
+    source = mps.ConvolutionDataSource(
+        SMALL, random.standard_normal(shape, np.float32) / 16, optimizer=mps.OptimizerAdam(0.01)
+    )
+    node = mps.ConvolutionNode(mps.ImageNode("x"), source)
+    descriptor = mps.LossDescriptor(mps.LossType.MEAN_SQUARED_ERROR)
+    loss = mps.ForwardLossNode(node, mps.ImageNode("t"), descriptor)
+    loss.result_image.handle = "loss"
+    (end,) = mps.InitialGradientNode(loss).training_graph()
+    graph = mps.Graph(cpu, [loss.result_image, end.result_image], [True, False])
+    images = {k: random.standard_normal((1, 4, 4, 256), np.float32) for k in ("x", "t")}
+
+    def steps(of: mps.Graph, count: int) -> list[bytes]:
+        losses = []
+        for _ in range(count):
+            commands = mps.CommandBuffer(cpu.command_queue())
+            outputs = of.encode(commands, images)
+            commands.commit()
+            losses.append(outputs["loss"].read().tobytes())
+        return losses
+
+    steps(graph, 3)
+    archiver = mps.KeyedArchiver()
+    archiver.encode("net", graph)
+    path = tmp_path / "net"
+    archiver.write(path)
+    before = path.read_bytes()
+    expected = steps(graph, 4)
+    assert len(set(expected)) == 4
+    for _ in range(2):  # the first one has not changed the file for the second
+        again = mps.KeyedUnarchiver(cpu).open(path).decode_graph("net")
+        assert steps(again, 4) == expected
+    assert path.read_bytes() == before
+
+
 # Run by a process of its own, whose memory nothing else has used.
 OPEN = """
 import json, sys, time
