@@ -10,12 +10,18 @@ namespace mpsnn::backend::metal {
 
 MPSImageFeatureChannelFormat format_of(const TensorDesc& desc);
 
+/// The batch of an image of one's own, autoreleased: as many as it has.
+MPSImageBatch* batch_of(void* image);
+
 class ImageCopies {
  public:
   explicit ImageCopies(id<MTLDevice> device);
   /// Temporary images, one for each of the batch, that may be read once. Autoreleased.
   MPSImageBatch* copy_in(id<MTLCommandBuffer> commands, const BufferRange& from,
                          const TensorDesc& desc) const;
+  /// The same into images that are there.
+  void copy_in(id<MTLCommandBuffer> commands, const BufferRange& from, MPSImageBatch* to,
+               const TensorDesc& desc) const;
   void copy_out(id<MTLCommandBuffer> commands, MPSImageBatch* from, const BufferRange& to,
                 const TensorDesc& desc) const;
 
