@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: MIT
 // Objects of a program's own classes in archives, and data sources by themselves.
 #include <cstring>
+#include <set>
 
 #include "archive_fixtures.h"
 #include "base/json.h"
 #include "base/safetensors.h"
 #include "mpsnn/archive.h"
 #include "mpsnn/error.h"
+#include "mpsnn/libraries.h"
 #include "runtime_fixtures.h"
 #include "testing.h"
 
@@ -161,8 +163,25 @@ TEST_CASE("own objects: data sources by themselves") {
   CHECK_EQ(archive.data_source_keys(), std::vector<std::string>{"first"});
   const auto back = archive.decode_data_source("first");
   CHECK_EQ(back->initial("weights"), std::vector<float>(108, 1.5F));
+  // The weights stand in the file, which the data source keeps open.
+  const auto& weights = std::dynamic_pointer_cast<ConvolutionDataSource>(back)->stored_weights();
+  const auto& mapped = std::get<MappedFloats>(weights.values);
+  CHECK_EQ(mapped.size(), 108U);
+  CHECK_EQ(mapped.data()[107], 1.5F);
+  CHECK(mapped.file() != nullptr);
+  CHECK(weights.data_type() == DataType::FLOAT32);
+  CHECK_EQ(weights.count(), 108U);
   CHECK_EQ(back->initial("bias"), source->initial("bias"));
   CHECK(back->optimizer()->attributes() == source->optimizer()->attributes());
+}
+
+TEST_CASE("libraries: each has a name, and none stands twice") {
+  std::set<std::string> names;
+  for (const Library& library : libraries()) {
+    CHECK(!library.name.empty());
+    CHECK(names.insert(library.name).second);
+    CHECK(library.name != "oneDNN" || library.version.find('.') != std::string::npos);
+  }
 }
 
 TEST_CASE("own objects: coders and names refuse what does not fit") {
