@@ -8,12 +8,15 @@ compares the step with one that trains everything, in arithmetic and in time.
 
     pip install 'mpsnn[gan]'        # scikit-learn, for its digits
     python examples/python/transfer_learning.py
+    python examples/python/transfer_learning.py --commit single --timeline steps.png
 """
 
 from __future__ import annotations
 
+import argparse
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +24,7 @@ from numpy.typing import NDArray
 from sklearn.datasets import load_digits
 
 import mpsnn as mps
+from mpsnn.committing import BOTH, StepTimeline, Way, add_options, timeline_of, way_of
 from mpsnn.initializers import RandomNumbers, he_normal
 from mpsnn.training import Batch, StepSchedule, Trainer
 
@@ -132,10 +136,26 @@ def digits(first: int) -> tuple[Digits, Digits]:
     return Digits(pictures[seen], classes[seen]), Digits(pictures[unseen], classes[unseen])
 
 
-def learn(graph: mps.Graph, seen: Digits, epochs: int) -> None:
-    """Trains a graph."""
+def learn(
+    graph: mps.Graph,
+    seen: Digits,
+    epochs: int,
+    way: Way = BOTH,
+    timeline: StepTimeline | None = None,
+) -> None:
+    """Trains a graph.
+
+    Args:
+        graph: A graph of `training`.
+        seen: The digits to learn.
+        epochs: Passes over them.
+        way: How the steps are handed to the device; changes no number.
+        timeline: Captures a few of the first steps; None: nothing does.
+    """
     schedule = StepSchedule(2e-3)
-    Trainer(graph, seen.batches, schedule=schedule, progress=False).run(epochs)
+    Trainer(graph, seen.batches, schedule=schedule, way=way, timeline=timeline, progress=False).run(
+        epochs
+    )
 
 
 def accuracy(device: mps.Device, net: Net, unseen: Digits) -> float:
@@ -175,13 +195,18 @@ def seconds(graphs: list[mps.Graph], batch: Batch, rounds: int = 60) -> list[flo
     return [float(np.median(taken)) for taken in times]
 
 
-def main() -> None:
-    """Trains on the first five digits, transfers to the others, and compares the steps."""
+def transfer_and_compare(way: Way, timeline: StepTimeline) -> None:
+    """Trains on the first five digits, transfers to the others, and compares the steps.
+
+    Args:
+        way: How the steps are handed to the device.
+        timeline: Captures a few steps of the last layers.
+    """
     device = mps.Device()
     numbers = RandomNumbers(seed=1)
     first = Net(fresh_body(numbers), fresh_last(numbers, "first"))
     seen, unseen = digits(0)
-    learn(training(device, first), seen, epochs=8)
+    learn(training(device, first), seen, 8, way)
     print(f"digits 0 to 4: {100 * accuracy(device, first, unseen):.1f} % right")
 
     second = Net(first.body, fresh_last(numbers, "second"))
@@ -189,11 +214,12 @@ def main() -> None:
     print(f"digits 5 to 9 before: {100 * accuracy(device, second, unseen):.1f} % right")
     before = parameters(device, first.body)
     transfer = training(device, second, only_last=True)
-    learn(transfer, seen, epochs=15)
+    learn(transfer, seen, 15, way, timeline)
     after = parameters(device, first.body)
     print(f"digits 5 to 9 after: {100 * accuracy(device, second, unseen):.1f} % right")
     same = all(np.array_equal(a, b) for a, b in zip(before, after, strict=True))
     print(f"the body's weights are the same, bit for bit: {same}")
+    timeline.tell()
 
     apart = Net(fresh_body(numbers), fresh_last(numbers, "whole"))
     whole = training(device, apart)
@@ -204,5 +230,25 @@ def main() -> None:
     print(f"{all_work / rest:.1f} times less arithmetic, {slow / fast:.1f} times faster")
 
 
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the example.
+
+    Args:
+        arguments: `--commit` and `--timeline`; None: those of the process.
+
+    Returns:
+        The exit status: 0, or 2 where an argument is not what was expected.
+    """
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    add_options(parser)
+    parsed = parser.parse_args(arguments)
+    try:
+        transfer_and_compare(way_of(parsed), timeline_of(parsed))
+    except (mps.Error, ImportError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

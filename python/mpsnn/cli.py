@@ -59,6 +59,8 @@ def completion(shell: str) -> None:
     print(script(shell, _parser(None)), end="")
 
 
+FAILED = 2  # as argparse ends where it refuses an argument
+
 # Applications bring packages of their own: each is imported only where it is wanted.
 APPLICATIONS = {
     "denoise": ("mpsnn.apps.denoise.cli", "denoise ray-traced images"),
@@ -108,15 +110,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: The command's arguments; None: those of the process.
 
     Returns:
-        The exit status.
+        The exit status: 0, or 2 where an argument or a file is not what was expected. Ctrl-C ends
+        a training with 130.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     parsed = _parser(given[0] if given else "").parse_args(given)
     try:
         parsed.run(parsed)
-    except (mpsnn.Error, MissingPackageError, ValueError, OSError) as error:
+    except (mpsnn.Error, MissingPackageError, ValueError, OSError, MemoryError) as error:
         print(f"mpsnn: error: {error}", file=sys.stderr)
-        return 1
+        return FAILED
     return 0
 
 

@@ -22,14 +22,13 @@ from mpsnn._core import (
     Trace,
     capture,
 )
-from mpsnn.files import optional_module
+from mpsnn.files import DRAWINGS, optional_module, prepare_output
 from mpsnn.pipeline import Pipeline
 
 Batch = TypeVar("Batch")
 Result = TypeVar("Result")
 
 TRACE = ".json"
-PICTURES = (".pdf", ".png", ".svg")
 
 
 @dataclass(frozen=True)
@@ -115,15 +114,18 @@ def check_timeline(path: Path | None) -> None:
 
     Raises:
         InvalidArgumentError: A suffix that is neither a trace's nor a picture's.
+        FileError: The file's folder cannot be made or written to.
         MissingPackageError: A picture is wanted and matplotlib is not installed.
     """
-    if path is None or path.suffix == TRACE:
+    if path is None:
         return
-    if path.suffix not in PICTURES:
+    if path.suffix not in (TRACE, *DRAWINGS):
         raise InvalidArgumentError(
-            f"timeline: expected a picture ({', '.join(PICTURES)}) or a trace ({TRACE}), got {path}"
+            f"timeline: expected a picture ({', '.join(DRAWINGS)}) or a trace ({TRACE}), got {path}"
         )
-    optional_module("matplotlib", "plot", "the timeline's picture")
+    prepare_output(path)
+    if path.suffix != TRACE:
+        optional_module("matplotlib", "plot", "the timeline's picture")
 
 
 def write_timeline(trace: Trace, path: Path) -> None:
@@ -155,6 +157,7 @@ class StepTimeline:
 
     Raises:
         InvalidArgumentError: See `check_timeline`; or no step is to be captured.
+        FileError: See `check_timeline`.
         MissingPackageError: See `check_timeline`.
     """
 

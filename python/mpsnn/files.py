@@ -5,10 +5,14 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
+
+from mpsnn._core import FileError
+
+DRAWINGS = (".pdf", ".png", ".svg")  # formats that drawings are written in
 
 
 class MissingPackageError(ImportError):
@@ -38,6 +42,30 @@ def optional_module(name: str, extra: str, user: str) -> ModuleType:
         ) from error
 
 
+def prepare_output(path: str | Path, suffixes: Sequence[str] = ()) -> None:
+    """Makes a file's folder, so that what takes long does not fail when it is written.
+
+    Args:
+        path: The file that shall be written later.
+        suffixes: Endings that its format may have, as `DRAWINGS`; none: any.
+
+    Raises:
+        FileError: It is a folder, or nothing can be written to its folder, or its ending is none of
+            these.
+    """
+    path = Path(path)
+    if suffixes and path.suffix not in suffixes:
+        raise FileError(f"{path}: expected a file ending in {', '.join(suffixes)}")
+    if path.is_dir():
+        raise FileError(f"{path}: expected a file to write, it is a folder")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FileError(f"{path}: its folder cannot be made: {error}") from error
+    if not os.access(path.parent, os.W_OK):
+        raise FileError(f"{path}: expected a folder that can be written to, got {path.parent}")
+
+
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """Lends a file name to write to, and moves that file into place at the end.
@@ -48,9 +76,12 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     Yields:
         A name in the same folder with the same suffix. After an exception the file under it
         is removed and ``path`` stays as it was.
+
+    Raises:
+        FileError: As for `prepare_output`.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    prepare_output(path)
     draft = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     try:
         yield draft

@@ -10,6 +10,7 @@ bit.
 from __future__ import annotations
 
 import json
+import math
 import signal
 import sys
 import threading
@@ -31,11 +32,13 @@ from mpsnn._core import (
     Device,
     Graph,
     Image,
+    InvalidArgumentError,
     KeyedArchiver,
     Matrix,
     Optimizer,
 )
 from mpsnn.committing import BOTH, StepTimeline, Way
+from mpsnn.files import prepare_output
 
 METADATA_KEY = "trainer"
 
@@ -50,11 +53,25 @@ class StepSchedule:
         learning_rate: Rate of the first epochs.
         every: Epochs between two changes; 0 never changes it.
         factor: What the rate is multiplied by.
+
+    Raises:
+        InvalidArgumentError: A number that makes no schedule.
     """
 
     learning_rate: float
     every: int = 0
     factor: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.learning_rate < math.inf:
+            raise InvalidArgumentError(
+                f"learning_rate: expected a finite number from 0 on, got {self.learning_rate}"
+            )
+        if self.every < 0 or not 0.0 < self.factor < math.inf:
+            raise InvalidArgumentError(
+                "schedule: expected a change every 0 epochs or more by a factor above 0, got every "
+                f"{self.every} by {self.factor}"
+            )
 
     def rate(self, epoch: int) -> float:
         """Learning rate of an epoch, counted from 0."""
@@ -126,6 +143,9 @@ class Trainer:
         timeline: Captures a few of the first steps; None: none.
         progress: Draw a progress bar on stderr.
 
+    Raises:
+        FileError: The checkpoint's file could not be written; told before the first step.
+
     Ctrl-C ends the loop after the step that runs; a second one raises KeyboardInterrupt at once.
     """
 
@@ -154,6 +174,8 @@ class Trainer:
         self.interrupted = False
         self._batches = batches
         self._on_epoch = on_epoch
+        if checkpoint is not None:
+            prepare_output(checkpoint)
         self._checkpoint = checkpoint
         self._checkpoint_every = checkpoint_every
         self._archived = dict(archived or {})
@@ -184,7 +206,8 @@ class Trainer:
         Returns:
             The record of every epoch so far.
         """
-        progress = _Progress(self.state.epoch, epochs, on=self._progress)
+        state = self.state
+        progress = _Progress(state.epoch, epochs, state.batch, on=self._progress)
         with _interrupt_flag(self), closing(self._timeline), closing(progress) as bar:
             while self.state.epoch < epochs and not self.interrupted:
                 record = self._run_epoch(bar)
@@ -285,6 +308,7 @@ class Trainer:
 
     def _finish_epoch(self, record: EpochRecord, bar: _Progress, *, last: bool) -> None:
         if self._on_epoch is not None:
+            bar.clear()
             self._on_epoch(record)
         state = self.state
         state.history.append(record)
@@ -332,13 +356,27 @@ def _interrupt_flag(trainer: Trainer) -> Iterator[None]:
 
 
 class _Progress:
-    """A bar over epochs: tqdm where it is installed, else a line an epoch."""
+    """A bar over epochs: tqdm where it is installed, else a line an epoch.
 
-    def __init__(self, done: int, epochs: int, *, on: bool) -> None:
+    The bar moves within an epoch as soon as it is known how many steps one has, and the remaining
+    time follows from all steps since the run began.
+
+    Args:
+        done: Epochs that were done before.
+        epochs: Epochs in all.
+        skipped: Steps of the next epoch that were done before.
+        on: Draw at all.
+    """
+
+    FORMAT = "{l_bar}{bar}| {n:.1f}/{total} epochs [{elapsed}<{remaining}{postfix}]"
+
+    def __init__(self, done: int, epochs: int, skipped: int = 0, *, on: bool) -> None:
         self._on = on
         self._bar: Any = None
         self._texts: dict[str, str] = {}
         self._started, self._images = time.perf_counter(), 0
+        self._done, self._skipped = done, skipped
+        self._steps, self._length = skipped, 0
         if on:
             try:
                 from tqdm import tqdm
@@ -347,7 +385,9 @@ class _Progress:
             self._bar = tqdm(
                 total=epochs,
                 initial=done,
-                unit="epoch",
+                smoothing=0,  # the mean speed since the start
+                miniters=0,  # a step is a small part of an epoch
+                bar_format=self.FORMAT,
                 file=sys.stderr,
                 dynamic_ncols=True,
             )
@@ -357,26 +397,37 @@ class _Progress:
         if self._bar is not None:
             self._bar.close()
 
+    def clear(self) -> None:
+        """Frees the bar's line for what the application prints; the next step draws it again."""
+        if self._bar is not None:
+            self._bar.clear()
+
     def step(self, loss: float, images: int) -> None:
         """Shows the loss of one step, and the speed so far."""
         self._images += images
+        self._steps += 1
         if self._bar is not None:
             self._texts["loss"] = f"{loss:.5f}"
             speed = self._images / (time.perf_counter() - self._started)
             self._texts["images/s"] = f"{speed:.1f}"
             self._bar.set_postfix(self._texts, refresh=False)
-            self._bar.update(0)
+            part = min(self._steps / self._length, 1.0) if self._length else 0.0
+            self._bar.update(self._done + part - self._bar.n)
 
     def epoch(self, record: EpochRecord) -> None:
         """Shows a finished epoch."""
+        self._done, self._length, self._steps = record.epoch + 1, self._steps, 0
         self._texts = {
             "loss": f"{record.loss:.5f}",
             **{name: f"{value:.2f}" for name, value in record.measures.items()},
             "images/s": f"{record.images_per_second:.1f}",
         }
         if self._bar is not None:
+            if self._skipped:  # now it is known which part of an epoch that was
+                self._bar.initial += self._skipped / self._length
+                self._skipped = 0
             self._bar.set_postfix(self._texts, refresh=False)
-            self._bar.update(1)
+            self._bar.update(self._done - self._bar.n)
         elif self._on:
             text = "  ".join(f"{name} {value}" for name, value in self._texts.items())
             print(f"epoch {record.epoch + 1}: {text}", file=sys.stderr, flush=True)

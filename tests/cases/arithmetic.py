@@ -15,6 +15,9 @@ BROADCAST: list[tuple[Size, Size]] = [
     ((1, 1, 1, 6), SAME),
     ((3, 1, 1, 1), SAME),
     ((3, 5, 1, 1), (1, 1, 4, 6)),
+    # As many columns, or rows, as channels: what is broadcast cannot be told by its count.
+    ((1, 3, 4, 4), (1, 1, 4, 1)),
+    ((1, 4, 3, 4), (1, 4, 1, 1)),
 ]
 PARAMETERS = [
     {"primary_scale": 2.0},

@@ -227,7 +227,7 @@ def test_command_reads_cifar10(tmp_path: Path) -> None:
     assert "cifar10, batch 4" in done.stdout
     (tmp_path / "data_batch_3.bin").write_bytes(record[:-1])
     done = run(*arguments, tmp_path)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "data_batch_3.bin: expected records of 3073 bytes" in done.stderr
     assert "Traceback" not in done.stderr
 
@@ -250,7 +250,7 @@ def test_command_reads_cifar10(tmp_path: Path) -> None:
 def test_bad_options_are_told(
     arguments: list[str], text: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert cli.main(["bench", "resnet50", *arguments]) == 1
+    assert cli.main(["bench", "resnet50", *arguments]) == 2
     captured = capsys.readouterr()
     assert captured.err.startswith("mpsnn: error: ")
     assert text in captured.err
@@ -272,7 +272,7 @@ def test_a_peer_that_is_not_there_is_told(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bench, "peer_is_installed", lambda: False)
-    assert cli.main(["bench", "resnet50", "--peer"]) == 1
+    assert cli.main(["bench", "resnet50", "--peer"]) == 2
     assert "PyTorch is not installed" in capsys.readouterr().err
 
 
@@ -280,7 +280,7 @@ def test_a_chart_that_cannot_be_drawn_is_told_at_once(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    assert cli.main(["bench", "resnet50", "--chart", "a.png"]) == 1
+    assert cli.main(["bench", "resnet50", "--chart", "a.png"]) == 2
     assert "pip install 'mpsnn[plot]'" in capsys.readouterr().err
 
 

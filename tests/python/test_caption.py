@@ -355,7 +355,7 @@ def test_command_tells_what_is_wrong(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     count = ("--count", "4", "--validation-count", "2") if arguments[0] != "apply" else ()
-    assert run(*arguments, *count) == 1
+    assert run(*arguments, *count) == 2
     captured = capsys.readouterr()
     assert captured.err.startswith("mpsnn: error: ")
     assert text in captured.err

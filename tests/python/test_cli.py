@@ -77,7 +77,7 @@ def test_errors_are_told_in_one_line(
         raise mps.FileError("nowhere: no such file")
 
     monkeypatch.setattr(cli, "devices", fail)
-    assert cli.main(["devices"]) == 1
+    assert cli.main(["devices"]) == 2
     captured = capsys.readouterr()
     assert captured.err == "mpsnn: error: nowhere: no such file\n"
     assert not captured.out
@@ -87,7 +87,7 @@ def test_missing_packages_are_told_in_one_line(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cli, "devices", lambda: optional_module("no_such", "plot", "the chart"))
-    assert cli.main(["devices"]) == 1
+    assert cli.main(["devices"]) == 2
     text = "mpsnn: error: the chart needs no_such (No module named 'no_such'): "
     assert capsys.readouterr().err == text + "pip install 'mpsnn[plot]'\n"
 

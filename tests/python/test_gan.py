@@ -17,14 +17,15 @@ import mpsnn as mps
 from mpsnn import cli
 from mpsnn.apps.gan import Classifier, Digits, Generator, ModelOptions, Nets, TrainOptions, train
 from mpsnn.apps.gan.apply import RandomLatents
-from mpsnn.apps.gan.data import MNIST_LABELS, MNIST_PICTURES, bundled, enlarged, mnist
+from mpsnn.apps.gan.average import WeightAverage, kept_share
+from mpsnn.apps.gan.data import MNIST_LABELS, MNIST_PICTURES, bundled, enlarged, mnist, one_hot
 from mpsnn.apps.gan.model import EPSILON, LEAK
 from mpsnn.apps.gan.pictures import grid
 from mpsnn.apps.gan.quality import quality_of
 from mpsnn.apps.gan.train import AdversarialTrainer
-from mpsnn.committing import BOTH, SINGLE, Way
+from mpsnn.committing import BOTH, SINGLE, WAYS, Way
 
-SMALL = ModelOptions(edge=8, latent=3, width=2, dropout=0.0, seed=5)
+SMALL = ModelOptions(edge=8, latent=4, width=2, dropout=0.0, seed=5)
 BATCH = 4
 WEIGHTS = ("weights", "bias")
 NORMS = ("gamma", "beta")
@@ -75,15 +76,17 @@ class Small:
             "generator": self.nets.generator,
             "norms": self.nets.norms,
             "discriminator": self.nets.discriminator,
+            "discriminator norms": self.nets.discriminator_norms,
         }
         self.arrays = {
             "latent": generator.standard_normal((BATCH, 1, 1, SMALL.latent), np.float32),
             "real": generator.uniform(-1, 1, (BATCH, 8, 8, 1)).astype(np.float32),
             "fake labels": np.zeros((BATCH, 1, 1, 1), np.float32),
             "real labels": np.full((BATCH, 1, 1, 1), 0.9, np.float32),
+            "digits": one_hot(np.array([3, 0, 9, 3])),
         }
         for kind, _, source in self.each():
-            for parameter in NORMS if kind == "norms" else WEIGHTS:
+            for parameter in NORMS if kind.endswith("norms") else WEIGHTS:
                 shape = device.read_parameter(source, parameter).shape
                 scale = 0.5 if parameter in WEIGHTS else 0.2
                 values = generator.standard_normal(shape, np.float32) * np.float32(scale)
@@ -101,7 +104,7 @@ class Small:
             kind: {
                 name: {
                     p: jnp.asarray(read(source, p), jnp.float64)
-                    for p in (NORMS if kind == "norms" else WEIGHTS)
+                    for p in (NORMS if kind.endswith("norms") else WEIGHTS)
                 }
                 for name, source in sources.items()
             }
@@ -132,28 +135,34 @@ def convolved(
     return result + layer["bias"]
 
 
-def drawn(parameters: dict[str, Parameters], latent: jax.Array) -> jax.Array:
+def normalised(x: jax.Array, norm: dict[str, jax.Array]) -> jax.Array:
+    """With the statistics of the batch."""
+    mean, variance = x.mean((0, 1, 2)), x.var((0, 1, 2))
+    return norm["gamma"] * (x - mean) / jnp.sqrt(variance + EPSILON) + norm["beta"]
+
+
+def drawn(parameters: dict[str, Parameters], arrays: dict[str, jax.Array]) -> jax.Array:
     """The generator with the statistics of the batch."""
-    x = latent
+    x = jnp.concatenate([arrays["latent"], arrays["digits"]], 3)
     for name in ("start", "first.up", "second.up"):  # JAX sorts its keys
         layer = parameters["generator"][name]
         kernel = layer["weights"].shape[1]
         pad, stuffed = (kernel - 1, 1) if name == "start" else (kernel - 2, 2)
         x = convolved(x, layer, 1, pad, stuffed)
         if name in parameters["norms"]:
-            norm = parameters["norms"][name]
-            mean, variance = x.mean((0, 1, 2)), x.var((0, 1, 2))
-            x = norm["gamma"] * (x - mean) / jnp.sqrt(variance + EPSILON) + norm["beta"]
-            x = jax.nn.relu(x)
+            x = jax.nn.relu(normalised(x, parameters["norms"][name]))
     return jnp.tanh(x)
 
 
-def judged(parameters: Parameters, x: jax.Array) -> jax.Array:
+def judged(parameters: dict[str, Parameters], x: jax.Array, digits: jax.Array) -> jax.Array:
     """The discriminator."""
     for name in ("first.down", "second.down"):
-        x = convolved(x, parameters[name], 2, 1)
+        x = convolved(x, parameters["discriminator"][name], 2, 1)
+        if name in parameters["discriminator norms"]:
+            x = normalised(x, parameters["discriminator norms"][name])
         x = jnp.where(x > 0, x, LEAK * x)
-    return convolved(x, parameters["last"], 1, 0)
+    x = convolved(x, parameters["discriminator"]["last"], 1, 0)
+    return (x * digits).sum(3, keepdims=True)
 
 
 def entropy(answer: jax.Array, label: float) -> jax.Array:
@@ -165,13 +174,13 @@ def entropy(answer: jax.Array, label: float) -> jax.Array:
 def discriminator_loss(
     parameters: dict[str, Parameters], arrays: dict[str, jax.Array]
 ) -> jax.Array:
-    fake = judged(parameters["discriminator"], drawn(parameters, arrays["latent"]))
-    real = judged(parameters["discriminator"], arrays["real"])
+    fake = judged(parameters, drawn(parameters, arrays), arrays["digits"])
+    real = judged(parameters, arrays["real"], arrays["digits"])
     return entropy(fake, 0.0) + entropy(real, 0.9)
 
 
 def generator_loss(parameters: dict[str, Parameters], arrays: dict[str, jax.Array]) -> jax.Array:
-    fake = judged(parameters["discriminator"], drawn(parameters, arrays["latent"]))
+    fake = judged(parameters, drawn(parameters, arrays), arrays["digits"])
     return entropy(fake, 0.9)
 
 
@@ -182,7 +191,7 @@ def test_steps_have_the_gradients_of_jax(device: mps.Device, step: str) -> None:
         graph, loss, trained = (
             small.nets.discriminator_training(device, BATCH),
             discriminator_loss,
-            {step},
+            {step, "discriminator norms"},
         )
     else:
         graph, loss = small.nets.generator_training(device, BATCH), generator_loss
@@ -190,7 +199,7 @@ def test_steps_have_the_gradients_of_jax(device: mps.Device, step: str) -> None:
     with jax.enable_x64(True):
         before = small.parameters()
         arrays = {name: jnp.asarray(a, jnp.float64) for name, a in small.arrays.items()}
-        expected, gradients = jax.value_and_grad(loss)(before, arrays)
+        expected, gradients = jax.jit(jax.value_and_grad(loss))(before, arrays)
         got = small.run(graph)
         after = small.parameters()
         np.testing.assert_allclose(got, float(expected), rtol=1e-5)
@@ -202,6 +211,11 @@ def test_steps_have_the_gradients_of_jax(device: mps.Device, step: str) -> None:
                     assert np.array_equal(old, new), where
                     continue
                 wanted = np.asarray(gradients[kind][name][parameter])
+                # A bias that a normalisation takes off again has no gradient; all others do.
+                normalised_away = parameter == "bias" and (
+                    name in before["norms"] or name in before["discriminator norms"]
+                )
+                assert normalised_away or np.abs(wanted).max() > 1e-3, where
                 bound = 1e-5 * max(1.0, float(np.abs(old).max()))  # the difference of two floats
                 np.testing.assert_allclose(
                     np.asarray(old - new), wanted, rtol=1e-3, atol=bound, err_msg=where
@@ -212,7 +226,7 @@ def test_each_step_computes_no_gradient_that_nothing_needs(cpu: mps.Device) -> N
     nets = Small(cpu).nets
     pictures, one = (BATCH, 8, 8, 1), (BATCH, 1, 1, 1)
     sizes = {"latent": (BATCH, 1, 1, SMALL.latent), "real": pictures}
-    sizes |= {"fake labels": one, "real labels": one}
+    sizes |= {"fake labels": one, "real labels": one, "digits": (BATCH, 1, 1, 10)}
 
     def plan(graph: mps.Graph) -> list[str]:
         return graph.plan_text({name: sizes[name] for name in graph.source_handles}).splitlines()
@@ -313,9 +327,54 @@ def test_the_archive_draws_what_was_trained(tmp_path: Path) -> None:
     assert np.array_equal(restored(70, 2), generator(70, 2))
     assert restored(70, 2).shape == (70, 8, 8, 1)
     assert not np.array_equal(restored(2, 2), restored(2, 3))
+    fours, all_digits = restored(70, 2, digit=4), restored(70, 2)
+    assert np.array_equal(fours[4::10], all_digits[4::10])
+    assert not np.array_equal(fours[5::10], all_digits[5::10])
     assert restored.classifier is not None
     assert generator.classifier is not None
     assert restored.classifier.accuracy == generator.classifier.accuracy
+
+
+def one_weight(label: str, weight: float, bias: float) -> mps.Graph:
+    source = mps.ConvolutionDataSource(
+        mps.ConvolutionDescriptor(1, 1, 1, 1), [[[[weight]]]], [bias], label
+    )
+    return mps.Graph(
+        mps.Device("cpu"), [mps.ConvolutionNode(mps.ImageNode("x"), source).result_image]
+    )
+
+
+def test_the_average_of_weights_is_that_of_the_epochs() -> None:
+    average, trained = one_weight("w", 100.0, 0.0), one_weight("w", 8.0, 2.0)
+    kept, found = WeightAverage(average, trained), []
+    for epoch, weight in enumerate((8.0, 16.0, 32.0)):
+        trained.device.write_parameter(
+            trained.data_sources[0], "weights", np.full((1, 1, 1, 1), weight, np.float32)
+        )
+        kept.update(kept_share(0.5, epoch))
+        found.append(average.device.read_parameter(average.data_sources[0], "weights").item())
+    assert found == [8.0, 12.0, 22.0]  # the first weights are forgotten at once
+    assert average.device.read_parameter(average.data_sources[0], "bias").item() == 2.0
+    assert [kept_share(0.8, epoch) for epoch in (0, 1, 3, 4, 9)] == [0.0, 0.5, 0.75, 0.8, 0.8]
+    assert kept_share(0.0, 7) == 0.0
+    with pytest.raises(mps.ArchiveError, match="expected weights of w in the training graph"):
+        WeightAverage(average, one_weight("other", 1.0, 1.0))
+
+
+@pytest.mark.parametrize("averaging", [0.0, 0.5])
+def test_the_generator_draws_with_the_average(averaging: float) -> None:
+    device = mps.Device("cpu")
+    generator, trainer = train(
+        marks(), options(2, averaging=averaging), device=device, progress=False
+    )
+    latest = {s.label: s for s in trainer.generator_step.data_sources}
+    for source in generator.graph.data_sources:
+        for name in ("weights", "gamma", "mean"):
+            if name in device.parameter_names(source):
+                drawn = device.read_parameter(source, name)
+                trained = device.read_parameter(latest[source.label], name)
+                same = np.array_equal(drawn, trained)
+                assert same == (averaging == 0.0), (source.label, name)
 
 
 def test_latents_are_philox_numbers_in_one_sequence(device: mps.Device) -> None:
@@ -349,15 +408,17 @@ def test_the_judge_learns_and_counts() -> None:
     digits = marks(200)
     judge = Classifier.trained(digits, mps.Device("cpu"), epochs=12)
     assert judge.accuracy == 1.0
-    quality = judge.quality(digits.pictures)
+    quality = judge.quality(digits.pictures, digits.labels)
     assert quality.recognised > 0.9
     assert quality.spread > 0.95
     sure, unsure = np.eye(10, dtype=np.float32)[[3, 3, 7, 7]], np.full((4, 10), 0.1, np.float32)
-    quality = quality_of(np.concatenate([sure, unsure]))
+    asked = np.array([3, 3, 7, 7, 3, 3, 7, 7])
+    quality = quality_of(np.concatenate([sure, unsure]), asked)
     assert quality.recognised == 0.5
     assert quality.spread == pytest.approx(np.log(2) / np.log(10))
     assert quality.counts == (0, 0, 0, 2, 0, 0, 0, 2, 0, 0)
-    assert quality_of(unsure).spread == 0.0
+    assert quality_of(unsure, asked[:4]).spread == 0.0
+    assert quality_of(sure, np.array([3, 7, 3, 7])).counts == (0, 0, 0, 1, 0, 0, 0, 1, 0, 0)
 
 
 def test_digits_are_enlarged_linearly() -> None:
@@ -424,6 +485,9 @@ def test_bad_mnist_is_refused(tmp_path: Path, damage: Callable[[Path], object], 
         (lambda: ModelOptions(dropout=1.0), "dropout: expected from 0 to below 1"),
         (lambda: TrainOptions(real_label=0.0), "real_label: expected above 0"),
         (lambda: TrainOptions(batch=0), "batch: expected 1 or more, got 0"),
+        (lambda: TrainOptions(averaging=1.0), "averaging: expected from 0 to below 1"),
+        (lambda: TrainOptions(halve_every=-1), "halve_every: expected 0 or more, got -1"),
+        (lambda: TrainOptions(seed=-1), "seed: expected 0 or more, got -1"),
         (lambda: Digits(np.zeros((2, 8, 4, 1), np.float32), np.zeros(2, np.int64)), "pictures"),
         (lambda: Digits(np.zeros((2, 8, 8, 1), np.float32), np.full(2, 10)), "labels"),
         (lambda: train(marks(8, 12), options(1)), "expected pictures of 8 x 8"),
@@ -443,8 +507,11 @@ def test_checkpoints_of_other_runs_are_refused(tmp_path: Path) -> None:
     train(marks(), options(1), archive=archive, device=device, progress=False)
     with pytest.raises(mps.InvalidArgumentError, match=r"batch: expected 8 .* got 4"):
         train(marks(), options(2, batch=4), archive=archive, resume=True, progress=False)
+    generator = Generator.load(archive, device)
     with pytest.raises(mps.InvalidArgumentError, match="count: expected 1 or more, got 0"):
-        Generator.load(archive, device)(0)
+        generator(0)
+    with pytest.raises(mps.InvalidArgumentError, match="digit: expected 0 to 9, got 10"):
+        generator(1, digit=10)
     source = mps.ConvolutionDataSource(
         mps.ConvolutionDescriptor(1, 1, 1, 1), np.ones((1, 1, 1, 1), np.float32)
     )
@@ -479,9 +546,15 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
         *(samples / f"{n}.png" for n in ("real", "epoch-000", "epoch-002")),
     ):
         assert picture.read_bytes().startswith(b"\x89PNG"), picture
+    for way in WAYS:  # the same digits, and what drew them
+        drawn, trace = tmp_path / f"{way.key}.png", tmp_path / f"{way.key}.json"
+        assert cli.main([*drawing, "--commit", way.key, "--timeline", str(trace)]) == 0
+        assert cli.main([*drawing, "--out", str(drawn), "--commit", way.key]) == 0
+        assert drawn.read_bytes() == out.read_bytes()
+        assert "random" in trace.read_text("utf-8")
     told = capsys.readouterr().out
     assert "the judge is right on" in told
     assert "20 digits:" in told
-    assert cli.main(["gan", "sample", str(tmp_path / "none"), "--device", "cpu"]) == 1
-    assert cli.main(["gan", "train", str(archive), "--mnist", str(tmp_path)]) == 1
+    assert cli.main(["gan", "sample", str(tmp_path / "none"), "--device", "cpu"]) == 2
+    assert cli.main(["gan", "train", str(archive), "--mnist", str(tmp_path)]) == 2
     assert "train-images-idx3-ubyte" in capsys.readouterr().err

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import mpsnn as mps
+from mpsnn import cli
 from mpsnn.apps import pictures
 from mpsnn.apps.style import FeatureNet, LossOptions, ModelOptions, Styliser, TrainOptions, train
 from mpsnn.apps.style.features import (
@@ -25,7 +26,7 @@ from mpsnn.apps.style.features import (
 from mpsnn.apps.style.model import EPSILON, Transformer, build_training
 from mpsnn.apps.style.photographs import cutouts
 from mpsnn.apps.style.train import style_targets
-from mpsnn.models import state_dict, vgg16
+from mpsnn.committing import WAYS
 
 jax.config.update("jax_enable_x64", True)
 
@@ -222,11 +223,26 @@ def test_cutouts_lie_in_the_photographs() -> None:
     assert {float(cut.mean()) for batch in found for cut in batch} == {0.25, 0.75}
 
 
-def vgg_tensors() -> dict[str, np.ndarray]:
-    net = vgg16(
-        mps.ImageNode(), classes=3, size=(32, 32), grid=(1, 1), width=WIDTH, hidden=4, seed=8
-    )
-    return state_dict(net)
+# Where torchvision's VGG-16 has its convolutions, and their channels over the first layer's.
+VGG = {
+    **dict(zip((0, 2, 5, 7), ((0, 1), (1, 1), (1, 2), (2, 2)), strict=True)),
+    **dict(zip((10, 12, 14, 17), ((2, 4), (4, 4), (4, 4), (4, 8)), strict=True)),
+    **dict.fromkeys((19, 21, 24, 26, 28), (8, 8)),
+}
+
+
+def vgg_tensors(width: int = WIDTH) -> dict[str, np.ndarray]:
+    """A state dict with torchvision's names, order and layout, and random weights."""
+    generator, tensors = np.random.default_rng(8), {}
+    for place, (inputs, outputs) in VGG.items():
+        shape = (outputs * width, inputs * width or 3, 3, 3)
+        scale = np.sqrt(2 / np.prod(shape[1:]))
+        tensors[f"features.{place}.weight"] = generator.normal(0, scale, shape).astype(np.float32)
+        tensors[f"features.{place}.bias"] = generator.normal(0, 0.1, shape[0]).astype(np.float32)
+    for place, shape in ((0, (4, 8 * width)), (3, (4, 4)), (6, (3, 4))):
+        tensors[f"classifier.{place}.weight"] = generator.normal(0, 1, shape).astype(np.float32)
+        tensors[f"classifier.{place}.bias"] = np.zeros(shape[0], np.float32)
+    return tensors
 
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
@@ -257,10 +273,49 @@ def test_bad_weights(tmp_path: Path) -> None:
     with pytest.raises(mps.InvalidArgumentError, match=r"no 'features\.0\.weight'"):
         FeatureNet.from_file(path)
     tensors = vgg_tensors()
-    del tensors["features.7.bias"]
-    save_file(tensors, path)
-    with pytest.raises(mps.InvalidArgumentError, match=r"features\.7\.bias"):
+    gone = {name: array for name, array in tensors.items() if name != "features.7.bias"}
+    cut = tensors["features.12.weight"][:, :1].copy()
+    for changed, text in (
+        (gone, r"missing or not expected: features\.7\.bias"),
+        (tensors | {"features.29.weight": cut}, r"not expected: features\.29\.weight"),
+        (tensors | {"features.12.weight": cut}, r"features\.12\.weight: .* \(8, 8, 3, 3\), got"),
+        (tensors | {"features.2.bias": np.zeros(2, np.int32)}, r"floating point, got int32"),
+        (tensors | {"features.0.weight": np.zeros(6, np.float32)}, "of 4 dimensions"),
+    ):
+        save_file(changed, path)
+        with pytest.raises(mps.InvalidArgumentError, match=rf"weights\.safetensors: .*{text}"):
+            FeatureNet.from_file(path)
+
+
+def test_pytorchs_types(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    tensors = {name: torch.from_numpy(array) for name, array in vgg_tensors().items()}
+    path = tmp_path / "vgg16.pth"
+    torch.save({name: tensor.bfloat16() for name, tensor in tensors.items()}, path)
+    weights = FeatureNet.from_file(path).data_sources["features.28"].initial("weights")
+    wanted = tensors["features.28.weight"].bfloat16().float().numpy().transpose(0, 2, 3, 1)
+    assert np.array_equal(weights, wanted)
+    torch.save(tensors | {"features.2.bias": torch.zeros(2, dtype=torch.int64)}, path)
+    with pytest.raises(mps.InvalidArgumentError, match=r"floating point, got int64"):
         FeatureNet.from_file(path)
+    torch.save([1, 2], path)
+    with pytest.raises(mps.FileError, match=r"vgg16\.pth: expected PyTorch's file of tensors"):
+        FeatureNet.from_file(path)
+
+
+def test_the_losses_look_through_the_weights_of_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "vgg16.safetensors"
+    pytest.importorskip("safetensors.numpy").save_file(vgg_tensors(), path)
+    net, p = FeatureNet.from_file(path), vgg_tensors()
+    shown = picture(3)
+    found = style_targets(mps.Device("cpu"), net, shown)
+    x = (jnp.asarray(shown[None], jnp.float64) - MEAN) / DEVIATION
+    for place in (0, 2):
+        weights = jnp.asarray(p[f"features.{place}.weight"].transpose(0, 2, 3, 1), jnp.float64)
+        bias = jnp.asarray(p[f"features.{place}.bias"], jnp.float64)
+        x = jax.nn.relu(convolved(x, {"weights": weights, "bias": bias}))
+    wanted = np.asarray(gram(x))[0]
+    np.testing.assert_allclose(found["gram.relu1_2"][0, 0], wanted, rtol=1e-4)
 
 
 def test_bad_pictures(tmp_path: Path) -> None:
@@ -304,16 +359,24 @@ def test_command(tmp_path: Path) -> None:
     done = run(*common, "--epochs", 1, "--preview", preview)
     assert done.returncode == 0, done.stderr
     assert "random" not in done.stdout
-    done = run(*common, "--epochs", 2, "--resume")
+    steps = tmp_path / "steps.json"
+    done = run(*common, "--epochs", 2, "--resume", "--steps", 2, "--timeline", steps)
     assert done.returncode == 0, done.stderr
+    assert "no timeline: the run ended before step 3" in done.stdout
     done = run("apply", net, look, "--style", 1, "--out", out)
     assert done.returncode == 0, done.stderr
     for path in (out, preview / "epoch-001.png"):
         assert path.read_bytes().startswith(b"\x89PNG")
+    painting = ["style", "apply", str(net), str(look), "--style", "1", "--out"]
+    for way in WAYS:  # the same picture, whichever way, and what painted it
+        again, trace = tmp_path / f"{way.key}.png", tmp_path / f"{way.key}.json"
+        assert cli.main([*painting, str(again), "--commit", way.key, "--timeline", str(trace)]) == 0
+        assert again.read_bytes() == out.read_bytes()
+        assert "convolution" in trace.read_text("utf-8")
     done = run("apply", net, tmp_path / "none.png")
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "none.png: expected a picture, there is no such file" in done.stderr
     done = run("apply", tmp_path / "vgg.safetensors", look)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "vgg.safetensors" in done.stderr
     assert "Traceback" not in done.stderr

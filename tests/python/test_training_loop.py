@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 
 import mpsnn as mps
-from mpsnn.training import EpochRecord, StepSchedule, Trainer, TrainerState
+from mpsnn.training import EpochRecord, StepSchedule, Trainer, TrainerState, _Progress
 
 SHAPE = (2, 4, 4, 1)
 
@@ -197,6 +198,35 @@ def test_progress_is_drawn_with_and_without_tqdm(
     lines = capsys.readouterr().err.splitlines()
     assert [line.partition(":")[0] for line in lines] == ["epoch 1", "epoch 2"]
     assert all("loss" in line and "images/s" in line for line in lines)
+
+
+@pytest.mark.parametrize(("done", "skipped"), [(0, 0), (3, 4)])
+def test_the_remaining_time_follows_from_all_steps(
+    done: int, skipped: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ten epochs of ten steps of 6 seconds each, by a clock of the test's own."""
+    now = [1000.0]
+    monkeypatch.setattr(pytest.importorskip("tqdm.std"), "time", lambda: now[0])
+    bar = _Progress(done, 10, skipped, on=True)
+    shown = []
+    for epoch in range(done, 10):
+        for step in range(skipped if epoch == done else 0, 10):
+            now[0] += 6.0
+            bar.step(0.5, 4)
+            text = capsys.readouterr().err
+            shown.append((epoch, step, re.findall(r" (\S+)/10 epochs \[(\S+)<(\S+),", text)[-1]))
+        bar.epoch(EpochRecord(epoch, 0.5, 1e-3, 1.0))
+    bar.close()
+    for epoch, step, (place, elapsed, remaining) in shown:
+        since = 6 * (10 * (epoch - done) + step + 1 - skipped)
+        assert elapsed == f"{since // 60:02}:{since % 60:02}"
+        if epoch == done:  # how long an epoch is, nobody knows yet
+            assert remaining == "?"
+            continue
+        assert place == f"{epoch + (step + 1) / 10:.1f}"
+        rest = 6 * (10 * (10 - epoch) - step - 1)
+        minutes, seconds = map(int, remaining.split(":"))
+        assert abs(60 * minutes + seconds - rest) <= 1, (epoch, step)
 
 
 def test_bad_input(cpu: mps.Device, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 
 import mpsnn as mps
+from mpsnn.committing import WAYS, StepTimeline
 from mpsnn.initializers import RandomNumbers
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "python" / "transfer_learning.py"
@@ -74,3 +76,37 @@ def test_the_step_skips_the_bodys_gradients(example: ModuleType, cpu: mps.Device
     batch = example.digits(0)[0].sources(np.arange(example.BATCH))
     slow, fast = example.seconds([whole, transfer], batch, rounds=30)
     assert slow > 1.3 * fast
+
+
+def test_the_ways_change_no_weight_and_the_timeline_shows_the_last_layers(
+    example: ModuleType, cpu: mps.Device, tmp_path: Path
+) -> None:
+    seen, _ = example.digits(0)
+    found = {}
+    for way in WAYS:
+        numbers = RandomNumbers(1, cpu)
+        net = example.Net(example.fresh_body(numbers), example.fresh_last(numbers, "last"))
+        path = tmp_path / f"{way.key}.json"
+        graph = example.training(cpu, net, only_last=True)
+        example.learn(graph, seen, 1, way, StepTimeline(path, warm=1, steps=2))
+        kernels = [
+            event["name"]
+            for event in json.loads(path.read_text(encoding="utf-8"))["traceEvents"]
+            if event.get("args", {}).get("kernel")
+        ]
+        assert sum("loss" in name.lower() for name in kernels) >= 2, way.key
+        found[way.key] = example.parameters(cpu, net.last)
+    for key, weights in found.items():
+        for array, wanted in zip(weights, found["single"], strict=True):
+            assert np.array_equal(array, wanted), key
+
+
+def test_bad_options_end_the_example_with_2(
+    example: ModuleType, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        example.main(["--commit", "triple"])
+    assert ended.value.code == 2
+    assert "'single', 'double', 'continue', 'both'" in capsys.readouterr().err
+    assert example.main(["--timeline", "steps.bmp"]) == 2
+    assert capsys.readouterr().err.startswith("error: timeline: expected a picture")

@@ -38,7 +38,8 @@ def read(path: str | Path, extra: str) -> Picture:
     try:
         with images.open(path) as picture:
             pixels: Picture = np.asarray(picture.convert("RGB"), np.float32)
-    except (OSError, ValueError, SyntaxError) as error:  # Pillow's, for damaged files of any kind
+    except (OSError, ValueError, SyntaxError, images.DecompressionBombError) as error:
+        # Pillow's, for damaged files of any kind, and for pictures too large for any use
         raise FileError(f"{path}: expected a picture, it cannot be read: {error}") from error
     return np.asarray(pixels / 255, np.float32)
 
@@ -57,13 +58,28 @@ def read_folder(path: str | Path, extra: str) -> list[Picture]:
         FileError: There is no such folder, no picture in it, or one that cannot be read.
         MissingPackageError: Pillow is not installed.
     """
+    return [read(file, extra) for file in picture_files(path)]
+
+
+def picture_files(path: str | Path) -> list[Path]:
+    """The pictures of a folder, in the order of their names.
+
+    Args:
+        path: The folder; files with other suffixes than a picture's are passed over.
+
+    Returns:
+        At least one file.
+
+    Raises:
+        FileError: There is no such folder, or no picture in it.
+    """
     path = Path(path)
     if not path.is_dir():
         raise FileError(f"{path}: expected a folder of pictures, there is no such folder")
     files = sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES)
     if not files:
         raise FileError(f"{path}: expected pictures ({', '.join(SUFFIXES)}), got none")
-    return [read(file, extra) for file in files]
+    return files
 
 
 def resized(picture: Picture, size: tuple[int, int], extra: str) -> Picture:

@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpsnn._core import DataSource, Device, FileError, InvalidArgumentError
+from mpsnn.files import MissingPackageError, optional_module
 from mpsnn.models.layers import Net
 
 NAMES = {
@@ -62,8 +63,9 @@ def load_state_dict(
     Raises:
         InvalidArgumentError: Tensors are missing, not expected, wrongly shaped or not of floating
             point; one error names all, and the net is as it was.
-        FileError: A file of `torch.save` that holds other things than tensors, or a broken one.
-        ImportError: A file was given and `safetensors`, or PyTorch, is not installed.
+        FileError: The file cannot be read, is neither a safetensors file nor one of `torch.save`,
+            or holds other things than tensors.
+        MissingPackageError: A file was given and `safetensors`, or PyTorch, is not installed.
     """
     found = dict(tensors if isinstance(tensors, Mapping) else _read(tensors))
     values: list[tuple[DataSource, str, NDArray[np.float32]]] = []
@@ -144,17 +146,20 @@ def _to_ours(tensor: NDArray[np.floating], shape: tuple[int, ...]) -> NDArray[np
 
 
 def _read(path: str | os.PathLike[str]) -> Mapping[str, NDArray[np.floating]]:
-    with Path(path).open("rb") as file:
-        start = file.read(4)
+    try:
+        with Path(path).open("rb") as file:
+            start = file.read(4)
+    except OSError as error:
+        raise FileError(f"{path}: expected a safetensors file of tensors: {error}") from error
     if start.startswith(PICKLES):
         return _read_torch(path)
+    package = optional_module("safetensors", "models", "reading files of weights")
+    numbers = optional_module("safetensors.numpy", "models", "reading files of weights")
     try:
-        from safetensors.numpy import load_file
-    except ImportError as error:
-        raise ImportError(
-            'load_state_dict: files need the package safetensors: pip install "mpsnn[models]"'
-        ) from error
-    return load_file(path)
+        tensors: Mapping[str, NDArray[np.floating]] = numbers.load_file(path)
+    except (OSError, package.SafetensorError) as error:
+        raise FileError(f"{path}: expected a safetensors file of tensors: {error}") from error
+    return tensors
 
 
 def _read_torch(path: str | os.PathLike[str]) -> Mapping[str, NDArray[np.floating]]:
@@ -162,7 +167,7 @@ def _read_torch(path: str | os.PathLike[str]) -> Mapping[str, NDArray[np.floatin
     try:
         import torch
     except ImportError as error:
-        raise ImportError(
+        raise MissingPackageError(
             f"load_state_dict: {path} was written by torch.save, which only PyTorch reads: "
             "install torch, or save it as safetensors"
         ) from error

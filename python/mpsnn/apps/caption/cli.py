@@ -25,7 +25,7 @@ from mpsnn.apps.caption.train import (
     train,
 )
 from mpsnn.committing import StepTimeline, add_options, timeline_of, way_of
-from mpsnn.files import optional_module
+from mpsnn.files import DRAWINGS, optional_module, prepare_output
 from mpsnn.training import EpochRecord
 
 if TYPE_CHECKING:
@@ -255,6 +255,7 @@ def _apply(arguments: argparse.Namespace) -> None:
     timeline = timeline_of(arguments)
     if arguments.out is not None:
         optional_module("matplotlib", pictures.EXTRA, pictures.USER)
+        prepare_output(arguments.out, DRAWINGS)
     device = mps.Device(arguments.device)
     captioner = Captioner.load(arguments.archive, device, arguments.beam)
     size, files = captioner.options.size, arguments.pictures

@@ -38,7 +38,8 @@ def read_picture(path: Path, size: int) -> FloatArray:
             square = operations.fit(
                 picture.convert("RGB"), (size, size), images.Resampling.BILINEAR
             )
-    except (OSError, SyntaxError, ValueError) as error:  # Pillow's for files that are damaged
+    except (OSError, SyntaxError, ValueError, images.DecompressionBombError) as error:
+        # Pillow's, for damaged files of any kind, and for pictures too large for any use
         raise mps.FileError(f"{path}: expected a picture, it cannot be read: {error}") from error
     pixels: FloatArray = np.asarray(square, np.float32) / np.float32(255)
     return pixels

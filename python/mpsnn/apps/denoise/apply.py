@@ -56,8 +56,11 @@ class Denoiser:
                 f"{path}: expected a denoiser's archive with the key '{GRAPH_KEY}', "
                 f"got keys {sorted(archive.keys())}"
             )
-        values = json.loads(archive.metadata[OPTIONS_KEY])
-        options = ModelOptions(**{**values, "widths": tuple(values["widths"])})
+        try:
+            values = json.loads(archive.metadata[OPTIONS_KEY])
+            options = ModelOptions(**{**values, "widths": tuple(values["widths"])})
+        except (KeyError, TypeError, ValueError) as error:
+            raise mps.ArchiveError(f"{path}: the net's sizes cannot be read: {error}") from error
         return cls(archive.decode_graph(GRAPH_KEY), options)
 
     def __call__(

@@ -26,6 +26,7 @@ from mpsnn.committing import (
     timeline_of,
     way_of,
 )
+from mpsnn.files import DRAWINGS, prepare_output
 from mpsnn.training import EpochRecord, Trainer
 
 if TYPE_CHECKING:
@@ -235,6 +236,8 @@ def _render(arguments: argparse.Namespace) -> None:
 
 def _train(arguments: argparse.Namespace) -> None:
     timeline = timeline_of(arguments)
+    if arguments.curve is not None:
+        prepare_output(arguments.curve, DRAWINGS)
     data: DataFactory
     if arguments.folder is not None:
         own = dataset.load_folder(arguments.folder)
@@ -336,6 +339,7 @@ def _write_each(folder: Path, names: Sequence[str], denoised: FloatArray) -> Non
 
 def _apply(arguments: argparse.Namespace) -> None:
     timeline = timeline_of(arguments)
+    prepare_output(arguments.out)
     denoiser = Denoiser.load(arguments.archive, mps.Device(arguments.device))
     if arguments.folder is not None:
         scenes = dataset.load_folder(arguments.folder)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -64,6 +65,18 @@ class TrainOptions:
     seed: int = 0
     checkpoint_every: int = 10
     model: ModelOptions = field(default_factory=ModelOptions)
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch", "validate_every", "repeats", "checkpoint_every"):
+            if getattr(self, name) < 1:
+                raise mps.InvalidArgumentError(
+                    f"denoise: {name}: expected 1 or more, got {getattr(self, name)}"
+                )
+        for name in ("halve_every", "refresh_every", "edge_weight", "seed"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise mps.InvalidArgumentError(
+                    f"denoise: {name}: expected 0 or more, got {getattr(self, name)}"
+                )
 
     def fixed(self) -> dict[str, object]:
         """What a resumed run must share with the run that wrote the checkpoint."""

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
 """A generative adversarial network that draws handwritten digits.
 
-`model` holds the two nets and their training graphs, `data` the digits, `train` the run, `quality`
-the classifier that judges samples, `apply` the finished generator, `cli` the command `mpsnn gan`.
+`model` holds the two nets and their training graphs, `data` the digits, `train` the run, `average`
+the weights that draw, `quality` the classifier that judges samples, `apply` the finished generator,
+`cli` the command `mpsnn gan`.
 """
 
 from mpsnn.apps.gan.apply import Generator

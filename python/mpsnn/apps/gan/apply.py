@@ -7,10 +7,11 @@ import json
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 import mpsnn as mps
-from mpsnn.apps.gan.data import FloatArray
-from mpsnn.apps.gan.model import LATENT, SAMPLES, ModelOptions
+from mpsnn.apps.gan.data import CLASSES, FloatArray, one_hot
+from mpsnn.apps.gan.model import DIGITS, LATENT, SAMPLES, ModelOptions
 from mpsnn.apps.gan.quality import Classifier
 from mpsnn.committing import SINGLE, StepTimeline, Way
 
@@ -69,6 +70,23 @@ class RandomLatents:
         return image
 
 
+def asked_digits(count: int, digit: int | None = None) -> NDArray[np.int64]:
+    """The digits that `Generator` draws.
+
+    Args:
+        count: How many.
+        digit: Which one, from 0 to 9; None: 0 to 9 in turn.
+
+    Raises:
+        InvalidArgumentError: There is no such digit.
+    """
+    if digit is None:
+        return np.arange(count, dtype=np.int64) % CLASSES
+    if not 0 <= digit < CLASSES:
+        raise mps.InvalidArgumentError(f"gan: digit: expected 0 to {CLASSES - 1}, got {digit}")
+    return np.full(count, digit, np.int64)
+
+
 class Generator:
     """A generator for use, on one device.
 
@@ -117,13 +135,21 @@ class Generator:
                 f"{path}: expected a digit generator's archive with the keys {sorted(keys)}, "
                 f"got keys {sorted(archive.keys())}"
             )
-        options = ModelOptions(**json.loads(archive.metadata[MODEL_KEY]))
-        accuracy = float(archive.metadata[ACCURACY_KEY])
+        try:
+            options = ModelOptions(**json.loads(archive.metadata[MODEL_KEY]))
+            accuracy = float(archive.metadata[ACCURACY_KEY])
+        except (KeyError, TypeError, ValueError) as error:
+            raise mps.ArchiveError(f"{path}: the nets' sizes cannot be read: {error}") from error
         classifier = Classifier(archive.decode_graph(CLASSIFIER_KEY), accuracy)
         return cls(archive.decode_graph(GENERATOR_KEY), options, classifier)
 
     def __call__(
-        self, count: int, seed: int = 0, way: Way = SINGLE, timeline: StepTimeline | None = None
+        self,
+        count: int,
+        seed: int = 0,
+        way: Way = SINGLE,
+        timeline: StepTimeline | None = None,
+        digit: int | None = None,
     ) -> FloatArray:
         """Draws digits.
 
@@ -132,22 +158,28 @@ class Generator:
             seed: Of the random numbers: the same seed gives the same digits.
             way: How the batches are handed to the device; changes no number.
             timeline: Captures the drawing; None: nothing does.
+            digit: Which one, from 0 to 9; None: 0 to 9 in turn.
 
         Returns:
             Pictures (count, edge, edge, 1) from -1, paper, to 1, ink.
 
         Raises:
-            InvalidArgumentError: A count below 1, or a seed that is none.
+            InvalidArgumentError: A count below 1, or a seed or a digit that is none.
         """
         if count < 1:
             raise mps.InvalidArgumentError(f"gan: count: expected 1 or more, got {count}")
         latents = RandomLatents.seeded(self.graph.device, self.options.latent, seed)
-        sizes = [min(BATCH, count - start) for start in range(0, count, BATCH)]
+        asked = one_hot(asked_digits(count, digit))
+        batches = [asked[start : start + BATCH] for start in range(0, count, BATCH)]
 
-        def encode(commands: mps.CommandBuffer, size: int) -> mps.Image:
-            return self.graph.encode(commands, {LATENT: latents.encode(commands, size)})[SAMPLES]
+        def encode(commands: mps.CommandBuffer, digits: FloatArray) -> mps.Image:
+            sources: dict[str, mps.Image | FloatArray] = {
+                LATENT: latents.encode(commands, len(digits)),
+                DIGITS: digits,
+            }
+            return self.graph.encode(commands, sources)[SAMPLES]
 
         with (timeline or StepTimeline(None)).whole():
-            drawn = [np.array(image) for image in way.run(self._queue, sizes, encode)]
+            drawn = [np.array(image) for image in way.run(self._queue, batches, encode)]
         pictures: FloatArray = np.concatenate(drawn)
         return pictures

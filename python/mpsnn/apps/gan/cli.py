@@ -10,19 +10,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import mpsnn as mps
-from mpsnn.apps.gan.apply import Generator
+from mpsnn.apps.gan.apply import Generator, asked_digits
 from mpsnn.apps.gan.data import Digits, bundled, mnist
 from mpsnn.apps.gan.model import ModelOptions
 from mpsnn.apps.gan.pictures import save_curves, save_grid
 from mpsnn.apps.gan.quality import Quality
 from mpsnn.apps.gan.train import JUDGED, JUDGED_SEED, AdversarialTrainer, TrainOptions, train
 from mpsnn.committing import StepTimeline, add_options, timeline_of, way_of
+from mpsnn.files import DRAWINGS, prepare_output
 from mpsnn.training import EpochRecord
 
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
-COLUMNS = 16
+COLUMNS = 20  # each column shows one digit
 SHOWN = 8 * COLUMNS
 
 
@@ -79,6 +80,13 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
     add("--batch", type=int, default=options.batch, help="pictures a step (default %(default)s)")
     add("--learning-rate", type=float, default=options.learning_rate, help="(default %(default)s)")
     add("--halve-every", type=int, default=options.halve_every, help="epochs (default %(default)s)")
+    add(
+        "--averaging",
+        type=float,
+        default=options.averaging,
+        help="share that an epoch leaves of the average of the generator's weights, which draws "
+        "(default %(default)s; 0: the latest weights draw)",
+    )
     add("--judge-every", type=int, default=options.judge_every, help="epochs between two measures")
     add("--seed", type=int, default=options.seed, help="of all that is random")
     add("--checkpoint-every", type=int, default=options.checkpoint_every, help="epochs")
@@ -90,6 +98,7 @@ def _add_sample(actions: Commands) -> None:
     parser = actions.add_parser("sample", help="draw digits with a trained generator")
     parser.add_argument("archive", type=Path, help="what `train` wrote")
     parser.add_argument("--count", type=int, default=SHOWN, help="digits (default %(default)s)")
+    parser.add_argument("--digit", type=int, help="which one, 0 to 9 (default: all in turn)")
     parser.add_argument("--columns", type=int, default=COLUMNS, help="(default %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of the digits (default %(default)s)")
     parser.add_argument(
@@ -119,6 +128,7 @@ def _train_options(arguments: argparse.Namespace, edge: int) -> TrainOptions:
         batch=arguments.batch,
         learning_rate=arguments.learning_rate,
         halve_every=arguments.halve_every,
+        averaging=arguments.averaging,
         judge_every=arguments.judge_every,
         seed=arguments.seed,
         checkpoint_every=arguments.checkpoint_every,
@@ -131,7 +141,7 @@ def _train_options(arguments: argparse.Namespace, edge: int) -> TrainOptions:
 def _judged(generator: Generator) -> Quality | None:
     if generator.classifier is None:
         return None
-    return generator.classifier.quality(generator(JUDGED, JUDGED_SEED))
+    return generator.classifier.quality(generator(JUDGED, JUDGED_SEED), asked_digits(JUDGED))
 
 
 def _announcer(folder: Path | None) -> Callable[[EpochRecord | None, Generator], None]:
@@ -158,6 +168,8 @@ def _run(
     *,
     resume: bool,
 ) -> AdversarialTrainer:
+    if curves is not None:
+        prepare_output(curves, DRAWINGS)
     digits = _digits(arguments)
     if samples is not None:
         save_grid(samples / "real.png", digits.pictures[:SHOWN], COLUMNS)
@@ -196,12 +208,16 @@ def _train(arguments: argparse.Namespace) -> None:
 
 def _sample(arguments: argparse.Namespace) -> None:
     timeline = timeline_of(arguments)
+    prepare_output(arguments.out)
     generator = Generator.load(arguments.archive, mps.Device(arguments.device))
-    pictures = generator(arguments.count, arguments.seed, way_of(arguments), timeline)
+    pictures = generator(
+        arguments.count, arguments.seed, way_of(arguments), timeline, arguments.digit
+    )
     timeline.tell()
     save_grid(arguments.out, pictures, arguments.columns)
     if generator.classifier is not None:
-        print(f"{arguments.count} digits: {generator.classifier.quality(pictures)}")
+        asked = asked_digits(arguments.count, arguments.digit)
+        print(f"{arguments.count} digits: {generator.classifier.quality(pictures, asked)}")
     print(f"the digits: {arguments.out}")
 
 

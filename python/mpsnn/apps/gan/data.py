@@ -95,6 +95,11 @@ class Digits:
             yield self.pictures[chosen], self.labels[chosen]
 
 
+def one_hot(labels: NDArray[np.int64]) -> FloatArray:
+    """Labels (N,) as images (N, 1, 1, 10): 1 in the label's channel, else 0."""
+    return np.eye(CLASSES, dtype=np.float32)[labels].reshape(-1, 1, 1, CLASSES)
+
+
 def enlarged(pictures: FloatArray, edge: int) -> FloatArray:
     """Enlarges pictures linearly between the centres of their pixels.
 

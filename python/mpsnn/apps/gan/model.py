@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: MIT
 """Generator and discriminator, and the training graphs that follow from them.
 
-The generator makes a picture from random numbers by transposed convolutions, each with batch
-normalisation and a ReLU, the last with a tanh. The discriminator answers with one number a picture:
-high for a real one. Each graph has nodes of its own; the weights live in the data sources of
+The generator makes a picture from random numbers and the digit that is asked for, by transposed
+convolutions, each with batch normalisation and a ReLU, the last with a tanh. The discriminator
+answers with one number for each digit: high for a real picture of that one; of the digit asked for
+it counts. Each graph has nodes of its own; the weights live in the data sources of
 `Nets`, so that what one graph trains is what the others read.
 """
 
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 import mpsnn as mps
+from mpsnn.apps.gan.data import CLASSES
 from mpsnn.initializers import RandomNumbers, normal
 
 # Generator and discriminator halve or double the edge this often.
@@ -28,6 +30,7 @@ EPSILON = 1e-5
 
 LATENT, REAL, SAMPLES, LOSS = "latent", "real", "samples", "loss"
 FAKE_LABELS, REAL_LABELS = "fake labels", "real labels"
+DIGITS = "digits"  # which digit each picture shows or shall show, (N, 1, 1, 10), 1 there and else 0
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,7 @@ class ModelOptions:
     edge: int = 16
     latent: int = 32
     width: int = 32
-    dropout: float = 0.3
+    dropout: float = 0.1
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -75,7 +78,9 @@ class Nets:
 
     Attributes:
         generator: The generator's data sources by name.
+        norms: Its normalisations, by the names of the layers before them.
         discriminator: The discriminator's data sources by name.
+        discriminator_norms: Its normalisations.
     """
 
     def __init__(
@@ -107,19 +112,25 @@ class Nets:
         self.generator = {
             label: convolution(f"generator.{label}", kernel, inputs, outputs, generator_optimizer)
             for label, kernel, inputs, outputs in (
-                ("start", start, options.latent, 4 * width),
+                ("start", start, options.latent + CLASSES, 4 * width),
                 ("first.up", KERNEL, 4 * width, 2 * width),
                 ("second.up", KERNEL, 2 * width, 1),
             )
         }
-        self.norms = {
-            label: mps.BatchNormalizationDataSource(
-                self.generator[label].descriptor.output_feature_channels,
+
+        def normalisation(
+            weights: mps.ConvolutionDataSource, optimizer: mps.Optimizer | None
+        ) -> mps.BatchNormalizationDataSource:
+            return mps.BatchNormalizationDataSource(
+                weights.descriptor.output_feature_channels,
                 epsilon=EPSILON,
                 momentum=0.9,
-                label=f"generator.{label}.norm",
-                optimizer=generator_optimizer,
+                label=f"{weights.label}.norm",
+                optimizer=optimizer,
             )
+
+        self.norms = {
+            label: normalisation(self.generator[label], generator_optimizer)
             for label in ("start", "first.up")
         }
         self.discriminator = {
@@ -129,22 +140,28 @@ class Nets:
             for label, kernel, inputs, outputs in (
                 ("first.down", KERNEL, 1, 2 * width),
                 ("second.down", KERNEL, 2 * width, 4 * width),
-                ("last", start, 4 * width, 1),
+                ("last", start, 4 * width, CLASSES),
             )
         }
+        self.discriminator_norms = {
+            "second.down": normalisation(self.discriminator["second.down"], discriminator_optimizer)
+        }
 
-    def generate(self, latent: mps.ImageNode, *, frozen: bool = False) -> mps.ImageNode:
+    def generate(
+        self, latent: mps.ImageNode, digits: mps.ImageNode, *, frozen: bool = False
+    ) -> mps.ImageNode:
         """The generator's nodes.
 
         Args:
             latent: Random numbers, (N, 1, 1, latent).
+            digits: The digits to draw, (N, 1, 1, 10).
             frozen: For a graph that trains something else: use the statistics of the batch, as in
                 training, and leave the stored ones alone.
 
         Returns:
             Pictures from -1 to 1, (N, edge, edge, 1).
         """
-        image = latent
+        image = mps.ConcatenationNode([latent, digits], label="generator.source").result_image
         for label, weights in self.generator.items():
             # One pixel becomes a square of the kernel's size; later ones double the edge.
             pad = 0 if label == "start" else 1
@@ -155,29 +172,47 @@ class Nets:
                 padding_policy=mps.PaddingPolicy.with_pads(pad, pad, pad, pad),
             ).result_image
             if label in self.norms:
-                image = self._normalise(image, label, frozen=frozen)
+                flags = mps.BatchNormalizationFlags
+                image = self._normalise(
+                    image,
+                    self.norms[label],
+                    flags.CALCULATE_STATISTICS_ALWAYS if frozen else flags.DEFAULT,
+                    f"generator.{label}.norm",
+                    frozen=frozen,
+                )
                 image = mps.NeuronReLUNode(image, label=f"generator.{label}.relu").result_image
         return mps.NeuronTanHNode(image, label="generator.tanh").result_image
 
-    def _normalise(self, image: mps.ImageNode, label: str, *, frozen: bool) -> mps.ImageNode:
-        flags = mps.BatchNormalizationFlags
-        node = mps.BatchNormalizationNode(
-            image,
-            self.norms[label],
-            flags.CALCULATE_STATISTICS_ALWAYS if frozen else flags.DEFAULT,
-            label=f"generator.{label}.norm",
-        )
+    def _normalise(
+        self,
+        image: mps.ImageNode,
+        norm: mps.BatchNormalizationDataSource,
+        flags: mps.BatchNormalizationFlags,
+        label: str,
+        *,
+        frozen: bool,
+    ) -> mps.ImageNode:
+        node = mps.BatchNormalizationNode(image, norm, flags, label=label)
         if frozen:
             node.training_style = mps.TrainingStyle.UPDATE_DEVICE_NONE
         return node.result_image
 
     def discriminate(
-        self, picture: mps.ImageNode, role: str, *, frozen: bool = False
+        self,
+        picture: mps.ImageNode,
+        digits: mps.ImageNode,
+        role: str,
+        *,
+        frozen: bool = False,
     ) -> mps.ImageNode:
         """The discriminator's nodes.
 
+        Its normalisation always takes the statistics of the batch, which is all simulated or all
+        real: it is never used on single pictures.
+
         Args:
             picture: Pictures from -1 to 1, (N, edge, edge, 1).
+            digits: Which digits they should show, (N, 1, 1, 10).
             role: Which pictures they are, for the nodes' labels.
             frozen: Its weights stay; gradients go through it all the same.
 
@@ -196,10 +231,20 @@ class Nets:
             if frozen:
                 node.training_style = mps.TrainingStyle.UPDATE_DEVICE_NONE
             image = node.result_image
+            if label in self.discriminator_norms:
+                image = self._normalise(
+                    image,
+                    self.discriminator_norms[label],
+                    mps.BatchNormalizationFlags.CALCULATE_STATISTICS_ALWAYS,
+                    f"{name}.norm",
+                    frozen=frozen,
+                )
             if label != "last":
                 image = mps.NeuronReLUNode(image, LEAK, label=f"{name}.relu").result_image
                 image = self._drop(image, name)
-        return image
+        asked = mps.MultiplicationNode(image, digits, label=f"discriminator.asked.{role}")
+        answer = mps.ReductionFeatureChannelsSumNode(asked, label=f"discriminator.answer.{role}")
+        return answer.result_image
 
     def _drop(self, image: mps.ImageNode, name: str) -> mps.ImageNode:
         if self.options.dropout == 0.0:
@@ -215,9 +260,10 @@ class Nets:
             device: Where it shall run.
 
         Returns:
-            A graph from "latent" (N, 1, 1, latent) to "samples" (N, edge, edge, 1).
+            A graph from "latent" (N, 1, 1, latent) and "digits" (N, 1, 1, 10) to "samples"
+            (N, edge, edge, 1).
         """
-        samples = self.generate(mps.ImageNode(LATENT))
+        samples = self.generate(mps.ImageNode(LATENT), mps.ImageNode(DIGITS))
         samples.handle = SAMPLES
         return mps.Graph(device, [samples])
 
@@ -231,13 +277,14 @@ class Nets:
             batch: Pictures of each kind in a step.
 
         Returns:
-            A graph of "latent", "real" (N, edge, edge, 1), "fake labels" and "real labels"
-            (N, 1, 1, 1) that exports "loss", one value a pair; their sum is the mean.
+            A graph of "latent", "digits", "real" (N, edge, edge, 1), "fake labels" and "real
+            labels" (N, 1, 1, 1) that exports "loss", one value a pair; their sum is the mean.
         """
-        simulated = self.generate(mps.ImageNode(LATENT), frozen=True)
+        digits = mps.ImageNode(DIGITS)
+        simulated = self.generate(mps.ImageNode(LATENT), digits, frozen=True)
         simulated.stop_gradient = True
         fake, real = (
-            _loss(self.discriminate(picture, role), labels, batch, role)
+            _loss(self.discriminate(picture, digits, role), labels, batch, role)
             for picture, role, labels in (
                 (simulated, "fake", FAKE_LABELS),
                 (mps.ImageNode(REAL), "real", REAL_LABELS),
@@ -256,10 +303,12 @@ class Nets:
             batch: Pictures of a step.
 
         Returns:
-            A graph of "latent" and "real labels" that exports "loss", one value a picture.
+            A graph of "latent", "digits" and "real labels" that exports "loss", one value a
+            picture.
         """
-        simulated = self.generate(mps.ImageNode(LATENT))
-        answer = self.discriminate(simulated, "fake", frozen=True)
+        digits = mps.ImageNode(DIGITS)
+        simulated = self.generate(mps.ImageNode(LATENT), digits)
+        answer = self.discriminate(simulated, digits, "fake", frozen=True)
         loss = _loss(answer, REAL_LABELS, batch, "generator")
         return _training_graph(device, loss, "generator step")
 

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
 """How good samples are, by a small classifier that was trained on the real digits.
 
-A sample counts as recognised where the classifier gives one digit a probability of 0.9 or more. The
-spread is the entropy of the recognised digits' frequencies, 1 where all ten are equally frequent
-and 0 where there is only one: a generator that always draws the same digit shows there.
+A sample counts as recognised where the classifier gives the digit that was asked for a probability
+of 0.9 or more. The spread is the entropy of the recognised digits' frequencies, 1 where all ten are
+equally frequent and 0 where there is only one: a generator that cannot draw some shows there.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 import mpsnn as mps
-from mpsnn.apps.gan.data import CLASSES, Digits, FloatArray
+from mpsnn.apps.gan.data import CLASSES, Digits, FloatArray, one_hot
 from mpsnn.initializers import RandomNumbers, he_normal
 from mpsnn.training import Batch, StepSchedule, Trainer
 
@@ -34,7 +35,7 @@ class Quality:
     """What the classifier says of samples.
 
     Args:
-        recognised: Share of samples that are one digit with confidence.
+        recognised: Share of samples that are the digit asked for with confidence.
         spread: Entropy of the recognised digits, from 0 to 1.
         counts: Recognised samples of each digit.
     """
@@ -50,14 +51,15 @@ class Quality:
         )
 
 
-def quality_of(probabilities: FloatArray) -> Quality:
+def quality_of(probabilities: FloatArray, asked: NDArray[np.int64]) -> Quality:
     """The quality of samples.
 
     Args:
         probabilities: Of each sample and digit, (N, 10).
+        asked: The digits that were asked for, (N,).
     """
-    confident = probabilities.max(axis=1) >= CONFIDENT
-    counts = np.bincount(probabilities[confident].argmax(axis=1), minlength=CLASSES)
+    confident = probabilities[np.arange(len(asked)), asked] >= CONFIDENT
+    counts = np.bincount(asked[confident], minlength=CLASSES)
     shares = counts[counts > 0] / max(1, counts.sum())
     spread = abs(float(np.sum(shares * np.log(shares)))) / math.log(CLASSES)
     return Quality(float(confident.mean()), spread, tuple(int(count) for count in counts))
@@ -95,8 +97,7 @@ class Classifier:
 
         def batches(_epoch: int, generator: np.random.Generator) -> Iterator[Batch]:
             for pictures, labels in seen.batches(min(BATCH, len(seen)), generator):
-                wanted = np.eye(CLASSES, dtype=np.float32)[labels]
-                yield {"pictures": pictures, "labels": wanted.reshape(-1, 1, 1, CLASSES)}
+                yield {"pictures": pictures, "labels": one_hot(labels)}
 
         training = answer.training(device, min(BATCH, len(seen)))
         Trainer(training, batches, schedule=StepSchedule(RATE, 4), seed=seed, progress=False).run(
@@ -122,9 +123,9 @@ class Classifier:
         commands.wait_until_completed()
         return np.array(outputs["probabilities"], np.float32).reshape(len(pictures), CLASSES)
 
-    def quality(self, samples: FloatArray) -> Quality:
-        """The quality of samples (N, edge, edge, 1)."""
-        return quality_of(self(samples))
+    def quality(self, samples: FloatArray, asked: NDArray[np.int64]) -> Quality:
+        """The quality of samples (N, edge, edge, 1) of the digits asked for (N,)."""
+        return quality_of(self(samples), asked)
 
 
 class _Net:

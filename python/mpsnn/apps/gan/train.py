@@ -18,11 +18,23 @@ from mpsnn.apps.gan.apply import (
     MODEL_KEY,
     Generator,
     RandomLatents,
+    asked_digits,
 )
-from mpsnn.apps.gan.data import Digits
-from mpsnn.apps.gan.model import FAKE_LABELS, LATENT, LOSS, REAL, REAL_LABELS, ModelOptions, Nets
+from mpsnn.apps.gan.average import WeightAverage, kept_share
+from mpsnn.apps.gan.data import Digits, one_hot
+from mpsnn.apps.gan.model import (
+    DIGITS,
+    FAKE_LABELS,
+    LATENT,
+    LOSS,
+    REAL,
+    REAL_LABELS,
+    ModelOptions,
+    Nets,
+)
 from mpsnn.apps.gan.quality import Classifier
 from mpsnn.committing import BOTH, StepTimeline, Way
+from mpsnn.files import prepare_output
 from mpsnn.training import Batch, EpochRecord, StepSchedule, Trainer
 
 RUN_KEY, RANDOM_KEY = "gan run", "random"
@@ -43,19 +55,22 @@ class TrainOptions:
         beta1: Adam's decay of the first moment.
         real_label: What real pictures are labelled in the discriminator's step; a little below 1
             keeps it from being too sure.
+        averaging: Share of the old average that each epoch leaves in the running average of the
+            generator's weights, which is what draws; 0: the latest weights draw.
         judge_every: Epochs between two measures of quality.
         seed: Of the order of digits and of the generator's random numbers.
         checkpoint_every: Epochs between checkpoints.
         model: Size of the nets.
     """
 
-    epochs: int = 60
+    epochs: int = 20
     batch: int = 32
-    learning_rate: float = 2e-4
-    halve_every: int = 0
+    learning_rate: float = 1e-3
+    halve_every: int = 7
     beta1: float = 0.5
     real_label: float = 0.9
-    judge_every: int = 10
+    averaging: float = 0.8
+    judge_every: int = 4
     seed: int = 0
     checkpoint_every: int = 5
     model: ModelOptions = field(default_factory=ModelOptions)
@@ -65,10 +80,15 @@ class TrainOptions:
             raise mps.InvalidArgumentError(
                 f"gan: real_label: expected above 0 and up to 1, got {self.real_label}"
             )
-        for name in ("epochs", "batch", "judge_every", "checkpoint_every"):
-            if getattr(self, name) < 1:
+        if not 0.0 <= self.averaging < 1.0:
+            raise mps.InvalidArgumentError(
+                f"gan: averaging: expected from 0 to below 1, got {self.averaging}"
+            )
+        least = {"epochs": 1, "batch": 1, "judge_every": 1, "checkpoint_every": 1}
+        for name, smallest in {**least, "halve_every": 0, "seed": 0}.items():
+            if getattr(self, name) < smallest:
                 raise mps.InvalidArgumentError(
-                    f"gan: {name}: expected 1 or more, got {getattr(self, name)}"
+                    f"gan: {name}: expected {smallest} or more, got {getattr(self, name)}"
                 )
 
     def fixed(self) -> dict[str, object]:
@@ -90,6 +110,7 @@ class AdversarialTrainer(Trainer):
         self,
         discriminator_step: mps.Graph,
         generator_step: mps.Graph,
+        average: WeightAverage,
         latents: RandomLatents,
         digits: Digits,
         options: TrainOptions,
@@ -117,6 +138,7 @@ class AdversarialTrainer(Trainer):
             progress=progress,
         )
         self.generator_step = generator_step
+        self._average, self._averaging = average, options.averaging
         self._latents = latents
         self._digits, self._batch = digits, options.batch
         self._judge = on_epoch
@@ -130,15 +152,15 @@ class AdversarialTrainer(Trainer):
         self._wanted = {REAL_LABELS: real}
 
     def _digits_of_epoch(self, _epoch: int, generator: np.random.Generator) -> Iterator[Batch]:
-        for pictures, _ in self._digits.batches(self._batch, generator):
-            yield {REAL: pictures}
+        for pictures, labels in self._digits.batches(self._batch, generator):
+            yield {REAL: pictures, DIGITS: one_hot(labels)}
 
     def encode(self, commands: mps.CommandBuffer, batch: Batch) -> mps.Image:
         """Records both steps.
 
         Args:
             commands: Where they are recorded.
-            batch: Real pictures.
+            batch: Real pictures, and which digits they show: the same are drawn beside them.
 
         Returns:
             The discriminator's loss.
@@ -146,7 +168,8 @@ class AdversarialTrainer(Trainer):
         latent = self._latents.encode(commands, self._batch)
         first = self.graph.encode(commands, {LATENT: latent, **batch, **self._labels})
         latent = self._latents.encode(commands, self._batch)
-        second = self.generator_step.encode(commands, {LATENT: latent, **self._wanted})
+        asked = {LATENT: latent, DIGITS: batch[DIGITS], **self._wanted}
+        second = self.generator_step.encode(commands, asked)
         self._generator_losses.append(second[LOSS])
         return first[LOSS]
 
@@ -174,6 +197,7 @@ class AdversarialTrainer(Trainer):
         losses = [float(np.asarray(image).sum()) for image in self._generator_losses]
         self._generator_losses.clear()
         record.measures["generator"] = float(np.mean(losses))
+        self._average.update(kept_share(self._averaging, record.epoch))
         self._judge(record)
 
 
@@ -214,15 +238,9 @@ def train(
         FileError: A checkpoint cannot be read or written.
     """
     device = device or mps.Device()
-    if digits.edge != options.model.edge:
-        raise mps.InvalidArgumentError(
-            f"gan: digits: expected pictures of {options.model.edge} x {options.model.edge} as "
-            f"the nets, got {digits.edge} x {digits.edge}"
-        )
-    if options.batch > len(digits):
-        raise mps.InvalidArgumentError(
-            f"gan: batch: expected 1 to {len(digits)}, the number of pictures, got {options.batch}"
-        )
+    _check(digits, options)
+    if archive is not None:
+        prepare_output(archive)  # before the judge is trained
     stored = _open_checkpoint(archive, device, options) if resume else None
     if stored is not None:
         generator = Generator.from_archive(stored, archive or "")
@@ -241,7 +259,7 @@ def train(
     def judge(record: EpochRecord) -> None:
         if (record.epoch + 1) % options.judge_every and record.epoch + 1 != options.epochs:
             return
-        quality = classifier.quality(generator(JUDGED, JUDGED_SEED))
+        quality = classifier.quality(generator(JUDGED, JUDGED_SEED), asked_digits(JUDGED))
         record.measures |= {"recognised": quality.recognised, "spread": quality.spread}
         if on_judged is not None:
             on_judged(record, generator)
@@ -249,6 +267,7 @@ def train(
     trainer = AdversarialTrainer(
         first,
         second,
+        WeightAverage(generator.graph, second),
         latents,
         digits,
         options,
@@ -270,13 +289,26 @@ def train(
     return generator, trainer
 
 
+def _check(digits: Digits, options: TrainOptions) -> None:
+    if digits.edge != options.model.edge:
+        raise mps.InvalidArgumentError(
+            f"gan: digits: expected pictures of {options.model.edge} x {options.model.edge} as "
+            f"the nets, got {digits.edge} x {digits.edge}"
+        )
+    if options.batch > len(digits):
+        raise mps.InvalidArgumentError(
+            f"gan: batch: expected 1 to {len(digits)}, the number of pictures, got {options.batch}"
+        )
+
+
 def _fresh(
     digits: Digits, options: TrainOptions, device: mps.Device
 ) -> tuple[Generator, mps.Graph, mps.Graph]:
     adam = [mps.OptimizerAdam(options.learning_rate, options.beta1) for _ in range(2)]
     nets = Nets(options.model, *adam)
     classifier = Classifier.trained(digits, device, options.seed)
-    generator = Generator(nets.inference(device), options.model, classifier)
+    average = Nets(options.model)  # weights of its own, which begin as the same
+    generator = Generator(average.inference(device), options.model, classifier)
     first = nets.discriminator_training(device, options.batch)
     return generator, first, nets.generator_training(device, options.batch)
 

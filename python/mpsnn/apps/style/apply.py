@@ -51,7 +51,10 @@ class Styliser:
             raise mps.ArchiveError(
                 f"{path}: expected an archive of `mpsnn style train`, it has no '{OPTIONS_KEY}'"
             )
-        options = ModelOptions(**json.loads(archive.metadata[OPTIONS_KEY]))
+        try:
+            options = ModelOptions(**json.loads(archive.metadata[OPTIONS_KEY]))
+        except (TypeError, ValueError) as error:
+            raise mps.ArchiveError(f"{path}: the net's sizes cannot be read: {error}") from error
         return cls([archive.decode_graph(graph_key(style)) for style in range(options.styles)])
 
     def __call__(

@@ -18,6 +18,7 @@ from mpsnn.apps.style.model import LossOptions, ModelOptions
 from mpsnn.apps.style.photographs import EXTRA
 from mpsnn.apps.style.train import TrainOptions, train
 from mpsnn.committing import add_options, timeline_of, way_of
+from mpsnn.files import prepare_output
 from mpsnn.training import EpochRecord, Trainer
 
 if TYPE_CHECKING:
@@ -144,9 +145,11 @@ def _features(arguments: argparse.Namespace) -> FeatureNet:
     return FeatureNet(seed=arguments.seed)
 
 
-def _content(folder: Path | None) -> list[Picture]:
+def _content(folder: Path | None, edge: int) -> list[Picture]:
     if folder is not None:
-        return pictures.read_folder(folder, EXTRA)
+        content = pictures.read_folder(folder, EXTRA)
+        photographs.check(content, edge, [str(file) for file in pictures.picture_files(folder)])
+        return content
     return [photographs.halved(photographs.bundled(name)) for name in photographs.TRAINED]
 
 
@@ -175,6 +178,8 @@ def _run(
             pictures.write(path, pictures.grid([shown, *every], len(every) + 1), EXTRA)
 
     timeline = timeline_of(arguments)
+    if preview is not None:
+        prepare_output(preview / "epoch.png")
     _, trainer = train(
         content,
         styles,
@@ -196,7 +201,7 @@ def _run(
 
 def _train(arguments: argparse.Namespace) -> None:
     styles = [pictures.read(path, EXTRA) for path in arguments.style]
-    content = _content(arguments.content)
+    content = _content(arguments.content, arguments.edge)
     _run(
         arguments,
         arguments.archive,
@@ -211,6 +216,7 @@ def _train(arguments: argparse.Namespace) -> None:
 
 def _apply(arguments: argparse.Namespace) -> None:
     timeline = timeline_of(arguments)
+    prepare_output(arguments.out)
     styliser = Styliser.load(arguments.archive, mps.Device(arguments.device))
     picture = pictures.read(arguments.picture, EXTRA)
     with timeline.whole():
@@ -228,7 +234,15 @@ def _demo(arguments: argparse.Namespace) -> None:
     names = photographs.STYLES
     styles = [photographs.square(photographs.bundled(name), DEMO_STYLE_EDGE) for name in names]
     print(f"1. train on {', '.join(photographs.TRAINED)} in the styles of {' and '.join(names)}")
-    _run(arguments, archive, _content(None), styles, out / "steps", unseen, resume=False)
+    _run(
+        arguments,
+        archive,
+        _content(None, arguments.edge),
+        styles,
+        out / "steps",
+        unseen,
+        resume=False,
+    )
     print(f"the picture after each epoch: {out / 'steps'}")
     print(f"2. restore {archive} and paint {photographs.UNSEEN}, never trained on")
     styliser = Styliser.load(archive, mps.Device(arguments.device))

@@ -239,7 +239,10 @@ def read_tensors(path: str | Path) -> Mapping[str, NDArray[np.floating]]:
         if pytorch:
             torch = optional_module("torch", "style", f"reading {path}")
             content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-            return {name: tensor.float().numpy() for name, tensor in content.items()}
+            return {  # NumPy has no bfloat16; integers stay, and are refused
+                name: (tensor.float() if tensor.is_floating_point() else tensor).numpy()
+                for name, tensor in content.items()
+            }
         reader = optional_module("safetensors.numpy", "style", f"reading {path}")
         tensors: dict[str, NDArray[np.floating]] = reader.load_file(path)
     except ImportError:

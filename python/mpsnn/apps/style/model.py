@@ -8,6 +8,7 @@ convolutions; each has its own scales and shifts of the normalisations (Dumoulin
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -67,6 +68,14 @@ class LossOptions:
 
     style: float = 2.0
     content: float = 1.0
+
+    def __post_init__(self) -> None:
+        for name, weight in (("style", self.style), ("content", self.content)):
+            if not 0.0 <= weight < math.inf:
+                raise mps.InvalidArgumentError(
+                    f"style: weight of the {name} loss: expected a finite number from 0 on, got "
+                    f"{weight}"
+                )
 
 
 class Transformer:

@@ -51,8 +51,13 @@ def square(picture: Picture, edge: int) -> Picture:
     return resized(picture[:least, :least], (edge, edge), EXTRA)
 
 
-def check(photographs: Sequence[Picture], edge: int) -> None:
+def check(photographs: Sequence[Picture], edge: int, names: Sequence[str] = ()) -> None:
     """Checks that cutouts can be made.
+
+    Args:
+        photographs: (H, W, 3) each.
+        edge: Height and width of a cutout.
+        names: What the photographs are called, for the error.
 
     Raises:
         InvalidArgumentError: There is no photograph, or one is smaller than a cutout.
@@ -62,8 +67,8 @@ def check(photographs: Sequence[Picture], edge: int) -> None:
     for index, picture in enumerate(photographs):
         if min(picture.shape[:2]) < edge:
             raise mps.InvalidArgumentError(
-                f"style: photograph {index}: expected {edge} x {edge} pixels or more, got "
-                f"{picture.shape[0]} x {picture.shape[1]}"
+                f"style: photograph {names[index] if names else index}: expected {edge} x {edge} "
+                f"pixels or more, got {picture.shape[0]} x {picture.shape[1]}"
             )
 
 

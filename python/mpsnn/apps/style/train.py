@@ -69,6 +69,11 @@ class TrainOptions:
                 raise mps.InvalidArgumentError(
                     f"style: {name}: expected 1 or more, got {getattr(self, name)}"
                 )
+        for name in ("halve_every", "seed"):
+            if getattr(self, name) < 0:
+                raise mps.InvalidArgumentError(
+                    f"style: {name}: expected 0 or more, got {getattr(self, name)}"
+                )
         if self.edge % FEATURE_DIVISOR:
             raise mps.InvalidArgumentError(
                 f"style: edge: expected a multiple of {FEATURE_DIVISOR}, got {self.edge}"

@@ -111,7 +111,9 @@ std::shared_ptr<Kernel> prepare_addition_plain(const KernelQuery& query) {
     return prepare_equal_addition(formula, result.count());
   }
   const Broadcast broadcast(query.inputs[0], query.inputs[1], result);
-  if (query.inputs[0].dims == result.dims && query.inputs[1].count() == result.dims[3])
+  // A value a channel: one a column or row may be as many.
+  if (query.inputs[0].dims == result.dims && query.inputs[1].dims[3] == result.dims[3] &&
+      query.inputs[1].count() == result.dims[3])
     return prepare_addition_to_pixels(formula, broadcast.size);
   return make_kernel([formula, b = broadcast](const KernelArgs& args) {
     const auto run = [&](const float* p, const float* s, Steps steps, float* out,

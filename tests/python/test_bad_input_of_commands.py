@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: MIT
+"""What each application's command says of input that it cannot use: one line, exit status 2."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import mpsnn as mps
+from mpsnn import cli
+from mpsnn.apps import pictures
+
+STYLE = "style train new.safetensors --style look.png --content photographs --edge 16"
+GAN = "gan train new.safetensors --edge 8"
+CAPTION = "caption train new.safetensors --count 4 --validation-count 2 --size 32"
+DENOISE = "denoise train new.safetensors --folder renders"
+
+REFUSED = [
+    # Pictures, and folders of them.
+    ("style train a.safetensors --style text.png", "text.png: expected a picture"),
+    (f"{STYLE} --content empty", "empty: expected pictures"),
+    (f"{STYLE} --content file", "file: expected a folder of pictures"),
+    (f"{STYLE} --edge 64", "photograph photographs/a.png: expected 64 x 64"),
+    ("style apply other.safetensors look.png", "expected an archive of `mpsnn style train`"),
+    ("caption train a.safetensors --folder empty", "captions.tsv: expected captions"),
+    ("denoise train a.safetensors --folder empty", "empty"),
+    (f"{CAPTION} --features inception --size 75", "expected the weights of Inception-v3"),
+    (f"{CAPTION} --features inception --size 75 --weights file", "file: expected a safetensors"),
+    (f"{CAPTION} --features inception --size 75 --weights none", "none: expected a safetensors"),
+    (f"{STYLE} --weights file", "file: expected a safetensors file of tensors"),
+    (f"{STYLE} --weights none.pth", "none.pth: expected a file of weights"),
+    ("gan train a.safetensors --mnist empty", "train-images-idx3-ubyte: cannot be read"),
+    # Archives that are none, of something else, or cannot be written.
+    ("gan sample other.safetensors", "expected a digit generator's archive"),
+    ("gan sample look.png", "not a safetensors file"),
+    ("gan sample damaged.safetensors", "the nets' sizes cannot be read"),
+    ("caption apply other.safetensors", "expected a captioner's archive"),
+    ("denoise apply other.safetensors --folder renders", "expected a denoiser's archive"),
+    ("style apply none.safetensors look.png", "none.safetensors"),
+    (f"{STYLE} --resume --device cpu", "new.safetensors"),
+    (GAN.replace("new.safetensors", "file/a.safetensors"), "its folder cannot be made"),
+    ("gan sample gan.safetensors --out empty", "empty: expected a file to write, it is a folder"),
+    # Drawings in formats that nobody writes.
+    (f"{GAN} --curves curves.bmp", "curves.bmp: expected a file ending in .pdf, .png, .svg"),
+    (f"{DENOISE} --curve file/curve.png", "file/curve.png: its folder cannot be made"),
+    (f"{STYLE} --preview file/steps", "its folder cannot be made"),
+    ("caption apply c.safetensors --out a.bmp", "a.bmp: expected a file ending in"),
+    (f"{GAN} --timeline file/steps.json", "file/steps.json: its folder cannot be made"),
+    # Numbers that make no sense.
+    *((f"{start} --epochs 0", "1 or more") for start in (STYLE, GAN, CAPTION, DENOISE)),
+    *((f"{start} --batch -1", "1 or more") for start in (STYLE, GAN, CAPTION, DENOISE)),
+    *((f"{start} --checkpoint-every 0", "1 or more") for start in (STYLE, GAN, DENOISE)),
+    *((f"{start} --halve-every -1", "0 or more") for start in (STYLE, GAN, DENOISE)),
+    *((f"{start} --learning-rate nan", "learning_rate") for start in (CAPTION, DENOISE)),
+    *((f"{start} --device toaster", 'got "toaster"') for start in (GAN, DENOISE)),
+    (f"{STYLE} --style-weight nan", "weight of the style loss: expected a finite number"),
+    (f"{GAN} --dropout nan", "dropout: expected from 0 to below 1"),
+    (f"{GAN} --averaging 1", "averaging: expected from 0 to below 1"),
+    (f"{DENOISE} --validate-every 0", "validate_every: expected 1 or more"),
+    (f"{DENOISE} --edge-weight nan", "edge_weight: expected 0 or more"),
+]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the commands run: a few good files and many bad ones."""
+    root = tmp_path_factory.mktemp("input")
+    (root / "empty").mkdir()
+    (root / "file").write_text("no folder", encoding="utf-8")
+    (root / "text.png").write_text("no picture", encoding="utf-8")
+    generator = np.random.default_rng(0)
+    for name in ("look.png", "photographs/a.png"):
+        pictures.write(root / name, generator.random((32, 32, 3)), "style")
+    (root / "renders").mkdir()
+    for role in ("noisy", "clean", "albedo", "normals"):
+        np.save(root / "renders" / f"0.{role}.npy", np.full((8, 8, 3), 0.5, np.float32))
+    relu = mps.NeuronReLUNode(mps.ImageNode("x"))
+    graph = mps.Graph(mps.Device("cpu"), [relu.result_image])
+    for name, keys in (("other", ["other"]), ("damaged", ["generator", "classifier"])):
+        archiver = mps.KeyedArchiver()
+        for key in keys:
+            archiver.encode(key, graph)
+        archiver.set_metadata("gan model" if name == "damaged" else "about", '{"depth": 3}')
+        archiver.write(str(root / f"{name}.safetensors"))
+    return root
+
+
+@pytest.mark.parametrize(("command", "text"), REFUSED)
+def test_it_is_told_in_one_line(
+    command: str,
+    text: str,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(folder)
+    assert cli.main(command.split()) == 2
+    told = capsys.readouterr().err
+    assert told.startswith("mpsnn: error: "), told
+    assert told.count("\n") == 1, told
+    assert text in told
+    assert not (folder / "new.safetensors").exists()
