@@ -20,7 +20,7 @@ PYTHON_FILES = python tests tools bench examples cmake
 # Build tools are found in .venv before the system's.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help demo test docs lint format bench generate check-generated build clean distclean
+.PHONY: help demo test docs lint format bench fuzz generate check-generated build clean distclean
 .DELETE_ON_ERROR:
 
 help:
@@ -30,6 +30,7 @@ help:
 	@echo "make lint      formatting, ruff, mypy, include arrows, budgets"
 	@echo "make format    format C++ and Python"
 	@echo "make bench     measure against peers"
+	@echo "make fuzz      fuzz archives for FUZZ_SECONDS (600) a target; needs clang 19"
 	@echo "make generate  write what is generated from the node table"
 	@echo "make build     rebuild the Python module after a change"
 	@echo "make clean     remove what was built; make distclean: .venv too"
@@ -109,11 +110,27 @@ $(STAMPS)/peers: $(STAMPS)/venv
 bench: build $(STAMPS)/peers
 	$(BIN)/python bench/denoiser.py $(BENCH_ARGS)
 
+# What was found stays in build/fuzz-corpus; an input that fails is beside it. The second target starts
+# where the first has ended, so that each has a processor.
+FUZZ_SECONDS ?= 600
+FUZZ := build/fuzz/tests/fuzz
+fuzz: $(STAMPS)/tools
+	cmake --preset fuzz >/dev/null && cmake --build --preset fuzz
+	$(FUZZ)/write_seeds build/fuzz-corpus/seeds
+	@for target in archive document; do \
+	  mkdir -p build/fuzz-corpus/$$target && \
+	  $(FUZZ)/fuzz_$$target -max_total_time=$(FUZZ_SECONDS) -timeout=20 -rss_limit_mb=3000 \
+	    -dict=build/fuzz-corpus/seeds/dictionary -max_len=65536 -print_final_stats=1 \
+	    -artifact_prefix=build/fuzz-corpus/$$target- \
+	    build/fuzz-corpus/$$target build/fuzz-corpus/seeds/$$target || exit 1; \
+	done
+
 generate: build $(STAMPS)/lint
 	$(BIN)/python tools/generate.py
 
 check-generated: build $(STAMPS)/lint
 	@$(BIN)/python tools/generate.py --check
+	@$(BIN)/python tools/check_stubs.py
 
 clean:
 	rm -rf build dist demo .pytest_cache .mypy_cache .ruff_cache

@@ -102,7 +102,8 @@ macro(mpsnn_configure_cpu_backend)
     set(mpsnn_lapack_definitions MPSNN_WITH_LAPACK MPSNN_LAPACK_PREFIX=)
     if(MPSNN_LAPACK_PACKAGE STREQUAL "OpenBLAS")
       set(mpsnn_lapack_definitions MPSNN_WITH_LAPACK MPSNN_LAPACK_PREFIX=scipy_
-          MPSNN_LAPACK_THREADS=scipy_openblas_set_num_threads)
+          MPSNN_LAPACK_THREADS=scipy_openblas_set_num_threads
+          MPSNN_LAPACK_CONFIG=scipy_openblas_get_config)
     endif()
     set_source_files_properties(src/backend/cpu/ops/lapack.cpp PROPERTIES
                                 COMPILE_DEFINITIONS "${mpsnn_lapack_definitions}")

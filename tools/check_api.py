@@ -56,6 +56,7 @@ ONLY_PYTHON = {
 # Where C++ has it under another name, or in another class.
 RENAMED = {
     "Buffer.size": "Buffer.bytes",
+    "Coder.keys": "Coder.values",
     "ConvolutionDataSource.bias_terms": "ConvolutionDataSource.initial",
     "ConvolutionDataSource.data_type": "ConvolutionWeights.data_type",
     "ConvolutionDataSource.lookup_table": "ConvolutionWeights.lookup_table",

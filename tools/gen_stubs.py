@@ -22,6 +22,8 @@ import typing
 import numpy as np
 import numpy.typing as npt
 
+from mpsnn.coding import SecureCoding
+
 __version__: str
 
 _ImageLike: typing.TypeAlias = npt.ArrayLike | Image

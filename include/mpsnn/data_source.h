@@ -17,6 +17,10 @@
 /// shared_ptr; the same pointer means the same weights.
 namespace mpsnn {
 
+namespace base {
+class MappedFile;
+}  // namespace base
+
 class Array;
 class CommandBuffer;
 class Image;
@@ -298,11 +302,31 @@ class DataSource {
 /// How 8-bit weights stand for numbers. Apple: MPSCNNWeightsQuantizationType.
 enum class WeightsQuantizationType : std::int32_t { NONE = 0, LINEAR = 1, LOOKUP_TABLE = 2 };
 
+/// float32 weights that stand in an open archive: pages of the file, read when they are needed.
+class MappedFloats {
+ public:
+  /// Made by archives: the values lie inside of the file.
+  MappedFloats(std::shared_ptr<const base::MappedFile> file, const float* first,
+               std::size_t count) noexcept
+      : file_(std::move(file)), first_(first), count_(count) {}
+  const float* data() const noexcept { return first_; }
+  std::size_t size() const noexcept { return count_; }
+  const std::shared_ptr<const base::MappedFile>& file() const noexcept { return file_; }
+
+ private:
+  std::shared_ptr<const base::MappedFile> file_;
+  const float* first_;
+  std::size_t count_;
+};
+
 /// Weights in the element type in which they are given, OHWI. Kernels compute in float32; what is
 /// kept and archived stays as small as it is.
 struct ConvolutionWeights {
-  /// float32; the bits of float16; or 8 bits, which `ranges` or `lookup_table` explains.
-  std::variant<std::vector<float>, std::vector<std::uint16_t>, std::vector<std::uint8_t>> values;
+  /// float32; the bits of float16; 8 bits, which `ranges` or `lookup_table` explains; or, of data
+  /// sources that an archive restored, float32 in its file.
+  std::variant<std::vector<float>, std::vector<std::uint16_t>, std::vector<std::uint8_t>,
+               MappedFloats>
+      values;
   /// LINEAR: a minimum and a maximum for each output channel, (O, 2); the weight of u is u / 255 ·
   /// (maximum − minimum) + minimum. Apple: rangesForUInt8Kernel.
   std::vector<float> ranges = {};

@@ -28,6 +28,7 @@ from mpsnn._core import (
     BatchNormalizationFlags,
     BinaryConvolutionType,
     Buffer,
+    Coder,
     CommandBuffer,
     CommandBufferStatus,
     CommandBufferTimes,
@@ -63,6 +64,7 @@ from mpsnn._core import (
     InvalidArgumentError,
     KeyedArchiver,
     KeyedUnarchiver,
+    Library,
     LossDescriptor,
     LossLabels,
     LossType,
@@ -125,7 +127,9 @@ from mpsnn._core import (
     YOLOLossDescriptor,
     __version__,
     capture,
+    libraries,
 )
+from mpsnn.coding import SecureCoding
 from mpsnn.kernels import *  # noqa: F403 (every kernel class; __all__ names them)
 from mpsnn.nodes import *  # noqa: F403 (every node class; __all__ names them)
 from mpsnn.pipeline import Pipeline
@@ -141,6 +145,7 @@ __all__ = [
     "BatchNormalizationFlags",
     "BinaryConvolutionType",
     "Buffer",
+    "Coder",
     "CommandBuffer",
     "CommandBufferStatus",
     "CommandBufferTimes",
@@ -177,6 +182,7 @@ __all__ = [
     "KeyedArchiver",
     "KeyedUnarchiver",
     "LSTMDescriptor",
+    "Library",
     "LossDescriptor",
     "LossLabels",
     "LossType",
@@ -224,6 +230,7 @@ __all__ = [
     "RNNSingleGateDescriptor",
     "ReductionType",
     "RegularizationType",
+    "SecureCoding",
     "SharedEvent",
     "Span",
     "SpanKind",
@@ -239,6 +246,7 @@ __all__ = [
     "YOLOLossDescriptor",
     "__version__",
     "capture",
+    "libraries",
 ]
 __all__ += nodes.__all__
 __all__ += kernels.__all__

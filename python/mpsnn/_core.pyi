@@ -10,6 +10,8 @@ import typing
 import numpy as np
 import numpy.typing as npt
 
+from mpsnn.coding import SecureCoding
+
 __version__: str
 
 _ImageLike: typing.TypeAlias = npt.ArrayLike | Image
@@ -4155,6 +4157,52 @@ class Graph:
         """
     def __repr__(self) -> str: ...
 
+class Coder:
+    """What an object stores of itself: values and arrays by key. Apple: NSCoder.
+
+    `SecureCoding.encode` gets one to fill, `SecureCoding.decode` one to read.
+    """
+
+    def __init__(self) -> None: ...
+    def encode(
+        self,
+        key: str,
+        value: bool | int | float | str | list[int] | list[float] | npt.NDArray[np.float32],
+    ) -> None:
+        """Stores a value or an array.
+
+        Args:
+            key: Its name.
+            value: True or False, an integer of 64 bits, a number, a text, a list of integers or of
+                numbers, or a float32 array.
+
+        Raises:
+            InvalidArgumentError: An empty or repeated key.
+            ArgumentTypeError: Something else, or an array of another element type.
+        """
+    def decode(
+        self,
+        key: str,
+    ) -> bool | int | float | str | list[int] | list[float] | npt.NDArray[np.float32]:
+        """What was stored under a key.
+
+        Args:
+            key: Its name.
+
+        Returns:
+            The value, or a new array.
+
+        Raises:
+            ArchiveError: Nothing was.
+        """
+    def __contains__(self, key: str) -> bool: ...
+    def keys(self) -> list[str]:
+        """All keys, those of values first.
+
+        Returns:
+            The keys.
+        """
+
 class KeyedArchiver:
     """Collects objects and writes them as one file. Apple: NSKeyedArchiver."""
 
@@ -4184,6 +4232,32 @@ class KeyedArchiver:
 
         Raises:
             InvalidArgumentError: An empty or repeated key.
+        """
+    @typing.overload
+    def encode(self, key: str, source: DataSource, device: Device) -> None:
+        """Adds a data source by itself: its latest weights, its optimizer and moments.
+
+        Graphs of the same archive share it. Waits for committed work.
+
+        Args:
+            key: Name of the data source in the archive.
+            source: The data source.
+            device: The device whose weights are stored.
+
+        Raises:
+            InvalidArgumentError: An empty or repeated key.
+        """
+    @typing.overload
+    def encode(self, key: str, object: SecureCoding) -> None:
+        """Adds an object of a class of one's own, by its `encode`.
+
+        Args:
+            key: Name of the object in the archive.
+            object: The object.
+
+        Raises:
+            InvalidArgumentError: An empty or repeated key.
+            ArgumentTypeError: Its class is not SecureCoding.
         """
     def set_metadata(self, key: str, value: str) -> None:
         """Adds free text beside the objects.
@@ -4217,6 +4291,18 @@ class Archive:
         Returns:
             The keys.
         """
+    def data_source_keys(self) -> list[str]:
+        """Names of the data sources that were added by themselves.
+
+        Returns:
+            The keys.
+        """
+    def object_keys(self) -> list[str]:
+        """Names of the objects of one's own classes.
+
+        Returns:
+            The keys.
+        """
     @property
     def metadata(self) -> dict[str, str]:
         """The texts beside the objects (a copy)."""
@@ -4246,15 +4332,51 @@ class Archive:
             InvalidArgumentError: There is no such key.
             ArchiveError: The archive is inconsistent.
         """
+    def decode_data_source(self, key: str) -> DataSource:
+        """Makes a stored data source with its weights and optimizer state.
+
+        Args:
+            key: Name of the data source.
+
+        Returns:
+            The data source; graphs of this archive that hold it share it.
+
+        Raises:
+            InvalidArgumentError: There is no such key.
+            ArchiveError: The archive is inconsistent, or the unarchiver was not given its class.
+        """
+    def decode_object(self, key: str) -> SecureCoding:
+        """Makes a stored object by its class's `decode`.
+
+        Args:
+            key: Name of the object.
+
+        Returns:
+            The object.
+
+        Raises:
+            InvalidArgumentError: There is no such key.
+            ArchiveError: The archive is inconsistent, or the unarchiver was not given its class.
+        """
 
 class KeyedUnarchiver:
     """Opens archives for a device. Apple: MPSKeyedUnarchiver.
 
     Args:
         device: Where graphs are restored, whatever device they were trained on.
+        classes: Classes of one's own, derived from `SecureCoding`, that may be restored; what an
+            archive holds of others is refused.
+
+    Raises:
+        InvalidArgumentError: Two classes of one name.
+        ArgumentTypeError: A class that does not derive from `SecureCoding`.
     """
 
-    def __init__(self, device: Device) -> None: ...
+    def __init__(
+        self,
+        device: Device,
+        classes: collections.abc.Iterable[type[SecureCoding]] = (),
+    ) -> None: ...
     def open(self, path: str | os.PathLike[str]) -> Archive:
         """Maps a file and checks it.
 
@@ -4465,4 +4587,24 @@ def capture() -> Trace:
 
     Returns:
         The trace; it starts where the `with` block begins.
+    """
+
+class Library:
+    """A library that the backends of this build use."""
+
+    @property
+    def name(self) -> str:
+        """ "oneDNN", "OpenBLAS" …"""
+    @property
+    def version(self) -> str:
+        """As the library itself tells; empty where it does not."""
+    @property
+    def detail(self) -> str:
+        """What it was built with or has chosen on this machine; may be empty."""
+
+def libraries() -> list[Library]:
+    """The libraries of this build, for reports of problems.
+
+    Returns:
+        Name, version and detail of each.
     """

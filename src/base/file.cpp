@@ -35,6 +35,7 @@ class Descriptor {
   Descriptor(const Descriptor&) = delete;
   Descriptor& operator=(const Descriptor&) = delete;
   int get() const noexcept { return number_; }
+  int release() noexcept { return std::exchange(number_, -1); }
   /// Some systems report a failed write only here.
   int close() noexcept { return ::close(std::exchange(number_, -1)); }
 
@@ -113,8 +114,8 @@ void sync_folder(const std::filesystem::path& folder) {
 
 }  // namespace
 
-MappedFile::MappedFile(const std::string& path) {
-  const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+MappedFile::MappedFile(const std::string& path) : path_(path) {
+  Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   if (file.get() < 0) fail(path, "cannot open", errno);
   struct stat info{};
   if (::fstat(file.get(), &info) != 0) fail(path, "cannot read", errno);
@@ -124,10 +125,24 @@ MappedFile::MappedFile(const std::string& path) {
   void* mapped = ::mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, file.get(), 0);
   if (mapped == MAP_FAILED) fail(path, "cannot map", errno);
   data_ = static_cast<const std::byte*>(mapped);
+  file_ = file.release();
 }
 
 MappedFile::~MappedFile() {
   if (data_) ::munmap(const_cast<std::byte*>(data_), size_);
+  if (file_ >= 0) ::close(file_);
+}
+
+MappedFile::Writable MappedFile::writable(std::span<const std::byte> part) const {
+  const auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+  const auto begin = static_cast<std::size_t>(part.data() - data_);
+  const std::size_t before = begin % page, bytes = before + part.size();
+  // Swap for pages that may never be written is not set aside.
+  void* mapped = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE, file_,
+                        static_cast<off_t>(begin - before));
+  if (mapped == MAP_FAILED) fail(path_, "cannot map", errno);
+  return {static_cast<std::byte*>(mapped) + before,
+          std::shared_ptr<void>(mapped, [bytes](void* pages) { ::munmap(pages, bytes); })};
 }
 
 void write_file_atomically(const std::string& path,

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <memory>
 #include <span>
 #include <string>
 
@@ -19,7 +20,18 @@ class MappedFile {
 
   std::span<const std::byte> bytes() const noexcept { return {data_, size_}; }
 
+  /// A part of bytes() that may be written: each page is the file's until its first write, and a
+  /// page of one's own then. The file and other such parts do not change.
+  struct Writable {
+    std::byte* data = nullptr;
+    std::shared_ptr<void> owner;  // the part lives as long as this
+  };
+  /// Throws FileError where the system has no more mappings.
+  Writable writable(std::span<const std::byte> part) const;
+
  private:
+  std::string path_;
+  int file_ = -1;
   const std::byte* data_ = nullptr;
   std::size_t size_ = 0;
 };

@@ -129,7 +129,7 @@ std::string header_for(const std::vector<TensorToWrite>& tensors,
 }  // namespace
 
 SafetensorsFile::SafetensorsFile(const std::string& path)
-    : file_(std::make_unique<MappedFile>(path)) {
+    : file_(std::make_shared<const MappedFile>(path)) {
   const std::span<const std::byte> bytes = file_->bytes();
   try {
     const std::uint64_t length = header_length(bytes);
@@ -179,9 +179,11 @@ void write_safetensors(const std::string& path, std::vector<TensorToWrite> tenso
                           "\": its bytes do not fit its shape and type");
     }
   }
-  // The widest first: every tensor then starts at a multiple of its own element size.
-  std::ranges::stable_sort(tensors, std::greater<>(),
-                           [](const TensorToWrite& t) { return *bytes_of(t.dtype); });
+  // Whole cache lines first: kernels that work on the mapped file then find such tensors aligned
+  // for vectors. Of the others the widest first: each starts at a multiple of its own element size.
+  std::ranges::stable_sort(tensors, std::greater<>(), [](const TensorToWrite& t) {
+    return std::pair(t.bytes.size() % kDataAlignment == 0, *bytes_of(t.dtype));
+  });
   const std::string header = header_for(tensors, metadata);
   if (header.size() > kHeaderLimit) {
     throw InvalidArgumentError("archive: expected a header of at most " + text_of(kHeaderLimit) +

@@ -35,11 +35,13 @@ class SafetensorsFile {
     return tensors_;
   }
   const std::map<std::string, std::string>& metadata() const noexcept { return metadata_; }
+  /// Where the tensors' bytes lie.
+  const std::shared_ptr<const MappedFile>& file() const noexcept { return file_; }
 
  private:
   void parse_header(std::string_view header, std::span<const std::byte> data);
 
-  std::unique_ptr<MappedFile> file_;
+  std::shared_ptr<const MappedFile> file_;
   std::map<std::string, TensorView, std::less<>> tensors_;
   std::map<std::string, std::string> metadata_;
 };

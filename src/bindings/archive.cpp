@@ -6,19 +6,74 @@
 
 #include <pybind11/stl.h>
 
+#include "bindings/arrays.h"
 #include "bindings/bindings.h"
 #include "bindings/casters.h"
+#include "bindings/coding.h"
 
 namespace mpsnn::bindings {
 namespace {
 
 using ReleaseGil = py::call_guard<py::gil_scoped_release>;
 
+struct SecureHint {
+  static constexpr auto name = py::detail::const_name("SecureCoding");
+};
+using SecureObject = Hinted<SecureHint>;
+struct ClassesHint {
+  static constexpr auto name =
+      py::detail::const_name("collections.abc.Iterable[type[SecureCoding]]");
+};
+
+void encode_own(KeyedArchiver& archiver, const std::string& key, const SecureObject& object) {
+  if (py::isinstance<DataSource>(object)) {
+    throw ArgumentTypeError(
+        "KeyedArchiver: encode: device: expected the one whose weights of the data source are "
+        "wanted, got none");
+  }
+  if (secure_class_of(object).empty()) {
+    throw ArgumentTypeError(
+        "KeyedArchiver: encode: object: expected a Graph, a DeviceKernel, a DataSource with a "
+        "Device or a SecureCoding, got " +
+        type_name(object));
+  }
+  archiver.encode(key, *shared_coding(object));
+}
+
+void bind_encoding_of_own(py::class_<KeyedArchiver>& archiver) {
+  archiver
+      .def("encode",
+           py::overload_cast<const std::string&, const std::shared_ptr<DataSource>&, const Device&>(
+               &KeyedArchiver::encode),
+           py::arg("key"), py::arg("source"), py::arg("device"), ReleaseGil(),
+           R"(Adds a data source by itself: its latest weights, its optimizer and moments.
+
+Graphs of the same archive share it. Waits for committed work.
+
+Args:
+    key: Name of the data source in the archive.
+    source: The data source.
+    device: The device whose weights are stored.
+
+Raises:
+    InvalidArgumentError: An empty or repeated key.)")
+      .def("encode", &encode_own, py::arg("key"), py::arg("object"),
+           R"(Adds an object of a class of one's own, by its `encode`.
+
+Args:
+    key: Name of the object in the archive.
+    object: The object.
+
+Raises:
+    InvalidArgumentError: An empty or repeated key.
+    ArgumentTypeError: Its class is not SecureCoding.)");
+}
+
 void bind_archiver(py::module_& m) {
-  py::class_<KeyedArchiver>(m, "KeyedArchiver",
-                            "Collects objects and writes them as one file. Apple: NSKeyedArchiver.",
-                            py::release_gil_before_calling_cpp_dtor())
-      .def(py::init<>())
+  py::class_<KeyedArchiver> cls(
+      m, "KeyedArchiver", "Collects objects and writes them as one file. Apple: NSKeyedArchiver.",
+      py::release_gil_before_calling_cpp_dtor());
+  cls.def(py::init<>())
       .def("encode", py::overload_cast<const std::string&, const Graph&>(&KeyedArchiver::encode),
            py::arg("key"), py::arg("graph"), ReleaseGil(),
            R"(Adds a graph: nodes, data sources with their latest weights, optimizers and moments.
@@ -63,6 +118,7 @@ Args:
 
 Raises:
     FileError: The file cannot be written, also where the disk is full.)");
+  bind_encoding_of_own(cls);
 }
 
 struct KernelHint {
@@ -79,6 +135,43 @@ Hinted<KernelHint> typed(const DeviceKernel& kernel) {
   return Hinted<KernelHint>(object);
 }
 
+void bind_reading_of_own(py::class_<Archive>& archive) {
+  archive
+      .def("decode_data_source", &Archive::decode_data_source, py::arg("key"), ReleaseGil(),
+           R"(Makes a stored data source with its weights and optimizer state.
+
+Args:
+    key: Name of the data source.
+
+Returns:
+    The data source; graphs of this archive that hold it share it.
+
+Raises:
+    InvalidArgumentError: There is no such key.
+    ArchiveError: The archive is inconsistent, or the unarchiver was not given its class.)")
+      .def(
+          "decode_object",
+          [](const Archive& archive, const std::string& key) {
+            std::shared_ptr<SecureCoding> object;
+            {
+              py::gil_scoped_release release;
+              object = archive.decode_object(key);
+            }
+            return SecureObject(object_of(object));
+          },
+          py::arg("key"), R"(Makes a stored object by its class's `decode`.
+
+Args:
+    key: Name of the object.
+
+Returns:
+    The object.
+
+Raises:
+    InvalidArgumentError: There is no such key.
+    ArchiveError: The archive is inconsistent, or the unarchiver was not given its class.)");
+}
+
 void bind_reading(py::module_& m) {
   py::class_<Archive> cls(
       m, "Archive", "A file that was opened and checked. Its graphs share their data sources.",
@@ -88,6 +181,15 @@ void bind_reading(py::module_& m) {
 Returns:
     The keys.)")
       .def("kernel_keys", &Archive::kernel_keys, R"(Names of the kernels in the archive.
+
+Returns:
+    The keys.)")
+      .def("data_source_keys", &Archive::data_source_keys,
+           R"(Names of the data sources that were added by themselves.
+
+Returns:
+    The keys.)")
+      .def("object_keys", &Archive::object_keys, R"(Names of the objects of one's own classes.
 
 Returns:
     The keys.)")
@@ -126,13 +228,29 @@ Returns:
 Raises:
     InvalidArgumentError: There is no such key.
     ArchiveError: The archive is inconsistent.)");
+  bind_reading_of_own(cls);
   py::class_<KeyedUnarchiver>(m, "KeyedUnarchiver",
                               R"(Opens archives for a device. Apple: MPSKeyedUnarchiver.
 
 Args:
-    device: Where graphs are restored, whatever device they were trained on.)",
+    device: Where graphs are restored, whatever device they were trained on.
+    classes: Classes of one's own, derived from `SecureCoding`, that may be restored; what an
+        archive holds of others is refused.
+
+Raises:
+    InvalidArgumentError: Two classes of one name.
+    ArgumentTypeError: A class that does not derive from `SecureCoding`.)",
                               py::release_gil_before_calling_cpp_dtor())
-      .def(py::init<const Device&>(), py::arg("device"))
+      .def(py::init([](const Device& device, const Hinted<ClassesHint>& classes) {
+             KeyedUnarchiver unarchiver(device);
+             for (const py::handle cls : classes) {
+               const auto object = py::reinterpret_borrow<py::object>(cls);
+               DecodeObject decode = decoder_of(object);
+               unarchiver.allow(py::str(object.attr("__name__")), std::move(decode));
+             }
+             return unarchiver;
+           }),
+           py::arg("device"), py::arg("classes") = py::tuple())
       .def(
           "open",
           [](const KeyedUnarchiver& unarchiver, const PathArgument& path) {

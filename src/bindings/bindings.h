@@ -49,8 +49,10 @@ void bind_kernels(py::module_& m);
 void bind_recurrent_descriptors(py::module_& m);
 void bind_recurrent_layers(py::module_& m);
 void bind_graph(py::module_& m);
+void bind_coder(py::module_& m);
 void bind_archive(py::module_& m);
 void bind_traces(py::module_& m);
+void bind_libraries(py::module_& m);
 
 /// A Python object that any thread may hold and drop.
 class SharedObject {

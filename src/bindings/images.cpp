@@ -11,6 +11,7 @@
 #include "bindings/arrays.h"
 #include "bindings/bindings.h"
 #include "bindings/casters.h"
+#include "bindings/dlpack.h"
 #include "mpsnn/device.h"
 
 namespace mpsnn::bindings {
@@ -146,7 +147,7 @@ Raises:
       .def_static(
           "from_dlpack",
           [](const Device& device, const py::object& array) {
-            return wrap_array(device, py::module_::import("numpy").attr("from_dlpack")(array));
+            return wrap_array(device, array_of_dlpack(array));
           },
           py::arg("device"), py::arg("array"),
           R"(An image over the memory of another framework's array, without a copy. CPU only.

@@ -12,6 +12,7 @@
 
 #include "bindings/bindings.h"
 #include "bindings/casters.h"
+#include "bindings/dlpack.h"
 #include "mpsnn/array.h"
 
 namespace mpsnn::bindings {
@@ -326,7 +327,7 @@ Raises:
       .def_static(
           "from_dlpack",
           [what, descriptor](const Device& device, const py::object& array) {
-            const Host host(py::module_::import("numpy").attr("from_dlpack")(array), what);
+            const Host host(array_of_dlpack(array), what);
             const Descriptor d = descriptor(host);
             return View(host.share(device), d);
           },

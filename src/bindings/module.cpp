@@ -31,6 +31,8 @@ PYBIND11_MODULE(_core, m, pybind11::mod_gil_used()) {
   bind_recurrent_descriptors(m);
   bind_recurrent_layers(m);
   bind_graph(m);
+  bind_coder(m);
   bind_archive(m);
   bind_traces(m);
+  bind_libraries(m);
 }

@@ -14,6 +14,7 @@
 
 #include "bindings/arrays.h"
 #include "bindings/bindings.h"
+#include "bindings/coding.h"
 #include "mpsnn/command_buffer.h"
 #include "mpsnn/data_source.h"
 
@@ -51,9 +52,18 @@ auto call_override(const Base* self, const char* method, Use&& use, Arguments&&.
 }
 
 template <class Base>
-class OwnDataSource : public Base, public py::trampoline_self_life_support {
+class OwnDataSource : public Base, public SecureCoding, public py::trampoline_self_life_support {
  public:
   using Base::Base;
+
+  std::string secure_class_name() const override {
+    const py::gil_scoped_acquire gil;
+    return secure_class_of(py::cast(self()));
+  }
+  void encode(Coder& coder) const override {
+    const py::gil_scoped_acquire gil;
+    encode_object(py::cast(self()), coder);
+  }
 
   bool load() const override {
     const auto loaded = call_override(

@@ -60,7 +60,8 @@ void check_quantization(const ConvolutionWeights& weights, std::int64_t outputs,
 }  // namespace graph
 
 DataType ConvolutionWeights::data_type() const noexcept {
-  constexpr DataType kTypes[] = {DataType::FLOAT32, DataType::FLOAT16, DataType::UINT8};
+  constexpr DataType kTypes[] = {DataType::FLOAT32, DataType::FLOAT16, DataType::UINT8,
+                                 DataType::FLOAT32};
   return kTypes[values.index()];
 }
 
@@ -70,13 +71,13 @@ WeightsQuantizationType ConvolutionWeights::quantization_type() const noexcept {
 }
 
 std::size_t ConvolutionWeights::count() const noexcept {
-  if (const auto* floats = std::get_if<std::vector<float>>(&values)) return floats->size();
-  if (const auto* halves = std::get_if<std::vector<std::uint16_t>>(&values)) return halves->size();
-  return std::get_if<std::vector<std::uint8_t>>(&values)->size();
+  return std::visit([](const auto& elements) { return elements.size(); }, values);
 }
 
 std::vector<float> ConvolutionWeights::floats(std::size_t per_output) const {
   if (const auto* floats = std::get_if<std::vector<float>>(&values)) return *floats;
+  if (const auto* mapped = std::get_if<MappedFloats>(&values))
+    return {mapped->data(), mapped->data() + mapped->size()};
   std::vector<float> numbers;
   numbers.reserve(count());
   if (const auto* halves = std::get_if<std::vector<std::uint16_t>>(&values)) {

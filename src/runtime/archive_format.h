@@ -19,6 +19,13 @@ inline constexpr std::string_view kFloatTensor = "F32", kCounterTensor = "I64";
 inline constexpr std::string_view kHalfTensor = "F16", kByteTensor = "U8";
 inline constexpr std::string_view kRangesTensor = ".ranges", kTableTensor = ".lookup_table";
 
+/// Data sources and objects of a program's own classes: the class's name and what it stored. Arrays
+/// are tensors, `<data source>.secure.<key>` and `objects/<object's key>/<key>`.
+inline constexpr std::string_view kSecureCoding = "secure_coding";
+inline constexpr std::string_view kSecureTensor = "secure.";
+
+inline std::string object_tensors(const std::string& key) { return "objects/" + key + "/"; }
+
 /// The state of the kernel of a key, bytes of kByteTensor.
 inline std::string kernel_tensor(const std::string& key) { return "kernels/" + key + "/state"; }
 

@@ -69,6 +69,18 @@ bool add_as_given(const DataSource& source, const ParameterInfo& parameter,
   return true;
 }
 
+/// What an object says of itself; arrays are added as tensors whose names begin with `prefix`.
+Json secure_json(const SecureCoding& object, const std::string& prefix,
+                 std::vector<StoredTensor>& tensors) {
+  Coder coder;
+  object.encode(coder);
+  for (const auto& [key, array] : coder.arrays()) {
+    tensors.push_back(store<float>(prefix + key, runtime::kFloatTensor, array.shape, array.values));
+  }
+  return Json::Object{{"class", object.secure_class_name()},
+                      {"values", graph::to_json(coder.values())}};
+}
+
 std::vector<StoredTensor> snapshot(const DataSource& source,
                                    const std::shared_ptr<runtime::DeviceState>& device) {
   const auto state = runtime::ParameterState::of(source, device);
@@ -97,13 +109,15 @@ std::vector<StoredTensor> snapshot(const DataSource& source,
 struct KeyedArchiver::Impl {
   std::vector<StoredSource> sources;
   std::vector<std::pair<std::shared_ptr<Optimizer>, Json>> optimizers;
-  Json::Object graphs, kernels;
-  std::vector<StoredTensor> kernel_states;
+  Json::Object graphs, kernels, objects;
+  std::map<std::string, std::shared_ptr<DataSource>> named_sources;
+  std::vector<StoredTensor> other_tensors;  // kernels' states, arrays of objects
   std::map<std::string, std::string> metadata;
 
   void check_key(const std::string& key) const {
     if (key.empty()) throw_expected("KeyedArchiver: encode: key", "a name", "an empty one");
-    if (graphs.contains(key) || kernels.contains(key))
+    if (graphs.contains(key) || kernels.contains(key) || objects.contains(key) ||
+        named_sources.contains(key))
       throw_expected("KeyedArchiver: encode: key", "a new one", "\"" + key + "\" again");
   }
 
@@ -132,6 +146,11 @@ struct KeyedArchiver::Impl {
             const std::shared_ptr<runtime::DeviceState>& device) {
     StoredSource stored{source, graph::to_json(*source), snapshot(*source, device)};
     if (source->optimizer()) stored.json["optimizer"] = take(source->optimizer());
+    const auto* own = dynamic_cast<const SecureCoding*>(source.get());
+    if (own != nullptr && !own->secure_class_name().empty()) {
+      stored.json[std::string(runtime::kSecureCoding)] =
+          secure_json(*own, std::string(runtime::kSecureTensor), stored.tensors);
+    }
     const auto found = std::ranges::find(sources, source, &StoredSource::source);
     if (found == sources.end()) {
       sources.push_back(std::move(stored));
@@ -162,18 +181,23 @@ struct KeyedArchiver::Impl {
 
   Json document(const std::vector<std::string>& names) const {
     Json::Array optimizer_list, source_list;
+    Json::Object named;
     for (const auto& optimizer : optimizers) optimizer_list.push_back(optimizer.second);
     for (std::size_t i = 0; i < sources.size(); ++i) {
       Json::Object json = sources[i].json;
       json["name"] = names[i];
       source_list.emplace_back(std::move(json));
     }
+    for (const auto& [key, source] : named_sources)
+      named.emplace(key, static_cast<std::int64_t>(index_of(*source)));
     return Json::Object{{"format", runtime::kArchiveFormat},
                         {"version", runtime::kArchiveVersion},
                         {"optimizers", std::move(optimizer_list)},
                         {"data_sources", std::move(source_list)},
                         {"graphs", graphs},
-                        {"kernels", kernels}};
+                        {"kernels", kernels},
+                        {"named_data_sources", std::move(named)},
+                        {"objects", objects}};
   }
 };
 
@@ -195,13 +219,29 @@ void KeyedArchiver::encode(const std::string& key, const DeviceKernel& kernel) {
   if (bytes != 0) {
     std::vector<std::byte> state(bytes);
     kernel.read_state(state.data(), bytes);
-    impl_->kernel_states.push_back(store<std::byte>(runtime::kernel_tensor(key),
+    impl_->other_tensors.push_back(store<std::byte>(runtime::kernel_tensor(key),
                                                     runtime::kByteTensor,
                                                     {static_cast<std::int64_t>(bytes)}, state));
   }
   impl_->kernels.emplace(key, Json::Object{{"class", std::string(kernel.class_name())},
                                            {"label", kernel.label()},
                                            {"attributes", graph::to_json(kernel.attributes())}});
+}
+
+void KeyedArchiver::encode(const std::string& key, const std::shared_ptr<DataSource>& source,
+                           const Device& device) {
+  impl_->check_key(key);
+  if (!source) throw_expected("KeyedArchiver: encode: source", "a data source", "none");
+  impl_->take(source, device.state());
+  impl_->named_sources.emplace(key, source);
+}
+
+void KeyedArchiver::encode(const std::string& key, const SecureCoding& object) {
+  impl_->check_key(key);
+  if (object.secure_class_name().empty())
+    throw_expected("KeyedArchiver: encode: object: secure_class_name", "a name", "an empty one");
+  Json json = secure_json(object, runtime::object_tensors(key), impl_->other_tensors);
+  impl_->objects.emplace(key, std::move(json));
 }
 
 void KeyedArchiver::set_metadata(const std::string& key, std::string value) {
@@ -223,7 +263,7 @@ void KeyedArchiver::write(const std::string& path) const {
       tensors.push_back({names[i] + "." + tensor.name, tensor.dtype, tensor.shape, tensor.bytes});
     }
   }
-  for (const StoredTensor& tensor : impl_->kernel_states)
+  for (const StoredTensor& tensor : impl_->other_tensors)
     tensors.push_back({tensor.name, tensor.dtype, tensor.shape, tensor.bytes});
   base::write_safetensors(path, std::move(tensors), metadata);
 }

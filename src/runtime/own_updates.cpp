@@ -151,7 +151,7 @@ std::function<void()> host_function(const std::shared_ptr<Update>& update,
 std::function<void()> device_function(CommandBuffer& commands,
                                       const std::shared_ptr<Update>& update,
                                       const OwnGradients& gradients) {
-  constexpr std::string_view kMethod = "update_with_command_buffer";
+  static constexpr std::string_view kMethod = "update_with_command_buffer";
   ParameterImages source_state;
   for (const Target& target : update->targets) {
     source_state.emplace(target.info.name, Image(std::make_shared<ImageState>(

@@ -7,6 +7,7 @@
 
 #include "base/check.h"
 #include "graph/device_states.h"
+#include "runtime/mapped_memory.h"
 
 namespace mpsnn::runtime {
 namespace {
@@ -88,8 +89,14 @@ void ParameterState::load(const DataSource& source) {
   const auto is_there = [&](const ParameterInfo& each) { return find(each.name) != nullptr; };
   if (std::ranges::all_of(parameters, is_there)) return;
   // Without the lock: a data source of one's own may take long, and may call back.
-  const ParameterValues values = load_values(source);
   std::map<std::string, MemoryHandle> made;
+  ParameterValues values;
+  if (MemoryHandle weights = map_weights(*device_, source)) {
+    made.emplace("weights", std::move(weights));
+    if (parameters.size() > 1) values.emplace("bias", source.initial("bias"));
+  } else {
+    values = load_values(source);
+  }
   for (const auto& [name, array] : values) {
     const std::size_t bytes = array.size() * sizeof(float);
     const MemoryHandle memory = device_->allocator.allocate(bytes);
@@ -101,6 +108,14 @@ void ParameterState::load(const DataSource& source) {
     MemoryHandle& kept = arrays_[name];
     if (!kept) kept = std::move(memory);  // else another thread was faster
   }
+}
+
+void ParameterState::adopt(const DataSource& source, const std::string& name, MemoryHandle memory) {
+  use_optimizer(source);
+  const std::unique_lock idle = quiesce(true);
+  const std::lock_guard lock(mutex_);
+  arrays_[name] = std::move(memory);
+  ++generation_;
 }
 
 void ParameterState::reload(const DataSource& source) {

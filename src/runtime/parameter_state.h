@@ -39,6 +39,8 @@ class ParameterState {
   /// Changes whenever an array is replaced: addresses that were looked up before are stale then.
   std::uint64_t generation() const noexcept { return generation_.load(); }
 
+  /// Takes memory as the array of a moment.
+  void adopt(const DataSource& source, const std::string& name, MemoryHandle memory);
   /// Makes the parameters that are not there yet, from what the data source gives.
   void load(const DataSource& source);
   /// Replaces all parameters by what the data source gives, moments and time steps stay; waits

@@ -11,6 +11,7 @@
 #include "graph/serialize_tools.h"
 #include "mpsnn/archive.h"
 #include "runtime/archive_format.h"
+#include "runtime/mapped_memory.h"
 #include "runtime/parameter_state.h"
 
 namespace mpsnn {
@@ -35,7 +36,9 @@ Json read_document(const base::SafetensorsFile& file) {
                  std::to_string(version.integer()));
   }
   static_cast<void>(root.at("graphs").object());
-  if (const auto kernels = root.find("kernels")) static_cast<void>(kernels->object());
+  for (const std::string_view list : {"kernels", "objects", "named_data_sources"}) {
+    if (const auto there = root.find(list)) static_cast<void>(there->object());
+  }
   static_cast<void>(root.at("data_sources").size());
   static_cast<void>(root.at("optimizers").size());
   return document;
@@ -56,8 +59,13 @@ auto with_path(const std::string& path, const Read& read) {
 }  // namespace
 
 struct Archive::Impl {
-  Impl(const Device& for_device, const std::string& from)
-      : device(for_device), path(from), file(from), document(read_document(file)) {
+  Impl(const Device& for_device, const std::string& from,
+       std::map<std::string, DecodeObject> allowed)
+      : device(for_device),
+        path(from),
+        file(from),
+        document(read_document(file)),
+        classes(std::move(allowed)) {
     for (const auto& entry : file.metadata()) {
       if (entry.first != runtime::kArchiveKey) metadata.insert(entry);
     }
@@ -69,6 +77,7 @@ struct Archive::Impl {
   const std::string path;
   const base::SafetensorsFile file;
   const Json document;
+  const std::map<std::string, DecodeObject> classes;  // that the program has named
   std::map<std::string, std::string> metadata;
 
   std::mutex mutex;  // guards what graphs share; made at the first use
@@ -111,6 +120,24 @@ struct Archive::Impl {
     }
     kernel.write_state(found->second.bytes.data(), found->second.bytes.size());
     return kernel;
+  }
+
+  std::shared_ptr<DataSource> decode_data_source(const std::string& key) {
+    const std::lock_guard lock(mutex);
+    return source_at(root().at("named_data_sources").at(key).index(sources.size()));
+  }
+
+  std::shared_ptr<SecureCoding> decode_object(const std::string& key) const {
+    return decode_own(root().at("objects").at(key), runtime::object_tensors(key));
+  }
+
+  /// Keys of one of the document's lists, which archives that are older than it lack.
+  std::vector<std::string> keys_of(std::string_view list) const {
+    std::vector<std::string> keys;
+    const auto there = root().find(list);
+    if (!there) return keys;
+    for (const auto& entry : there->object()) keys.push_back(entry.first);
+    return keys;
   }
 
  private:
@@ -180,14 +207,77 @@ struct Archive::Impl {
       weights.ranges = numbers(runtime::kRangesTensor, {parameter.shape[0], 2});
       weights.lookup_table = numbers(runtime::kTableTensor, {256});
     } else {
-      weights.values = *read_floats(field, parameter.name, parameter.shape);
+      find_tensor(field, parameter.name, runtime::kFloatTensor, parameter.shape);
+      weights.values =
+          MappedFloats(file.file(), reinterpret_cast<const float*>(tensor.bytes.data()),
+                       tensor.bytes.size() / sizeof(float));
     }
     return weights;
+  }
+
+  /// An object of a class of the program's, which must have been named.
+  std::shared_ptr<SecureCoding> decode_own(const JsonField& field,
+                                           const std::string& prefix) const {
+    const JsonField name = field.at("class");
+    const auto found = classes.find(name.string());
+    if (found == classes.end()) {
+      std::string named;
+      for (const auto& entry : classes)
+        named += (named.empty() ? "one of \"" : ", \"") + entry.first + "\"";
+      name.fail("expected a class that the unarchiver allows, " +
+                (named.empty() ? "which are none" : named) + ", got \"" + name.string() + "\"");
+    }
+    std::map<std::string, Coder::Array, std::less<>> arrays;
+    for (auto at = file.tensors().lower_bound(prefix);
+         at != file.tensors().end() && at->first.starts_with(prefix); ++at) {
+      if (at->second.dtype != runtime::kFloatTensor)
+        field.fail("tensor \"" + at->first + "\": expected F32, got " + at->second.dtype);
+      arrays.emplace(at->first.substr(prefix.size()),
+                     Coder::Array{at->second.shape, elements_of<float>(at->second)});
+    }
+    auto object = found->second(
+        Coder(graph::read_attributes(field.at("values")), std::move(arrays), field.path()));
+    if (!object) field.fail("expected an object from its class's function, got none");
+    return object;
+  }
+
+  std::shared_ptr<DataSource> read_own_source(const JsonField& field, const JsonField& own,
+                                              std::shared_ptr<Optimizer> optimizer) {
+    const std::string prefix =
+        field.at("name").string() + "." + std::string(runtime::kSecureTensor);
+    auto source = std::dynamic_pointer_cast<DataSource>(decode_own(own, prefix));
+    const JsonField base = field.at("class");
+    if (!source || source->class_name() != base.string())
+      own.fail("expected a class that derives from " + base.string());
+    source->set_label(field.at("label").string());
+    source->set_trainable(field.at("trainable").boolean());
+    source->set_optimizer(std::move(optimizer));
+    const auto state = runtime::ParameterState::of(*source, device.state());
+    for (const ParameterInfo& parameter : source->parameters())
+      state->write(*source, parameter.name, read_values(field, base.string(), parameter));
+    return source;
+  }
+
+  /// The values that a parameter of an own data source had.
+  std::vector<float> read_values(const JsonField& field, std::string_view class_name,
+                                 const ParameterInfo& parameter) const {
+    if (class_name == "ConvolutionDataSource" && parameter.name == "weights") {
+      if (const auto weights = read_weights(field, parameter))
+        return weights->floats(weights->count() / static_cast<std::size_t>(parameter.shape[0]));
+    } else if (auto values = read_floats(field, parameter.name, parameter.shape)) {
+      return *std::move(values);
+    }
+    field.fail("expected a tensor of its " + parameter.name + ", got none");
   }
 
   std::shared_ptr<DataSource> read_source(const JsonField& field) {
     std::shared_ptr<Optimizer> optimizer;
     if (const auto index = field.find("optimizer")) optimizer = optimizer_at(*index);
+    if (const auto own = field.find(runtime::kSecureCoding)) {
+      auto source = read_own_source(field, *own, std::move(optimizer));
+      if (source->optimizer()) restore_optimizer_state(field, *source);
+      return source;
+    }
     auto source = graph::read_data_source(
         field,
         [&](const ParameterInfo& parameter) {
@@ -206,8 +296,14 @@ struct Archive::Impl {
       if (!parameter.trained) continue;
       for (const std::string& moment : source.optimizer()->moments()) {
         const std::string name = parameter.name + "." + moment;
-        if (const auto values = read_floats(field, name, parameter.shape))
-          state->write(source, name, *values);
+        const base::TensorView* values =
+            find_tensor(field, name, runtime::kFloatTensor, parameter.shape);
+        if (values == nullptr) continue;
+        if (auto memory = runtime::map_bytes(*device.state(), file.file(), values->bytes)) {
+          state->adopt(source, name, std::move(memory));
+        } else {
+          state->write(source, name, elements_of<float>(*values));
+        }
       }
       const std::string name = parameter.name + std::string(runtime::kTimeStepTensor);
       const base::TensorView* tensor = find_tensor(field, name, runtime::kCounterTensor, {});
@@ -221,18 +317,11 @@ struct Archive::Impl {
   }
 };
 
-std::vector<std::string> Archive::keys() const {
-  std::vector<std::string> keys;
-  for (const auto& entry : impl_->root().at("graphs").object()) keys.push_back(entry.first);
-  return keys;
-}
-
-std::vector<std::string> Archive::kernel_keys() const {
-  std::vector<std::string> keys;
-  const auto kernels = impl_->root().find("kernels");
-  if (!kernels) return keys;  // of an archive that was written before there were any
-  for (const auto& entry : kernels->object()) keys.push_back(entry.first);
-  return keys;
+std::vector<std::string> Archive::keys() const { return impl_->keys_of("graphs"); }
+std::vector<std::string> Archive::kernel_keys() const { return impl_->keys_of("kernels"); }
+std::vector<std::string> Archive::object_keys() const { return impl_->keys_of("objects"); }
+std::vector<std::string> Archive::data_source_keys() const {
+  return impl_->keys_of("named_data_sources");
 }
 
 const std::map<std::string, std::string>& Archive::metadata() const { return impl_->metadata; }
@@ -262,8 +351,29 @@ DeviceKernel Archive::decode_kernel(const std::string& key) const {
   return with_path(impl_->path, [&] { return impl_->decode_kernel(key); });
 }
 
+std::shared_ptr<DataSource> Archive::decode_data_source(const std::string& key) const {
+  check_key("Archive \"" + impl_->path + "\": decode_data_source: key", data_source_keys(), key);
+  return with_path(impl_->path, [&] { return impl_->decode_data_source(key); });
+}
+
+std::shared_ptr<SecureCoding> Archive::decode_object(const std::string& key) const {
+  check_key("Archive \"" + impl_->path + "\": decode_object: key", object_keys(), key);
+  return with_path(impl_->path, [&] { return impl_->decode_object(key); });
+}
+
+void KeyedUnarchiver::allow(const std::string& class_name, DecodeObject decode) {
+  if (class_name.empty())
+    throw_expected("KeyedUnarchiver: allow: class_name", "a name", "an empty one");
+  if (!decode) throw_expected("KeyedUnarchiver: allow: decode", "a function", "none");
+  if (!classes_.emplace(class_name, std::move(decode)).second) {
+    throw_expected("KeyedUnarchiver: allow: class_name", "a new one",
+                   "\"" + class_name + "\" again");
+  }
+}
+
 Archive KeyedUnarchiver::open(const std::string& path) const {
-  return with_path(path, [&] { return Archive(std::make_shared<Archive::Impl>(device_, path)); });
+  return with_path(
+      path, [&] { return Archive(std::make_shared<Archive::Impl>(device_, path, classes_)); });
 }
 
 }  // namespace mpsnn

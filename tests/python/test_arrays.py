@@ -165,6 +165,37 @@ def test_torch_tensors_through_dlpack(cpu: mps.Device) -> None:
     np.testing.assert_array_equal(mps.Image(cpu, tensor).numpy(), tensor.numpy())
 
 
+def test_jax_arrays_through_dlpack(cpu: mps.Device) -> None:
+    jax = pytest.importorskip("jax")
+    image = mps.Image(cpu, ramp(1, 2, 3, 4))
+    there = jax.numpy.from_dlpack(image)
+    assert there.unsafe_buffer_pointer() == image.numpy().ctypes.data
+    # JAX's arrays never change, which an image's memory does: they are copied.
+    constant = jax.numpy.asarray(ramp(1, 2, 3, 4))
+    with pytest.raises(mps.InvalidArgumentError, match="writable"):
+        mps.Image.from_dlpack(cpu, constant)
+    np.testing.assert_array_equal(mps.Image(cpu, constant).numpy(), ramp(1, 2, 3, 4))
+
+
+def test_mlx_arrays_through_dlpack(cpu: mps.Device) -> None:
+    mlx = pytest.importorskip("mlx.core", exc_type=ImportError)
+    array = mlx.array(ramp(1, 2, 3, 4))
+    mlx.eval(array)
+    image = mps.Image.from_dlpack(cpu, array)
+    assert np.shares_memory(image.numpy(), np.asarray(memoryview(array)))
+    np.testing.assert_array_equal(image.numpy(), ramp(1, 2, 3, 4))
+
+
+def test_cupy_arrays_are_another_devices(cpu: mps.Device) -> None:
+    cupy = pytest.importorskip("cupy")
+    try:
+        array = cupy.zeros((1, 2, 3, 4), cupy.float32)
+    except cupy.cuda.runtime.CUDARuntimeError as error:
+        pytest.skip(f"no CUDA device here: {error}")
+    with pytest.raises(mps.Error, match="from_dlpack"):
+        mps.Image.from_dlpack(cpu, array)
+
+
 def test_sources_as_list_by_node_and_as_images(cpu: mps.Device) -> None:
     first, second = mps.ImageNode("first"), mps.ImageNode("second")
     graph = mps.Graph(cpu, [mps.AdditionNode(first, second, secondary_scale=10).result_image])

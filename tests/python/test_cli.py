@@ -3,8 +3,13 @@
 
 from __future__ import annotations
 
+import importlib.metadata
+import re
+import shlex
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -30,8 +35,23 @@ def test_devices(capsys: pytest.CaptureFixture[str]) -> None:
 def test_info(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["info"]) == 0
     out = capsys.readouterr().out
-    for text in (mps.__version__, "python", "numpy", "cpu"):
+    for text in (mps.__version__, "python", "numpy", "GiB", "libraries:", "devices:", "cpu"):
         assert text in out
+    for library in mps.libraries():
+        assert f"  {library.name} {library.version}: {library.detail}" in out
+
+
+def test_libraries_tell_their_versions() -> None:
+    found = {library.name: library for library in mps.libraries()}
+    for name, package in (("oneDNN", "onednn-cpu-gomp"), ("OpenBLAS", "scipy-openblas32")):
+        try:
+            version = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            pytest.skip(f"{package} is not installed here")
+        assert re.match(r"\d+\.\d+\.\d+", found[name].version)
+        assert found[name].detail
+        if name == "OpenBLAS":  # oneDNN's package counts years
+            assert found[name].version.startswith(version.rsplit(".", 2)[0])
 
 
 @pytest.mark.parametrize("arguments", [[], ["nothing"], ["devices", "--fast"]])
@@ -85,3 +105,122 @@ def test_applications_are_imported_only_where_they_are_wanted() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=False)
     assert done.returncode == 0
+
+
+def commands_of_the_documentation() -> list[list[str]]:
+    """Every `mpsnn …` of a shell block in README.md and docs/."""
+    root = Path(__file__).resolve().parents[2]
+    found = []
+    for page in [root / "README.md", *sorted((root / "docs").glob("*.md"))]:
+        text = page.read_text("utf-8").replace("\\\n", " ")
+        for block in re.findall(r"(?ms)^```sh.*?\n(.*?)^```", text):
+            for line in block.splitlines():
+                words = shlex.split(line, comments=True)
+                if words[:1] == ["mpsnn"]:
+                    found.append([word for word in words[1:] if not word.startswith(">")])
+    return found
+
+
+def test_commands_of_the_documentation_are_understood(capsys: pytest.CaptureFixture[str]) -> None:
+    commands = commands_of_the_documentation()
+    assert len(commands) > 15
+    parser = cli._parser(None)
+    for words in commands:
+        if words != ["--version"]:  # which ends the process
+            parser.parse_args(words)
+    assert not capsys.readouterr().err
+
+
+# ---- completion ----------------------------------------------------------------------------------
+
+OFFERS = {
+    "mpsnn ": {"devices", "info", "completion", "denoise", "--version"},
+    "mpsnn de": {"devices", "denoise"},
+    "mpsnn completion ": {"bash", "zsh", "fish"},
+    "mpsnn denoise ": {"render", "train", "apply", "demo"},
+    "mpsnn denoise render --co": {"--count"},
+    "mpsnn --vers": {"--version"},
+}
+
+
+def completion(shell: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> Path:
+    """The script of a shell as a file."""
+    assert cli.main(["completion", shell]) == 0
+    path = folder / f"mpsnn.{shell}"
+    path.write_text(capsys.readouterr().out, encoding="utf-8")
+    return path
+
+
+def told(command: list[str]) -> set[str]:
+    """The words that a shell prints."""
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+    return {line.split("\t")[0] for line in done.stdout.splitlines()}
+
+
+def shell_or_skip(name: str) -> str:
+    found = shutil.which(name)
+    if found is None:
+        pytest.skip(f"{name} is not installed here")
+    return found
+
+
+@pytest.mark.parametrize("line", OFFERS)
+def test_bash_completes(line: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bash = shell_or_skip("bash")
+    script = (
+        f"source {completion('bash', tmp_path, capsys)}; COMP_WORDS=({line}''); "
+        "COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); _mpsnn; printf '%s\\n' \"${COMPREPLY[@]}\""
+    )
+    offered = told([bash, "-u", "-c", script])
+    last = line.rsplit(" ", maxsplit=1)[-1]
+    assert OFFERS[line] <= offered
+    assert all(word.startswith(last) for word in offered)
+
+
+def test_bash_completes_values(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bash = shell_or_skip("bash")
+    (tmp_path / "net.safetensors").touch()
+    script = (
+        f"source {completion('bash', tmp_path, capsys)}; cd {tmp_path}; "
+        "COMP_WORDS=(mpsnn denoise train --folder net); COMP_CWORD=4; _mpsnn; "
+        "printf '%s\\n' \"${COMPREPLY[@]}\""
+    )
+    assert told([bash, "-u", "-c", script]) == {"net.safetensors"}
+
+
+@pytest.mark.parametrize("line", OFFERS)
+def test_fish_completes(line: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fish = shell_or_skip("fish")
+    path = completion("fish", tmp_path, capsys)
+    offered = told([fish, "--no-config", "-c", f"source {path}; complete -C '{line}'"])
+    dashes = line.rsplit(" ", maxsplit=1)[-1].startswith("-")
+    wanted = {word for word in OFFERS[line] if word.startswith("--") == dashes}
+    assert wanted <= offered
+
+
+def test_zsh_takes_its_script(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    zsh = shell_or_skip("zsh")
+    path = completion("zsh", tmp_path, capsys)
+    # compadd works within a completion only: here it prints.
+    script = (
+        f"source {path}; compadd() {{ shift; print -l -- $@ }}; _files() {{ print FILES }}; "
+        "words=(mpsnn {}); CURRENT=$#words; _mpsnn"
+    )
+    for given, wanted in (
+        ("''", {"devices", "denoise"}),
+        ("completion ''", {"bash", "zsh", "fish"}),
+        ("denoise train --folder ''", {"FILES"}),
+    ):
+        assert wanted <= told([zsh, "-f", "-c", script.replace("{}", given)])
+    assert told([zsh, "-f", "-n", str(path)]) == set()
+
+
+def test_completion_knows_every_option(capsys: pytest.CaptureFixture[str]) -> None:
+    cli.main(["completion", "bash"])
+    script = capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        cli.main(["bench", "resnet50", "--help"])
+    options = re.findall(r"^\s+(--[a-z-]+)", capsys.readouterr().out, re.MULTILINE)
+    assert len(options) > 5
+    assert all(f"'bench resnet50 {option}'" in script or option in script for option in options)

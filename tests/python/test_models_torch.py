@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -288,6 +289,40 @@ def test_files(tmp_path: Path) -> None:
     assert models.load_state_dict(other, path) == []
     for name, tensor in models.state_dict(one).items():
         assert np.array_equal(models.state_dict(other)[name], tensor), name
+
+
+class Harmful:
+    """Its pickle runs a command when it is read by `pickle.load`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (os.mkdir, (str(self.path),))
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_files_of_torch_are_read_without_running_them(tmp_path: Path, *, zipped: bool) -> None:
+    case = SMALL[1]
+    theirs, net = peer(case).float(), case.ours()
+    path, made = tmp_path / "net.pth", tmp_path / "made"
+    torch.save(theirs.state_dict(), path, _use_new_zipfile_serialization=zipped)
+    assert models.load_state_dict(net, path) == []
+    before = models.state_dict(net)
+    for name, tensor in tensors_of(theirs).items():
+        if not name.endswith("num_batches_tracked"):
+            assert np.array_equal(before[name], tensor), name
+    hostile: tuple[Any, ...] = ({"features.0.bias": Harmful(made)}, [torch.zeros(2)], theirs)
+    for content in hostile:
+        torch.save(content, path, _use_new_zipfile_serialization=zipped)
+        with pytest.raises(mps.FileError, match=r"net\.pth: expected tensors by name"):
+            models.load_state_dict(net, path)
+    assert not made.exists()
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(mps.FileError, match="expected tensors by name"):
+        models.load_state_dict(net, path)
+    for name, tensor in models.state_dict(net).items():
+        assert np.array_equal(tensor, before[name]), name
 
 
 def test_one_error_names_all_that_is_wrong() -> None:

@@ -14,13 +14,15 @@
 from __future__ import annotations
 
 import os
+import pickle  # the name of an error only
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mpsnn._core import DataSource, Device, FileError, InvalidArgumentError
-from mpsnn.files import optional_module
+from mpsnn.files import MissingPackageError, optional_module
 from mpsnn.models.layers import Net
 
 NAMES = {
@@ -32,6 +34,8 @@ NAMES = {
     "variance": "running_var",
 }
 IGNORED = "num_batches_tracked"
+# A file of torch.save: a zip file, or before PyTorch 1.6 a bare pickle.
+PICKLES = (b"PK\x03\x04", b"\x80")
 
 
 def load_state_dict(
@@ -46,7 +50,9 @@ def load_state_dict(
     Args:
         net: From one of the functions of this package.
         tensors: A safetensors file (needs the package `safetensors`: `pip install
-            "mpsnn[models]"`), or arrays by name; float16, float32 or float64.
+            "mpsnn[models]"`), a file of `torch.save` (needs PyTorch, which reads it with
+            `weights_only=True`: no pickle in it is run), or arrays by name; float16, float32 or
+            float64.
         strict: Refuse tensors that are missing or not expected. False: take those that are there
             (a net with another last layer). Wrong shapes are refused in both cases.
         device: Where the net has been used already; None: devices that use it from now on.
@@ -57,8 +63,9 @@ def load_state_dict(
     Raises:
         InvalidArgumentError: Tensors are missing, not expected, wrongly shaped or not of floating
             point; one error names all, and the net is as it was.
-        FileError: The file cannot be read, or is no safetensors file.
-        MissingPackageError: A file was given and `safetensors` is not installed.
+        FileError: The file cannot be read, is neither a safetensors file nor one of `torch.save`,
+            or holds other things than tensors.
+        MissingPackageError: A file was given and `safetensors`, or PyTorch, is not installed.
     """
     found = dict(tensors if isinstance(tensors, Mapping) else _read(tensors))
     values: list[tuple[DataSource, str, NDArray[np.float32]]] = []
@@ -139,6 +146,13 @@ def _to_ours(tensor: NDArray[np.floating], shape: tuple[int, ...]) -> NDArray[np
 
 
 def _read(path: str | os.PathLike[str]) -> Mapping[str, NDArray[np.floating]]:
+    try:
+        with Path(path).open("rb") as file:
+            start = file.read(4)
+    except OSError as error:
+        raise FileError(f"{path}: expected a safetensors file of tensors: {error}") from error
+    if start.startswith(PICKLES):
+        return _read_torch(path)
     package = optional_module("safetensors", "models", "reading files of weights")
     numbers = optional_module("safetensors.numpy", "models", "reading files of weights")
     try:
@@ -146,3 +160,24 @@ def _read(path: str | os.PathLike[str]) -> Mapping[str, NDArray[np.floating]]:
     except (OSError, package.SafetensorError) as error:
         raise FileError(f"{path}: expected a safetensors file of tensors: {error}") from error
     return tensors
+
+
+def _read_torch(path: str | os.PathLike[str]) -> Mapping[str, NDArray[np.floating]]:
+    """Reads a state dict that PyTorch has saved; whatever else a pickle asks for is refused."""
+    try:
+        import torch
+    except ImportError as error:
+        raise MissingPackageError(
+            f"load_state_dict: {path} was written by torch.save, which only PyTorch reads: "
+            "install torch, or save it as safetensors"
+        ) from error
+    try:
+        found = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        line = str(error).partition("\n")[0]
+        raise FileError(f"load_state_dict: {path}: expected tensors by name: {line}") from error
+    if not isinstance(found, Mapping) or not all(
+        isinstance(tensor, torch.Tensor) for tensor in found.values()
+    ):
+        raise FileError(f"load_state_dict: {path}: expected tensors by name, got {type(found)}")
+    return {str(name): tensor.detach().numpy() for name, tensor in found.items()}

@@ -33,11 +33,31 @@ void MPSNN_FORTRAN(sgemv)(const char* transpose, const std::int32_t* m, const st
 #if defined(MPSNN_LAPACK_THREADS)
 void MPSNN_LAPACK_THREADS(int threads);
 #endif
+#if defined(MPSNN_LAPACK_CONFIG)
+char* MPSNN_LAPACK_CONFIG();
+#endif
 }
 
 #endif  // MPSNN_WITH_LAPACK
 
 namespace mpsnn::backend::cpu::lapack {
+
+base::LibraryInfo library() {
+#if defined(MPSNN_LAPACK_CONFIG)
+  // "OpenBLAS 0.3.34  USE64BITINT DYNAMIC_ARCH …"
+  const std::string text = MPSNN_LAPACK_CONFIG();
+  const std::size_t name = text.find(' '), version = text.find_first_not_of(' ', name);
+  if (version == std::string::npos) return {"OpenBLAS", "", text};
+  const std::size_t end = text.find(' ', version);
+  const std::size_t detail = text.find_first_not_of(' ', end);
+  return {text.substr(0, name), text.substr(version, end - version),
+          detail == std::string::npos ? "" : text.substr(detail)};
+#elif defined(MPSNN_WITH_LAPACK)
+  return {"LAPACK", "", "the system's"};
+#else
+  return {};
+#endif
+}
 
 Fit fits_integers(const KernelQuery& query) {
   constexpr std::int64_t kMost = std::numeric_limits<std::int32_t>::max();

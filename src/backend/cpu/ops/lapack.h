@@ -6,11 +6,14 @@
 #include <cstdint>
 
 #include "backend/backend.h"
+#include "base/library.h"
 
 namespace mpsnn::backend::cpu::lapack {
 
 /// Whether this build has a library: no, with the reason, if not.
 Fit available();
+/// What it is; without a name where there is none.
+base::LibraryInfo library();
 /// No where an extent or a stride is beyond the library's 32-bit integers.
 Fit fits_integers(const KernelQuery& query);
 
