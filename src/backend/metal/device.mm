@@ -3,7 +3,9 @@
 
 #include <cstring>
 
+#include "backend/metal/generators.h"
 #include "backend/metal/graph_kernel.h"
+#include "backend/metal/kernels.h"
 #include "backend/metal/memory.h"
 #include "backend/metal/stream.h"
 #include "mpsnn/error.h"
@@ -40,10 +42,10 @@ class MetalDevice final : public Device, private GraphCompiler {
   }
   std::unique_ptr<Queue> make_queue(const std::string& label) override {
     return metal::make_queue(label,
-                             std::make_unique<CommandStream>(device_.get(), buffers_, label));
+                             std::make_unique<CommandStream>(device_.get(), buffers_, generators_,
+                                                             label));
   }
-  /// Nothing is encoded one by one yet.
-  std::span<const KernelRow> kernels() const noexcept override { return {}; }
+  std::span<const KernelRow> kernels() const noexcept override { return kernel_rows(); }
   const GraphCompiler* graph_compiler() const noexcept override { return this; }
 
  private:
@@ -53,6 +55,7 @@ class MetalDevice final : public Device, private GraphCompiler {
 
   const Owned<id<MTLDevice>> device_;
   const std::shared_ptr<BufferMap> buffers_ = std::make_shared<BufferMap>();
+  const std::shared_ptr<Generators> generators_ = std::make_shared<Generators>();
   DeviceInfo info_;
 };
 

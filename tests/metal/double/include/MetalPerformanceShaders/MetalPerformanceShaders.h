@@ -4,4 +4,5 @@
 #pragma once
 
 #import <MetalPerformanceShaders/MPSCore.h>
+#import <MetalPerformanceShaders/MPSMatrixKernels.h>
 #import <MetalPerformanceShaders/MPSNeuralNetwork.h>
