@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
 // What works row by row: neurons with a bias a column, softmax, sums of matrices, the largest values.
+#include <cmath>
+
 #include "backend/metal/kernels.h"
 #include "base/attributes.h"
 #include "mpsnn/error.h"
@@ -76,8 +78,8 @@ std::shared_ptr<Kernel> prepare_matrix_neuron(const KernelQuery& query) {
 Fit fits_matrix_neuron_gradient(const KernelQuery& query) {
   const double alpha = get_float(query.attributes, "alpha"),
                factor = get_float(query.attributes, "factor");
-  if (factor != alpha)
-    return Fit::no(str("its gradient is times alpha, ", alpha, "; wanted is ", factor));
+  if (factor != alpha && alpha == 0)
+    return Fit::no(str("its gradient is times alpha, which is 0; wanted is ", factor));
   return float32_rows(query);
 }
 
@@ -90,15 +92,29 @@ std::shared_ptr<Kernel> prepare_matrix_neuron_gradient(const KernelQuery& query)
     set_neuron(made, a);
     return made;
   });
+  // MPS's gradient is times alpha.
+  const double rest =
+      get_float(query.attributes, "factor") / get_float(query.attributes, "alpha");
+  const Lazy<MPSMatrixNeuron*> scaling([=](id<MTLDevice> device) {
+    MPSMatrixNeuron* made = [[MPSMatrixNeuron alloc] initWithDevice:device];
+    [made setAlpha:rest];
+    return made;
+  });
   const std::int64_t columns = query.outputs[0].dims.back();
   return make_single(query, [=](const Site& site) {
     for (std::size_t i = 0; i < result.matrices(); ++i) {
+      MPSMatrix* own = site.matrix(site.output(0), result, i);
       [kernel.on(site) encodeToCommandBuffer:site.commands()
                               gradientMatrix:site.matrix(site.input(0), inputs[0], i)
                                  inputMatrix:site.matrix(site.input(1), inputs[1], i)
                                   biasVector:site.vector_if(site.input(2), columns)
-                 resultGradientForDataMatrix:site.matrix(site.output(0), result, i)
+                 resultGradientForDataMatrix:own
                  resultGradientForBiasVector:nil];
+      if (std::isnan(rest) || rest == 1) continue;  // alpha and factor 0, or the same
+      [scaling.on(site) encodeToCommandBuffer:site.commands()
+                                  inputMatrix:own
+                                   biasVector:nil
+                                 resultMatrix:own];
     }
   });
 }

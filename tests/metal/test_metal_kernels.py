@@ -1,0 +1,262 @@
+# SPDX-License-Identifier: MIT
+"""Kernels that are encoded one by one on the double: the shared cases, random numbers, predicates.
+
+Run by tools/run_metal_double.py, with the module that is built against the double.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests/python")]
+
+import test_matrix_kernels as matrix_tests  # noqa: E402
+from cases.matrix_kernels import KernelCase  # noqa: E402
+from cases.matrix_random import KERNEL_CASES as RANDOM_CASES  # noqa: E402
+from cases.matrix_random import RandomCase  # noqa: E402
+
+import mpsnn as mps  # noqa: E402
+
+# Why MPS may not hold a case of a kernel that it has; each stands in the reason of a refusal.
+REASONS = (
+    "it sums two matrices or more",
+    "its gradient is times alpha",
+    "its results are float32",
+    "MPS converts float16 and float32",
+    "interchanges of rows are not taken back",
+    "MPS makes uint32 and float32",
+    "it finds at most 16 values",
+    "rows whose elements lie together",
+    "there is no kernel for this operation",
+)
+# Kernels that no case of runs: what they need is not in MPS, or not encoded yet.
+REFUSED: set[str] = {
+    "MatrixBatchNormalization",
+    "MatrixBatchNormalizationGradient",
+    "NDArrayGather",
+    "NDArrayGatherGradient",
+}
+RAN: set[str] = set()
+
+
+@pytest.fixture(scope="module")
+def device() -> mps.Device:
+    return mps.Device("metal-double")
+
+
+def check_refusal(error: mps.UnsupportedError) -> None:
+    """Skips where MPS cannot; fails where the error names no reason that is known."""
+    reason = str(error)
+    assert any(known in reason for known in REASONS), reason
+    pytest.skip(reason.splitlines()[-1].strip())
+
+
+class Memory:
+    """An operand in a buffer of the device, with guards around each row."""
+
+    def __init__(self, device: mps.Device, kind: str, values: np.ndarray) -> None:
+        kind = kind or ("Vector", "Matrix", "NDArray", "Image")[values.ndim - 1]
+        margin = 0 if kind == "Image" else 1
+        self._inside = tuple(slice(margin, margin + n) for n in values.shape)
+        whole = np.full([n + 2 * margin for n in values.shape], matrix_tests.GUARD, values.dtype)
+        whole[self._inside] = values
+        self._whole = whole
+        if kind == "Image":
+            self.operand: Any = mps.Image(device, values)
+            return
+        self._buffer = mps.Buffer(device, whole)
+        strides = whole.strides
+        own: dict[str, Any] = {
+            "data_type": mps.DataType[values.dtype.name.upper()],
+            "offset": sum(strides),
+        }
+        if kind == "NDArray":
+            self.operand = mps.NDArray(
+                self._buffer, shape=list(values.shape), strides=list(strides), **own
+            )
+        elif kind == "Vector":
+            count, length = values.shape if values.ndim == 2 else (1, values.shape[0])
+            own["vector_bytes"] = strides[0] if values.ndim == 2 else 0
+            self.operand = mps.Vector(self._buffer, length=length, vectors=count, **own)
+        else:
+            count, rows, columns = values.shape if values.ndim == 3 else (1, *values.shape)
+            own |= {"row_bytes": strides[-2], "matrix_bytes": strides[0]}
+            if count == 1:
+                own["matrix_bytes"] = 0
+            self.operand = mps.Matrix(
+                self._buffer, rows=rows, columns=columns, matrices=count, **own
+            )
+
+    def _read(self) -> np.ndarray:
+        data = np.frombuffer(self._buffer.read(), self._whole.dtype)
+        return data.reshape(self._whole.shape)
+
+    @property
+    def view(self) -> np.ndarray:
+        """The values as they are now."""
+        if isinstance(self.operand, mps.Image):
+            return np.asarray(self.operand)
+        return self._read()[self._inside]
+
+    def guards_hold(self) -> bool:
+        """Whether nothing outside of the operand was written."""
+        if isinstance(self.operand, mps.Image):
+            return True
+        outside = np.ones(self._whole.shape, bool)
+        outside[self._inside] = False
+        return bool(np.all(self._read()[outside] == self._whole[outside]))
+
+
+@pytest.mark.parametrize("case", matrix_tests.KERNEL_CASES, ids=lambda case: case.name)
+def test_matrix_kernels(device: mps.Device, case: KernelCase) -> None:
+    try:
+        matrix_tests.check_case(device, case, Memory)
+    except mps.UnsupportedError as error:
+        check_refusal(error)
+    RAN.add(case.kernel)
+
+
+def test_all_matrix_kernels_ran_but_those_that_cannot() -> None:
+    classes = {case.kernel for case in matrix_tests.KERNEL_CASES}
+    assert classes - RAN == REFUSED & classes
+
+
+def filled(
+    device: mps.Device, case: RandomCase, times: int = 1, kernel: Any = None
+) -> list[np.ndarray]:
+    """What a random case's destination holds after each of several encodes."""
+    made = []
+    kernel = kernel or getattr(mps, case.kernel)(device, **case.attributes)
+    for _ in range(times):
+        data_type = case.attributes.get("data_type", mps.DataType.UINT32)
+        dtype = np.dtype(data_type.name.lower())
+        *batch, length = case.shape
+        whole = np.zeros(case.offset + int(np.prod(batch)) * (length + case.gap), dtype)
+        buffer = mps.Buffer(device, whole)
+        row = (length + case.gap) * dtype.itemsize
+        place: dict[str, Any] = {"data_type": data_type, "offset": case.offset * dtype.itemsize}
+        operand: Any
+        if len(batch) == 1:
+            operand = mps.Vector(
+                buffer, length=length, vectors=batch[0], vector_bytes=row, **place
+            )
+        else:
+            operand = mps.Matrix(
+                buffer, matrices=batch[0], rows=batch[1], columns=length, row_bytes=row, **place
+            )
+        commands = mps.CommandBuffer(device.command_queue())
+        kernel.encode(commands, operand)
+        commands.commit()
+        commands.wait_until_completed()
+        made.append(np.frombuffer(buffer.read(), dtype).copy())
+    return made
+
+
+@pytest.mark.parametrize(
+    "case", [c for c in RANDOM_CASES if "Philox" in c.kernel], ids=lambda case: case.id
+)
+def test_philox_agrees_with_the_cpu(device: mps.Device, case: RandomCase) -> None:
+    try:
+        own = filled(device, case, 3)
+    except mps.UnsupportedError as error:
+        check_refusal(error)
+    for a, b in zip(own, filled(mps.Device("cpu"), case, 3), strict=True):
+        if case.attributes.get("distribution_type") == mps.MatrixRandomDistribution.NORMAL:
+            np.testing.assert_allclose(a, b, rtol=2e-6, atol=1e-5)
+        else:
+            np.testing.assert_array_equal(a, b)
+
+
+def test_mtgp32_goes_on_and_repeats(device: mps.Device) -> None:
+    case = RandomCase("mtgp32", "MatrixRandomMTGP32", (1, 1000), {"seed": 5})
+    first, second = filled(device, case, 2)
+    assert np.mean(first == second) < 0.01
+    whole = RandomCase("mtgp32", "MatrixRandomMTGP32", (1, 2000), {"seed": 5})
+    np.testing.assert_array_equal(np.concatenate([first, second]), filled(device, whole)[0])
+
+
+def test_a_stream_goes_on_from_a_state(device: mps.Device) -> None:
+    """Kernels of other sizes and a copy of the state go on where the stream is."""
+    odd = RandomCase("odd", "MatrixRandomPhilox", (1, 7), {"seed": 3})
+    kernel = mps.MatrixRandomPhilox(device, seed=3)
+    pieces = [filled(device, odd, kernel=kernel)[0]]
+    restored = mps.MatrixRandomPhilox(device, seed=3)
+    restored.write_state(kernel.read_state())
+    even = RandomCase("even", "MatrixRandomPhilox", (1, 12), {"seed": 3})
+    pieces += [filled(device, even, kernel=kernel)[0], filled(device, odd, kernel=kernel)[0]]
+    whole = filled(mps.Device("cpu"), RandomCase("", "MatrixRandomPhilox", (1, 26), {"seed": 3}))[0]
+    np.testing.assert_array_equal(np.concatenate(pieces), whole)
+    np.testing.assert_array_equal(filled(device, even, kernel=restored)[0], whole[7:19])
+
+
+def test_predicates_and_pieces(device: mps.Device) -> None:
+    """A skipped kernel leaves destination and state alone."""
+    predicate = mps.Predicate(device)
+    kernel = mps.MatrixRandomPhilox(device, data_type=mps.DataType.FLOAT32)
+    numbers = [mps.Matrix(device, rows=1, columns=8) for _ in range(3)]
+    total = mps.Matrix(device, rows=1, columns=8)
+    commands = mps.CommandBuffer(device.command_queue())
+    for value, matrix in zip((1, 0, 1), numbers, strict=True):
+        predicate.value = value
+        commands.predicate = predicate
+        kernel.encode(commands, matrix)
+        mps.MatrixSum(device).encode(commands, [matrix, total], total)
+        commands.commit_and_continue()
+        commands.wait_until_completed()
+    commands.commit()
+    commands.wait_until_completed()
+    values = [np.asarray(matrix) for matrix in numbers]
+    assert not values[1].any()
+    plain = mps.Matrix(device, rows=1, columns=16)
+    commands = mps.CommandBuffer(device.command_queue())
+    mps.MatrixRandomPhilox(device, data_type=mps.DataType.FLOAT32).encode(commands, plain)
+    commands.commit()
+    np.testing.assert_array_equal(np.concatenate([values[0], values[2]], 1), np.asarray(plain))
+    np.testing.assert_array_equal(np.asarray(total), values[0] + values[2])
+
+
+PIVOTS = np.array([[1, 9]], np.uint32)
+
+
+@pytest.mark.parametrize(
+    ("encode", "message"),
+    [
+        (
+            lambda d, c, m: mps.MatrixCopy(d).encode(
+                c, [m], [m2(d)], mps.Vector.from_array(d, np.array([0, 3, 0, 0], np.uint32))
+            ),
+            r'MatrixCopy "MatrixCopy": offset_vector',
+        ),
+        (
+            lambda d, c, m: mps.MatrixSum(d).encode(
+                c,
+                [m, m],
+                m2(d),
+                offset_vector=mps.Vector.from_array(d, np.array([0, 0, 1, 0], np.uint32)),
+            ),
+            r'MatrixSum "MatrixSum": offset_vector',
+        ),
+        (
+            lambda d, c, m: mps.MatrixSolveLU(d).encode(
+                c, m, m2(d), mps.Matrix.from_array(d, PIVOTS), m2(d)
+            ),
+            r"pivot_indices: expected rows below 2",
+        ),
+    ],
+)
+def test_what_the_device_reads_is_checked(device: mps.Device, encode: Any, message: str) -> None:
+    commands = mps.CommandBuffer(device.command_queue())
+    encode(device, commands, mps.Matrix.from_array(device, np.eye(2, dtype=np.float32)))
+    commands.commit()
+    with pytest.raises(mps.DeviceError, match=message):
+        commands.wait_until_completed()
+
+
+def m2(device: mps.Device) -> mps.Matrix:
+    return mps.Matrix(device, rows=2, columns=2)
