@@ -17,6 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests/python")]
 
 import test_matrix_kernels as matrix_tests  # noqa: E402
+import test_random as random_tests  # noqa: E402
 from cases.matrix_kernels import KernelCase  # noqa: E402
 from cases.matrix_random import KERNEL_CASES as RANDOM_CASES  # noqa: E402
 from cases.matrix_random import RandomCase  # noqa: E402
@@ -132,7 +133,7 @@ def filled(
 ) -> list[np.ndarray]:
     """What a random case's destination holds after each of several encodes."""
     made = []
-    kernel = kernel or getattr(mps, case.kernel)(device, **case.attributes)
+    kernel = kernel or random_tests.make(device, case.kernel, case.attributes)
     for _ in range(times):
         data_type = case.attributes.get("data_type", mps.DataType.UINT32)
         dtype = np.dtype(data_type.name.lower())
@@ -201,12 +202,13 @@ def test_predicates_and_pieces(device: mps.Device) -> None:
     kernel = mps.MatrixRandomPhilox(device, data_type=mps.DataType.FLOAT32)
     numbers = [mps.Matrix(device, rows=1, columns=8) for _ in range(3)]
     total = mps.Matrix(device, rows=1, columns=8)
+    ones = mps.Matrix.from_array(device, np.ones((1, 1), np.float32))
     commands = mps.CommandBuffer(device.command_queue())
     for value, matrix in zip((1, 0, 1), numbers, strict=True):
         predicate.value = value
         commands.predicate = predicate
         kernel.encode(commands, matrix)
-        mps.MatrixSum(device).encode(commands, [matrix, total], total)
+        mps.MatrixMultiplication(device, beta=1.0).encode(commands, ones, matrix, total)
         commands.commit_and_continue()
         commands.wait_until_completed()
     commands.commit()
