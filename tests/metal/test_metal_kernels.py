@@ -6,6 +6,7 @@ Run by tools/run_metal_double.py, with the module that is built against the doub
 
 from __future__ import annotations
 
+import mmap
 import sys
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,14 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests/python")]
 
+import test_image_kernels as image_tests  # noqa: E402
 import test_matrix_kernels as matrix_tests  # noqa: E402
 import test_random as random_tests  # noqa: E402
+from cases.image_kernels import ImageCase  # noqa: E402
 from cases.matrix_kernels import KernelCase  # noqa: E402
 from cases.matrix_random import KERNEL_CASES as RANDOM_CASES  # noqa: E402
 from cases.matrix_random import RandomCase  # noqa: E402
+from kernel_memory import Memory  # noqa: E402
 
 import mpsnn as mps  # noqa: E402
 
@@ -43,6 +47,7 @@ REFUSED: set[str] = {
     "NDArrayGather",
     "NDArrayGatherGradient",
 }
+REFUSED_IMAGES: set[str] = set()
 RAN: set[str] = set()
 
 
@@ -58,62 +63,6 @@ def check_refusal(error: mps.UnsupportedError) -> None:
     pytest.skip(reason.splitlines()[-1].strip())
 
 
-class Memory:
-    """An operand in a buffer of the device, with guards around each row."""
-
-    def __init__(self, device: mps.Device, kind: str, values: np.ndarray) -> None:
-        kind = kind or ("Vector", "Matrix", "NDArray", "Image")[values.ndim - 1]
-        margin = 0 if kind == "Image" else 1
-        self._inside = tuple(slice(margin, margin + n) for n in values.shape)
-        whole = np.full([n + 2 * margin for n in values.shape], matrix_tests.GUARD, values.dtype)
-        whole[self._inside] = values
-        self._whole = whole
-        if kind == "Image":
-            self.operand: Any = mps.Image(device, values)
-            return
-        self._buffer = mps.Buffer(device, whole)
-        strides = whole.strides
-        own: dict[str, Any] = {
-            "data_type": mps.DataType[values.dtype.name.upper()],
-            "offset": sum(strides),
-        }
-        if kind == "NDArray":
-            self.operand = mps.NDArray(
-                self._buffer, shape=list(values.shape), strides=list(strides), **own
-            )
-        elif kind == "Vector":
-            count, length = values.shape if values.ndim == 2 else (1, values.shape[0])
-            own["vector_bytes"] = strides[0] if values.ndim == 2 else 0
-            self.operand = mps.Vector(self._buffer, length=length, vectors=count, **own)
-        else:
-            count, rows, columns = values.shape if values.ndim == 3 else (1, *values.shape)
-            own |= {"row_bytes": strides[-2], "matrix_bytes": strides[0]}
-            if count == 1:
-                own["matrix_bytes"] = 0
-            self.operand = mps.Matrix(
-                self._buffer, rows=rows, columns=columns, matrices=count, **own
-            )
-
-    def _read(self) -> np.ndarray:
-        data = np.frombuffer(self._buffer.read(), self._whole.dtype)
-        return data.reshape(self._whole.shape)
-
-    @property
-    def view(self) -> np.ndarray:
-        """The values as they are now."""
-        if isinstance(self.operand, mps.Image):
-            return np.asarray(self.operand)
-        return self._read()[self._inside]
-
-    def guards_hold(self) -> bool:
-        """Whether nothing outside of the operand was written."""
-        if isinstance(self.operand, mps.Image):
-            return True
-        outside = np.ones(self._whole.shape, bool)
-        outside[self._inside] = False
-        return bool(np.all(self._read()[outside] == self._whole[outside]))
-
-
 @pytest.mark.parametrize("case", matrix_tests.KERNEL_CASES, ids=lambda case: case.name)
 def test_matrix_kernels(device: mps.Device, case: KernelCase) -> None:
     try:
@@ -126,6 +75,20 @@ def test_matrix_kernels(device: mps.Device, case: KernelCase) -> None:
 def test_all_matrix_kernels_ran_but_those_that_cannot() -> None:
     classes = {case.kernel for case in matrix_tests.KERNEL_CASES}
     assert classes - RAN == REFUSED & classes
+
+
+@pytest.mark.parametrize("case", image_tests.KERNEL_CASES, ids=lambda case: case.id)
+def test_image_kernels(device: mps.Device, case: ImageCase) -> None:
+    try:
+        image_tests.test_values(device, case, (np.float32, np.float32))
+    except mps.UnsupportedError as error:
+        check_refusal(error)
+    RAN.add(case.kernel)
+
+
+def test_image_kernels_that_ran() -> None:
+    classes = {case.kernel for case in image_tests.KERNEL_CASES}
+    assert classes - RAN == REFUSED_IMAGES, sorted(classes - RAN)
 
 
 def filled(
@@ -258,6 +221,39 @@ def test_what_the_device_reads_is_checked(device: mps.Device, encode: Any, messa
     commands.commit()
     with pytest.raises(mps.DeviceError, match=message):
         commands.wait_until_completed()
+
+
+def test_devices_are_chosen_by_name_and_power(device: mps.Device) -> None:
+    low = mps.Device("metal-double", low_power=True)
+    assert low.name == "Metal double, low power"
+    assert low != device
+    assert mps.Device("metal-double", name="Metal double, low power") == low
+    assert mps.Device("metal-double", name="Metal double") == device
+    both = r'one of "Metal double", "Metal double, low power" \(low power\)'
+    with pytest.raises(mps.InvalidArgumentError, match=both + ', got "M9"'):
+        mps.Device("metal-double", name="M9")
+    with pytest.raises(mps.InvalidArgumentError, match="of low power"):
+        mps.Device("metal-double", name="Metal double", low_power=True)
+    matrix = mps.Matrix.from_array(low, np.ones((2, 2), np.float32))
+    with pytest.raises(mps.InvalidArgumentError, match="memory of device"):
+        mps.MatrixSoftMax(device).encode(
+            mps.CommandBuffer(device.command_queue()), matrix, m2(device)
+        )
+
+
+def test_memory_of_the_caller_is_used_where_it_is_whole_pages(device: mps.Device) -> None:
+    page = mmap.PAGESIZE
+    memory = mmap.mmap(-1, 2 * page)
+    values = np.frombuffer(memory, np.float32).reshape(2, page // 4)
+    values[:] = 3
+    matrix = mps.Matrix.wrap(device, values)
+    commands = mps.CommandBuffer(device.command_queue())
+    mps.MatrixSoftMax(device).encode(commands, matrix, matrix)
+    commands.commit()
+    commands.wait_until_completed()
+    np.testing.assert_allclose(values, 4 / page, rtol=1e-6)
+    with pytest.raises(mps.UnsupportedError, match=f"whole pages of {page} bytes, got 16 bytes"):
+        mps.Matrix.wrap(device, values[:1, :4])
 
 
 def m2(device: mps.Device) -> mps.Matrix:

@@ -74,6 +74,27 @@ std::shared_ptr<Kernel> prepare_matrix_neuron(const KernelQuery& query) {
   });
 }
 
+// source -> neuron(source); channels are columns
+Fit fits_neuron(const KernelQuery& query) {
+  if (has_input(query, 1)) return Fit::no("slopes that another kernel makes");
+  return dense_float32(query);
+}
+
+std::shared_ptr<Kernel> prepare_neuron(const KernelQuery& query) {
+  const MatrixView rows = rows_of(query.outputs[0]);
+  const Lazy<MPSMatrixNeuron*> kernel([a = query.attributes](id<MTLDevice> device) {
+    MPSMatrixNeuron* made = [[MPSMatrixNeuron alloc] initWithDevice:device];
+    set_neuron(made, a);
+    return made;
+  });
+  return make_single(query, [=](const Site& site) {
+    [kernel.on(site) encodeToCommandBuffer:site.commands()
+                               inputMatrix:site.matrix(site.input(0), rows)
+                                biasVector:nil
+                              resultMatrix:site.matrix(site.output(0), rows)];
+  });
+}
+
 // gradient, source, bias? -> source gradient times a factor
 Fit fits_matrix_neuron_gradient(const KernelQuery& query) {
   const double alpha = get_float(query.attributes, "alpha"),

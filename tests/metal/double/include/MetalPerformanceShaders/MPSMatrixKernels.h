@@ -257,6 +257,64 @@ struct DoubleNeuron;
                solutionMatrix:(MPSMatrix*)solutionMatrix;
 @end
 
+@interface MPSMatrixBatchNormalization : MPSMatrixUnaryKernel {
+  DoubleNeuron* neuron_;
+  float epsilon_;
+  BOOL computeStatistics_;
+}
+@property(readwrite, nonatomic) float epsilon;
+@property(readwrite, nonatomic) BOOL computeStatistics;
+- (instancetype)initWithDevice:(id<MTLDevice>)device;
+- (void)setNeuronType:(MPSCNNNeuronType)neuronType
+           parameterA:(float)parameterA
+           parameterB:(float)parameterB
+           parameterC:(float)parameterC;
+- (void)encodeToCommandBuffer:(id<MTLCommandBuffer>)commandBuffer
+                  inputMatrix:(MPSMatrix*)inputMatrix
+                   meanVector:(MPSVector*)meanVector
+               varianceVector:(MPSVector*)varianceVector
+                  gammaVector:(MPSVector*)gammaVector
+                   betaVector:(MPSVector*)betaVector
+                 resultMatrix:(MPSMatrix*)resultMatrix;
+@end
+
+@interface MPSCNNBinaryKernel : MPSKernel {
+ @public
+  NSUInteger primaryX_, primaryY_, secondaryX_, secondaryY_;
+}
+@property(readwrite, nonatomic) NSUInteger primaryStrideInPixelsX;
+@property(readwrite, nonatomic) NSUInteger primaryStrideInPixelsY;
+@property(readwrite, nonatomic) NSUInteger secondaryStrideInPixelsX;
+@property(readwrite, nonatomic) NSUInteger secondaryStrideInPixelsY;
+- (instancetype)initWithDevice:(id<MTLDevice>)device;
+- (void)encodeBatchToCommandBuffer:(id<MTLCommandBuffer>)commandBuffer
+                     primaryImages:(MPSImageBatch*)primaryImages
+                   secondaryImages:(MPSImageBatch*)secondaryImages
+                 destinationImages:(MPSImageBatch*)destinationImages;
+@end
+
+@interface MPSCNNArithmetic : MPSCNNBinaryKernel {
+  float primaryScale_, secondaryScale_, bias_, minimumValue_, maximumValue_;
+  NSUInteger primaryChannels_, secondaryChannels_;
+}
+@property(readwrite, nonatomic) float primaryScale;
+@property(readwrite, nonatomic) float secondaryScale;
+@property(readwrite, nonatomic) float bias;
+@property(readwrite, nonatomic) float minimumValue;
+@property(readwrite, nonatomic) float maximumValue;
+@property(readwrite, nonatomic) NSUInteger primaryStrideInFeatureChannels;
+@property(readwrite, nonatomic) NSUInteger secondaryStrideInFeatureChannels;
+@end
+
+@interface MPSCNNAdd : MPSCNNArithmetic
+@end
+
+@interface MPSCNNMultiply : MPSCNNArithmetic
+@end
+
+@interface MPSCNNDivide : MPSCNNArithmetic
+@end
+
 @interface MPSCNNNeuron : MPSCNNKernel {
   DoubleNeuron* neuron_;
 }
