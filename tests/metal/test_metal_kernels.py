@@ -27,6 +27,7 @@ from cases.matrix_random import RandomCase  # noqa: E402
 from kernel_memory import Memory  # noqa: E402
 
 import mpsnn as mps  # noqa: E402
+from mpsnn import selftest  # noqa: E402
 
 # Why MPS may not hold a case of a kernel that it has; each stands in the reason of a refusal.
 REASONS = (
@@ -254,6 +255,15 @@ def test_memory_of_the_caller_is_used_where_it_is_whole_pages(device: mps.Device
     np.testing.assert_allclose(values, 4 / page, rtol=1e-6)
     with pytest.raises(mps.UnsupportedError, match=f"whole pages of {page} bytes, got 16 bytes"):
         mps.Matrix.wrap(device, values[:1, :4])
+
+
+def test_selftest_reports(device: mps.Device) -> None:
+    made = selftest.report(device, tests=ROOT / "tests", quick=True)
+    assert not made["cases"]["failures"]
+    assert made["cases"]["classes"]["MatrixMultiplication"] == {"passed": 1}
+    findings = [one for findings in made["measurements"].values() for one in findings]
+    assert not [one for one in findings if one["verdict"] == "differs"]
+    assert "Metal double" in selftest.text_of(made)
 
 
 def m2(device: mps.Device) -> mps.Matrix:
