@@ -57,11 +57,17 @@ MPSCNNArithmetic* make_arithmetic(id<MTLDevice> device, const AttributeMap& a,
 }
 
 Fit fits_arithmetic(const KernelQuery& query) {
-  for (const TensorDesc& source : query.inputs) {
-    if (as_image(source).dims[0] != as_image(query.outputs[0]).dims[0])
-      return Fit::no("batches of one size: an image serves no others");
-  }
   return fits_images(query);
+}
+
+/// Images of a batch; where there is one only, as many copies of it.
+MPSImageBatch* make_batch(const Site& site, const std::byte* from, const TensorDesc& desc,
+                          std::int64_t count) {
+  const ImageCopies copies(site.device());
+  NSMutableArray<MPSImage*>* images = [NSMutableArray array];
+  for (std::int64_t i = 0; i < (desc.dims[0] == count ? 1 : count); ++i)
+    [images addObjectsFromArray:copies.copy_in(site.commands(), site.range(from), desc)];
+  return images;
 }
 
 template <class K>
@@ -73,14 +79,14 @@ std::shared_ptr<Kernel> prepare_arithmetic(const KernelQuery& query) {
   });
   return make_single(query, [=](const Site& site) {
     MPSCommandBuffer* commands = site.commands();
-    const ImageCopies copies(site.device());
+    const std::int64_t count = result.dims[0];
     MPSImageBatch* made = ImageCopies::make_images(commands, result);
     [kernel.on(site)
         encodeBatchToCommandBuffer:commands
-                     primaryImages:copies.copy_in(commands, site.range(site.input(0)), primary)
-                   secondaryImages:copies.copy_in(commands, site.range(site.input(1)), secondary)
+                     primaryImages:make_batch(site, site.input(0), primary, count)
+                   secondaryImages:make_batch(site, site.input(1), secondary, count)
                  destinationImages:made];
-    copies.copy_out(commands, made, site.range(site.output(0)), result);
+    ImageCopies(site.device()).copy_out(commands, made, site.range(site.output(0)), result);
   });
 }
 
