@@ -83,7 +83,7 @@ def _graph(device: mps.Device, node: mps.FilterNode, **sources: Array) -> Array:
 
 
 def philox(device: mps.Device) -> list[Finding]:
-    """Order of a fill beyond 4096 words, the second encode of a kernel, the upper half of a seed."""
+    """Order of a fill beyond 4096 words, the second encode of a kernel, a seed of 33 bits."""
     (long,) = _fills(device, mps.MatrixRandomPhilox(device), 8192)
     plain = "ca462988 8049ebe0 c9f57660 f81a845b"
     threads = "f8e4cca4 5cb200db b1a574eb 097eff67"
@@ -134,11 +134,17 @@ def losses(device: mps.Device) -> list[Finding]:
             (0.25 * float(np.log(0.25) - np.log(0.5)), -0.25),
         ),
     ):
-        try:
-            found.append(_near(what, np.array(_loss(device, kind, y, t)), np.array(expected), 1e-3))
-        except mps.UnsupportedError as error:
-            found.append(Finding(what, str(error), _numbers(np.array(expected)), "refused"))
+        found.append(_measured_loss(device, what, kind, y, t, np.array(expected)))
     return found
+
+
+def _measured_loss(
+    device: mps.Device, what: str, kind: mps.LossType, y: float, t: float, expected: Array
+) -> Finding:
+    try:
+        return _near(what, np.array(_loss(device, kind, y, t)), expected, 1e-3)
+    except mps.UnsupportedError as error:
+        return Finding(what, str(error), _numbers(expected), "refused")
 
 
 def padding(device: mps.Device) -> list[Finding]:
@@ -260,10 +266,11 @@ def measure(device: mps.Device) -> dict[str, list[Finding]]:
     Returns:
         The findings by the measurements' names; one that says why where the device refuses.
     """
-    found = {}
-    for name, function in MEASUREMENTS.items():
+
+    def one(name: str, function: Callable[[mps.Device], list[Finding]]) -> list[Finding]:
         try:
-            found[name] = function(device)
+            return function(device)
         except mps.UnsupportedError as error:
-            found[name] = [Finding(name, str(error), "", "refused")]
-    return found
+            return [Finding(name, str(error), "", "refused")]
+
+    return {name: one(name, function) for name, function in MEASUREMENTS.items()}

@@ -111,8 +111,8 @@ def _kernel_cases(device: mps.Device) -> Iterator[tuple[str, str, Check]]:
             lambda case=case: matrices.check_case(device, case, memory),
         )
     images: Any = importlib.import_module("test_image_kernels")
+    formats = (np.float32, np.float32)
     for case in images.KERNEL_CASES:
-        formats = (np.float32, np.float32)
         yield (
             case.kernel,
             case.id,
@@ -213,8 +213,7 @@ def text_of(made: dict[str, Any]) -> str:
             total.update(count)
         lines += [
             "",
-            f"cases: {total['passed']} passed, {total['refused']} refused, "
-            f"{total['failed']} failed",
+            "cases: " + ", ".join(f"{total[k]} {k}" for k in ("passed", "refused", "failed")),
         ]
         lines += [f"  failed: {one['case']}: {one['error']}" for one in cases["failures"]]
         lines += [f"  refused: {name}: {why}" for name, why in sorted(cases["refusals"].items())]

@@ -24,7 +24,7 @@ namespace mpsnn::backend {
 namespace metal {
 std::shared_ptr<Device> make_device();
 std::shared_ptr<Device> make_device(const std::string& name, bool low_power);
-}
+}  // namespace metal
 #endif
 #ifdef MPSNN_WITH_CUDA
 namespace cuda {

@@ -81,8 +81,7 @@ MemoryHandle wrap_memory(const DeviceState& device, std::string_view kind, void*
     try {
       return std::make_shared<AdoptedMemory>(device.backend->wrap(data, bytes), std::move(owner));
     } catch (const UnsupportedError& error) {
-      throw UnsupportedError(
-          str(kind, ": wrap: device \"", device.kind(), "\" ", error.what()));
+      throw UnsupportedError(str(kind, ": wrap: device \"", device.kind(), "\" ", error.what()));
     }
   }
   return std::make_shared<WrappedMemory>(data, bytes, std::move(owner));

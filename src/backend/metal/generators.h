@@ -35,8 +35,8 @@ class Generators {
   /// Calls `use` with the generator of a state, at most `position` words into its stream. Nobody
   /// else encodes it meanwhile.
   template <class Use>
-  void with(id<MTLDevice> device, const void* state, const Stream32& stream,
-            std::uint64_t position, Use&& use) {
+  void with(id<MTLDevice> device, const void* state, const Stream32& stream, std::uint64_t position,
+            Use&& use) {
     const std::lock_guard lock(mutex_);
     use(entry(device, state, stream, position));
   }

@@ -32,17 +32,15 @@ Owned<MPSMatrixRandom*> make_kernel(id<MTLDevice> device, const Stream32& stream
   MPSMatrixRandomDistributionDescriptor* descriptor = descriptor_of(stream);
   Owned<MPSMatrixRandom*> made;
   if (stream.is_philox) {
-    made = Owned<MPSMatrixRandom*>([[MPSMatrixRandomPhilox alloc]
-                initWithDevice:device
-           destinationDataType:stream.type
-                          seed:seed
-        distributionDescriptor:descriptor]);
+    made = Owned<MPSMatrixRandom*>([[MPSMatrixRandomPhilox alloc] initWithDevice:device
+                                                             destinationDataType:stream.type
+                                                                            seed:seed
+                                                          distributionDescriptor:descriptor]);
   } else {
-    made = Owned<MPSMatrixRandom*>([[MPSMatrixRandomMTGP32 alloc]
-                initWithDevice:device
-           destinationDataType:stream.type
-                          seed:seed
-        distributionDescriptor:descriptor]);
+    made = Owned<MPSMatrixRandom*>([[MPSMatrixRandomMTGP32 alloc] initWithDevice:device
+                                                             destinationDataType:stream.type
+                                                                            seed:seed
+                                                          distributionDescriptor:descriptor]);
   }
   if (!made) fail_on_device("random numbers", "MPS cannot make the generator");
   return made;

@@ -26,7 +26,7 @@ struct MatrixView {
   NSUInteger rows = 0, columns = 0;  // as they are stored
   NSUInteger row_bytes = 0;
   MPSDataType type = MPSDataTypeFloat32;
-  bool is_transposed = false;           // the operand's rows are the columns that are stored
+  bool is_transposed = false;            // the operand's rows are the columns that are stored
   std::vector<NSUInteger> offsets = {};  // of each matrix, in bytes
 
   std::size_t matrices() const noexcept { return offsets.size(); }
@@ -82,8 +82,7 @@ class SingleKernel final : public Kernel {
  public:
   using Encode = std::function<void(const Site&)>;
 
-  SingleKernel(std::string_view label, Encode encode)
-      : label_(label), encode_(std::move(encode)) {}
+  SingleKernel(std::string_view label, Encode encode) : label_(label), encode_(std::move(encode)) {}
   void run(const KernelArgs& args) const override;
 
  private:
@@ -155,8 +154,8 @@ Fit float32_rows(const KernelQuery& query);
 Fit dense_float32(const KernelQuery& query);
 
 // The rows' functions, in kernels/<family>.mm.
-#define MPSNN_METAL_KERNEL(name)        \
-  Fit fits_##name(const KernelQuery&);  \
+#define MPSNN_METAL_KERNEL(name)       \
+  Fit fits_##name(const KernelQuery&); \
   std::shared_ptr<Kernel> prepare_##name(const KernelQuery&);
 MPSNN_METAL_KERNEL(random_philox)
 MPSNN_METAL_KERNEL(random_mtgp32)

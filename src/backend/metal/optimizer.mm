@@ -12,7 +12,7 @@ MPSNNOptimizerDescriptor* descriptor_of(const OptimizerDescriptor& d) {
                           gradientClipMax:static_cast<float>(d.gradient_clip_max)
                           gradientClipMin:static_cast<float>(d.gradient_clip_min)
                        regularizationType:static_cast<MPSNNRegularizationType>(
-                                                  d.regularization_type)
+                                              d.regularization_type)
                       regularizationScale:static_cast<float>(d.regularization_scale)];
 }
 

@@ -56,8 +56,7 @@ MPSCommandBuffer* CommandStream::commands() {
 
 void CommandStream::note_root() {
   // commitAndContinue puts another one in its place, so it is asked for before.
-  committed_.push_back(
-      Owned<id<MTLCommandBuffer>>::retained([commands_.get() rootCommandBuffer]));
+  committed_.push_back(Owned<id<MTLCommandBuffer>>::retained([commands_.get() rootCommandBuffer]));
 }
 
 void CommandStream::commit_and_continue() {

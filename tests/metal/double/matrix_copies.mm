@@ -44,8 +44,9 @@ struct DoubleStream {
 
   std::uint32_t word(std::uint64_t i) const {
     const std::uint64_t block = i / 4;
-    return philox({0, 0, static_cast<std::uint32_t>(block >> 32), static_cast<std::uint32_t>(block)},
-                  key0, key1)[i % 4];
+    return philox(
+        {0, 0, static_cast<std::uint32_t>(block >> 32), static_cast<std::uint32_t>(block)}, key0,
+        key1)[i % 4];
   }
   float number(std::uint32_t bits) const {
     const float t = static_cast<float>(bits >> 9) * 0x1p-23F;
@@ -59,9 +60,9 @@ struct DoubleStream {
     const double first = normal_integral((static_cast<double>(minimum) - centre) / spread),
                  last = normal_integral((static_cast<double>(maximum) - centre) / spread);
     const double p = first + (exact + 0x1p-24) * (last - first);
-    return static_cast<float>(std::fmin(
-        std::fmax(centre + spread * inverse_normal(p), static_cast<double>(minimum)),
-        static_cast<double>(maximum)));
+    return static_cast<float>(
+        std::fmin(std::fmax(centre + spread * inverse_normal(p), static_cast<double>(minimum)),
+                  static_cast<double>(maximum)));
   }
 };
 
@@ -114,8 +115,9 @@ struct DoubleStream {
   record(commandBuffer, [to, stream] {
     for (NSUInteger i = 0; i < to.columns; ++i) {
       const std::uint32_t word = stream.word(stream.position + i);
-      const std::uint32_t bits =
-          stream.type == MPSDataTypeUInt32 ? word : std::bit_cast<std::uint32_t>(stream.number(word));
+      const std::uint32_t bits = stream.type == MPSDataTypeUInt32
+                                     ? word
+                                     : std::bit_cast<std::uint32_t>(stream.number(word));
       std::memcpy(to.place(0, i), &bits, sizeof bits);
     }
   });
@@ -222,11 +224,11 @@ void run_copy(const OneCopy& copy, NSUInteger rows, NSUInteger columns, BOOL sou
       NSUInteger row = destination_turns ? j : i, column = destination_turns ? i : j;
       if (row_places) row = static_cast<NSUInteger>(row_places.at(row));
       if (column_places) column = static_cast<NSUInteger>(column_places.at(column));
-      std::memcpy(copy.destination.place(copy.offsets.destinationRowOffset + row,
-                                         copy.offsets.destinationColumnOffset + column),
-                  copy.source.place(copy.offsets.sourceRowOffset + y,
-                                    copy.offsets.sourceColumnOffset + x),
-                  size);
+      std::memcpy(
+          copy.destination.place(copy.offsets.destinationRowOffset + row,
+                                 copy.offsets.destinationColumnOffset + column),
+          copy.source.place(copy.offsets.sourceRowOffset + y, copy.offsets.sourceColumnOffset + x),
+          size);
     }
   }
 }
@@ -265,13 +267,13 @@ void run_copy(const OneCopy& copy, NSUInteger rows, NSUInteger columns, BOOL sou
     refuse("MPSMatrixCopy", "the double has no offsets of permutations");
   const NSUInteger count = [copyDescriptor->sources_ count];
   if (copyDescriptor->set_ < count) refuse("MPSMatrixCopy", "a copy of the descriptor was not set");
-  const auto* offsets =
-      static_cast<const MPSMatrixCopyOffsets*>([copyDescriptor->offsets_ bytes]);
+  const auto* offsets = static_cast<const MPSMatrixCopyOffsets*>([copyDescriptor->offsets_ bytes]);
   std::vector<OneCopy> copies;
   for (NSUInteger i = 0; i < count; ++i) {
-    const OneCopy copy{Elements(static_cast<MPSMatrix*>([copyDescriptor->sources_ objectAtIndex:i])),
-                       Elements(static_cast<MPSMatrix*>([copyDescriptor->destinations_ objectAtIndex:i])),
-                       offsets[i]};
+    const OneCopy copy{
+        Elements(static_cast<MPSMatrix*>([copyDescriptor->sources_ objectAtIndex:i])),
+        Elements(static_cast<MPSMatrix*>([copyDescriptor->destinations_ objectAtIndex:i])),
+        offsets[i]};
     if (copy.source.type() != copy.destination.type())
       refuse("MPSMatrixCopy", "source and destination have different data types");
     want("MPSMatrixCopy", "the source", copy.source,

@@ -36,7 +36,8 @@
                  resultMatrix:(MPSMatrix*)resultMatrix {
   const Elements left(leftMatrix), right(rightMatrix), result(resultMatrix);
   const char* name = "MPSMatrixMultiplication";
-  want(name, "the left matrix", left, leftTurns_ ? interior_ : rows_, leftTurns_ ? rows_ : interior_);
+  want(name, "the left matrix", left, leftTurns_ ? interior_ : rows_,
+       leftTurns_ ? rows_ : interior_);
   want(name, "the right matrix", right, rightTurns_ ? columns_ : interior_,
        rightTurns_ ? interior_ : columns_);
   want(name, "the result", result, rows_, columns_);
@@ -62,28 +63,28 @@
 }
 @end
 
-#define NEURON_METHODS                                                         \
-  -(instancetype)initWithDevice : (id<MTLDevice>)device {                      \
-    self = [super initWithDevice:device];                                      \
-    neuron_ = new DoubleNeuron;                                                \
-    return self;                                                               \
-  }                                                                            \
-  -(void)dealloc {                                                             \
-    delete neuron_;                                                            \
-    [super dealloc];                                                           \
-  }                                                                            \
-  -(double)alpha {                                                             \
-    return neuron_->alpha;                                                     \
-  }                                                                            \
-  -(void)setAlpha : (double)alpha {                                            \
-    neuron_->alpha = alpha;                                                    \
-  }                                                                            \
-  -(void)setNeuronType : (MPSCNNNeuronType)neuronType parameterA : (float)a    \
-      parameterB : (float)b parameterC : (float)c {                            \
-    neuron_->set(neuronType, a, b, c);                                         \
-  }                                                                            \
-  -(void)setNeuronToPReLUWithParametersA : (NSData*)A {                        \
-    neuron_->set_slopes(A);                                                    \
+#define NEURON_METHODS                                                                 \
+  -(instancetype)initWithDevice : (id<MTLDevice>)device {                              \
+    self = [super initWithDevice:device];                                              \
+    neuron_ = new DoubleNeuron;                                                        \
+    return self;                                                                       \
+  }                                                                                    \
+  -(void)dealloc {                                                                     \
+    delete neuron_;                                                                    \
+    [super dealloc];                                                                   \
+  }                                                                                    \
+  -(double)alpha {                                                                     \
+    return neuron_->alpha;                                                             \
+  }                                                                                    \
+  -(void)setAlpha : (double)alpha {                                                    \
+    neuron_->alpha = alpha;                                                            \
+  }                                                                                    \
+  -(void)setNeuronType : (MPSCNNNeuronType)neuronType parameterA : (float)a parameterB \
+      : (float)b parameterC : (float)c {                                               \
+    neuron_->set(neuronType, a, b, c);                                                 \
+  }                                                                                    \
+  -(void)setNeuronToPReLUWithParametersA : (NSData*)A {                                \
+    neuron_->set_slopes(A);                                                            \
   }
 
 @implementation MPSMatrixNeuron
@@ -110,11 +111,11 @@ NEURON_METHODS
 @implementation MPSMatrixNeuronGradient
 NEURON_METHODS
 - (void)encodeToCommandBuffer:(id<MTLCommandBuffer>)commandBuffer
-               gradientMatrix:(MPSMatrix*)gradientMatrix
-                  inputMatrix:(MPSMatrix*)inputMatrix
-                   biasVector:(MPSVector*)biasVector
-  resultGradientForDataMatrix:(MPSMatrix*)resultGradientForDataMatrix
-  resultGradientForBiasVector:(MPSVector*)resultGradientForBiasVector {
+                 gradientMatrix:(MPSMatrix*)gradientMatrix
+                    inputMatrix:(MPSMatrix*)inputMatrix
+                     biasVector:(MPSVector*)biasVector
+    resultGradientForDataMatrix:(MPSMatrix*)resultGradientForDataMatrix
+    resultGradientForBiasVector:(MPSVector*)resultGradientForBiasVector {
   if (resultGradientForBiasVector != nil)
     refuse("MPSMatrixNeuronGradient", "the double makes no gradient of the bias");
   const Elements gradient(gradientMatrix), input(inputMatrix), bias(biasVector),
@@ -126,8 +127,9 @@ NEURON_METHODS
     for (NSUInteger i = 0; i < input.rows; ++i) {
       for (NSUInteger j = 0; j < input.columns; ++j) {
         const double x = neuron.alpha * input.at(i, j) + (bias ? bias.at(j) : 0);
-        result.set(i, j, neuron.alpha * gradient.at(i, j) *
-                             metal_double::neuron_derivative(neuron.rule, x, static_cast<int>(j)));
+        result.set(i, j,
+                   neuron.alpha * gradient.at(i, j) *
+                       metal_double::neuron_derivative(neuron.rule, x, static_cast<int>(j)));
       }
     }
   });
@@ -272,9 +274,8 @@ void check_rows(const char* name, const Elements& source, const Elements& result
     std::vector<NSUInteger> order(input.columns);
     for (NSUInteger i = 0; i < input.rows; ++i) {
       std::iota(order.begin(), order.end(), NSUInteger{0});
-      std::stable_sort(order.begin(), order.end(), [&](NSUInteger a, NSUInteger b) {
-        return input.at(i, a) > input.at(i, b);
-      });
+      std::stable_sort(order.begin(), order.end(),
+                       [&](NSUInteger a, NSUInteger b) { return input.at(i, a) > input.at(i, b); });
       for (NSUInteger k = 0; k < count; ++k) {
         values.set(i, k, input.at(i, order[k]));
         indices.set(i, k, static_cast<double>(order[k] + offset));

@@ -211,7 +211,8 @@ void solve(T&& triangle, bool upper, bool unit, NSUInteger order, double* x, NSU
   const NSUInteger order = order_, count = sides_;
   record(commandBuffer, [=] {
     Work work(sides, order, count);
-    for (NSUInteger k = 0; k < order; ++k) swap_rows(work, k, static_cast<NSUInteger>(pivots.at(k)));
+    for (NSUInteger k = 0; k < order; ++k)
+      swap_rows(work, k, static_cast<NSUInteger>(pivots.at(k)));
     const auto factors = [&](NSUInteger i, NSUInteger j) { return source.at(i, j); };
     for (NSUInteger n = 0; n < count; ++n) {
       solve(factors, false, true, order, &work(0, n), count);

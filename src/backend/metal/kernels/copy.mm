@@ -112,7 +112,8 @@ std::optional<StridedCopy> StridedCopy::between(const TensorDesc& from, const Te
     return std::nullopt;
   };
   if (from.type != to.type)
-    return refuse(str("it copies one element type, got ", name_of(from.type), " -> ", name_of(to.type)));
+    return refuse(
+        str("it copies one element type, got ", name_of(from.type), " -> ", name_of(to.type)));
   if (from.type == DataType::INT64) return refuse("it has no int64");
   const auto element = static_cast<std::int64_t>(size_of(from.type));
   std::vector<Axis> axes = axes_of(from, to);
@@ -126,7 +127,8 @@ std::optional<StridedCopy> StridedCopy::between(const TensorDesc& from, const Te
   NSUInteger rows = 0, columns = 0;
   bool turns = false;
   // Elements that lie together on both sides are the columns.
-  const Axis both = take(axes, one, [&](const Axis& a) { return a.from == element && a.to == element; });
+  const Axis both =
+      take(axes, one, [&](const Axis& a) { return a.from == element && a.to == element; });
   std::vector<Axis> rest = axes;
   const Axis source = take(rest, one, [&](const Axis& a) { return a.from == element; });
   const Axis result = take(rest, one, [&](const Axis& a) { return a.to == element; });
@@ -139,7 +141,8 @@ std::optional<StridedCopy> StridedCopy::between(const TensorDesc& from, const Te
     rows = copy.to_.rows;
     columns = copy.to_.columns;
   } else {
-    const Axis row = take(axes, one, [&](const Axis& a) { return fits(a, both.extent, both.extent); });
+    const Axis row =
+        take(axes, one, [&](const Axis& a) { return fits(a, both.extent, both.extent); });
     copy.from_ = plain_view(row.extent, both.extent, row.from, element, type);
     copy.to_ = plain_view(row.extent, both.extent, row.to, element, type);
     rows = copy.from_.rows;
@@ -150,8 +153,8 @@ std::optional<StridedCopy> StridedCopy::between(const TensorDesc& from, const Te
     return [[MPSMatrixCopy alloc] initWithDevice:device
                                         copyRows:rows
                                      copyColumns:columns
-                             sourcesAreTransposed:turns
-                        destinationsAreTransposed:NO];
+                            sourcesAreTransposed:turns
+                       destinationsAreTransposed:NO];
   });
   return copy;
 }
@@ -287,7 +290,8 @@ std::shared_ptr<Kernel> prepare_transpose(const KernelQuery& query) {
 // sources -> result, along the channels
 Fit fits_concatenation(const KernelQuery& query) {
   for (const TensorDesc& source : query.inputs) {
-    if (Fit fit = fits_between(source, part_of(query.outputs[0], source.dims)); !fit.yes) return fit;
+    if (Fit fit = fits_between(source, part_of(query.outputs[0], source.dims)); !fit.yes)
+      return fit;
   }
   return {};
 }
@@ -322,7 +326,8 @@ id<MTLBuffer> make_constant(id<MTLDevice> device, DataType type, double value, s
   id<MTLBuffer> made = [device newBufferWithLength:bytes options:MTLResourceStorageModeShared];
   if (made == nil) fail_on_device("constant", "the device has no memory left");
   if (type == DataType::FLOAT16) {
-    std::fill_n(static_cast<std::uint16_t*>([made contents]), count, half_of_float(static_cast<float>(value)));
+    std::fill_n(static_cast<std::uint16_t*>([made contents]), count,
+                half_of_float(static_cast<float>(value)));
   } else {
     std::fill_n(static_cast<float*>([made contents]), count, static_cast<float>(value));
   }

@@ -103,15 +103,14 @@ std::shared_ptr<Kernel> prepare_triangular_solve(const KernelQuery& query) {
   const MatrixView triangle = *view_of(query.inputs[0], batch), solution = *view_of(x),
                    given = *view_of(sides);
   const Lazy<MPSMatrixSolveTriangular*> kernel([=](id<MTLDevice> device) {
-    return [[MPSMatrixSolveTriangular alloc]
-                initWithDevice:device
-                         right:right
-                         upper:upper
-                     transpose:transpose
-                          unit:unit
-                         order:right ? solution.columns : solution.rows
-        numberOfRightHandSides:right ? solution.rows : solution.columns
-                         alpha:1];
+    return [[MPSMatrixSolveTriangular alloc] initWithDevice:device
+                                                      right:right
+                                                      upper:upper
+                                                  transpose:transpose
+                                                       unit:unit
+                                                      order:right ? solution.columns : solution.rows
+                                     numberOfRightHandSides:right ? solution.rows : solution.columns
+                                                      alpha:1];
   });
   const StridedCopy copy = *StridedCopy::between(x, sides);
   const auto encode = [=](const Site& site) {

@@ -56,9 +56,7 @@ MPSCNNArithmetic* make_arithmetic(id<MTLDevice> device, const AttributeMap& a,
   return made;
 }
 
-Fit fits_arithmetic(const KernelQuery& query) {
-  return fits_images(query);
-}
+Fit fits_arithmetic(const KernelQuery& query) { return fits_images(query); }
 
 /// Images of a batch; where there is one only, as many copies of it.
 MPSImageBatch* make_batch(const Site& site, const std::byte* from, const TensorDesc& desc,
@@ -81,11 +79,10 @@ std::shared_ptr<Kernel> prepare_arithmetic(const KernelQuery& query) {
     MPSCommandBuffer* commands = site.commands();
     const std::int64_t count = result.dims[0];
     MPSImageBatch* made = ImageCopies::make_images(commands, result);
-    [kernel.on(site)
-        encodeBatchToCommandBuffer:commands
-                     primaryImages:make_batch(site, site.input(0), primary, count)
-                   secondaryImages:make_batch(site, site.input(1), secondary, count)
-                 destinationImages:made];
+    [kernel.on(site) encodeBatchToCommandBuffer:commands
+                                  primaryImages:make_batch(site, site.input(0), primary, count)
+                                secondaryImages:make_batch(site, site.input(1), secondary, count)
+                              destinationImages:made];
     ImageCopies(site.device()).copy_out(commands, made, site.range(site.output(0)), result);
   });
 }

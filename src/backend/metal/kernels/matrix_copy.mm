@@ -90,14 +90,16 @@ class PartCopy {
                     NSUInteger count, NSUInteger extent) const {
     if (permutation == nullptr) return check_range(argument, offset, count, extent, "place");
     const auto* own = reinterpret_cast<const std::uint32_t*>(permutation);
-    for (NSUInteger i = 0; i < count; ++i) check_range(argument, own[i] + offset, 1, extent, "place");
+    for (NSUInteger i = 0; i < count; ++i)
+      check_range(argument, own[i] + offset, 1, extent, "place");
   }
 
   void check_range(std::string_view argument, NSUInteger at, NSUInteger size, NSUInteger extent,
                    std::string_view what) const {
     if (size <= extent && at <= extent - size) return;
     throw_expected<DeviceError>(str("MatrixCopy \"", label_, "\": ", argument),
-                                str("a ", what, " of at most ", extent - std::min(size, extent)), at);
+                                str("a ", what, " of at most ", extent - std::min(size, extent)),
+                                at);
   }
 
   std::string label_;

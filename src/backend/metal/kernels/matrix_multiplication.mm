@@ -45,7 +45,8 @@ Fit fits_matrix_multiplication(const KernelQuery& query) {
   }
   for (const TensorDesc* desc : {&left, &right, &result}) {
     if (!view_of(*desc))
-      return Fit::no("expected rows or columns whose elements lie together, got " + mpsnn::to_string(*desc));
+      return Fit::no("expected rows or columns whose elements lie together, got " +
+                     mpsnn::to_string(*desc));
   }
   return {};
 }
@@ -96,9 +97,8 @@ std::shared_ptr<Kernel> prepare_column_sums(const KernelQuery& query) {
   const auto first = make_product(p);
   p.beta = 1;
   const auto next = make_product(p);
-  const Lazy<id<MTLBuffer>> row([=](id<MTLDevice> device) {
-    return make_constant(device, DataType::FLOAT32, 1, rows);
-  });
+  const Lazy<id<MTLBuffer>> row(
+      [=](id<MTLDevice> device) { return make_constant(device, DataType::FLOAT32, 1, rows); });
   return make_single(query, [=](const Site& site) {
     const BufferRange constant{Owned<id<MTLBuffer>>::retained(row.on(site)), 0};
     for (std::size_t i = 0; i < source.matrices(); ++i) {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What works row by row: neurons with a bias a column, softmax, sums of matrices, the largest values.
+// What works row by row: neurons with a bias a column, softmax, sums of matrices, the largest
+// values.
 #include <cmath>
 
 #include "backend/metal/kernels.h"
@@ -114,8 +115,7 @@ std::shared_ptr<Kernel> prepare_matrix_neuron_gradient(const KernelQuery& query)
     return made;
   });
   // MPS's gradient is times alpha.
-  const double rest =
-      get_float(query.attributes, "factor") / get_float(query.attributes, "alpha");
+  const double rest = get_float(query.attributes, "factor") / get_float(query.attributes, "alpha");
   const Lazy<MPSMatrixNeuron*> scaling([=](id<MTLDevice> device) {
     MPSMatrixNeuron* made = [[MPSMatrixNeuron alloc] initWithDevice:device];
     [made setAlpha:rest];
@@ -252,7 +252,8 @@ Fit fits_top_k(const KernelQuery& query) {
     const auto view = view_of(*desc);
     if (desc->type != (is_index ? DataType::UINT32 : DataType::FLOAT32) || !view ||
         view->is_transposed) {
-      return Fit::no("expected rows of float32 and indices of uint32, got " + mpsnn::to_string(*desc));
+      return Fit::no("expected rows of float32 and indices of uint32, got " +
+                     mpsnn::to_string(*desc));
     }
   }
   return {};

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
-// Optimizers used directly on arrays. Values, gradient, version, time step?, moments -> the same but
-// the gradient.
-#include "backend/metal/kernels.h"
+// Optimizers used directly on arrays. Values, gradient, version, time step?, moments -> the same
+// but the gradient.
 #include "backend/metal/optimizer.h"
+#include "backend/metal/kernels.h"
 #include "mpsnn/data_source.h"
 
 namespace mpsnn::backend::metal {
@@ -33,8 +33,7 @@ std::shared_ptr<Kernel> prepare_update(const KernelQuery& query, std::size_t cou
       site.stream().set_predicates({});
     }
     NSMutableArray<MPSVector*>* moments = [NSMutableArray array];
-    for (std::size_t i = first; i < end; ++i)
-      [moments addObject:site.vector(site.input(i), count)];
+    for (std::size_t i = first; i < end; ++i) [moments addObject:site.vector(site.input(i), count)];
     const auto counter = [&](std::size_t i) {
       return reinterpret_cast<std::int64_t*>(site.output(i));
     };

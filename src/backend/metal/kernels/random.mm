@@ -126,8 +126,8 @@ Fit fits_filling(const KernelQuery& query) {
 
 std::shared_ptr<Kernel> prepare_filling(const KernelQuery& query) {
   const Filling filling(query);
-  return make_single(query, [=](const Site& site) { filling.encode(site); },
-                     filling.scratch_bytes());
+  return make_single(
+      query, [=](const Site& site) { filling.encode(site); }, filling.scratch_bytes());
 }
 
 }  // namespace
