@@ -15,6 +15,7 @@ import platform
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -85,19 +86,13 @@ def _node_cases(device: mps.Device) -> Iterator[tuple[str, str, Check]]:
     for family in NODE_FAMILIES:
         cases = importlib.import_module(f"cases.{family}").CASES
         for run in (tests.Run(case, case.exact) for case in cases):
-            yield (
-                run.case.node,
-                f"{run.id}, forward",
-                lambda run=run: tests.check_forward(device, run),
-            )
+            forward = partial(tests.check_forward, device, run)
+            yield run.case.node, f"{run.id}, forward", forward
             if not run.case.differentiable:
                 continue
             back = tests.Run(run.case, integers=False)
-            yield (
-                run.case.node + ", gradient",
-                f"{back.id}, gradient",
-                lambda back=back: tests.check_gradients(device, back),
-            )
+            gradients = partial(tests.check_gradients, device, back)
+            yield f"{run.case.node}, gradient", f"{back.id}, gradient", gradients
 
 
 def _kernel_cases(device: mps.Device) -> Iterator[tuple[str, str, Check]]:
@@ -105,19 +100,11 @@ def _kernel_cases(device: mps.Device) -> Iterator[tuple[str, str, Check]]:
     matrices: Any = importlib.import_module("test_matrix_kernels")
     memory: Any = importlib.import_module("kernel_memory").Memory
     for case in matrices.KERNEL_CASES:
-        yield (
-            case.kernel,
-            case.name,
-            lambda case=case: matrices.check_case(device, case, memory),
-        )
+        yield case.kernel, case.name, partial(matrices.check_case, device, case, memory)
     images: Any = importlib.import_module("test_image_kernels")
     formats = (np.float32, np.float32)
     for case in images.KERNEL_CASES:
-        yield (
-            case.kernel,
-            case.id,
-            lambda case=case: images.test_values(device, case, formats),
-        )
+        yield case.kernel, case.id, partial(images.test_values, device, case, formats)
 
 
 def run_cases(device: mps.Device, *, quick: bool) -> dict[str, Any]:
