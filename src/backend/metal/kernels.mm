@@ -26,6 +26,8 @@ constexpr KernelRow kRows[] = {
     MPSNN_METAL_ROW(addition, "MPSCNNAdd"),
     MPSNN_METAL_ROW(multiplication, "MPSCNNMultiply"),
     MPSNN_METAL_ROW(division, "MPSCNNDivide"),
+    MPSNN_METAL_ROW(extremum, "MPSNNReduceUnary"),
+    MPSNN_METAL_ROW(addition_gradient, "MPSNNReduceUnary"),
     MPSNN_METAL_ROW(normalization_statistics, "MPSMatrixBatchNormalization"),
     MPSNN_METAL_ROW(normalization, "MPSMatrixBatchNormalization"),
     MPSNN_METAL_ROW(softmax, "MPSMatrixSoftMax"),

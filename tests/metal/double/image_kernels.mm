@@ -184,3 +184,80 @@ void check_stride(const Operand& operand, const Pixels& result) {
   });
 }
 @end
+
+namespace {
+
+enum class Reduce { MIN, MAX, SUM, MEAN };
+
+/// One value of a result: all values of the source along the axis (1: y, 2: x, 3: channels).
+double reduced(const Pixels& from, int axis, Reduce kind, int y, int x, int c) {
+  const int count = axis == 1 ? from.height : axis == 2 ? from.width : from.channels;
+  double found = kind == Reduce::MIN ? INFINITY : kind == Reduce::MAX ? -INFINITY : 0;
+  for (int i = 0; i < count; ++i) {
+    const auto value =
+        static_cast<double>(from.at(axis == 1 ? i : y, axis == 2 ? i : x, axis == 3 ? i : c));
+    if (kind == Reduce::MIN) {
+      found = std::fmin(found, value);
+    } else if (kind == Reduce::MAX) {
+      found = std::fmax(found, value);
+    } else {
+      found += value;
+    }
+  }
+  return kind == Reduce::MEAN ? found / count : found;
+}
+
+}  // namespace
+
+@implementation MPSNNReduceUnary
+- (instancetype)initWithDevice:(id<MTLDevice>)device {
+  return [super initWithDevice:device];
+}
+- (int)axis {
+  refuse("MPSNNReduceUnary", "one of its subclasses is wanted");
+}
+- (Reduce)kind {
+  return Reduce::SUM;
+}
+- (void)encodeBatchToCommandBuffer:(id<MTLCommandBuffer>)commandBuffer
+                      sourceImages:(MPSImageBatch*)sourceImages
+                 destinationImages:(MPSImageBatch*)destinationImages {
+  std::vector<std::pair<std::shared_ptr<Pixels>, std::shared_ptr<Pixels>>> images;
+  for (NSUInteger i = 0; i < [sourceImages count]; ++i) {
+    MPSImage* from = [sourceImages objectAtIndex:i];
+    read_once(from);
+    images.emplace_back(from->image_->data,
+                        static_cast<MPSImage*>([destinationImages objectAtIndex:i])->image_->data);
+  }
+  const int axis = [self axis];
+  const Reduce kind = [self kind];
+  record(commandBuffer, [=] {
+    for (const auto& [from, to] : images) {
+      for (int y = 0; y < to->height; ++y)
+        for (int x = 0; x < to->width; ++x)
+          for (int c = 0; c < to->channels; ++c)
+            to->set(y, x, c, reduced(*from, axis, kind, y, x, c));
+    }
+  });
+}
+@end
+
+#define REDUCTION(name, along, what)   \
+  @implementation MPSNNReduce          \
+  ##name - (int)axis { return along; } \
+  -(Reduce)kind {                      \
+    return Reduce::what;               \
+  }                                    \
+  @end
+REDUCTION(ColumnMin, 1, MIN)
+REDUCTION(ColumnMax, 1, MAX)
+REDUCTION(ColumnSum, 1, SUM)
+REDUCTION(ColumnMean, 1, MEAN)
+REDUCTION(RowMin, 2, MIN)
+REDUCTION(RowMax, 2, MAX)
+REDUCTION(RowSum, 2, SUM)
+REDUCTION(RowMean, 2, MEAN)
+REDUCTION(FeatureChannelsMin, 3, MIN)
+REDUCTION(FeatureChannelsMax, 3, MAX)
+REDUCTION(FeatureChannelsSum, 3, SUM)
+REDUCTION(FeatureChannelsMean, 3, MEAN)

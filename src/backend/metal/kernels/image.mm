@@ -105,4 +105,91 @@ std::shared_ptr<Kernel> prepare_division(const KernelQuery& query) {
   return prepare_arithmetic<MPSCNNDivide>(query);
 }
 
+// source -> smallest, largest, sum or mean along an axis of images
+namespace {
+
+enum class Reduction : std::uint8_t { MINIMUM, MAXIMUM, SUM, MEAN };
+
+template <class Column, class Row, class Channels>
+Class class_along(std::size_t axis) {
+  if (axis == 1) return [Column class];
+  return axis == 2 ? [Row class] : [Channels class];
+}
+
+/// MPS calls rows what lies along x.
+Class class_of(Reduction reduction, std::size_t axis) {
+  switch (reduction) {
+    case Reduction::MINIMUM:
+      return class_along<MPSNNReduceColumnMin, MPSNNReduceRowMin, MPSNNReduceFeatureChannelsMin>(
+          axis);
+    case Reduction::MAXIMUM:
+      return class_along<MPSNNReduceColumnMax, MPSNNReduceRowMax, MPSNNReduceFeatureChannelsMax>(
+          axis);
+    case Reduction::SUM:
+      return class_along<MPSNNReduceColumnSum, MPSNNReduceRowSum, MPSNNReduceFeatureChannelsSum>(
+          axis);
+    case Reduction::MEAN:
+      return class_along<MPSNNReduceColumnMean, MPSNNReduceRowMean, MPSNNReduceFeatureChannelsMean>(
+          axis);
+  }
+  throw InternalError("reduction out of range");
+}
+
+std::shared_ptr<Kernel> prepare_reduction(const KernelQuery& query, Reduction reduction,
+                                          std::size_t axis) {
+  const TensorDesc source = query.inputs[0], result = query.outputs[0];
+  const Lazy<MPSNNReduceUnary*> kernel([=](id<MTLDevice> device) {
+    return static_cast<MPSNNReduceUnary*>(
+        [[class_of(reduction, axis) alloc] initWithDevice:device]);
+  });
+  return make_single(query, [=](const Site& site) {
+    const ImageCopies copies(site.device());
+    MPSImageBatch* made = ImageCopies::make_images(site.commands(), result);
+    [kernel.on(site) encodeBatchToCommandBuffer:site.commands()
+                                   sourceImages:copies.copy_in(site.commands(),
+                                                               site.range(site.input(0)), source)
+                              destinationImages:made];
+    copies.copy_out(site.commands(), made, site.range(site.output(0)), result);
+  });
+}
+
+/// The only axis along which the result is shorter; 0 where there are several, or the batch is.
+std::size_t axis_of_sum(const KernelQuery& query) {
+  const std::vector<std::int64_t>&from = query.inputs[0].dims, &to = query.outputs[0].dims;
+  std::size_t found = 0;
+  for (std::size_t i = 0; i < from.size() && from.size() == 4; ++i) {
+    if (from[i] == to[i]) continue;
+    if (found != 0 || i == 0) return 0;
+    found = i;
+  }
+  return found;
+}
+
+}  // namespace
+
+Fit fits_extremum(const KernelQuery& query) {
+  if (get_bool(query.attributes, "takes_index")) return Fit::no("indices are not made one by one");
+  return fits_images(query);
+}
+
+std::shared_ptr<Kernel> prepare_extremum(const KernelQuery& query) {
+  const bool largest = get_bool(query.attributes, "takes_maximum");
+  return prepare_reduction(query, largest ? Reduction::MAXIMUM : Reduction::MINIMUM,
+                           static_cast<std::size_t>(get_int(query.attributes, "axis")));
+}
+
+Fit fits_addition_gradient(const KernelQuery& query) {
+  const std::size_t axis = axis_of_sum(query);
+  if (axis == 0) return Fit::no("sums along one axis of images");
+  const double scale = get_float(query.attributes, "scale");
+  if (scale != 1 && scale != 1.0 / static_cast<double>(query.inputs[0].dims[axis]))
+    return Fit::no(str("sums and means, got a factor of ", scale));
+  return fits_images(query);
+}
+
+std::shared_ptr<Kernel> prepare_addition_gradient(const KernelQuery& query) {
+  const bool is_sum = get_float(query.attributes, "scale") == 1;
+  return prepare_reduction(query, is_sum ? Reduction::SUM : Reduction::MEAN, axis_of_sum(query));
+}
+
 }  // namespace mpsnn::backend::metal

@@ -315,6 +315,38 @@ struct DoubleNeuron;
 @interface MPSCNNDivide : MPSCNNArithmetic
 @end
 
+@interface MPSNNReduceUnary : MPSCNNKernel
+- (instancetype)initWithDevice:(id<MTLDevice>)device;
+- (void)encodeBatchToCommandBuffer:(id<MTLCommandBuffer>)commandBuffer
+                      sourceImages:(MPSImageBatch*)sourceImages
+                 destinationImages:(MPSImageBatch*)destinationImages;
+@end
+
+@interface MPSNNReduceColumnMin : MPSNNReduceUnary
+@end
+@interface MPSNNReduceColumnMax : MPSNNReduceUnary
+@end
+@interface MPSNNReduceColumnSum : MPSNNReduceUnary
+@end
+@interface MPSNNReduceColumnMean : MPSNNReduceUnary
+@end
+@interface MPSNNReduceRowMin : MPSNNReduceUnary
+@end
+@interface MPSNNReduceRowMax : MPSNNReduceUnary
+@end
+@interface MPSNNReduceRowSum : MPSNNReduceUnary
+@end
+@interface MPSNNReduceRowMean : MPSNNReduceUnary
+@end
+@interface MPSNNReduceFeatureChannelsMin : MPSNNReduceUnary
+@end
+@interface MPSNNReduceFeatureChannelsMax : MPSNNReduceUnary
+@end
+@interface MPSNNReduceFeatureChannelsSum : MPSNNReduceUnary
+@end
+@interface MPSNNReduceFeatureChannelsMean : MPSNNReduceUnary
+@end
+
 @interface MPSCNNNeuron : MPSCNNKernel {
   DoubleNeuron* neuron_;
 }
