@@ -68,6 +68,8 @@ LOWERED_IMAGES = {
     "ImageReduceRowMean",
     "ImageReduceRowMin",
     "ImageReduceRowSum",
+    "ImageStatisticsMean",
+    "ImageStatisticsMinAndMax",
     "ImageSubtract",
     "ImageTranspose",
     "MatrixCopyToImage",

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Arithmetic of images and neurons of their channels. Images of MPS are made of our memory and
 // copied back on the command buffer.
+#include <cmath>
+
 #include "backend/metal/images.h"
 #include "backend/metal/kernels.h"
 #include "base/attributes.h"
@@ -135,34 +137,47 @@ Class class_of(Reduction reduction, std::size_t axis) {
   throw InternalError("reduction out of range");
 }
 
+/// One axis after the other.
 std::shared_ptr<Kernel> prepare_reduction(const KernelQuery& query, Reduction reduction,
-                                          std::size_t axis) {
+                                          const std::vector<std::size_t>& axes) {
   const TensorDesc source = query.inputs[0], result = query.outputs[0];
-  const Lazy<MPSNNReduceUnary*> kernel([=](id<MTLDevice> device) {
-    return static_cast<MPSNNReduceUnary*>(
-        [[class_of(reduction, axis) alloc] initWithDevice:device]);
-  });
+  std::vector<Lazy<MPSNNReduceUnary*>> kernels;
+  for (const std::size_t axis : axes) {
+    kernels.emplace_back([=](id<MTLDevice> device) {
+      return static_cast<MPSNNReduceUnary*>(
+          [[class_of(reduction, axis) alloc] initWithDevice:device]);
+    });
+  }
   return make_single(query, [=](const Site& site) {
     const ImageCopies copies(site.device());
-    MPSImageBatch* made = ImageCopies::make_images(site.commands(), result);
-    [kernel.on(site) encodeBatchToCommandBuffer:site.commands()
-                                   sourceImages:copies.copy_in(site.commands(),
-                                                               site.range(site.input(0)), source)
-                              destinationImages:made];
-    copies.copy_out(site.commands(), made, site.range(site.output(0)), result);
+    TensorDesc desc = source;
+    MPSImageBatch* images = copies.copy_in(site.commands(), site.range(site.input(0)), desc);
+    for (std::size_t i = 0; i < axes.size(); ++i) {
+      desc.dims[axes[i]] = 1;
+      MPSImageBatch* made = ImageCopies::make_images(site.commands(), desc);
+      [kernels[i].on(site) encodeBatchToCommandBuffer:site.commands()
+                                         sourceImages:images
+                                    destinationImages:made];
+      images = made;
+    }
+    copies.copy_out(site.commands(), images, site.range(site.output(0)), result);
   });
 }
 
-/// The only axis along which the result is shorter; 0 where there are several, or the batch is.
-std::size_t axis_of_sum(const KernelQuery& query) {
+/// The axes along which the result is shorter; none where the batch is.
+std::vector<std::size_t> axes_of_sum(const KernelQuery& query) {
   const std::vector<std::int64_t>&from = query.inputs[0].dims, &to = query.outputs[0].dims;
-  std::size_t found = 0;
-  for (std::size_t i = 0; i < from.size() && from.size() == 4; ++i) {
-    if (from[i] == to[i]) continue;
-    if (found != 0 || i == 0) return 0;
-    found = i;
+  std::vector<std::size_t> found;
+  if (from.size() != 4 || from[0] != to[0]) return found;
+  for (std::size_t i = 1; i < from.size(); ++i) {
+    if (from[i] != to[i]) found.push_back(i);
   }
   return found;
+}
+
+double mean_factor(const KernelQuery& query) {
+  return static_cast<double>(query.outputs[0].count()) /
+         static_cast<double>(query.inputs[0].count());
 }
 
 }  // namespace
@@ -175,21 +190,20 @@ Fit fits_extremum(const KernelQuery& query) {
 std::shared_ptr<Kernel> prepare_extremum(const KernelQuery& query) {
   const bool largest = get_bool(query.attributes, "takes_maximum");
   return prepare_reduction(query, largest ? Reduction::MAXIMUM : Reduction::MINIMUM,
-                           static_cast<std::size_t>(get_int(query.attributes, "axis")));
+                           {static_cast<std::size_t>(get_int(query.attributes, "axis"))});
 }
 
 Fit fits_addition_gradient(const KernelQuery& query) {
-  const std::size_t axis = axis_of_sum(query);
-  if (axis == 0) return Fit::no("sums along one axis of images");
-  const double scale = get_float(query.attributes, "scale");
-  if (scale != 1 && scale != 1.0 / static_cast<double>(query.inputs[0].dims[axis]))
+  if (axes_of_sum(query).empty()) return Fit::no("sums along axes of images, not over a batch");
+  const double scale = get_float(query.attributes, "scale"), mean = mean_factor(query);
+  if (scale != 1 && std::abs(scale - mean) > 1e-12 * mean)
     return Fit::no(str("sums and means, got a factor of ", scale));
   return fits_images(query);
 }
 
 std::shared_ptr<Kernel> prepare_addition_gradient(const KernelQuery& query) {
   const bool is_sum = get_float(query.attributes, "scale") == 1;
-  return prepare_reduction(query, is_sum ? Reduction::SUM : Reduction::MEAN, axis_of_sum(query));
+  return prepare_reduction(query, is_sum ? Reduction::SUM : Reduction::MEAN, axes_of_sum(query));
 }
 
 }  // namespace mpsnn::backend::metal
