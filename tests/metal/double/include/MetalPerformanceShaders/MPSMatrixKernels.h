@@ -24,9 +24,11 @@ struct DoubleNeuron;
 + (MPSMatrixRandomDistributionDescriptor*)uniformDistributionDescriptorWithMinimum:(float)minimum
                                                                            maximum:(float)maximum;
 + (MPSMatrixRandomDistributionDescriptor*)normalDistributionDescriptorWithMean:(float)mean
-                                                             standardDeviation:(float)standardDeviation;
+                                                             standardDeviation:
+                                                                 (float)standardDeviation;
 + (MPSMatrixRandomDistributionDescriptor*)normalDistributionDescriptorWithMean:(float)mean
-                                                             standardDeviation:(float)standardDeviation
+                                                             standardDeviation:
+                                                                 (float)standardDeviation
                                                                        minimum:(float)minimum
                                                                        maximum:(float)maximum;
 + (MPSMatrixRandomDistributionDescriptor*)defaultDistributionDescriptor;
@@ -142,11 +144,11 @@ struct DoubleNeuron;
            parameterC:(float)parameterC;
 - (void)setNeuronToPReLUWithParametersA:(NSData*)A;
 - (void)encodeToCommandBuffer:(id<MTLCommandBuffer>)commandBuffer
-               gradientMatrix:(MPSMatrix*)gradientMatrix
-                  inputMatrix:(MPSMatrix*)inputMatrix
-                   biasVector:(MPSVector*)biasVector
-  resultGradientForDataMatrix:(MPSMatrix*)resultGradientForDataMatrix
-  resultGradientForBiasVector:(MPSVector*)resultGradientForBiasVector;
+                 gradientMatrix:(MPSMatrix*)gradientMatrix
+                    inputMatrix:(MPSMatrix*)inputMatrix
+                     biasVector:(MPSVector*)biasVector
+    resultGradientForDataMatrix:(MPSMatrix*)resultGradientForDataMatrix
+    resultGradientForBiasVector:(MPSVector*)resultGradientForBiasVector;
 @end
 
 @interface MPSMatrixSum : MPSKernel {
