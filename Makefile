@@ -92,6 +92,7 @@ lint: $(STAMPS)/lint
 	@ruff check $(PYTHON_FILES)
 	@clang-format --dry-run --Werror $(CXX_FILES)
 	@$(BIN)/python tools/check_layers.py
+	@$(BIN)/python tools/check_api.py
 	@mypy
 
 format: $(STAMPS)/lint

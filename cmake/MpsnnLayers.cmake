@@ -77,6 +77,12 @@ function(mpsnn_library name)
     set_target_properties(${name}_static PROPERTIES OUTPUT_NAME ${name} EXPORT_NAME ${name})
     add_library(mpsnn::${name} ALIAS ${name}_static)
   endif()
+  # For the test of what a shared library shows, whatever is installed.
+  if(MPSNN_TESTS AND NOT BUILD_SHARED_LIBS AND NOT MPSNN_SANITIZE)
+    add_library(${name}_shown SHARED ${objects})
+    mpsnn_finish_library(${name}_shown)
+    mpsnn_hide_internals(${name}_shown)
+  endif()
 endfunction()
 
 function(mpsnn_finish_library target)

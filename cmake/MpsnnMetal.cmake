@@ -26,7 +26,8 @@ function(mpsnn_metal_double)
   find_library(MPSNN_BLOCKS BlocksRuntime REQUIRED)
   mark_as_advanced(MPSNN_GNUSTEP MPSNN_BLOCKS)
   get_filename_component(objc_library "${objc_include}/../libobjc.so" ABSOLUTE)
-  target_link_libraries(metal_double PUBLIC "${MPSNN_GNUSTEP}" "${objc_library}" "${MPSNN_BLOCKS}")
+  # Blocks first: GNUstep has stand-ins that copy nothing.
+  target_link_libraries(metal_double PUBLIC "${MPSNN_BLOCKS}" "${MPSNN_GNUSTEP}" "${objc_library}")
   set_target_properties(metal_double PROPERTIES LINKER_LANGUAGE CXX)
 endfunction()
 

@@ -25,7 +25,10 @@
 #include <stdint.h>
 
 #ifdef __cplusplus
+#define MPSNN_NOEXCEPT noexcept
 extern "C" {
+#else
+#define MPSNN_NOEXCEPT
 #endif
 
 /* What this header describes. */
@@ -63,50 +66,51 @@ typedef struct mpsnn_commands mpsnn_commands;
 typedef struct mpsnn_outputs mpsnn_outputs;
 
 /* The library's MPSNN_ABI_VERSION, and its version "major.minor.patch". */
-uint32_t mpsnn_abi_version(void);
-const char* mpsnn_version(void);
+uint32_t mpsnn_abi_version(void) MPSNN_NOEXCEPT;
+const char* mpsnn_version(void) MPSNN_NOEXCEPT;
 
 /* The calling thread's last failure; "" where there was none. Valid until its next failure. */
-const char* mpsnn_last_error(void);
+const char* mpsnn_last_error(void) MPSNN_NOEXCEPT;
 
 /* ---- devices ------------------------------------------------------------------------------------
  */
 
 /* kind: "metal", "cpu"; NULL: the best one here. MPSNN_INVALID_ARGUMENT: no such device. */
-mpsnn_status mpsnn_device_create(const char* kind, mpsnn_device** device);
-void mpsnn_device_release(mpsnn_device* device);
-const char* mpsnn_device_kind(const mpsnn_device* device);
-const char* mpsnn_device_name(const mpsnn_device* device);
+mpsnn_status mpsnn_device_create(const char* kind, mpsnn_device** device) MPSNN_NOEXCEPT;
+void mpsnn_device_release(mpsnn_device* device) MPSNN_NOEXCEPT;
+const char* mpsnn_device_kind(const mpsnn_device* device) MPSNN_NOEXCEPT;
+const char* mpsnn_device_name(const mpsnn_device* device) MPSNN_NOEXCEPT;
 
 /* ---- archives -----------------------------------------------------------------------------------
  */
 
 /* Opens and checks a file for a device. MPSNN_FILE, MPSNN_ARCHIVE. */
 mpsnn_status mpsnn_archive_open(const mpsnn_device* device, const char* path,
-                                mpsnn_archive** archive);
-void mpsnn_archive_release(mpsnn_archive* archive);
+                                mpsnn_archive** archive) MPSNN_NOEXCEPT;
+void mpsnn_archive_release(mpsnn_archive* archive) MPSNN_NOEXCEPT;
 /* Keys of its graphs, in the order of the alphabet; NULL beyond their number. */
-size_t mpsnn_archive_key_count(const mpsnn_archive* archive);
-const char* mpsnn_archive_key(const mpsnn_archive* archive, size_t index);
+size_t mpsnn_archive_key_count(const mpsnn_archive* archive) MPSNN_NOEXCEPT;
+const char* mpsnn_archive_key(const mpsnn_archive* archive, size_t index) MPSNN_NOEXCEPT;
 /* A text that was stored beside the graphs; NULL where there is none of that name. */
-const char* mpsnn_archive_metadata(const mpsnn_archive* archive, const char* name);
+const char* mpsnn_archive_metadata(const mpsnn_archive* archive, const char* name) MPSNN_NOEXCEPT;
 /* Makes the graph of that key, with the stored weights. Graphs of one archive share their weights.
  * MPSNN_INVALID_ARGUMENT: no such key; MPSNN_ARCHIVE; MPSNN_OUT_OF_MEMORY. */
 mpsnn_status mpsnn_archive_graph(const mpsnn_archive* archive, const char* key,
-                                 mpsnn_graph** graph);
+                                 mpsnn_graph** graph) MPSNN_NOEXCEPT;
 
 /* ---- graphs -------------------------------------------------------------------------------------
  */
 
-void mpsnn_graph_release(mpsnn_graph* graph);
+void mpsnn_graph_release(mpsnn_graph* graph) MPSNN_NOEXCEPT;
 /* Handles of the images that it wants, in the order of mpsnn_graph_encode; NULL beyond their
  * number. */
-size_t mpsnn_graph_source_count(const mpsnn_graph* graph);
-const char* mpsnn_graph_source_handle(const mpsnn_graph* graph, size_t index);
+size_t mpsnn_graph_source_count(const mpsnn_graph* graph) MPSNN_NOEXCEPT;
+const char* mpsnn_graph_source_handle(const mpsnn_graph* graph, size_t index) MPSNN_NOEXCEPT;
 /* The element type of a source's images. MPSNN_INVALID_ARGUMENT: an index beyond their number. */
-mpsnn_status mpsnn_graph_source_type(const mpsnn_graph* graph, size_t index, mpsnn_data_type* type);
+mpsnn_status mpsnn_graph_source_type(const mpsnn_graph* graph, size_t index,
+                                     mpsnn_data_type* type) MPSNN_NOEXCEPT;
 /* Number of result images. */
-size_t mpsnn_graph_result_count(const mpsnn_graph* graph);
+size_t mpsnn_graph_result_count(const mpsnn_graph* graph) MPSNN_NOEXCEPT;
 /* Records one run: sources[0 … count) in the order of the source handles. Nothing runs before the
  * commands are committed, but for pieces that are handed over early. A graph that trains changes
  * its weights. MPSNN_INVALID_ARGUMENT: a wrong count, size or number of channels;
@@ -114,18 +118,19 @@ size_t mpsnn_graph_result_count(const mpsnn_graph* graph);
  * operation that the device lacks. */
 mpsnn_status mpsnn_graph_encode(const mpsnn_graph* graph, mpsnn_commands* commands,
                                 const mpsnn_image* const* sources, size_t count,
-                                mpsnn_outputs** outputs);
+                                mpsnn_outputs** outputs) MPSNN_NOEXCEPT;
 
 /* ---- what an encode makes -----------------------------------------------------------------------
  */
 
-void mpsnn_outputs_release(mpsnn_outputs* outputs);
+void mpsnn_outputs_release(mpsnn_outputs* outputs) MPSNN_NOEXCEPT;
 /* A result by its place. *image is NULL where the graph was made without that result.
  * MPSNN_INVALID_ARGUMENT: an index beyond their number. */
-mpsnn_status mpsnn_outputs_result(const mpsnn_outputs* outputs, size_t index, mpsnn_image** image);
+mpsnn_status mpsnn_outputs_result(const mpsnn_outputs* outputs, size_t index,
+                                  mpsnn_image** image) MPSNN_NOEXCEPT;
 /* A result or exported image by its handle. MPSNN_INVALID_ARGUMENT: none of that name. */
 mpsnn_status mpsnn_outputs_named(const mpsnn_outputs* outputs, const char* handle,
-                                 mpsnn_image** image);
+                                 mpsnn_image** image) MPSNN_NOEXCEPT;
 
 /* ---- images -------------------------------------------------------------------------------------
  */
@@ -133,30 +138,30 @@ mpsnn_status mpsnn_outputs_named(const mpsnn_outputs* outputs, const char* handl
 /* Copies `data`, dense (n, height, width, channels); NULL: zeros. MPSNN_INVALID_ARGUMENT: an extent
  * below 1; MPSNN_OUT_OF_MEMORY. */
 mpsnn_status mpsnn_image_create(const mpsnn_device* device, mpsnn_size size, mpsnn_data_type type,
-                                const void* data, mpsnn_image** image);
-void mpsnn_image_release(mpsnn_image* image);
+                                const void* data, mpsnn_image** image) MPSNN_NOEXCEPT;
+void mpsnn_image_release(mpsnn_image* image) MPSNN_NOEXCEPT;
 /* Of NULL: zeros, MPSNN_FLOAT32, 0. */
-mpsnn_size mpsnn_image_size(const mpsnn_image* image);
-mpsnn_data_type mpsnn_image_type(const mpsnn_image* image);
-size_t mpsnn_image_bytes(const mpsnn_image* image);
+mpsnn_size mpsnn_image_size(const mpsnn_image* image) MPSNN_NOEXCEPT;
+mpsnn_data_type mpsnn_image_type(const mpsnn_image* image) MPSNN_NOEXCEPT;
+size_t mpsnn_image_bytes(const mpsnn_image* image) MPSNN_NOEXCEPT;
 /* Waits for the work that makes the image and copies it. `bytes` must be mpsnn_image_bytes().
  * MPSNN_STATE: that work was not committed; MPSNN_DEVICE: it failed. */
-mpsnn_status mpsnn_image_read(const mpsnn_image* image, void* to, size_t bytes);
+mpsnn_status mpsnn_image_read(const mpsnn_image* image, void* to, size_t bytes) MPSNN_NOEXCEPT;
 /* Replaces its contents, after all work that reads it. */
-mpsnn_status mpsnn_image_write(mpsnn_image* image, const void* from, size_t bytes);
+mpsnn_status mpsnn_image_write(mpsnn_image* image, const void* from, size_t bytes) MPSNN_NOEXCEPT;
 
 /* ---- command buffers ----------------------------------------------------------------------------
  */
 
 /* On the device's queue. label may be NULL. */
 mpsnn_status mpsnn_commands_create(const mpsnn_device* device, const char* label,
-                                   mpsnn_commands** commands);
+                                   mpsnn_commands** commands) MPSNN_NOEXCEPT;
 /* Work that was committed goes on. */
-void mpsnn_commands_release(mpsnn_commands* commands);
+void mpsnn_commands_release(mpsnn_commands* commands) MPSNN_NOEXCEPT;
 /* Hands all that was recorded to the device and ends recording. MPSNN_STATE: the second time. */
-mpsnn_status mpsnn_commands_commit(mpsnn_commands* commands);
+mpsnn_status mpsnn_commands_commit(mpsnn_commands* commands) MPSNN_NOEXCEPT;
 /* Waits; the first failure of the work is this function's. MPSNN_STATE: nothing was committed. */
-mpsnn_status mpsnn_commands_wait(const mpsnn_commands* commands);
+mpsnn_status mpsnn_commands_wait(const mpsnn_commands* commands) MPSNN_NOEXCEPT;
 
 #ifdef __cplusplus
 }

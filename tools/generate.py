@@ -23,6 +23,7 @@ import gen_docs
 import gen_kernels
 import gen_python
 import gen_stubs
+import gen_tests
 from gen_table import Table
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -34,6 +35,7 @@ FILES: dict[str, Callable[[ModuleType, Table], str]] = {
     "python/mpsnn/_core.pyi": lambda core, _table: gen_stubs.write(core),
     "include/mpsnn/nodes.h": lambda _core, table: gen_cpp.write(table),
     "include/mpsnn/kernels.h": lambda _core, table: gen_kernels.cpp(table),
+    "tests/cpp/test_typed_classes.cpp": lambda _core, table: gen_tests.write(table),
     "docs/reference/kernels.md": lambda _core, table: gen_docs.kernels(table),
     "docs/reference/nodes.md": lambda _core, table: gen_docs.nodes(table),
     "docs/reference/apple-names.md": gen_docs.apple_names,

@@ -20,6 +20,7 @@ class CommandBufferState;
 struct PredicateLayer;
 }  // namespace runtime
 
+/// How far a command buffer is. Apple: MTLCommandBufferStatus.
 enum class CommandBufferStatus : std::int32_t {
   NOT_ENQUEUED = 0,
   ENQUEUED = 1,

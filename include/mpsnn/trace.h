@@ -16,6 +16,7 @@ namespace runtime {
 class TraceRecorder;
 }  // namespace runtime
 
+/// What a span is.
 enum class SpanKind : std::int32_t {
   ENCODE = 0,         // host: Graph::encode
   COMMIT = 1,         // host: one piece handed to its queue
@@ -69,6 +70,7 @@ struct NodeCost {
   std::uint64_t flops = 0, bytes = 0;
 };
 
+/// What a capture comes to.
 struct TraceSummary {
   double seconds = 0;  // from the first span to the last
   std::vector<QueueSummary> queues;

@@ -139,11 +139,11 @@ void expect_bytes(const Image& image, const char* function, std::size_t bytes) {
 
 extern "C" {
 
-uint32_t mpsnn_abi_version(void) { return MPSNN_ABI_VERSION; }
-const char* mpsnn_version(void) { return version().data(); }
-const char* mpsnn_last_error(void) { return last_error.c_str(); }
+uint32_t mpsnn_abi_version(void) noexcept { return MPSNN_ABI_VERSION; }
+const char* mpsnn_version(void) noexcept { return version().data(); }
+const char* mpsnn_last_error(void) noexcept { return last_error.c_str(); }
 
-mpsnn_status mpsnn_device_create(const char* kind, mpsnn_device** device) {
+mpsnn_status mpsnn_device_create(const char* kind, mpsnn_device** device) noexcept {
   return guarded([&] {
     given(device, "mpsnn_device_create: device");
     const Device made(kind == nullptr ? "" : kind);
@@ -151,16 +151,16 @@ mpsnn_status mpsnn_device_create(const char* kind, mpsnn_device** device) {
   });
 }
 
-void mpsnn_device_release(mpsnn_device* device) { delete device; }
-const char* mpsnn_device_kind(const mpsnn_device* device) {
+void mpsnn_device_release(mpsnn_device* device) noexcept { delete device; }
+const char* mpsnn_device_kind(const mpsnn_device* device) noexcept {
   return device == nullptr ? nullptr : device->kind.c_str();
 }
-const char* mpsnn_device_name(const mpsnn_device* device) {
+const char* mpsnn_device_name(const mpsnn_device* device) noexcept {
   return device == nullptr ? nullptr : device->name.c_str();
 }
 
 mpsnn_status mpsnn_archive_open(const mpsnn_device* device, const char* path,
-                                mpsnn_archive** archive) {
+                                mpsnn_archive** archive) noexcept {
   return guarded([&] {
     given(archive, "mpsnn_archive_open: archive");
     const KeyedUnarchiver unarchiver(given(device, "mpsnn_archive_open: device").device);
@@ -171,15 +171,15 @@ mpsnn_status mpsnn_archive_open(const mpsnn_device* device, const char* path,
   });
 }
 
-void mpsnn_archive_release(mpsnn_archive* archive) { delete archive; }
-size_t mpsnn_archive_key_count(const mpsnn_archive* archive) {
+void mpsnn_archive_release(mpsnn_archive* archive) noexcept { delete archive; }
+size_t mpsnn_archive_key_count(const mpsnn_archive* archive) noexcept {
   return archive == nullptr ? 0 : archive->keys.size();
 }
-const char* mpsnn_archive_key(const mpsnn_archive* archive, size_t index) {
+const char* mpsnn_archive_key(const mpsnn_archive* archive, size_t index) noexcept {
   return archive == nullptr ? nullptr : at(archive->keys, index);
 }
 
-const char* mpsnn_archive_metadata(const mpsnn_archive* archive, const char* name) {
+const char* mpsnn_archive_metadata(const mpsnn_archive* archive, const char* name) noexcept {
   if (archive == nullptr || name == nullptr) return nullptr;
   for (const auto& [key, text] : archive->archive.metadata()) {
     if (key == name) return text.c_str();
@@ -188,7 +188,7 @@ const char* mpsnn_archive_metadata(const mpsnn_archive* archive, const char* nam
 }
 
 mpsnn_status mpsnn_archive_graph(const mpsnn_archive* archive, const char* key,
-                                 mpsnn_graph** graph) {
+                                 mpsnn_graph** graph) noexcept {
   return guarded([&] {
     given(graph, "mpsnn_archive_graph: graph");
     const Archive& from = given(archive, "mpsnn_archive_graph: archive").archive;
@@ -198,16 +198,16 @@ mpsnn_status mpsnn_archive_graph(const mpsnn_archive* archive, const char* key,
   });
 }
 
-void mpsnn_graph_release(mpsnn_graph* graph) { delete graph; }
-size_t mpsnn_graph_source_count(const mpsnn_graph* graph) {
+void mpsnn_graph_release(mpsnn_graph* graph) noexcept { delete graph; }
+size_t mpsnn_graph_source_count(const mpsnn_graph* graph) noexcept {
   return graph == nullptr ? 0 : graph->sources.size();
 }
-const char* mpsnn_graph_source_handle(const mpsnn_graph* graph, size_t index) {
+const char* mpsnn_graph_source_handle(const mpsnn_graph* graph, size_t index) noexcept {
   return graph == nullptr ? nullptr : at(graph->sources, index);
 }
 
 mpsnn_status mpsnn_graph_source_type(const mpsnn_graph* graph, size_t index,
-                                     mpsnn_data_type* type) {
+                                     mpsnn_data_type* type) noexcept {
   return guarded([&] {
     const mpsnn_graph& of = given(graph, "mpsnn_graph_source_type: graph");
     expect_below("mpsnn_graph_source_type: index", index, of.sources.size());
@@ -216,13 +216,13 @@ mpsnn_status mpsnn_graph_source_type(const mpsnn_graph* graph, size_t index,
   });
 }
 
-size_t mpsnn_graph_result_count(const mpsnn_graph* graph) {
+size_t mpsnn_graph_result_count(const mpsnn_graph* graph) noexcept {
   return graph == nullptr ? 0 : graph->graph.results_are_needed().size();
 }
 
 mpsnn_status mpsnn_graph_encode(const mpsnn_graph* graph, mpsnn_commands* commands,
                                 const mpsnn_image* const* sources, size_t count,
-                                mpsnn_outputs** outputs) {
+                                mpsnn_outputs** outputs) noexcept {
   return guarded([&] {
     given(outputs, "mpsnn_graph_encode: outputs");
     const mpsnn_graph& of = given(graph, "mpsnn_graph_encode: graph");
@@ -246,9 +246,10 @@ mpsnn_status mpsnn_graph_encode(const mpsnn_graph* graph, mpsnn_commands* comman
   });
 }
 
-void mpsnn_outputs_release(mpsnn_outputs* outputs) { delete outputs; }
+void mpsnn_outputs_release(mpsnn_outputs* outputs) noexcept { delete outputs; }
 
-mpsnn_status mpsnn_outputs_result(const mpsnn_outputs* outputs, size_t index, mpsnn_image** image) {
+mpsnn_status mpsnn_outputs_result(const mpsnn_outputs* outputs, size_t index,
+                                  mpsnn_image** image) noexcept {
   return guarded([&] {
     given(image, "mpsnn_outputs_result: image");
     const auto& results = given(outputs, "mpsnn_outputs_result: outputs").outputs.results;
@@ -258,7 +259,7 @@ mpsnn_status mpsnn_outputs_result(const mpsnn_outputs* outputs, size_t index, mp
 }
 
 mpsnn_status mpsnn_outputs_named(const mpsnn_outputs* outputs, const char* handle,
-                                 mpsnn_image** image) {
+                                 mpsnn_image** image) noexcept {
   return guarded([&] {
     given(image, "mpsnn_outputs_named: image");
     const GraphOutputs& of = given(outputs, "mpsnn_outputs_named: outputs").outputs;
@@ -267,7 +268,7 @@ mpsnn_status mpsnn_outputs_named(const mpsnn_outputs* outputs, const char* handl
 }
 
 mpsnn_status mpsnn_image_create(const mpsnn_device* device, mpsnn_size size, mpsnn_data_type type,
-                                const void* data, mpsnn_image** image) {
+                                const void* data, mpsnn_image** image) noexcept {
   return guarded([&] {
     given(image, "mpsnn_image_create: image");
     const Device& on = given(device, "mpsnn_image_create: device").device;
@@ -277,23 +278,23 @@ mpsnn_status mpsnn_image_create(const mpsnn_device* device, mpsnn_size size, mps
   });
 }
 
-void mpsnn_image_release(mpsnn_image* image) { delete image; }
+void mpsnn_image_release(mpsnn_image* image) noexcept { delete image; }
 
-mpsnn_size mpsnn_image_size(const mpsnn_image* image) {
+mpsnn_size mpsnn_image_size(const mpsnn_image* image) noexcept {
   if (image == nullptr) return {0, 0, 0, 0};
   const ImageSize& size = image->image.size();
   return {size.n, size.height, size.width, size.channels};
 }
 
-mpsnn_data_type mpsnn_image_type(const mpsnn_image* image) {
+mpsnn_data_type mpsnn_image_type(const mpsnn_image* image) noexcept {
   return image == nullptr ? MPSNN_FLOAT32 : type_of(image->image.format());
 }
 
-size_t mpsnn_image_bytes(const mpsnn_image* image) {
+size_t mpsnn_image_bytes(const mpsnn_image* image) noexcept {
   return image == nullptr ? 0 : image->image.bytes();
 }
 
-mpsnn_status mpsnn_image_read(const mpsnn_image* image, void* to, size_t bytes) {
+mpsnn_status mpsnn_image_read(const mpsnn_image* image, void* to, size_t bytes) noexcept {
   return guarded([&] {
     const Image& of = given(image, "mpsnn_image_read: image").image;
     if (to == nullptr)
@@ -303,7 +304,7 @@ mpsnn_status mpsnn_image_read(const mpsnn_image* image, void* to, size_t bytes) 
   });
 }
 
-mpsnn_status mpsnn_image_write(mpsnn_image* image, const void* from, size_t bytes) {
+mpsnn_status mpsnn_image_write(mpsnn_image* image, const void* from, size_t bytes) noexcept {
   return guarded([&] {
     const Image& of = given(image, "mpsnn_image_write: image").image;
     if (from == nullptr)
@@ -314,7 +315,7 @@ mpsnn_status mpsnn_image_write(mpsnn_image* image, const void* from, size_t byte
 }
 
 mpsnn_status mpsnn_commands_create(const mpsnn_device* device, const char* label,
-                                   mpsnn_commands** commands) {
+                                   mpsnn_commands** commands) noexcept {
   return guarded([&] {
     given(commands, "mpsnn_commands_create: commands");
     const mpsnn_device& on = given(device, "mpsnn_commands_create: device");
@@ -322,13 +323,13 @@ mpsnn_status mpsnn_commands_create(const mpsnn_device* device, const char* label
   });
 }
 
-void mpsnn_commands_release(mpsnn_commands* commands) { delete commands; }
+void mpsnn_commands_release(mpsnn_commands* commands) noexcept { delete commands; }
 
-mpsnn_status mpsnn_commands_commit(mpsnn_commands* commands) {
+mpsnn_status mpsnn_commands_commit(mpsnn_commands* commands) noexcept {
   return guarded([&] { given(commands, "mpsnn_commands_commit: commands").commands.commit(); });
 }
 
-mpsnn_status mpsnn_commands_wait(const mpsnn_commands* commands) {
+mpsnn_status mpsnn_commands_wait(const mpsnn_commands* commands) noexcept {
   return guarded(
       [&] { given(commands, "mpsnn_commands_wait: commands").commands.wait_until_completed(); });
 }

@@ -96,10 +96,14 @@ bool FailureLog::is_empty() const noexcept {
 }
 
 QueueState::QueueState(std::shared_ptr<DeviceState> of, std::string with_label)
+    : QueueState(of, with_label, of->backend->make_queue(with_label)) {}
+
+QueueState::QueueState(std::shared_ptr<DeviceState> of, std::string with_label,
+                       std::unique_ptr<backend::Queue> over)
     : device(std::move(of)),
       label(std::move(with_label)),
       arenas(device->allocator),
-      backend(device->backend->make_queue(label)) {}
+      backend(std::move(over)) {}
 
 QueueState::~QueueState() {
   life->close();

@@ -60,6 +60,9 @@ class FailureLog {
 
 struct QueueState {
   QueueState(std::shared_ptr<DeviceState> of, std::string with_label);
+  /// Over a queue of the backend that is there already.
+  QueueState(std::shared_ptr<DeviceState> of, std::string with_label,
+             std::unique_ptr<backend::Queue> over);
 
   ~QueueState();
   QueueState(const QueueState&) = delete;

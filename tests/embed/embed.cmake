@@ -3,23 +3,8 @@
 # must be relocatable), builds the examples out of tree with find_package, and runs them: what one
 # trained and archived the other, in C, runs.
 #   cmake -DBUILD=<build folder> -DEXAMPLES=<examples> -DWORK=<empty folder> -DPREFIX_PATH=<oneDNN's:OpenBLAS's> -P
-foreach(name BUILD EXAMPLES WORK GENERATOR CXX_COMPILER)
-  if(NOT ${name})
-    message(FATAL_ERROR "embed.cmake: -D${name}= is missing")
-  endif()
-endforeach()
-
-function(run)
-  execute_process(COMMAND ${ARGN} COMMAND_ERROR_IS_FATAL ANY)
-endfunction()
-
-# build(<example>): its program is ${WORK}/<name>/<name>.
-function(build example)
-  get_filename_component(name "${example}" NAME)
-  run("${CMAKE_COMMAND}" -S "${EXAMPLES}/${example}" -B "${WORK}/${name}" -G "${GENERATOR}"
-      "-DCMAKE_CXX_COMPILER=${CXX_COMPILER}" "-DCMAKE_BUILD_TYPE=Release")
-  run("${CMAKE_COMMAND}" --build "${WORK}/${name}")
-endfunction()
+include("${CMAKE_CURRENT_LIST_DIR}/tools.cmake")
+expect_given(BUILD EXAMPLES WORK GENERATOR CXX_COMPILER)
 
 file(REMOVE_RECURSE "${WORK}")
 run("${CMAKE_COMMAND}" --install "${BUILD}" --component devel --prefix "${WORK}/first")
@@ -41,4 +26,10 @@ execute_process(COMMAND "${WORK}/run_archive/run_archive" "${WORK}/none.safetens
                 RESULT_VARIABLE status ERROR_VARIABLE said)
 if(status EQUAL 0 OR NOT said MATCHES "none.safetensors: error 8: ")
   message(FATAL_ERROR "run_archive without an archive: expected error 8, got ${status}: ${said}")
+endif()
+
+# Elsewhere it is compiled and run by the checks of Metal.
+if(CMAKE_HOST_APPLE)
+  build(objc/filter_image)
+  run("${WORK}/filter_image/filter_image" "${WORK}/blur.safetensors" blur 16 16 1 1)
 endif()

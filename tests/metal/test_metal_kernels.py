@@ -7,7 +7,10 @@ Run by tools/run_metal_double.py, with the module that is built against the doub
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import mmap
+import os
 import re
 import sys
 from collections.abc import Callable
@@ -417,6 +420,34 @@ def test_selftest_reports(device: mps.Device, monkeypatch: pytest.MonkeyPatch) -
     findings = [one for findings in made["measurements"].values() for one in findings]
     assert not [one for one in findings if one["verdict"] == "differs"]
     assert "Metal double" in selftest.text_of(made)
+
+
+def objects_alive() -> int:
+    library = ctypes.CDLL(os.environ["MPSNN_METAL_DOUBLE"])
+    library.metal_double_objects.restype = ctypes.c_long
+    return int(library.metal_double_objects())
+
+
+def test_no_object_is_left(device: mps.Device) -> None:
+    kernel = mps.MatrixRandomPhilox(device, data_type=mps.DataType.FLOAT32)
+
+    def work() -> None:
+        commands = mps.CommandBuffer(device.command_queue())
+        x = mps.Matrix(device, rows=4, columns=4)
+        half = mps.Matrix(device, rows=4, columns=4, data_type=mps.DataType.FLOAT16)
+        kernel.encode(commands, x)
+        mps.MatrixSoftMax(device).encode(commands, x, half)
+        mps.MatrixMultiplication(device).encode(commands, half, x, m2(device))
+        commands.commit()
+        commands.wait_until_completed()
+
+    counts = []
+    for _ in range(4):
+        work()
+        gc.collect()
+        device.trim()
+        counts.append(objects_alive())
+    assert counts[1] == counts[2] == counts[3], counts
 
 
 def m2(device: mps.Device) -> mps.Matrix:

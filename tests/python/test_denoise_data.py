@@ -163,7 +163,7 @@ def test_damaged_exr_is_named(tmp_path: Path) -> None:
 def test_empty_or_missing_folder(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="nowhere: expected a folder"):
         load_folder(tmp_path / "nowhere")
-    with pytest.raises(DataError, match=r"no <name>\.<role>\.exr or \.npy"):
+    with pytest.raises(DataError, match=r"no <name>\.<role>\.exr, \.npy or \.png"):
         load_folder(tmp_path)
 
 
@@ -174,7 +174,7 @@ def test_missing_and_double_partners_are_named(tmp_path: Path) -> None:
         load_folder(tmp_path)
     (tmp_path / "one.clean.exr").unlink()
     (tmp_path / "one.albedo.npy").unlink()
-    with pytest.raises(DataError, match=r"one\.albedo\.exr or \.npy is missing"):
+    with pytest.raises(DataError, match=r"one\.albedo\.exr, \.npy or \.png is missing"):
         load_folder(tmp_path)
 
 
@@ -398,3 +398,26 @@ def test_interrupted_write_leaves_the_old_file(tmp_path: Path) -> None:
         np.save(draft, half_good, allow_pickle=False)
     assert file.read_text() == "old"
     assert list(tmp_path.iterdir()) == [file]
+
+
+def test_folder_of_png_files(tmp_path: Path) -> None:
+    sample = random_sample(0)
+    pictures.save_png(tmp_path / "one.noisy.png", dataset.tonemap(sample.noisy))
+    pictures.save_png(tmp_path / "one.clean.png", dataset.tonemap(sample.clean))
+    pictures.save_png(tmp_path / "one.albedo.png", sample.albedo, linear=True)
+    pictures.save_png(tmp_path / "one.normals.png", (sample.normals + 1) / 2)
+    read, expected = load_folder(tmp_path), random_set(1)
+    step = 0.5 / 255 + 1e-6
+    np.testing.assert_allclose(read.noisy, expected.noisy, atol=step)
+    np.testing.assert_allclose(read.clean, expected.clean, atol=step)
+    np.testing.assert_allclose(read.normals, expected.normals, atol=2 * step)
+    np.testing.assert_allclose(read.albedo, expected.albedo, atol=2.4 * step)
+    assert dataset.picture_names(tmp_path) == ["one"]
+
+
+def test_damaged_png_is_named(tmp_path: Path) -> None:
+    write_npy(tmp_path, "one", random_sample(0))
+    (tmp_path / "one.clean.npy").unlink()
+    (tmp_path / "one.clean.png").write_bytes(b"\x89PNG\r\n\x1a\n cut")
+    with pytest.raises(DataError, match=r"one\.clean\.png: cannot be read"):
+        load_folder(tmp_path)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import sys
 from pathlib import Path
@@ -156,3 +157,60 @@ def test_a_cpp_block_becomes_a_program(docs: ModuleType) -> None:
     )
     whole = "int main() { return 0; }\n"
     assert docs.cpp_program(whole) == whole
+
+
+HEADER = """
+// SPDX-License-Identifier: MIT
+namespace mpsnn {
+class Helper;  // declared only
+enum class Kind : int { ONE = 1, TWO };
+struct Plain {
+  std::map<int, bool> by_number = {}, others;
+  std::function<bool()> ask;
+};
+/// Text with { a brace and a function().
+class Thing final : public Plain, private Helper {
+ public:
+  explicit Thing(int size) : size_(size) {}
+  Thing(const Thing&) = delete;
+  int size() const noexcept { return size_ > 0 ? size_ : 0; }
+  void set_size(int size);
+  template <class F>
+  void each(F&& function) const;
+  struct Inner { int field = 0; };
+
+ private:
+  void hidden();
+  int size_ = 0;
+};
+namespace detail { void internal(); }
+Kind kind_of(const Thing& thing);
+}  // namespace mpsnn
+"""
+
+
+def test_headers_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "tools"))
+    (tmp_path / "thing.h").write_text(HEADER)
+    api = load("cpp_api").read_headers(tmp_path)
+    assert set(api.classes) == {"Plain", "Thing", "Thing::Inner"}
+    assert api.enums == {"Kind": {"ONE", "TWO"}}
+    assert api.functions == {"kind_of"}
+    functions, fields = api.members("Thing")
+    assert functions == {"Thing", "size", "set_size", "each"}
+    assert fields == {"by_number", "others", "ask"}
+    assert api.classes["Thing"].constructors == 1
+
+
+def test_what_only_python_has_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "tools"))
+    (tmp_path / "thing.h").write_text(HEADER)
+    api = load("cpp_api").read_headers(tmp_path)
+    tool = load("check_api")
+    node = ast.parse(
+        "class Thing:\n"
+        "    @property\n    def size(self): ...\n    @size.setter\n    def size(self, n): ...\n"
+        "    @property\n    def ask(self): ...\n    def each(self): ...\n"
+        "    def hidden(self): ...\n    def other(self): ...\n    def _own(self): ...\n"
+    ).body[0]
+    assert list(tool.compare_class(node, "_core.pyi", api)) == ["Thing.hidden", "Thing.other"]

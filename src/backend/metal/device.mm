@@ -3,8 +3,11 @@
 
 #include <cstring>
 
+#include "backend/interop.h"
 #include "backend/metal/generators.h"
 #include "backend/metal/graph_kernel.h"
+#include "backend/metal/images.h"
+#include "backend/metal/interop.h"
 #include "backend/metal/kernels.h"
 #include "backend/metal/memory.h"
 #include "backend/metal/stream.h"
@@ -19,7 +22,7 @@ constexpr std::string_view kKind = MPSNN_METAL_KIND;
 constexpr std::string_view kKind = "metal";
 #endif
 
-class MetalDevice final : public Device, private GraphCompiler {
+class MetalDevice final : public Device, public Interop, private GraphCompiler {
  public:
   explicit MetalDevice(Owned<id<MTLDevice>> device) : device_(std::move(device)) {
     info_.kind = kKind;
@@ -50,6 +53,30 @@ class MetalDevice final : public Device, private GraphCompiler {
   }
   std::span<const KernelRow> kernels() const noexcept override { return kernel_rows(); }
   const GraphCompiler* graph_compiler() const noexcept override { return this; }
+
+  void* object() const noexcept override { return device_.get(); }
+  std::unique_ptr<Queue> make_queue_onto(void* commands) override {
+    auto stream = std::make_unique<CommandStream>(device_.get(), buffers_, generators_, "");
+    stream->encode_onto(static_cast<id<MTLCommandBuffer>>(commands));
+    return metal::make_queue_onto(std::move(stream), commands);
+  }
+  TensorDesc describe(void* image) const override { return describe_image(image); }
+  void copy_from(void* commands, void* image, std::shared_ptr<Memory> to) const override {
+    guarded("copy from an image", [&] {
+      ImageCopies(device_.get()).copy_out(static_cast<id<MTLCommandBuffer>>(commands),
+                                          batch_of(image), buffers_->find(to->device_pointer()),
+                                          describe_image(image));
+    });
+    when_completed(commands, [to](const std::string&) {});
+  }
+  void copy_to(void* commands, void* image, std::shared_ptr<Memory> from) const override {
+    guarded("copy to an image", [&] {
+      ImageCopies(device_.get()).copy_in(static_cast<id<MTLCommandBuffer>>(commands),
+                                         buffers_->find(from->device_pointer()), batch_of(image),
+                                         describe_image(image));
+    });
+    when_completed(commands, [from](const std::string&) {});
+  }
 
  private:
   std::shared_ptr<const Kernel> compile(const graph::WholeGraph& graph) const override {
@@ -110,6 +137,17 @@ std::shared_ptr<Device> make_device(const std::string& name, bool low_power) {
 std::shared_ptr<Device> make_device() {
   return guarded("device", [&] {
     return make(Owned<id<MTLDevice>>(MTLCreateSystemDefaultDevice()));
+  });
+}
+
+std::shared_ptr<Device> device_over(void* device) {
+  return guarded("device", [&]() -> std::shared_ptr<Device> {
+    auto theirs = Owned<id<MTLDevice>>::retained(static_cast<id<MTLDevice>>(device));
+    if (!MPSSupportsMTLDevice(theirs.get())) {
+      throw UnsupportedError(str("device: expected one that Metal Performance Shaders can use, got \"",
+                                 to_string([theirs.get() name]), '"'));
+    }
+    return std::make_shared<MetalDevice>(std::move(theirs));
   });
 }
 

@@ -10,6 +10,9 @@ namespace mpsnn::backend::metal {
 
 MPSImageFeatureChannelFormat format_of(const TensorDesc& desc);
 
+/// The batch of an image of one's own, autoreleased: as many as it has.
+MPSImageBatch* batch_of(void* image);
+
 class ImageCopies {
  public:
   explicit ImageCopies(id<MTLDevice> device);
@@ -18,6 +21,9 @@ class ImageCopies {
                          const TensorDesc& desc) const;
   /// Images of no content yet, which may be read once, too.
   static MPSImageBatch* make_images(id<MTLCommandBuffer> commands, const TensorDesc& desc);
+  /// The same into images that are there.
+  void copy_in(id<MTLCommandBuffer> commands, const BufferRange& from, MPSImageBatch* to,
+               const TensorDesc& desc) const;
   void copy_out(id<MTLCommandBuffer> commands, MPSImageBatch* from, const BufferRange& to,
                 const TensorDesc& desc) const;
 

@@ -26,6 +26,10 @@ MPSImageFeatureChannelFormat format_of(const TensorDesc& desc) {
                                         : MPSImageFeatureChannelFormatFloat32;
 }
 
+MPSImageBatch* batch_of(void* image) {
+  return [static_cast<MPSImage*>(image) batchRepresentation];
+}
+
 ImageCopies::ImageCopies(id<MTLDevice> device)
     : in_([[MPSMatrixCopyToImage alloc]
           initWithDevice:device
@@ -52,10 +56,15 @@ MPSImageBatch* ImageCopies::make_images(id<MTLCommandBuffer> commands, const Ten
 MPSImageBatch* ImageCopies::copy_in(id<MTLCommandBuffer> commands, const BufferRange& from,
                                     const TensorDesc& desc) const {
   MPSImageBatch* images = make_images(commands, desc);
+  copy_in(commands, from, images, desc);
+  return images;
+}
+
+void ImageCopies::copy_in(id<MTLCommandBuffer> commands, const BufferRange& from,
+                          MPSImageBatch* to, const TensorDesc& desc) const {
   [in_.get() encodeBatchToCommandBuffer:commands
                            sourceMatrix:matrix_over(from, desc)
-                      destinationImages:images];
-  return images;
+                      destinationImages:to];
 }
 
 void ImageCopies::copy_out(id<MTLCommandBuffer> commands, MPSImageBatch* from,

@@ -20,6 +20,9 @@ class CommandStream final : public Stream {
   void set_predicates(std::span<const std::int32_t* const> predicates) override;
   void commit_and_continue() override;
   std::unique_ptr<Ticket> commit(std::string_view label) override;
+  /// From now on kernels encode onto this command buffer of the program's, which is never committed
+  /// here.
+  void encode_onto(id<MTLCommandBuffer> commands);
   void wait(Ticket& ticket) override;
 
   /// Where a kernel encodes: the command buffer, wrapped once for each predicate.
@@ -37,7 +40,8 @@ class CommandStream final : public Stream {
   const Owned<id<MTLCommandQueue>> queue_;
   const std::shared_ptr<BufferMap> buffers_;
   const std::shared_ptr<Generators> generators_;
-  Owned<MPSCommandBuffer*> commands_;  // null: nothing was encoded since the last commit
+  Owned<id<MTLCommandBuffer>> theirs_;  // null: command buffers of our own
+  Owned<MPSCommandBuffer*> commands_;   // null: nothing was encoded since the last commit
   std::vector<Owned<id<MTLCommandBuffer>>> committed_;
   std::vector<const std::int32_t*> predicates_;
 };

@@ -38,7 +38,13 @@ void CommandStream::set_predicates(std::span<const std::int32_t* const> predicat
   predicates_.assign(predicates.begin(), predicates.end());
 }
 
+void CommandStream::encode_onto(id<MTLCommandBuffer> commands) {
+  theirs_ = Owned<id<MTLCommandBuffer>>::retained(commands);
+}
+
 MPSCommandBuffer* CommandStream::commands() {
+  // Kernels use it as an MTLCommandBuffer. It is not wrapped: MPS would commit inside of graphs.
+  if (theirs_) return static_cast<MPSCommandBuffer*>(static_cast<id>(theirs_.get()));
   if (!commands_) {
     commands_ = Owned<MPSCommandBuffer*>::retained(
         [MPSCommandBuffer commandBufferFromCommandQueue:queue_.get()]);

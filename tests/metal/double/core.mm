@@ -87,6 +87,9 @@ using metal_double::Pixels;
 - (void)waitUntilCompleted {
   [[self rootCommandBuffer] waitUntilCompleted];
 }
+- (void)addCompletedHandler:(MTLCommandBufferHandler)block {
+  [[self rootCommandBuffer] addCompletedHandler:block];
+}
 @end
 
 @implementation MPSKernel
@@ -123,13 +126,12 @@ using metal_double::Pixels;
 }
 @end
 
-@implementation MPSImage
-- (void)dealloc {
-  delete image_;
-  count_object(-1);
-  [super dealloc];
+static DoubleImage* image_like(const MPSImageDescriptor* d) {
+  return new DoubleImage{std::make_shared<Pixels>(
+      static_cast<int>(d->height_), static_cast<int>(d->width_),
+      static_cast<int>(d->featureChannels_),
+      d->channelFormat_ == MPSImageFeatureChannelFormatFloat16)};
 }
-@end
 
 @implementation MPSTemporaryImage
 + (instancetype)temporaryImageWithCommandBuffer:(id<MTLCommandBuffer>)commandBuffer
@@ -138,10 +140,7 @@ using metal_double::Pixels;
   if (d->width_ > 16384 || d->height_ > 16384 || d->featureChannels_ > 8192 || d->width_ == 0)
     refuse("MPSTemporaryImage", "no texture has this size");
   MPSTemporaryImage* made = [[[MPSTemporaryImage alloc] init] autorelease];
-  made->image_ = new DoubleImage{std::make_shared<Pixels>(
-      static_cast<int>(d->height_), static_cast<int>(d->width_),
-      static_cast<int>(d->featureChannels_),
-      d->channelFormat_ == MPSImageFeatureChannelFormatFloat16)};
+  made->image_ = image_like(d);
   made->readCount_ = 1;
   count_object(1);
   return made;
@@ -357,6 +356,68 @@ void store(char* row, std::size_t i, float value, bool half) {
         store(row, i, from.at(y, x, c), from.half);
       });
     }
+  });
+}
+@end
+
+@implementation MPSImage
+- (instancetype)initWithDevice:(id<MTLDevice>)device
+               imageDescriptor:(const MPSImageDescriptor*)imageDescriptor {
+  self = [super init];
+  if (self == nil) return nil;
+  if (device == nil) refuse("MPSImage", "no device");
+  image_ = image_like(imageDescriptor);
+  count_object(1);
+  return self;
+}
+- (void)dealloc {
+  delete image_;
+  count_object(-1);
+  [super dealloc];
+}
+- (NSUInteger)width {
+  return static_cast<NSUInteger>(image_->data->width);
+}
+- (NSUInteger)height {
+  return static_cast<NSUInteger>(image_->data->height);
+}
+- (NSUInteger)featureChannels {
+  return static_cast<NSUInteger>(image_->data->channels);
+}
+- (instancetype)initWithTexture:(id<MTLTexture>)texture
+                featureChannels:(NSUInteger)featureChannels {
+  static_cast<void>(texture);
+  static_cast<void>(featureChannels);
+  refuse("MPSImage initWithTexture", "the double has no textures");
+}
+- (NSUInteger)numberOfImages {
+  return 1;
+}
+- (MPSImageFeatureChannelFormat)featureChannelFormat {
+  return image_->data->half ? MPSImageFeatureChannelFormatFloat16
+                            : MPSImageFeatureChannelFormatFloat32;
+}
+- (MPSImageBatch*)batchRepresentation {
+  return [NSArray arrayWithObject:self];
+}
+- (void)readBytes:(void*)dataBytes
+       dataLayout:(MPSDataLayout)dataLayout
+       imageIndex:(NSUInteger)imageIndex {
+  if (dataLayout != MPSDataLayoutHeightxWidthxFeatureChannels || imageIndex != 0)
+    refuse("MPSImage readBytes", "the double has one layout and one image");
+  const Pixels& from = *image_->data;
+  each_element(from, [&](int y, int x, int c, std::size_t i) {
+    store(static_cast<char*>(dataBytes), i, from.at(y, x, c), from.half);
+  });
+}
+- (void)writeBytes:(const void*)dataBytes
+        dataLayout:(MPSDataLayout)dataLayout
+        imageIndex:(NSUInteger)imageIndex {
+  if (dataLayout != MPSDataLayoutHeightxWidthxFeatureChannels || imageIndex != 0)
+    refuse("MPSImage writeBytes", "the double has one layout and one image");
+  Pixels& to = *image_->data;
+  each_element(to, [&](int y, int x, int c, std::size_t i) {
+    to.set(y, x, c, static_cast<double>(load(static_cast<const char*>(dataBytes), i, to.half)));
   });
 }
 @end

@@ -32,7 +32,8 @@ struct DoubleCommand {
 @interface DoubleCommandBuffer : NSObject <MTLCommandBuffer> {
  @public
   std::vector<DoubleCommand>* commands_;
-  id<MTLCommandQueue> queue_;  // not retained: the queue outlives it
+  std::vector<MTLCommandBufferHandler>* handlers_;  // copied blocks
+  id<MTLCommandQueue> queue_;                       // not retained: the queue outlives it
   NSString* label_;
   BOOL committed_, done_;
 }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Devices, buffers, queues and command buffers of the double. Work runs when somebody waits for it,
 // in the order of the commits: who forgets to wait reads what was there before.
+#include <Block.h>
+
 #include <atomic>
 #include <cstdlib>
 #include <mutex>
@@ -73,6 +75,7 @@ void refuse(const char* what, const std::string& why) {
   if (self == nil) return nil;
   queue_ = queue;
   commands_ = new std::vector<DoubleCommand>();
+  handlers_ = new std::vector<MTLCommandBufferHandler>();
   count_object(1);
   return self;
 }
@@ -80,6 +83,8 @@ void refuse(const char* what, const std::string& why) {
   for (const DoubleCommand& command : *commands_)
     for (MPSPredicate* predicate : command.predicates) [predicate release];
   delete commands_;
+  for (MTLCommandBufferHandler handler : *handlers_) Block_release(handler);
+  delete handlers_;
   [label_ release];
   count_object(-1);
   [super dealloc];
@@ -93,6 +98,10 @@ void refuse(const char* what, const std::string& why) {
 }
 - (NSError*)error {
   return nil;
+}
+- (void)addCompletedHandler:(MTLCommandBufferHandler)block {
+  if (committed_) refuse("MTLCommandBuffer addCompletedHandler", "it was committed");
+  handlers_->push_back(Block_copy(block));
 }
 - (void)commit {
   if (committed_) refuse("MTLCommandBuffer commit", "committed twice");
@@ -116,6 +125,11 @@ void refuse(const char* what, const std::string& why) {
     for (MPSPredicate* predicate : command.predicates) [predicate release];
   commands_->clear();
   done_ = YES;
+  for (MTLCommandBufferHandler handler : *handlers_) {
+    handler(self);
+    Block_release(handler);
+  }
+  handlers_->clear();
 }
 - (void)waitUntilCompleted {
   if (!committed_) refuse("MTLCommandBuffer waitUntilCompleted", "it was not committed: this never ends");

@@ -114,7 +114,7 @@ def _add_train(actions: Commands) -> None:
     parser.add_argument(
         "--folder",
         type=Path,
-        help="pictures of one's own, EXR or NPY: <name>.{noisy,clean,albedo,normals}.{exr,npy}",
+        help="pictures of one's own: <name>.{noisy,clean,albedo,normals}.{exr,npy,png}",
     )
     parser.add_argument("--validation-folder", type=Path, help="the same, never trained on")
     parser.add_argument(
@@ -146,6 +146,12 @@ def _add_apply(actions: Commands) -> None:
     parser.add_argument("--renders", type=Path, default=Path("renders"), help="cache for the scene")
     parser.add_argument(
         "--out", type=Path, default=Path("denoised.png"), help="(default %(default)s)"
+    )
+    parser.add_argument(
+        "--each",
+        type=Path,
+        help="also write every denoised picture to this folder: <name>.denoised.png, and .exr with "
+        "linear radiance (needs Mitsuba)",
     )
     parser.add_argument("--device", default="", help="device kind (default: the best here)")
     parser.add_argument(
@@ -303,7 +309,7 @@ def _denoise_and_show(
     timeline: StepTimeline | None = None,
     *,
     pad: bool = False,
-) -> None:
+) -> FloatArray:
     each = zip(scenes.noisy, scenes.albedo, scenes.normals, strict=True)
     timeline = timeline or StepTimeline(None)
     with timeline.whole():
@@ -317,6 +323,15 @@ def _denoise_and_show(
             captions = [f"noisy: {before}", f"denoised: {after}", "clean"]
     pictures.bands(out, scenes.noisy, denoised, scenes.clean, captions)
     print(f"noisy over denoised over clean: {out}")
+    return denoised
+
+
+def _write_each(folder: Path, names: Sequence[str], denoised: FloatArray) -> None:
+    """Every picture alone: as it looks, and as radiance."""
+    for name, picture in zip(names, denoised, strict=True):
+        pictures.save_png(folder / f"{name}.denoised.png", picture)
+        dataset.save_exr(folder / f"{name}.denoised.exr", dataset.inverse_tonemap(picture))
+    print(f"{len(names)} denoised pictures: {folder}")
 
 
 def _apply(arguments: argparse.Namespace) -> None:
@@ -324,11 +339,15 @@ def _apply(arguments: argparse.Namespace) -> None:
     denoiser = Denoiser.load(arguments.archive, mps.Device(arguments.device))
     if arguments.folder is not None:
         scenes = dataset.load_folder(arguments.folder)
+        names = dataset.picture_names(arguments.folder)
     else:
         scenes = _rendered(arguments, 1, arguments.scene, arguments.renders)
-    _denoise_and_show(
+        names = [f"scene-{arguments.scene}"]
+    denoised = _denoise_and_show(
         denoiser, scenes, arguments.out, way_of(arguments), timeline, pad=arguments.pad
     )
+    if arguments.each is not None:
+        _write_each(arguments.each, names, denoised)
 
 
 def _demo(arguments: argparse.Namespace) -> None:

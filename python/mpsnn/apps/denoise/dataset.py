@@ -29,7 +29,7 @@ from mpsnn import files
 from mpsnn.files import atomic_path
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from types import ModuleType
 
 __all__ = [
@@ -43,6 +43,8 @@ __all__ = [
     "inverse_tonemap",
     "load_folder",
     "optional_module",
+    "picture_names",
+    "save_exr",
     "tonemap",
 ]
 
@@ -51,8 +53,16 @@ FloatArray = NDArray[np.float32]
 ROLES = ("noisy", "clean", "albedo", "normals")
 GAMMA = 2.2
 
-# What NumPy and Mitsuba raise on damaged files; NumPy reads its header with the tokenizer.
-UNREADABLE = (OSError, ValueError, EOFError, MemoryError, RuntimeError, TokenError)
+# What NumPy, Mitsuba and Pillow raise on damaged files; NumPy reads its header with the tokenizer.
+UNREADABLE = (
+    OSError,
+    ValueError,
+    EOFError,
+    MemoryError,
+    RuntimeError,
+    SyntaxError,
+    TokenError,
+)
 
 
 class DataError(ValueError):
@@ -258,10 +268,11 @@ class DataSet:
 def load_folder(path: str | Path) -> DataSet:
     """Reads pictures of one's own: four files per picture, all pictures of one size.
 
-    The files are named ``<name>.<role>.exr`` or ``<name>.<role>.npy`` with the roles noisy,
-    clean, albedo and normals; other files are passed over. Colour is linear radiance and is
-    tone-mapped here. An NPY file holds floats of shape (H, W, 3). An EXR file has three channels;
-    a fourth, alpha, is dropped.
+    The files are named ``<name>.<role>.exr``, ``.npy`` or ``.png`` with the roles noisy, clean,
+    albedo and normals; other files are passed over. Colour is linear radiance and is tone-mapped
+    here. An NPY file holds floats of shape (H, W, 3). An EXR file has three channels; a fourth,
+    alpha, is dropped. A PNG is read as ``pictures.save_png`` writes one: colour is tone-mapped
+    already, albedo has the sRGB curve, and normals are ``(n + 1) / 2``.
 
     Args:
         path: The folder.
@@ -272,12 +283,9 @@ def load_folder(path: str | Path) -> DataSet:
     Raises:
         DataError: The folder is missing or holds no pictures, a file is missing or cannot be
             read, or its shape, type or values are not as described.
-        ImportError: A file is EXR and Mitsuba is not installed.
+        ImportError: A file is EXR and Mitsuba is not installed, or PNG and Pillow is not.
     """
-    folder = Path(path)
-    if not folder.is_dir():
-        raise DataError(f"{folder}: expected a folder with pictures, found none")
-    files = _find_pictures(folder)
+    files = _find_pictures(Path(path))
     samples: list[Sample] = []
     shape: tuple[int, ...] | None = None
     for parts in files.values():
@@ -293,31 +301,50 @@ def load_folder(path: str | Path) -> DataSet:
     return DataSet.from_samples(samples)
 
 
+def picture_names(path: str | Path) -> list[str]:
+    """Names of the pictures that `load_folder` reads, in its order.
+
+    Args:
+        path: The folder.
+
+    Returns:
+        At least one name.
+
+    Raises:
+        DataError: The folder is missing or holds no pictures, or a file is missing.
+    """
+    return list(_find_pictures(Path(path)))
+
+
 def _find_pictures(folder: Path) -> dict[str, dict[str, Path]]:
     """Maps every picture's name to its four files, by role."""
+    if not folder.is_dir():
+        raise DataError(f"{folder}: expected a folder with pictures, found none")
     found: dict[str, dict[str, Path]] = {}
     for file in sorted(folder.iterdir()):
         name, _, role = file.stem.rpartition(".")
-        if not name or role not in ROLES or file.suffix.lower() not in (".exr", ".npy"):
+        if not name or role not in ROLES or file.suffix.lower() not in READERS:
             continue
         parts = found.setdefault(name, {})
         if role in parts:
             raise DataError(f"{file}: expected one {role} file, there is also {parts[role].name}")
         parts[role] = file
     if not found:
-        raise DataError(f"{folder}: no <name>.<role>.exr or .npy, the role one of {ROLES}")
+        raise DataError(f"{folder}: no <name>.<role>.exr, .npy or .png, the role one of {ROLES}")
     for name, parts in found.items():
         for role in ROLES:
             if role not in parts:
                 have = ", ".join(file.name for file in parts.values())
-                raise DataError(f"{folder / name}.{role}.exr or .npy is missing beside {have}")
+                raise DataError(
+                    f"{folder / name}.{role}.exr, .npy or .png is missing beside {have}"
+                )
     return found
 
 
 def _read_picture(file: Path, role: str) -> FloatArray:
     """Reads one file as float32 (H, W, 3) and checks its values."""
     try:
-        pixels = _read_exr(file) if file.suffix.lower() == ".exr" else _read_npy(file)
+        pixels = READERS[file.suffix.lower()](file, role)
     except UNREADABLE as error:
         raise DataError(f"{file}: cannot be read, damaged or cut short? {error}") from error
     if pixels.ndim != 3 or pixels.shape[-1] != 3 or 0 in pixels.shape:
@@ -340,15 +367,52 @@ def _read_picture(file: Path, role: str) -> FloatArray:
     return array
 
 
-def _read_npy(file: Path) -> NDArray[np.generic]:
+def _read_npy(file: Path, _role: str) -> NDArray[np.generic]:
     with file.open("rb") as stream:
         return np.asarray(np.lib.format.read_array(stream, allow_pickle=False))
 
 
-def _read_exr(file: Path) -> FloatArray:
+def _read_exr(file: Path, _role: str) -> FloatArray:
+    bitmap = _mitsuba().Bitmap(str(file))
+    pixels = np.array(bitmap, np.float32)
+    return pixels[..., :3] if bitmap.has_alpha() else pixels
+
+
+def _read_png(file: Path, role: str) -> FloatArray:
+    with optional_module("PIL.Image").open(file) as picture:
+        shown = np.asarray(picture.convert("RGB"), np.float32) / np.float32(255)
+    if role == "normals":
+        return np.asarray(2 * shown - 1, np.float32)
+    if role == "albedo":
+        curve = np.where(shown <= 0.04045, shown / 12.92, ((shown + 0.055) / 1.055) ** 2.4)
+        return np.asarray(curve, np.float32)
+    return inverse_tonemap(shown)
+
+
+READERS: dict[str, Callable[[Path, str], NDArray[np.generic]]] = {
+    ".exr": _read_exr,
+    ".npy": _read_npy,
+    ".png": _read_png,
+}
+
+
+def save_exr(path: str | Path, radiance: NDArray[np.floating]) -> None:
+    """Writes linear radiance as an EXR of float32 channels.
+
+    Args:
+        path: Where to write.
+        radiance: Shape (H, W, 3).
+
+    Raises:
+        ImportError: Mitsuba is not installed.
+    """
+    bitmap = _mitsuba().Bitmap(np.ascontiguousarray(radiance, np.float32))
+    with atomic_path(path) as draft:
+        bitmap.write(str(draft))
+
+
+def _mitsuba() -> ModuleType:
     mi = optional_module("mitsuba")
     if mi.variant() is None:
         mi.set_variant("scalar_rgb")
-    bitmap = mi.Bitmap(str(file))
-    pixels = np.array(bitmap, np.float32)
-    return pixels[..., :3] if bitmap.has_alpha() else pixels
+    return mi

@@ -12,14 +12,21 @@ typedef NS_OPTIONS(NSUInteger, MTLResourceOptions) {
 @protocol MTLResource <NSObject>
 @end
 
+@protocol MTLTexture <MTLResource>
+@end
+
 @protocol MTLBuffer <MTLResource>
 @property(readonly) NSUInteger length;
 - (void*)contents;
 @end
 
+@protocol MTLCommandBuffer;
+typedef void (^MTLCommandBufferHandler)(id<MTLCommandBuffer>);
+
 @protocol MTLCommandBuffer <NSObject>
 @property(copy) NSString* label;
 @property(readonly) NSError* error;
+- (void)addCompletedHandler:(MTLCommandBufferHandler)block;
 - (void)commit;
 - (void)waitUntilCompleted;
 @end

@@ -78,13 +78,29 @@ struct DoubleImage;
                                  featureChannels:(NSUInteger)featureChannels;
 @end
 
+@class MPSImage;
+typedef NSArray<MPSImage*> MPSImageBatch;
+
 @interface MPSImage : NSObject {
  @public
   DoubleImage* image_;
 }
+@property(readonly, nonatomic) NSUInteger width;
+@property(readonly, nonatomic) NSUInteger height;
+@property(readonly, nonatomic) NSUInteger featureChannels;
+@property(readonly, nonatomic) NSUInteger numberOfImages;
+@property(readonly, nonatomic) MPSImageFeatureChannelFormat featureChannelFormat;
+- (instancetype)initWithDevice:(id<MTLDevice>)device
+               imageDescriptor:(const MPSImageDescriptor*)imageDescriptor;
+- (instancetype)initWithTexture:(id<MTLTexture>)texture featureChannels:(NSUInteger)featureChannels;
+- (MPSImageBatch*)batchRepresentation;
+- (void)readBytes:(void*)dataBytes
+       dataLayout:(MPSDataLayout)dataLayout
+       imageIndex:(NSUInteger)imageIndex;
+- (void)writeBytes:(const void*)dataBytes
+        dataLayout:(MPSDataLayout)dataLayout
+        imageIndex:(NSUInteger)imageIndex;
 @end
-
-typedef NSArray<MPSImage*> MPSImageBatch;
 
 @interface MPSTemporaryImage : MPSImage {
  @public

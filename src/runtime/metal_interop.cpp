@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: MIT
+// Behind mpsnn/metal.h: the program's own Metal objects.
+#if defined(MPSNN_WITH_METAL) || defined(MPSNN_WITH_METAL_DOUBLE)
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+
+#include "backend/interop.h"
+#include "mpsnn/command_buffer.h"
+#include "mpsnn/error.h"
+#include "runtime/image_state.h"
+#include "runtime/queue_state.h"
+
+namespace mpsnn::backend::metal {
+std::shared_ptr<Device> device_over(void* device);
+}
+
+namespace mpsnn::metal::detail {
+// As mpsnn/metal.h declares them, which only Objective-C can include.
+Device device_over(void* device);
+void* object_of(const Device& device);
+CommandBuffer command_buffer_onto(const Device& device, void* commands, const std::string& label);
+Image encode_copy_from(const Device& device, void* commands, void* image);
+void encode_copy_to(const Image& image, void* commands, void* to);
+
+namespace {
+
+#ifdef MPSNN_WITH_METAL
+constexpr const char* kKind = "metal";
+#else
+constexpr const char* kKind = "metal-double";
+#endif
+
+void check_given(const char* what, const void* object) {
+  if (object == nullptr)
+    throw InvalidArgumentError(std::string(what) + ": expected an object, got nil");
+}
+
+backend::Interop& interop_of(runtime::DeviceState& device) {
+  if (auto* interop = dynamic_cast<backend::Interop*>(device.backend.get())) return *interop;
+  throw UnsupportedError("device: expected one of kind \"" + std::string(kKind) + "\", got \"" +
+                         device.kind() + "\"");
+}
+
+/// The state of Device("metal"); null where this machine has none.
+std::shared_ptr<runtime::DeviceState> built_in() {
+  for (const std::string& kind : Device::available()) {
+    if (kind == kKind) return Device(kind).state();
+  }
+  return nullptr;
+}
+
+}  // namespace
+
+Device device_over(void* device) {
+  check_given("device", device);
+  if (auto state = built_in(); state && interop_of(*state).object() == device) return Device(state);
+  static std::mutex mutex;
+  static std::map<void*, std::weak_ptr<runtime::DeviceState>> known;
+  const std::lock_guard lock(mutex);
+  std::erase_if(known, [](const auto& one) { return one.second.expired(); });
+  if (const auto found = known.find(device); found != known.end()) {
+    if (auto state = found->second.lock()) return Device(std::move(state));
+  }
+  auto state = std::make_shared<runtime::DeviceState>(backend::metal::device_over(device));
+  known[device] = state;
+  return Device(std::move(state));
+}
+
+void* object_of(const Device& device) { return interop_of(*device.state()).object(); }
+
+CommandBuffer command_buffer_onto(const Device& device, void* commands, const std::string& label) {
+  check_given("command_buffer: commands", commands);
+  auto queue = std::make_shared<runtime::QueueState>(
+      device.state(), label, interop_of(*device.state()).make_queue_onto(commands));
+  return CommandBuffer(CommandQueue(std::move(queue)), label, false);
+}
+
+Image encode_copy_from(const Device& device, void* commands, void* image) {
+  check_given("encode_copy: commands", commands);
+  check_given("encode_copy: image", image);
+  const backend::Interop& interop = interop_of(*device.state());
+  const TensorDesc desc = interop.describe(image);
+  const ImageSize size = desc.image();
+  const auto& state = device.state();
+  auto made = std::make_shared<runtime::ImageState>(
+      state, size, desc.type, state->allocator.allocate(runtime::checked_bytes(size, desc.type)));
+  interop.copy_from(commands, image, made->memory);
+  return Image(std::move(made));
+}
+
+void encode_copy_to(const Image& image, void* commands, void* to) {
+  check_given("encode_copy: commands", commands);
+  check_given("encode_copy: to", to);
+  runtime::ImageState& state = *image.state();
+  const backend::Interop& interop = interop_of(*state.device);
+  const TensorDesc desc = interop.describe(to);
+  if (desc.image() != state.size || desc.type != state.format) {
+    throw InvalidArgumentError("encode_copy: to: expected " + to_string(state.size) + " of " +
+                               std::string(name_of(state.format)) + ", got " +
+                               to_string(desc.image()) + " of " + std::string(name_of(desc.type)));
+  }
+  interop.copy_to(commands, to, state.memory);
+}
+
+}  // namespace mpsnn::metal::detail
+#endif

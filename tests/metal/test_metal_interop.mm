@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: MIT
+// Graphs on the program's own Metal objects: mpsnn/metal.h, on the double. What is thrown is caught in
+// C++ (interop_failures.cpp), since not every runtime of Objective-C lets it be caught here.
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "mpsnn/metal.h"
+#include "mpsnn/mpsnn.h"
+#include "testing.h"
+
+using namespace mpsnn;
+
+/// The text of what the function throws; empty: nothing.
+std::string failure_of(const std::function<void()>& function);
+
+namespace {
+
+using Values = std::vector<float>;
+
+/// What a program has: a device, a queue, and a pool around each case.
+struct Program {
+  NSAutoreleasePool* pool = [[NSAutoreleasePool alloc] init];
+  id<MTLDevice> theirs = [MTLCreateSystemDefaultDevice() autorelease];
+  id<MTLCommandQueue> queue = [[theirs newCommandQueue] autorelease];
+  ~Program() { [pool release]; }
+
+  MPSImage* image(NSUInteger height, NSUInteger width, NSUInteger channels,
+                  const Values& values = {},
+                  MPSImageFeatureChannelFormat format = MPSImageFeatureChannelFormatFloat32) const {
+    MPSImageDescriptor* descriptor =
+        [MPSImageDescriptor imageDescriptorWithChannelFormat:format
+                                                       width:width
+                                                      height:height
+                                             featureChannels:channels];
+    MPSImage* made = [[[MPSImage alloc] initWithDevice:theirs
+                                       imageDescriptor:descriptor] autorelease];
+    if (!values.empty()) {
+      [made writeBytes:values.data()
+            dataLayout:MPSDataLayoutHeightxWidthxFeatureChannels
+            imageIndex:0];
+    }
+    return made;
+  }
+};
+
+Values values(MPSImage* image) {
+  Values read([image width] * [image height] * [image featureChannels]);
+  [image readBytes:read.data()
+        dataLayout:MPSDataLayoutHeightxWidthxFeatureChannels
+        imageIndex:0];
+  return read;
+}
+
+Values values(const Image& image) {
+  Values read(static_cast<std::size_t>(image.size().count()));
+  image.read(read.data(), image.bytes());
+  return read;
+}
+
+}  // namespace
+
+TEST_CASE("interop: the same device for the same object") {
+  const Program program;
+  const Device device = metal::device(program.theirs);
+  CHECK(device == metal::device(program.theirs));
+  CHECK(metal::metal_device(device) == program.theirs);
+  const Device built_in("metal-double");
+  CHECK(metal::device(metal::metal_device(built_in)) == built_in);
+}
+
+TEST_CASE("interop: a graph on the program's command buffer, from image to image") {
+  const Program program;
+  const Device device = metal::device(program.theirs);
+  const Graph graph(device, {NeuronReLUNode(ImageNode("x"), {.a = 0.5}).result_image()});
+  MPSImage* from = program.image(1, 2, 2, {1, -2, 3, -4});
+  MPSImage* to = program.image(1, 2, 2);
+  id<MTLCommandBuffer> theirs = [program.queue commandBuffer];
+
+  const Image source = metal::encode_copy(device, theirs, from);
+  CHECK_EQ(source.size(), (ImageSize{1, 1, 2, 2}));
+  CommandBuffer commands = metal::command_buffer(device, theirs, "mine");
+  const GraphOutputs outputs = graph.encode(commands, {{"x", source}});
+  commands.commit();
+  metal::encode_copy(*outputs.results[0], theirs, to);
+  CHECK_EQ(values(to), (Values{0, 0, 0, 0}));  // nothing has run
+  CHECK(commands.status() == CommandBufferStatus::SCHEDULED);
+
+  [theirs commit];
+  [theirs waitUntilCompleted];
+  CHECK_EQ(values(to), (Values{1, -1, 3, -2}));
+  CHECK_EQ(values(*outputs.results[0]), (Values{1, -1, 3, -2}));
+  CHECK(commands.status() == CommandBufferStatus::COMPLETED);
+}
+
+TEST_CASE("interop: several graphs, one after the other, and an MPSCommandBuffer") {
+  const Program program;
+  const Device device = metal::device(program.theirs);
+  const Graph twice(device, {NeuronLinearNode(ImageNode("x"), {.a = 2}).result_image()});
+  MPSCommandBuffer* theirs = [MPSCommandBuffer commandBufferFromCommandQueue:program.queue];
+  CommandBuffer commands = metal::command_buffer(device, theirs);
+  const Image source = metal::encode_copy(device, theirs, program.image(1, 1, 1, {3}));
+  const GraphOutputs once = twice.encode(commands, {{"x", source}});
+  const GraphOutputs outputs = twice.encode(commands, {{"x", *once.results[0]}});
+  commands.commit();
+  [theirs commit];
+  [theirs waitUntilCompleted];
+  CHECK_EQ(values(*outputs.results[0]), (Values{12}));
+}
+
+TEST_CASE("interop: half floats stay half floats") {
+  const Program program;
+  const Device device = metal::device(program.theirs);
+  id<MTLCommandBuffer> theirs = [program.queue commandBuffer];
+  const Image half = metal::encode_copy(
+      device, theirs, program.image(1, 1, 1, {}, MPSImageFeatureChannelFormatFloat16));
+  CHECK(half.format() == DataType::FLOAT16);
+}
+
+TEST_CASE("interop: what cannot be is said") {
+  const Program program;
+  const Device device = metal::device(program.theirs);
+  id<MTLCommandBuffer> theirs = [program.queue commandBuffer];
+  const auto says = [](const std::string& part, const std::function<void()>& function) {
+    const std::string text = failure_of(function);
+    if (!CHECK(text.find(part) != std::string::npos)) CHECK_EQ(text, part);
+  };
+  says("device: expected an object, got nil", [] { metal::device(nil); });
+  says("got \"cpu\"", [] { metal::metal_device(Device("cpu")); });
+  says("got \"cpu\"", [&] { metal::command_buffer(Device("cpu"), theirs); });
+  says("commands: expected an object, got nil", [&] { metal::command_buffer(device, nil); });
+  const Image image(device, {1, 2, 2, 1});
+  says("expected (1, 2, 2, 1) of float32, got (1, 1, 2, 1) of float32",
+       [&] { metal::encode_copy(image, theirs, program.image(1, 2, 1)); });
+
+  CommandBuffer commands = metal::command_buffer(device, theirs);
+  commands.set_predicate(Predicate(device));
+  const Graph graph(device, {NeuronReLUNode(ImageNode("x")).result_image()});
+  const GraphOutputs outputs = graph.encode(commands, {{"x", image}});
+  commands.commit();
+  says("takes no predicates", [&] { values(*outputs.results[0]); });
+}
+
+TEST_CASE("interop: an archive for the example") {
+  const Device device("metal-double");
+  KeyedArchiver archiver;
+  archiver.encode("half", Graph(device, {NeuronLinearNode(ImageNode("x"), {.a = 0.5}).result_image()}));
+  archiver.write("interop.safetensors");
+}
