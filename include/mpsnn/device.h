@@ -39,12 +39,21 @@ struct MemoryStats {
   std::vector<QueueMemory> queues;  // those that are alive
 };
 
+/// Which device, where a machine has several of a kind: by its name, or one of low power.
+struct DeviceChoice {
+  std::string name;        // as `Device::name` tells it; empty: any
+  bool low_power = false;  // an integrated GPU, not a fast one
+};
+
 /// A device. Thread-safe. Apple: MTLDevice.
 class Device {
  public:
   /// The best here: metal, then cuda, then cpu; or the kind named ("cpu", "null").
   /// Throws InvalidArgumentError for an unknown kind, listing those there are.
   explicit Device(const std::string& kind = "");
+  /// The device of that kind that is wanted. Throws InvalidArgumentError where there is none,
+  /// listing those there are. Apple: MTLCopyAllDevices, lowPower.
+  Device(const std::string& kind, const DeviceChoice& choice);
   /// Kinds that this build and machine have.
   static std::vector<std::string> available();
 

@@ -1804,12 +1804,14 @@ class Device:
 
     Args:
         kind: "cpu", "null", …; "" takes the best here: metal, then cuda, then cpu.
+        name: Which device of that kind, as `name` tells it; "" takes the system's default.
+        low_power: Take one of low power, an integrated GPU, where a machine has several.
 
     Raises:
-        InvalidArgumentError: There is no such kind here; the text lists those there are.
+        InvalidArgumentError: There is no such device here; the text lists those there are.
     """
 
-    def __init__(self, kind: str = "") -> None: ...
+    def __init__(self, kind: str = "", *, name: str = "", low_power: bool = False) -> None: ...
     @staticmethod
     def available() -> list[str]:
         """Kinds that this build and machine have.

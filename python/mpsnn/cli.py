@@ -68,6 +68,7 @@ APPLICATIONS = {
     "caption": ("mpsnn.apps.caption.cli", "describe pictures in words"),
     "gan": ("mpsnn.apps.gan.cli", "learn to draw handwritten digits"),
     "bench": ("mpsnn.apps.resnet50.cli", "measure this machine"),
+    "selftest": ("mpsnn.selftest", "check a device"),
 }
 
 

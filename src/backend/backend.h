@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "base/kernel.h"
+#include "mpsnn/error.h"
 
 namespace mpsnn::backend {
 
@@ -105,6 +106,11 @@ class Device {
   virtual const DeviceInfo& info() const noexcept = 0;
   /// 128-byte aligned at least. Throws OutOfMemoryError with the bytes asked for.
   virtual std::unique_ptr<Memory> allocate(std::size_t bytes) = 0;
+  /// The caller's memory as memory of the device, where not every pointer will do
+  /// (`wraps_host_memory` is false). Throws UnsupportedError naming what it must be.
+  virtual std::unique_ptr<Memory> wrap(void* /*data*/, std::size_t /*bytes*/) {
+    throw UnsupportedError("cannot use the caller's memory");
+  }
   /// Host to device and back, outside of any queue; the caller has waited for work that uses the
   /// range.
   virtual void write(Memory& to, std::size_t offset, const void* from, std::size_t bytes) = 0;

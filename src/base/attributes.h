@@ -144,6 +144,7 @@
 //     distribution_type  int, MatrixRandomDistribution: NORMAL with finite minimum and maximum is
 //                        truncated
 //     minimum maximum mean standard_deviation  float, of float32's values; infinite bounds: none
+//     seed               uint, which the state was made from
 //   matrix_multiplication
 //     alpha beta                  float; input 2 is the result where beta is not 0
 //   matrix_neuron, matrix_neuron_gradient: neuron_type neuron_a neuron_b neuron_c

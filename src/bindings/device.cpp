@@ -193,18 +193,20 @@ void bind_devices(py::module_& m, const std::shared_ptr<LiveDevices>& live) {
 
 Args:
     kind: "cpu", "null", …; "" takes the best here: metal, then cuda, then cpu.
+    name: Which device of that kind, as `name` tells it; "" takes the system's default.
+    low_power: Take one of low power, an integrated GPU, where a machine has several.
 
 Raises:
-    InvalidArgumentError: There is no such kind here; the text lists those there are.)",
+    InvalidArgumentError: There is no such device here; the text lists those there are.)",
                      py::release_gil_before_calling_cpp_dtor());
   device
-      .def(py::init([live](const std::string& kind) {
+      .def(py::init([live](const std::string& kind, const std::string& name, bool low_power) {
              py::gil_scoped_release release;
-             Device made(kind);
+             Device made(kind, DeviceChoice{name, low_power});
              live->add(made);
              return made;
            }),
-           py::arg("kind") = "")
+           py::arg("kind") = "", py::kw_only(), py::arg("name") = "", py::arg("low_power") = false)
       .def_static("available", &Device::available, R"(Kinds that this build and machine have.
 
 Returns:

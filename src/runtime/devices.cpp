@@ -3,11 +3,14 @@
 #include <algorithm>
 #include <array>
 #include <functional>
+#include <map>
 #include <mutex>
 #include <new>
 #include <optional>
 #include <string_view>
+#include <utility>
 
+#include "base/check.h"
 #include "mpsnn/error.h"
 #include "runtime/buffer_state.h"
 #include "runtime/device_state.h"
@@ -20,7 +23,8 @@ namespace mpsnn::backend {
 #if defined(MPSNN_WITH_METAL) || defined(MPSNN_WITH_METAL_DOUBLE)
 namespace metal {
 std::shared_ptr<Device> make_device();
-}
+std::shared_ptr<Device> make_device(const std::string& name, bool low_power);
+}  // namespace metal
 #endif
 #ifdef MPSNN_WITH_CUDA
 namespace cuda {
@@ -40,16 +44,20 @@ std::shared_ptr<Device> make_device();
 namespace mpsnn {
 namespace {
 
+using Choose = std::shared_ptr<backend::Device>(const std::string& name, bool low_power);
+
 struct BuiltIn {
   std::string_view kind;
   std::shared_ptr<backend::Device> (*make)();
   bool chosen_unasked;
+  /// Null: there is never more than one. It throws where no device is as wanted.
+  Choose* choose = nullptr;
 };
 
 /// In the order in which Device("") takes them.
 constexpr auto kBuiltIns = std::to_array<BuiltIn>({
 #ifdef MPSNN_WITH_METAL
-    {"metal", &backend::metal::make_device, true},
+    {"metal", &backend::metal::make_device, true, &backend::metal::make_device},
 #endif
 #ifdef MPSNN_WITH_CUDA
     {"cuda", &backend::cuda::make_device, true},
@@ -58,12 +66,12 @@ constexpr auto kBuiltIns = std::to_array<BuiltIn>({
     {"cpu", &backend::cpu::make_device, true},
 #endif
 #ifdef MPSNN_WITH_METAL_DOUBLE
-    {"metal-double", &backend::metal::make_device, false},
+    {"metal-double", &backend::metal::make_device, false, &backend::metal::make_device},
 #endif
     {"null", &backend::null_device::make_device, false},
 });
 
-/// One state a kind and process, made at the first use and kept.
+/// One state a device and process, made at the first use and kept.
 class Registry {
  public:
   static Registry& instance() {
@@ -82,15 +90,45 @@ class Registry {
     return *state;
   }
 
+  /// The device of a kind that is wanted; that of `get` where it is the same. Null as above.
+  std::shared_ptr<runtime::DeviceState> get(std::size_t built_in, const DeviceChoice& choice) {
+    auto state = get(built_in);
+    if (!state || (choice.name.empty() && !choice.low_power)) return state;
+    const BuiltIn& kind = kBuiltIns[built_in];
+    if (kind.choose == nullptr) {
+      check_only(*state, choice);
+      return state;
+    }
+    auto device = kind.choose(choice.name, choice.low_power);
+    if (!device || device->info().name == state->backend->info().name) return state;
+    const std::lock_guard lock(mutex_);
+    auto& other = others_[{built_in, device->info().name}];
+    if (!other) other = std::make_shared<runtime::DeviceState>(std::move(device));
+    return other;
+  }
+
  private:
+  static void check_only(const runtime::DeviceState& state, const DeviceChoice& choice) {
+    const std::string& name = state.backend->info().name;
+    if (choice.low_power) {
+      throw_expected("Device: low_power",
+                     str("false, as device \"", state.kind(), "\" is the only one of its kind"),
+                     "true");
+    }
+    if (choice.name != name)
+      throw_expected("Device: name", str('"', name, '"'), str('"', choice.name, '"'));
+  }
+
   std::mutex mutex_;
   std::array<std::optional<std::shared_ptr<runtime::DeviceState>>, kBuiltIns.size()> states_;
+  std::map<std::pair<std::size_t, std::string>, std::shared_ptr<runtime::DeviceState>> others_;
 };
 
-std::shared_ptr<runtime::DeviceState> find_device(const std::string& kind) {
+std::shared_ptr<runtime::DeviceState> find_device(const std::string& kind,
+                                                  const DeviceChoice& choice) {
   for (std::size_t i = 0; i < kBuiltIns.size(); ++i) {
     if (kind.empty() ? !kBuiltIns[i].chosen_unasked : kind != kBuiltIns[i].kind) continue;
-    if (auto state = Registry::instance().get(i)) return state;
+    if (auto state = Registry::instance().get(i, choice)) return state;
   }
   std::string there;
   for (const std::string& one : Device::available())
@@ -142,7 +180,9 @@ std::vector<std::shared_ptr<QueueState>> DeviceState::queues() {
 
 }  // namespace runtime
 
-Device::Device(const std::string& kind) : state_(find_device(kind)) {}
+Device::Device(const std::string& kind) : Device(kind, DeviceChoice{}) {}
+Device::Device(const std::string& kind, const DeviceChoice& choice)
+    : state_(find_device(kind, choice)) {}
 
 std::vector<std::string> Device::available() {
   std::vector<std::string> kinds;

@@ -10,6 +10,20 @@
 namespace mpsnn::runtime {
 namespace {
 
+/// The backend's view of the caller's memory.
+class AdoptedMemory final : public backend::Memory {
+ public:
+  AdoptedMemory(std::unique_ptr<backend::Memory> memory, std::shared_ptr<void> owner)
+      : owner_(std::move(owner)), memory_(std::move(memory)) {}
+  void* device_pointer() const noexcept override { return memory_->device_pointer(); }
+  void* host_pointer() const noexcept override { return memory_->host_pointer(); }
+  std::size_t bytes() const noexcept override { return memory_->bytes(); }
+
+ private:
+  std::shared_ptr<void> owner_;
+  std::unique_ptr<backend::Memory> memory_;  // goes first
+};
+
 class WrappedMemory final : public backend::Memory {
  public:
   WrappedMemory(void* data, std::size_t bytes, std::shared_ptr<void> owner)
@@ -64,8 +78,11 @@ MemoryHandle wrap_memory(const DeviceState& device, std::string_view kind, void*
                          std::size_t bytes, std::shared_ptr<void> owner) {
   if (data == nullptr) throw_expected(str(kind, ": wrap"), "the caller's memory", "a null pointer");
   if (!device.backend->info().wraps_host_memory) {
-    throw UnsupportedError(
-        str(kind, ": wrap: device \"", device.kind(), "\" cannot use the caller's memory"));
+    try {
+      return std::make_shared<AdoptedMemory>(device.backend->wrap(data, bytes), std::move(owner));
+    } catch (const UnsupportedError& error) {
+      throw UnsupportedError(str(kind, ": wrap: device \"", device.kind(), "\" ", error.what()));
+    }
   }
   return std::make_shared<WrappedMemory>(data, bytes, std::move(owner));
 }

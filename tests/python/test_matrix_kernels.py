@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -167,6 +168,13 @@ def test_agrees_with_the_formula(
 ) -> None:
     if case.kernel.startswith(LAPACK_KERNELS):
         request.getfixturevalue("lapack")
+    check_case(cpu, case, make_memory)
+
+
+def check_case(
+    device: mps.Device, case: KernelCase, make: Callable[[mps.Device, str, np.ndarray], Any]
+) -> None:
+    """Runs a case with operands that `make` makes, and compares with the formula."""
     specs = operand_specs(case)
     memories: list[Any] = []
     for i, (shape, spec) in enumerate(zip(case.shapes, specs, strict=True)):
@@ -175,7 +183,7 @@ def test_agrees_with_the_formula(
             continue
         shapes = shape if isinstance(shape, list) else [shape]
         made = [
-            make_memory(cpu, kind_of(spec), random_values(case, i, s, spec["name"])) for s in shapes
+            make(device, kind_of(spec), random_values(case, i, s, spec["name"])) for s in shapes
         ]
         memories.append(made if isinstance(shape, list) else made[0])
     values = [
@@ -187,8 +195,8 @@ def test_agrees_with_the_formula(
         for memory, s in zip(memories, specs, strict=True)
     ]
     expected = matrix_oracles.ORACLES[case.kernel](case, values)
-    kernel = getattr(mps, case.kernel)(cpu, **case.attributes)
-    commands = mps.CommandBuffer(cpu.command_queue())
+    kernel = getattr(mps, case.kernel)(device, **case.attributes)
+    commands = mps.CommandBuffer(device.command_queue())
     operands = [
         [m.operand for m in memory] if isinstance(memory, list) else memory and memory.operand
         for memory in memories

@@ -13,15 +13,11 @@
 
 namespace mpsnn::backend::metal {
 
-/// Which of the machine's devices is wanted; both empty: the system's default.
-struct DeviceChoice {
-  std::string name;        // MTLDevice.name
-  bool low_power = false;  // an integrated GPU where there are several
-};
-
-/// Throws InvalidArgumentError listing the devices where none has that name or is a low-power one.
-/// Null where the machine has no Metal device at all.
-std::shared_ptr<Device> make_device(const DeviceChoice& choice);
+/// The machine's device of that name (MTLDevice.name; empty: any), or one of low power, an
+/// integrated GPU. Throws InvalidArgumentError listing the devices where there is none. Null where
+/// the machine has no Metal device at all.
+std::shared_ptr<Device> make_device(const std::string& name, bool low_power);
+/// The system's default. Null as above.
 std::shared_ptr<Device> make_device();
 
 /// What a queue's thread does on the device, in the order of the calls. One thread uses it.

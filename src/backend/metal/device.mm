@@ -4,9 +4,11 @@
 #include <cstring>
 
 #include "backend/interop.h"
+#include "backend/metal/generators.h"
 #include "backend/metal/graph_kernel.h"
 #include "backend/metal/images.h"
 #include "backend/metal/interop.h"
+#include "backend/metal/kernels.h"
 #include "backend/metal/memory.h"
 #include "backend/metal/stream.h"
 #include "mpsnn/error.h"
@@ -34,6 +36,9 @@ class MetalDevice final : public Device, public Interop, private GraphCompiler {
   std::unique_ptr<Memory> allocate(std::size_t bytes) override {
     return make_memory(device_.get(), buffers_, bytes);
   }
+  std::unique_ptr<Memory> wrap(void* data, std::size_t bytes) override {
+    return wrap_memory(device_.get(), buffers_, data, bytes);
+  }
   void write(Memory& to, std::size_t offset, const void* from, std::size_t bytes) override {
     if (bytes != 0) std::memcpy(static_cast<std::byte*>(to.host_pointer()) + offset, from, bytes);
   }
@@ -43,15 +48,15 @@ class MetalDevice final : public Device, public Interop, private GraphCompiler {
   }
   std::unique_ptr<Queue> make_queue(const std::string& label) override {
     return metal::make_queue(label,
-                             std::make_unique<CommandStream>(device_.get(), buffers_, label));
+                             std::make_unique<CommandStream>(device_.get(), buffers_, generators_,
+                                                             label));
   }
-  /// Nothing is encoded one by one yet.
-  std::span<const KernelRow> kernels() const noexcept override { return {}; }
+  std::span<const KernelRow> kernels() const noexcept override { return kernel_rows(); }
   const GraphCompiler* graph_compiler() const noexcept override { return this; }
 
   void* object() const noexcept override { return device_.get(); }
   std::unique_ptr<Queue> make_queue_onto(void* commands) override {
-    auto stream = std::make_unique<CommandStream>(device_.get(), buffers_, "");
+    auto stream = std::make_unique<CommandStream>(device_.get(), buffers_, generators_, "");
     stream->encode_onto(static_cast<id<MTLCommandBuffer>>(commands));
     return metal::make_queue_onto(std::move(stream), commands);
   }
@@ -80,6 +85,7 @@ class MetalDevice final : public Device, public Interop, private GraphCompiler {
 
   const Owned<id<MTLDevice>> device_;
   const std::shared_ptr<BufferMap> buffers_ = std::make_shared<BufferMap>();
+  const std::shared_ptr<Generators> generators_ = std::make_shared<Generators>();
   DeviceInfo info_;
 };
 
@@ -101,32 +107,36 @@ bool is_low_power(id<MTLDevice> device) {
 #endif
 }
 
-Owned<id<MTLDevice>> find_device(const DeviceChoice& choice) {
-  if (choice.name.empty() && !choice.low_power)
-    return Owned<id<MTLDevice>>(MTLCreateSystemDefaultDevice());
+Owned<id<MTLDevice>> find_device(const std::string& name, bool low_power) {
   const auto devices = all_devices();
-  std::string names;
+  std::string there;
   for (id<MTLDevice> device in devices.get()) {
-    const std::string name = to_string([device name]);
-    if ((choice.name.empty() || choice.name == name) &&
-        (!choice.low_power || is_low_power(device))) {
+    const std::string own = to_string([device name]);
+    const bool is_low = is_low_power(device);
+    if ((name.empty() || name == own) && (!low_power || is_low))
       return Owned<id<MTLDevice>>::retained(device);
-    }
-    names += (names.empty() ? "\"" : ", \"") + name + "\"";
+    there += str(there.empty() ? "\"" : ", \"", own, is_low ? "\" (low power)" : "\"");
   }
-  if (names.empty()) return {};
-  throw_expected("Device: name", str("one of ", names),
-                 choice.name.empty() ? std::string("a low-power device")
-                                     : str('"', choice.name, '"'));
+  if (there.empty()) return {};
+  if (name.empty()) throw_expected("Device: low_power", "a device of low power", there);
+  throw_expected("Device: name", str("one of ", there),
+                 str('"', name, low_power ? "\" of low power" : "\""));
+}
+
+std::shared_ptr<Device> make(Owned<id<MTLDevice>> device) {
+  if (!device || !MPSSupportsMTLDevice(device.get())) return nullptr;
+  return std::make_shared<MetalDevice>(std::move(device));
 }
 
 }  // namespace
 
-std::shared_ptr<Device> make_device(const DeviceChoice& choice) {
-  return guarded("device", [&]() -> std::shared_ptr<Device> {
-    Owned<id<MTLDevice>> device = find_device(choice);
-    if (!device || !MPSSupportsMTLDevice(device.get())) return nullptr;
-    return std::make_shared<MetalDevice>(std::move(device));
+std::shared_ptr<Device> make_device(const std::string& name, bool low_power) {
+  return guarded("device", [&] { return make(find_device(name, low_power)); });
+}
+
+std::shared_ptr<Device> make_device() {
+  return guarded("device", [&] {
+    return make(Owned<id<MTLDevice>>(MTLCreateSystemDefaultDevice()));
   });
 }
 
@@ -140,7 +150,5 @@ std::shared_ptr<Device> device_over(void* device) {
     return std::make_shared<MetalDevice>(std::move(theirs));
   });
 }
-
-std::shared_ptr<Device> make_device() { return make_device(DeviceChoice{}); }
 
 }  // namespace mpsnn::backend::metal

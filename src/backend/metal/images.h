@@ -19,6 +19,8 @@ class ImageCopies {
   /// Temporary images, one for each of the batch, that may be read once. Autoreleased.
   MPSImageBatch* copy_in(id<MTLCommandBuffer> commands, const BufferRange& from,
                          const TensorDesc& desc) const;
+  /// Images of no content yet, which may be read once, too.
+  static MPSImageBatch* make_images(id<MTLCommandBuffer> commands, const TensorDesc& desc);
   /// The same into images that are there.
   void copy_in(id<MTLCommandBuffer> commands, const BufferRange& from, MPSImageBatch* to,
                const TensorDesc& desc) const;

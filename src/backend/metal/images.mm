@@ -38,8 +38,7 @@ ImageCopies::ImageCopies(id<MTLDevice> device)
           initWithDevice:device
               dataLayout:MPSDataLayoutHeightxWidthxFeatureChannels]) {}
 
-MPSImageBatch* ImageCopies::copy_in(id<MTLCommandBuffer> commands, const BufferRange& from,
-                                    const TensorDesc& desc) const {
+MPSImageBatch* ImageCopies::make_images(id<MTLCommandBuffer> commands, const TensorDesc& desc) {
   const ImageSize size = desc.image();
   MPSImageDescriptor* descriptor = [MPSImageDescriptor
       imageDescriptorWithChannelFormat:format_of(desc)
@@ -51,6 +50,12 @@ MPSImageBatch* ImageCopies::copy_in(id<MTLCommandBuffer> commands, const BufferR
     [images addObject:[MPSTemporaryImage temporaryImageWithCommandBuffer:commands
                                                          imageDescriptor:descriptor]];
   }
+  return images;
+}
+
+MPSImageBatch* ImageCopies::copy_in(id<MTLCommandBuffer> commands, const BufferRange& from,
+                                    const TensorDesc& desc) const {
+  MPSImageBatch* images = make_images(commands, desc);
   copy_in(commands, from, images, desc);
   return images;
 }

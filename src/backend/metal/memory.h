@@ -37,4 +37,9 @@ class BufferMap {
 std::unique_ptr<Memory> make_memory(id<MTLDevice> device, const std::shared_ptr<BufferMap>& map,
                                     std::size_t bytes);
 
+/// The caller's memory without a copy: it begins at a page of the system and is whole pages. Throws
+/// UnsupportedError elsewhere.
+std::unique_ptr<Memory> wrap_memory(id<MTLDevice> device, const std::shared_ptr<BufferMap>& map,
+                                    void* data, std::size_t bytes);
+
 }  // namespace mpsnn::backend::metal

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: MIT
 #include "backend/metal/memory.h"
 
+#include <unistd.h>
+
 #include <algorithm>
+#include <cstdint>
 #include <iterator>
 
 #include "mpsnn/error.h"
@@ -64,6 +67,26 @@ std::unique_ptr<Memory> make_memory(id<MTLDevice> device, const std::shared_ptr<
       throw OutOfMemoryError(
           str("device \"", to_string([device name]), "\" has no ", bytes, " bytes of memory left"));
     }
+    return std::make_unique<SharedMemory>(std::move(buffer), map, bytes);
+  });
+}
+
+std::unique_ptr<Memory> wrap_memory(id<MTLDevice> device, const std::shared_ptr<BufferMap>& map,
+                                    void* data, std::size_t bytes) {
+  const auto page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
+  if (reinterpret_cast<std::uintptr_t>(data) % page != 0 || bytes % page != 0 || bytes == 0) {
+    throw UnsupportedError(str("uses the caller's memory where that begins at a page and is whole "
+                               "pages of ",
+                               page, " bytes, got ", bytes, " bytes that begin ",
+                               reinterpret_cast<std::uintptr_t>(data) % page,
+                               " bytes behind a page"));
+  }
+  return guarded("wrap", [&]() -> std::unique_ptr<Memory> {
+    Owned<id<MTLBuffer>> buffer([device newBufferWithBytesNoCopy:data
+                                                          length:bytes
+                                                         options:MTLResourceStorageModeShared
+                                                     deallocator:nil]);
+    if (!buffer) fail_on_device("wrap", "the device cannot use this memory");
     return std::make_unique<SharedMemory>(std::move(buffer), map, bytes);
   });
 }

@@ -12,7 +12,7 @@ MPSNNOptimizerDescriptor* descriptor_of(const OptimizerDescriptor& d) {
                           gradientClipMax:static_cast<float>(d.gradient_clip_max)
                           gradientClipMin:static_cast<float>(d.gradient_clip_min)
                        regularizationType:static_cast<MPSNNRegularizationType>(
-                                                  d.regularization_type)
+                                              d.regularization_type)
                       regularizationScale:static_cast<float>(d.regularization_scale)];
 }
 
@@ -44,38 +44,44 @@ Owned<MPSNNOptimizer*> make_optimizer(const Optimizer& optimizer, id<MTLDevice> 
   return Owned<MPSNNOptimizer*>(made);
 }
 
-void encode_update(const BoundParameter& parameter, MPSVector* gradient,
-                   id<MTLCommandBuffer> commands) {
-  MPSNNOptimizer* optimizer = parameter.optimizer.get();
-  MPSVector* values = parameter.array.vector();
-  NSMutableArray<MPSVector*>* moments = [NSMutableArray array];
-  for (const BoundArray& moment : parameter.moments) [moments addObject:moment.vector()];
+void encode_optimizer(const OptimizerArrays& arrays, MPSNNOptimizer* optimizer,
+                      id<MTLCommandBuffer> commands) {
+  NSArray<MPSVector*>* moments = arrays.moments;
   MPSVector* first = [moments count] > 0 ? [moments objectAtIndex:0] : nil;
   if ([optimizer isKindOfClass:[MPSNNOptimizerAdam class]]) {
     auto* adam = static_cast<MPSNNOptimizerAdam*>(optimizer);
-    // Updates so far: it counts on by itself, but the count belongs to the data source.
-    [adam setTimeStep:static_cast<NSUInteger>(*parameter.time_step)];
+    // Updates so far: it counts on by itself, but the count belongs to the values.
+    [adam setTimeStep:static_cast<NSUInteger>(arrays.time_step)];
     [adam encodeToCommandBuffer:commands
-            inputGradientVector:gradient
-              inputValuesVector:values
+            inputGradientVector:arrays.gradient
+              inputValuesVector:arrays.values
             inputMomentumVector:first
             inputVelocityVector:[moments objectAtIndex:1]
           maximumVelocityVector:[moments count] > 2 ? [moments objectAtIndex:2] : nil
-             resultValuesVector:values];
+             resultValuesVector:arrays.result];
   } else if ([optimizer isKindOfClass:[MPSNNOptimizerRMSProp class]]) {
     [static_cast<MPSNNOptimizerRMSProp*>(optimizer) encodeToCommandBuffer:commands
-                                                      inputGradientVector:gradient
-                                                        inputValuesVector:values
+                                                      inputGradientVector:arrays.gradient
+                                                        inputValuesVector:arrays.values
                                                   inputSumOfSquaresVector:first
-                                                       resultValuesVector:values];
+                                                       resultValuesVector:arrays.result];
   } else {
     [static_cast<MPSNNOptimizerStochasticGradientDescent*>(optimizer)
         encodeToCommandBuffer:commands
-          inputGradientVector:gradient
-            inputValuesVector:values
+          inputGradientVector:arrays.gradient
+            inputValuesVector:arrays.values
           inputMomentumVector:first
-           resultValuesVector:values];
+           resultValuesVector:arrays.result];
   }
+}
+
+void encode_update(const BoundParameter& parameter, MPSVector* gradient,
+                   id<MTLCommandBuffer> commands) {
+  NSMutableArray<MPSVector*>* moments = [NSMutableArray array];
+  for (const BoundArray& moment : parameter.moments) [moments addObject:moment.vector()];
+  MPSVector* values = parameter.array.vector();
+  const std::int64_t steps = parameter.time_step == nullptr ? 0 : *parameter.time_step;
+  encode_optimizer({gradient, values, values, moments, steps}, parameter.optimizer.get(), commands);
 }
 
 }  // namespace mpsnn::backend::metal

@@ -10,9 +10,12 @@
 
 namespace mpsnn::backend::metal {
 
+class Generators;  // generators.h
+
 class CommandStream final : public Stream {
  public:
-  CommandStream(id<MTLDevice> device, std::shared_ptr<BufferMap> buffers, std::string_view label);
+  CommandStream(id<MTLDevice> device, std::shared_ptr<BufferMap> buffers,
+                std::shared_ptr<Generators> generators, std::string_view label);
 
   void set_predicates(std::span<const std::int32_t* const> predicates) override;
   void commit_and_continue() override;
@@ -25,14 +28,18 @@ class CommandStream final : public Stream {
   /// Where a kernel encodes: the command buffer, wrapped once for each predicate.
   MPSCommandBuffer* commands();
   const BufferMap& buffers() const noexcept { return *buffers_; }
+  id<MTLDevice> device() const noexcept { return device_.get(); }
+  Generators& generators() const noexcept { return *generators_; }
   bool is_predicated() const noexcept { return !predicates_.empty(); }
 
  private:
   /// Remembers the command buffer that the next commit hands over.
   void note_root();
 
+  const Owned<id<MTLDevice>> device_;
   const Owned<id<MTLCommandQueue>> queue_;
   const std::shared_ptr<BufferMap> buffers_;
+  const std::shared_ptr<Generators> generators_;
   Owned<id<MTLCommandBuffer>> theirs_;  // null: command buffers of our own
   Owned<MPSCommandBuffer*> commands_;   // null: nothing was encoded since the last commit
   std::vector<Owned<id<MTLCommandBuffer>>> committed_;

@@ -28,8 +28,11 @@ Owned<id<MTLCommandQueue>> make_metal_queue(id<MTLDevice> device, std::string_vi
 }  // namespace
 
 CommandStream::CommandStream(id<MTLDevice> device, std::shared_ptr<BufferMap> buffers,
-                             std::string_view label)
-    : queue_(make_metal_queue(device, label)), buffers_(std::move(buffers)) {}
+                             std::shared_ptr<Generators> generators, std::string_view label)
+    : device_(Owned<id<MTLDevice>>::retained(device)),
+      queue_(make_metal_queue(device, label)),
+      buffers_(std::move(buffers)),
+      generators_(std::move(generators)) {}
 
 void CommandStream::set_predicates(std::span<const std::int32_t* const> predicates) {
   predicates_.assign(predicates.begin(), predicates.end());
@@ -59,8 +62,7 @@ MPSCommandBuffer* CommandStream::commands() {
 
 void CommandStream::note_root() {
   // commitAndContinue puts another one in its place, so it is asked for before.
-  committed_.push_back(
-      Owned<id<MTLCommandBuffer>>::retained([commands_.get() rootCommandBuffer]));
+  committed_.push_back(Owned<id<MTLCommandBuffer>>::retained([commands_.get() rootCommandBuffer]));
 }
 
 void CommandStream::commit_and_continue() {

@@ -109,7 +109,7 @@ void lower(KernelLowering& to) {
   }
   AttributeMap attributes;
   for (const std::string_view name :
-       {"distribution_type", "minimum", "maximum", "mean", "standard_deviation"}) {
+       {"seed", "distribution_type", "minimum", "maximum", "mean", "standard_deviation"}) {
     attributes.emplace(name, a.find(name)->second);
   }
   to.add(op, {to.state()}, {to.view(kDestination, part->desc, part->offset), to.state()},

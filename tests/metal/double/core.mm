@@ -162,12 +162,16 @@ void read_once(MPSImage* image) {
   --temporary->readCount_;
 }
 
+NSUInteger bytes_of(MPSDataType type) {
+  return static_cast<NSUInteger>(type & 0xff) / 8;
+}
+
 @implementation MPSMatrixDescriptor
 + (instancetype)matrixDescriptorWithRows:(NSUInteger)rows
                                  columns:(NSUInteger)columns
                                 rowBytes:(NSUInteger)rowBytes
                                 dataType:(MPSDataType)dataType {
-  const NSUInteger size = dataType == MPSDataTypeFloat16 ? 2 : 4;
+  const NSUInteger size = bytes_of(dataType);
   if (rowBytes % size != 0 || rowBytes < columns * size)
     refuse("MPSMatrixDescriptor", "rowBytes must hold the columns");
   MPSMatrixDescriptor* made = [[[MPSMatrixDescriptor alloc] init] autorelease];
@@ -185,7 +189,9 @@ void read_once(MPSImage* image) {
                     descriptor:(MPSMatrixDescriptor*)d {
   self = [super init];
   if (self == nil) return nil;
-  if (offset + d->rows_ * d->rowBytes_ > [buffer length])
+  if (d->rows_ == 0 || d->columns_ == 0) refuse("MPSMatrix", "no rows or no columns");
+  if (offset % bytes_of(d->dataType_) != 0) refuse("MPSMatrix", "an offset between two elements");
+  if (offset + (d->rows_ - 1) * d->rowBytes_ + d->columns_ * bytes_of(d->dataType_) > [buffer length])
     refuse("MPSMatrix", "the buffer is too small for its rows");
   buffer_ = [buffer retain];
   offset_ = offset;
@@ -218,12 +224,13 @@ void read_once(MPSImage* image) {
                     descriptor:(MPSVectorDescriptor*)d {
   self = [super init];
   if (self == nil) return nil;
-  if (d->dataType_ != MPSDataTypeFloat32) refuse("MPSVector", "the double holds float32 only");
-  if (offset + d->length_ * sizeof(float) > [buffer length])
+  if (offset % bytes_of(d->dataType_) != 0) refuse("MPSVector", "an offset between two elements");
+  if (offset + d->length_ * bytes_of(d->dataType_) > [buffer length])
     refuse("MPSVector", "the buffer is too small for its length");
   buffer_ = [buffer retain];
   offset_ = offset;
   length_ = d->length_;
+  dataType_ = d->dataType_;
   count_object(1);
   return self;
 }

@@ -52,6 +52,9 @@ void record(id<MTLCommandBuffer> commands, std::function<void()> run);
 /// Takes one from the read count of a temporary image.
 void read_once(MPSImage* image);
 
+/// Bytes of an element.
+NSUInteger bytes_of(MPSDataType type);
+
 /// A reference to an object that a C++ struct holds.
 template <class T>
 class Ref {

@@ -41,6 +41,13 @@ double value_of(const Loss& loss, double y, double t, double log_softmax) {
       return std::max(y, 0.0) - y * t + std::log1p(std::exp(-std::abs(y)));
     case 4:
       return t == 0 ? 0 : -t * std::log(y);
+    // What Apple's kernels compute of these three is not known: any one of the headers' readings.
+    case 5:
+      return std::max(1 - (2 * t - 1) * y, 0.0);
+    case 6:
+      return std::abs(y - t) <= 1 ? (y - t) * (y - t) / 2 : std::abs(y - t) - 0.5;
+    case 9:
+      return t * (std::log(t) - y);
     case 7:
       return -y * t;  // one minus their sum
     default:
@@ -61,6 +68,12 @@ double derivative_of(const Loss& loss, double y, double t, double softmax) {
       return 1 / (1 + std::exp(-y)) - t;
     case 4:
       return t == 0 ? 0 : -t / y;
+    case 5:
+      return 1 - (2 * t - 1) * y > 0 ? 1 - 2 * t : 0;
+    case 6:
+      return std::clamp(y - t, -1.0, 1.0);
+    case 9:
+      return -t;
     case 7:
       return -t;
     default:

@@ -30,6 +30,7 @@ void refuse(const char* what, const std::string& why) {
 @interface DoubleBuffer : NSObject <MTLBuffer> {
   void* contents_;
   NSUInteger length_;
+  BOOL borrowed_;
 }
 @end
 
@@ -43,8 +44,20 @@ void refuse(const char* what, const std::string& why) {
   count_object(1);
   return self;
 }
+- (instancetype)initWithBytesNoCopy:(void*)bytes length:(NSUInteger)length {
+  self = [super init];
+  if (self == nil) return nil;
+  const NSUInteger page = 4096;
+  if (reinterpret_cast<NSUInteger>(bytes) % page != 0 || length % page != 0)
+    refuse("newBufferWithBytesNoCopy", "memory that is not whole pages");
+  contents_ = bytes;
+  length_ = length;
+  borrowed_ = YES;
+  count_object(1);
+  return self;
+}
 - (void)dealloc {
-  std::free(contents_);
+  if (!borrowed_) std::free(contents_);
   count_object(-1);
   [super dealloc];
 }
@@ -191,6 +204,14 @@ void refuse(const char* what, const std::string& why) {
 - (id<MTLBuffer>)newBufferWithLength:(NSUInteger)length options:(MTLResourceOptions)options {
   if (options != MTLResourceStorageModeShared) refuse("newBufferWithLength", "not shared");
   return [[DoubleBuffer alloc] initWithLength:length];
+}
+- (id<MTLBuffer>)newBufferWithBytesNoCopy:(void*)pointer
+                                   length:(NSUInteger)length
+                                  options:(MTLResourceOptions)options
+                              deallocator:(void (^)(void*, NSUInteger))deallocator {
+  if (options != MTLResourceStorageModeShared || deallocator != nil)
+    refuse("newBufferWithBytesNoCopy", "the double has shared memory of the caller's only");
+  return [[DoubleBuffer alloc] initWithBytesNoCopy:pointer length:length];
 }
 @end
 

@@ -7,6 +7,12 @@
 typedef NS_ENUM(uint32_t, MPSDataType) {
   MPSDataTypeFloat32 = 268435488,
   MPSDataTypeFloat16 = 268435472,
+  MPSDataTypeInt8 = 536870920,
+  MPSDataTypeInt16 = 536870928,
+  MPSDataTypeInt32 = 536870944,
+  MPSDataTypeUInt8 = 8,
+  MPSDataTypeUInt16 = 16,
+  MPSDataTypeUInt32 = 32,
 };
 typedef NS_ENUM(NSUInteger, MPSImageFeatureChannelFormat) {
   MPSImageFeatureChannelFormatNone = 0,
@@ -139,6 +145,7 @@ typedef NSArray<MPSImage*> MPSImageBatch;
  @public
   id<MTLBuffer> buffer_;
   NSUInteger offset_, length_;
+  MPSDataType dataType_;
 }
 - (instancetype)initWithBuffer:(id<MTLBuffer>)buffer
                         offset:(NSUInteger)offset

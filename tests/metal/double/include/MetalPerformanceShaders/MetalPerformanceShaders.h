@@ -4,5 +4,6 @@
 #pragma once
 
 #import <MetalPerformanceShaders/MPSCore.h>
+#import <MetalPerformanceShaders/MPSMatrixKernels.h>
 #import <MetalPerformanceShaders/MPSNeuralNetwork.h>
 #import <MetalPerformanceShaders/MPSNormalization.h>

@@ -1,0 +1,281 @@
+# SPDX-License-Identifier: MIT
+"""What a device does where documentation leaves it open: seven small measurements.
+
+Each runs something on the device and tells what came out beside what is expected here. They are
+for Apple's GPUs, whose kernels nobody could measure for this project yet; they run on every device.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+import mpsnn as mps
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One answer.
+
+    Attributes:
+        what: What was looked at.
+        got: What the device gave, in words or numbers; why it was refused, where it was.
+        expected: What is computed here.
+        verdict: "as expected", "differs", "measured" where nothing is expected, or "refused".
+    """
+
+    what: str
+    got: str
+    expected: str
+    verdict: str
+
+    def as_dict(self) -> dict[str, str]:
+        """For JSON."""
+        return asdict(self)
+
+
+def _words(values: Array) -> str:
+    return " ".join(f"{int(value):08x}" for value in np.ravel(values))
+
+
+def _numbers(values: Array) -> str:
+    return " ".join(f"{float(value):.9g}" for value in np.ravel(values))
+
+
+def _compared(what: str, got: str, expected: str) -> Finding:
+    return Finding(what, got, expected, "as expected" if got == expected else "differs")
+
+
+def _near(what: str, got: Array, expected: Array, tolerance: float = 1e-4) -> Finding:
+    agrees = got.shape == expected.shape and np.allclose(got, expected, tolerance, tolerance)
+    verdict = "as expected" if agrees else "differs"
+    return Finding(what, _numbers(got), _numbers(expected), verdict)
+
+
+def _run(device: mps.Device, record: Callable[[mps.CommandBuffer], Any]) -> Any:  # noqa: ANN401
+    commands = mps.CommandBuffer(device.command_queue())
+    made = record(commands)
+    commands.commit()
+    commands.wait_until_completed()
+    return made
+
+
+def _fills(device: mps.Device, kernel: Any, *lengths: int) -> list[Array]:  # noqa: ANN401
+    vectors = [mps.Vector(device, length=n, data_type=mps.DataType.UINT32) for n in lengths]
+
+    def record(commands: mps.CommandBuffer) -> None:
+        for vector in vectors:
+            kernel.encode(commands, vector)
+
+    _run(device, record)
+    return [np.array(vector) for vector in vectors]
+
+
+def _graph(device: mps.Device, node: mps.FilterNode, **sources: Array) -> Array:
+    graph = mps.Graph(device, [node.result_image])
+    (made,) = _run(device, lambda commands: graph.encode(commands, sources))
+    return np.array(made)
+
+
+def philox(device: mps.Device) -> list[Finding]:
+    """Order of a fill beyond 4096 words, the second encode of a kernel, a seed of 33 bits."""
+    (long,) = _fills(device, mps.MatrixRandomPhilox(device), 8192)
+    plain = "ca462988 8049ebe0 c9f57660 f81a845b"
+    threads = "f8e4cca4 5cb200db b1a574eb 097eff67"
+    got = _words(long[4096:4100])
+    by_thread = " (the order of 1024 threads that count up)" if got == threads else ""
+    first, second = _fills(device, mps.MatrixRandomPhilox(device), 8, 8)
+    (both,) = _fills(device, mps.MatrixRandomPhilox(device), 16)
+    high = _fills(device, mps.MatrixRandomPhilox(device, seed=1 << 32), 4)[0]
+    zero = both[:4]
+    return [
+        _compared("words 4096 to 4099 of one fill, seed 0", got + by_thread, plain),
+        _compared("two encodes of 8 words", _words(np.concatenate([first, second])), _words(both)),
+        Finding(
+            "seed 2^32",
+            _words(high),
+            f"other than seed 0: {_words(zero)}",
+            "differs" if np.array_equal(high, zero) else "as expected",
+        ),
+    ]
+
+
+def _loss(device: mps.Device, kind: mps.LossType, y: float, t: float) -> tuple[float, float]:
+    """A loss of one number, and its gradient."""
+    descriptor = mps.LossDescriptor(kind, mps.ReductionType.SUM)
+    prediction, label = mps.ImageNode("y"), mps.ImageNode("t")
+    loss = mps.ForwardLossNode(prediction, label, descriptor)
+    last = mps.InitialGradientNode(loss.result_image).training_graph()
+    loss.result_image.handle, loss.result_image.export_from_graph = "loss", True
+    graph = mps.Graph(device, [last[0].result_image])
+    sources = {
+        name: np.full((1, 1, 1, 1), value, np.float32) for name, value in (("y", y), ("t", t))
+    }
+    made = _run(device, lambda commands: graph.encode(commands, sources))
+    return float(np.sum(np.asarray(made["loss"]))), float(np.sum(np.asarray(made[0])))
+
+
+def losses(device: mps.Device) -> list[Finding]:
+    """Losses on which Apple's headers contradict themselves."""
+    found = []
+    for kind, what, y, t, expected in (
+        (mps.LossType.HINGE, "hinge, y = -0.2, t = 0.9: loss, gradient", -0.2, 0.9, (1.16, -0.8)),
+        (mps.LossType.HUBER, "huber, y = 3, t = 0: loss, gradient", 3.0, 0.0, (2.5, 1.0)),
+        (
+            mps.LossType.KULLBACK_LEIBLER_DIVERGENCE,
+            "divergence, y = ln 0.5, t = 0.25: loss, gradient",
+            float(np.log(0.5)),
+            0.25,
+            (0.25 * float(np.log(0.25) - np.log(0.5)), -0.25),
+        ),
+    ):
+        found.append(_measured_loss(device, what, kind, y, t, np.array(expected)))
+    return found
+
+
+def _measured_loss(
+    device: mps.Device, what: str, kind: mps.LossType, y: float, t: float, expected: Array
+) -> Finding:
+    # The Metal backend refuses these losses unless they are measured.
+    os.environ["MPSNN_METAL_MEASURE"] = "1"
+    try:
+        return _near(what, np.array(_loss(device, kind, y, t)), expected, 1e-3)
+    except mps.UnsupportedError as error:
+        return Finding(what, str(error), _numbers(expected), "refused")
+    finally:
+        del os.environ["MPSNN_METAL_MEASURE"]
+
+
+def padding(device: mps.Device) -> list[Finding]:
+    """On which side the odd pixel stands: even windows, stride 2, default padding."""
+    row = np.arange(1, 7, dtype=np.float32).reshape(1, 1, 6, 1)
+    descriptor = mps.ConvolutionDescriptor(2, 1, 1, 1, stride_in_pixels_x=2)
+    weights = np.array([1, 10], np.float32).reshape(1, 1, 2, 1)
+    source = mps.ConvolutionDataSource(descriptor, weights, None, "weights")
+    image = mps.ImageNode("x")
+    found = []
+    for what, node in (
+        ("convolution 2 wide, stride 2, of 1 to 6", mps.ConvolutionNode(image, source)),
+        ("largest of 2, stride 1, of 1 to 6", mps.PoolingMaxNode(image, 2, 1, 1, 1)),
+        ("largest of 4, stride 2, of 1 to 6", mps.PoolingMaxNode(image, 4, 1, 2, 1)),
+    ):
+        expected = _graph(mps.Device("cpu"), node, x=row)
+        found.append(_near(what, _graph(device, node, x=row).ravel(), expected.ravel()))
+    return found
+
+
+def mtgp32(device: mps.Device) -> list[Finding]:
+    """Words of Apple's Mersenne Twister, whose parameters are not public."""
+    found = []
+    for seed in (0, 1, 2):
+        (words,) = _fills(device, mps.MatrixRandomMTGP32(device, seed=seed), 64)
+        expected = "292b9f95 5e64b688 90d5d94d 1282ba5c …" if seed == 0 else ""
+        found.append(Finding(f"64 words, seed {seed}", _words(words), expected, "measured"))
+    (words,) = _fills(device, mps.MatrixRandomMTGP32(device), 1000)
+    found.append(Finding("the last 8 words of 1000, seed 0", _words(words[-8:]), "", "measured"))
+    return found
+
+
+def dropout(device: mps.Device) -> list[Finding]:
+    """Which values a dropout keeps, for one seed and shape."""
+    node = mps.DropoutNode(mps.ImageNode("x"), 0.5, 7)
+    kept = _graph(device, node, x=np.ones((1, 4, 8, 4), np.float32)) != 0
+    rows = ["".join("1" if value else "0" for value in np.ravel(row)) for row in kept[0]]
+    return [Finding("mask of (1, 4, 8, 4), seed 7", " ".join(rows), "", "measured")]
+
+
+def training(device: mps.Device) -> list[Finding]:
+    """A range of a batch of matrices; the gradient of a batch normalisation's gamma."""
+    ones = mps.Matrix.from_array(device, np.ones((3, 1, 1), np.float32))
+    values = mps.Matrix.from_array(device, np.array([[[1]], [[2]], [[3]]], np.float32))
+    result = mps.Matrix(device, rows=1, columns=1, matrices=3)
+    kernel = mps.MatrixMultiplication(device, batch_start=1, batch_size=1)
+    _run(device, lambda commands: kernel.encode(commands, ones, values, result))
+    product = _near(
+        "product of matrix 1 of three", np.array(result).ravel(), np.array([0.0, 2.0, 0.0])
+    )
+    optimizer = mps.OptimizerStochasticGradientDescent(1.0)
+    source = mps.BatchNormalizationDataSource(1, gamma=[2.0], label="bn", optimizer=optimizer)
+    node = mps.BatchNormalizationNode(mps.ImageNode("x"), source)
+    loss = mps.ForwardLossNode(
+        node.result_image,
+        mps.ImageNode("t"),
+        mps.LossDescriptor(mps.LossType.MEAN_SQUARED_ERROR, mps.ReductionType.SUM),
+    )
+    last = mps.InitialGradientNode(loss.result_image).training_graph()
+    graph = mps.Graph(device, [last[0].result_image])
+    x = np.array([-1, 1, -1, 1], np.float32).reshape(1, 2, 2, 1)
+    what = "gamma 2 after a step of 1 on the sum of (2 x)^2"
+    expected = np.array([2.0 - 16.0])
+    try:
+        _run(device, lambda commands: graph.encode(commands, {"x": x, "t": np.zeros_like(x)}))
+        gamma = np.array(device.read_parameter(source, "gamma"))
+        return [product, _near(what, gamma, expected)]
+    except mps.UnsupportedError as error:
+        return [product, Finding(what, str(error), _numbers(expected), "refused")]
+
+
+def upsampling_and_adam(device: mps.Device) -> list[Finding]:
+    """The last column of bilinear upsampling; three steps of Adam."""
+    row = np.array([1, 2, 4], np.float32).reshape(1, 1, 3, 1)
+    found = []
+    for align in (False, True):
+        node = mps.UpsamplingBilinearNode(mps.ImageNode("x"), 2, 1, align_corners=align)
+        expected = _graph(mps.Device("cpu"), node, x=row).ravel()
+        what = f"bilinear, twice as wide, of 1 2 4, align_corners {align}"
+        found.append(_near(what, _graph(device, node, x=row).ravel(), expected))
+    rate, gradient, value, m, u = 0.1, 0.5, 1.0, 0.0, 0.0
+    operands = [
+        mps.Vector.from_array(device, np.array([v], np.float32)) for v in (gradient, value, m, u)
+    ]
+    update = mps.OptimizerAdamUpdate(device, learning_rate=rate)
+    steps, wanted = [], []
+    for t in range(1, 4):
+        g, v, first, second = operands
+        _run(device, lambda commands: update.encode(commands, g, v, v, first, second))  # noqa: B023
+        steps.append(np.asarray(operands[1])[0])
+        m, u = 0.9 * m + 0.1 * gradient, 0.999 * u + 0.001 * gradient**2
+        value -= rate * np.sqrt(1 - 0.999**t) / (1 - 0.9**t) * m / (np.sqrt(u) + 1e-8)
+        wanted.append(value)
+    bits = _words(np.array(steps, np.float32).view(np.uint32))
+    exact = _words(np.array(wanted, np.float32).view(np.uint32))
+    near = np.allclose(steps, wanted, 1e-6)
+    verdict = "as expected" if bits == exact else "within 1e-6" if near else "differs"
+    found.append(Finding("Adam, three steps, bits", bits, exact, verdict))
+    return found
+
+
+MEASUREMENTS: dict[str, Callable[[mps.Device], list[Finding]]] = {
+    "Philox": philox,
+    "losses": losses,
+    "padding": padding,
+    "MTGP32": mtgp32,
+    "dropout": dropout,
+    "batches and gamma": training,
+    "upsampling and Adam": upsampling_and_adam,
+}
+
+
+def measure(device: mps.Device) -> dict[str, list[Finding]]:
+    """All measurements.
+
+    Args:
+        device: What is measured.
+
+    Returns:
+        The findings by the measurements' names; one that says why where the device refuses.
+    """
+
+    def one(name: str, function: Callable[[mps.Device], list[Finding]]) -> list[Finding]:
+        try:
+            return function(device)
+        except mps.UnsupportedError as error:
+            return [Finding(name, str(error), "", "refused")]
+
+    return {name: one(name, function) for name, function in MEASUREMENTS.items()}

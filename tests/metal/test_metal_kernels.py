@@ -1,0 +1,454 @@
+# SPDX-License-Identifier: MIT
+# ruff: noqa: ANN401 (kernels of all kinds pass through)
+"""Kernels that are encoded one by one on the double: the shared cases, random numbers, predicates.
+
+Run by tools/run_metal_double.py, with the module that is built against the double.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import mmap
+import os
+import re
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests/python")]
+
+import test_image_kernels as image_tests  # noqa: E402
+import test_matrix_kernels as matrix_tests  # noqa: E402
+import test_random as random_tests  # noqa: E402
+from cases.image_kernels import ImageCase  # noqa: E402
+from cases.matrix_kernels import KernelCase  # noqa: E402
+from cases.matrix_random import KERNEL_CASES as RANDOM_CASES  # noqa: E402
+from cases.matrix_random import RandomCase  # noqa: E402
+from kernel_memory import Memory  # noqa: E402
+
+import mpsnn as mps  # noqa: E402
+from mpsnn import selftest  # noqa: E402
+
+# Why MPS may not hold a case of a kernel that it has; each stands in the reason of a refusal.
+REASONS = (
+    "it sums two matrices or more",
+    "its gradient is times alpha",
+    "its results are float32",
+    "MPS converts float16 and float32",
+    "interchanges of rows are not taken back",
+    "MPS makes uint32 and float32",
+    "it finds at most 16 values",
+    "rows whose elements lie together",
+    "there is no kernel for this operation",
+    "expected one mean a column",
+)
+# Kernels of which no case runs: what they need is not in MPS, or not encoded yet.
+REFUSED: set[str] = {
+    "MatrixBatchNormalizationGradient",
+    "NDArrayGather",
+    "NDArrayGatherGradient",
+}
+# Kernels of images whose operations are encoded; others are refused.
+LOWERED_IMAGES = {
+    "ChannelConcatenation",
+    "ImageAdd",
+    "ImageConversion",
+    "ImageCopyToMatrix",
+    "ImageDivide",
+    "ImageMultiply",
+    "ImageReduceColumnMax",
+    "ImageReduceColumnMean",
+    "ImageReduceColumnMin",
+    "ImageReduceColumnSum",
+    "ImageReduceRowMax",
+    "ImageReduceRowMean",
+    "ImageReduceRowMin",
+    "ImageReduceRowSum",
+    "ImageStatisticsMean",
+    "ImageStatisticsMinAndMax",
+    "ImageSubtract",
+    "ImageTranspose",
+    "MatrixCopyToImage",
+    "Slice",
+}
+RAN: set[str] = set()
+
+
+@pytest.fixture(scope="module")
+def device() -> mps.Device:
+    return mps.Device("metal-double")
+
+
+def check_refusal(error: mps.UnsupportedError) -> None:
+    """Skips where MPS cannot; fails where the error names no reason that is known."""
+    reason = str(error)
+    assert any(known in reason for known in REASONS), reason
+    pytest.skip(reason.splitlines()[-1].strip())
+
+
+@pytest.mark.parametrize("case", matrix_tests.KERNEL_CASES, ids=lambda case: case.name)
+def test_matrix_kernels(device: mps.Device, case: KernelCase) -> None:
+    try:
+        matrix_tests.check_case(device, case, Memory)
+    except mps.UnsupportedError as error:
+        check_refusal(error)
+    RAN.add(case.kernel)
+
+
+def test_all_matrix_kernels_ran_but_those_that_cannot() -> None:
+    classes = {case.kernel for case in matrix_tests.KERNEL_CASES}
+    assert classes - RAN == REFUSED & classes, sorted(classes - RAN)
+
+
+@pytest.mark.parametrize("case", image_tests.KERNEL_CASES, ids=lambda case: case.id)
+def test_image_kernels(device: mps.Device, case: ImageCase) -> None:
+    try:
+        image_tests.test_values(device, case, (np.float32, np.float32))
+    except mps.UnsupportedError as error:
+        check_refusal(error)
+    RAN.add(case.kernel)
+
+
+def test_image_kernels_that_ran() -> None:
+    assert {case.kernel for case in image_tests.KERNEL_CASES} & RAN == LOWERED_IMAGES
+
+
+def filled(
+    device: mps.Device, case: RandomCase, times: int = 1, kernel: Any = None
+) -> list[np.ndarray]:
+    """What a random case's destination holds after each of several encodes."""
+    made = []
+    kernel = kernel or random_tests.make(device, case.kernel, case.attributes)
+    for _ in range(times):
+        data_type = case.attributes.get("data_type", mps.DataType.UINT32)
+        dtype = np.dtype(data_type.name.lower())
+        *batch, length = case.shape
+        whole = np.zeros(case.offset + int(np.prod(batch)) * (length + case.gap), dtype)
+        buffer = mps.Buffer(device, whole)
+        row = (length + case.gap) * dtype.itemsize
+        place: dict[str, Any] = {"data_type": data_type, "offset": case.offset * dtype.itemsize}
+        operand: Any
+        if len(batch) == 1:
+            operand = mps.Vector(buffer, length=length, vectors=batch[0], vector_bytes=row, **place)
+        else:
+            operand = mps.Matrix(
+                buffer, matrices=batch[0], rows=batch[1], columns=length, row_bytes=row, **place
+            )
+        commands = mps.CommandBuffer(device.command_queue())
+        kernel.encode(commands, operand)
+        commands.commit()
+        commands.wait_until_completed()
+        made.append(np.frombuffer(buffer.read(), dtype).copy())
+    return made
+
+
+@pytest.mark.parametrize(
+    "case", [c for c in RANDOM_CASES if "Philox" in c.kernel], ids=lambda case: case.id
+)
+def test_philox_agrees_with_the_cpu(device: mps.Device, case: RandomCase) -> None:
+    try:
+        own = filled(device, case, 3)
+    except mps.UnsupportedError as error:
+        check_refusal(error)
+    for a, b in zip(own, filled(mps.Device("cpu"), case, 3), strict=True):
+        if case.attributes.get("distribution_type") == mps.MatrixRandomDistribution.NORMAL:
+            np.testing.assert_allclose(a, b, rtol=2e-6, atol=1e-5)
+        else:
+            np.testing.assert_array_equal(a, b)
+
+
+def test_mtgp32_goes_on_and_repeats(device: mps.Device) -> None:
+    case = RandomCase("mtgp32", "MatrixRandomMTGP32", (1, 1000), {"seed": 5})
+    first, second = filled(device, case, 2)
+    assert np.mean(first == second) < 0.01
+    whole = RandomCase("mtgp32", "MatrixRandomMTGP32", (1, 2000), {"seed": 5})
+    np.testing.assert_array_equal(np.concatenate([first, second]), filled(device, whole)[0])
+
+
+def test_a_stream_goes_on_from_a_state(device: mps.Device) -> None:
+    """Kernels of other sizes and a copy of the state go on where the stream is."""
+    odd = RandomCase("odd", "MatrixRandomPhilox", (1, 7), {"seed": 3})
+    kernel = mps.MatrixRandomPhilox(device, seed=3)
+    pieces = [filled(device, odd, kernel=kernel)[0]]
+    restored = mps.MatrixRandomPhilox(device, seed=3)
+    restored.write_state(kernel.read_state())
+    even = RandomCase("even", "MatrixRandomPhilox", (1, 12), {"seed": 3})
+    pieces += [filled(device, even, kernel=kernel)[0], filled(device, odd, kernel=kernel)[0]]
+    whole = filled(mps.Device("cpu"), RandomCase("", "MatrixRandomPhilox", (1, 26), {"seed": 3}))[0]
+    np.testing.assert_array_equal(np.concatenate(pieces), whole)
+    np.testing.assert_array_equal(filled(device, even, kernel=restored)[0], whole[7:19])
+
+
+def test_predicates_and_pieces(device: mps.Device) -> None:
+    """A skipped kernel leaves destination and state alone."""
+    predicate = mps.Predicate(device)
+    kernel = mps.MatrixRandomPhilox(device, data_type=mps.DataType.FLOAT32)
+    numbers = [mps.Matrix(device, rows=1, columns=8) for _ in range(3)]
+    total = mps.Matrix(device, rows=1, columns=8)
+    ones = mps.Matrix.from_array(device, np.ones((1, 1), np.float32))
+    commands = mps.CommandBuffer(device.command_queue())
+    for value, matrix in zip((1, 0, 1), numbers, strict=True):
+        predicate.value = value
+        commands.predicate = predicate
+        kernel.encode(commands, matrix)
+        mps.MatrixMultiplication(device, beta=1.0).encode(commands, ones, matrix, total)
+        commands.commit_and_continue()
+        commands.wait_until_completed()
+    commands.commit()
+    commands.wait_until_completed()
+    values = [np.asarray(matrix) for matrix in numbers]
+    assert not values[1].any()
+    plain = mps.Matrix(device, rows=1, columns=16)
+    commands = mps.CommandBuffer(device.command_queue())
+    mps.MatrixRandomPhilox(device, data_type=mps.DataType.FLOAT32).encode(commands, plain)
+    commands.commit()
+    np.testing.assert_array_equal(np.concatenate([values[0], values[2]], 1), np.asarray(plain))
+    np.testing.assert_array_equal(np.asarray(total), values[0] + values[2])
+
+
+PIVOTS = np.array([[1, 9]], np.uint32)
+
+
+@pytest.mark.parametrize(
+    ("encode", "message"),
+    [
+        (
+            lambda d, c, m: mps.MatrixCopy(d).encode(
+                c, [m], [m2(d)], mps.Vector.from_array(d, np.array([0, 3, 0, 0], np.uint32))
+            ),
+            r'MatrixCopy "MatrixCopy": offset_vector',
+        ),
+        (
+            lambda d, c, m: mps.MatrixSum(d).encode(
+                c,
+                [m, m],
+                m2(d),
+                offset_vector=mps.Vector.from_array(d, np.array([0, 0, 1, 0], np.uint32)),
+            ),
+            r'MatrixSum "MatrixSum": offset_vector',
+        ),
+        (
+            lambda d, c, m: mps.MatrixSolveLU(d).encode(
+                c, m, m2(d), mps.Matrix.from_array(d, PIVOTS), m2(d)
+            ),
+            r"pivot_indices: expected rows below 2",
+        ),
+    ],
+)
+def test_what_the_device_reads_is_checked(device: mps.Device, encode: Any, message: str) -> None:
+    commands = mps.CommandBuffer(device.command_queue())
+    encode(device, commands, mps.Matrix.from_array(device, np.eye(2, dtype=np.float32)))
+    commands.commit()
+    with pytest.raises(mps.DeviceError, match=message):
+        commands.wait_until_completed()
+
+
+def test_devices_are_chosen_by_name_and_power(device: mps.Device) -> None:
+    low = mps.Device("metal-double", low_power=True)
+    assert low.name == "Metal double, low power"
+    assert low != device
+    assert mps.Device("metal-double", name="Metal double, low power") == low
+    assert mps.Device("metal-double", name="Metal double") == device
+    both = r'one of "Metal double", "Metal double, low power" \(low power\)'
+    with pytest.raises(mps.InvalidArgumentError, match=both + ', got "M9"'):
+        mps.Device("metal-double", name="M9")
+    with pytest.raises(mps.InvalidArgumentError, match="of low power"):
+        mps.Device("metal-double", name="Metal double", low_power=True)
+    matrix = mps.Matrix.from_array(low, np.ones((2, 2), np.float32))
+    with pytest.raises(mps.InvalidArgumentError, match="memory of device"):
+        mps.MatrixSoftMax(device).encode(
+            mps.CommandBuffer(device.command_queue()), matrix, m2(device)
+        )
+
+
+def test_memory_of_the_caller_is_used_where_it_is_whole_pages(device: mps.Device) -> None:
+    page = mmap.PAGESIZE
+    memory = mmap.mmap(-1, 2 * page)
+    values = np.frombuffer(memory, np.float32).reshape(2, page // 4)
+    values[:] = 3
+    matrix = mps.Matrix.wrap(device, values)
+    commands = mps.CommandBuffer(device.command_queue())
+    mps.MatrixSoftMax(device).encode(commands, matrix, matrix)
+    commands.commit()
+    commands.wait_until_completed()
+    np.testing.assert_allclose(values, 4 / page, rtol=1e-6)
+    with pytest.raises(mps.UnsupportedError, match=f"whole pages of {page} bytes, got 16 bytes"):
+        mps.Matrix.wrap(device, values[:1, :4])
+
+
+@dataclass(frozen=True)
+class Precondition:
+    """What Apple's headers ask for, where it is checked, and what comes instead of an end."""
+
+    rule: str
+    place: str  # below src/: file, function
+    call: Callable[[mps.Device, mps.CommandBuffer], object]
+    error: type[Exception]
+    message: str
+
+
+def vector(device: mps.Device, *values: int) -> mps.Vector:
+    return mps.Vector.from_array(device, np.array(values, np.uint32))
+
+
+def matrix(device: mps.Device, *shape: int, dtype: str = "float32") -> mps.Matrix:
+    return mps.Matrix.from_array(device, np.ones(shape, dtype))
+
+
+PRECONDITIONS = [
+    Precondition(
+        "at most 16 largest values (MPSMatrixFindTopK.h)",
+        "backend/metal/kernels/matrix_rows.mm, fits_top_k",
+        lambda d, c: mps.MatrixFindTopK(d, 17).encode(
+            c, matrix(d, 1, 20), matrix(d, 1, 17, dtype="uint32"), matrix(d, 1, 17)
+        ),
+        mps.UnsupportedError,
+        "it finds at most 16 values, wanted are 17",
+    ),
+    Precondition(
+        "random numbers are UInt32 or Float32 (MPSMatrixRandom.h)",
+        "backend/metal/kernels/random.mm, fits_filling",
+        lambda d, c: mps.MatrixRandomPhilox(d, data_type=mps.DataType.FLOAT16).encode(
+            c, matrix(d, 1, 4, dtype="float16")
+        ),
+        mps.UnsupportedError,
+        "MPS makes uint32 and float32, got float16",
+    ),
+    Precondition(
+        "two matrices are summed or more (measured: MPSMatrixSum ends the process for one)",
+        "backend/metal/kernels/matrix_rows.mm, fits_matrix_sum",
+        lambda d, c: mps.MatrixSum(d).encode(c, [matrix(d, 2, 2)], m2(d)),
+        mps.UnsupportedError,
+        "it sums two matrices or more, got one",
+    ),
+    Precondition(
+        "an image and its matrix are of one data type (MPSImageCopy.h)",
+        "backend/metal/kernels/copy.mm, fits_conversion",
+        lambda d, c: mps.MatrixCopy(d).encode(c, [matrix(d, 2, 2, dtype="int32")], [m2(d)]),
+        mps.UnsupportedError,
+        "MPS converts float16 and float32, got int32 -> float32",
+    ),
+    Precondition(
+        "data types that are multiplied (MPSMatrixMultiplication.h)",
+        "backend/metal/kernels/matrix_multiplication.mm, fits_matrix_multiplication",
+        lambda d, c: mps.MatrixMultiplication(d).encode(
+            c,
+            *(matrix(d, 2, 2, dtype="int8") for _ in range(2)),
+            matrix(d, 2, 2, dtype="int32"),
+        ),
+        mps.UnsupportedError,
+        "its results are float32, got int32",
+    ),
+    Precondition(
+        "a range of the batch lies in it (MPSMatrixMultiplication.h, batchStart)",
+        "graph/kernels/matrix_tools.cpp, matrix_part",
+        lambda d, c: mps.MatrixMultiplication(d, batch_start=2, batch_size=2).encode(
+            c, matrix(d, 3, 2, 2), matrix(d, 3, 2, 2), matrix(d, 3, 2, 2)
+        ),
+        mps.InvalidArgumentError,
+        "of matrices 2 + 2",
+    ),
+    Precondition(
+        "an origin and a size lie in the matrix (MPSMatrixMultiplication.h)",
+        "graph/kernels/matrix_tools.cpp, matrix_part",
+        lambda d, c: mps.MatrixSoftMax(d, source_matrix_origin=[1, 0], source_rows=2).encode(
+            c, m2(d), m2(d)
+        ),
+        mps.InvalidArgumentError,
+        "rows and columns [1, 0]",
+    ),
+    Precondition(
+        "a buffer holds its matrix (MPSMatrix.h)",
+        "runtime/arrays.cpp, view",
+        lambda d, _: mps.Matrix(mps.Buffer(d, 16), rows=2, columns=2, offset=4),
+        mps.InvalidArgumentError,
+        "buffer",
+    ),
+    Precondition(
+        "rowBytes are a multiple of the element (MPSMatrix.h)",
+        "runtime/arrays.cpp, stride",
+        lambda d, _: mps.Matrix(mps.Buffer(d, 64), rows=2, columns=2, row_bytes=9),
+        mps.InvalidArgumentError,
+        "row_bytes: expected a multiple of 4 bytes",
+    ),
+    Precondition(
+        "a predicate lies at a multiple of four (MPSCommandBuffer.h)",
+        "runtime/buffers.cpp, Predicate",
+        lambda d, _: mps.Predicate(mps.Buffer(d, 16), 2),
+        mps.InvalidArgumentError,
+        "Predicate: offset: expected a multiple of 4",
+    ),
+    Precondition(
+        "memory without a copy is whole pages (MTLDevice.h, newBufferWithBytesNoCopy)",
+        "backend/metal/memory.mm, wrap_memory",
+        lambda d, _: mps.Matrix.wrap(d, np.ones((2, 2), np.float32)),
+        mps.UnsupportedError,
+        "begins at a page and is whole pages",
+    ),
+    Precondition(
+        "a texture has at most 16384 columns (MTLTexture)",
+        "backend/metal/kernels/image.mm, fits_images",
+        lambda d, c: mps.ImageAdd(d).encode(
+            c, *(mps.Image(d, size=(1, 1, 16385, 1)) for _ in range(3))
+        ),
+        mps.UnsupportedError,
+        "images have at most 16384 rows and columns",
+    ),
+]
+
+
+@pytest.mark.parametrize("one", PRECONDITIONS, ids=lambda one: one.rule)
+def test_preconditions_are_refused_before_mps(device: mps.Device, one: Precondition) -> None:
+    file, function = one.place.split(", ")
+    assert f"{function}(" in (ROOT / "src" / file).read_text("utf-8")
+    with pytest.raises(one.error, match=re.escape(one.message)):
+        one.call(device, mps.CommandBuffer(device.command_queue()))
+
+
+def test_selftest_reports(device: mps.Device, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(selftest, "NODE_FAMILIES", ("softmax", "padding"))
+    made = selftest.report(device, tests=ROOT / "tests", quick=True)
+    assert not made["cases"]["failures"]
+    assert made["cases"]["classes"]["MatrixMultiplication"] == {"passed": 1}
+    findings = [one for findings in made["measurements"].values() for one in findings]
+    assert not [one for one in findings if one["verdict"] == "differs"]
+    assert "Metal double" in selftest.text_of(made)
+
+
+def objects_alive() -> int:
+    library = ctypes.CDLL(os.environ["MPSNN_METAL_DOUBLE"])
+    library.metal_double_objects.restype = ctypes.c_long
+    return int(library.metal_double_objects())
+
+
+def test_no_object_is_left(device: mps.Device) -> None:
+    kernel = mps.MatrixRandomPhilox(device, data_type=mps.DataType.FLOAT32)
+
+    def work() -> None:
+        commands = mps.CommandBuffer(device.command_queue())
+        x = mps.Matrix(device, rows=4, columns=4)
+        half = mps.Matrix(device, rows=4, columns=4, data_type=mps.DataType.FLOAT16)
+        kernel.encode(commands, x)
+        mps.MatrixSoftMax(device).encode(commands, x, half)
+        mps.MatrixMultiplication(device).encode(commands, half, x, m2(device))
+        commands.commit()
+        commands.wait_until_completed()
+
+    counts = []
+    for _ in range(4):
+        work()
+        gc.collect()
+        device.trim()
+        counts.append(objects_alive())
+    assert counts[1] == counts[2] == counts[3], counts
+
+
+def m2(device: mps.Device) -> mps.Matrix:
+    return mps.Matrix(device, rows=2, columns=2)
