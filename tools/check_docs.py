@@ -12,7 +12,8 @@ A fenced block is an example by its language, and its info string says what to d
 - ``sh run`` is run by ``bash -eu``; a ``sh`` block without ``run`` is not;
 - ``text output`` right after a block is what it prints, compared exactly.
 
-Links to files of this repository must lead somewhere.
+Links to files of this repository must lead somewhere. Python blocks must go through Python's prompt
+line by line, as pasted lines do before Python 3.13: an empty line ends what is indented, and only that.
 
 A C++ block without ``main`` becomes the body of one; includes at its start stay outside.
 
@@ -25,6 +26,7 @@ without --prefix they are counted as not run.
 from __future__ import annotations
 
 import argparse
+import codeop
 import os
 import re
 import shutil
@@ -140,6 +142,30 @@ def broken_links(file: Path) -> list[str]:
     return broken
 
 
+def line_not_pasted(text: str) -> int | None:
+    """The first line, from 0, at which Python's prompt refuses a pasted block."""
+    entered: list[str] = []
+    for number, line in enumerate([*text.splitlines(), ""]):
+        entered.append(line)
+        try:
+            complete = codeop.compile_command("\n".join(entered)) is not None
+        except (SyntaxError, ValueError, OverflowError):
+            return number
+        if complete:
+            entered = []
+    return None
+
+
+def not_pasted(file: Path) -> list[str]:
+    """Lines of Python blocks that cannot be pasted, as "<line>: <why>"."""
+    found: list[str] = []
+    for line, info, text in fences(file):
+        number = line_not_pasted(text) if info[:1] == ["python"] else None
+        if number is not None:
+            found.append(f"{line + number}: cannot be pasted into Python's prompt")
+    return found
+
+
 def cpp_program(text: str) -> str:
     """The block as a whole program."""
     if re.search(r"\bint main\(", text):
@@ -199,6 +225,7 @@ def check(files: list[Path], python: Path, prefix: Path | None) -> Report:
         name = file.relative_to(ROOT) if file.is_relative_to(ROOT) else file
         report.marked += len(skipped)
         report.failed += [f"{name}:{link}: broken link" for link in broken_links(file)]
+        report.failed += [f"{name}:{problem}" for problem in not_pasted(file)]
         for block in blocks:
             where = f"{name}:{block.line}: {block.language}"
             if block.language == "cpp" and prefix is None:

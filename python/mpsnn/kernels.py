@@ -5460,6 +5460,7 @@ class MatrixNeuron(DeviceKernel):
         >>> for _ in range(10):
         ...     add.encode(commands, total, total)
         ...     less.encode(commands, steps, steps)
+        >>>
         >>> commands.commit()
         >>> assert np.array_equal(np.asarray(total), [[10, 10, 10]])  # two steps, then the predicate is 0
     """

@@ -134,6 +134,7 @@ commands.predicate = mps.Predicate(counter, 0)
 for _ in range(10):
     add.encode(commands, total, total)
     less.encode(commands, steps, steps)
+
 commands.commit()
 assert np.array_equal(np.asarray(total), [[10, 10, 10]])  # two steps, then the predicate is 0
 )";
