@@ -3,6 +3,8 @@
 
 #include <pybind11/numpy.h>
 
+#include "base/check.h"
+#include "bindings/arrays.h"
 #include "bindings/bindings.h"
 
 namespace mpsnn::bindings {
@@ -11,7 +13,22 @@ namespace mpsnn::bindings {
 /// first version, which cannot tell, for read-only; where the object's own buffer may be written
 /// (MLX), so may the array.
 inline py::object array_of_dlpack(const py::object& object) {
-  py::object array = py::module_::import("numpy").attr("from_dlpack")(object);
+  if (!py::hasattr(object, "__dlpack__")) {
+    throw_expected<ArgumentTypeError>("from_dlpack: array", "an object with __dlpack__",
+                                      type_name(object));
+  }
+  py::object array;
+  try {
+    array = py::module_::import("numpy").attr("from_dlpack")(object);
+  } catch (const py::error_already_set& error) {
+    // How numpy and the frameworks refuse: another device, an element type of their own, a
+    // gradient.
+    if (!error.matches(PyExc_RuntimeError) && !error.matches(PyExc_BufferError) &&
+        !error.matches(PyExc_TypeError) && !error.matches(PyExc_ValueError))
+      throw;
+    throw_expected("from_dlpack: array", "one whose memory numpy can share",
+                   py::str(error.value()).cast<std::string>());
+  }
   if (py::cast<py::array>(array).writeable() || PyObject_CheckBuffer(object.ptr()) == 0)
     return array;
   const auto buffer = py::reinterpret_steal<py::object>(PyMemoryView_FromObject(object.ptr()));

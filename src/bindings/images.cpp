@@ -160,8 +160,9 @@ Returns:
     The image.
 
 Raises:
-    InvalidArgumentError: The array cannot be shared or has another rank.
-    ArgumentTypeError: The array is neither of float32 nor of float16.)");
+    InvalidArgumentError: The array cannot be shared (another device's memory, read-only such as
+        JAX's, whose arrays are constants: `Image(device, array)` copies them) or has another rank.
+    ArgumentTypeError: The array is neither of float32 nor of float16, or no array.)");
 }
 
 void bind_properties(ImageClass& image) {

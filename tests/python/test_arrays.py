@@ -196,6 +196,21 @@ def test_cupy_arrays_are_another_devices(cpu: mps.Device) -> None:
         mps.Image.from_dlpack(cpu, array)
 
 
+def test_what_is_no_array_through_dlpack(cpu: mps.Device) -> None:
+    for class_ in (mps.Image, mps.Matrix, mps.Vector, mps.NDArray):
+        with pytest.raises(
+            mps.ArgumentTypeError, match="array: expected an object with __dlpack__, got int"
+        ):
+            class_.from_dlpack(cpu, 3)
+    torch = pytest.importorskip("torch")
+    with pytest.raises(
+        mps.InvalidArgumentError, match="from_dlpack: array: expected one whose memory"
+    ):
+        mps.Image.from_dlpack(cpu, torch.zeros(1, 2, 2, 2, requires_grad=True))
+    with pytest.raises(mps.InvalidArgumentError, match="from_dlpack: array: .*dtype"):
+        mps.Image.from_dlpack(cpu, torch.zeros(1, 2, 2, 2, dtype=torch.bfloat16))
+
+
 def test_sources_as_list_by_node_and_as_images(cpu: mps.Device) -> None:
     first, second = mps.ImageNode("first"), mps.ImageNode("second")
     graph = mps.Graph(cpu, [mps.AdditionNode(first, second, secondary_scale=10).result_image])
