@@ -128,6 +128,17 @@ std::string header_for(const std::vector<TensorToWrite>& tensors,
 
 }  // namespace
 
+bool leads_elsewhere(std::string_view name) noexcept {
+  constexpr std::string_view kRefused("\\\0", 2);
+  if (name.starts_with('/') || name.find_first_of(kRefused) != std::string_view::npos) return true;
+  while (!name.empty()) {
+    const std::size_t end = std::min(name.find('/'), name.size());
+    if (name.substr(0, end) == "..") return true;
+    name.remove_prefix(std::min(end + 1, name.size()));
+  }
+  return false;
+}
+
 SafetensorsFile::SafetensorsFile(const std::string& path)
     : file_(std::make_shared<const MappedFile>(path)) {
   const std::span<const std::byte> bytes = file_->bytes();
@@ -149,6 +160,9 @@ void SafetensorsFile::parse_header(std::string_view header, std::span<const std:
       for (const auto& [key, text] : entry.object()) metadata_.emplace(key, entry.at(key).string());
       continue;
     }
+    if (leads_elsewhere(name))
+      throw ArchiveError("tensor " + to_string(Json(name)) +
+                         ": expected a name, got a path to elsewhere");
     const auto added = tensors_.emplace(name, parse_tensor(entry, data)).first;
     ranges.emplace_back(added->second.bytes, added->first);
   }
@@ -172,6 +186,10 @@ void SafetensorsFile::parse_header(std::string_view header, std::span<const std:
 void write_safetensors(const std::string& path, std::vector<TensorToWrite> tensors,
                        const std::map<std::string, std::string>& metadata) {
   for (const TensorToWrite& tensor : tensors) {
+    if (leads_elsewhere(tensor.name)) {
+      throw InvalidArgumentError("tensor " + to_string(Json(tensor.name)) +
+                                 ": expected a name, got a path to elsewhere");
+    }
     const std::optional<std::size_t> element = bytes_of(tensor.dtype);
     if (!element || bytes_of(tensor.shape, *element) != tensor.bytes.size() ||
         tensor.name == kMetadataKey) {

@@ -16,6 +16,10 @@
 
 namespace mpsnn::base {
 
+/// Whether a name would be a path out of the folder of a tool that unpacks archives: an absolute one,
+/// one with "..", a backslash or a zero byte.
+bool leads_elsewhere(std::string_view name) noexcept;
+
 /// A tensor of an open file; the bytes belong to the file.
 struct TensorView {
   std::string dtype;  // "F32", "I64" …
@@ -23,9 +27,9 @@ struct TensorView {
   std::span<const std::byte> bytes;
 };
 
-/// An open file whose header was checked as a whole: each tensor's type is known, its bytes are as
-/// many as its shape says, aligned for its type, inside the file, and no byte of the data is shared
-/// or unaccounted for.
+/// An open file whose header was checked as a whole: each tensor's name leads nowhere else, its type
+/// is known, its bytes are as many as its shape says, aligned for its type, inside the file, and no
+/// byte of the data is shared or unaccounted for.
 class SafetensorsFile {
  public:
   /// Throws FileError where the file cannot be read, ArchiveError naming the file and the problem.
@@ -55,7 +59,7 @@ struct TensorToWrite {
 };
 
 /// Writes a file atomically, tensors in an order that keeps each aligned. Throws
-/// InvalidArgumentError for a name that stands twice or is not UTF-8, FileError.
+/// InvalidArgumentError for a name that stands twice, leads elsewhere or is not UTF-8, FileError.
 void write_safetensors(const std::string& path, std::vector<TensorToWrite> tensors,
                        const std::map<std::string, std::string>& metadata);
 

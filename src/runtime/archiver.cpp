@@ -116,6 +116,9 @@ struct KeyedArchiver::Impl {
 
   void check_key(const std::string& key) const {
     if (key.empty()) throw_expected("KeyedArchiver: encode: key", "a name", "an empty one");
+    if (base::leads_elsewhere(key))
+      throw_expected("KeyedArchiver: encode: key", "a name",
+                     "a path to elsewhere, " + base::to_string(Json(key)));
     if (graphs.contains(key) || kernels.contains(key) || objects.contains(key) ||
         named_sources.contains(key))
       throw_expected("KeyedArchiver: encode: key", "a new one", "\"" + key + "\" again");
@@ -160,13 +163,14 @@ struct KeyedArchiver::Impl {
   }
 
   /// A name for each data source with which the names of all tensors differ: its label, or its
-  /// index.
+  /// index. Labels that came with an ONNX model may begin with a slash.
   std::vector<std::string> names() const {
     std::vector<std::string> names;
     std::set<std::string> taken;
     for (std::size_t i = 0; i < sources.size(); ++i) {
       const std::string& label = sources[i].source->label();
-      const std::string wanted = label.empty() ? std::to_string(i) : label;
+      std::string wanted = label.substr(std::min(label.find_first_not_of('/'), label.size()));
+      if (wanted.empty() || base::leads_elsewhere(wanted)) wanted = std::to_string(i);
       std::string name = wanted;
       const auto collides = [&](const StoredTensor& tensor) {
         return taken.contains(name + "." + tensor.name);

@@ -36,8 +36,14 @@ Json read_document(const base::SafetensorsFile& file) {
                  std::to_string(version.integer()));
   }
   static_cast<void>(root.at("graphs").object());
-  for (const std::string_view list : {"kernels", "objects", "named_data_sources"}) {
-    if (const auto there = root.find(list)) static_cast<void>(there->object());
+  for (const std::string_view list : {"graphs", "kernels", "objects", "named_data_sources"}) {
+    const auto there = root.find(list);
+    if (!there) continue;
+    for (const auto& entry : there->object()) {
+      if (base::leads_elsewhere(entry.first))
+        there->fail("expected names, got a path to elsewhere, " +
+                    base::to_string(Json(entry.first)));
+    }
   }
   static_cast<void>(root.at("data_sources").size());
   static_cast<void>(root.at("optimizers").size());

@@ -129,6 +129,45 @@ def test_tensors_that_do_not_fit_are_refused(archive: Path) -> None:
         open_archive(archive).decode_graph("net")
 
 
+PATHS = ("../net", "a/../../net", "/net", "a\\\\net", "net\0", "..")
+
+
+@pytest.mark.parametrize("elsewhere", PATHS)
+def test_names_that_are_paths_to_elsewhere_are_refused(archive: Path, elsewhere: str) -> None:
+    with pytest.raises(mps.InvalidArgumentError, match="path to elsewhere"):
+        mps.KeyedArchiver().encode(elsewhere, graph_of(device()))
+    data = archive.read_bytes()
+    _, header = header_of(data)
+    metadata = header["__metadata__"]
+    assert isinstance(metadata, dict)
+    ours = json.loads(metadata["mpsnn"])
+    renamed = {**ours, "graphs": {elsewhere: ours["graphs"]["net"]}}
+    changed = {**header, "__metadata__": {"mpsnn": json.dumps(renamed)}}
+    archive.write_bytes(with_header(data, changed))
+    with pytest.raises(mps.ArchiveError, match=r"archive\.graphs: .*path to elsewhere"):
+        open_archive(archive)
+    tensors = {elsewhere if key == "enc0.1.weights" else key: header[key] for key in header}
+    archive.write_bytes(with_header(data, tensors))
+    with pytest.raises(mps.ArchiveError, match="path to elsewhere"):
+        open_archive(archive)
+
+
+@pytest.mark.parametrize(
+    ("label", "name"),
+    [("/block/conv", "block/conv"), ("../up", "0"), ("a/..b", "a/..b"), ("/", "0")],
+)
+def test_labels_that_are_paths_are_archived_under_other_names(
+    tmp_path: Path, label: str, name: str
+) -> None:
+    path = tmp_path / "net.safetensors"
+    node = mps.ConvolutionNode(mps.ImageNode("noisy"), weights(label=label))
+    archiver = mps.KeyedArchiver()
+    archiver.encode("net", mps.Graph(device(), [node]))
+    archiver.write(path)
+    assert f"{name}.weights" in header_of(path.read_bytes())[1]
+    assert open_archive(path).decode_graph("net").data_sources[0].label == label
+
+
 def test_unknown_key(archive: Path) -> None:
     with pytest.raises(mps.InvalidArgumentError, match=r'"nat".*"net"|"net".*"nat"'):
         open_archive(archive).decode_graph("nat")
