@@ -12,10 +12,14 @@ A fenced block is an example by its language, and its info string says what to d
 - ``sh run`` is run by ``bash -eu``; a ``sh`` block without ``run`` is not;
 - ``text output`` right after a block is what it prints, compared exactly.
 
-Links to files of this repository must lead somewhere. Python blocks must go through Python's prompt
-line by line, as pasted lines do before Python 3.13: an empty line ends what is indented, and only that.
+A block marked ``needs-NAME`` is counted as not run where Python has no package of that name.
 
-A C++ block without ``main`` becomes the body of one; includes at its start stay outside.
+Links to files of this repository must lead somewhere. Python blocks must go through Python's prompt
+line by line, as pasted lines do before Python 3.13: an empty line ends what is indented, and only
+that.
+
+A C++ block without ``main`` becomes the body of one; includes at its start stay outside. It is
+built by the page's last ``cmake`` block before it that is a whole project, where there is one.
 
     python tools/check_docs.py [--python .venv/bin/python] [--prefix build/dev/prefix] [FILE ...]
 
@@ -56,6 +60,7 @@ class Block:
     language: str
     text: str
     output: str | None = None
+    needs: frozenset[str] = frozenset()
 
 
 @dataclass
@@ -88,9 +93,27 @@ def fences(file: Path) -> list[tuple[int, list[str], str]]:
     return found
 
 
+def needs_of(marks: set[str]) -> frozenset[str]:
+    """Names of the packages that a block needs beside mpsnn's own."""
+    found = {mark.removeprefix("needs-") for mark in marks if mark.startswith("needs-")}
+    return frozenset(name for name in found if name.isidentifier())
+
+
+def missing_packages(block: Block, python: Path) -> list[str]:
+    """Which of the packages that a block needs Python does not have."""
+    code = "import importlib.util, sys; sys.exit(importlib.util.find_spec(sys.argv[1]) is None)"
+    return [
+        name
+        for name in sorted(block.needs)
+        if subprocess.run([str(python), "-c", code, name], check=False).returncode != 0
+    ]
+
+
 def check_marks(file: Path, line: int, marks: set[str]) -> None:
     """Ends the run for a mark that means nothing."""
-    unknown = marks - {"continue", "no-run", "setup"}
+    unknown = (
+        marks - {"continue", "no-run", "setup"} - {f"needs-{name}" for name in needs_of(marks)}
+    )
     if unknown:
         msg = f"{file}:{line}: unknown mark {', '.join(sorted(unknown))}"
         raise SystemExit(msg)
@@ -113,7 +136,7 @@ def blocks_of(file: Path) -> tuple[list[Block], list[Block]]:
         previous = None
         if language in so_far:
             check_marks(file, line, marks)
-            block = Block(file, line, language, text)
+            block = Block(file, line, language, text, needs=needs_of(marks))
             if "no-run" in marks:
                 skipped.append(block)
                 continue
@@ -176,6 +199,19 @@ def cpp_program(text: str) -> str:
     return "".join([*head, "int main() {\n", *body, "}\n"])
 
 
+def cmake_of(block: Block) -> tuple[str, str]:
+    """The CMakeLists.txt that builds a block's main.cpp, and the name of the program."""
+    lists = CMAKE_LISTS
+    for line, info, text in fences(block.file):
+        if line < block.line and info[:1] == ["cmake"] and "project(" in text:
+            lists = text
+    found = re.search(r"add_executable\((\S+) main\.cpp\)", lists)
+    if found is None:
+        msg = f"{block.file}:{block.line}: the cmake block before it makes no program of main.cpp"
+        raise SystemExit(msg)
+    return lists, found.group(1)
+
+
 def run(
     command: list[str], folder: Path, environment: dict[str, str]
 ) -> subprocess.CompletedProcess[str]:
@@ -202,11 +238,12 @@ def run_block(block: Block, folder: Path, python: Path, prefix: Path | None) -> 
     elif block.language == "sh":
         steps = [["bash", "-eu", "-c", block.text]]
     else:
+        lists, program = cmake_of(block)
         (folder / "main.cpp").write_text(cpp_program(block.text), encoding="utf-8")
-        (folder / "CMakeLists.txt").write_text(CMAKE_LISTS, encoding="utf-8")
+        (folder / "CMakeLists.txt").write_text(lists, encoding="utf-8")
         configure = ["cmake", "-S", ".", "-B", "build", "-G", "Ninja", "-DCMAKE_BUILD_TYPE=Debug"]
         prefixes = f"-DCMAKE_PREFIX_PATH={prefix};{python.parent.parent}"
-        steps = [[*configure, prefixes], ["cmake", "--build", "build"], ["build/example"]]
+        steps = [[*configure, prefixes], ["cmake", "--build", "build"], [f"build/{program}"]]
     result = None
     for step in steps:
         result = run(step, folder, environment)
@@ -230,6 +267,10 @@ def check(files: list[Path], python: Path, prefix: Path | None) -> Report:
             where = f"{name}:{block.line}: {block.language}"
             if block.language == "cpp" and prefix is None:
                 report.not_run.append(f"{where}: no installed C++ library was given")
+                continue
+            missing = missing_packages(block, python)
+            if missing:
+                report.not_run.append(f"{where}: it needs {', '.join(missing)}")
                 continue
             with tempfile.TemporaryDirectory() as folder:
                 failure = run_block(block, Path(folder), python, prefix)

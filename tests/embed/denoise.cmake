@@ -4,7 +4,7 @@
 #   cmake -DEXAMPLES=<examples> -DWORK=<embed.cmake's folder> -DPREFIX_PATH=<oneDNN's:OpenBLAS's> -P
 include("${CMAKE_CURRENT_LIST_DIR}/tools.cmake")
 expect_given(EXAMPLES WORK GENERATOR CXX_COMPILER)
-set(ENV{CMAKE_PREFIX_PATH} "${WORK}/moved:${PREFIX_PATH}")
+set(ENV{CMAKE_PREFIX_PATH} "${WORK}/moved folder:${PREFIX_PATH}")
 
 file(WRITE "${WORK}/probe/CMakeLists.txt" [[
 cmake_minimum_required(VERSION 3.25)

@@ -8,8 +8,8 @@ expect_given(BUILD EXAMPLES WORK GENERATOR CXX_COMPILER)
 
 file(REMOVE_RECURSE "${WORK}")
 run("${CMAKE_COMMAND}" --install "${BUILD}" --component devel --prefix "${WORK}/first")
-file(RENAME "${WORK}/first" "${WORK}/moved")
-set(ENV{CMAKE_PREFIX_PATH} "${WORK}/moved:${PREFIX_PATH}")
+file(RENAME "${WORK}/first" "${WORK}/moved folder")
+set(ENV{CMAKE_PREFIX_PATH} "${WORK}/moved folder:${PREFIX_PATH}")
 
 build(cpp/train_small)
 run("${WORK}/train_small/train_small" "${WORK}/blur.safetensors")

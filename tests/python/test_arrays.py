@@ -207,7 +207,7 @@ def test_what_is_no_array_through_dlpack(cpu: mps.Device) -> None:
         mps.InvalidArgumentError, match="from_dlpack: array: expected one whose memory"
     ):
         mps.Image.from_dlpack(cpu, torch.zeros(1, 2, 2, 2, requires_grad=True))
-    with pytest.raises(mps.InvalidArgumentError, match="from_dlpack: array: .*dtype"):
+    with pytest.raises(mps.InvalidArgumentError, match=r"from_dlpack: array: .*dtype"):
         mps.Image.from_dlpack(cpu, torch.zeros(1, 2, 2, 2, dtype=torch.bfloat16))
 
 

@@ -128,6 +128,8 @@ def check_page(docs: ModuleType, folder: Path, text: str) -> list[str]:
         ("```python\nx = 1\n```\ntext\n```python\nassert x == 1\n```\n", 6),
         ("```python\nprint(1)\n```\n```text output\n1\n```\n", None),
         ("```python\nprint(1)\n```\n```text output\n2\n```\n", 2),
+        ("```python needs-nowhere\nassert 1 == 2\n```\n", None),
+        ("```python needs-numpy\nassert 1 == 2\n```\n", 2),
         ("```sh\nfalse\n```\n", None),
         ("```sh run\nfalse\n```\n", 2),
         ("```python\nfor x in [1]:\n    y = x\n\nassert y == 1\n```\n", None),
@@ -152,6 +154,19 @@ def test_examples_are_run(docs: ModuleType, tmp_path: Path, text: str, line: int
 def test_wrong_marks_are_refused(docs: ModuleType, tmp_path: Path, text: str) -> None:
     with pytest.raises(SystemExit, match=r"page\.md:"):
         check_page(docs, tmp_path, text)
+
+
+def test_a_pages_project_builds_its_programs(docs: ModuleType, tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    block = docs.Block(page, 9, "cpp", "")
+    page.write_text("```cmake\nfind_package(mpsnn)\n```\n", encoding="utf-8")
+    assert docs.cmake_of(block) == (docs.CMAKE_LISTS, "example")
+    project = "project(own)\nadd_executable(own main.cpp)\n"
+    page.write_text(f"```cmake\n{project}```\n", encoding="utf-8")
+    assert docs.cmake_of(block) == (project, "own")
+    page.write_text("```cmake\nproject(own)\n```\n", encoding="utf-8")
+    with pytest.raises(SystemExit, match="makes no program"):
+        docs.cmake_of(block)
 
 
 def test_a_cpp_block_becomes_a_program(docs: ModuleType) -> None:
