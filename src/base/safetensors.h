@@ -16,8 +16,8 @@
 
 namespace mpsnn::base {
 
-/// Whether a name would be a path out of the folder of a tool that unpacks archives: an absolute one,
-/// one with "..", a backslash or a zero byte.
+/// Whether a name would be a path out of the folder of a tool that unpacks archives: an absolute
+/// one, one with "..", a backslash or a zero byte.
 bool leads_elsewhere(std::string_view name) noexcept;
 
 /// A tensor of an open file; the bytes belong to the file.
@@ -27,9 +27,9 @@ struct TensorView {
   std::span<const std::byte> bytes;
 };
 
-/// An open file whose header was checked as a whole: each tensor's name leads nowhere else, its type
-/// is known, its bytes are as many as its shape says, aligned for its type, inside the file, and no
-/// byte of the data is shared or unaccounted for.
+/// An open file whose header was checked as a whole: each tensor's name leads nowhere else, its
+/// type is known, its bytes are as many as its shape says, aligned for its type, inside the file,
+/// and no byte of the data is shared or unaccounted for.
 class SafetensorsFile {
  public:
   /// Throws FileError where the file cannot be read, ArchiveError naming the file and the problem.

@@ -3,7 +3,6 @@
 
 #include <pybind11/numpy.h>
 
-#include "base/check.h"
 #include "bindings/arrays.h"
 #include "bindings/bindings.h"
 
@@ -14,8 +13,8 @@ namespace mpsnn::bindings {
 /// (MLX), so may the array.
 inline py::object array_of_dlpack(const py::object& object) {
   if (!py::hasattr(object, "__dlpack__")) {
-    throw_expected<ArgumentTypeError>("from_dlpack: array", "an object with __dlpack__",
-                                      type_name(object));
+    throw ArgumentTypeError("from_dlpack: array: expected an object with __dlpack__, got " +
+                            type_name(object));
   }
   py::object array;
   try {
@@ -26,8 +25,9 @@ inline py::object array_of_dlpack(const py::object& object) {
     if (!error.matches(PyExc_RuntimeError) && !error.matches(PyExc_BufferError) &&
         !error.matches(PyExc_TypeError) && !error.matches(PyExc_ValueError))
       throw;
-    throw_expected("from_dlpack: array", "one whose memory numpy can share",
-                   py::str(error.value()).cast<std::string>());
+    throw InvalidArgumentError(
+        "from_dlpack: array: expected one whose memory numpy can share, got " +
+        py::str(error.value()).cast<std::string>());
   }
   if (py::cast<py::array>(array).writeable() || PyObject_CheckBuffer(object.ptr()) == 0)
     return array;
