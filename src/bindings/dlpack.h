@@ -20,8 +20,7 @@ inline py::object array_of_dlpack(const py::object& object) {
   try {
     array = py::module_::import("numpy").attr("from_dlpack")(object);
   } catch (const py::error_already_set& error) {
-    // How numpy and the frameworks refuse: another device, an element type of their own, a
-    // gradient.
+    // How numpy and the frameworks refuse: another device, a type of their own, a gradient.
     if (!error.matches(PyExc_RuntimeError) && !error.matches(PyExc_BufferError) &&
         !error.matches(PyExc_TypeError) && !error.matches(PyExc_ValueError))
       throw;
