@@ -95,6 +95,7 @@ class CellGradient {
     const std::int64_t n = cell_.outputs;
     if (cell_.unit_transform) {
       const auto gates = static_cast<std::int64_t>(cell_.gates.size());
+      if (gates == 1) return draft_.copy(gates_, result, "inputs_gradient");
       return draft_.add(
           OpId::addition_gradient, {draft_.reshaped(gates_, {steps_.total, 1, gates, n})},
           {draft_.reshaped(result, {steps_.total, 1, 1, n})}, {{"scale", 1.0}}, "inputs_gradient");

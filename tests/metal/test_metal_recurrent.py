@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: MIT
+"""Recurrent layers on the double: the shared cases, states, offsets, predicates, training.
+
+Run by tools/run_metal_double.py, with the module that is built against the double.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests/python")]
+
+import test_recurrent as recurrent_tests  # noqa: E402
+import test_recurrent_layers as layer_tests  # noqa: E402
+import test_recurrent_training as training_tests  # noqa: E402
+from cases.recurrent import RECURRENT_CASES, Cell, RecurrentCase  # noqa: E402
+from recurrent_nets import data_sources, descriptor_of, make_weights, matrices  # noqa: E402
+
+import mpsnn as mps  # noqa: E402
+
+RUN: dict[tuple[str, str], Callable[[mps.Device, RecurrentCase], None]] = {
+    ("RNNMatrixInferenceLayer", "encode_sequence"): recurrent_tests.test_matrix_inference,
+    (
+        "RNNMatrixInferenceLayer",
+        "encode_bidirectional_sequence",
+    ): recurrent_tests.test_matrix_inference_both_ways,
+    ("RNNImageInferenceLayer", "encode_sequence"): recurrent_tests.test_image_inference,
+    ("RNNImageInferenceLayer", "encode_bidirectional_sequence"): (
+        recurrent_tests.test_image_inference
+    ),
+    ("RNNMatrixTrainingLayer", "encode_gradient_sequence"): recurrent_tests.test_training,
+}
+
+
+@pytest.fixture(scope="module")
+def device() -> mps.Device:
+    return mps.Device("metal-double")
+
+
+@pytest.mark.parametrize("case", RECURRENT_CASES, ids=recurrent_tests.identify)
+def test_cases(device: mps.Device, case: RecurrentCase) -> None:
+    run = RUN[case.kernel, case.method]
+    if all(cell.window == (1, 1) for cell in case.cells):
+        return run(device, case)
+    with pytest.raises(mps.UnsupportedError, match="convolution"):
+        run(device, case)
+    return None
+
+
+@pytest.mark.parametrize(
+    "test",
+    [
+        layer_tests.test_a_sequence_may_be_cut_and_go_on_from_its_state,
+        layer_tests.test_a_decoder_stops_where_its_predicate_says,
+        layer_tests.test_weights_that_change_are_seen_at_the_next_encode,
+        layer_tests.test_offsets_and_row_strides_leave_the_rest_alone,
+        layer_tests.test_results_may_lie_over_the_sources,
+    ],
+    ids=lambda test: test.__name__,
+)
+def test_layers(device: mps.Device, test: Callable[[mps.Device], None]) -> None:
+    test(device)
+
+
+@pytest.mark.parametrize("kind", ["single", "lstm", "gru"])
+def test_float16_is_float32_rounded(device: mps.Device, kind: str) -> None:
+    layer_tests.test_float16_is_float32_rounded(device, Cell(kind, 3, 4))
+
+
+def test_optimizers_step_the_weights_of_a_layer(device: mps.Device) -> None:
+    training_tests.test_optimizers_step_the_weights_of_a_layer(device, "adam")
+
+
+def test_rows_that_no_image_holds_are_refused(device: mps.Device) -> None:
+    cell = Cell("lstm", 1, 1)
+    weights = data_sources(cell, make_weights(cell, np.random.default_rng(3)))
+    layer = mps.RNNMatrixInferenceLayer(device, descriptor_of(cell, weights))
+    x, y = (matrices(device, [np.zeros((16385, 1), np.float32)]) for _ in "xy")
+    commands = mps.CommandBuffer(device.command_queue())
+    with pytest.raises(
+        mps.UnsupportedError, match=re.escape("at most 16384 rows and columns, which are images'")
+    ):
+        layer.encode_sequence(commands, x, y)
