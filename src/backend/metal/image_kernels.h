@@ -13,10 +13,6 @@ struct ImagePlace {
   TensorDesc desc;
 };
 
-/// Why neither kernel nor node resizes by Lanczos.
-constexpr std::string_view kWhyNoLanczos =
-    "Apple's headers do not say how far its Lanczos window reaches, and it was not measured";
-
 /// No where an operand is not dense float32, or is larger than a texture.
 Fit float32_images(const KernelQuery& query);
 /// Arrays of other ranks are images of one row.

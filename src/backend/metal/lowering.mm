@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <array>
 
-#include "backend/metal/image_kernels.h"
 #include "graph/node_table.h"
 #include "mpsnn/error.h"
 
@@ -21,7 +20,9 @@ constexpr NodeRow neuron(std::string_view name) { return {name, nullptr, &lower_
 std::string refuse_without_gradient(const NodeCase&) {
   return "MPS's graph has no gradient filter for this node";
 }
-std::string refuse_lanczos(const NodeCase&) { return std::string(kWhyNoLanczos); }
+std::string refuse_lanczos(const NodeCase&) {
+  return "Apple's headers do not say how far its Lanczos window reaches, and it was not measured";
+}
 std::string refuse_binary(const NodeCase&) {
   return "not lowered: MPS wants weights of one bit, packed by 32 channels";
 }
@@ -154,11 +155,9 @@ constexpr std::int64_t kTextureSide = 16384, kTextureChannels = 4 * 2048;
 
 std::string refuse_size(const ImageSize& size) {
   if (size.height > kTextureSide || size.width > kTextureSide)
-    return str("an image of ", to_string(size), ": textures have at most ", kTextureSide,
-               " rows and columns");
+    return str("an image of ", to_string(size), ": textures have at most ", kTextureSide, " rows and columns");
   if (size.channels > kTextureChannels)
-    return str("an image of ", to_string(size), ": textures have at most ", kTextureChannels,
-               " channels");
+    return str("an image of ", to_string(size), ": textures have at most ", kTextureChannels, " channels");
   return {};
 }
 
