@@ -115,7 +115,7 @@ bench: build $(STAMPS)/peers
 FUZZ_SECONDS ?= 600
 FUZZ := build/fuzz/tests/fuzz
 fuzz: $(STAMPS)/tools
-	cmake --preset fuzz >/dev/null && cmake --build --preset fuzz
+	cmake --preset fuzz >/dev/null && cmake --build --preset fuzz --target write_seeds fuzz_archive fuzz_document
 	$(FUZZ)/write_seeds build/fuzz-corpus/seeds
 	@for target in archive document; do \
 	  mkdir -p build/fuzz-corpus/$$target && \

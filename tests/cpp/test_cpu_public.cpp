@@ -72,6 +72,14 @@ RNNSingleGateDescriptor running_sum() {
 
 }  // namespace
 
+TEST_CASE("devices: a choice among several names one that is there") {
+  CHECK_EQ(Device("cpu", DeviceChoice{.name = cpu().name()}).name(), cpu().name());
+  CHECK_THROWS_CONTAINS(Device("cpu", DeviceChoice{.name = "of tomorrow"}), InvalidArgumentError,
+                        cpu().name());
+  CHECK_THROWS_CONTAINS(Device("cpu", DeviceChoice{.low_power = true}), InvalidArgumentError,
+                        "low_power");
+}
+
 TEST_CASE("descriptors: vectors and arrays say where elements lie") {
   const Vector vectors(cpu(), VectorDescriptor{.length = 3, .vectors = 2, .vector_bytes = 16});
   CHECK_EQ(vectors.shape(), (std::vector<std::int64_t>{2, 3}));

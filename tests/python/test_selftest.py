@@ -57,7 +57,7 @@ def test_the_tables_are_found_in_a_checkout() -> None:
 
 
 def test_a_device_that_is_not_there_is_named(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["selftest", "--device", "cpu", "--name", "Z80"]) == 1
+    assert main(["selftest", "--device", "cpu", "--name", "Z80"]) == 2
     assert 'Device: name: expected "' in capsys.readouterr().err
     with pytest.raises(mps.InvalidArgumentError, match=r"Device: low_power: expected false"):
         mps.Device("cpu", low_power=True)
