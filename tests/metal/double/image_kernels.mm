@@ -9,6 +9,7 @@ using metal_double::Pixels;
 @implementation MPSCNNBinaryKernel
 @synthesize primaryStrideInPixelsX = primaryX_, primaryStrideInPixelsY = primaryY_;
 @synthesize secondaryStrideInPixelsX = secondaryX_, secondaryStrideInPixelsY = secondaryY_;
+@synthesize primaryEdgeMode = primaryEdgeMode_, secondaryEdgeMode = secondaryEdgeMode_;
 - (instancetype)initWithDevice:(id<MTLDevice>)device {
   self = [super initWithDevice:device];
   primaryX_ = primaryY_ = secondaryX_ = secondaryY_ = 1;

@@ -16,14 +16,26 @@ Fit fits_columns(const KernelQuery& query, const TensorDesc& statistics) {
 
 }  // namespace
 
-// source -> mean, variance; the normalised values go to the scratch
+// source -> mean, variance of all rows, or of each image's; the normalised values go to the scratch
+namespace {
+
+/// How many times rows are taken together: the images, where each has statistics of its own.
+std::int64_t sets_of(const KernelQuery& query) {
+  return query.outputs[0].count() / query.inputs[0].dims.back();
+}
+
+}  // namespace
+
 Fit fits_normalization_statistics(const KernelQuery& query) {
-  return fits_columns(query, query.outputs[0]);
+  const std::vector<std::int64_t>&source = query.inputs[0].dims, &mean = query.outputs[0].dims;
+  const bool of_images = source.size() == 4 && mean == std::vector{source[0], source[3]};
+  return of_images ? dense_float32(query) : fits_columns(query, query.outputs[0]);
 }
 
 std::shared_ptr<Kernel> prepare_normalization_statistics(const KernelQuery& query) {
-  const MatrixView rows = rows_of(query.inputs[0]);
-  const std::int64_t columns = query.inputs[0].dims.back();
+  const std::int64_t sets = sets_of(query), columns = query.inputs[0].dims.back(),
+                     count = query.inputs[0].count() / sets;
+  const MatrixView rows = rows_of({DataType::FLOAT32, {count / columns, columns}, nullptr});
   const Lazy<MPSMatrixBatchNormalization*> kernel([](id<MTLDevice> device) {
     MPSMatrixBatchNormalization* made = [[MPSMatrixBatchNormalization alloc] initWithDevice:device];
     [made setComputeStatistics:YES];
@@ -31,15 +43,18 @@ std::shared_ptr<Kernel> prepare_normalization_statistics(const KernelQuery& quer
     return made;
   });
   const auto encode = [=](const Site& site) {
-    [kernel.on(site) encodeToCommandBuffer:site.commands()
-                               inputMatrix:site.matrix(site.input(0), rows)
-                                meanVector:site.vector(site.output(0), columns)
-                            varianceVector:site.vector(site.output(1), columns)
-                               gammaVector:nil
-                                betaVector:nil
-                              resultMatrix:site.matrix(site.scratch(), rows)];
+    for (std::int64_t i = 0; i < sets; ++i) {
+      const std::int64_t own = i * count * 4, place = i * columns * 4;  // bytes
+      [kernel.on(site) encodeToCommandBuffer:site.commands()
+                                 inputMatrix:site.matrix(site.input(0) + own, rows)
+                                  meanVector:site.vector(site.output(0) + place, columns)
+                              varianceVector:site.vector(site.output(1) + place, columns)
+                                 gammaVector:nil
+                                  betaVector:nil
+                                resultMatrix:site.matrix(site.scratch(), rows)];
+    }
   };
-  return make_single(query, encode, query.inputs[0].bytes());
+  return make_single(query, encode, static_cast<std::size_t>(count) * 4);
 }
 
 // source, mean, variance, gamma, beta -> result

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
 // Arithmetic of images and neurons of their channels. Images of MPS are made of our memory and
 // copied back on the command buffer.
+#include <algorithm>
 #include <cmath>
 
-#include "backend/metal/images.h"
-#include "backend/metal/kernels.h"
+#include "backend/metal/image_kernels.h"
 #include "base/attributes.h"
 
 namespace mpsnn::backend::metal {
@@ -12,14 +12,58 @@ namespace {
 
 constexpr std::int64_t kMostPixels = 16384, kMostChannels = 8192;
 
-/// Arrays of other ranks are images of one row.
-TensorDesc as_image(const TensorDesc& desc) {
-  if (desc.dims.size() == 4) return desc;
-  const std::int64_t channels = desc.dims.back();
-  return {desc.type, {1, 1, desc.count() / channels, channels}, nullptr};
+/// Images of a batch; where there is one only, as many copies of it.
+MPSImageBatch* make_batch(const Site& site, const ImagePlace& from, std::int64_t count) {
+  const ImageCopies copies(site.device());
+  NSMutableArray<MPSImage*>* images = [NSMutableArray array];
+  for (std::int64_t i = 0; i < (from.desc.dims[0] == count ? 1 : count); ++i)
+    [images addObjectsFromArray:copies.copy_in(site.commands(), from.range, from.desc)];
+  return images;
 }
 
-Fit fits_images(const KernelQuery& query) {
+/// 1 to read pixel after pixel, 0 to read the same one again and again.
+void set_strides(MPSCNNArithmetic* made, const std::vector<std::int64_t>& primary,
+                 const std::vector<std::int64_t>& secondary,
+                 const std::vector<std::int64_t>& result) {
+  const auto stride = [&](const std::vector<std::int64_t>& dims, std::size_t i) {
+    return NSUInteger{dims[i] == result[i] ? 1U : 0U};
+  };
+  [made setPrimaryStrideInPixelsY:stride(primary, 1)];
+  [made setPrimaryStrideInPixelsX:stride(primary, 2)];
+  [made setPrimaryStrideInFeatureChannels:stride(primary, 3)];
+  [made setSecondaryStrideInPixelsY:stride(secondary, 1)];
+  [made setSecondaryStrideInPixelsX:stride(secondary, 2)];
+  [made setSecondaryStrideInFeatureChannels:stride(secondary, 3)];
+}
+
+/// One of MPSCNNAdd and its kin.
+template <class K>
+MPSCNNArithmetic* make_arithmetic(id<MTLDevice> device, const AttributeMap& a) {
+  const auto number = [&](std::string_view name) { return static_cast<float>(get_float(a, name)); };
+  MPSCNNArithmetic* made = [[K alloc] initWithDevice:device];
+  [made setPrimaryScale:number("primary_scale")];
+  [made setSecondaryScale:number("secondary_scale")];
+  [made setBias:number("bias")];
+  [made setMinimumValue:number("minimum_value")];
+  [made setMaximumValue:number("maximum_value")];
+  return made;
+}
+
+template <class K>
+std::shared_ptr<Kernel> prepare_arithmetic(const KernelQuery& query) {
+  const TensorDesc primary = as_image(query.inputs[0]), secondary = as_image(query.inputs[1]),
+                   result = as_image(query.outputs[0]);
+  return make_binary(query,
+                     Lazy<MPSCNNBinaryKernel*>([=, a = query.attributes](id<MTLDevice> device) {
+                       MPSCNNArithmetic* made = make_arithmetic<K>(device, a);
+                       set_strides(made, primary.dims, secondary.dims, result.dims);
+                       return made;
+                     }));
+}
+
+}  // namespace
+
+Fit float32_images(const KernelQuery& query) {
   if (Fit fit = dense_float32(query); !fit.yes) return fit;
   for (const auto& operands : {query.inputs, query.outputs}) {
     for (const TensorDesc& desc : operands) {
@@ -33,78 +77,117 @@ Fit fits_images(const KernelQuery& query) {
   return {};
 }
 
-/// One of MPSCNNAdd and its kin; strides of 0 read the same pixel again and again.
-template <class K>
-MPSCNNArithmetic* make_arithmetic(id<MTLDevice> device, const AttributeMap& a,
-                                  const std::vector<std::int64_t>& primary,
-                                  const std::vector<std::int64_t>& secondary,
-                                  const std::vector<std::int64_t>& result) {
-  const auto number = [&](std::string_view name) { return static_cast<float>(get_float(a, name)); };
-  const auto stride = [&](const std::vector<std::int64_t>& dims, std::size_t i) {
-    return NSUInteger{dims[i] == result[i] ? 1U : 0U};
-  };
-  MPSCNNArithmetic* made = [[K alloc] initWithDevice:device];
-  [made setPrimaryScale:number("primary_scale")];
-  [made setSecondaryScale:number("secondary_scale")];
-  [made setBias:number("bias")];
-  [made setMinimumValue:number("minimum_value")];
-  [made setMaximumValue:number("maximum_value")];
-  [made setPrimaryStrideInPixelsY:stride(primary, 1)];
-  [made setPrimaryStrideInPixelsX:stride(primary, 2)];
-  [made setPrimaryStrideInFeatureChannels:stride(primary, 3)];
-  [made setSecondaryStrideInPixelsY:stride(secondary, 1)];
-  [made setSecondaryStrideInPixelsX:stride(secondary, 2)];
-  [made setSecondaryStrideInFeatureChannels:stride(secondary, 3)];
-  return made;
+TensorDesc as_image(const TensorDesc& desc) {
+  if (desc.dims.size() == 4) return desc;
+  const std::int64_t channels = desc.dims.back();
+  return {desc.type, {1, 1, desc.count() / channels, channels}, nullptr};
 }
 
-Fit fits_arithmetic(const KernelQuery& query) { return fits_images(query); }
-
-/// Images of a batch; where there is one only, as many copies of it.
-MPSImageBatch* make_batch(const Site& site, const std::byte* from, const TensorDesc& desc,
-                          std::int64_t count) {
-  const ImageCopies copies(site.device());
-  NSMutableArray<MPSImage*>* images = [NSMutableArray array];
-  for (std::int64_t i = 0; i < (desc.dims[0] == count ? 1 : count); ++i)
-    [images addObjectsFromArray:copies.copy_in(site.commands(), site.range(from), desc)];
-  return images;
+void encode_binary(const Site& site, MPSCNNBinaryKernel* kernel, const ImagePlace& primary,
+                   const ImagePlace& secondary, const ImagePlace& result) {
+  MPSCommandBuffer* commands = site.commands();
+  const std::int64_t count = result.desc.dims[0];
+  MPSImageBatch* made = ImageCopies::make_images(commands, result.desc);
+  [kernel encodeBatchToCommandBuffer:commands
+                       primaryImages:make_batch(site, primary, count)
+                     secondaryImages:make_batch(site, secondary, count)
+                   destinationImages:made];
+  ImageCopies(site.device()).copy_out(commands, made, result.range, result.desc);
 }
 
-template <class K>
-std::shared_ptr<Kernel> prepare_arithmetic(const KernelQuery& query) {
+std::shared_ptr<Kernel> make_binary(const KernelQuery& query,
+                                    const Lazy<MPSCNNBinaryKernel*>& kernel) {
   const TensorDesc primary = as_image(query.inputs[0]), secondary = as_image(query.inputs[1]),
                    result = as_image(query.outputs[0]);
-  const Lazy<MPSCNNArithmetic*> kernel([=, a = query.attributes](id<MTLDevice> device) {
-    return make_arithmetic<K>(device, a, primary.dims, secondary.dims, result.dims);
+  return make_single(query, [=](const Site& site) {
+    encode_binary(site, kernel.on(site), {site.range(site.input(0)), primary},
+                  {site.range(site.input(1)), secondary}, {site.range(site.output(0)), result});
+  });
+}
+
+// primary, secondary -> scaled sum, product, quotient
+Fit fits_addition(const KernelQuery& query) { return float32_images(query); }
+std::shared_ptr<Kernel> prepare_addition(const KernelQuery& query) {
+  return prepare_arithmetic<MPSCNNAdd>(query);
+}
+
+Fit fits_multiplication(const KernelQuery& query) { return float32_images(query); }
+std::shared_ptr<Kernel> prepare_multiplication(const KernelQuery& query) {
+  return prepare_arithmetic<MPSCNNMultiply>(query);
+}
+
+Fit fits_division(const KernelQuery& query) { return float32_images(query); }
+std::shared_ptr<Kernel> prepare_division(const KernelQuery& query) {
+  return prepare_arithmetic<MPSCNNDivide>(query);
+}
+
+// primary, secondary -> 1 or 0
+Fit fits_comparison(const KernelQuery& query) {
+  if (get_float(query.attributes, "threshold") != 0)
+    return Fit::no("threshold: expected 0, by which all comparisons are exact");
+  return float32_images(query);
+}
+
+std::shared_ptr<Kernel> prepare_comparison(const KernelQuery& query) {
+  const TensorDesc primary = as_image(query.inputs[0]), secondary = as_image(query.inputs[1]),
+                   result = as_image(query.outputs[0]);
+  const auto type = static_cast<MPSNNComparisonType>(get_int(query.attributes, "comparison_type"));
+  return make_binary(query, Lazy<MPSCNNBinaryKernel*>([=](id<MTLDevice> device) {
+                       MPSNNCompare* made = [[MPSNNCompare alloc] initWithDevice:device];
+                       [made setComparisonType:type];
+                       [made setThreshold:0];
+                       set_strides(made, primary.dims, secondary.dims, result.dims);
+                       return made;
+                     }));
+}
+
+// source -> products with constants: one for all, or one a channel
+namespace {
+
+std::shared_ptr<Kernel> prepare_product(const KernelQuery& query,
+                                        const std::vector<double>& factors) {
+  const TensorDesc source = query.inputs[0], result = query.outputs[0];
+  const TensorDesc constants = {
+      DataType::FLOAT32, {1, 1, 1, static_cast<std::int64_t>(factors.size())}, nullptr};
+  const Lazy<id<MTLBuffer>> buffer([=](id<MTLDevice> device) {
+    id<MTLBuffer> made = make_constant(device, DataType::FLOAT32, 0, factors.size());
+    std::ranges::transform(factors, static_cast<float*>([made contents]),
+                           [](double factor) { return static_cast<float>(factor); });
+    return made;
+  });
+  const Lazy<MPSCNNBinaryKernel*> kernel([=](id<MTLDevice> device) {
+    MPSCNNMultiply* made = [[MPSCNNMultiply alloc] initWithDevice:device];
+    set_strides(made, source.dims, constants.dims, result.dims);
+    return made;
   });
   return make_single(query, [=](const Site& site) {
-    MPSCommandBuffer* commands = site.commands();
-    const std::int64_t count = result.dims[0];
-    MPSImageBatch* made = ImageCopies::make_images(commands, result);
-    [kernel.on(site) encodeBatchToCommandBuffer:commands
-                                  primaryImages:make_batch(site, site.input(0), primary, count)
-                                secondaryImages:make_batch(site, site.input(1), secondary, count)
-                              destinationImages:made];
-    ImageCopies(site.device()).copy_out(commands, made, site.range(site.output(0)), result);
+    const auto values = Owned<id<MTLBuffer>>::retained(buffer.on(site));
+    encode_binary(site, kernel.on(site), {site.range(site.input(0)), source},
+                  {{values, 0}, constants}, {site.range(site.output(0)), result});
   });
 }
 
 }  // namespace
 
-// primary, secondary -> scaled sum, product, quotient
-Fit fits_addition(const KernelQuery& query) { return fits_arithmetic(query); }
-std::shared_ptr<Kernel> prepare_addition(const KernelQuery& query) {
-  return prepare_arithmetic<MPSCNNAdd>(query);
+Fit fits_broadcast(const KernelQuery& query) {
+  if (query.inputs[0].dims.size() != 4) return Fit::no("it repeats pixels and channels of images");
+  return float32_images(query);
 }
 
-Fit fits_multiplication(const KernelQuery& query) { return fits_arithmetic(query); }
-std::shared_ptr<Kernel> prepare_multiplication(const KernelQuery& query) {
-  return prepare_arithmetic<MPSCNNMultiply>(query);
+std::shared_ptr<Kernel> prepare_broadcast(const KernelQuery& query) {
+  return prepare_product(query, {get_float(query.attributes, "scale")});
 }
 
-Fit fits_division(const KernelQuery& query) { return fits_arithmetic(query); }
-std::shared_ptr<Kernel> prepare_division(const KernelQuery& query) {
-  return prepare_arithmetic<MPSCNNDivide>(query);
+Fit fits_channel_affine(const KernelQuery& query) {
+  const AttributeMap& a = query.attributes;
+  const bool multiplies = get_floats(a, "biases").empty() && get_int(a, "binarization") == 0;
+  if (!multiplies || query.inputs.size() != 1 || get_floats(a, "scales").empty())
+    return Fit::no("it multiplies the channels of images");
+  return float32_images(query);
+}
+
+std::shared_ptr<Kernel> prepare_channel_affine(const KernelQuery& query) {
+  return prepare_product(query, get_floats(query.attributes, "scales"));
 }
 
 // source -> smallest, largest, sum or mean along an axis of images
@@ -184,7 +267,7 @@ double mean_factor(const KernelQuery& query) {
 
 Fit fits_extremum(const KernelQuery& query) {
   if (get_bool(query.attributes, "takes_index")) return Fit::no("indices are not made one by one");
-  return fits_images(query);
+  return float32_images(query);
 }
 
 std::shared_ptr<Kernel> prepare_extremum(const KernelQuery& query) {
@@ -198,7 +281,7 @@ Fit fits_addition_gradient(const KernelQuery& query) {
   const double scale = get_float(query.attributes, "scale"), mean = mean_factor(query);
   if (scale != 1 && std::abs(scale - mean) > 1e-12 * mean)
     return Fit::no(str("sums and means, got a factor of ", scale));
-  return fits_images(query);
+  return float32_images(query);
 }
 
 std::shared_ptr<Kernel> prepare_addition_gradient(const KernelQuery& query) {

@@ -25,6 +25,9 @@ typedef NS_ENUM(NSUInteger, MPSDataLayout) {
 typedef NS_ENUM(NSUInteger, MPSImageEdgeMode) {
   MPSImageEdgeModeZero = 0,
   MPSImageEdgeModeClamp = 1,
+  MPSImageEdgeModeMirror = 2,
+  MPSImageEdgeModeMirrorWithEdge = 3,
+  MPSImageEdgeModeConstant = 4,
 };
 typedef struct {
   NSInteger x, y, z;
@@ -32,6 +35,10 @@ typedef struct {
 typedef struct MPSImageCoordinate {
   NSUInteger x, y, channel;
 } MPSImageCoordinate;
+
+typedef struct MPSScaleTransform {
+  double scaleX, scaleY, translateX, translateY;
+} MPSScaleTransform;
 
 struct DoubleImage;
 

@@ -283,7 +283,10 @@ struct DoubleNeuron;
 @interface MPSCNNBinaryKernel : MPSKernel {
  @public
   NSUInteger primaryX_, primaryY_, secondaryX_, secondaryY_;
+  MPSImageEdgeMode primaryEdgeMode_, secondaryEdgeMode_;
 }
+@property(readwrite, nonatomic) MPSImageEdgeMode primaryEdgeMode;
+@property(readwrite, nonatomic) MPSImageEdgeMode secondaryEdgeMode;
 @property(readwrite, nonatomic) NSUInteger primaryStrideInPixelsX;
 @property(readwrite, nonatomic) NSUInteger primaryStrideInPixelsY;
 @property(readwrite, nonatomic) NSUInteger secondaryStrideInPixelsX;

@@ -4,6 +4,7 @@
 #pragma once
 
 #import <MetalPerformanceShaders/MPSCore.h>
+#import <MetalPerformanceShaders/MPSImageKernels.h>
 #import <MetalPerformanceShaders/MPSMatrixKernels.h>
 #import <MetalPerformanceShaders/MPSNeuralNetwork.h>
 #import <MetalPerformanceShaders/MPSNormalization.h>
