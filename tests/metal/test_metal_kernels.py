@@ -402,7 +402,7 @@ PRECONDITIONS = [
     ),
     Precondition(
         "a texture has at most 16384 columns (MTLTexture)",
-        "backend/metal/kernels/image.mm, fits_images",
+        "backend/metal/kernels/image.mm, float32_images",
         lambda d, c: mps.ImageAdd(d).encode(
             c, *(mps.Image(d, size=(1, 1, 16385, 1)) for _ in range(3))
         ),
