@@ -20,7 +20,7 @@ from onnx_left_out import LEFT_OUT
 import mpsnn as mps
 from mpsnn.onnx import import_model
 from mpsnn.onnx.importer import FOLDED
-from mpsnn.onnx.imports import CONSTANTS, ROWS
+from mpsnn.onnx.imports import ROWS
 
 # The package computes the expected results of these value by value: it takes many seconds.
 SLOW = {"averagepool", "lppool", "maxpool"}
@@ -29,6 +29,30 @@ MODULES = sorted(
     for module in pkgutil.iter_modules(onnx_cases.__path__)
     if module.name.replace("_", "") in {operator.lower() for operator in ROWS}
 )
+# Which inputs must be known when a model is read, where not all but the first may be computed.
+CONSTANTS: dict[str, tuple[int, ...]] = {
+    "BatchNormalization": (1, 2, 3, 4),
+    "Clip": (1, 2),
+    "Conv": (1, 2),
+    "ConvTranspose": (1, 2),
+    "Dropout": (1, 2),
+    "Gather": (1,),
+    "Gemm": (1,),
+    "GroupNormalization": (1, 2),
+    "InstanceNormalization": (1, 2),
+    "LayerNormalization": (1, 2),
+    "MatMul": (1,),
+    "PRelu": (1,),
+    "Pad": (1, 2, 3),
+    "Pow": (1,),
+    "Reshape": (1,),
+    "Resize": (1, 2, 3),
+    "Slice": (1, 2, 3, 4),
+    "Split": (1,),
+    "Squeeze": (1,),
+    "Unsqueeze": (1,),
+    **{name: (1,) for name in ROWS if name.startswith("Reduce")},
+}
 REASONS = {name: left_out for left_out in LEFT_OUT for name in left_out.names}
 
 

@@ -140,6 +140,30 @@ def test_the_weights_are_those_of_the_device(cpu: mps.Device) -> None:
     assert any(array.shape == (4, 3, 3, 3) and np.all(array == 0.25) for array in arrays)
 
 
+@pytest.mark.parametrize("kind", ["EQUAL", "NOT_EQUAL"])
+@pytest.mark.parametrize("threshold", [0.0, 0.5])
+def test_comparisons_of_infinities(kind: str, threshold: float, cpu: mps.Device) -> None:
+    node = mps.ComparisonNode(
+        mps.ImageNode("x"),
+        mps.ImageNode("y"),
+        comparison_type=mps.ComparisonType[kind],
+        threshold=threshold,
+    )
+    graph = mps.Graph(cpu, [node.result_image])
+    inf, nan = np.inf, np.nan
+    x, y = (
+        np.array(values, np.float32).reshape(1, 1, 1, -1)
+        for values in ((inf, inf, -inf, nan, 1.0, 1.0), (inf, -inf, -inf, nan, 1.25, 1.0))
+    )
+    commands = mps.CommandBuffer(cpu.command_queue())
+    (ours,) = graph.encode(commands, {"x": x, "y": y})
+    commands.commit()
+    size = (1, 1, 1, 6)
+    model = export_model(graph, None, {"x": size, "y": size}, layout="NHWC")
+    (theirs,) = run_onnx(model, {"x": x, "y": y})
+    np.testing.assert_array_equal(np.asarray(ours), theirs)
+
+
 def test_float16_images(cpu: mps.Device) -> None:
     source = mps.ImageNode("x")
     source.format = mps.DataType.FLOAT16

@@ -215,6 +215,54 @@ def test_unsupported_nodes_are_named(node: onnx.NodeProto, reason: str) -> None:
         import_model(model)
 
 
+@pytest.mark.parametrize(
+    ("shape", "perm"), [((2, 3), [0, 0]), ((2, 3), [2, 0, 1])], ids=["twice", "too many"]
+)
+def test_a_transposition_of_no_order_is_an_archive_error(
+    shape: tuple[int, ...], perm: list[int]
+) -> None:
+    node = helper.make_node("Transpose", ["x"], ["y"], "turn", perm=perm)
+    with pytest.raises(mps.ArchiveError, match=r"import_model: turn \(Transpose\)"):
+        import_model(model_of([node], shape))
+
+
+def test_selections_of_too_many_pieces_are_refused() -> None:
+    slices = {name: np.array([value]) for name, value in (("s", -1), ("e", -(2**31)), ("a", 3))}
+    node = helper.make_node("Slice", ["x", "s", "e", "a", "t"], ["y"], "back")
+    model = model_of([node], (1, 1, 1, 5000), {**slices, "t": np.array([-1])})
+    with pytest.raises(mps.UnsupportedError, match=r"back \(Slice\): a selection of 5000 pieces"):
+        import_model(model)
+
+
+def test_a_result_of_open_shape_names_its_node() -> None:
+    nodes = [helper.make_node("Resize", ["x", "", "k"], ["y"], "grow")]
+    model = model_of(nodes, (1, 1, 2, 2))
+    model.graph.input.append(helper.make_tensor_value_info("k", FLOAT, [4]))
+    with pytest.raises(mps.UnsupportedError, match=r"grow \(Resize\): the shape of y is not known"):
+        import_model(model)
+
+
+def test_the_domain_of_onnx_by_its_other_name(cpu: mps.Device) -> None:
+    model = small_net()
+    x = numbers(2, 3, 6, 7)
+    expected = import_model(model).run(cpu, {"x": x})
+    for entry in (*model.graph.node, *model.opset_import):
+        entry.domain = "ai.onnx"
+    got = import_model(model).run(cpu, {"x": x})
+    np.testing.assert_array_equal(got["y"], expected["y"])
+
+
+def test_a_flattening_stays_one_behind_a_dropout(cpu: mps.Device) -> None:
+    nodes = [
+        helper.make_node("Flatten", ["x"], ["f"], "flat"),
+        helper.make_node("Dropout", ["f"], ["d"], "drop"),
+        helper.make_node("Gemm", ["d", "m"], ["y"], "last", transB=1),
+    ]
+    model = model_of(nodes, (2, 3, 4, 5), {"m": numbers(4, 60)}, outputs={"y": 2})
+    assert isinstance(import_model(model).nodes["last"], mps.FullyConnectedNode)
+    compare(model, cpu, numbers(2, 3, 4, 5))
+
+
 def test_a_node_that_cannot_be_made_is_named() -> None:
     wide = helper.make_node("Conv", ["x", "w"], ["y"], "wide", strides=[1, 1])
     model = model_of([wide], (1, 5, 4, 4), {"w": numbers(2, 3, 1, 1)})

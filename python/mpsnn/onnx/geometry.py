@@ -53,9 +53,6 @@ class Pads:
     bottom: int
     right: int
 
-    def __iter__(self) -> object:
-        return iter((self.top, self.left, self.bottom, self.right))
-
     @property
     def values(self) -> tuple[int, int, int, int]:
         """In ONNX's order: top, left, bottom, right."""

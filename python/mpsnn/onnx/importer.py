@@ -311,7 +311,7 @@ class _Reader:
             raise ArchiveError(msg)
         inputs = [self._values[x] if x else None for x in node.input]
         is_known = not any(isinstance(value, Tensor) for value in inputs)
-        is_ours = node.domain in {"", "ai.onnx"}
+        is_ours = not node.domain
         if is_ours and node.op_type in {"Shape", "Size"} and isinstance(inputs[0], Tensor):
             inputs, is_known = [np.broadcast_to(np.float32(0), inputs[0].shape)], True
         foldable = is_ours and node.op_type in FOLDED and is_known
@@ -348,7 +348,7 @@ class _Reader:
             self._note(name, made[0])
 
     def _note(self, name: str, tensor: Tensor) -> None:
-        """Keeps a node under the ONNX node's name; images of views and inputs have none."""
+        """Keeps a node under the ONNX node's name; that of a view is the node it looks at."""
         if "image" not in tensor.__dict__ and tensor.flat is not None:
             return  # the flattened form may never be wanted
         image = tensor.image
@@ -386,10 +386,10 @@ class _Reader:
         for output in node.output:
             if not output:
                 continue
-            if output not in found:
+            kind = found[output].tensor_type if output in found else None
+            if kind is None or not _is_static(kind):
                 msg = f"import_model: {name} ({operator}): the shape of {output} is not known"
                 raise UnsupportedError(msg)
-            kind = found[output].tensor_type
             results.append((_shape(kind, output, None), _dtype(kind.elem_type, output)))
         return results
 
@@ -490,6 +490,10 @@ def _dtype(element_type: int, name: str) -> np.dtype[Any]:
         msg = f"import_model: {name}: element type {element_type} is not known"
         raise ArchiveError(msg) from error
     return found
+
+
+def _is_static(kind: onnx.TypeProto.Tensor) -> bool:
+    return kind.HasField("shape") and all(dim.HasField("dim_value") for dim in kind.shape.dim)
 
 
 def _shape(kind: onnx.TypeProto.Tensor, name: str, wanted: Sequence[int] | None) -> tuple[int, ...]:

@@ -45,6 +45,9 @@ def read_model(model: str | os.PathLike[str] | bytes | onnx.ModelProto) -> onnx.
         path = Path(os.fspath(model))
         found = _parsed(_bytes(path))
         folder = path.resolve().parent
+    for entry in (*found.opset_import, *found.graph.node):
+        if entry.domain == "ai.onnx":  # the same domain by its other name
+            entry.domain = ""
     for tensor in _tensors(found.graph):
         _check_tensor(tensor)
         if tensor.data_location == TensorProto.EXTERNAL:
@@ -69,7 +72,7 @@ def opset_of(model: onnx.ModelProto) -> int:
         ArchiveError: It is none of those known, or none is given.
     """
     newest = onnx.defs.onnx_opset_version()
-    versions = [entry.version for entry in model.opset_import if entry.domain in {"", "ai.onnx"}]
+    versions = [entry.version for entry in model.opset_import if not entry.domain]
     if len(versions) != 1 or not 1 <= versions[0] <= newest:
         msg = f"import_model: opset: expected one up to {newest}, got {versions or 'none'}"
         raise ArchiveError(msg)
@@ -144,13 +147,16 @@ def _take_in(tensor: onnx.TensorProto, folder: Path | None) -> None:
         raise ArchiveError(f"{what}: expected numbers as offset and length") from error
     if set(given) - _EXTERNAL_KEYS:
         raise ArchiveError(f"{what}: got unknown keys {sorted(set(given) - _EXTERNAL_KEYS)}")
-    size = path.stat().st_size
-    if length != wanted or offset < 0 or offset + wanted > size:
-        msg = f"{what}: expected {wanted} bytes in {size}, got {length} from {offset} on"
-        raise ArchiveError(msg)
-    with path.open("rb") as file:
-        file.seek(offset)
-        content = file.read(wanted)
+    try:
+        with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            if length != wanted or offset < 0 or offset + wanted > size:
+                msg = f"{what}: expected {wanted} bytes in {size}, got {length} from {offset} on"
+                raise ArchiveError(msg)
+            file.seek(offset)
+            content = file.read(wanted)
+    except OSError as error:
+        raise FileError(f"{what}: {path}: {error.strerror}") from error
     del tensor.external_data[:]
     tensor.data_location = TensorProto.DEFAULT
     tensor.raw_data = content

@@ -64,9 +64,11 @@ def _comparison(step: Step) -> str:
     if kind in COMPARISONS:
         truth = step.emit(COMPARISONS[kind], *step.inputs)
     else:
-        distance = step.emit("Abs", step.emit("Sub", *step.inputs))
-        threshold = step.writer.scalar(step.attributes["threshold"])
-        truth = step.emit("LessOrEqual", distance, threshold)
+        truth = step.emit("Equal", *step.inputs)  # infinities, whose distance is no number, too
+        if threshold := step.attributes["threshold"]:
+            distance = step.emit("Abs", step.emit("Sub", *step.inputs))
+            near = step.emit("LessOrEqual", distance, step.writer.scalar(threshold))
+            truth = step.emit("Or", truth, near)
         if kind == ComparisonType.NOT_EQUAL:
             truth = step.emit("Not", truth)
     return step.emit("Cast", truth, to=FLOAT)

@@ -11,7 +11,7 @@ from mpsnn.onnx.imports.statistics import channels_last
 from mpsnn.onnx.imports.step import Step, Value
 from mpsnn.onnx.tensor import IN_ORDER, STANDARD, Axes, C, N, without_batch
 
-__all__ = ["CONSTANTS", "ROWS", "Step", "Value", "layout_for"]
+__all__ = ["ROWS", "Step", "Value", "layout_for"]
 
 # What makes a node's outputs, by ONNX's name of the operator.
 ROWS: dict[str, Callable[[Step], list[Value]]] = {
@@ -19,31 +19,6 @@ ROWS: dict[str, Callable[[Step], list[Value]]] = {
     **shapes.ROWS,
     **statistics.ROWS,
     **windows.ROWS,
-}
-
-# Which inputs must be known when a model is read, where not all but the first may be computed.
-CONSTANTS: dict[str, tuple[int, ...]] = {
-    "BatchNormalization": (1, 2, 3, 4),
-    "Clip": (1, 2),
-    "Conv": (1, 2),
-    "ConvTranspose": (1, 2),
-    "Dropout": (1, 2),
-    "Gather": (1,),
-    "Gemm": (1,),
-    "GroupNormalization": (1, 2),
-    "InstanceNormalization": (1, 2),
-    "LayerNormalization": (1, 2),
-    "MatMul": (1,),
-    "PRelu": (1,),
-    "Pad": (1, 2, 3),
-    "Pow": (1,),
-    "Reshape": (1,),
-    "Resize": (1, 2, 3),
-    "Slice": (1, 2, 3, 4),
-    "Split": (1,),
-    "Squeeze": (1,),
-    "Unsqueeze": (1,),
-    **{name: (1,) for name in ROWS if name.startswith("Reduce")},
 }
 
 _WITHOUT_BATCH = {
@@ -82,7 +57,8 @@ def layout_for(
     axes: Axes | None = None
     if operator == "Transpose" and rank:
         order = list(attributes.get("perm", range(rank)[::-1]))
-        axes = tuple(STANDARD[rank][order.index(i)] for i in range(rank))
+        if sorted(order) == list(range(rank)):  # else the node is refused when its turn comes
+            axes = tuple(STANDARD[rank][order.index(i)] for i in range(rank))
     elif operator in elementwise.ROWS and rank < widest <= 4:
         axes = STANDARD[widest][widest - rank :]  # broadcast: axes are aligned at the end
     elif operator in _ONE_AXIS and rank:

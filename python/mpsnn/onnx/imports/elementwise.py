@@ -34,7 +34,7 @@ from mpsnn.nodes import (
     SubtractionNode,
 )
 from mpsnn.onnx.imports.step import BOOLEAN, FLOATS, INDEX, Step, Value, linear
-from mpsnn.onnx.tensor import STANDARD, Axes, C, Image, Tensor, joined, reshaped, size_of
+from mpsnn.onnx.tensor import STANDARD, Axes, C, H, Image, Tensor, joined, reshaped, size_of
 
 Row = Callable[[Step], list[Value]]
 SELU_ALPHA, SELU_GAMMA = 1.67326319217681884765625, 1.05070102214813232421875
@@ -215,9 +215,8 @@ def _extreme(node: type[ReductionColumnMaxNode | ReductionColumnMinNode]) -> Row
         if len(images) > 1:
             size = size_of(step.shape, axes)
             flat = size[1] * size[2] * size[3]
-            rows = joined(
-                [reshaped(x, 1, 1, flat) for x in images], [(size[0], 1, 1, flat)] * len(images), 1
-            )
+            parts = [reshaped(x, 1, 1, flat) for x in images]
+            rows = joined(parts, [(size[0], 1, 1, flat)] * len(images), H)
             images = [reshaped(node(rows), *size[1:])]
         image = images[0]
         for number in numbers:
@@ -278,7 +277,7 @@ def _cast(step: Step) -> list[Value]:
     x, wanted = step.tensor(), step.dtypes[0]
     if wanted == x.dtype or (x.dtype in {BOOLEAN, INDEX} and wanted == FLOATS[0]):
         return [x.viewed(x.shape, x.axes, wanted)]
-    if wanted == BOOLEAN and x.dtype in FLOATS:
+    if wanted == BOOLEAN:
         zero = _number(step, 0.0)
         kind = ComparisonType.NOT_EQUAL
         return [step.result(ComparisonNode(x.image, zero, comparison_type=kind), x.axes)]

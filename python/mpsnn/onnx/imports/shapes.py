@@ -19,6 +19,7 @@ from mpsnn.onnx.imports.step import Step, Value
 from mpsnn.onnx.imports.windows import crop, data_source
 from mpsnn.onnx.tensor import (
     IN_ORDER,
+    MOST_PIECES,
     STANDARD,
     C,
     H,
@@ -37,8 +38,7 @@ MOST_WEIGHTS = 2**26  # of convolutions that move values
 
 
 def _identity(step: Step) -> list[Value]:
-    x = step.tensor()
-    return [x.viewed(x.shape, x.axes)]
+    return [step.tensor()]
 
 
 def _dropout(step: Step) -> list[Value]:
@@ -187,11 +187,13 @@ def _picked(
         return image
     if axis == N:
         step.refuse("images of the batch cannot be taken out")
-    breaks = np.flatnonzero(np.diff(index) != 1) + 1
-    pieces, sizes = [], []
     gaps = np.diff(index)
     if axis != C and len(index) > 1 and np.all(gaps == gaps[0]) and gaps[0] > 1:
         return _every(image, size, axis, int(index[0]), len(index), int(gaps[0]))
+    breaks = np.flatnonzero(gaps != 1) + 1
+    if len(breaks) >= MOST_PIECES:
+        step.refuse(f"a selection of {len(breaks) + 1} pieces, more than {MOST_PIECES}")
+    pieces, sizes = [], []
     for run in np.split(index, breaks):
         starts, ends = [0, 0, 0], size[1:]
         starts[axis - 1], ends[axis - 1] = int(run[0]), int(run[-1]) + 1
