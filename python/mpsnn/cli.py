@@ -20,10 +20,14 @@ if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
 
-def devices() -> None:
-    """Prints the devices of this build and machine, the best first."""
+def devices(indent: str = "") -> None:
+    """Prints the devices of this build and machine, the best first.
+
+    Args:
+        indent: What each line begins with.
+    """
     for kind in mpsnn.Device.available():
-        print(f"{kind}: {mpsnn.Device(kind).name}")
+        print(f"{indent}{kind}: {mpsnn.Device(kind).name}")
 
 
 def _memory() -> str:
@@ -44,8 +48,7 @@ def info() -> None:
     for library in mpsnn.libraries():
         print(f"  {library.name} {library.version}: {library.detail}")
     print("devices:")
-    for kind in mpsnn.Device.available():
-        print(f"  {kind}: {mpsnn.Device(kind).name}")
+    devices("  ")
 
 
 def completion(shell: str) -> None:

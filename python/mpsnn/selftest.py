@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import mpsnn as mps
+from mpsnn.files import prepare_output
 from mpsnn.measurements import measure
 
 if TYPE_CHECKING:
@@ -213,8 +214,10 @@ def text_of(made: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _main(options: argparse.Namespace) -> int:
+def _main(options: argparse.Namespace) -> None:
     device = mps.Device(options.device, name=options.name)
+    if options.json is not None:
+        prepare_output(options.json)
     tests = options.tests or find_tests()
     made = report(device, tests=tests, cases=not options.no_cases, quick=options.quick)
     print(text_of(made))
@@ -223,4 +226,3 @@ def _main(options: argparse.Namespace) -> int:
     failures = made.get("cases", {}).get("failures", [])
     if failures:
         raise mps.Error(f"selftest: {len(failures)} cases failed")
-    return 0

@@ -312,14 +312,23 @@ def test_files_of_torch_are_read_without_running_them(tmp_path: Path, *, zipped:
     for name, tensor in tensors_of(theirs).items():
         if not name.endswith("num_batches_tracked"):
             assert np.array_equal(before[name], tensor), name
+    wanted = "expected PyTorch's file of tensors by name"
     hostile: tuple[Any, ...] = ({"features.0.bias": Harmful(made)}, [torch.zeros(2)], theirs)
     for content in hostile:
         torch.save(content, path, _use_new_zipfile_serialization=zipped)
-        with pytest.raises(mps.FileError, match=r"net\.pth: expected tensors by name"):
+        with pytest.raises(
+            mps.FileError, match=r"net\.pth: expected PyTorch's file of tensors by name"
+        ):
             models.load_state_dict(net, path)
     assert not made.exists()
+    short = {name: tensor.bfloat16() for name, tensor in theirs.state_dict().items()}
+    torch.save(short, path, _use_new_zipfile_serialization=zipped)
+    assert models.load_state_dict(net, path) == []
+    for name, tensor in models.state_dict(net).items():
+        assert np.array_equal(tensor, short[name].float().numpy()), name
+    before = models.state_dict(net)
     path.write_bytes(path.read_bytes()[:100])
-    with pytest.raises(mps.FileError, match="expected tensors by name"):
+    with pytest.raises(mps.FileError, match=wanted):
         models.load_state_dict(net, path)
     for name, tensor in models.state_dict(net).items():
         assert np.array_equal(tensor, before[name]), name

@@ -14,16 +14,14 @@
 from __future__ import annotations
 
 import os
-import pickle  # the name of an error only
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mpsnn._core import DataSource, Device, FileError, InvalidArgumentError
-from mpsnn.files import MissingPackageError, optional_module
+from mpsnn._core import DataSource, Device, InvalidArgumentError
 from mpsnn.models.layers import Net
+from mpsnn.models.tensor_files import read_tensors
 
 NAMES = {
     "weights": "weight",
@@ -34,8 +32,6 @@ NAMES = {
     "variance": "running_var",
 }
 IGNORED = "num_batches_tracked"
-# A file of torch.save: a zip file, or before PyTorch 1.6 a bare pickle.
-PICKLES = (b"PK\x03\x04", b"\x80")
 
 
 def load_state_dict(
@@ -67,7 +63,7 @@ def load_state_dict(
             or holds other things than tensors.
         MissingPackageError: A file was given and `safetensors`, or PyTorch, is not installed.
     """
-    found = dict(tensors if isinstance(tensors, Mapping) else _read(tensors))
+    found = dict(tensors if isinstance(tensors, Mapping) else read_tensors(tensors))
     values: list[tuple[DataSource, str, NDArray[np.float32]]] = []
     faults: list[str] = []
     missing: list[str] = []
@@ -143,41 +139,3 @@ def _to_ours(tensor: NDArray[np.floating], shape: tuple[int, ...]) -> NDArray[np
         outputs, height, width, inputs = shape
         tensor = tensor.reshape(outputs, inputs, height, width).transpose(0, 2, 3, 1)
     return np.ascontiguousarray(tensor, np.float32)
-
-
-def _read(path: str | os.PathLike[str]) -> Mapping[str, NDArray[np.floating]]:
-    try:
-        with Path(path).open("rb") as file:
-            start = file.read(4)
-    except OSError as error:
-        raise FileError(f"{path}: expected a safetensors file of tensors: {error}") from error
-    if start.startswith(PICKLES):
-        return _read_torch(path)
-    package = optional_module("safetensors", "models", "reading files of weights")
-    numbers = optional_module("safetensors.numpy", "models", "reading files of weights")
-    try:
-        tensors: Mapping[str, NDArray[np.floating]] = numbers.load_file(path)
-    except (OSError, package.SafetensorError) as error:
-        raise FileError(f"{path}: expected a safetensors file of tensors: {error}") from error
-    return tensors
-
-
-def _read_torch(path: str | os.PathLike[str]) -> Mapping[str, NDArray[np.floating]]:
-    """Reads a state dict that PyTorch has saved; whatever else a pickle asks for is refused."""
-    try:
-        import torch
-    except ImportError as error:
-        raise MissingPackageError(
-            f"load_state_dict: {path} was written by torch.save, which only PyTorch reads: "
-            "install torch, or save it as safetensors"
-        ) from error
-    try:
-        found = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        line = str(error).partition("\n")[0]
-        raise FileError(f"load_state_dict: {path}: expected tensors by name: {line}") from error
-    if not isinstance(found, Mapping) or not all(
-        isinstance(tensor, torch.Tensor) for tensor in found.values()
-    ):
-        raise FileError(f"load_state_dict: {path}: expected tensors by name, got {type(found)}")
-    return {str(name): tensor.detach().numpy() for name, tensor in found.items()}

@@ -36,16 +36,23 @@ class Recording:
         parents: Column of the step before that each word follows; None: greedy, there is one.
         scores: Logarithm of the sentences' probabilities, the best first; greedy: the last score.
         steps: How many were recorded.
-        release: Call it when the command buffer has completed and all was read: the memory serves
-            a later sentence, and the recording is no longer to be used. Without, it is freed with
-            the recording.
     """
 
     words: mps.Matrix
     parents: mps.Matrix | None
     scores: mps.Matrix
     steps: int
-    release: Callable[[], None] = field(repr=False)
+    _give_back: Callable[[], None] | None = field(repr=False)
+
+    def release(self) -> None:
+        """Lends the memory to a later sentence; without, it is freed with the recording.
+
+        Call it when the command buffer has completed and all was read: the recording is no longer
+        to be used.
+        """
+        if self._give_back is not None:
+            self._give_back()
+        self._give_back = None
 
     def numbers(self) -> list[int]:
         """The best sentence's words up to the end, the end not among them."""

@@ -7,17 +7,17 @@ Its poolings take the average, which suits textures better than the largest valu
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 import mpsnn as mps
-from mpsnn.files import optional_module
 from mpsnn.initializers import RandomNumbers, normal
 from mpsnn.models import load_state_dict, vgg16
+from mpsnn.models.tensor_files import read_tensors
 from mpsnn.models.vgg import BLOCKS
 
 # What torchvision's weights were trained on: the pictures' mean and deviation, by colour.
@@ -80,7 +80,7 @@ class FeatureNet:
         """
         tensors = {
             name: tensor
-            for name, tensor in read_tensors(path).items()
+            for name, tensor in read_tensors(path, "style").items()
             if name.startswith("features.")
         }
         first = tensors.get("features.0.weight")
@@ -216,38 +216,3 @@ def scale_at(layer: str) -> int:
     if layer == COLOUR_LAYER:
         return 1
     return 1 << (int(layer.removeprefix("relu").partition("_")[0]) - 1)
-
-
-def read_tensors(path: str | Path) -> Mapping[str, NDArray[np.floating]]:
-    """Reads a file of tensors, safetensors or PyTorch's.
-
-    Args:
-        path: The file; the suffix says which format it has.
-
-    Returns:
-        Arrays by name.
-
-    Raises:
-        FileError: There is no such file, or it is damaged.
-        MissingPackageError: A package is missing that reads it.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise mps.FileError(f"{path}: expected a file of weights, there is no such file")
-    pytorch = path.suffix in (".pt", ".pth")
-    try:
-        if pytorch:
-            torch = optional_module("torch", "style", f"reading {path}")
-            content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-            return {  # NumPy has no bfloat16; integers stay, and are refused
-                name: (tensor.float() if tensor.is_floating_point() else tensor).numpy()
-                for name, tensor in content.items()
-            }
-        reader = optional_module("safetensors.numpy", "style", f"reading {path}")
-        tensors: dict[str, NDArray[np.floating]] = reader.load_file(path)
-    except ImportError:
-        raise
-    except Exception as error:  # each package has its own, and none is documented
-        kind = "PyTorch's" if pytorch else "a safetensors"
-        raise mps.FileError(f"{path}: expected {kind} file of tensors: {error}") from error
-    return tensors
