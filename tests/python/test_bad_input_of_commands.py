@@ -28,7 +28,10 @@ REFUSED = [
     ("denoise train a.safetensors --folder empty", "empty"),
     (f"{CAPTION} --features inception --size 75", "expected the weights of Inception-v3"),
     (f"{CAPTION} --features inception --size 75 --weights file", "file: expected a safetensors"),
-    (f"{CAPTION} --features inception --size 75 --weights none", "none: expected a file of weights"),
+    (
+        f"{CAPTION} --features inception --size 75 --weights none",
+        "none: expected a file of weights",
+    ),
     (f"{STYLE} --weights file", "file: expected a safetensors file of tensors"),
     (f"{STYLE} --weights none.pth", "none.pth: expected a file of weights"),
     ("gan train a.safetensors --mnist empty", "train-images-idx3-ubyte: cannot be read"),
