@@ -14,6 +14,8 @@ TRANSFORMS = [
     [2.0, 0.5, 1.5, -0.25],
     [0.75, 3.0, -20.0, 30.0],
 ]
+# Results whose pixels all lie on the source of 5 rows and 7 columns.
+INSIDE = [((3, 4), [1.0, 1.0, -2.0, -1.0]), ((6, 9), [2.0, 1.5, -3.0, -0.5])]
 
 
 def resize(
@@ -32,6 +34,7 @@ CASES = [
     for case in [
         *(resize(node, size, result) for size in SIZES for result in RESULTS),
         *(resize(node, SIZES[1], RESULTS[2], transform) for transform in TRANSFORMS),
+        *(resize(node, SIZES[1], result, transform) for result, transform in INSIDE),
         resize(node, (1, 33, 70, 2), (7, 9)),
     ]
 ]

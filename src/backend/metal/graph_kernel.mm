@@ -12,6 +12,7 @@
 #include "backend/metal/stream.h"
 #include "backend/metal/weights.h"
 #include "graph/node_table.h"
+#include "mpsnn/dropout_state.h"
 #include "mpsnn/error.h"
 
 /// Names an image of a graph by a number.
@@ -125,6 +126,8 @@ GraphKernel::GraphKernel(const graph::WholeGraph& graph, id<MTLDevice> device)
 
 void GraphKernel::add_weights(const graph::WholeGraph& graph) {
   for (std::size_t i = 0; i < network_.data_sources.size(); ++i) {
+    // MPS counts a dropout's masks by itself.
+    if (std::dynamic_pointer_cast<DropoutState>(network_.data_sources[i])) continue;
     weights_.push_back(make_weights(graph, i, device_.get()));
     updates_ = updates_ || weights_.back()->changes();
   }

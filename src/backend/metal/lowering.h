@@ -145,7 +145,7 @@ std::string refuse_crop(const NodeCase& node);
 void lower_crop(Builder& builder, const graph::FilterRecord& node);
 void lower_crop_gradient(Builder& builder, const graph::FilterRecord& node);
 std::string refuse_scale(const NodeCase& node);
-void lower_bilinear_scale(Builder& builder, const graph::FilterRecord& node);
+void lower_scale(Builder& builder, const graph::FilterRecord& node);
 void lower_gram_matrix(Builder& builder, const graph::FilterRecord& node);
 void lower_spatial_normalization(Builder& builder, const graph::FilterRecord& node);
 void lower_local_contrast_normalization(Builder& builder, const graph::FilterRecord& node);
@@ -162,6 +162,7 @@ void lower_loss(Builder& builder, const graph::FilterRecord& node);
 void lower_loss_start(Builder& builder, const graph::FilterRecord& node);
 void lower_loss_gradient(Builder& builder, const graph::FilterRecord& node);
 void lower_initial_gradient(Builder& builder, const graph::FilterRecord& node);
+void lower_dropout(Builder& builder, const graph::FilterRecord& node);
 void lower_softmax(Builder& builder, const graph::FilterRecord& node);
 /// The gradient filter of the only source that has one.
 void lower_single_gradient(Builder& builder, const graph::FilterRecord& node);

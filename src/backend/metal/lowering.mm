@@ -20,15 +20,8 @@ constexpr NodeRow neuron(std::string_view name) { return {name, nullptr, &lower_
 std::string refuse_without_gradient(const NodeCase&) {
   return "MPS's graph has no gradient filter for this node";
 }
-std::string refuse_lanczos(const NodeCase&) {
-  return "Apple's headers do not say how far its Lanczos window reaches, and it was not measured";
-}
 std::string refuse_binary(const NodeCase&) {
   return "not lowered: MPS wants weights of one bit, packed by 32 channels";
-}
-/// Masks repeat by their seed; those of the same seed would differ from every other device's.
-std::string refuse_dropout(const NodeCase&) {
-  return "the generator of MPS's dropout masks is not known, so a seed would not give this mask";
 }
 /// Which box answers for an object is decided by the node here.
 std::string refuse_yolo_loss(const NodeCase&) {
@@ -116,9 +109,9 @@ constexpr auto kRows = std::to_array<NodeRow>({
     {"CropGradientNode", &refuse_crop, &lower_crop_gradient},
     {"ReshapeNode", nullptr, &lower_reshape},
     {"ReshapeGradientNode", &refuse_orphan, &lower_single_gradient},
-    {"BilinearScaleNode", &refuse_scale, &lower_bilinear_scale},
+    {"BilinearScaleNode", &refuse_scale, &lower_scale},
     {"BilinearScaleGradientNode", &refuse_without_gradient, nullptr},
-    {"LanczosScaleNode", &refuse_lanczos, nullptr},
+    {"LanczosScaleNode", &refuse_scale, &lower_scale},
     {"LanczosScaleGradientNode", &refuse_without_gradient, nullptr},
     {"ConcatenationNode", nullptr, &lower_concatenation},
     {"ConcatenationGradientNode", &refuse_orphan, &lower_concatenation_gradient},
@@ -137,8 +130,8 @@ constexpr auto kRows = std::to_array<NodeRow>({
     {"CrossChannelNormalizationGradientNode", &refuse_orphan, &lower_single_gradient},
     {"GramMatrixCalculationNode", nullptr, &lower_gram_matrix},
     {"GramMatrixCalculationGradientNode", &refuse_orphan, &lower_single_gradient},
-    {"DropoutNode", &refuse_dropout, nullptr},
-    {"DropoutGradientNode", &refuse_dropout, nullptr},
+    {"DropoutNode", nullptr, &lower_dropout},
+    {"DropoutGradientNode", &refuse_orphan, &lower_single_gradient},
     {"SoftMaxNode", nullptr, &lower_softmax},
     {"SoftMaxGradientNode", &refuse_orphan, &lower_single_gradient},
     {"LogSoftMaxNode", nullptr, &lower_softmax},

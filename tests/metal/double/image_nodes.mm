@@ -185,12 +185,26 @@ std::shared_ptr<Reduction> reduction_of(Class kind) {
 @end
 
 @implementation MPSNNScaleNode
-+ (instancetype)nodeWithSource:(MPSNNImageNode*)sourceNode outputSize:(MTLSize)size {
++ (instancetype)nodeWithSource:(MPSNNImageNode*)sourceNode
+             transformProvider:(id<MPSImageTransformProvider>)transformProvider
+                    outputSize:(MTLSize)size {
+  const bool is_lanczos = self == [MPSNNLanczosScaleNode class];
+  std::function<Transform()> transform;
+  if (transformProvider != nil) {
+    transform = [provider = Ref<id<MPSImageTransformProvider>>(transformProvider)] {
+      const MPSScaleTransform t = [provider.get() transformForSourceImage:nil handle:nil];
+      return Transform{t.scaleX, t.scaleY, t.translateX, t.translateY};
+    };
+  }
   return with_op<MPSNNScaleNode>(
-      self, {sourceNode}, make_scale(static_cast<int>(size.height), static_cast<int>(size.width)));
+      self, {sourceNode},
+      make_scale(static_cast<int>(size.height), static_cast<int>(size.width),
+                 is_lanczos ? Resampling::LANCZOS : Resampling::BILINEAR, std::move(transform)));
 }
 @end
 @implementation MPSNNBilinearScaleNode
+@end
+@implementation MPSNNLanczosScaleNode
 @end
 
 @implementation MPSNNGramMatrixCalculationNode

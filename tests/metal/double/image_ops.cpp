@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <stdexcept>
+#include <utility>
 
 namespace metal_double {
 namespace {
@@ -194,28 +195,62 @@ class Reshape final : public Op {
   Shape shape_;
 };
 
+/// One axis of a resizing.
+struct ScaledAxis {
+  double scale, translation;
+  Resampling kind;
+  /// Where result pixel p is centred, in pixels of the source.
+  double centre(int p) const { return (p + 0.5 - translation) / scale - 0.5; }
+  /// Half of the window, in pixels of the source: Lanczos' is widened where the image shrinks.
+  double reach() const { return kind == Resampling::BILINEAR ? 1 : 3 * stretch(); }
+  double weight(double distance) const {
+    if (kind == Resampling::BILINEAR) return 1 - std::fabs(distance);
+    const double t = distance / stretch(), a = t * 3.14159265358979323846;
+    return t == 0 ? 1 : std::sin(a) / a * std::sin(a / 3) / (a / 3);
+  }
+  double stretch() const { return scale < 1 ? 1 / scale : 1; }
+
+  /// Calls f(source pixel, weight / sum of weights).
+  template <class F>
+  void each_weight(int p, F f) const {
+    const double middle = centre(p);
+    const int first = static_cast<int>(std::floor(middle - reach())) + 1;
+    const int last = static_cast<int>(std::ceil(middle + reach())) - 1;
+    double sum = 0;
+    for (int i = first; i <= last; ++i) sum += weight(i - middle);
+    for (int i = first; i <= last; ++i) f(i, weight(i - middle) / sum);
+  }
+};
+
 class Scale final : public Op {
  public:
-  Scale(int height, int width) : height_(height), width_(width) {}
+  Scale(int height, int width, Resampling kind, std::function<Transform()> transform)
+      : height_(height), width_(width), kind_(kind), transform_(std::move(transform)) {}
   Shape shape(const Sources& sources) const override {
     return {height_, width_, sources[0]->channels};
   }
   void run(const Sources& sources, Pixels& result) const override {
     const Pixels& from = *sources[0];
+    const Transform t = transform_ ? transform_()
+                                   : Transform{number_of(width_) / from.width,
+                                               number_of(height_) / from.height, 0, 0};
+    const ScaledAxis rows{t.scale_y, t.translate_y, kind_},
+        columns{t.scale_x, t.translate_x, kind_};
     each(result, [&](int y, int x, int c) {
-      const double v = (y + 0.5) * from.height / height_ - 0.5;
-      const double h = (x + 0.5) * from.width / width_ - 0.5;
-      const int top = static_cast<int>(std::floor(v)), left = static_cast<int>(std::floor(h));
-      const double a = v - top, b = h - left;
-      const auto at = [&](int sy, int sx) { return number(from.at_edge(sy, sx, c, true)); };
-      result.set(y, x, c,
-                 (at(top, left) * (1 - b) + at(top, left + 1) * b) * (1 - a) +
-                     (at(top + 1, left) * (1 - b) + at(top + 1, left + 1) * b) * a);
+      double sum = 0;
+      rows.each_weight(y, [&](int sy, double wy) {
+        columns.each_weight(
+            x, [&](int sx, double wx) { sum += wy * wx * number(from.at_edge(sy, sx, c, true)); });
+      });
+      result.set(y, x, c, sum);
     });
   }
 
  private:
+  static double number_of(int value) { return static_cast<double>(value); }
   int height_, width_;
+  Resampling kind_;
+  std::function<Transform()> transform_;
 };
 
 class Gram final : public Op {
@@ -254,8 +289,9 @@ class Gram final : public Op {
 }  // namespace
 
 std::shared_ptr<Op> make_reshape(Shape shape) { return std::make_shared<Reshape>(shape); }
-std::shared_ptr<Op> make_scale(int height, int width) {
-  return std::make_shared<Scale>(height, width);
+std::shared_ptr<Op> make_scale(int height, int width, Resampling kind,
+                               std::function<Transform()> transform) {
+  return std::make_shared<Scale>(height, width, kind, std::move(transform));
 }
 std::shared_ptr<Op> make_gram(double alpha) { return std::make_shared<Gram>(alpha); }
 

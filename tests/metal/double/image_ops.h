@@ -2,6 +2,7 @@
 // The double's filters of whole images without weights.
 #pragma once
 
+#include <functional>
 #include <memory>
 
 #include "ops.h"
@@ -56,7 +57,14 @@ class Reduction final : public Op {
 };
 
 std::shared_ptr<Op> make_reshape(Shape shape);
-std::shared_ptr<Op> make_scale(int height, int width);
+/// Result = scale * source + translation, in edges of pixels.
+struct Transform {
+  double scale_x, scale_y, translate_x, translate_y;
+};
+enum class Resampling { BILINEAR, LANCZOS };
+/// `transform` is asked at each run; null: the source fills the result.
+std::shared_ptr<Op> make_scale(int height, int width, Resampling kind,
+                               std::function<Transform()> transform);
 std::shared_ptr<Op> make_gram(double alpha);
 
 /// Edge modes as Apple numbers them.

@@ -5,6 +5,47 @@
 #include "base/attributes.h"
 #include "graph/node_table.h"
 
+/// A transform that is the same at every encode.
+@interface MpsnnTransform : NSObject <MPSImageTransformProvider> {
+  MPSScaleTransform transform_;
+}
+- (instancetype)initWithTransform:(MPSScaleTransform)transform;
+@end
+
+@implementation MpsnnTransform
+
+- (instancetype)initWithTransform:(MPSScaleTransform)transform {
+  self = [super init];
+  if (self != nil) transform_ = transform;
+  return self;
+}
+
+- (MPSScaleTransform)transformForSourceImage:(MPSImage*)image handle:(id<MPSHandle>)handle {
+  static_cast<void>(image);
+  static_cast<void>(handle);
+  return transform_;
+}
+
+/// Graphs are not archived by MPS here; the protocol asks for this.
++ (BOOL)supportsSecureCoding {
+  return YES;
+}
+
+- (void)encodeWithCoder:(NSCoder*)coder {
+  [coder encodeDouble:transform_.scaleX forKey:@"scaleX"];
+  [coder encodeDouble:transform_.scaleY forKey:@"scaleY"];
+  [coder encodeDouble:transform_.translateX forKey:@"translateX"];
+  [coder encodeDouble:transform_.translateY forKey:@"translateY"];
+}
+
+- (instancetype)initWithCoder:(NSCoder*)coder {
+  const auto value = [coder](NSString* key) { return [coder decodeDoubleForKey:key]; };
+  return [self initWithTransform:{value(@"scaleX"), value(@"scaleY"), value(@"translateX"),
+                                  value(@"translateY")}];
+}
+
+@end
+
 namespace mpsnn::backend::metal {
 namespace {
 
@@ -148,16 +189,36 @@ void lower_crop_gradient(Builder& builder, const FilterRecord& node) {
   builder.finish(node, made);
 }
 
+/// Apple's header does not say what MPS reads beyond the source where a provider gives a transform.
 std::string refuse_scale(const NodeCase& node) {
-  const auto& transform = std::get<std::vector<double>>(node.node.attributes.at("transform"));
-  if (transform.empty()) return {};
-  return "transform: MPS asks a provider at each encode, and where its pixels lie was not measured";
+  const AttributeMap& a = node.node.attributes;
+  const std::vector<double>& t = get_floats(a, "transform");
+  if (t.empty()) return {};
+  const ImageSize source = node.source(0);
+  // Centres of the result's first and last pixels on the source's edges of pixels.
+  const auto is_inside = [](double scale, double translation, std::int64_t result, std::int64_t from) {
+    const auto at = [&](double p) { return (p - translation) / scale; };
+    return at(0.5) >= 0 && at(static_cast<double>(result) - 0.5) <= static_cast<double>(from);
+  };
+  if (is_inside(t[0], t[2], get_int(a, "result_width"), source.width) &&
+      is_inside(t[1], t[3], get_int(a, "result_height"), source.height)) {
+    return {};
+  }
+  return str("transform: Apple's header does not say what is read beyond the source, and of an image of ",
+             to_string(source), " pixels are wanted that lie there");
 }
 
-void lower_bilinear_scale(Builder& builder, const FilterRecord& node) {
+void lower_scale(Builder& builder, const FilterRecord& node) {
+  const bool is_lanczos = node.node_class->name == "LanczosScaleNode";
+  const Class kind = is_lanczos ? [MPSNNLanczosScaleNode class] : [MPSNNBilinearScaleNode class];
+  const std::vector<double>& t = get_floats(node.attributes, "transform");
+  MpsnnTransform* provider =
+      t.empty() ? nil
+                : [[[MpsnnTransform alloc] initWithTransform:{t[0], t[1], t[2], t[3]}] autorelease];
   const MTLSize size = {number(node, "result_width"), number(node, "result_height"), 1};
-  builder.finish(node, [MPSNNBilinearScaleNode nodeWithSource:builder.source(node, 0)
-                                                   outputSize:size]);
+  builder.finish(node, [kind nodeWithSource:builder.source(node, 0)
+                          transformProvider:provider
+                                 outputSize:size]);
 }
 
 void lower_gram_matrix(Builder& builder, const FilterRecord& node) {

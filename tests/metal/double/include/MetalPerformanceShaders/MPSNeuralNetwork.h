@@ -431,10 +431,27 @@ struct DoubleGraph;
               paddingSizeAfter:(MPSImageCoordinate)paddingSizeAfter
                       edgeMode:(MPSImageEdgeMode)edgeMode;
 @end
+@interface MPSCNNDropoutNode : MPSNNFilterNode
++ (instancetype)nodeWithSource:(MPSNNImageNode*)source
+               keepProbability:(float)keepProbability
+                          seed:(NSUInteger)seed
+            maskStrideInPixels:(MTLSize)maskStrideInPixels;
+@end
+@interface MPSCNNDropoutGradientNode : MPSNNGradientFilterNode
+@end
+
+@protocol MPSImageTransformProvider <NSSecureCoding, NSObject>
+- (MPSScaleTransform)transformForSourceImage:(MPSImage*)image handle:(id<MPSHandle>)handle;
+@end
+
 @interface MPSNNScaleNode : MPSNNFilterNode
-+ (instancetype)nodeWithSource:(MPSNNImageNode*)sourceNode outputSize:(MTLSize)size;
++ (instancetype)nodeWithSource:(MPSNNImageNode*)sourceNode
+             transformProvider:(id<MPSImageTransformProvider>)transformProvider
+                    outputSize:(MTLSize)size;
 @end
 @interface MPSNNBilinearScaleNode : MPSNNScaleNode
+@end
+@interface MPSNNLanczosScaleNode : MPSNNScaleNode
 @end
 @interface MPSNNGramMatrixCalculationNode : MPSNNFilterNode
 + (instancetype)nodeWithSource:(MPSNNImageNode*)sourceNode alpha:(float)alpha;
