@@ -238,6 +238,8 @@ BINARY = (
     + [
         binary(case((1, 7, 6, 8), 4, (2, 3), stride=(2, 1), padding=VALID), use_beta_scaling=True),
         binary(case((1, 9, 8, 4), 4, dilation=(2, 3)), convolution_type=XNOR),
+        binary(case((1, 9, 8, 4), 4, dilation=(2, 3), padding=VALID), convolution_type=AND),
+        binary(case(FEW, 4, padding=VALID), convolution_type=XNOR, scale_value=0.5, **LISTS),
     ]
     + [
         binary(case(FEW, 4, (5, 6)), "BinaryFullyConnectedNode", convolution_type=kind)

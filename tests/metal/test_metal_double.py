@@ -63,8 +63,6 @@ FAMILIES = (
 CASES = [case for family in FAMILIES for case in family.CASES]
 # Node classes that MPSNNGraph cannot hold, or that are not lowered yet: every case is refused.
 REFUSED = {
-    "BinaryConvolutionNode",
-    "BinaryFullyConnectedNode",
     "YOLOLossNode",
 }
 # Node classes that are lowered without a gradient, since MPS has none.
@@ -88,6 +86,7 @@ REASONS = (
     "loss_type:",
     "flags:",
     "result_feature_channels:",
+    "padding_policy:",
 )
 RAN: set[tuple[str, str]] = set()
 
@@ -207,6 +206,18 @@ def convolution_node(groups: int = 1, sub_pixel: int = 1, inputs: int = 6) -> mp
     )
 
 
+def binary_node(
+    kind: mps.BinaryConvolutionType = mps.BinaryConvolutionType.BINARY_WEIGHTS,
+    **terms: list[float],
+) -> mps.BinaryConvolutionNode:
+    """A 3x3 binary convolution that keeps the image's size."""
+    values = np.ones((2, 3, 3, 2), np.float32)
+    source = mps.ConvolutionDataSource(mps.ConvolutionDescriptor(3, 3, 2, 2), values, None, "w")
+    return mps.BinaryConvolutionNode(
+        mps.ImageNode("x"), source, convolution_type=kind, label="n", **terms
+    )
+
+
 PRECONDITIONS = [
     Precondition(
         "a texture has at most 16384 columns (MTLTexture)",
@@ -304,6 +315,27 @@ PRECONDITIONS = [
         ),
         (1, 4, 4, 1),
         "transform: Apple's header does not say what is read beyond the source",
+    ),
+    Precondition(
+        "zeros around an image have no sign (MPSCNNConvolution.h, MPSCNNBinaryConvolution)",
+        "nodes/binary_convolution.mm, refuse_binary_convolution",
+        lambda: binary_node(mps.BinaryConvolutionType.XNOR),
+        (1, 4, 4, 2),
+        "padding_policy: Apple's header does not say what positions outside of the image add",
+    ),
+    Precondition(
+        "zeros around an image and a bias, as above",
+        "nodes/binary_convolution.mm, refuse_binary_convolution",
+        lambda: binary_node(input_bias_terms=[1.0, 2.0]),
+        (1, 4, 4, 2),
+        "padding_policy: Apple's header does not say what positions outside of the image add",
+    ),
+    Precondition(
+        "biases are added before scaling (MPSCNNConvolution.h, inputBiasTerms)",
+        "nodes/binary_convolution.mm, refuse_binary_convolution",
+        lambda: binary_node(input_bias_terms=[1.0, 2.0], input_scale_terms=[1.0, 0.0]),
+        (1, 4, 4, 2),
+        "input_scale_terms: MPS adds a channel's bias before it scales, so that 0 loses it",
     ),
 ]
 

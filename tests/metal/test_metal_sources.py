@@ -175,6 +175,33 @@ def test_updates_without_an_optimizer_are_refused(device: mps.Device) -> None:
     refused(training_net(device, on_cpu), "got UPDATE_DEVICE_CPU")
 
 
+@pytest.mark.parametrize("terms", [{}, {"output_scale_terms": [2.0, 2.0, 2.0, 2.0]}])
+def test_a_binary_convolution_sees_changed_weights(
+    device: mps.Device, terms: dict[str, list[float]]
+) -> None:
+    source = mps.ConvolutionDataSource(
+        mps.ConvolutionDescriptor(1, 1, 4, 4), floats((4, 1, 1, 4), 6), floats((4,), 7), "w"
+    )
+    node = mps.BinaryConvolutionNode(mps.ImageNode("x"), source, **terms)
+    graph, scale = mps.Graph(device, [node.result_image]), 2.0 if terms else 1.0
+    for sign in (1.0, -1.0):
+        device.write_parameter(source, "weights", np.full((4, 1, 1, 4), sign, np.float32))
+        device.write_parameter(source, "bias", np.full(4, 5 * sign, np.float32))
+        (result,) = encode(graph, {"x": BATCH["x"]}).results
+        expected = scale * sign * BATCH["x"].sum(-1, keepdims=True) + 5 * sign
+        np.testing.assert_allclose(np.asarray(result), np.repeat(expected, 4, -1), rtol=1e-5)
+
+
+def test_a_binary_convolution_of_trained_weights_is_refused(device: mps.Device) -> None:
+    source = convolution()
+
+    image = mps.ImageNode("x")
+    loss = mps.InitialGradientNode(mps.ConvolutionNode(image, source).result_image)
+    binary = mps.BinaryConvolutionNode(image, source, label="b")
+    graph = mps.Graph(device, [loss.training_graph()[0].result_image, binary.result_image])
+    refused(graph, r'"b".*weights: MPS.s binary convolution reads them once')
+
+
 def test_states_are_refused(device: mps.Device) -> None:
     node = mps.InstanceNormalizationNode(mps.ImageNode("x"), SOURCES[1](None))
     node.result_state.handle, node.result_state.export_from_graph = "s", True

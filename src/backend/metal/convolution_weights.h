@@ -10,6 +10,10 @@ namespace mpsnn::backend::metal {
 /// multiplier of 1 only.
 bool is_depthwise(const ConvolutionDescriptor& descriptor);
 
+/// The data source of a binary convolution beside that of a convolution, `weights`: their signs,
+/// packed in words of 32 channels. Autoreleased.
+id<MPSCNNConvolutionDataSource> binary_weights(id<MPSCNNConvolutionDataSource> weights);
+
 class ConvolutionWeights final : public Weights {
  public:
   ConvolutionWeights(std::shared_ptr<ConvolutionDataSource> source, std::size_t index,

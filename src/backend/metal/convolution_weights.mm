@@ -8,6 +8,7 @@ using mpsnn::backend::metal::ConvolutionWeights;
   ConvolutionWeights* weights_;
 }
 - (instancetype)initWithWeights:(ConvolutionWeights*)weights;
+- (ConvolutionWeights*)owner;
 @end
 
 @implementation MpsnnConvolutionWeights
@@ -16,6 +17,10 @@ using mpsnn::backend::metal::ConvolutionWeights;
   self = [super init];
   if (self != nil) weights_ = weights;
   return self;
+}
+
+- (ConvolutionWeights*)owner {
+  return weights_;
 }
 
 - (instancetype)copyWithZone:(NSZone*)zone {
@@ -68,6 +73,46 @@ using mpsnn::backend::metal::ConvolutionWeights;
 
 @end
 
+/// Weights of one bit, which is set where the weight is above 0. They are packed when MPS asks.
+@interface MpsnnBinaryWeights : MpsnnConvolutionWeights {
+  NSMutableData* words_;
+}
+@end
+
+@implementation MpsnnBinaryWeights
+
+- (void)dealloc {
+  [words_ release];
+  [super dealloc];
+}
+
+- (MPSDataType)dataType {
+  return MPSDataTypeUInt32;
+}
+
+- (void*)weights {
+  MPSCNNConvolutionDescriptor* d = [self descriptor];
+  const NSUInteger channels = [d inputFeatureChannels], words = (channels + 31) / 32;
+  const NSUInteger rows = [d outputFeatureChannels] * [d kernelHeight] * [d kernelWidth];
+  const auto* from = static_cast<const float*>([super weights]);
+  [self purge];
+  words_ = [[NSMutableData alloc] initWithLength:rows * words * sizeof(uint32_t)];
+  auto* to = static_cast<uint32_t*>([words_ mutableBytes]);
+  for (NSUInteger row = 0; row < rows; ++row) {
+    for (NSUInteger c = 0; c < channels; ++c) {
+      if (from[row * channels + c] > 0) to[row * words + c / 32] |= uint32_t{1} << (c % 32);
+    }
+  }
+  return to;
+}
+
+- (void)purge {
+  [words_ release];
+  words_ = nil;
+}
+
+@end
+
 namespace mpsnn::backend::metal {
 namespace {
 
@@ -106,6 +151,11 @@ Owned<MPSCNNConvolutionDescriptor*> make_descriptor(const ConvolutionDescriptor&
 }
 
 }  // namespace
+
+id<MPSCNNConvolutionDataSource> binary_weights(id<MPSCNNConvolutionDataSource> weights) {
+  ConvolutionWeights* owner = [static_cast<MpsnnConvolutionWeights*>(weights) owner];
+  return [[[MpsnnBinaryWeights alloc] initWithWeights:owner] autorelease];
+}
 
 bool is_depthwise(const ConvolutionDescriptor& d) {
   return d.sub_pixel_scale_factor == 1 && d.groups > 1 && d.groups == d.input_feature_channels &&

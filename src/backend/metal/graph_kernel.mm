@@ -98,6 +98,7 @@ class GraphKernel final : public Kernel {
   const ImageCopies copies_;
   std::vector<std::shared_ptr<Optimizer>> optimizers_;
   bool updates_ = false;
+  bool has_binary_weights_ = false;
 
   mutable std::mutex mutex_;  // MPSNNGraph is encoded by one thread at a time
   std::vector<std::unique_ptr<Weights>> weights_;
@@ -122,6 +123,9 @@ GraphKernel::GraphKernel(const graph::WholeGraph& graph, id<MTLDevice> device)
   for (const graph::LossOutput& loss : graph.losses)
     outputs_.push_back({nullptr, loss.node, loss.desc});
   add_weights(graph);
+  has_binary_weights_ = std::ranges::any_of(network_.nodes, [](const FilterNode& node) {
+    return node.record()->node_class->name.starts_with("Binary");
+  });
 }
 
 void GraphKernel::add_weights(const graph::WholeGraph& graph) {
@@ -174,6 +178,7 @@ void GraphKernel::build() const {
 void GraphKernel::refresh(CommandStream& stream) const {
   if (std::ranges::none_of(weights_, [](const auto& one) { return one->is_stale(); })) return;
   stream.settle();
+  if (has_binary_weights_) return build();  // MPS's binary convolutions have no reloadWeights
   [graph_.get() reloadFromDataSources];
   for (const auto& weights : weights_) weights->note_current();
 }

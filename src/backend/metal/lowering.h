@@ -120,6 +120,8 @@ void lower_convolution_gradient(Builder& builder, const graph::FilterRecord& nod
 std::string refuse_convolution_transpose(const NodeCase& node);
 void lower_convolution_transpose(Builder& builder, const graph::FilterRecord& node);
 void lower_fully_connected(Builder& builder, const graph::FilterRecord& node);
+std::string refuse_binary_convolution(const NodeCase& node);
+void lower_binary_convolution(Builder& builder, const graph::FilterRecord& node);
 void lower_neuron(Builder& builder, const graph::FilterRecord& node);
 void lower_pooling_max(Builder& builder, const graph::FilterRecord& node);
 void lower_pooling_average(Builder& builder, const graph::FilterRecord& node);

@@ -20,9 +20,6 @@ constexpr NodeRow neuron(std::string_view name) { return {name, nullptr, &lower_
 std::string refuse_without_gradient(const NodeCase&) {
   return "MPS's graph has no gradient filter for this node";
 }
-std::string refuse_binary(const NodeCase&) {
-  return "not lowered: MPS wants weights of one bit, packed by 32 channels";
-}
 /// Which box answers for an object is decided by the node here.
 std::string refuse_yolo_loss(const NodeCase&) {
   return "Apple publishes the parameters of its YOLO loss, but no formula";
@@ -36,8 +33,8 @@ constexpr auto kRows = std::to_array<NodeRow>({
     {"ConvolutionTransposeGradientNode", &refuse_orphan, &lower_convolution_gradient},
     {"FullyConnectedNode", nullptr, &lower_fully_connected},
     {"FullyConnectedGradientNode", &refuse_orphan, &lower_convolution_gradient},
-    {"BinaryConvolutionNode", &refuse_binary, nullptr},
-    {"BinaryFullyConnectedNode", &refuse_binary, nullptr},
+    {"BinaryConvolutionNode", &refuse_binary_convolution, &lower_binary_convolution},
+    {"BinaryFullyConnectedNode", &refuse_binary_convolution, &lower_binary_convolution},
     neuron("NeuronReLUNode"),
     neuron("NeuronLinearNode"),
     neuron("NeuronSigmoidNode"),

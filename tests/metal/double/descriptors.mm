@@ -30,6 +30,8 @@
 @implementation MPSCNNConvolutionDescriptor
 @synthesize strideInPixelsX = strideX_, strideInPixelsY = strideY_, groups = groups_;
 @synthesize dilationRateX = dilationX_, dilationRateY = dilationY_;
+@synthesize kernelWidth = kernelWidth_, kernelHeight = kernelHeight_;
+@synthesize inputFeatureChannels = inputs_, outputFeatureChannels = outputs_;
 @synthesize fusedNeuronDescriptor = neuron_;
 + (instancetype)cnnConvolutionDescriptorWithKernelWidth:(NSUInteger)kernelWidth
                                            kernelHeight:(NSUInteger)kernelHeight

@@ -41,6 +41,15 @@ typedef NS_OPTIONS(NSUInteger, MPSNNConvolutionAccumulatorPrecisionOption) {
   MPSNNConvolutionAccumulatorPrecisionOptionHalf = 0,
   MPSNNConvolutionAccumulatorPrecisionOptionFloat = 1,
 };
+typedef NS_ENUM(NSUInteger, MPSCNNBinaryConvolutionFlags) {
+  MPSCNNBinaryConvolutionFlagsNone = 0,
+  MPSCNNBinaryConvolutionFlagsUseBetaScaling = 1,
+};
+typedef NS_ENUM(NSUInteger, MPSCNNBinaryConvolutionType) {
+  MPSCNNBinaryConvolutionTypeBinaryWeights = 0,
+  MPSCNNBinaryConvolutionTypeXNOR = 1,
+  MPSCNNBinaryConvolutionTypeAND = 2,
+};
 typedef NS_ENUM(uint32_t, MPSCNNConvolutionWeightsLayout) {
   MPSCNNConvolutionWeightsLayoutOHWI = 0,
 };
@@ -79,6 +88,10 @@ typedef NS_ENUM(int32_t, MPSCNNReductionType) {
   NSUInteger dilationX_, dilationY_;
   MPSNNNeuronDescriptor* neuron_;
 }
+@property(readonly, nonatomic) NSUInteger kernelWidth;
+@property(readonly, nonatomic) NSUInteger kernelHeight;
+@property(readonly, nonatomic) NSUInteger inputFeatureChannels;
+@property(readonly, nonatomic) NSUInteger outputFeatureChannels;
 @property(readwrite, nonatomic) NSUInteger strideInPixelsX;
 @property(readwrite, nonatomic) NSUInteger strideInPixelsY;
 @property(readwrite, nonatomic) NSUInteger groups;
@@ -306,6 +319,24 @@ struct DoubleGraph;
 @end
 
 @interface MPSCNNFullyConnectedNode : MPSCNNConvolutionNode
+@end
+
+@interface MPSCNNBinaryConvolutionNode : MPSCNNConvolutionNode
++ (instancetype)nodeWithSource:(MPSNNImageNode*)sourceNode
+                       weights:(id<MPSCNNConvolutionDataSource>)weights
+                    scaleValue:(float)scaleValue
+                          type:(MPSCNNBinaryConvolutionType)type
+                         flags:(MPSCNNBinaryConvolutionFlags)flags;
++ (instancetype)nodeWithSource:(MPSNNImageNode*)sourceNode
+                       weights:(id<MPSCNNConvolutionDataSource>)weights
+               outputBiasTerms:(const float*)outputBiasTerms
+              outputScaleTerms:(const float*)outputScaleTerms
+                inputBiasTerms:(const float*)inputBiasTerms
+               inputScaleTerms:(const float*)inputScaleTerms
+                          type:(MPSCNNBinaryConvolutionType)type
+                         flags:(MPSCNNBinaryConvolutionFlags)flags;
+@end
+@interface MPSCNNBinaryFullyConnectedNode : MPSCNNBinaryConvolutionNode
 @end
 
 @class MPSCNNConvolutionGradientStateNode;
