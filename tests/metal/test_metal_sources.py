@@ -132,6 +132,31 @@ def test_labels_in_a_state(
         np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-6)
 
 
+def test_yolo_labels_in_a_state(device: mps.Device) -> None:
+    boxes = floats((2, 3, 4, 12), 5) ** 2 + 0.1
+    boxes[..., [4, 10]] = boxes[..., [4, 10]] > 1
+    made = []
+    for on in (device, mps.Device("cpu")):
+        node = mps.YOLOLossNode(mps.ImageNode("y"), None, mps.YOLOLossDescriptor([1, 2, 2, 1]))
+        graph = mps.Graph(on, [node.result_image])
+        labels = mps.LossLabels(on, mps.Image(on, boxes))
+        outputs = encode(graph, {"y": floats((2, 3, 4, 12), 6)}, {"labels": labels})
+        made.append([np.asarray(outputs.results[0]), np.asarray(labels.loss_image)])
+    for got, expected in zip(*made, strict=True):
+        np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-5)
+    assert (made[0][1] > 0).all()
+
+
+def test_yolo_labels_of_a_node_are_refused(device: mps.Device) -> None:
+    labels = mps.NeuronAbsoluteNode(mps.ImageNode("t")).result_image
+    descriptor = mps.YOLOLossDescriptor([1.0, 2.0])
+    node = mps.YOLOLossNode(mps.ImageNode("y"), labels, descriptor, label="yolo")
+    graph = mps.Graph(device, [node.result_image])
+    images = {name: floats((1, 2, 2, 7), 1) for name in ("y", "t")}
+    with pytest.raises(mps.UnsupportedError, match=r'"yolo".*labels: MPS takes them in a state'):
+        encode(graph, images)
+
+
 class OwnUpdates(mps.ConvolutionDataSource):
     """Updates itself, which nothing of MPS's optimizers does."""
 

@@ -87,8 +87,16 @@ class GraphKernel final : public Kernel {
   void encode(const KernelArgs& args, CommandStream& stream) const;
   NSArray<MPSImageBatch*>* copy_sources(const KernelArgs& args, MPSCommandBuffer* commands,
                                         const BufferMap& buffers) const;
+  /// The labels of nodes that take them in a state: a batch for each of `labelled_`.
+  NSArray<MPSStateBatch*>* make_labels(const KernelArgs& args, MPSCommandBuffer* commands,
+                                       const BufferMap& buffers) const;
+  /// Says in `there` which outputs came out.
   void copy_results(const KernelArgs& args, MPSCommandBuffer* commands, const BufferMap& buffers,
-                    MPSImageBatch* first, NSArray<MPSImageBatch*>* others) const;
+                    MPSImageBatch* first, NSArray<MPSImageBatch*>* others,
+                    std::vector<bool>& there) const;
+  /// What MPS left in the labels of such nodes.
+  void copy_losses(const KernelArgs& args, MPSCommandBuffer* commands, const BufferMap& buffers,
+                   NSArray<MPSStateBatch*>* labels, std::vector<bool>& there) const;
 
   const Owned<id<MTLDevice>> device_;
   const graph::Network network_;
@@ -97,6 +105,7 @@ class GraphKernel final : public Kernel {
   std::vector<Output> outputs_;
   const ImageCopies copies_;
   std::vector<std::shared_ptr<Optimizer>> optimizers_;
+  std::vector<const FilterRecord*> labelled_;  // their labels are in states
   bool updates_ = false;
   bool has_binary_weights_ = false;
 
@@ -123,6 +132,9 @@ GraphKernel::GraphKernel(const graph::WholeGraph& graph, id<MTLDevice> device)
   for (const graph::LossOutput& loss : graph.losses)
     outputs_.push_back({nullptr, loss.node, loss.desc});
   add_weights(graph);
+  for (const FilterNode& node : network_.nodes) {
+    if (has_label_state(*node.record())) labelled_.push_back(node.record().get());
+  }
   has_binary_weights_ = std::ranges::any_of(network_.nodes, [](const FilterNode& node) {
     return node.record()->node_class->name.starts_with("Binary");
   });
@@ -152,8 +164,11 @@ void GraphKernel::build() const {
     builder.lower(record);
     [builder.image(record.result) setFormat:format_of(shapes_.at(&record.result))];
   }
+  for (std::size_t i = 0; i < labelled_.size(); ++i)
+    [builder.labels(*labelled_[i]) setHandle:handle_of(i)];
   for (std::size_t i = 0; i < outputs_.size(); ++i) {
     const Output& output = outputs_[i];
+    if (output.image == nullptr && has_label_state(*output.node)) continue;
     MPSNNImageNode* image =
         output.image != nullptr ? builder.image(*output.image) : builder.loss(*output.node);
     [image setHandle:handle_of(i)];
@@ -214,13 +229,19 @@ void GraphKernel::encode(const KernelArgs& args, CommandStream& stream) const {
   }
   NSMutableArray<MPSImageBatch*>* intermediates = [NSMutableArray array];
   MPSCommandBuffer* commands = stream.commands();
+  NSArray<MPSStateBatch*>* labels = make_labels(args, commands, stream.buffers());
   MPSImageBatch* first =
       [graph_.get() encodeBatchToCommandBuffer:commands
                                   sourceImages:copy_sources(args, commands, stream.buffers())
-                                  sourceStates:nil
+                                  sourceStates:labels
                             intermediateImages:intermediates
                              destinationStates:nil];
-  copy_results(args, commands, stream.buffers(), first, intermediates);
+  std::vector<bool> there(outputs_.size());
+  copy_results(args, commands, stream.buffers(), first, intermediates, there);
+  copy_losses(args, commands, stream.buffers(), labels, there);
+  for (std::size_t i = 0; i < outputs_.size(); ++i) {
+    if (!there[i]) fail_on_device("MPSNNGraph", str(outputs_[i].name(), " did not come out"));
+  }
   for (const auto& weights : weights_) weights->count_update();
 }
 
@@ -238,11 +259,10 @@ NSArray<MPSImageBatch*>* GraphKernel::copy_sources(const KernelArgs& args,
 
 void GraphKernel::copy_results(const KernelArgs& args, MPSCommandBuffer* commands,
                                const BufferMap& buffers, MPSImageBatch* first,
-                               NSArray<MPSImageBatch*>* others) const {
+                               NSArray<MPSImageBatch*>* others, std::vector<bool>& there) const {
   const auto copy = [&](MPSImageBatch* batch, std::size_t i) {
     copies_.copy_out(commands, batch, buffers.find(args.table[args.outputs[i]]), outputs_[i].desc);
   };
-  std::vector<bool> there(outputs_.size());
   NSUInteger at = 0;
   for (id<MPSHandle> handle in [graph_.get() intermediateImageHandles]) {
     const std::size_t i = index_of(handle);
@@ -254,8 +274,45 @@ void GraphKernel::copy_results(const KernelArgs& args, MPSCommandBuffer* command
     copy(first, 0);
     there[0] = true;
   }
-  for (std::size_t i = 0; i < outputs_.size(); ++i) {
-    if (!there[i]) fail_on_device("MPSNNGraph", str(outputs_[i].name(), " did not come out"));
+}
+
+NSArray<MPSStateBatch*>* GraphKernel::make_labels(const KernelArgs& args,
+                                                  MPSCommandBuffer* commands,
+                                                  const BufferMap& buffers) const {
+  if (labelled_.empty()) return nil;
+  NSMutableArray<MPSStateBatch*>* made = [NSMutableArray array];
+  for (id<MPSHandle> handle in [graph_.get() sourceStateHandles]) {
+    const ImageRecord* image = labelled_[index_of(handle)]->sources[1].record().get();
+    const auto i =
+        static_cast<std::size_t>(std::ranges::find(sources_, image) - sources_.begin());
+    const TensorDesc& desc = shapes_.at(image);
+    MPSImageBatch* images = ImageCopies::make_lasting_images(device_.get(), desc);
+    copies_.copy_in(commands, buffers.find(args.table[args.inputs[i]]), images, desc);
+    NSMutableArray<MPSState*>* batch = [NSMutableArray array];
+    for (MPSImage* one in images) {
+      [batch addObject:[[[MPSCNNLossLabels alloc] initWithDevice:device_.get()
+                                                   lossImageSize:{1, 1, 1}
+                                                     labelsImage:one
+                                                    weightsImage:nil] autorelease]];
+    }
+    [made addObject:batch];
+  }
+  return made;
+}
+
+void GraphKernel::copy_losses(const KernelArgs& args, MPSCommandBuffer* commands,
+                              const BufferMap& buffers, NSArray<MPSStateBatch*>* labels,
+                              std::vector<bool>& there) const {
+  NSUInteger at = 0;
+  for (id<MPSHandle> handle in labels == nil ? nil : [graph_.get() sourceStateHandles]) {
+    NSMutableArray<MPSImage*>* losses = [NSMutableArray array];
+    for (MPSState* one in [labels objectAtIndex:at++])
+      [losses addObject:[static_cast<MPSCNNLossLabels*>(one) lossImage]];
+    for (std::size_t i = 0; i < outputs_.size(); ++i) {
+      if (outputs_[i].image != nullptr || outputs_[i].node != labelled_[index_of(handle)]) continue;
+      copies_.copy_out(commands, losses, buffers.find(args.table[args.outputs[i]]), outputs_[i].desc);
+      there[i] = true;
+    }
   }
 }
 

@@ -21,6 +21,8 @@ class ImageCopies {
                          const TensorDesc& desc) const;
   /// Images of no content yet, which may be read once, too.
   static MPSImageBatch* make_images(id<MTLCommandBuffer> commands, const TensorDesc& desc);
+  /// Images of no content yet that are not temporary. Autoreleased.
+  static MPSImageBatch* make_lasting_images(id<MTLDevice> device, const TensorDesc& desc);
   /// The same into images that are there.
   void copy_in(id<MTLCommandBuffer> commands, const BufferRange& from, MPSImageBatch* to,
                const TensorDesc& desc) const;

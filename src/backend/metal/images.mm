@@ -19,6 +19,15 @@ MPSMatrix* matrix_over(const BufferRange& range, const TensorDesc& desc) {
                                  descriptor:descriptor] autorelease];
 }
 
+MPSImageDescriptor* descriptor_of(const TensorDesc& desc) {
+  const ImageSize size = desc.image();
+  return [MPSImageDescriptor
+      imageDescriptorWithChannelFormat:format_of(desc)
+                                 width:static_cast<NSUInteger>(size.width)
+                                height:static_cast<NSUInteger>(size.height)
+                       featureChannels:static_cast<NSUInteger>(size.channels)];
+}
+
 }  // namespace
 
 MPSImageFeatureChannelFormat format_of(const TensorDesc& desc) {
@@ -39,16 +48,21 @@ ImageCopies::ImageCopies(id<MTLDevice> device)
               dataLayout:MPSDataLayoutHeightxWidthxFeatureChannels]) {}
 
 MPSImageBatch* ImageCopies::make_images(id<MTLCommandBuffer> commands, const TensorDesc& desc) {
-  const ImageSize size = desc.image();
-  MPSImageDescriptor* descriptor = [MPSImageDescriptor
-      imageDescriptorWithChannelFormat:format_of(desc)
-                                 width:static_cast<NSUInteger>(size.width)
-                                height:static_cast<NSUInteger>(size.height)
-                       featureChannels:static_cast<NSUInteger>(size.channels)];
+  MPSImageDescriptor* descriptor = descriptor_of(desc);
   NSMutableArray<MPSImage*>* images = [NSMutableArray array];
-  for (std::int64_t i = 0; i < size.n; ++i) {
+  for (std::int64_t i = 0; i < desc.image().n; ++i) {
     [images addObject:[MPSTemporaryImage temporaryImageWithCommandBuffer:commands
                                                          imageDescriptor:descriptor]];
+  }
+  return images;
+}
+
+MPSImageBatch* ImageCopies::make_lasting_images(id<MTLDevice> device, const TensorDesc& desc) {
+  MPSImageDescriptor* descriptor = descriptor_of(desc);
+  NSMutableArray<MPSImage*>* images = [NSMutableArray array];
+  for (std::int64_t i = 0; i < desc.image().n; ++i) {
+    [images addObject:[[[MPSImage alloc] initWithDevice:device
+                                        imageDescriptor:descriptor] autorelease]];
   }
   return images;
 }

@@ -72,6 +72,12 @@ class Builder {
   void set_loss(const graph::FilterRecord& node, MPSNNImageNode* loss) { losses_[&node] = loss; }
   MPSNNImageNode* loss(const graph::FilterRecord& node) const { return losses_.at(&node); }
 
+  /// Says where a node's labels are given, where MPS takes them in a state.
+  void set_labels(const graph::FilterRecord& node, MPSNNLabelsNode* labels) {
+    labels_[&node] = labels;
+  }
+  MPSNNLabelsNode* labels(const graph::FilterRecord& node) const { return labels_.at(&node); }
+
   /// The gradient filters that MPS makes of a gradient node's forward filter, one a source of it;
   /// they link the forward filter's states by themselves. Asked for once for each gradient image.
   NSArray<MPSNNGradientFilterNode*>* gradients(const graph::FilterRecord& gradient_node);
@@ -84,6 +90,7 @@ class Builder {
   std::unordered_map<const graph::ImageRecord*, MPSNNImageNode*> images_;
   std::unordered_map<const graph::FilterRecord*, MPSNNFilterNode*> filters_;
   std::unordered_map<const graph::FilterRecord*, MPSNNImageNode*> losses_;
+  std::unordered_map<const graph::FilterRecord*, MPSNNLabelsNode*> labels_;
   std::unordered_map<const graph::FilterRecord*, std::vector<MPSNNFilterNode*>> parts_;
   std::map<GradientKey, NSArray<MPSNNGradientFilterNode*>*> gradients_;
 };
@@ -163,6 +170,10 @@ std::string refuse_loss_gradient(const NodeCase& node);
 void lower_loss(Builder& builder, const graph::FilterRecord& node);
 void lower_loss_start(Builder& builder, const graph::FilterRecord& node);
 void lower_loss_gradient(Builder& builder, const graph::FilterRecord& node);
+/// Whether MPS takes the node's labels, its second source, in a state, and leaves its loss there.
+bool has_label_state(const graph::FilterRecord& node);
+std::string refuse_yolo_loss(const NodeCase& node);
+void lower_yolo_loss(Builder& builder, const graph::FilterRecord& node);
 void lower_initial_gradient(Builder& builder, const graph::FilterRecord& node);
 void lower_dropout(Builder& builder, const graph::FilterRecord& node);
 void lower_softmax(Builder& builder, const graph::FilterRecord& node);

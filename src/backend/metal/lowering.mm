@@ -20,11 +20,6 @@ constexpr NodeRow neuron(std::string_view name) { return {name, nullptr, &lower_
 std::string refuse_without_gradient(const NodeCase&) {
   return "MPS's graph has no gradient filter for this node";
 }
-/// Which box answers for an object is decided by the node here.
-std::string refuse_yolo_loss(const NodeCase&) {
-  return "Apple publishes the parameters of its YOLO loss, but no formula";
-}
-
 /// In the order of the node table.
 constexpr auto kRows = std::to_array<NodeRow>({
     {"ConvolutionNode", &refuse_convolution, &lower_convolution},
@@ -136,7 +131,7 @@ constexpr auto kRows = std::to_array<NodeRow>({
     {"ForwardLossNode", &refuse_loss, &lower_loss},
     {"LossNode", &refuse_loss, &lower_loss_start},
     {"LossGradientNode", &refuse_loss_gradient, &lower_loss_gradient},
-    {"YOLOLossNode", &refuse_yolo_loss, nullptr},
+    {"YOLOLossNode", &refuse_yolo_loss, &lower_yolo_loss},
     {"InitialGradientNode", nullptr, &lower_initial_gradient},
 });
 

@@ -96,6 +96,7 @@ enum class DoubleKind {
   SOFTMAX,
   LOG_SOFTMAX,
   LOSS,
+  YOLO,
   INITIAL_GRADIENT,
   GRADIENT,
 };
@@ -139,6 +140,8 @@ struct DoubleNode {
   std::function<std::shared_ptr<DoubleFilter>()> make_filter;  // of FILTER
   Class gradient_class = nil;
   Ref<MPSCNNLossDescriptor*> loss;
+  Ref<MPSCNNYOLOLossDescriptor*> yolo;  // of YOLO, with its labels
+  Ref<MPSNNLabelsNode*> labels;
   NSUInteger scale_x = 1, scale_y = 1;
   bool align_corners = false;
   MPSNNTrainingStyle training_style = MPSNNTrainingStyleUpdateDeviceNone;

@@ -6,6 +6,7 @@
 #include <set>
 
 #include "double.h"
+#include "yolo.h"
 
 using metal_double::Origin;
 using metal_double::Pixels;
@@ -13,7 +14,7 @@ using metal_double::Sources;
 using metal_double::Window;
 
 struct DoubleGraph {
-  std::vector<NodePointer> order, sources, results, exported;
+  std::vector<NodePointer> order, sources, results, exported, labelled;
   std::vector<bool> needed;
   MPSImageFeatureChannelFormat format = MPSImageFeatureChannelFormatFloat16;
   std::map<const DoubleNode*, std::shared_ptr<DoubleFilter>> filters;
@@ -32,6 +33,7 @@ struct DoubleGraph {
       order.push_back(node);
       if (node->kind == DoubleKind::FILTER) filters[node.get()] = node->make_filter();
       if (node->exported) exported.push_back(node);
+      if (node->kind == DoubleKind::YOLO) labelled.push_back(node);
     }
   }
 
@@ -53,6 +55,13 @@ class Encoding {
       values_[node.get()].push_back(image->image_->data);
     }
   }
+  void add_labels(const NodePointer& node, MPSStateBatch* batch) {
+    for (MPSState* state in batch) {
+      if (![state isKindOfClass:[MPSCNNLossLabels class]])
+        refuse("MPSCNNYOLOLoss", "its states are labels");
+      labels_[node.get()].push_back(static_cast<MPSCNNLossLabels*>(state));
+    }
+  }
   const Batch& values(const NodePointer& node) const { return values_.at(node.get()); }
 
   void encode(const NodePointer& node) {
@@ -64,6 +73,7 @@ class Encoding {
       case DoubleKind::OP: return op(node);
       case DoubleKind::CONCATENATION: return concatenation(node);
       case DoubleKind::LOSS: return loss(node);
+      case DoubleKind::YOLO: return yolo(node);
       case DoubleKind::GRADIENT: return gradient(node);
       default: return pointwise(node);
     }
@@ -225,6 +235,41 @@ class Encoding {
     });
   }
 
+  static metal_double::Yolo yolo_of(MPSCNNYOLOLossDescriptor* d) {
+    const auto* anchors = static_cast<const float*>([d->anchors_ bytes]);
+    for (MPSCNNLossDescriptor* part : {d->wh_, d->confidence_, d->classes_}) {
+      if (part->weight_ != d->xy_->weight_) refuse("MPSCNNYOLOLoss", "the double has one weight");
+    }
+    return {{anchors, anchors + 2 * d->numberOfAnchors_},
+            static_cast<int>(d->xy_->type_),
+            static_cast<int>(d->wh_->type_),
+            static_cast<int>(d->classes_->type_),
+            d->xy_->weight_,
+            d->xy_->delta_,
+            d->scaleXY_,
+            d->scaleWH_,
+            d->scaleNoObject_,
+            d->scaleObject_,
+            d->scaleClass_,
+            d->presence_,
+            d->absence_,
+            static_cast<bool>(d->rescore_),
+            d->reduction_ == MPSCNNReductionTypeMean};
+  }
+
+  void yolo(const NodePointer& node) {
+    const Batch from = source(node);
+    const std::vector<Ref<MPSCNNLossLabels*>> labels = labels_.at(node.get());
+    if (labels.size() != from.size()) refuse("MPSCNNYOLOLoss", "a state of labels for each image");
+    const Batch to = make_like(node, *from[0]);
+    const metal_double::Yolo of = yolo_of(node->yolo);
+    each(to.size(), [=](std::size_t n) {
+      MPSCNNLossLabels* own = labels[n];
+      const double loss = yolo_loss(*from[n], *own->labels_->image_->data, of, *to[n]);
+      own->loss_->image_->data->set(0, 0, 0, loss);
+    });
+  }
+
   void pointwise(const NodePointer& node) {
     const Batch from = source(node);
     const Batch to = make_like(node, *from[0]);
@@ -310,6 +355,7 @@ class Encoding {
   const DoubleGraph& graph_;
   id<MTLCommandBuffer> commands_;
   std::map<const DoubleNode*, Batch> values_;
+  std::map<const DoubleNode*, std::vector<Ref<MPSCNNLossLabels*>>> labels_;
 };
 
 MPSImageBatch* batch_of(const Batch& values, bool is_temporary) {
@@ -352,6 +398,11 @@ MPSImageBatch* batch_of(const Batch& values, bool is_temporary) {
   for (const NodePointer& source : graph_->sources) [handles addObject:source->handle.get()];
   return handles;
 }
+- (NSArray<id<MPSHandle>>*)sourceStateHandles {
+  NSMutableArray* handles = [NSMutableArray array];
+  for (const NodePointer& node : graph_->labelled) [handles addObject:[node->labels.get() handle]];
+  return handles;
+}
 - (NSArray<id<MPSHandle>>*)intermediateImageHandles {
   NSMutableArray* handles = [NSMutableArray array];
   for (const NodePointer& node : graph_->exported) [handles addObject:node->handle.get()];
@@ -375,7 +426,8 @@ MPSImageBatch* batch_of(const Batch& values, bool is_temporary) {
                                 sourceStates:(NSArray<MPSStateBatch*>*)sourceStates
                           intermediateImages:(NSMutableArray<MPSImageBatch*>*)intermediateImages
                            destinationStates:(NSMutableArray<MPSStateBatch*>*)destinationStates {
-  if (sourceStates != nil || destinationStates != nil) refuse("MPSNNGraph", "the double has no states");
+  if (destinationStates != nil) refuse("MPSNNGraph", "the double exports no states");
+  if ([sourceStates count] != graph_->labelled.size()) refuse("MPSNNGraph", "one batch a state is wanted");
   if ([sourceImages count] != graph_->sources.size()) refuse("MPSNNGraph", "one batch a source is wanted");
   Encoding encoding(*graph_, commandBuffer);
   encoding.graph_device = [self device];
@@ -385,6 +437,8 @@ MPSImageBatch* batch_of(const Batch& values, bool is_temporary) {
       refuse("MPSNNGraph", "batches of different sizes");
     encoding.add_source(graph_->sources[i++], batch);
   }
+  NSUInteger s = 0;
+  for (MPSStateBatch* batch in sourceStates) encoding.add_labels(graph_->labelled[s++], batch);
   for (const NodePointer& node : graph_->order) encoding.encode(node);
   for (const NodePointer& node : graph_->exported)
     [intermediateImages addObject:batch_of(encoding.values(node), true)];
