@@ -39,6 +39,7 @@ class WholePlanner {
     add_sources();
     add_outputs();
     add_losses();
+    add_states();
     for (std::uint32_t i = 0; i < draft_.network.data_sources.size(); ++i) add_parameters(i);
     operation_.optimizers = whole_.optimizers;
     operation_.kernel = compiler.compile(whole_);
@@ -51,20 +52,26 @@ class WholePlanner {
   }
 
  private:
-  /// What this kind of plan has no operands for.
+  /// Only masks are images like others; statistics and the like stay in states of the backend's
+  /// own.
   void check_states() const {
-    for (const StateNode& state : draft_.network.source_states) {
-      if (state.record()->labels) continue;
-      throw_expected<UnsupportedError>(
-          str("Graph: state \"", state.handle(), '"'),
-          "gradient nodes beside their forward nodes, on a device that takes whole graphs",
-          "a state that is given to the encode");
+    for (const FilterNode& node : draft_.network.nodes) {
+      const FilterRecord& record = *node.record();
+      const bool is_dropout = record.node_class->family == "dropout";
+      if (record.input_state && !record.input_state->labels && !is_dropout)
+        refuse_state(record, "use_source_state", record.input_state->handle);
+      if (record.result_state.exported && !is_dropout)
+        refuse_state(record, "result_state", record.result_state.handle);
     }
-    for (const StateNode& state : draft_.network.exported_states) {
-      throw_expected<UnsupportedError>(str("Graph: state \"", state.handle(), '"'),
-                                       "no exported state, on a device that takes whole graphs",
-                                       "one");
-    }
+  }
+
+  [[noreturn]] static void refuse_state(const FilterRecord& node, std::string_view what,
+                                        const std::string& handle) {
+    throw_expected<UnsupportedError>(
+        str(title(node), ": ", what),
+        "no state but a dropout's mask, on a device that takes whole graphs: statistics go from a "
+        "forward node to its gradient node in states of the device's own, which no image can be",
+        str('"', handle, '"'));
   }
 
   void add_source(const ImageRecord& image, const std::string& name) {
@@ -116,7 +123,7 @@ class WholePlanner {
     const Network& network = draft_.network;
     for (const FilterNode& node : network.nodes) {
       const FilterRecord& record = *node.record();
-      if (!record.input_state) continue;
+      if (!record.input_state || !record.input_state->labels) continue;
       const auto state =
           std::ranges::find(network.source_states, record.input_state, &StateNode::record);
       const ImageSize predictions = draft_.shapes.at(record.sources[0].record().get()).image();
@@ -125,6 +132,23 @@ class WholePlanner {
       const ValueId id = draft_.add_value(str(state->handle(), ".loss"), desc, ValueKind::RESULT);
       const auto index = static_cast<std::uint32_t>(state - network.source_states.begin());
       draft_.plan.states.push_back({true, index, "loss", id});
+      operation_.outputs.push_back(id);
+    }
+  }
+
+  /// The masks that nodes leave in their states, of the sources' sizes.
+  void add_states() {
+    const Network& network = draft_.network;
+    for (std::uint32_t i = 0; i < network.exported_states.size(); ++i) {
+      const StateNode& state = network.exported_states[i];
+      const FilterRecord& node = *state.record()->producer;
+      const ImageSize size = draft_.shapes.at(node.sources[0].record().get()).image();
+      const TensorDesc desc = {
+          DataType::FLOAT32, {size.n, size.height, size.width, size.channels}, nullptr};
+      whole_.masks.push_back({&node, desc});
+      const std::string name(node.node_class->state[0]);
+      const ValueId id = draft_.add_value(str(state.handle(), '.', name), desc, ValueKind::RESULT);
+      draft_.plan.states.push_back({false, i, name, id});
       operation_.outputs.push_back(id);
     }
   }

@@ -29,15 +29,22 @@ struct LossOutput {
   TensorDesc desc;
 };
 
-/// Inputs of the kernel: `sources`, then `parameters`. Outputs: `outputs`, `losses`, then the
-/// parameters that are changed, which the kernel takes from its inputs. Scalars: those of
+/// The mask that a dropout leaves in its state.
+struct MaskOutput {
+  const FilterRecord* node;
+  TensorDesc desc;
+};
+
+/// Inputs of the kernel: `sources`, then `parameters`. Outputs: `outputs`, `losses`, `masks`, then
+/// the parameters that are changed, which the kernel takes from its inputs. Scalars: those of
 /// `optimizers`, one after the other.
 struct WholeGraph {
   const Network& network;
   const std::unordered_map<const ImageRecord*, TensorDesc>& shapes;  // of every image
-  std::vector<const ImageRecord*> sources = {};  // the network's, then what is there of labels
+  std::vector<const ImageRecord*> sources = {};  // the network's, then what is there of states
   std::vector<const ImageRecord*> outputs = {};  // each once
   std::vector<LossOutput> losses = {};
+  std::vector<MaskOutput> masks = {};
   std::vector<ParameterOperand> parameters = {};
   std::vector<std::shared_ptr<Optimizer>> optimizers = {};  // each once
   std::vector<bool> updated = {};                           // a data source: the graph trains it

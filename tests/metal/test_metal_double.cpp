@@ -130,11 +130,12 @@ TEST_CASE("metal: what MPS cannot hold is refused with node and reason") {
     }
     return "nothing";
   };
-  const LanczosScaleNode scale(x, {.result_width = 3, .result_height = 3, .label = "s"});
+  const LanczosScaleNode scale(
+      x, {.result_width = 3, .result_height = 3, .transform = {1, 1, 0, 0}, .label = "s"});
   CHECK_EQ(refused(scale.result_image(), {1, 2, 2, 1}),
            std::string("LanczosScaleNode \"s\": device \"metal-double\" cannot hold this node: "
-                       "Apple's headers do not say how far its Lanczos window reaches, and it was "
-                       "not measured"));
+                       "transform: Apple's header does not say what is read beyond the source, "
+                       "where pixels of the result lie; the source is of (1, 2, 2, 1)"));
   const PadNode pad(x,
                     {.padding_size_after_x = 9, .edge_mode = ImageEdgeMode::MIRROR, .label = "p"});
   CHECK_EQ(refused(pad.result_image(), {1, 2, 2, 3}),

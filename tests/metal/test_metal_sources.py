@@ -227,10 +227,42 @@ def test_a_binary_convolution_of_trained_weights_is_refused(device: mps.Device) 
     refused(graph, r'"b".*weights: MPS.s binary convolution reads them once')
 
 
-def test_states_are_refused(device: mps.Device) -> None:
-    node = mps.InstanceNormalizationNode(mps.ImageNode("x"), SOURCES[1](None))
+def test_statistics_in_states_are_refused(device: mps.Device) -> None:
+    node = mps.InstanceNormalizationNode(mps.ImageNode("x"), SOURCES[1](None), label="n")
+    gradient = node.gradient_filter(mps.ImageNode("g"))
+    gradient.use_source_state("s")
+    graph = mps.Graph(device, [gradient.result_image])
+    given = {part: mps.Image(device, floats((1, 1, 3, 4), 8)) for part in ("mean", "variance")}
+    with pytest.raises(mps.UnsupportedError, match=r'"n.gradient".*use_source_state: .*got "s"'):
+        encode(graph, {"x": BATCH["x"], "g": BATCH["t"]}, {"s": given})
     node.result_state.handle, node.result_state.export_from_graph = "s", True
-    refused(mps.Graph(device, [node.result_image]), r'state "s": expected no exported state')
+    graph = mps.Graph(device, [node.result_image])
+    with pytest.raises(mps.UnsupportedError, match=r'"n".*result_state: expected no state but'):
+        encode(graph, {"x": BATCH["x"]})
+
+
+def test_a_dropout_mask_goes_from_graph_to_graph(device: mps.Device) -> None:
+    node = mps.DropoutNode(mps.ImageNode("x"), 0.5, 7)
+    node.result_state.handle, node.result_state.export_from_graph = "mask", True
+    beside = node.gradient_filter(mps.ImageNode("g"))
+    forward = mps.Graph(device, [node.result_image, beside.result_image])
+    after = node.gradient_filter(mps.ImageNode("g"))
+    after.use_source_state("mask")
+    backward = mps.Graph(device, [after.result_image])
+    images = {"x": BATCH["x"], "g": BATCH["t"]}
+    masks = []
+    for _ in range(2):
+        outputs = encode(forward, images)
+        mask = outputs.states["mask"]["mask"]
+        masks.append(np.asarray(mask))
+        assert set(np.unique(masks[-1])) == {0, 2}
+        np.testing.assert_array_equal(np.asarray(outputs.results[0]), images["x"] * masks[-1])
+        expected = images["g"] * masks[-1]
+        np.testing.assert_array_equal(np.asarray(outputs.results[1]), expected)
+        needed = {name: images[name] for name in backward.source_handles}
+        (result,) = encode(backward, needed, {"mask": {"mask": mask}}).results
+        np.testing.assert_array_equal(np.asarray(result), expected)
+    assert (masks[0] != masks[1]).any()
 
 
 def test_a_gradient_through_stored_statistics_is_refused(device: mps.Device) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
@@ -50,6 +52,19 @@ def test_cases_are_counted(cpu: mps.Device, monkeypatch: pytest.MonkeyPatch) -> 
     assert made["failures"] == [{"case": "a2", "error": "1 is not 2"}]
     assert made["refusals"] == {"B": "no such kernel"}
     assert selftest.run_cases(cpu, quick=True)["classes"]["A"] == {"passed": 1}
+
+
+def test_numbers_of_mps_are_no_failures(cpu: mps.Device, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> None:
+        raise AssertionError("another mask")
+
+    cases = [("DropoutNode, gradient", "d", fail), ("A", "a", fail)]
+    monkeypatch.setattr(selftest, "_node_cases", lambda _: iter(cases))
+    monkeypatch.setattr(selftest, "_kernel_cases", lambda _: iter(()))
+    made = selftest.run_cases(cast("mps.Device", SimpleNamespace(kind="metal")), quick=False)
+    assert made["classes"] == {"DropoutNode, gradient": {"differs": 1}, "A": {"failed": 1}}
+    assert made["differences"] == {"DropoutNode, gradient": "the mask is of MPS's own generator"}
+    assert len(selftest.run_cases(cpu, quick=False)["failures"]) == 2
 
 
 def test_the_tables_are_found_in_a_checkout() -> None:

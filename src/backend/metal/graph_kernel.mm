@@ -74,9 +74,10 @@ class GraphKernel final : public Kernel {
 
  private:
   struct Output {
-    const ImageRecord* image;  // null: the loss of `node`
+    const ImageRecord* image;  // null: the loss or the mask of `node`
     const FilterRecord* node;
     TensorDesc desc;
+    bool is_mask = false;
     std::string name() const;
   };
   void add_weights(const graph::WholeGraph& graph);
@@ -116,7 +117,8 @@ class GraphKernel final : public Kernel {
 };
 
 std::string GraphKernel::Output::name() const {
-  return image != nullptr ? str("image \"", image->handle, '"') : "the loss of " + title(*node);
+  if (image != nullptr) return str("image \"", image->handle, '"');
+  return str(is_mask ? "the mask of " : "the loss of ", title(*node));
 }
 
 GraphKernel::GraphKernel(const graph::WholeGraph& graph, id<MTLDevice> device)
@@ -131,6 +133,8 @@ GraphKernel::GraphKernel(const graph::WholeGraph& graph, id<MTLDevice> device)
     outputs_.push_back({image, image->producer, shapes_.at(image)});
   for (const graph::LossOutput& loss : graph.losses)
     outputs_.push_back({nullptr, loss.node, loss.desc});
+  for (const graph::MaskOutput& mask : graph.masks)
+    outputs_.push_back({nullptr, mask.node, mask.desc, true});
   add_weights(graph);
   for (const FilterNode& node : network_.nodes) {
     if (has_label_state(*node.record())) labelled_.push_back(node.record().get());
@@ -169,8 +173,9 @@ void GraphKernel::build() const {
   for (std::size_t i = 0; i < outputs_.size(); ++i) {
     const Output& output = outputs_[i];
     if (output.image == nullptr && has_label_state(*output.node)) continue;
-    MPSNNImageNode* image =
-        output.image != nullptr ? builder.image(*output.image) : builder.loss(*output.node);
+    MPSNNImageNode* image = output.image != nullptr ? builder.image(*output.image)
+                            : output.is_mask        ? builder.mask(*output.node)
+                                                    : builder.loss(*output.node);
     [image setHandle:handle_of(i)];
     if (output.image == nullptr) [image setExportFromGraph:YES];
   }

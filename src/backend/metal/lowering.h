@@ -51,7 +51,7 @@ class Builder {
   }
   id weights(const graph::FilterRecord& node) const { return weights_.at(node.weights.get()); }
 
-  /// Makes the MPS nodes of a node, whose sources are there.
+  /// Makes the MPS nodes of a node, whose sources are there; once.
   void lower(const graph::FilterRecord& node);
   /// Says that `made` computes the node's result: label, image and, for the gradient node to come,
   /// the filter.
@@ -78,6 +78,11 @@ class Builder {
   }
   MPSNNLabelsNode* labels(const graph::FilterRecord& node) const { return labels_.at(&node); }
 
+  /// Says what a dropout multiplies by, where its state is exported.
+  void set_mask(const graph::FilterRecord& node, MPSNNImageNode* mask) { masks_[&node] = mask; }
+  /// The same; makes the dropout's nodes where they are not there yet.
+  MPSNNImageNode* mask(const graph::FilterRecord& node);
+
   /// The gradient filters that MPS makes of a gradient node's forward filter, one a source of it;
   /// they link the forward filter's states by themselves. Asked for once for each gradient image.
   NSArray<MPSNNGradientFilterNode*>* gradients(const graph::FilterRecord& gradient_node);
@@ -90,6 +95,7 @@ class Builder {
   std::unordered_map<const graph::ImageRecord*, MPSNNImageNode*> images_;
   std::unordered_map<const graph::FilterRecord*, MPSNNFilterNode*> filters_;
   std::unordered_map<const graph::FilterRecord*, MPSNNImageNode*> losses_;
+  std::unordered_map<const graph::FilterRecord*, MPSNNImageNode*> masks_;
   std::unordered_map<const graph::FilterRecord*, MPSNNLabelsNode*> labels_;
   std::unordered_map<const graph::FilterRecord*, std::vector<MPSNNFilterNode*>> parts_;
   std::map<GradientKey, NSArray<MPSNNGradientFilterNode*>*> gradients_;
@@ -176,6 +182,8 @@ std::string refuse_yolo_loss(const NodeCase& node);
 void lower_yolo_loss(Builder& builder, const graph::FilterRecord& node);
 void lower_initial_gradient(Builder& builder, const graph::FilterRecord& node);
 void lower_dropout(Builder& builder, const graph::FilterRecord& node);
+std::string refuse_dropout_gradient(const NodeCase& node);
+void lower_dropout_gradient(Builder& builder, const graph::FilterRecord& node);
 void lower_softmax(Builder& builder, const graph::FilterRecord& node);
 /// The gradient filter of the only source that has one.
 void lower_single_gradient(Builder& builder, const graph::FilterRecord& node);

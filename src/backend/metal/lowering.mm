@@ -123,7 +123,7 @@ constexpr auto kRows = std::to_array<NodeRow>({
     {"GramMatrixCalculationNode", nullptr, &lower_gram_matrix},
     {"GramMatrixCalculationGradientNode", &refuse_orphan, &lower_single_gradient},
     {"DropoutNode", nullptr, &lower_dropout},
-    {"DropoutGradientNode", &refuse_orphan, &lower_single_gradient},
+    {"DropoutGradientNode", &refuse_dropout_gradient, &lower_dropout_gradient},
     {"SoftMaxNode", nullptr, &lower_softmax},
     {"SoftMaxGradientNode", &refuse_orphan, &lower_single_gradient},
     {"LogSoftMaxNode", nullptr, &lower_softmax},
@@ -174,7 +174,14 @@ void check_node(const NodeCase& node, std::string_view device) {
       str(title(node.node), ": device \"", device, "\" cannot hold this node: ", reason));
 }
 
-void Builder::lower(const FilterRecord& node) { find_row(node)->lower(*this, node); }
+void Builder::lower(const FilterRecord& node) {
+  if (!filters_.contains(&node)) find_row(node)->lower(*this, node);
+}
+
+MPSNNImageNode* Builder::mask(const FilterRecord& node) {
+  lower(node);
+  return masks_.at(&node);
+}
 
 void Builder::finish(const FilterRecord& node, MPSNNFilterNode* made) { finish(node, made, made); }
 
@@ -188,7 +195,7 @@ NSArray<MPSNNGradientFilterNode*>* Builder::gradients(const FilterRecord& node) 
   const FilterRecord* forward = node.inference_node.get();
   const graph::ImageRecord* gradient = node.sources[0].record().get();
   // Where nothing reads the forward node's result, only MPS sees it, through the state.
-  if (!filters_.contains(forward)) lower(*forward);
+  lower(*forward);
   NSArray<MPSNNGradientFilterNode*>*& made = gradients_[{forward, gradient}];
   if (made == nil) made = [filters_.at(forward) gradientFiltersWithSource:image(*gradient)];
   return made;

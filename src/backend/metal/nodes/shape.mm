@@ -204,8 +204,8 @@ std::string refuse_scale(const NodeCase& node) {
       is_inside(t[1], t[3], get_int(a, "result_height"), source.height)) {
     return {};
   }
-  return str("transform: Apple's header does not say what is read beyond the source, and of an image of ",
-             to_string(source), " pixels are wanted that lie there");
+  return str("transform: Apple's header does not say what is read beyond the source, where pixels of "
+             "the result lie; the source is of ", to_string(source));
 }
 
 void lower_scale(Builder& builder, const FilterRecord& node) {
