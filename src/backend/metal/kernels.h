@@ -48,6 +48,7 @@ class Site {
   MPSCommandBuffer* commands() const { return stream_.commands(); }
   id<MTLDevice> device() const noexcept { return stream_.device(); }
   CommandStream& stream() const noexcept { return stream_; }
+  const ImageCopies& copies() const { return stream_.copies(); }
   const std::byte* input(std::size_t i) const noexcept { return args_.input<std::byte>(i); }
   std::byte* output(std::size_t i) const noexcept { return args_.output<std::byte>(i); }
   std::byte* scratch() const noexcept { return static_cast<std::byte*>(args_.scratch); }
@@ -137,6 +138,10 @@ class StridedCopy {
 /// A desc's bytes from one element to the next along each dimension.
 std::vector<std::int64_t> strides_of(const TensorDesc& desc);
 bool is_dense(const TensorDesc& desc);
+/// The same dims without gaps.
+inline TensorDesc dense(const TensorDesc& desc) { return {desc.type, desc.dims, nullptr}; }
+/// Where the next part of the scratch may begin.
+inline std::size_t aligned(std::size_t bytes) { return (bytes + 127) / 128 * 128; }
 /// A buffer that holds one value throughout: float32 or float16. A reference of its own.
 id<MTLBuffer> make_constant(id<MTLDevice> device, DataType type, double value, std::size_t count);
 

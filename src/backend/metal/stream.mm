@@ -60,6 +60,11 @@ MPSCommandBuffer* CommandStream::commands() {
   return innermost;
 }
 
+const ImageCopies& CommandStream::copies() {
+  if (!copies_) copies_.emplace(device_.get());
+  return *copies_;
+}
+
 void CommandStream::note_root() {
   // commitAndContinue puts another one in its place, so it is asked for before.
   committed_.push_back(Owned<id<MTLCommandBuffer>>::retained([commands_.get() rootCommandBuffer]));

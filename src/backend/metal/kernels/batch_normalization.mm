@@ -14,11 +14,6 @@ Fit fits_columns(const KernelQuery& query, const TensorDesc& statistics) {
   return dense_float32(query);
 }
 
-}  // namespace
-
-// source -> mean, variance of all rows, or of each image's; the normalised values go to the scratch
-namespace {
-
 /// How many times rows are taken together: the images, where each has statistics of its own.
 std::int64_t sets_of(const KernelQuery& query) {
   return query.outputs[0].count() / query.inputs[0].dims.back();
@@ -26,6 +21,7 @@ std::int64_t sets_of(const KernelQuery& query) {
 
 }  // namespace
 
+// source -> mean, variance of all rows, or of each image's; the normalised values go to the scratch
 Fit fits_normalization_statistics(const KernelQuery& query) {
   const std::vector<std::int64_t>&source = query.inputs[0].dims, &mean = query.outputs[0].dims;
   const bool of_images = source.size() == 4 && mean == std::vector{source[0], source[3]};

@@ -32,8 +32,6 @@ class Statuses {
   Owned<id<MTLBuffer>> buffer_;
 };
 
-TensorDesc dense(const TensorDesc& desc) { return {desc.type, desc.dims, nullptr}; }
-
 }  // namespace
 
 // matrix -> matrix (in place), pivots, status?
