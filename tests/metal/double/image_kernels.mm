@@ -186,6 +186,58 @@ void check_stride(const Operand& operand, const Pixels& result) {
 }
 @end
 
+@implementation MPSMatrixBatchNormalizationGradient
+@synthesize epsilon = epsilon_;
+- (instancetype)initWithDevice:(id<MTLDevice>)device {
+  self = [super initWithDevice:device];
+  epsilon_ = std::numeric_limits<float>::min();
+  return self;
+}
+- (void)encodeToCommandBuffer:(id<MTLCommandBuffer>)commandBuffer
+                  gradientMatrix:(MPSMatrix*)gradientMatrix
+                     inputMatrix:(MPSMatrix*)inputMatrix
+                      meanVector:(MPSVector*)meanVector
+                  varianceVector:(MPSVector*)varianceVector
+                     gammaVector:(MPSVector*)gammaVector
+                      betaVector:(MPSVector*)betaVector
+     resultGradientForDataMatrix:(MPSMatrix*)resultGradientForDataMatrix
+    resultGradientForGammaVector:(MPSVector*)resultGradientForGammaVector
+     resultGradientForBetaVector:(MPSVector*)resultGradientForBetaVector {
+  const Elements g(gradientMatrix), input(inputMatrix), mean(meanVector), variance(varianceVector),
+      gamma(gammaVector), result(resultGradientForDataMatrix),
+      to_gamma(resultGradientForGammaVector), to_beta(resultGradientForBetaVector);
+  const char* name = "MPSMatrixBatchNormalizationGradient";
+  want(name, "the gradient", g, input.rows, input.columns);
+  want(name, "the result", result, input.rows, input.columns);
+  want(name, "the mean", mean, 1, input.columns);
+  want(name, "the variance", variance, 1, input.columns);
+  for (const Elements& vector : {gamma, to_gamma, to_beta}) {
+    if (vector) want(name, "a vector", vector, 1, input.columns);
+  }
+  if (betaVector != nil) refuse(name, "the double has no neuron, which alone wants beta");
+  const auto epsilon = static_cast<double>(epsilon_);
+  record(commandBuffer, [=] {
+    const auto rows = static_cast<double>(input.rows);
+    for (NSUInteger j = 0; j < input.columns; ++j) {
+      const double scale = 1 / std::sqrt(variance.at(j) + epsilon);
+      double products = 0, total = 0;
+      for (NSUInteger i = 0; i < input.rows; ++i) {
+        products += g.at(i, j) * (input.at(i, j) - mean.at(j)) * scale;
+        total += g.at(i, j);
+      }
+      for (NSUInteger i = 0; i < input.rows; ++i) {
+        const double x = (input.at(i, j) - mean.at(j)) * scale;
+        result.set(
+            i, j,
+            (gamma ? gamma.at(j) : 1) * scale * (g.at(i, j) - total / rows - x * products / rows));
+      }
+      if (to_gamma) to_gamma.set(0, j, products);
+      if (to_beta) to_beta.set(0, j, total);
+    }
+  });
+}
+@end
+
 namespace {
 
 enum class Reduce { MIN, MAX, SUM, MEAN };
