@@ -95,7 +95,7 @@ void CommandStream::wait(Ticket& ticket) {
       [root.get() waitUntilCompleted];
       NSError* error = [root.get() error];
       if (error == nil) continue;
-      fail_on_device(to_string([root.get() label]), to_string([error localizedDescription]));
+      fail_on_device("command buffer", to_string([error localizedDescription]));
     }
   });
 }

@@ -314,11 +314,8 @@ DOUBLE_TRAINING_STYLE
                       sourceImages:(MPSImageBatch*)sourceImages
                  destinationImages:(MPSImageBatch*)destinationImages {
   Batch from, to;
-  for (MPSImage* image in sourceImages) {
-    read_once(image);
-    from.push_back(image->image_->data);
-  }
-  for (MPSImage* image in destinationImages) to.push_back(image->image_->data);
+  for (MPSImage* image in sourceImages) from.push_back(read_from(image, commandBuffer));
+  for (MPSImage* image in destinationImages) to.push_back(written_to(image, commandBuffer));
   (*static_cast<std::shared_ptr<Convolution>*>(weights_))->encode(commandBuffer, self, from, to);
 }
 @end

@@ -83,16 +83,11 @@ void check_stride(const Operand& operand, const Pixels& result) {
     refuse("MPSCNNArithmetic", "batches of one size are wanted");
   std::vector<OneResult> all;
   for (NSUInteger i = 0; i < count; ++i) {
-    MPSImage* primary = [primaryImages objectAtIndex:i];
-    MPSImage* secondary = [secondaryImages objectAtIndex:i];
-    MPSImage* result = [destinationImages objectAtIndex:i];
-    read_once(primary);
-    read_once(secondary);
-    all.push_back({{primary->image_->data, primaryX_, primaryY_, primaryChannels_,
+    all.push_back({{read_from([primaryImages objectAtIndex:i], commandBuffer), primaryX_, primaryY_, primaryChannels_,
                     static_cast<double>(primaryScale_)},
-                   {secondary->image_->data, secondaryX_, secondaryY_, secondaryChannels_,
+                   {read_from([secondaryImages objectAtIndex:i], commandBuffer), secondaryX_, secondaryY_, secondaryChannels_,
                     static_cast<double>(secondaryScale_)},
-                   result->image_->data});
+                   written_to([destinationImages objectAtIndex:i], commandBuffer)});
     check_stride(all.back().primary, *all.back().result);
     check_stride(all.back().secondary, *all.back().result);
   }
@@ -277,10 +272,8 @@ double reduced(const Pixels& from, int axis, Reduce kind, int y, int x, int c) {
                  destinationImages:(MPSImageBatch*)destinationImages {
   std::vector<std::pair<std::shared_ptr<Pixels>, std::shared_ptr<Pixels>>> images;
   for (NSUInteger i = 0; i < [sourceImages count]; ++i) {
-    MPSImage* from = [sourceImages objectAtIndex:i];
-    read_once(from);
-    images.emplace_back(from->image_->data,
-                        static_cast<MPSImage*>([destinationImages objectAtIndex:i])->image_->data);
+    images.emplace_back(read_from([sourceImages objectAtIndex:i], commandBuffer),
+                        written_to([destinationImages objectAtIndex:i], commandBuffer));
   }
   const int axis = [self axis];
   const Reduce kind = [self kind];
