@@ -105,8 +105,11 @@ void check_range(const Memory& memory, std::size_t offset, std::size_t bytes) {
 
 class CpuDevice final : public Device {
  public:
-  CpuDevice() {
-    const int threads = thread_count();
+  /// 0: all threads.
+  explicit CpuDevice(int limit) {
+    const int threads = limit == 0 ? thread_count() : limit;
+    info_.threads = threads;
+    info_.limits_threads = limit != 0;
     info_.kind = "cpu";
     info_.name = str(processor_name(), ", ", threads, threads == 1 ? " thread, " : " threads, ",
                      name_of_instructions());
@@ -137,6 +140,14 @@ class CpuDevice final : public Device {
 
 }  // namespace
 
-std::shared_ptr<backend::Device> make_device() { return std::make_shared<CpuDevice>(); }
+std::shared_ptr<backend::Device> make_device() { return std::make_shared<CpuDevice>(0); }
+
+std::shared_ptr<backend::Device> make_device(int threads) {
+  if (threads > thread_count()) {
+    throw_expected("Device: threads", str("1 to ", thread_count(), ", all that OpenMP has"),
+                   std::to_string(threads));
+  }
+  return std::make_shared<CpuDevice>(threads);
+}
 
 }  // namespace mpsnn::backend::cpu
