@@ -248,7 +248,8 @@ typedef NS_ENUM(int32_t, MPSCNNReductionType) {
 @interface MPSCNNConvolution : MPSCNNKernel {
   void* weights_;  // a shared_ptr<Convolution>
 }
-@property(readwrite, nonatomic) MPSNNConvolutionAccumulatorPrecisionOption accumulatorPrecisionOption;
+@property(readwrite, nonatomic)
+    MPSNNConvolutionAccumulatorPrecisionOption accumulatorPrecisionOption;
 - (instancetype)initWithDevice:(id<MTLDevice>)device
                        weights:(id<MPSCNNConvolutionDataSource>)weights;
 - (void)reloadWeightsAndBiasesWithCommandBuffer:(id<MTLCommandBuffer>)commandBuffer
