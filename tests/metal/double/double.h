@@ -54,8 +54,9 @@ DoubleCommandBuffer* root_of(id<MTLCommandBuffer> commands);
 /// Encodes a function on a command buffer, under the predicates of its wrappers.
 void record(id<MTLCommandBuffer> commands, std::function<void()> run);
 
-/// An image's pixels for a kernel that reads or writes them. Of a temporary image only on the command
-/// buffer that it was made for, while it may still be read; a read takes one from its read count.
+/// An image's pixels for a kernel that reads or writes them. Of a temporary image only on the
+/// command buffer that it was made for, while it may still be read; a read takes one from its read
+/// count.
 std::shared_ptr<metal_double::Pixels> read_from(MPSImage* image, id<MTLCommandBuffer> commands);
 std::shared_ptr<metal_double::Pixels> written_to(MPSImage* image, id<MTLCommandBuffer> commands);
 
