@@ -8,9 +8,13 @@ set(MPSNN_LAPACK_PACKAGE "")  # OpenBLAS, LAPACK or none
 
 # mpsnn_python_package_dir(<variable> <distribution> <file>): the folder of that file if the active Python
 # environment has the distribution, whose own file list says where that is (also inside pip's isolated
-# build environments); else empty.
+# build environments); else empty, also where the libraries of that environment are another machine's.
 function(mpsnn_python_package_dir variable distribution file)
   set(found "")
+  if(CMAKE_CROSSCOMPILING)
+    set(${variable} "" PARENT_SCOPE)
+    return()
+  endif()
   if(MPSNN_PYTHON)
     find_package(Python 3.10 QUIET COMPONENTS Interpreter Development.Module)
   else()
@@ -47,7 +51,7 @@ endfunction()
 # (Accelerate on macOS). Sets MPSNN_LAPACK_PACKAGE and the target to link in MPSNN_LAPACK_TARGET.
 function(mpsnn_find_lapack)
   mpsnn_python_package_dir(hints scipy-openblas32 OpenBLASConfig.cmake)
-  if(hints AND NOT APPLE)
+  if((hints OR OpenBLAS_DIR) AND NOT APPLE)
     find_package(OpenBLAS CONFIG QUIET PATHS ${hints} NO_DEFAULT_PATH)
   endif()
   if(OpenBLAS_FOUND)

@@ -25,8 +25,8 @@ struct DeviceInfo {
   std::size_t memory_bytes = 0;
   bool unified_memory = true;     // host_pointer() works on every allocation
   bool wraps_host_memory = true;  // kernels take any host pointer, the caller's own memory too
-  int threads = 0;  // of the host that its kernels run on; 0: none
-  bool limits_threads = false;  // to fewer than there are
+  int threads = 0;                // of the host that its kernels run on; 0: none
+  bool limits_threads = false;    // to fewer than there are
 };
 
 /// Yes, or no with the reason that the user is told.

@@ -77,4 +77,14 @@ void mtgp_init_by_array(const MtgpParameters& parameters, std::span<const std::u
   if (state[kMtgpSize - 1] == 0) state[kMtgpSize - 1] = kNotZero;
 }
 
+MtgpWords mtgp_first_words(std::uint64_t seed, std::size_t s) {
+  const auto number = static_cast<int>(s);
+  const std::uint32_t key[] = {static_cast<std::uint32_t>(seed),
+                               static_cast<std::uint32_t>(seed >> 32),
+                               static_cast<std::uint32_t>(number / kMtgpSets)};
+  MtgpWords words;
+  mtgp_init_by_array(mtgp_parameters(number % kMtgpSets), key, words);
+  return words;
+}
+
 }  // namespace mpsnn

@@ -32,12 +32,17 @@ MtgpTable full_table(const std::array<std::uint32_t, 4>& entries);
 
 const MtgpParameters& mtgp_parameters(int set);
 
+using MtgpWords = std::array<std::uint32_t, kMtgpSize>;
 /// What a generator keeps between encodes: the words that were taken so far, and of each stream the
-/// last 351 words before the first block of 256 that is not used up.
+/// last 351 words before the first block of 256 that is not used up. A device whose words are not
+/// ours leaves the streams where they begin, and moves the position alone.
 struct MtgpState {
   std::uint64_t position;
-  std::array<std::array<std::uint32_t, kMtgpSize>, kMtgpStreams> streams;
+  std::array<MtgpWords, kMtgpStreams> streams;
 };
+
+/// Where stream s of a seed's sequence begins.
+MtgpWords mtgp_first_words(std::uint64_t seed, std::size_t s);
 
 /// The authors' init_by_array: the first 351 words of a stream.
 void mtgp_init_by_array(const MtgpParameters& parameters, std::span<const std::uint32_t> key,

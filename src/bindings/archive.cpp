@@ -151,11 +151,11 @@ Raises:
     ArchiveError: The archive is inconsistent, or the unarchiver was not given its class.)")
       .def(
           "decode_object",
-          [](const Archive& archive, const std::string& key) {
+          [](const Archive& from, const std::string& key) {
             std::shared_ptr<SecureCoding> object;
             {
               py::gil_scoped_release release;
-              object = archive.decode_object(key);
+              object = from.decode_object(key);
             }
             return SecureObject(object_of(object));
           },
@@ -243,8 +243,8 @@ Raises:
                               py::release_gil_before_calling_cpp_dtor())
       .def(py::init([](const Device& device, const Hinted<ClassesHint>& classes) {
              KeyedUnarchiver unarchiver(device);
-             for (const py::handle cls : classes) {
-               const auto object = py::reinterpret_borrow<py::object>(cls);
+             for (const py::handle own : classes) {
+               const auto object = py::reinterpret_borrow<py::object>(own);
                DecodeObject decode = decoder_of(object);
                unarchiver.allow(py::str(object.attr("__name__")), std::move(decode));
              }

@@ -35,6 +35,7 @@ struct mpsnn_archive {
 struct mpsnn_graph {
   Graph graph;
   std::vector<std::string> sources;
+  std::size_t results;
 };
 
 struct mpsnn_image {
@@ -194,7 +195,8 @@ mpsnn_status mpsnn_archive_graph(const mpsnn_archive* archive, const char* key,
     const Archive& from = given(archive, "mpsnn_archive_graph: archive").archive;
     Graph made = from.decode_graph(&given(key, "mpsnn_archive_graph: key"));
     std::vector<std::string> sources = made.source_handles();
-    *graph = new mpsnn_graph{std::move(made), std::move(sources)};
+    const std::size_t results = made.results_are_needed().size();
+    *graph = new mpsnn_graph{std::move(made), std::move(sources), results};
   });
 }
 
@@ -217,7 +219,7 @@ mpsnn_status mpsnn_graph_source_type(const mpsnn_graph* graph, size_t index,
 }
 
 size_t mpsnn_graph_result_count(const mpsnn_graph* graph) noexcept {
-  return graph == nullptr ? 0 : graph->graph.results_are_needed().size();
+  return graph == nullptr ? 0 : graph->results;
 }
 
 mpsnn_status mpsnn_graph_encode(const mpsnn_graph* graph, mpsnn_commands* commands,

@@ -178,7 +178,8 @@ std::shared_ptr<const CompiledPlan> Graph::Impl::plan_for(
 void Graph::Impl::check_image(const Image& image, DataType wanted,
                               const std::function<std::string()>& subject) const {
   if (image.state()->device != device.state()) {
-    throw_expected(subject(), "an image on device \"" + device.state()->title() + "\" as the graph is",
+    throw_expected(subject(),
+                   "an image on device \"" + device.state()->title() + "\" as the graph is",
                    "one on device \"" + image.state()->device->title() + "\"");
   }
   if (image.format() != wanted)

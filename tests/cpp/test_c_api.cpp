@@ -3,7 +3,9 @@
 #include "mpsnn.h"
 
 #include <algorithm>
+#include <cstdint>
 #include <cstring>
+#include <functional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -190,6 +192,121 @@ TEST_CASE("C: an image of work that was not committed; outputs that are not ther
   mpsnn_image_release(x);
 }
 
+TEST_CASE("C: NULL for each argument of each function that can fail is refused with its name") {
+  Fixture f;
+  mpsnn_image *x = nullptr, *image = nullptr;
+  mpsnn_commands *commands = nullptr, *other = nullptr;
+  mpsnn_outputs *outputs = nullptr, *again = nullptr;
+  mpsnn_archive* archive = nullptr;
+  mpsnn_graph* graph = nullptr;
+  mpsnn_data_type type = MPSNN_FLOAT32;
+  float values[2] = {};
+  const mpsnn_size size = {1, 1, 1, 2};
+  REQUIRE(mpsnn_image_create(f.device, size, MPSNN_FLOAT32, nullptr, &x) == MPSNN_OK);
+  REQUIRE(mpsnn_commands_create(f.device, nullptr, &commands) == MPSNN_OK);
+  REQUIRE(mpsnn_graph_encode(f.graph, commands, &x, 1, &outputs) == MPSNN_OK);
+
+  const struct {
+    const char* argument;
+    std::function<mpsnn_status()> call;
+  } cases[] = {
+      {"device_create: device", [&] { return mpsnn_device_create(nullptr, nullptr); }},
+      {"archive_open: device",
+       [&] { return mpsnn_archive_open(nullptr, f.path.c_str(), &archive); }},
+      {"archive_open: path", [&] { return mpsnn_archive_open(f.device, nullptr, &archive); }},
+      {"archive_open: archive",
+       [&] { return mpsnn_archive_open(f.device, f.path.c_str(), nullptr); }},
+      {"archive_graph: archive", [&] { return mpsnn_archive_graph(nullptr, "net", &graph); }},
+      {"archive_graph: key", [&] { return mpsnn_archive_graph(f.archive, nullptr, &graph); }},
+      {"archive_graph: graph", [&] { return mpsnn_archive_graph(f.archive, "net", nullptr); }},
+      {"graph_source_type: graph", [&] { return mpsnn_graph_source_type(nullptr, 0, &type); }},
+      {"graph_source_type: type", [&] { return mpsnn_graph_source_type(f.graph, 0, nullptr); }},
+      {"graph_encode: graph", [&] { return mpsnn_graph_encode(nullptr, commands, &x, 1, &again); }},
+      {"graph_encode: commands",
+       [&] { return mpsnn_graph_encode(f.graph, nullptr, &x, 1, &again); }},
+      {"graph_encode: sources",
+       [&] { return mpsnn_graph_encode(f.graph, commands, nullptr, 1, &again); }},
+      {"graph_encode: outputs",
+       [&] { return mpsnn_graph_encode(f.graph, commands, &x, 1, nullptr); }},
+      {"outputs_result: outputs", [&] { return mpsnn_outputs_result(nullptr, 0, &image); }},
+      {"outputs_result: image", [&] { return mpsnn_outputs_result(outputs, 0, nullptr); }},
+      {"outputs_named: outputs", [&] { return mpsnn_outputs_named(nullptr, "y", &image); }},
+      {"outputs_named: handle", [&] { return mpsnn_outputs_named(outputs, nullptr, &image); }},
+      {"outputs_named: image", [&] { return mpsnn_outputs_named(outputs, "y", nullptr); }},
+      {"image_create: device",
+       [&] { return mpsnn_image_create(nullptr, size, MPSNN_FLOAT32, values, &image); }},
+      {"image_create: image",
+       [&] { return mpsnn_image_create(f.device, size, MPSNN_FLOAT32, values, nullptr); }},
+      {"image_read: image", [&] { return mpsnn_image_read(nullptr, values, 8); }},
+      {"image_read: to", [&] { return mpsnn_image_read(x, nullptr, 8); }},
+      {"image_write: image", [&] { return mpsnn_image_write(nullptr, values, 8); }},
+      {"image_write: from", [&] { return mpsnn_image_write(x, nullptr, 8); }},
+      {"commands_create: device", [&] { return mpsnn_commands_create(nullptr, "run", &other); }},
+      {"commands_create: commands",
+       [&] { return mpsnn_commands_create(f.device, "run", nullptr); }},
+      {"commands_commit: commands", [&] { return mpsnn_commands_commit(nullptr); }},
+      {"commands_wait: commands", [&] { return mpsnn_commands_wait(nullptr); }},
+  };
+  for (const auto& [argument, call] : cases) {
+    CHECK_EQ(call(), MPSNN_INVALID_ARGUMENT);
+    CHECK_EQ(std::string(mpsnn_last_error()),
+             "mpsnn_" + std::string(argument) + ": expected a pointer, got NULL");
+  }
+  CHECK(archive == nullptr && graph == nullptr && again == nullptr && image == nullptr);
+  CHECK(other == nullptr);
+  mpsnn_outputs_release(outputs);
+  mpsnn_commands_release(commands);
+  mpsnn_image_release(x);
+}
+
+TEST_CASE("C: sizes that no memory holds are refused") {
+  Fixture f;
+  mpsnn_image* image = nullptr;
+  for (const mpsnn_size size :
+       {mpsnn_size{INT64_MAX, INT64_MAX, INT64_MAX, INT64_MAX}, mpsnn_size{1, INT64_MIN, 1, 1},
+        mpsnn_size{1, std::int64_t{1} << 61, 1, 1}, mpsnn_size{1, 1, 1, -1}}) {
+    CHECK_EQ(mpsnn_image_create(f.device, size, MPSNN_FLOAT32, nullptr, &image),
+             MPSNN_INVALID_ARGUMENT);
+    CHECK(error_has("Image: size: expected"));
+  }
+  // A number of bytes that can be told but not had.
+  CHECK_EQ(mpsnn_image_create(f.device, {1, std::int64_t{1} << 52, 1, 1}, MPSNN_FLOAT32, nullptr,
+                              &image),
+           MPSNN_OUT_OF_MEMORY);
+  CHECK(image == nullptr && std::strlen(mpsnn_last_error()) > 0);
+}
+
+TEST_CASE("C: several threads share a device, a graph and its outputs") {
+  if (kind() != "cpu") testing::skip("this build has no device that computes");
+  Fixture f;
+  std::vector<std::thread> threads;
+  for (int number = 0; number < 4; ++number) {
+    threads.emplace_back([&f, number] {
+      for (int turn = 0; turn < 20; ++turn) {
+        const float start = static_cast<float>(100 * number + turn);
+        const float values[2] = {start, -start};
+        float got[2] = {};
+        mpsnn_image *x = nullptr, *y = nullptr;
+        mpsnn_commands* commands = nullptr;
+        mpsnn_outputs* outputs = nullptr;
+        CHECK(mpsnn_image_create(f.device, {1, 1, 1, 2}, MPSNN_FLOAT32, values, &x) == MPSNN_OK);
+        CHECK(mpsnn_commands_create(f.device, nullptr, &commands) == MPSNN_OK);
+        CHECK(mpsnn_graph_encode(f.graph, commands, &x, 1, &outputs) == MPSNN_OK);
+        CHECK(mpsnn_commands_commit(commands) == MPSNN_OK);
+        CHECK(mpsnn_outputs_named(outputs, "y", &y) == MPSNN_OK);
+        CHECK_EQ(mpsnn_image_read(y, got, sizeof got), MPSNN_OK);
+        CHECK_EQ(got[0], 2 * start + 1);
+        CHECK_EQ(got[1], 1 - 2 * start);
+        mpsnn_image_release(y);
+        mpsnn_outputs_release(outputs);
+        mpsnn_commands_release(commands);
+        mpsnn_image_release(x);
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+}
+
 TEST_CASE("C: NULL may be asked and released; errors belong to their thread") {
   mpsnn_device_release(nullptr);
   mpsnn_archive_release(nullptr);
@@ -200,9 +317,11 @@ TEST_CASE("C: NULL may be asked and released; errors belong to their thread") {
   CHECK(mpsnn_device_kind(nullptr) == nullptr && mpsnn_device_name(nullptr) == nullptr);
   CHECK(mpsnn_archive_key(nullptr, 0) == nullptr && mpsnn_archive_key_count(nullptr) == 0);
   CHECK(mpsnn_archive_metadata(nullptr, "note") == nullptr);
+  CHECK(mpsnn_archive_metadata(Fixture().archive, nullptr) == nullptr);
   CHECK(mpsnn_graph_source_handle(nullptr, 0) == nullptr);
   CHECK(mpsnn_graph_source_count(nullptr) == 0 && mpsnn_graph_result_count(nullptr) == 0);
   CHECK(mpsnn_image_bytes(nullptr) == 0 && mpsnn_image_size(nullptr).n == 0);
+  CHECK_EQ(mpsnn_image_type(nullptr), MPSNN_FLOAT32);
   CHECK_EQ(mpsnn_commands_commit(nullptr), MPSNN_INVALID_ARGUMENT);
   const std::string here = mpsnn_last_error();
   CHECK(here.find("mpsnn_commands_commit: commands") == 0);

@@ -66,6 +66,9 @@ TEST_CASE("cpu kernels: every operation has a row; names are those of the operat
   }
   for (std::size_t op = 0; op < kOpCount; ++op) {
     if (static_cast<OpId>(op) == OpId::graph) continue;  // of backends that take whole graphs
+    // A library's own; where it is not built in, the graph has the steps one by one.
+    if (static_cast<OpId>(op) == OpId::recurrent_sequence && !names.contains("convolution/onednn"))
+      continue;
     if (!CHECK(!rows_of(static_cast<OpId>(op)).empty()))
       std::printf("no row for operation %zu\n", op);
   }

@@ -14,7 +14,10 @@ set(ENV{CMAKE_PREFIX_PATH} "${WORK}/moved folder:${PREFIX_PATH}")
 build(cpp/train_small)
 run("${WORK}/train_small/train_small" "${WORK}/blur.safetensors")
 
+# The header is plain C99.
+set(ENV{CFLAGS} "-Wall -Wextra -Wstrict-prototypes -pedantic -Werror")
 build(c/run_archive)
+unset(ENV{CFLAGS})
 run("${WORK}/run_archive/run_archive" "${WORK}/blur.safetensors")
 execute_process(COMMAND "${WORK}/run_archive/run_archive" "${WORK}/blur.safetensors" blur 16 16 1
                 OUTPUT_VARIABLE said COMMAND_ERROR_IS_FATAL ANY)

@@ -212,9 +212,9 @@ def chain(options: ModelOptions, words: int, length: int) -> dict[str, NDArray[n
 
 
 def test_a_short_caption_takes_time_by_its_length() -> None:
-    # By the clock it is 1.1 at most on processors that nothing else uses (docs/caption.md) and 1.3 on
-    # busy ones, which the host waits for; of ten tries one must do. Where each step took the host as
-    # long as the device it was 1.75. Without predicates it is more than 2.
+    # By the clock it is 1.1 at most on processors that nothing else uses (docs/caption.md) and 1.3
+    # on busy ones, which the host waits for; of ten tries one must do. Where each step took the
+    # host as long as the device it was 1.75. Without predicates it is more than 2.
     device = device_for_pictures("cpu")
     options, vocabulary = ModelOptions(), Vocabulary([f"word{i}" for i in range(19)])
     sources = DecoderSources.from_parameters(chain(options, len(vocabulary), 5))

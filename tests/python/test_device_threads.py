@@ -31,6 +31,16 @@ print(len(os.listdir("/proc/self/task")))
 """
 
 
+def test_the_programs_own_number_of_threads_is_none_of_the_devices(cpu: mps.Device) -> None:
+    torch = pytest.importorskip("torch")
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        assert mps.Device("cpu", threads=ALL) == cpu
+    finally:
+        torch.set_num_threads(before)
+
+
 @needs_two
 @pytest.mark.skipif(sys.platform != "linux", reason="threads are counted where Linux tells them")
 def test_kernels_run_on_so_many_threads() -> None:

@@ -259,6 +259,25 @@ def test_state_is_read_written_and_archived(
     assert np.array_equal(fill(device, restored, 500, kernel.data_type), expected)
 
 
+def test_a_state_that_another_device_moved_is_caught_up_with(cpu: mps.Device) -> None:
+    """Metal moves the position of an MTGP32, and leaves the streams where they begin."""
+    whole = fill(cpu, mps.MatrixRandomMTGP32(cpu, seed=6), 1_000_000, mps.DataType.UINT32)
+    for position in [255, 256, 300_000, 262_144 * 3 + 70_000]:
+        kernel = mps.MatrixRandomMTGP32(cpu, seed=6)
+        streams = kernel.read_state()[8:]
+        kernel.write_state(position.to_bytes(8, "little") + streams)
+        for at in (position, position + 1000):
+            got = fill(cpu, kernel, 1000, mps.DataType.UINT32)
+            np.testing.assert_array_equal(got, whole[at : at + 1000], err_msg=str(at))
+    kernel = mps.MatrixRandomMTGP32(cpu, seed=6, label="far")
+    kernel.write_state((2**36 + 1).to_bytes(8, "little") + kernel.read_state()[8:])
+    commands = mps.CommandBuffer(cpu.command_queue())
+    kernel.encode(commands, mps.Vector(cpu, length=4, data_type=mps.DataType.UINT32))
+    commands.commit()
+    with pytest.raises(mps.DeviceError, match='"far": state of another device: expected at most'):
+        commands.wait_until_completed()
+
+
 def test_archives_of_kernels_refuse(device: mps.Device, tmp_path: Path) -> None:
     archiver = mps.KeyedArchiver()
     kernel = mps.MatrixSoftMax(device, source_rows=3)

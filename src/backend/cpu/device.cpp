@@ -5,6 +5,7 @@
 #include <cstring>
 #include <fstream>
 #include <limits>
+#include <thread>
 
 #if defined(__APPLE__)
 #include <sys/sysctl.h>
@@ -107,7 +108,7 @@ class CpuDevice final : public Device {
  public:
   /// 0: all threads.
   explicit CpuDevice(int limit) {
-    const int threads = limit == 0 ? thread_count() : limit;
+    const int threads = limit == 0 ? all_threads() : limit;
     info_.threads = threads;
     info_.limits_threads = limit != 0;
     info_.kind = "cpu";
@@ -140,11 +141,20 @@ class CpuDevice final : public Device {
 
 }  // namespace
 
+int all_threads() {
+  static const int found = [] {
+    int threads = 1;
+    std::thread([&] { threads = thread_count(); }).join();
+    return threads;
+  }();
+  return found;
+}
+
 std::shared_ptr<backend::Device> make_device() { return std::make_shared<CpuDevice>(0); }
 
 std::shared_ptr<backend::Device> make_device(int threads) {
-  if (threads > thread_count()) {
-    throw_expected("Device: threads", str("1 to ", thread_count(), ", all that OpenMP has"),
+  if (threads > all_threads()) {
+    throw_expected("Device: threads", str("1 to ", all_threads(), ", all that OpenMP has"),
                    std::to_string(threads));
   }
   return std::make_shared<CpuDevice>(threads);

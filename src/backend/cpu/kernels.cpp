@@ -33,9 +33,9 @@ using Prepare = std::shared_ptr<Kernel>(const KernelQuery&);
 
 std::shared_ptr<Kernel> prepare_limited(const KernelQuery& query, Prepare* prepare,
                                         std::string_view row) {
-  if (query.threads == 0) return prepare(query);
-  const ThreadLimit limit(query.threads);
+  const ThreadLimit limit(query.threads == 0 ? all_threads() : query.threads);
   std::shared_ptr<Kernel> kernel = prepare(query);
+  if (query.threads == 0) return kernel;
   if (kernel->row.empty()) kernel->row = row;
   return std::make_shared<LimitedKernel>(std::move(kernel), query.threads);
 }

@@ -14,6 +14,9 @@
 
 namespace mpsnn::backend::cpu {
 
+/// All threads: what a queue's thread has. A program may have set another number for its own one.
+int all_threads();
+
 /// Threads that a loop may get.
 inline int thread_count() {
 #if defined(MPSNN_WITH_OPENMP)

@@ -14,6 +14,9 @@ bool is_depthwise(const ConvolutionDescriptor& descriptor);
 /// packed in words of 32 channels. Autoreleased.
 id<MPSCNNConvolutionDataSource> binary_weights(id<MPSCNNConvolutionDataSource> weights);
 
+/// Apple's kind of the descriptor.
+Owned<MPSCNNConvolutionDescriptor*> make_descriptor(const ConvolutionDescriptor& descriptor);
+
 class ConvolutionWeights final : public Weights {
  public:
   ConvolutionWeights(std::shared_ptr<ConvolutionDataSource> source, std::size_t index,

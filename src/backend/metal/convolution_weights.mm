@@ -130,6 +130,13 @@ Class class_of(const ConvolutionDescriptor& d) {
   return [MPSCNNConvolutionDescriptor class];
 }
 
+}  // namespace
+
+bool is_depthwise(const ConvolutionDescriptor& d) {
+  return d.sub_pixel_scale_factor == 1 && d.groups > 1 && d.groups == d.input_feature_channels &&
+         d.groups == d.output_feature_channels;
+}
+
 Owned<MPSCNNConvolutionDescriptor*> make_descriptor(const ConvolutionDescriptor& d) {
   MPSCNNConvolutionDescriptor* made = [class_of(d)
       cnnConvolutionDescriptorWithKernelWidth:static_cast<NSUInteger>(d.kernel_width)
@@ -150,16 +157,9 @@ Owned<MPSCNNConvolutionDescriptor*> make_descriptor(const ConvolutionDescriptor&
   return Owned<MPSCNNConvolutionDescriptor*>::retained(made);
 }
 
-}  // namespace
-
 id<MPSCNNConvolutionDataSource> binary_weights(id<MPSCNNConvolutionDataSource> weights) {
   ConvolutionWeights* owner = [static_cast<MpsnnConvolutionWeights*>(weights) owner];
   return [[[MpsnnBinaryWeights alloc] initWithWeights:owner] autorelease];
-}
-
-bool is_depthwise(const ConvolutionDescriptor& d) {
-  return d.sub_pixel_scale_factor == 1 && d.groups > 1 && d.groups == d.input_feature_channels &&
-         d.groups == d.output_feature_channels;
 }
 
 ConvolutionWeights::ConvolutionWeights(std::shared_ptr<ConvolutionDataSource> source,

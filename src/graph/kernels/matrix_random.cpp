@@ -129,13 +129,7 @@ std::vector<std::byte> make_philox(const AttributeMap& attributes) {
 std::vector<std::byte> make_mtgp32(const AttributeMap& attributes) {
   const std::uint64_t seed = get_uint(attributes, "seed");
   const auto state = std::make_unique<MtgpState>();
-  for (int s = 0; s < kMtgpStreams; ++s) {
-    const std::uint32_t key[] = {static_cast<std::uint32_t>(seed),
-                                 static_cast<std::uint32_t>(seed >> 32),
-                                 static_cast<std::uint32_t>(s / kMtgpSets)};
-    mtgp_init_by_array(mtgp_parameters(s % kMtgpSets), key,
-                       state->streams[static_cast<std::size_t>(s)]);
-  }
+  for (std::size_t s = 0; s < kMtgpStreams; ++s) state->streams[s] = mtgp_first_words(seed, s);
   return bytes_of(*state);
 }
 

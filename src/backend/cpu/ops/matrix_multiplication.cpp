@@ -198,9 +198,8 @@ std::shared_ptr<Kernel> prepare_matrix_multiplication_vector(const KernelQuery& 
                       alpha = p.alpha, beta = p.beta](const KernelArgs& args) {
     const lapack::Matrix a{const_cast<float*>(args.input<float>(matrix)),
                            std::max(v.matrix.row, v.columns)};
-    lapack::multiply_vector(a, v.rows, v.columns, v.transpose, alpha,
-                            args.input<float>(1 - matrix), v.x_step, beta, args.output<float>(0),
-                            v.y_step);
+    lapack::multiply_vector(a, v.rows, v.columns, v.transpose, alpha, args.input<float>(1 - matrix),
+                            v.x_step, beta, args.output<float>(0), v.y_step);
   });
 }
 

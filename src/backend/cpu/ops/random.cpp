@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <cstring>
 #include <memory>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "backend/cpu/ops/kernel_tools.h"
@@ -13,6 +15,7 @@
 #include "backend/cpu/ops/rows.h"
 #include "backend/cpu/parallel.h"
 #include "backend/cpu/simd.h"
+#include "base/attributes.h"
 #include "base/check.h"
 
 #if defined(__SSE2__)
@@ -206,8 +209,41 @@ void run_stream(const Destination& destination, const MtgpBlocks& blocks, std::u
   std::memcpy(kept.data(), at, sizeof kept);
 }
 
-void fill_mtgp32(const Destination& destination, const KernelArgs& args) {
+/// The beginning of a sequence, to tell by it whether its streams were moved at all.
+struct MtgpBeginning {
+  MtgpWords first;
+  std::string label;
+};
+/// Words that are passed over, at most: about a minute of one thread.
+constexpr std::uint64_t kMtgpPassed = std::uint64_t{1} << 36;
+
+/// Another device moves the position and leaves the streams where they begin: they are brought to
+/// it.
+void catch_up(const MtgpBeginning& beginning, MtgpState& state) {
+  const std::uint64_t finished = state.position / kMtgpStep;  // blocks, of all streams in turn
+  if (finished == 0 || state.streams[0] != beginning.first) return;
+  if (state.position > kMtgpPassed) {
+    throw_expected<DeviceError>(str("\"", beginning.label, "\": state of another device"),
+                                str("at most ", kMtgpPassed, " words taken"), state.position);
+  }
+  parallel_for(kMtgpStreams, 1, [&](std::int64_t begin, std::int64_t end) {
+    alignas(64) std::uint32_t x[kMtgpSize + kMtgpStep], words[kMtgpStep];
+    for (auto s = static_cast<std::size_t>(begin); s < static_cast<std::size_t>(end); ++s) {
+      const MtgpStepper stepper(mtgp_parameters(static_cast<int>(s % kMtgpSets)));
+      auto& kept = state.streams[s];
+      for (std::uint64_t block = s; block < finished; block += kMtgpStreams) {
+        std::memcpy(x, kept.data(), sizeof kept);
+        stepper.step(x, words);
+        std::memcpy(kept.data(), x + kMtgpStep, sizeof kept);
+      }
+    }
+  });
+}
+
+void fill_mtgp32(const Destination& destination, const MtgpBeginning& beginning,
+                 const KernelArgs& args) {
   auto& state = *args.output<MtgpState>(1);
+  catch_up(beginning, state);
   const MtgpBlocks blocks(state.position, destination.elements.count());
   const auto streams =
       static_cast<std::int64_t>(std::min<std::uint64_t>(blocks.blocks, kMtgpStreams));
@@ -249,9 +285,10 @@ std::shared_ptr<Kernel> prepare_random_philox_plain(const KernelQuery& query) {
 Fit fits_random_mtgp32_plain(const KernelQuery& query) { return fits<MtgpState>(query); }
 
 std::shared_ptr<Kernel> prepare_random_mtgp32_plain(const KernelQuery& query) {
-  return make_kernel([destination = Destination(query)](const KernelArgs& args) {
-    fill_mtgp32(destination, args);
-  });
+  MtgpBeginning beginning{mtgp_first_words(get_uint(query.attributes, "seed"), 0),
+                          std::string(query.label)};
+  return make_kernel([destination = Destination(query), beginning = std::move(beginning)](
+                         const KernelArgs& args) { fill_mtgp32(destination, beginning, args); });
 }
 
 }  // namespace mpsnn::backend::cpu

@@ -65,7 +65,11 @@ class Filling {
     // Both kinds of state hold the words taken; philox's seed stands before.
     auto* state = reinterpret_cast<std::uint64_t*>(site.output(1));
     Stream32 stream = stream_;
-    if (stream.is_philox) stream.seed = *state++;
+    if (stream.is_philox) {
+      stream.seed = *state++;
+    } else {
+      rewind(*reinterpret_cast<MtgpState*>(state), stream.seed);
+    }
     const std::uint64_t position = *state;
     site.stream().generators().with(site.device(), state, stream, rounded_down(position),
                                     [&](Generators::Entry& entry) { fill(site, entry, position); });
@@ -73,6 +77,13 @@ class Filling {
   }
 
  private:
+  /// MPS's words are not made of the streams. They stay where they begin, so that a device that
+  /// does make words of them knows what to pass over; one that did may have moved them.
+  static void rewind(MtgpState& state, std::uint64_t seed) {
+    if (state.streams[0] == mtgp_first_words(seed, 0)) return;
+    for (std::size_t s = 0; s < kMtgpStreams; ++s) state.streams[s] = mtgp_first_words(seed, s);
+  }
+
   void fill(const Site& site, Generators::Entry& entry, std::uint64_t position) const {
     pass(site, entry, rounded_down(position) - entry.position);
     const std::uint64_t first = position - entry.position, words = rounded_up(first + count_);
