@@ -5,6 +5,7 @@
 
 #import <MetalPerformanceShaders/MPSCore.h>
 #import <MetalPerformanceShaders/MPSImageKernels.h>
+#import <MetalPerformanceShaders/MPSLosses.h>
 #import <MetalPerformanceShaders/MPSMatrixKernels.h>
 #import <MetalPerformanceShaders/MPSNeuralNetwork.h>
 #import <MetalPerformanceShaders/MPSNormalization.h>
