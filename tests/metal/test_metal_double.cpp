@@ -98,6 +98,15 @@ TEST_CASE("metal: a convolution of integers is exact, with bias, stride and padd
   CHECK_EQ(got, (Values{10 + 3 + 8, 10 + 9 + 16, 10 + 1 + 4 + 15 + 24, 10 + 3 + 8 + 21 + 32}));
 }
 
+TEST_CASE("metal: a neuron of the descriptor is applied to the result") {
+  ConvolutionDescriptor descriptor;
+  descriptor.kernel_width = descriptor.kernel_height = 1;
+  descriptor.fused_neuron_descriptor = {.type = NeuronType::RELU, .a = 0.5F};
+  const auto source = std::make_shared<ConvolutionDataSource>(descriptor, Values{2});
+  CHECK_EQ(run(ConvolutionNode(ImageNode("x"), source).result_image(), {1, 1, 3, 1}, {-2, 0, 3}),
+           (Values{-2, 0, 6}));
+}
+
 TEST_CASE("metal: scales and bias of an addition are applied, which MPS's graph ignores") {
   const ImageNode x("x");
   const AdditionNode node(x, x, {.primary_scale = 2, .secondary_scale = -3, .bias = 5});

@@ -48,8 +48,8 @@ def test_an_encode_that_fails_is_an_error_of_its_buffer(device: mps.Device, trac
         commands.commit()
         with pytest.raises(mps.DeviceError, match=r"rows.*it was asked to fail"):
             commands.wait_until_completed()
-    later.commit()
-    later.wait_until_completed()
+        later.commit()
+        later.wait_until_completed()
     np.testing.assert_array_equal(y, np.full((1, 4), 0.25, np.float32))
 
 

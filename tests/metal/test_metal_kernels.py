@@ -238,6 +238,26 @@ def test_predicates_skip_what_waits_for_indices(device: mps.Device, value: int) 
     np.testing.assert_array_equal(source, np.full((2, 2), 2 if value else 1))
 
 
+def test_a_host_function_sees_what_ran_before_it(device: mps.Device) -> None:
+    """A kernel counts down what decides whether later steps run, host functions among them."""
+    memory = mps.Buffer(device, 4)
+    steps_left = mps.Matrix(memory, rows=1, columns=1, data_type=mps.DataType.UINT32)
+    steps_left.write(np.array([[2]], np.uint32))
+    predicate = mps.Predicate(memory, 0)
+    count_down = mps.MatrixNeuron(
+        device, neuron_type=mps.NeuronType.LINEAR, neuron_parameter_a=1, neuron_parameter_b=-1
+    )
+    seen: list[int] = []
+    commands = mps.CommandBuffer(device.command_queue())
+    commands.predicate = predicate
+    for _ in range(4):
+        commands.encode_host_function("look", lambda: seen.append(predicate.value))
+        count_down.encode(commands, steps_left, steps_left)
+    commands.commit()
+    commands.wait_until_completed()
+    assert seen == [2, 1]
+
+
 PIVOTS = np.array([[1, 9]], np.uint32)
 
 
