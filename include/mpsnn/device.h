@@ -39,10 +39,13 @@ struct MemoryStats {
   std::vector<QueueMemory> queues;  // those that are alive
 };
 
-/// Which device, where a machine has several of a kind: by its name, or one of low power.
+/// Which device, where a machine has several of a kind: by its name, or one of low power. Of the
+/// "cpu", which uses all processors, one that leaves some to the program: a device of its own, with
+/// its own memory and weights.
 struct DeviceChoice {
-  std::string name;        // as `Device::name` tells it; empty: any
+  std::string name = {};   // as `Device::name` tells it; empty: any
   bool low_power = false;  // an integrated GPU, not a fast one
+  int threads = 0;         // "cpu": that its kernels run on, up to OpenMP's; 0: all of them
 };
 
 /// A device. Thread-safe. Apple: MTLDevice.
@@ -59,6 +62,8 @@ class Device {
 
   std::string kind() const;
   std::string name() const;
+  /// Of the host, that kernels run on; 0: a device that needs none, a GPU.
+  int threads() const;
   CommandQueue command_queue(const std::string& label = "") const;
   MemoryStats memory_stats() const;
   /// Gives cached memory, and the heaps of queues that are idle, back to the system.

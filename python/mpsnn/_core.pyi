@@ -1806,12 +1806,22 @@ class Device:
         kind: "cpu", "null", …; "" takes the best here: metal, then cpu.
         name: Which device of that kind, as `name` tells it; "" takes the system's default.
         low_power: Take one of low power, an integrated GPU, where a machine has several.
+        threads: "cpu": how many of OpenMP's threads its kernels run on; 0: all, one a processor unless
+            OMP_NUM_THREADS says otherwise. A device with fewer is one of its own, with its own memory
+            and weights: it leaves processors to the program, which may record while it works.
 
     Raises:
         InvalidArgumentError: There is no such device here; the text lists those there are.
     """
 
-    def __init__(self, kind: str = "", *, name: str = "", low_power: bool = False) -> None: ...
+    def __init__(
+        self,
+        kind: str = "",
+        *,
+        name: str = "",
+        low_power: bool = False,
+        threads: typing.SupportsInt | typing.SupportsIndex = 0,
+    ) -> None: ...
     @staticmethod
     def available() -> list[str]:
         """Kinds that this build and machine have.
@@ -1825,6 +1835,9 @@ class Device:
     @property
     def name(self) -> str:
         """The device in words."""
+    @property
+    def threads(self) -> int:
+        """Of the host, that kernels run on; 0: a device that needs none, a GPU."""
     def command_queue(self, label: str = "") -> CommandQueue:
         """A new queue.
 

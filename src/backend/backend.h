@@ -25,6 +25,8 @@ struct DeviceInfo {
   std::size_t memory_bytes = 0;
   bool unified_memory = true;     // host_pointer() works on every allocation
   bool wraps_host_memory = true;  // kernels take any host pointer, the caller's own memory too
+  int threads = 0;                // of the host that its kernels run on; 0: none
+  bool limits_threads = false;    // to fewer than there are
 };
 
 /// Yes, or no with the reason that the user is told.
@@ -79,6 +81,9 @@ class Submission {
   virtual std::size_t size() const noexcept = 0;
   /// Step i; called in order, from the queue's own thread or at submit (stream backends).
   virtual Launch step(std::size_t i) = 0;
+  /// How many steps from i on, the last one asked for, have its very predicates: where it is
+  /// skipped, all of them are, with nothing run between them.
+  virtual std::size_t steps_alike(std::size_t /*i*/) const noexcept { return 1; }
   virtual void scheduled() noexcept = 0;
   virtual void completed(std::exception_ptr failure) noexcept = 0;
   /// Asked before the first step: an error means that an earlier piece of the same buffer failed,

@@ -63,6 +63,7 @@ struct KernelQuery {
   std::string_view label;  // the node's, for errors
   std::span<const TensorDesc> inputs, outputs;
   const AttributeMap& attributes;
+  int threads = 0;  // of the host that the device is limited to; 0: it is not
 };
 
 /// The operands of one run. Operand i of the operation is table[inputs[i]]; null where absent.

@@ -195,24 +195,32 @@ Args:
     kind: "cpu", "null", …; "" takes the best here: metal, then cpu.
     name: Which device of that kind, as `name` tells it; "" takes the system's default.
     low_power: Take one of low power, an integrated GPU, where a machine has several.
+    threads: "cpu": how many of OpenMP's threads its kernels run on; 0: all, one a processor unless
+        OMP_NUM_THREADS says otherwise. A device with fewer is one of its own, with its own memory
+        and weights: it leaves processors to the program, which may record while it works.
 
 Raises:
     InvalidArgumentError: There is no such device here; the text lists those there are.)",
                      py::release_gil_before_calling_cpp_dtor());
   device
-      .def(py::init([live](const std::string& kind, const std::string& name, bool low_power) {
+      .def(py::init([live](const std::string& kind, const std::string& name, bool low_power,
+                           int threads) {
              py::gil_scoped_release release;
-             Device made(kind, DeviceChoice{name, low_power});
+             Device made(kind, DeviceChoice{name, low_power, threads});
              live->add(made);
              return made;
            }),
-           py::arg("kind") = "", py::kw_only(), py::arg("name") = "", py::arg("low_power") = false)
+           py::arg("kind") = "", py::kw_only(), py::arg("name") = "", py::arg("low_power") = false,
+           py::arg("threads") = 0)
       .def_static("available", &Device::available, R"(Kinds that this build and machine have.
 
 Returns:
     The kinds, the best first.)")
       .def_property_readonly("kind", &Device::kind, R"("cpu", "null", ….)")
       .def_property_readonly("name", &Device::name, "The device in words.")
+      .def_property_readonly(
+          "threads", &Device::threads,
+          "Of the host, that kernels run on; 0: a device that needs none, a GPU.")
       .def("command_queue", &Device::command_queue, py::arg("label") = "", R"(A new queue.
 
 Args:

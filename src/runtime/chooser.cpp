@@ -18,12 +18,16 @@ std::string list_of(std::span<const TensorDesc> operands) {
 
 }  // namespace
 
-TableChooser::TableChooser(const backend::Device& device) : kind_(device.info().kind) {
+TableChooser::TableChooser(const backend::Device& device)
+    : kind_(device.info().kind),
+      threads_(device.info().limits_threads ? device.info().threads : 0) {
   for (const backend::KernelRow& row : device.kernels())
     rows_[static_cast<std::size_t>(row.op)].push_back(&row);
 }
 
-std::shared_ptr<const Kernel> TableChooser::choose(const KernelQuery& query) const {
+std::shared_ptr<const Kernel> TableChooser::choose(const KernelQuery& asked) const {
+  KernelQuery query = asked;
+  query.threads = threads_;
   std::string reasons;
   for (const backend::KernelRow* row : rows_[static_cast<std::size_t>(query.op)]) {
     const backend::Fit fit = row->fits(query);

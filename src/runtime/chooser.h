@@ -18,6 +18,7 @@ class TableChooser final : public KernelChooser {
 
  private:
   std::string kind_;
+  int threads_;
   std::array<std::vector<const backend::KernelRow*>, kOpCount> rows_;  // in order of preference
 };
 

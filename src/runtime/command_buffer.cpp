@@ -67,8 +67,8 @@ void CommandBuffer::set_predicate(std::optional<Predicate> predicate) {
   if (predicate && predicate->buffer().device().state() != state_->device()) {
     throw InvalidArgumentError(
         "command buffer \"" + label() + "\": predicate: expected one on device \"" +
-        state_->device()->kind() + "\" as the command buffer is, got one on \"" +
-        predicate->buffer().device().kind() + "\"");
+        state_->device()->title() + "\" as the command buffer is, got one on \"" +
+        predicate->buffer().device().state()->title() + "\"");
   }
   layer_->predicate = std::move(predicate);
 }

@@ -19,9 +19,12 @@ class PredicateSlots;
 
 /// A device in use. Device("cpu") hands out one per kind and process; tests make their own.
 struct DeviceState {
-  explicit DeviceState(std::shared_ptr<backend::Device> with);
+  /// `own_name`: in errors, for one that is not the only one of its kind; empty: the kind.
+  explicit DeviceState(std::shared_ptr<backend::Device> with, std::string own_name = "");
 
   const std::string& kind() const noexcept { return backend->info().kind; }
+  /// For errors that tell two devices apart.
+  const std::string& title() const noexcept { return own_name_.empty() ? kind() : own_name_; }
 
   const std::shared_ptr<backend::Device> backend;
   Allocator allocator;
@@ -42,6 +45,7 @@ struct DeviceState {
   std::vector<Leftover> leftovers();
 
  private:
+  const std::string own_name_;
   std::mutex queues_mutex_;
   std::vector<std::weak_ptr<QueueState>> queues_;
   std::vector<Leftover> leftovers_;

@@ -34,7 +34,8 @@ std::shared_ptr<Device> make_device();
 #ifdef MPSNN_WITH_CPU
 namespace cpu {
 std::shared_ptr<Device> make_device();
-}
+std::shared_ptr<Device> make_device(int threads);
+}  // namespace cpu
 #endif
 namespace null_device {
 std::shared_ptr<Device> make_device();
@@ -52,6 +53,8 @@ struct BuiltIn {
   bool chosen_unasked;
   /// Null: there is never more than one. It throws where no device is as wanted.
   Choose* choose = nullptr;
+  /// A device whose kernels run on so many of the host's threads. Null: they run on none of them.
+  std::shared_ptr<backend::Device> (*limit)(int threads) = nullptr;
 };
 
 /// In the order in which Device("") takes them.
@@ -63,7 +66,7 @@ constexpr auto kBuiltIns = std::to_array<BuiltIn>({
     {"cuda", &backend::cuda::make_device, true},
 #endif
 #ifdef MPSNN_WITH_CPU
-    {"cpu", &backend::cpu::make_device, true},
+    {"cpu", &backend::cpu::make_device, true, nullptr, &backend::cpu::make_device},
 #endif
 #ifdef MPSNN_WITH_METAL_DOUBLE
     {"metal-double", &backend::metal::make_device, false, &backend::metal::make_device},
@@ -93,17 +96,21 @@ class Registry {
   /// The device of a kind that is wanted; that of `get` where it is the same. Null as above.
   std::shared_ptr<runtime::DeviceState> get(std::size_t built_in, const DeviceChoice& choice) {
     auto state = get(built_in);
-    if (!state || (choice.name.empty() && !choice.low_power)) return state;
+    if (!state) return state;
     const BuiltIn& kind = kBuiltIns[built_in];
-    if (kind.choose == nullptr) {
+    check_threads(kind, choice.threads);
+    std::shared_ptr<backend::Device> device;
+    if (kind.choose != nullptr && (!choice.name.empty() || choice.low_power)) {
+      device = kind.choose(choice.name, choice.low_power);
+    } else if (kind.choose == nullptr) {
       check_only(*state, choice);
-      return state;
+      if (choice.threads != 0) device = kind.limit(choice.threads);
     }
-    auto device = kind.choose(choice.name, choice.low_power);
     if (!device || device->info().name == state->backend->info().name) return state;
     const std::lock_guard lock(mutex_);
-    auto& other = others_[{built_in, device->info().name}];
-    if (!other) other = std::make_shared<runtime::DeviceState>(std::move(device));
+    const std::string name = device->info().name;
+    auto& other = others_[{built_in, name}];
+    if (!other) other = std::make_shared<runtime::DeviceState>(std::move(device), name);
     return other;
   }
 
@@ -115,8 +122,18 @@ class Registry {
                      str("false, as device \"", state.kind(), "\" is the only one of its kind"),
                      "true");
     }
-    if (choice.name != name)
+    if (!choice.name.empty() && choice.name != name)
       throw_expected("Device: name", str('"', name, '"'), str('"', choice.name, '"'));
+  }
+
+  static void check_threads(const BuiltIn& kind, int threads) {
+    if (threads == 0) return;
+    if (kind.limit == nullptr) {
+      throw_expected("Device: threads",
+                     str("0, as device \"", kind.kind, "\" runs no kernels on the host's threads"),
+                     std::to_string(threads));
+    }
+    if (threads < 0) throw_expected("Device: threads", "0 or more", std::to_string(threads));
   }
 
   std::mutex mutex_;
@@ -140,11 +157,12 @@ std::shared_ptr<runtime::DeviceState> find_device(const std::string& kind,
 
 namespace runtime {
 
-DeviceState::DeviceState(std::shared_ptr<backend::Device> with)
+DeviceState::DeviceState(std::shared_ptr<backend::Device> with, std::string own_name)
     : backend(std::move(with)),
       allocator(backend),
       chooser(*backend),
-      predicate_slots(std::make_shared<PredicateSlots>()) {}
+      predicate_slots(std::make_shared<PredicateSlots>()),
+      own_name_(std::move(own_name)) {}
 
 void DeviceState::add_queue(const std::shared_ptr<QueueState>& queue) {
   const std::lock_guard lock(queues_mutex_);
@@ -194,6 +212,7 @@ std::vector<std::string> Device::available() {
 
 std::string Device::kind() const { return state_->kind(); }
 std::string Device::name() const { return state_->backend->info().name; }
+int Device::threads() const { return state_->backend->info().threads; }
 CommandQueue Device::command_queue(const std::string& label) const {
   return CommandQueue(*this, label);
 }

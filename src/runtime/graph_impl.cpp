@@ -178,8 +178,9 @@ std::shared_ptr<const CompiledPlan> Graph::Impl::plan_for(
 void Graph::Impl::check_image(const Image& image, DataType wanted,
                               const std::function<std::string()>& subject) const {
   if (image.state()->device != device.state()) {
-    throw_expected(subject(), "an image on device \"" + device.kind() + "\" as the graph is",
-                   "one on device \"" + image.state()->device->kind() + "\"");
+    throw_expected(subject(),
+                   "an image on device \"" + device.state()->title() + "\" as the graph is",
+                   "one on device \"" + image.state()->device->title() + "\"");
   }
   if (image.format() != wanted)
     throw_expected<ArgumentTypeError>(subject(), name_of(wanted), name_of(image.format()));
@@ -248,8 +249,8 @@ GraphOutputs Graph::Impl::encode(CommandBuffer& commands,
   runtime::HostSpan span(SpanKind::ENCODE, label, buffer.label());
   if (buffer.device() != device.state()) {
     throw_expected(title() + ": commands",
-                   "a command buffer of device \"" + device.kind() + "\" as the graph is",
-                   "one of device \"" + buffer.device()->kind() + "\"");
+                   "a command buffer of device \"" + device.state()->title() + "\" as the graph is",
+                   "one of device \"" + buffer.device()->title() + "\"");
   }
   const std::vector<runtime::GivenState> states =
       runtime::states_in_order(title(), network.source_states, given);

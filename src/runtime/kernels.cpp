@@ -54,8 +54,8 @@ template <class Title>
 void check_device(const Title& title, const std::shared_ptr<runtime::DeviceState>& device,
                   const Resource& resource, std::string_view argument) {
   if (resource.device == device) return;
-  throw_expected(str(title(), ": ", argument), str("memory of device \"", device->kind(), '"'),
-                 str("that of device \"", resource.device->kind(), '"'));
+  throw_expected(str(title(), ": ", argument), str("memory of device \"", device->title(), '"'),
+                 str("that of device \"", resource.device->title(), '"'));
 }
 
 void check_lists(const DeviceKernel::Impl& kernel, const std::vector<OperandSpec>& specs,
@@ -324,8 +324,8 @@ void DeviceKernel::encode_method(CommandBuffer& commands, std::string_view metho
   runtime::HostSpan span(SpanKind::ENCODE, impl_->label, buffer.label());
   if (buffer.device() != impl_->device.state()) {
     throw_expected(str(impl_->title(), ": commands"),
-                   str("a command buffer of device \"", impl_->device.kind(), '"'),
-                   str("one of device \"", buffer.device()->kind(), '"'));
+                   str("a command buffer of device \"", impl_->device.state()->title(), '"'),
+                   str("one of device \"", buffer.device()->title(), '"'));
   }
   const std::vector<Bound> operands = bind_operands(*impl_, method, given);
   check_overlaps(*impl_, operands);

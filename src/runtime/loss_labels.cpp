@@ -5,14 +5,15 @@
 
 #include "base/check.h"
 #include "mpsnn/error.h"
+#include "runtime/device_state.h"
 
 namespace mpsnn {
 namespace {
 
 void check_device(const Device& device, const Image& image, const std::string& what) {
   if (image.device() == device) return;
-  throw_expected(what, "an image on device \"" + device.kind() + "\"",
-                 "one on device \"" + image.device().kind() + "\"");
+  throw_expected(what, "an image on device \"" + device.state()->title() + "\"",
+                 "one on device \"" + image.device().state()->title() + "\"");
 }
 
 }  // namespace

@@ -34,14 +34,14 @@ RecurrentOperand operand_of(const Image& image) {
 RecurrentEncode::RecurrentEncode(RecurrentLayer& layer, CommandBuffer& commands)
     : layer_(layer), commands_(commands) {
   if (commands.state()->device() == layer.device.state()) return;
-  layer.fail("commands", str("a command buffer of device \"", layer.device.kind(), '"'),
-             str("one of device \"", commands.state()->device()->kind(), '"'));
+  layer.fail("commands", str("a command buffer of device \"", layer.device.state()->title(), '"'),
+             str("one of device \"", commands.state()->device()->title(), '"'));
 }
 
 void RecurrentEncode::add(std::string_view argument, RecurrentOperand operand, bool writes) {
   if (operand.resource->device != layer_.device.state()) {
-    layer_.fail(argument, str("memory of device \"", layer_.device.kind(), '"'),
-                str("that of device \"", operand.resource->device->kind(), '"'));
+    layer_.fail(argument, str("memory of device \"", layer_.device.state()->title(), '"'),
+                str("that of device \"", operand.resource->device->title(), '"'));
   }
   descs_.push_back(std::move(operand.desc));
   addresses_.push_back(static_cast<std::byte*>(operand.resource->memory->device_pointer()) +

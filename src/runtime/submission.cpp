@@ -150,6 +150,17 @@ backend::Launch PieceSubmission::step(std::size_t i) {
   return recording_.items[item_].step(i - item_start_, *recording_.piece);
 }
 
+std::size_t PieceSubmission::steps_alike(std::size_t i) const noexcept {
+  const std::size_t waits = dependencies_.waits.size();
+  const auto& items = recording_.items;
+  if (i < waits || !items[item_].predicates) return 1;
+  std::size_t end = item_start_ + items[item_].step_count();
+  for (std::size_t next = item_ + 1;
+       next < items.size() && items[next].predicates == items[item_].predicates; ++next)
+    end += items[next].step_count();
+  return waits + end - i;
+}
+
 void PieceSubmission::ran(std::size_t i, Clock::time_point start, Clock::time_point end,
                           bool skipped) noexcept {
   const QueueLane lane = buffer_->lane(*recording_.piece);

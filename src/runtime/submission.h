@@ -34,6 +34,7 @@ class PieceSubmission final : public backend::Submission {
 
   std::size_t size() const noexcept override { return dependencies_.waits.size() + item_steps_; }
   backend::Launch step(std::size_t i) override;
+  std::size_t steps_alike(std::size_t i) const noexcept override;
   void scheduled() noexcept override;
   void completed(std::exception_ptr failure) noexcept override;
   std::exception_ptr refused() const noexcept override;

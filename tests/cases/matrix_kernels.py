@@ -66,6 +66,18 @@ MULTIPLICATIONS = [
         attributes={"transpose_left": True, "transpose_right": True},
     ),
     C("MatrixMultiplication", ((4, 2, 3), (4, 3, 5), (4, 2, 5)), attributes=BATCH),
+    # One row times a matrix, as decoders multiply, and a matrix times one column.
+    C("MatrixMultiplication", ((1, 40), (40, 150), (1, 150)), attributes={"alpha": 0.5}),
+    C(
+        "MatrixMultiplication",
+        ((40, 1), (150, 40), (1, 150)),
+        attributes={"transpose_left": True, "transpose_right": True, "beta": 0.5},
+    ),
+    C(
+        "MatrixMultiplication",
+        ((40, 150), (1, 40), (150, 1)),
+        attributes={"transpose_left": True, "transpose_right": True, "beta": -1.0},
+    ),
     C(
         "MatrixMultiplication",
         ((6, 7), (3, 8, 9), (3, 7, 8)),

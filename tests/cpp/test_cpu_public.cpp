@@ -82,6 +82,28 @@ TEST_CASE("devices: a choice among several names one that is there") {
                         "low_power");
 }
 
+TEST_CASE("devices: the processors with a limit of threads are a device of their own") {
+  const int all = cpu().threads();
+  CHECK_EQ(Device("cpu", DeviceChoice{.threads = all}), cpu());
+  CHECK_THROWS_CONTAINS(Device("cpu", DeviceChoice{.threads = all + 1}), InvalidArgumentError,
+                        "Device: threads: expected 1 to");
+  CHECK_THROWS_CONTAINS(Device("cpu", DeviceChoice{.threads = -1}), InvalidArgumentError,
+                        "Device: threads: expected 0 or more, got -1");
+  CHECK_THROWS_CONTAINS(Device("null", DeviceChoice{.threads = 1}), InvalidArgumentError,
+                        "runs no kernels on the host's threads");
+  CHECK_EQ(Device("null").threads(), 0);
+  if (all == 1) return;
+  const Device one("cpu", DeviceChoice{.threads = 1});
+  CHECK_EQ(one.threads(), 1);
+  CHECK_EQ(one, Device("cpu", DeviceChoice{.threads = 1}));
+  CHECK(one != cpu());
+  CommandBuffer commands(one.command_queue());
+  const MatrixDescriptor number{.rows = 1, .columns = 1};
+  CHECK_THROWS_CONTAINS(
+      MatrixNeuron(one).encode(commands, Matrix(cpu(), number), Matrix(one, number)),
+      InvalidArgumentError, "1 thread,");
+}
+
 TEST_CASE("descriptors: vectors and arrays say where elements lie") {
   const Vector vectors(cpu(), VectorDescriptor{.length = 3, .vectors = 2, .vector_bytes = 16});
   CHECK_EQ(vectors.shape(), (std::vector<std::int64_t>{2, 3}));

@@ -14,6 +14,27 @@ using namespace mpsnn;
 /// The text of what the function throws; empty: nothing.
 std::string failure_of(const std::function<void()>& function);
 
+extern "C" void metal_double_fail(int kind);
+extern "C" long metal_double_unread(void);
+
+/// A GPU that Metal Performance Shaders do not know.
+@interface OldDevice : NSObject
+@end
+@implementation OldDevice
+- (NSString*)name {
+  return @"Old GPU";
+}
+@end
+
+/// An image of bytes.
+@interface ByteImage : MPSImage
+@end
+@implementation ByteImage
+- (MPSImageFeatureChannelFormat)featureChannelFormat {
+  return static_cast<MPSImageFeatureChannelFormat>(1);
+}
+@end
+
 namespace {
 
 using Values = std::vector<float>;
@@ -133,6 +154,20 @@ TEST_CASE("interop: what cannot be is said") {
   says("expected (1, 2, 2, 1) of float32, got (1, 1, 2, 1) of float32",
        [&] { metal::encode_copy(image, theirs, program.image(1, 2, 1)); });
 
+  says("can use, got \"Old GPU\"", [] {
+    const id old = [[[OldDevice alloc] init] autorelease];
+    metal::device(static_cast<id<MTLDevice>>(old));
+  });
+  MPSImageDescriptor* descriptor =
+      [MPSImageDescriptor imageDescriptorWithChannelFormat:MPSImageFeatureChannelFormatFloat16
+                                                     width:1
+                                                    height:1
+                                           featureChannels:1];
+  ByteImage* bytes = [[[ByteImage alloc] initWithDevice:program.theirs
+                                        imageDescriptor:descriptor] autorelease];
+  says("featureChannelFormat: expected MPSImageFeatureChannelFormatFloat16 or Float32, got 1",
+       [&] { metal::encode_copy(device, theirs, bytes); });
+
   CommandBuffer commands = metal::command_buffer(device, theirs);
   commands.set_predicate(Predicate(device));
   const Graph graph(device, {NeuronReLUNode(ImageNode("x")).result_image()});
@@ -140,6 +175,45 @@ TEST_CASE("interop: what cannot be is said") {
   commands.commit();
   says("takes no predicates", [&] { values(*outputs.results[0]); });
 }
+
+TEST_CASE("interop: what the device says of the program's command buffer") {
+  const Program program;
+  const Device device = metal::device(program.theirs);
+  const Graph graph(device, {NeuronReLUNode(ImageNode("x"), {.label = "relu"}).result_image()});
+  id<MTLCommandBuffer> theirs = [program.queue commandBuffer];
+  CommandBuffer commands = metal::command_buffer(device, theirs);
+  const GraphOutputs outputs = graph.encode(commands, {{"x", Image(device, {1, 1, 1, 1})}});
+  commands.commit();
+  metal_double_fail(3);
+  [theirs commit];
+  [theirs waitUntilCompleted];
+  const std::string text = failure_of([&] { commands.wait_until_completed(); });
+  CHECK(text.find("the GPU hung") != std::string::npos);
+  CHECK(commands.status() == CommandBufferStatus::ERROR);
+}
+
+TEST_CASE("interop: host functions run at once, and only before what is encoded") {
+  const Program program;
+  const Device device = metal::device(program.theirs);
+  const Graph graph(device, {NeuronReLUNode(ImageNode("x")).result_image()});
+  id<MTLCommandBuffer> theirs = [program.queue commandBuffer];
+  CommandBuffer first = metal::command_buffer(device, theirs);
+  bool ran = false;
+  first.encode_host_function("host", [&] { ran = true; });
+  first.commit();
+  CHECK(ran);
+  CommandBuffer then = metal::command_buffer(device, theirs);
+  const GraphOutputs outputs = graph.encode(then, {{"x", Image(device, {1, 1, 1, 1})}});
+  then.encode_host_function("host", [&] { ran = false; });
+  then.commit();
+  const std::string text = failure_of([&] { then.wait_until_completed(); });
+  CHECK(text.find("takes no host functions or events") != std::string::npos);
+  CHECK(ran);
+  [theirs commit];
+  [theirs waitUntilCompleted];
+}
+
+TEST_CASE("interop: every temporary image was read") { CHECK_EQ(metal_double_unread(), 0L); }
 
 TEST_CASE("interop: an archive for the example") {
   const Device device("metal-double");

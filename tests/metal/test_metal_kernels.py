@@ -42,7 +42,6 @@ REASONS = (
     "its gradient is times alpha",
     "its results are float32",
     "MPS converts float16 and float32",
-    "interchanges of rows are not taken back",
     "MPS makes uint32 and float32",
     "it finds at most 16 values",
     "rows whose elements lie together",
@@ -51,12 +50,7 @@ REASONS = (
     "do not say how far its Lanczos window reaches",
 )
 # Kernels of which no case runs: what they need is not in MPS, or not encoded yet.
-REFUSED: set[str] = {
-    "MatrixBatchNormalizationGradient",
-    "NDArrayGather",
-    "NDArrayGatherGradient",
-    "ImageLanczosScale",
-}
+REFUSED: set[str] = {"ImageLanczosScale"}
 RAN: set[str] = set()
 
 
@@ -221,6 +215,29 @@ def test_predicates_and_pieces(device: mps.Device) -> None:
     np.testing.assert_array_equal(np.asarray(total), values[0] + values[2])
 
 
+def arrays(device: mps.Device, indices: list[int]) -> tuple[mps.NDArray, mps.NDArray, mps.NDArray]:
+    """Source, indices and result of 2 x 2 values."""
+    values = [np.ones((2, 2), np.float32) for _ in "ab"]
+    first, last = (mps.NDArray.from_array(device, value) for value in values)
+    return first, mps.NDArray.from_array(device, np.array(indices, np.int32)), last
+
+
+@pytest.mark.parametrize("value", [0, 1])
+def test_predicates_skip_what_waits_for_indices(device: mps.Device, value: int) -> None:
+    source, indices, result = arrays(device, [0, 0])
+    gradient = mps.NDArray.from_array(device, np.ones((2, 2), np.float32))
+    predicate = mps.Predicate(device)
+    predicate.value = value
+    commands = mps.CommandBuffer(device.command_queue())
+    commands.predicate = predicate
+    mps.NDArrayGatherGradient(device).encode(commands, gradient, indices, result)
+    mps.NDArrayGather(device).encode(commands, result, indices, source)
+    commands.commit()
+    commands.wait_until_completed()
+    np.testing.assert_array_equal(result, [[2, 2], [0, 0]] if value else np.ones((2, 2)))
+    np.testing.assert_array_equal(source, np.full((2, 2), 2 if value else 1))
+
+
 PIVOTS = np.array([[1, 9]], np.uint32)
 
 
@@ -247,6 +264,20 @@ PIVOTS = np.array([[1, 9]], np.uint32)
                 c, m, m2(d), mps.Matrix.from_array(d, PIVOTS), m2(d)
             ),
             r"pivot_indices: expected rows below 2",
+        ),
+        (
+            lambda d, c, m: mps.MatrixSolveLU(d, transpose=True).encode(
+                c, m, m2(d), mps.Matrix.from_array(d, PIVOTS), m2(d)
+            ),
+            r"pivot_indices: expected rows below 2",
+        ),
+        (
+            lambda d, c, _: mps.NDArrayGather(d).encode(c, *arrays(d, [1, 2])),
+            r'"NDArrayGather": index 1: expected 0 to 1, got 2',
+        ),
+        (
+            lambda d, c, _: mps.NDArrayGatherGradient(d).encode(c, *arrays(d, [-1, 0])),
+            r'"NDArrayGatherGradient": index 0: expected 0 to 1, got -1',
         ),
     ],
 )

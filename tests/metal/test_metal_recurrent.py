@@ -46,12 +46,7 @@ def device() -> mps.Device:
 
 @pytest.mark.parametrize("case", RECURRENT_CASES, ids=recurrent_tests.identify)
 def test_cases(device: mps.Device, case: RecurrentCase) -> None:
-    run = RUN[case.kernel, case.method]
-    if all(cell.window == (1, 1) for cell in case.cells):
-        return run(device, case)
-    with pytest.raises(mps.UnsupportedError, match="convolution"):
-        run(device, case)
-    return None
+    RUN[case.kernel, case.method](device, case)
 
 
 @pytest.mark.parametrize(
@@ -60,6 +55,8 @@ def test_cases(device: mps.Device, case: RecurrentCase) -> None:
         layer_tests.test_a_sequence_may_be_cut_and_go_on_from_its_state,
         layer_tests.test_a_decoder_stops_where_its_predicate_says,
         layer_tests.test_weights_that_change_are_seen_at_the_next_encode,
+        layer_tests.test_windows_that_change_are_seen_at_the_next_encode,
+        layer_tests.test_a_window_is_placed_by_the_size_of_the_images,
         layer_tests.test_offsets_and_row_strides_leave_the_rest_alone,
         layer_tests.test_results_may_lie_over_the_sources,
     ],

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -13,6 +14,9 @@ import mpsnn as mps
 # The case tables lie beside this folder: other languages' tests and the benchmarks read them too.
 ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "bench")]
+
+# JAX is an oracle in float64 and lends memory: on the host, also where it has a GPU.
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 # The null device records commands and computes nothing.
 COMPUTING = [kind for kind in mps.Device.available() if kind != "null"]

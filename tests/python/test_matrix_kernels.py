@@ -296,6 +296,19 @@ def test_integers_are_rounded_and_clamped(cpu: mps.Device) -> None:
     np.testing.assert_array_equal(np.asarray(y), [[0, 0, 4, 4294967290]])
 
 
+@pytest.mark.parametrize("shape", [(1, 9, 130), (130, 9, 1)])
+def test_products_with_vectors_read_no_result_unasked(
+    cpu: mps.Device, shape: tuple[int, int, int]
+) -> None:
+    rows, interior, columns = shape
+    left, right = np.ones((rows, interior)), np.full((interior, columns), 2.0)
+    result = matrix(cpu, np.full((rows, columns), np.nan))
+    commands = mps.CommandBuffer(cpu.command_queue())
+    mps.MatrixMultiplication(cpu).encode(commands, matrix(cpu, left), matrix(cpu, right), result)
+    commands.commit()
+    np.testing.assert_array_equal(np.asarray(result), left @ right)
+
+
 def test_top_k_of_equal_values_and_nan(cpu: mps.Device) -> None:
     x = matrix(cpu, [[2, 5, np.nan, 5, -np.inf, 5]])
     values, indices = mps.Matrix(cpu, rows=1, columns=6), matrix(cpu, [[0] * 6], "uint32")

@@ -5,6 +5,7 @@
 #include <cstring>
 #include <fstream>
 #include <limits>
+#include <thread>
 
 #if defined(__APPLE__)
 #include <sys/sysctl.h>
@@ -105,8 +106,11 @@ void check_range(const Memory& memory, std::size_t offset, std::size_t bytes) {
 
 class CpuDevice final : public Device {
  public:
-  CpuDevice() {
-    const int threads = thread_count();
+  /// 0: all threads.
+  explicit CpuDevice(int limit) {
+    const int threads = limit == 0 ? all_threads() : limit;
+    info_.threads = threads;
+    info_.limits_threads = limit != 0;
     info_.kind = "cpu";
     info_.name = str(processor_name(), ", ", threads, threads == 1 ? " thread, " : " threads, ",
                      name_of_instructions());
@@ -137,6 +141,23 @@ class CpuDevice final : public Device {
 
 }  // namespace
 
-std::shared_ptr<backend::Device> make_device() { return std::make_shared<CpuDevice>(); }
+int all_threads() {
+  static const int found = [] {
+    int threads = 1;
+    std::thread([&] { threads = thread_count(); }).join();
+    return threads;
+  }();
+  return found;
+}
+
+std::shared_ptr<backend::Device> make_device() { return std::make_shared<CpuDevice>(0); }
+
+std::shared_ptr<backend::Device> make_device(int threads) {
+  if (threads > all_threads()) {
+    throw_expected("Device: threads", str("1 to ", all_threads(), ", all that OpenMP has"),
+                   std::to_string(threads));
+  }
+  return std::make_shared<CpuDevice>(threads);
+}
 
 }  // namespace mpsnn::backend::cpu

@@ -5,12 +5,45 @@
 
 #include "backend/cpu/ops/float16.h"
 #include "backend/cpu/ops/rows.h"
+#include "backend/cpu/parallel.h"
 
 namespace mpsnn::backend::cpu {
 namespace {
 
-#define ROW(op, variant, functions) \
-  {OpId::op, #op "/" variant, fits_##functions, prepare_##functions}
+/// A kernel of a device that may not use all threads.
+class LimitedKernel final : public Kernel {
+ public:
+  LimitedKernel(std::shared_ptr<const Kernel> kernel, int threads)
+      : kernel_(std::move(kernel)), threads_(threads) {
+    row = kernel_->row;
+    scratch_bytes = kernel_->scratch_bytes;
+    input_layouts = kernel_->input_layouts;
+  }
+  void run(const KernelArgs& args) const override {
+    const ThreadLimit limit(threads_);
+    kernel_->run(args);
+  }
+
+ private:
+  std::shared_ptr<const Kernel> kernel_;
+  int threads_;
+};
+
+using Prepare = std::shared_ptr<Kernel>(const KernelQuery&);
+
+std::shared_ptr<Kernel> prepare_limited(const KernelQuery& query, Prepare* prepare,
+                                        std::string_view row) {
+  const ThreadLimit limit(query.threads == 0 ? all_threads() : query.threads);
+  std::shared_ptr<Kernel> kernel = prepare(query);
+  if (query.threads == 0) return kernel;
+  if (kernel->row.empty()) kernel->row = row;
+  return std::make_shared<LimitedKernel>(std::move(kernel), query.threads);
+}
+
+#define ROW(op, variant, functions)                                            \
+  {OpId::op, #op "/" variant, fits_##functions, [](const KernelQuery& query) { \
+     return prepare_limited(query, prepare_##functions, #op "/" variant);      \
+   }}
 
 constexpr KernelRow kRows[] = {
     // oneDNN fills registers with output channels; these two do not need many.

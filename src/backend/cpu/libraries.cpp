@@ -59,7 +59,7 @@ std::vector<base::LibraryInfo> libraries() {
   if (base::LibraryInfo library = lapack::library(); !library.name.empty())
     found.push_back(std::move(library));
 #ifdef MPSNN_WITH_OPENMP
-  found.push_back({"OpenMP", std::to_string(_OPENMP), str("threads ", thread_count())});
+  found.push_back({"OpenMP", std::to_string(_OPENMP), str("threads ", all_threads())});
 #endif
   return found;
 }

@@ -14,6 +14,9 @@
 
 namespace mpsnn::backend::cpu {
 
+/// All threads: what a queue's thread has. A program may have set another number for its own one.
+int all_threads();
+
 /// Threads that a loop may get.
 inline int thread_count() {
 #if defined(MPSNN_WITH_OPENMP)
@@ -23,12 +26,22 @@ inline int thread_count() {
 #endif
 }
 
-/// Sets them for the calling thread.
-inline void set_thread_count([[maybe_unused]] int threads) {
+/// What the calling thread prepares or runs gets so many threads while this lives.
+class ThreadLimit {
+ public:
+  explicit ThreadLimit(int threads) : before_(thread_count()) { set(threads); }
+  ~ThreadLimit() { set(before_); }
+  ThreadLimit(const ThreadLimit&) = delete;
+  ThreadLimit& operator=(const ThreadLimit&) = delete;
+
+ private:
+  static void set([[maybe_unused]] int threads) {
 #if defined(MPSNN_WITH_OPENMP)
-  omp_set_num_threads(threads);
+    omp_set_num_threads(threads);
 #endif
-}
+  }
+  int before_;
+};
 
 /// Calls fn(begin, end) for ranges that together are [0, n), none of them empty, at once on several
 /// threads if each gets `grain` items. fn must not throw, and what it computes for an item must not

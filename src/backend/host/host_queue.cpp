@@ -57,14 +57,20 @@ void run_launch(Launch& launch, void* context) {
 std::exception_ptr run_steps(Submission& work, void* context) noexcept {
   const std::size_t size = work.size();
   const bool is_traced = work.is_traced();
-  for (std::size_t i = 0; i < size; ++i) {
+  std::size_t count = 1;
+  for (std::size_t i = 0; i < size; i += count) {
     Launch launch;
+    count = 1;
     const Clock::time_point start = is_traced ? Clock::now() : Clock::time_point();
     try {
       launch = work.step(i);
       const bool skipped = is_skipped(launch);
       if (!skipped) run_launch(launch, context);
-      if (is_traced) work.ran(i, start, Clock::now(), skipped);
+      if (is_traced) {
+        work.ran(i, start, Clock::now(), skipped);
+      } else if (skipped) {
+        count = work.steps_alike(i);
+      }
     } catch (...) {
       if (is_traced) work.ran(i, start, Clock::now(), false);
       return name_failure(std::current_exception(), launch.label);

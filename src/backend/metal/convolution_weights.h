@@ -10,6 +10,9 @@ namespace mpsnn::backend::metal {
 /// multiplier of 1 only.
 bool is_depthwise(const ConvolutionDescriptor& descriptor);
 
+/// Apple's kind of the descriptor.
+Owned<MPSCNNConvolutionDescriptor*> make_descriptor(const ConvolutionDescriptor& descriptor);
+
 class ConvolutionWeights final : public Weights {
  public:
   ConvolutionWeights(std::shared_ptr<ConvolutionDataSource> source, std::size_t index,

@@ -85,6 +85,13 @@ Class class_of(const ConvolutionDescriptor& d) {
   return [MPSCNNConvolutionDescriptor class];
 }
 
+}  // namespace
+
+bool is_depthwise(const ConvolutionDescriptor& d) {
+  return d.sub_pixel_scale_factor == 1 && d.groups > 1 && d.groups == d.input_feature_channels &&
+         d.groups == d.output_feature_channels;
+}
+
 Owned<MPSCNNConvolutionDescriptor*> make_descriptor(const ConvolutionDescriptor& d) {
   MPSCNNConvolutionDescriptor* made = [class_of(d)
       cnnConvolutionDescriptorWithKernelWidth:static_cast<NSUInteger>(d.kernel_width)
@@ -103,13 +110,6 @@ Owned<MPSCNNConvolutionDescriptor*> make_descriptor(const ConvolutionDescriptor&
   if (d.fused_neuron_descriptor.type != NeuronType::NONE)
     [made setFusedNeuronDescriptor:neuron_of(d.fused_neuron_descriptor)];
   return Owned<MPSCNNConvolutionDescriptor*>::retained(made);
-}
-
-}  // namespace
-
-bool is_depthwise(const ConvolutionDescriptor& d) {
-  return d.sub_pixel_scale_factor == 1 && d.groups > 1 && d.groups == d.input_feature_channels &&
-         d.groups == d.output_feature_channels;
 }
 
 ConvolutionWeights::ConvolutionWeights(std::shared_ptr<ConvolutionDataSource> source,

@@ -2,6 +2,7 @@
 #include "backend/metal/device.h"
 
 #include <cstring>
+#include <mutex>
 
 #include "backend/interop.h"
 #include "backend/metal/generators.h"
@@ -47,9 +48,8 @@ class MetalDevice final : public Device, public Interop, private GraphCompiler {
       std::memcpy(to, static_cast<const std::byte*>(from.host_pointer()) + offset, bytes);
   }
   std::unique_ptr<Queue> make_queue(const std::string& label) override {
-    return metal::make_queue(label,
-                             std::make_unique<CommandStream>(device_.get(), buffers_, generators_,
-                                                             label));
+    return metal::make_queue(
+        label, std::make_unique<CommandStream>(device_.get(), buffers_, generators_, label));
   }
   std::span<const KernelRow> kernels() const noexcept override { return kernel_rows(); }
   const GraphCompiler* graph_compiler() const noexcept override { return this; }
@@ -63,17 +63,18 @@ class MetalDevice final : public Device, public Interop, private GraphCompiler {
   TensorDesc describe(void* image) const override { return describe_image(image); }
   void copy_from(void* commands, void* image, std::shared_ptr<Memory> to) const override {
     guarded("copy from an image", [&] {
-      ImageCopies(device_.get()).copy_out(static_cast<id<MTLCommandBuffer>>(commands),
-                                          batch_of(image), buffers_->find(to->device_pointer()),
-                                          describe_image(image));
+      const std::lock_guard lock(copying_);
+      copies_.copy_out(static_cast<id<MTLCommandBuffer>>(commands), batch_of(image),
+                       buffers_->find(to->device_pointer()), describe_image(image));
     });
     when_completed(commands, [to](const std::string&) {});
   }
   void copy_to(void* commands, void* image, std::shared_ptr<Memory> from) const override {
     guarded("copy to an image", [&] {
-      ImageCopies(device_.get()).copy_in(static_cast<id<MTLCommandBuffer>>(commands),
-                                         buffers_->find(from->device_pointer()), batch_of(image),
-                                         describe_image(image));
+      const std::lock_guard lock(copying_);
+      copies_.copy_in(static_cast<id<MTLCommandBuffer>>(commands),
+                      buffers_->find(from->device_pointer()), batch_of(image),
+                      describe_image(image));
     });
     when_completed(commands, [from](const std::string&) {});
   }
@@ -86,6 +87,8 @@ class MetalDevice final : public Device, public Interop, private GraphCompiler {
   const Owned<id<MTLDevice>> device_;
   const std::shared_ptr<BufferMap> buffers_ = std::make_shared<BufferMap>();
   const std::shared_ptr<Generators> generators_ = std::make_shared<Generators>();
+  mutable std::mutex copying_;
+  const ImageCopies copies_{device_.get()};
   DeviceInfo info_;
 };
 
@@ -135,17 +138,17 @@ std::shared_ptr<Device> make_device(const std::string& name, bool low_power) {
 }
 
 std::shared_ptr<Device> make_device() {
-  return guarded("device", [&] {
-    return make(Owned<id<MTLDevice>>(MTLCreateSystemDefaultDevice()));
-  });
+  return guarded("device",
+                 [&] { return make(Owned<id<MTLDevice>>(MTLCreateSystemDefaultDevice())); });
 }
 
 std::shared_ptr<Device> device_over(void* device) {
   return guarded("device", [&]() -> std::shared_ptr<Device> {
     auto theirs = Owned<id<MTLDevice>>::retained(static_cast<id<MTLDevice>>(device));
     if (!MPSSupportsMTLDevice(theirs.get())) {
-      throw UnsupportedError(str("device: expected one that Metal Performance Shaders can use, got \"",
-                                 to_string([theirs.get() name]), '"'));
+      throw UnsupportedError(
+          str("device: expected one that Metal Performance Shaders can use, got \"",
+              to_string([theirs.get() name]), '"'));
     }
     return std::make_shared<MetalDevice>(std::move(theirs));
   });

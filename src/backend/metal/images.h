@@ -8,11 +8,15 @@
 
 namespace mpsnn::backend::metal {
 
+/// Sides of a 2D texture, and channels of an image: slices of four.
+inline constexpr std::int64_t kMostPixels = 16384, kMostChannels = std::int64_t{4} * 2048;
+
 MPSImageFeatureChannelFormat format_of(const TensorDesc& desc);
 
 /// The batch of an image of one's own, autoreleased: as many as it has.
 MPSImageBatch* batch_of(void* image);
 
+/// Encoded by one thread at a time.
 class ImageCopies {
  public:
   explicit ImageCopies(id<MTLDevice> device);

@@ -48,6 +48,7 @@ class Site {
   MPSCommandBuffer* commands() const { return stream_.commands(); }
   id<MTLDevice> device() const noexcept { return stream_.device(); }
   CommandStream& stream() const noexcept { return stream_; }
+  const ImageCopies& copies() const { return stream_.copies(); }
   const std::byte* input(std::size_t i) const noexcept { return args_.input<std::byte>(i); }
   std::byte* output(std::size_t i) const noexcept { return args_.output<std::byte>(i); }
   std::byte* scratch() const noexcept { return static_cast<std::byte*>(args_.scratch); }
@@ -137,6 +138,10 @@ class StridedCopy {
 /// A desc's bytes from one element to the next along each dimension.
 std::vector<std::int64_t> strides_of(const TensorDesc& desc);
 bool is_dense(const TensorDesc& desc);
+/// The same dims without gaps.
+inline TensorDesc dense(const TensorDesc& desc) { return {desc.type, desc.dims, nullptr}; }
+/// Where the next part of the scratch may begin.
+inline std::size_t aligned(std::size_t bytes) { return (bytes + 127) / 128 * 128; }
 /// A buffer that holds one value throughout: float32 or float16. A reference of its own.
 id<MTLBuffer> make_constant(id<MTLDevice> device, DataType type, double value, std::size_t count);
 
@@ -172,6 +177,7 @@ MPSNN_METAL_KERNEL(matrix_neuron_gradient)
 MPSNN_METAL_KERNEL(column_sums)
 MPSNN_METAL_KERNEL(matrix_sum)
 MPSNN_METAL_KERNEL(neuron)
+MPSNN_METAL_KERNEL(convolution)
 MPSNN_METAL_KERNEL(addition)
 MPSNN_METAL_KERNEL(multiplication)
 MPSNN_METAL_KERNEL(division)
@@ -187,6 +193,8 @@ MPSNN_METAL_KERNEL(extremum)
 MPSNN_METAL_KERNEL(addition_gradient)
 MPSNN_METAL_KERNEL(normalization_statistics)
 MPSNN_METAL_KERNEL(normalization)
+MPSNN_METAL_KERNEL(normalization_sums)
+MPSNN_METAL_KERNEL(normalization_gradient)
 MPSNN_METAL_KERNEL(softmax)
 MPSNN_METAL_KERNEL(softmax_gradient)
 MPSNN_METAL_KERNEL(top_k)
@@ -205,6 +213,8 @@ MPSNN_METAL_KERNEL(gru_gates_gradient)
 MPSNN_METAL_KERNEL(gru_output)
 MPSNN_METAL_KERNEL(gru_output_gradient)
 MPSNN_METAL_KERNEL(gate_sums)
+MPSNN_METAL_KERNEL(gather)
+MPSNN_METAL_KERNEL(gather_gradient)
 MPSNN_METAL_KERNEL(optimizer_stochastic_gradient_descent)
 MPSNN_METAL_KERNEL(optimizer_adam)
 MPSNN_METAL_KERNEL(optimizer_rms_prop)

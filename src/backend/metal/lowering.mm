@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 
+#include "backend/metal/images.h"
 #include "graph/node_table.h"
 #include "mpsnn/error.h"
 
@@ -150,14 +151,13 @@ constexpr auto kRows = std::to_array<NodeRow>({
     {"InitialGradientNode", nullptr, &lower_initial_gradient},
 });
 
-/// Sides of a 2D texture, and its slices of four channels.
-constexpr std::int64_t kTextureSide = 16384, kTextureChannels = 4 * 2048;
-
 std::string refuse_size(const ImageSize& size) {
-  if (size.height > kTextureSide || size.width > kTextureSide)
-    return str("an image of ", to_string(size), ": textures have at most ", kTextureSide, " rows and columns");
-  if (size.channels > kTextureChannels)
-    return str("an image of ", to_string(size), ": textures have at most ", kTextureChannels, " channels");
+  if (size.height > kMostPixels || size.width > kMostPixels)
+    return str("an image of ", to_string(size), ": textures have at most ", kMostPixels,
+               " rows and columns");
+  if (size.channels > kMostChannels)
+    return str("an image of ", to_string(size), ": textures have at most ", kMostChannels,
+               " channels");
   return {};
 }
 

@@ -3,10 +3,11 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "backend/metal/device.h"
-#include "backend/metal/memory.h"
+#include "backend/metal/images.h"
 
 namespace mpsnn::backend::metal {
 
@@ -30,6 +31,8 @@ class CommandStream final : public Stream {
   const BufferMap& buffers() const noexcept { return *buffers_; }
   id<MTLDevice> device() const noexcept { return device_.get(); }
   Generators& generators() const noexcept { return *generators_; }
+  /// Made at the first use.
+  const ImageCopies& copies();
   bool is_predicated() const noexcept { return !predicates_.empty(); }
 
  private:
@@ -44,6 +47,7 @@ class CommandStream final : public Stream {
   Owned<MPSCommandBuffer*> commands_;   // null: nothing was encoded since the last commit
   std::vector<Owned<id<MTLCommandBuffer>>> committed_;
   std::vector<const std::int32_t*> predicates_;
+  std::optional<ImageCopies> copies_;
 };
 
 }  // namespace mpsnn::backend::metal

@@ -60,6 +60,11 @@ MPSCommandBuffer* CommandStream::commands() {
   return innermost;
 }
 
+const ImageCopies& CommandStream::copies() {
+  if (!copies_) copies_.emplace(device_.get());
+  return *copies_;
+}
+
 void CommandStream::note_root() {
   // commitAndContinue puts another one in its place, so it is asked for before.
   committed_.push_back(Owned<id<MTLCommandBuffer>>::retained([commands_.get() rootCommandBuffer]));
@@ -90,7 +95,7 @@ void CommandStream::wait(Ticket& ticket) {
       [root.get() waitUntilCompleted];
       NSError* error = [root.get() error];
       if (error == nil) continue;
-      fail_on_device(to_string([root.get() label]), to_string([error localizedDescription]));
+      fail_on_device("command buffer", to_string([error localizedDescription]));
     }
   });
 }

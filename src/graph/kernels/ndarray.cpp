@@ -90,7 +90,7 @@ std::size_t check_gather(const KernelLowering& to, std::size_t source, std::size
 }
 
 ValueId dense_indices(KernelLowering& to, std::size_t i) {
-  const ValueId copy = to.temporary("indices", {DataType::INT32, to.desc(i).dims, nullptr});
+  const ValueId copy = to.temporary("indices", {to.desc(i).type, to.desc(i).dims, nullptr});
   to.add(OpId::copy, {to.operand(i)}, {copy}, {}, "indices");
   return copy;
 }

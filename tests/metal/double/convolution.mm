@@ -37,6 +37,12 @@ class Convolution final : public DoubleFilter {
   void gradient(const FilterRun& run, const Batch& given, const Batch& from, const Batch& to,
                 bool updates) override;
 
+  /// Takes weights and biases from a state, on the device.
+  void refresh(id<MTLCommandBuffer> commands, MPSCNNConvolutionWeightsAndBiasesState* state);
+  /// By itself, with the windows where the kernel's offset says.
+  void encode(id<MTLCommandBuffer> commands, MPSCNNConvolution* kernel, const Batch& from,
+              const Batch& to);
+
  private:
   std::size_t count() const {
     return static_cast<std::size_t>(outputs_ * window_.kernel_y * window_.kernel_x * inputs_ /
@@ -70,6 +76,9 @@ Convolution::Convolution(id<MPSCNNConvolutionDataSource> source, bool is_transpo
   outputs_ = static_cast<int>(d->outputs_);
   rounds_ = ![source respondsToSelector:@selector(kernelWeightsDataType)] ||
             [source kernelWeightsDataType] != MPSDataTypeFloat32;
+  if ([source respondsToSelector:@selector(weightsLayout)] &&
+      [source weightsLayout] != MPSCNNConvolutionWeightsLayoutOHWI)
+    refuse("MPSCNNConvolution", "weights are OHWI");
   const bool is_depthwise = [d isKindOfClass:[MPSCNNDepthWiseConvolutionDescriptor class]];
   if (is_depthwise && is_transposed)
     refuse("MPSCNNConvolutionTranspose", "no depthwise descriptors");
@@ -191,8 +200,13 @@ void Convolution::update(const FilterRun& run, const Batch& given, const Batch& 
       [source updateWithCommandBuffer:run.commands gradientState:state sourceState:before]);
   if (state->readCount_ != 0 || before->readCount_ != 0)
     refuse("updateWithCommandBuffer", "the states' read counts must be decremented");
-  if (after.get() == nil) return;
-  record(run.commands, [=, self = self()] {
+  if (after.get() != nil) refresh(run.commands, after);
+}
+
+void Convolution::refresh(id<MTLCommandBuffer> commands,
+                          MPSCNNConvolutionWeightsAndBiasesState* state) {
+  const Ref<MPSCNNConvolutionWeightsAndBiasesState*> after(state);
+  record(commands, [=, self = self()] {
     const auto* start = static_cast<const char*>([after.get()->weights_ contents]);
     const auto* bias = after.get()->biases_ == nil
                            ? nullptr
@@ -200,6 +214,25 @@ void Convolution::update(const FilterRun& run, const Batch& given, const Batch& 
     self->take(reinterpret_cast<const float*>(start + after.get()->weightsOffset_),
                bias == nullptr ? nullptr
                                : reinterpret_cast<const float*>(bias + after.get()->biasesOffset_));
+  });
+}
+
+void Convolution::encode(id<MTLCommandBuffer> commands, MPSCNNConvolution* kernel,
+                         const Batch& from, const Batch& to) {
+  const char* name = "MPSCNNConvolution";
+  if (sub_pixels_ != 1) refuse(name, "the double encodes regular ones by themselves");
+  if (from.size() != to.size()) refuse(name, "batches of one size are wanted");
+  for (const auto& image : from)
+    if (image->channels != inputs_) refuse(name, "the source has other channels than the descriptor");
+  for (const auto& image : to)
+    if (image->channels != outputs_) refuse(name, "the result has other channels than the descriptor");
+  Window w = window_;
+  w.clamps = [kernel edgeMode] == MPSImageEdgeModeClamp;
+  const auto half = [](int taps, int dilation) { return ((taps - 1) * dilation + 1) / 2; };
+  const Origin origin = {static_cast<int>([kernel offset].y) - half(w.kernel_y, w.dilation_y),
+                         static_cast<int>([kernel offset].x) - half(w.kernel_x, w.dilation_x)};
+  record_each(commands, to.size(), [=, self = self()](std::size_t n) {
+    convolve(*from[n], self->weights_, self->bias_, w, origin, self->neuron_, *to[n]);
   });
 }
 
@@ -253,6 +286,38 @@ DOUBLE_TRAINING_STYLE
 DOUBLE_TRAINING_STYLE
 @end
 @implementation MPSCNNConvolutionTransposeGradientNode
+@end
+
+@implementation MPSCNNConvolution
+- (instancetype)initWithDevice:(id<MTLDevice>)device
+                       weights:(id<MPSCNNConvolutionDataSource>)weights {
+  self = [super initWithDevice:device];
+  weights_ = new std::shared_ptr<Convolution>(new Convolution(weights, false));
+  return self;
+}
+- (void)dealloc {
+  delete static_cast<std::shared_ptr<Convolution>*>(weights_);
+  [super dealloc];
+}
+- (MPSNNConvolutionAccumulatorPrecisionOption)accumulatorPrecisionOption {
+  return MPSNNConvolutionAccumulatorPrecisionOptionFloat;
+}
+- (void)setAccumulatorPrecisionOption:(MPSNNConvolutionAccumulatorPrecisionOption)option {
+  if (option != MPSNNConvolutionAccumulatorPrecisionOptionFloat)
+    refuse("MPSCNNConvolution", "float32 weights want the float accumulator");
+}
+- (void)reloadWeightsAndBiasesWithCommandBuffer:(id<MTLCommandBuffer>)commandBuffer
+                                          state:(MPSCNNConvolutionWeightsAndBiasesState*)state {
+  (*static_cast<std::shared_ptr<Convolution>*>(weights_))->refresh(commandBuffer, state);
+}
+- (void)encodeBatchToCommandBuffer:(id<MTLCommandBuffer>)commandBuffer
+                      sourceImages:(MPSImageBatch*)sourceImages
+                 destinationImages:(MPSImageBatch*)destinationImages {
+  Batch from, to;
+  for (MPSImage* image in sourceImages) from.push_back(read_from(image, commandBuffer));
+  for (MPSImage* image in destinationImages) to.push_back(written_to(image, commandBuffer));
+  (*static_cast<std::shared_ptr<Convolution>*>(weights_))->encode(commandBuffer, self, from, to);
+}
 @end
 
 @implementation MPSCNNConvolutionTranspose

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // MPSCore: predicates, command buffers, images, matrices, vectors, and the copies between them.
 #include <cstring>
+#include <limits>
 
 #include "double.h"
 
@@ -126,11 +127,54 @@ using metal_double::Pixels;
 }
 @end
 
-static DoubleImage* image_like(const MPSImageDescriptor* d) {
-  return new DoubleImage{std::make_shared<Pixels>(
-      static_cast<int>(d->height_), static_cast<int>(d->width_),
-      static_cast<int>(d->featureChannels_),
-      d->channelFormat_ == MPSImageFeatureChannelFormatFloat16)};
+static std::shared_ptr<Pixels> pixels_like(const MPSImageDescriptor* d) {
+  return std::make_shared<Pixels>(static_cast<int>(d->height_), static_cast<int>(d->width_),
+                                  static_cast<int>(d->featureChannels_),
+                                  d->channelFormat_ == MPSImageFeatureChannelFormatFloat16);
+}
+
+namespace {
+
+/// The outermost command buffer but for predicates: pieces after commitAndContinue are the same one.
+const void* owner_of(id commands) {
+  while ([commands isKindOfClass:[MPSCommandBuffer class]]) {
+    id inner = [static_cast<MPSCommandBuffer*>(commands) commandBuffer];
+    if (![inner isKindOfClass:[MPSCommandBuffer class]]) break;
+    commands = inner;
+  }
+  return commands;
+}
+
+MPSTemporaryImage* usable(MPSImage* image, id<MTLCommandBuffer> commands) {
+  if (![image isKindOfClass:[MPSTemporaryImage class]]) return nil;
+  auto* temporary = static_cast<MPSTemporaryImage*>(image);
+  if (temporary->readCount_ == 0)
+    refuse("MPSTemporaryImage", "used although its readCount is 0");
+  if (temporary->owner_ != owner_of(commands))
+    refuse("MPSTemporaryImage", "used on another command buffer than it was made for");
+  return temporary;
+}
+
+}  // namespace
+
+std::shared_ptr<Pixels> read_from(MPSImage* image, id<MTLCommandBuffer> commands) {
+  MPSTemporaryImage* temporary = usable(image, commands);
+  if (temporary != nil) --temporary->readCount_;
+  return image->image_->data;
+}
+
+std::shared_ptr<Pixels> written_to(MPSImage* image, id<MTLCommandBuffer> commands) {
+  usable(image, commands);
+  return image->image_->data;
+}
+
+MPSTemporaryImage* temporary_image(std::shared_ptr<Pixels> pixels, id<MTLCommandBuffer> commands) {
+  MPSTemporaryImage* made = [[[MPSTemporaryImage alloc] init] autorelease];
+  made->image_ = new DoubleImage{std::move(pixels)};
+  made->readCount_ = 1;
+  made->owner_ = owner_of(commands);
+  count_object(1);
+  return made;
 }
 
 @implementation MPSTemporaryImage
@@ -139,11 +183,16 @@ static DoubleImage* image_like(const MPSImageDescriptor* d) {
   if (commandBuffer == nil) refuse("MPSTemporaryImage", "no command buffer");
   if (d->width_ > 16384 || d->height_ > 16384 || d->featureChannels_ > 8192 || d->width_ == 0)
     refuse("MPSTemporaryImage", "no texture has this size");
-  MPSTemporaryImage* made = [[[MPSTemporaryImage alloc] init] autorelease];
-  made->image_ = image_like(d);
-  made->readCount_ = 1;
-  count_object(1);
-  return made;
+  const auto pixels = pixels_like(d);
+  // What was in its memory before.
+  metal_double::each(*pixels, [&](int y, int x, int c) {
+    pixels->set(y, x, c, std::numeric_limits<double>::quiet_NaN());
+  });
+  return temporary_image(pixels, commandBuffer);
+}
+- (void)dealloc {
+  if (readCount_ != 0) count_unread();
+  [super dealloc];
 }
 - (NSUInteger)readCount {
   return readCount_;
@@ -153,14 +202,6 @@ static DoubleImage* image_like(const MPSImageDescriptor* d) {
   readCount_ = readCount;
 }
 @end
-
-void read_once(MPSImage* image) {
-  if (![image isKindOfClass:[MPSTemporaryImage class]]) return;
-  auto* temporary = static_cast<MPSTemporaryImage*>(image);
-  if (temporary->readCount_ == 0)
-    refuse("MPSTemporaryImage", "read although its readCount is 0");
-  --temporary->readCount_;
-}
 
 NSUInteger bytes_of(MPSDataType type) {
   return static_cast<NSUInteger>(type & 0xff) / 8;
@@ -319,7 +360,7 @@ void store(char* row, std::size_t i, float value, bool half) {
   check_copy("MPSMatrixCopyToImage", destinationImages, sourceMatrix);
   Ref<MPSMatrix*> matrix(sourceMatrix);
   std::vector<std::shared_ptr<Pixels>> images;
-  for (MPSImage* image in destinationImages) images.push_back(image->image_->data);
+  for (MPSImage* image in destinationImages) images.push_back(written_to(image, commandBuffer));
   record(commandBuffer, [matrix, images] {
     for (std::size_t n = 0; n < images.size(); ++n) {
       Pixels& to = *images[n];
@@ -344,10 +385,7 @@ void store(char* row, std::size_t i, float value, bool half) {
   check_copy("MPSImageCopyToMatrix", sourceImages, destinationMatrix);
   Ref<MPSMatrix*> matrix(destinationMatrix);
   std::vector<std::shared_ptr<Pixels>> images;
-  for (MPSImage* image in sourceImages) {
-    read_once(image);
-    images.push_back(image->image_->data);
-  }
+  for (MPSImage* image in sourceImages) images.push_back(read_from(image, commandBuffer));
   record(commandBuffer, [matrix, images] {
     for (std::size_t n = 0; n < images.size(); ++n) {
       const Pixels& from = *images[n];
@@ -366,7 +404,7 @@ void store(char* row, std::size_t i, float value, bool half) {
   self = [super init];
   if (self == nil) return nil;
   if (device == nil) refuse("MPSImage", "no device");
-  image_ = image_like(imageDescriptor);
+  image_ = new DoubleImage{pixels_like(imageDescriptor)};
   count_object(1);
   return self;
 }

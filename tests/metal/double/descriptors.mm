@@ -81,6 +81,8 @@
                            descriptor->kernelWidth_ * descriptor->inputs_ / descriptor->groups_;
   if (weightsOffset + count * sizeof(float) > [weights length])
     refuse("MPSCNNConvolutionWeightsAndBiasesState", "the buffer is too small for the weights");
+  if (biases != nil && biasesOffset + descriptor->outputs_ * sizeof(float) > [biases length])
+    refuse("MPSCNNConvolutionWeightsAndBiasesState", "the buffer is too small for the biases");
   weights_ = [weights retain];
   biases_ = [biases retain];
   weightsOffset_ = weightsOffset;

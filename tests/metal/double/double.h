@@ -14,6 +14,8 @@
 
 /// Objects of the double that are alive. Each class counts in its init and its dealloc.
 void count_object(int change);
+/// Counts a temporary image that was given back before it was read as often as it says.
+void count_unread();
 
 /// What MPS would end the process for.
 [[noreturn]] void refuse(const char* what, const std::string& why);
@@ -35,6 +37,7 @@ struct DoubleCommand {
   std::vector<MTLCommandBufferHandler>* handlers_;  // copied blocks
   id<MTLCommandQueue> queue_;                       // not retained: the queue outlives it
   NSString* label_;
+  NSError* error_;
   BOOL committed_, done_;
 }
 @end
@@ -46,11 +49,24 @@ struct DoubleCommand {
 }
 @end
 
+/// The command buffer of Metal's behind wrappers.
+DoubleCommandBuffer* root_of(id<MTLCommandBuffer> commands);
 /// Encodes a function on a command buffer, under the predicates of its wrappers.
 void record(id<MTLCommandBuffer> commands, std::function<void()> run);
 
-/// Takes one from the read count of a temporary image.
-void read_once(MPSImage* image);
+/// An image's pixels for a kernel that reads or writes them. Of a temporary image only on the
+/// command buffer that it was made for, while it may still be read; a read takes one from its read
+/// count.
+std::shared_ptr<metal_double::Pixels> read_from(MPSImage* image, id<MTLCommandBuffer> commands);
+std::shared_ptr<metal_double::Pixels> written_to(MPSImage* image, id<MTLCommandBuffer> commands);
+
+/// A temporary image of pixels that are computed elsewhere; autoreleased.
+MPSTemporaryImage* temporary_image(std::shared_ptr<metal_double::Pixels> pixels,
+                                   id<MTLCommandBuffer> commands);
+
+/// What metal_double_fail() asked for: takes it back, once.
+enum class DoubleFailure { NONE, ALLOCATION, ENCODE, RUN };
+bool fails_now(DoubleFailure kind);
 
 /// Bytes of an element.
 NSUInteger bytes_of(MPSDataType type);

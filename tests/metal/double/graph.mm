@@ -18,6 +18,7 @@ struct DoubleGraph {
   MPSImageFeatureChannelFormat format = MPSImageFeatureChannelFormatFloat16;
   std::map<const DoubleNode*, std::shared_ptr<DoubleFilter>> filters;
   std::set<const DoubleNode*> differentiated;
+  Ref<DoubleCommandBuffer*> last;  // of the last encode
 
   void visit(const NodePointer& node) {
     if (!seen.insert(node.get()).second) return;
@@ -49,8 +50,7 @@ class Encoding {
 
   void add_source(const NodePointer& node, MPSImageBatch* batch) {
     for (MPSImage* image in batch) {
-      read_once(image);
-      values_[node.get()].push_back(image->image_->data);
+      values_[node.get()].push_back(read_from(image, commands_));
     }
   }
   const Batch& values(const NodePointer& node) const { return values_.at(node.get()); }
@@ -312,16 +312,20 @@ class Encoding {
   std::map<const DoubleNode*, Batch> values_;
 };
 
-MPSImageBatch* batch_of(const Batch& values, bool is_temporary) {
+MPSImageBatch* batch_of(const Batch& values) {
   NSMutableArray* batch = [NSMutableArray array];
   for (const auto& pixels : values) {
-    MPSImage* image = is_temporary ? [[[MPSTemporaryImage alloc] init] autorelease]
-                                   : [[[MPSImage alloc] init] autorelease];
+    MPSImage* image = [[[MPSImage alloc] init] autorelease];
     image->image_ = new DoubleImage{pixels};
     count_object(1);
-    if (is_temporary) static_cast<MPSTemporaryImage*>(image)->readCount_ = 1;
     [batch addObject:image];
   }
+  return batch;
+}
+
+MPSImageBatch* temporary_batch(const Batch& values, id<MTLCommandBuffer> commands) {
+  NSMutableArray* batch = [NSMutableArray array];
+  for (const auto& pixels : values) [batch addObject:temporary_image(pixels, commands)];
   return batch;
 }
 
@@ -368,6 +372,9 @@ MPSImageBatch* batch_of(const Batch& values, bool is_temporary) {
   graph_->format = format;
 }
 - (void)reloadFromDataSources {
+  DoubleCommandBuffer* last = graph_->last;
+  if (last != nil && !last->done_)
+    refuse("MPSNNGraph reloadFromDataSources", "it acts at once, and the device still uses the weights");
   for (const auto& entry : graph_->filters) entry.second->load();
 }
 - (MPSImageBatch*)encodeBatchToCommandBuffer:(id<MTLCommandBuffer>)commandBuffer
@@ -377,6 +384,7 @@ MPSImageBatch* batch_of(const Batch& values, bool is_temporary) {
                            destinationStates:(NSMutableArray<MPSStateBatch*>*)destinationStates {
   if (sourceStates != nil || destinationStates != nil) refuse("MPSNNGraph", "the double has no states");
   if ([sourceImages count] != graph_->sources.size()) refuse("MPSNNGraph", "one batch a source is wanted");
+  graph_->last = root_of(commandBuffer);
   Encoding encoding(*graph_, commandBuffer);
   encoding.graph_device = [self device];
   NSUInteger i = 0;
@@ -387,12 +395,12 @@ MPSImageBatch* batch_of(const Batch& values, bool is_temporary) {
   }
   for (const NodePointer& node : graph_->order) encoding.encode(node);
   for (const NodePointer& node : graph_->exported)
-    [intermediateImages addObject:batch_of(encoding.values(node), true)];
+    [intermediateImages addObject:temporary_batch(encoding.values(node), commandBuffer)];
   for (std::size_t r = 1; r < graph_->results.size(); ++r) {
     const NodePointer& node = graph_->results[r];
     if (graph_->needed[r] && !node->exported)
-      [intermediateImages addObject:batch_of(encoding.values(node), true)];
+      [intermediateImages addObject:temporary_batch(encoding.values(node), commandBuffer)];
   }
-  return graph_->needed[0] ? batch_of(encoding.values(graph_->results[0]), false) : nil;
+  return graph_->needed[0] ? batch_of(encoding.values(graph_->results[0])) : nil;
 }
 @end

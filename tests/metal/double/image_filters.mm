@@ -77,8 +77,8 @@ void want_edge_mode(const char* kernel, MPSImageEdgeMode mode) {
 - (void)encodeToCommandBuffer:(id<MTLCommandBuffer>)commandBuffer
                   sourceImage:(MPSImage*)sourceImage
              destinationImage:(MPSImage*)destinationImage {
-  read_once(sourceImage);
-  const Shared from = sourceImage->image_->data, to = destinationImage->image_->data;
+  const Shared from = read_from(sourceImage, commandBuffer),
+               to = written_to(destinationImage, commandBuffer);
   if (from == to) refuse("MPSUnaryImageKernel", "the result must not be the source");
   if (from->channels > 4 || to->channels > 4)
     refuse("MPSUnaryImageKernel", "a texture holds four channels");
@@ -166,11 +166,9 @@ struct DoubleWeights {
                  destinationImages:(MPSImageBatch*)destinationImages {
   std::vector<std::pair<Shared, Shared>> images;
   for (NSUInteger i = 0; i < [destinationImages count]; ++i) {
-    MPSImage* from = [sourceImages objectAtIndex:i];
-    MPSImage* to = [destinationImages objectAtIndex:i];
-    read_once(from);
-    images.emplace_back(from->image_->data, to->image_->data);
-    if (from->image_->data->channels != to->image_->data->channels)
+    images.emplace_back(read_from([sourceImages objectAtIndex:i], commandBuffer),
+                        written_to([destinationImages objectAtIndex:i], commandBuffer));
+    if (images.back().first->channels != images.back().second->channels)
       refuse("MPSNNPad", "channels are added by paddingSizeBefore and paddingSizeAfter only");
   }
   const int top = static_cast<int>(offset_.y), left = static_cast<int>(offset_.x);
@@ -216,15 +214,13 @@ struct Pair {
   Shared primary, secondary, result;
 };
 
-std::vector<Pair> pairs_of(MPSImageBatch* primary, MPSImageBatch* secondary,
-                           MPSImageBatch* result) {
+std::vector<Pair> pairs_of(id<MTLCommandBuffer> commands, MPSImageBatch* primary,
+                           MPSImageBatch* secondary, MPSImageBatch* result) {
   std::vector<Pair> pairs;
   for (NSUInteger i = 0; i < [result count]; ++i) {
-    MPSImage* images[] = {[primary objectAtIndex:i], [secondary objectAtIndex:i],
-                          [result objectAtIndex:i]};
-    read_once(images[0]);
-    read_once(images[1]);
-    pairs.push_back({images[0]->image_->data, images[1]->image_->data, images[2]->image_->data});
+    pairs.push_back({read_from([primary objectAtIndex:i], commands),
+                     read_from([secondary objectAtIndex:i], commands),
+                     written_to([result objectAtIndex:i], commands)});
   }
   return pairs;
 }
@@ -243,7 +239,7 @@ std::vector<Pair> pairs_of(MPSImageBatch* primary, MPSImageBatch* secondary,
                    secondaryImages:(MPSImageBatch*)secondaryImages
                  destinationImages:(MPSImageBatch*)destinationImages {
   want_edge_mode("MPSNNGridSample", primaryEdgeMode_);
-  const std::vector<Pair> pairs = pairs_of(primaryImages, secondaryImages, destinationImages);
+  const std::vector<Pair> pairs = pairs_of(commandBuffer, primaryImages, secondaryImages, destinationImages);
   const int own = isAbsolute_ ? 0 : 1;
   const MPSImageEdgeMode mode = primaryEdgeMode_;
   record(commandBuffer, [=] {
@@ -277,7 +273,7 @@ std::vector<Pair> pairs_of(MPSImageBatch* primary, MPSImageBatch* secondary,
                    secondaryImages:(MPSImageBatch*)secondaryImages
                  destinationImages:(MPSImageBatch*)destinationImages {
   want_edge_mode("MPSNNLocalCorrelation", secondaryEdgeMode_);
-  const std::vector<Pair> pairs = pairs_of(primaryImages, secondaryImages, destinationImages);
+  const std::vector<Pair> pairs = pairs_of(commandBuffer, primaryImages, secondaryImages, destinationImages);
   const int columns = 2 * windowX_ + 1;
   for (const Pair& p : pairs) {
     if (p.result->channels != columns * (2 * windowY_ + 1))

@@ -83,16 +83,11 @@ void check_stride(const Operand& operand, const Pixels& result) {
     refuse("MPSCNNArithmetic", "batches of one size are wanted");
   std::vector<OneResult> all;
   for (NSUInteger i = 0; i < count; ++i) {
-    MPSImage* primary = [primaryImages objectAtIndex:i];
-    MPSImage* secondary = [secondaryImages objectAtIndex:i];
-    MPSImage* result = [destinationImages objectAtIndex:i];
-    read_once(primary);
-    read_once(secondary);
-    all.push_back({{primary->image_->data, primaryX_, primaryY_, primaryChannels_,
+    all.push_back({{read_from([primaryImages objectAtIndex:i], commandBuffer), primaryX_, primaryY_, primaryChannels_,
                     static_cast<double>(primaryScale_)},
-                   {secondary->image_->data, secondaryX_, secondaryY_, secondaryChannels_,
+                   {read_from([secondaryImages objectAtIndex:i], commandBuffer), secondaryX_, secondaryY_, secondaryChannels_,
                     static_cast<double>(secondaryScale_)},
-                   result->image_->data});
+                   written_to([destinationImages objectAtIndex:i], commandBuffer)});
     check_stride(all.back().primary, *all.back().result);
     check_stride(all.back().secondary, *all.back().result);
   }
@@ -186,6 +181,58 @@ void check_stride(const Operand& operand, const Pixels& result) {
 }
 @end
 
+@implementation MPSMatrixBatchNormalizationGradient
+@synthesize epsilon = epsilon_;
+- (instancetype)initWithDevice:(id<MTLDevice>)device {
+  self = [super initWithDevice:device];
+  epsilon_ = std::numeric_limits<float>::min();
+  return self;
+}
+- (void)encodeToCommandBuffer:(id<MTLCommandBuffer>)commandBuffer
+                  gradientMatrix:(MPSMatrix*)gradientMatrix
+                     inputMatrix:(MPSMatrix*)inputMatrix
+                      meanVector:(MPSVector*)meanVector
+                  varianceVector:(MPSVector*)varianceVector
+                     gammaVector:(MPSVector*)gammaVector
+                      betaVector:(MPSVector*)betaVector
+     resultGradientForDataMatrix:(MPSMatrix*)resultGradientForDataMatrix
+    resultGradientForGammaVector:(MPSVector*)resultGradientForGammaVector
+     resultGradientForBetaVector:(MPSVector*)resultGradientForBetaVector {
+  const Elements g(gradientMatrix), input(inputMatrix), mean(meanVector), variance(varianceVector),
+      gamma(gammaVector), result(resultGradientForDataMatrix),
+      to_gamma(resultGradientForGammaVector), to_beta(resultGradientForBetaVector);
+  const char* name = "MPSMatrixBatchNormalizationGradient";
+  want(name, "the gradient", g, input.rows, input.columns);
+  want(name, "the result", result, input.rows, input.columns);
+  want(name, "the mean", mean, 1, input.columns);
+  want(name, "the variance", variance, 1, input.columns);
+  for (const Elements& vector : {gamma, to_gamma, to_beta}) {
+    if (vector) want(name, "a vector", vector, 1, input.columns);
+  }
+  if (betaVector != nil) refuse(name, "the double has no neuron, which alone wants beta");
+  const auto epsilon = static_cast<double>(epsilon_);
+  record(commandBuffer, [=] {
+    const auto rows = static_cast<double>(input.rows);
+    for (NSUInteger j = 0; j < input.columns; ++j) {
+      const double scale = 1 / std::sqrt(variance.at(j) + epsilon);
+      double products = 0, total = 0;
+      for (NSUInteger i = 0; i < input.rows; ++i) {
+        products += g.at(i, j) * (input.at(i, j) - mean.at(j)) * scale;
+        total += g.at(i, j);
+      }
+      for (NSUInteger i = 0; i < input.rows; ++i) {
+        const double x = (input.at(i, j) - mean.at(j)) * scale;
+        result.set(
+            i, j,
+            (gamma ? gamma.at(j) : 1) * scale * (g.at(i, j) - total / rows - x * products / rows));
+      }
+      if (to_gamma) to_gamma.set(0, j, products);
+      if (to_beta) to_beta.set(0, j, total);
+    }
+  });
+}
+@end
+
 namespace {
 
 enum class Reduce { MIN, MAX, SUM, MEAN };
@@ -225,10 +272,8 @@ double reduced(const Pixels& from, int axis, Reduce kind, int y, int x, int c) {
                  destinationImages:(MPSImageBatch*)destinationImages {
   std::vector<std::pair<std::shared_ptr<Pixels>, std::shared_ptr<Pixels>>> images;
   for (NSUInteger i = 0; i < [sourceImages count]; ++i) {
-    MPSImage* from = [sourceImages objectAtIndex:i];
-    read_once(from);
-    images.emplace_back(from->image_->data,
-                        static_cast<MPSImage*>([destinationImages objectAtIndex:i])->image_->data);
+    images.emplace_back(read_from([sourceImages objectAtIndex:i], commandBuffer),
+                        written_to([destinationImages objectAtIndex:i], commandBuffer));
   }
   const int axis = [self axis];
   const Reduce kind = [self kind];

@@ -315,10 +315,8 @@ void run_copy(const OneCopy& copy, NSUInteger rows, NSUInteger columns, BOOL sou
   using metal_double::Pixels;
   std::vector<std::pair<std::shared_ptr<Pixels>, std::shared_ptr<Pixels>>> images;
   for (NSUInteger i = 0; i < [sourceImages count]; ++i) {
-    MPSImage* from = [sourceImages objectAtIndex:i];
-    MPSImage* to = [destinationImages objectAtIndex:i];
-    read_once(from);
-    images.emplace_back(from->image_->data, to->image_->data);
+    images.emplace_back(read_from([sourceImages objectAtIndex:i], commandBuffer),
+                        written_to([destinationImages objectAtIndex:i], commandBuffer));
   }
   record(commandBuffer, [images, rule = neuron_->rule] {
     for (const auto& [from, to] : images) {

@@ -11,15 +11,32 @@
 
 namespace {
 
-std::atomic<long> objects_alive{0};
+std::atomic<long> objects_alive{0}, images_unread{0};
+std::atomic<DoubleFailure> next_failure{DoubleFailure::NONE};
 std::mutex device_mutex;  // one device: what runs and what is committed
 
 }  // namespace
 
 void count_object(int change) { objects_alive += change; }
 
+void count_unread() { ++images_unread; }
+
+bool fails_now(DoubleFailure kind) {
+  return next_failure.compare_exchange_strong(kind, DoubleFailure::NONE);
+}
+
 extern "C" __attribute__((visibility("default"))) long metal_double_objects(void) {
   return objects_alive.load();
+}
+
+/// Temporary images given back too early: Metal's validation layer ends the process for one.
+extern "C" __attribute__((visibility("default"))) long metal_double_unread(void) {
+  return images_unread.load();
+}
+
+/// What fails next, once. 1: an allocation; 2: an encode; 3: a command buffer, while it runs.
+extern "C" __attribute__((visibility("default"))) void metal_double_fail(int kind) {
+  next_failure = static_cast<DoubleFailure>(kind);
 }
 
 void refuse(const char* what, const std::string& why) {
@@ -86,6 +103,7 @@ void refuse(const char* what, const std::string& why) {
   for (MTLCommandBufferHandler handler : *handlers_) Block_release(handler);
   delete handlers_;
   [label_ release];
+  [error_ release];
   count_object(-1);
   [super dealloc];
 }
@@ -97,7 +115,7 @@ void refuse(const char* what, const std::string& why) {
   label_ = [label copy];
 }
 - (NSError*)error {
-  return nil;
+  return error_;
 }
 - (void)addCompletedHandler:(MTLCommandBufferHandler)block {
   if (committed_) refuse("MTLCommandBuffer addCompletedHandler", "it was committed");
@@ -109,8 +127,14 @@ void refuse(const char* what, const std::string& why) {
   const std::lock_guard lock(device_mutex);
   static_cast<DoubleCommandQueue*>(queue_)->committed_->push_back([self retain]);
 }
+- (void)failCommands {
+  NSDictionary* info = [NSDictionary dictionaryWithObject:@"the GPU hung" forKey:NSLocalizedDescriptionKey];
+  error_ = [[NSError alloc] initWithDomain:@"MTLCommandBufferErrorDomain" code:2 userInfo:info];
+}
 - (void)runCommands {
+  if (fails_now(DoubleFailure::RUN)) [self failCommands];
   for (const DoubleCommand& command : *commands_) {
+    if (error_ != nil) break;
     bool runs = true;
     for (MPSPredicate* predicate : command.predicates) {
       const auto* start = static_cast<const char*>([[predicate predicateBuffer] contents]);
@@ -203,6 +227,7 @@ void refuse(const char* what, const std::string& why) {
 }
 - (id<MTLBuffer>)newBufferWithLength:(NSUInteger)length options:(MTLResourceOptions)options {
   if (options != MTLResourceStorageModeShared) refuse("newBufferWithLength", "not shared");
+  if (fails_now(DoubleFailure::ALLOCATION)) return nil;
   return [[DoubleBuffer alloc] initWithLength:length];
 }
 - (id<MTLBuffer>)newBufferWithBytesNoCopy:(void*)pointer
@@ -226,7 +251,16 @@ NSArray<id<MTLDevice>>* MTLCopyAllDevices(void) {
   return [[NSArray alloc] initWithObjects:fast, small, nil];
 }
 
-BOOL MPSSupportsMTLDevice(id<MTLDevice> device) { return device != nil; }
+BOOL MPSSupportsMTLDevice(id<MTLDevice> device) {
+  return [static_cast<id>(device) isKindOfClass:[DoubleDevice class]];
+}
+
+DoubleCommandBuffer* root_of(id<MTLCommandBuffer> commands) {
+  id at = commands;
+  while ([at isKindOfClass:[MPSCommandBuffer class]])
+    at = [static_cast<MPSCommandBuffer*>(at) commandBuffer];
+  return at;
+}
 
 void record(id<MTLCommandBuffer> commands, std::function<void()> run) {
   DoubleCommand command{std::move(run), {}};
@@ -237,6 +271,7 @@ void record(id<MTLCommandBuffer> commands, std::function<void()> run) {
     at = [static_cast<MPSCommandBuffer*>(at) commandBuffer];
   }
   auto* root = static_cast<DoubleCommandBuffer*>(at);
+  if (fails_now(DoubleFailure::ENCODE)) refuse("encode", "it was asked to fail");
   if (root->committed_) refuse("encode", "the command buffer was committed");
   root->commands_->push_back(std::move(command));
 }

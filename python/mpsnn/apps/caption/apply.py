@@ -77,6 +77,25 @@ class Timing:
         return self.predicated.whole / self.cut.whole
 
 
+def device_for_pictures(kind: str = "") -> mps.Device:
+    """Where pictures are captioned one by one.
+
+    The host records a sentence's steps while the device works. On the processors of a machine it
+    keeps one of them for that: kernels on all of them would take turns with it.
+
+    Args:
+        kind: Of the device; "": the best here.
+
+    Returns:
+        The device; of a CPU one with a thread less than there are.
+
+    Raises:
+        InvalidArgumentError: There is none of that kind.
+    """
+    device = mps.Device(kind)
+    return mps.Device(device.kind, threads=device.threads - 1) if device.threads > 1 else device
+
+
 def centred(pictures: FloatArray) -> FloatArray:
     """Values from 0 to 1 become those from -1 to 1 that the nets take."""
     values: FloatArray = np.ascontiguousarray(pictures, np.float32) * np.float32(2) - np.float32(1)
@@ -115,14 +134,14 @@ class Captioner:
 
         Args:
             path: The archive.
-            device: Where it shall run; None: the best here.
+            device: Where it shall run; None: `device_for_pictures()`.
             beam: As for the constructor.
 
         Raises:
             FileError: The file cannot be read.
             ArchiveError: It is damaged, or not a captioner's.
         """
-        archive = mps.KeyedUnarchiver(device or mps.Device()).open(str(path))
+        archive = mps.KeyedUnarchiver(device or device_for_pictures()).open(str(path))
         options, vocabulary = read_metadata(archive, str(path))
         sources = DecoderSources.from_graph(archive.decode_graph(STORE))
         return cls(archive.decode_graph(FEATURES_KEY), sources, vocabulary, options, beam)

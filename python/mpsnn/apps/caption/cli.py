@@ -13,7 +13,7 @@ import numpy as np
 
 import mpsnn as mps
 from mpsnn.apps.caption import pictures, scenes
-from mpsnn.apps.caption.apply import Caption, Captioner
+from mpsnn.apps.caption.apply import Caption, Captioner, device_for_pictures
 from mpsnn.apps.caption.model import INCEPTION, SMALL, ModelOptions
 from mpsnn.apps.caption.scenes import Captioned, FloatArray
 from mpsnn.apps.caption.train import (
@@ -257,7 +257,7 @@ def _apply(arguments: argparse.Namespace) -> None:
     if arguments.out is not None:
         optional_module("matplotlib", pictures.EXTRA, pictures.USER)
         prepare_output(arguments.out, DRAWINGS)
-    device = mps.Device(arguments.device)
+    device = device_for_pictures(arguments.device)
     captioner = Captioner.load(arguments.archive, device, arguments.beam)
     size, files = captioner.options.size, arguments.pictures
     expected: list[str] | None = None
@@ -299,18 +299,19 @@ def _demo(arguments: argparse.Namespace) -> None:
     print(f"2. train on {device.name}")
     _run(arguments, data, held_out, options, scenes.all_words(), archive, timeline)
     print(f"3. restore {archive} and caption combinations never trained on")
-    greedy = Captioner.load(archive, device)
+    own = device_for_pictures(arguments.device)
+    greedy = Captioner.load(archive, own)
     found = caption_all(greedy, held_out)
     sentences = [caption.sentence for caption in found]
     shown = min(SHOWN, len(held_out))
     names = [f"scene {index}" for index in range(shown)]
     _tell(names, found[:shown], held_out.sentences[:shown])
     _tell_accuracy("greedy", accuracy(sentences, held_out.sentences), len(held_out))
-    beam = Captioner.load(archive, device, arguments.beam)
+    beam = Captioner.load(archive, own, arguments.beam)
     others = [caption.sentence for caption in caption_all(beam, held_out)]
     name = f"beam of {arguments.beam}"
     _tell_accuracy(name, accuracy(others, held_out.sentences), len(held_out))
-    print("4. steps recorded ahead, with and without predicates")
+    print(f"4. steps recorded ahead, with and without predicates, on {own.name}")
     _tell_times(greedy, held_out.pictures, found)
     out = arguments.out / "captions.png"
     right = [a == b for a, b in zip(sentences, held_out.sentences, strict=True)]

@@ -17,7 +17,6 @@ from mpsnn.apps.caption.model import DecoderSources, ModelOptions
 from mpsnn.apps.caption.search import (
     BeamKernels,
     GreedyKernels,
-    Search,
     array_of,
     indices_of,
     integers,
@@ -112,7 +111,7 @@ class Decoder:
         self._gather = mps.NDArrayGather(device, label="gather")
         self._add_vector = mps.MatrixNeuron(device, label="add the picture")
         self._scores = mps.MatrixFullyConnected(device, label="classifier")
-        self._kernels = GreedyKernels(device) if beam == 1 else BeamKernels(device, beam, words)
+        self.kernels = GreedyKernels(device) if beam == 1 else BeamKernels(device, beam, words)
         self._to_matrix = mps.ImageCopyToMatrix(device, label="picture")
         (self._beginnings,) = indices_of(integers(device, 1, beam))  # the end stands for it
         self._free: list[_Room] = []
@@ -178,33 +177,25 @@ class Decoder:
         for index, room in enumerate(self._free):
             if room.search.words.rows == steps:
                 del self._free[index]
-                room.search.clear()
                 return room
-        search = self._kernels.begin(steps)
-        return _Room(self.device, self.options, self.beam, self.words, search, self._free)
+        return _Room(self, steps, self._free)
 
 
 class _Room:
     """The memory of a sentence and its views. All steps share it: they run one after the other."""
 
-    def __init__(
-        self,
-        device: mps.Device,
-        options: ModelOptions,
-        beam: int,
-        words: int,
-        search: Search,
-        free: list[_Room],
-    ) -> None:
-        self.search, self._free = search, free
+    def __init__(self, decoder: Decoder, steps: int, free: list[_Room]) -> None:
+        device, options, beam = decoder.device, decoder.options, decoder.beam
+        self._free = free
         self.picture = mps.Matrix(device, rows=1, columns=options.embedding)
         self.bias = mps.Vector(self.picture.buffer, length=options.embedding)
         self.x = mps.Matrix(device, rows=beam, columns=options.embedding)
         self.inputs = array_of(self.x)
         self.y = mps.Matrix(device, rows=beam, columns=options.hidden)
         self.sources, self.destinations = [self.x], [self.y]
-        self.scores = mps.Matrix(device, rows=beam, columns=words)
-        chosen = search.words
+        self.scores = mps.Matrix(device, rows=beam, columns=decoder.words)
+        self.search = decoder.kernels.begin(steps, self.y)
+        chosen = self.search.words
         self.words = indices_of(chosen)
         self.predicates = [
             mps.Predicate(chosen.buffer, row * chosen.row_bytes) for row in range(chosen.rows)
@@ -212,4 +203,5 @@ class _Room:
 
     def release(self) -> None:
         """Serves the next sentence."""
+        self.search.clear()
         self._free.append(self)

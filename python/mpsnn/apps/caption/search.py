@@ -90,7 +90,7 @@ class GreedyKernels:
         self.device = device
         self.top = mps.MatrixFindTopK(device, 1, label="choose")
 
-    def begin(self, steps: int) -> Search:
+    def begin(self, steps: int, _outputs: mps.Matrix) -> Search:
         """A sentence of so many steps."""
         return _GreedySearch(self, steps)
 
@@ -148,13 +148,13 @@ class BeamKernels:
             label="split",
         )
 
-    def begin(self, steps: int) -> Search:
-        """A sentence of so many steps."""
-        return _BeamSearch(self, steps)
+    def begin(self, steps: int, outputs: mps.Matrix) -> Search:
+        """A sentence of so many steps, whose LSTM has these outputs in each of them."""
+        return _BeamSearch(self, steps, outputs)
 
 
 class _BeamSearch:
-    def __init__(self, kernels: BeamKernels, steps: int) -> None:
+    def __init__(self, kernels: BeamKernels, steps: int, outputs: mps.Matrix) -> None:
         self._kernels = kernels
         device, beam, words = kernels.device, kernels.beam, kernels.words
         self.words = integers(device, steps, beam)
@@ -175,7 +175,15 @@ class _BeamSearch:
         self._best = integers(device, 1, beam)
         (self._best_indices,) = indices_of(self._best)
         self._pairs = mps.Matrix(device, rows=beam, columns=2)
-        self._pairs_array = array_of(self._pairs)
+        self._pairs_array, self._both = array_of(self._pairs), [self._pairs, self._pairs]
+        # The LSTM's state, each sentence with that of the one it goes on with.
+        chosen = [
+            mps.Matrix(device, rows=beam, columns=outputs.columns)
+            for _ in ("outputs", "memory cells")
+        ]
+        self._state = State([chosen[0]], [chosen[1]])
+        self._outputs = array_of(outputs)
+        self._chosen_outputs, self._chosen_cells = map(array_of, chosen)
 
     def clear(self) -> None:
         for matrix in (self.words, self.parents):
@@ -187,18 +195,13 @@ class _BeamSearch:
     ) -> State | None:
         if state is None:
             return state
-        outputs = state.recurrent_output_matrix()
         cells = state.memory_cell_matrix()
         if cells is None:
             raise mps.InternalError("caption: expected an LSTM's state, got none of its memory")
-        copies = []
-        for matrix in (outputs, cells):
-            copy = mps.Matrix(self._kernels.device, rows=matrix.rows, columns=matrix.columns)
-            self._kernels.gather.encode(
-                commands, array_of(matrix), self._parents[step - 1], array_of(copy)
-            )
-            copies.append(copy)
-        return State([copies[0]], [copies[1]])
+        gather, parents = self._kernels.gather, self._parents[step - 1]
+        gather.encode(commands, self._outputs, parents, self._chosen_outputs)
+        gather.encode(commands, array_of(cells), parents, self._chosen_cells)
+        return self._state
 
     def choose(self, commands: mps.CommandBuffer, scores: mps.Matrix, step: int) -> None:
         kernels, allowed = self._kernels, scores
@@ -210,4 +213,4 @@ class _BeamSearch:
         kernels.accumulate.encode(commands, self._totals, kernels.ones, self._allowed)
         kernels.top.encode(commands, self._row, self._best, self.totals)
         kernels.gather.encode(commands, kernels.candidates, self._best_indices, self._pairs_array)
-        kernels.split.encode(commands, [self._pairs, self._pairs], self._targets[step])
+        kernels.split.encode(commands, self._both, self._targets[step])

@@ -177,24 +177,20 @@ void multiply_vector(const Matrix& a, std::int64_t rows, std::int64_t columns, b
     // Some libraries multiply what is there, NaN included, by 0.
     for (std::int64_t i = 0; i < (transpose ? columns : rows); ++i) y[i * y_step] = 0;
   }
-  const std::int32_t m = narrow(columns), stride = leading(a), from_step = narrow(x_step),
-                     to_step = narrow(y_step);
-  if (transpose) {
-    const std::int32_t n = narrow(rows);
-    MPSNN_FORTRAN(sgemv)
-    ("N", &m, &n, &alpha, a.data, &stride, x, &from_step, &beta, y, &to_step, 1);
-    return;
-  }
-  constexpr std::int64_t kRows = 64;  // always the same ones in one call: so are the sums
+  constexpr std::int64_t kPart = 64;  // of y, always the same ones in one call: so are the sums
+  const std::int64_t results = transpose ? columns : rows, terms = transpose ? rows : columns;
+  const std::int32_t stride = leading(a), from_step = narrow(x_step), to_step = narrow(y_step);
   const auto multiply = [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t first = begin * kRows; first < std::min(end * kRows, rows); first += kRows) {
-      const std::int32_t n = narrow(std::min(kRows, rows - first));
+    for (std::int64_t part = begin; part < end; ++part) {
+      const std::int64_t first = part * kPart, count = std::min(kPart, results - first);
+      const std::int32_t m = narrow(transpose ? count : columns),
+                         n = narrow(transpose ? rows : count);
       MPSNN_FORTRAN(sgemv)
-      ("T", &m, &n, &alpha, a.data + first * a.stride, &stride, x, &from_step, &beta,
-       y + first * y_step, &to_step, 1);
+      (transpose ? "N" : "T", &m, &n, &alpha, a.data + first * (transpose ? 1 : a.stride), &stride,
+       x, &from_step, &beta, y + first * y_step, &to_step, 1);
     }
   };
-  parallel_for((rows + kRows - 1) / kRows, grain_for(kRows * columns * 4), multiply);
+  parallel_for((results + kPart - 1) / kPart, grain_for(kPart * terms * 4), multiply);
 }
 #else
 

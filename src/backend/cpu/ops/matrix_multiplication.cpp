@@ -156,25 +156,50 @@ std::shared_ptr<Kernel> prepare_matrix_multiplication_onednn_bytes(const KernelQ
 }
 #endif
 
+namespace {
+
+/// A product of a matrix and a vector: y = a x, or the transpose of x^T a.
+struct VectorProduct {
+  Operand matrix, vector;
+  std::int64_t rows, columns;  // of the matrix
+  bool transpose;
+  std::int64_t x_step, y_step;
+
+  explicit VectorProduct(const Product& p)
+      : matrix(p.n == 1 ? p.left : p.right),
+        vector(p.n == 1 ? p.right : p.left),
+        rows(p.n == 1 ? p.m : p.k),
+        columns(p.n == 1 ? p.k : p.n),
+        transpose(p.n != 1),
+        x_step(p.n == 1 ? vector.row : vector.column),
+        y_step(p.n == 1 ? p.result.row : p.result.column) {
+    if (matrix.column == 1) return;
+    // Rows lie together in its transpose.
+    std::swap(matrix.row, matrix.column);
+    std::swap(rows, columns);
+    transpose = !transpose;
+  }
+};
+
+}  // namespace
+
 Fit fits_matrix_multiplication_vector(const KernelQuery& query) {
   if (Fit fit = lapack::available(); !fit.yes) return fit;
   if (Fit fit = fits_matrix_multiplication_plain(query); !fit.yes) return fit;
   const Product p(query);
-  if (p.batch != 1 || p.n != 1) return Fit::no("not one matrix and a vector");
-  if (p.left.column != 1 && p.left.row != 1)
-    return Fit::no("neither rows nor columns lie together");
+  if (p.batch != 1 || (p.m != 1 && p.n != 1)) return Fit::no("not one matrix and a vector");
+  if (VectorProduct(p).matrix.column != 1) return Fit::no("neither rows nor columns lie together");
   return lapack::fits_integers(query);
 }
 
 std::shared_ptr<Kernel> prepare_matrix_multiplication_vector(const KernelQuery& query) {
-  return make_kernel([p = Product(query)](const KernelArgs& args) {
-    const bool transpose = p.left.column != 1;
-    const std::int64_t rows = transpose ? p.k : p.m, columns = transpose ? p.m : p.k,
-                       stride = transpose ? p.left.column : p.left.row;
-    const lapack::Matrix matrix{const_cast<float*>(args.input<float>(0)),
-                                std::max(stride, columns)};
-    lapack::multiply_vector(matrix, rows, columns, transpose, p.alpha, args.input<float>(1),
-                            p.right.row, p.beta, args.output<float>(0), p.result.row);
+  const Product p(query);
+  return make_kernel([v = VectorProduct(p), matrix = std::size_t{p.n == 1 ? 0U : 1U},
+                      alpha = p.alpha, beta = p.beta](const KernelArgs& args) {
+    const lapack::Matrix a{const_cast<float*>(args.input<float>(matrix)),
+                           std::max(v.matrix.row, v.columns)};
+    lapack::multiply_vector(a, v.rows, v.columns, v.transpose, alpha, args.input<float>(1 - matrix),
+                            v.x_step, beta, args.output<float>(0), v.y_step);
   });
 }
 

@@ -48,19 +48,6 @@ struct WinogradLayout final : Layout {
   bool mirrored;  // half a turn, inputs and outputs swapped: for the gradient of the source
 };
 
-// While a primitive is made on this thread it shall count on one thread: it runs inside a parallel
-// region, one block a thread.
-class OneThread {
- public:
-  OneThread() : before_(thread_count()) { set_thread_count(1); }
-  ~OneThread() { set_thread_count(before_); }
-  OneThread(const OneThread&) = delete;
-  OneThread& operator=(const OneThread&) = delete;
-
- private:
-  int before_;
-};
-
 std::int64_t tiles_a_block(std::int64_t inputs, std::int64_t outputs) {
   const auto a_tile = static_cast<std::int64_t>(sizeof(float)) * kPositions * (inputs + outputs);
   return std::clamp<std::int64_t>(static_cast<std::int64_t>(kBlockBytes) / a_tile / 16 * 16, 16,
@@ -78,7 +65,7 @@ class WinogradKernel final : public Kernel {
     const dnnl::memory::dims left{kPositions, block_, grid.channels};
     const dnnl::memory::dims right{kPositions, grid.channels, grid.outputs};
     const dnnl::memory::dims result{kPositions, block_, grid.outputs};
-    const OneThread guard;
+    const ThreadLimit one(1);  // it runs inside of a parallel region, one block a thread
     const dnnl::matmul::primitive_desc chosen(onednn::engine(), matrices(left),
                                               matrices(right, Tag::any), matrices(result),
                                               onednn::make_attributes());

@@ -6,10 +6,6 @@
 namespace mpsnn::backend::metal {
 namespace {
 
-constexpr std::int64_t kMostPixels = 16384;  // rows and columns of a texture
-
-std::size_t aligned(std::size_t bytes) { return (bytes + 127) / 128 * 128; }
-
 const std::byte* address_of(const Site& site, const CellMatrix& matrix) {
   switch (matrix.memory) {
     case CellMatrix::Memory::INPUT:
@@ -70,13 +66,12 @@ class TermSum {
       MPSImageBatch* value = value_of(site, term);
       total = total == nil ? value : combined(site, add_.on(site), total, value);
     }
-    ImageCopies(site.device()).copy_out(site.commands(), total, range_of(site, to_), image_of(to_));
+    site.copies().copy_out(site.commands(), total, range_of(site, to_), image_of(to_));
   }
 
  private:
   MPSImageBatch* image(const Site& site, const CellMatrix& matrix) const {
-    return ImageCopies(site.device())
-        .copy_in(site.commands(), range_of(site, matrix), image_of(matrix));
+    return site.copies().copy_in(site.commands(), range_of(site, matrix), image_of(matrix));
   }
   MPSImageBatch* combined(const Site& site, MPSCNNArithmetic* kernel, MPSImageBatch* first,
                           MPSImageBatch* second) const {

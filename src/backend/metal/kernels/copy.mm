@@ -79,10 +79,6 @@ TensorDesc part_of(const TensorDesc& whole, std::vector<std::int64_t> dims) {
   return {whole.type, std::move(dims), nullptr, strides_of(whole)};
 }
 
-TensorDesc dense(const TensorDesc& desc) { return {desc.type, desc.dims, nullptr}; }
-
-std::size_t aligned(std::size_t bytes) { return (bytes + 127) / 128 * 128; }
-
 std::shared_ptr<Kernel> make_copies(const KernelQuery& query, std::vector<StridedCopy> copies,
                                     std::vector<NSUInteger> from_offsets,
                                     std::vector<NSUInteger> to_offsets) {
@@ -183,17 +179,15 @@ std::shared_ptr<Kernel> prepare_copy(const KernelQuery& query) {
 // memory on both sides, or copies of it in the scratch.
 namespace {
 
-constexpr std::int64_t kLongest = 16384;  // rows and columns of a texture
-
 class Conversion {
  public:
   Conversion(const TensorDesc& from, const TensorDesc& to)
       : from_(from.type), to_(to.type), count_(from.count()) {}
 
   void encode(const Site& site, const BufferRange& from, const BufferRange& to) const {
-    const std::int64_t rows = count_ / kLongest, rest = count_ % kLongest;
-    if (rows > 0) encode_image(site, from, to, 0, {1, rows, kLongest, 1});
-    if (rest > 0) encode_image(site, from, to, rows * kLongest, {1, 1, rest, 1});
+    const std::int64_t rows = count_ / kMostPixels, rest = count_ % kMostPixels;
+    if (rows > 0) encode_image(site, from, to, 0, {1, rows, kMostPixels, 1});
+    if (rest > 0) encode_image(site, from, to, rows * kMostPixels, {1, 1, rest, 1});
   }
 
  private:
@@ -202,13 +196,12 @@ class Conversion {
     const TensorDesc source{from_, dims, nullptr}, result{to_, dims, nullptr};
     from.offset += static_cast<NSUInteger>(first) * size_of(from_);
     to.offset += static_cast<NSUInteger>(first) * size_of(to_);
-    const ImageCopies copies(site.device());
-    MPSImageBatch* images = copies.copy_in(site.commands(), from, source);
+    MPSImageBatch* images = site.copies().copy_in(site.commands(), from, source);
     MPSImageBatch* converted = ImageCopies::make_images(site.commands(), result);
     [neuron_.on(site) encodeBatchToCommandBuffer:site.commands()
                                     sourceImages:images
                                destinationImages:converted];
-    copies.copy_out(site.commands(), converted, to, result);
+    site.copies().copy_out(site.commands(), converted, to, result);
   }
 
   DataType from_, to_;
@@ -231,8 +224,9 @@ Fit fits_conversion(const KernelQuery& query) {
     return Fit::no(str("MPS converts float16 and float32, got ", name_of(from.type), " -> ",
                        name_of(to.type)));
   }
-  if (from.count() > kLongest * kLongest)
-    return Fit::no(str("an image holds ", kLongest * kLongest, " numbers, got ", from.count()));
+  if (from.count() > kMostPixels * kMostPixels)
+    return Fit::no(
+        str("an image holds ", kMostPixels * kMostPixels, " numbers, got ", from.count()));
   return {};
 }
 

@@ -2,6 +2,7 @@
 // Factors of matrices and what they solve, matrix by matrix.
 #include <algorithm>
 #include <cstring>
+#include <numeric>
 
 #include "backend/metal/kernels.h"
 #include "base/attributes.h"
@@ -31,8 +32,6 @@ class Statuses {
  private:
   Owned<id<MTLBuffer>> buffer_;
 };
-
-TensorDesc dense(const TensorDesc& desc) { return {desc.type, desc.dims, nullptr}; }
 
 }  // namespace
 
@@ -140,6 +139,52 @@ void check_pivots(const Site& site, const MatrixView& pivots, std::size_t i, NSU
   }
 }
 
+/// Where each row comes from when the interchanges are taken back, the last first.
+std::vector<std::uint32_t> rows_taken_back(const Site& site, const MatrixView& pivots,
+                                           std::size_t i, NSUInteger rows) {
+  const auto* own = reinterpret_cast<const std::uint32_t*>(site.input(0) + pivots.offsets[i]);
+  std::vector<std::uint32_t> from(rows);
+  std::iota(from.begin(), from.end(), 0U);
+  for (NSUInteger k = pivots.columns; k-- > 0;) std::swap(from[k], from[own[k]]);
+  return from;
+}
+
+/// MPSMatrixSolveLU's header does not say what a transpose makes of its pivots: rows are copied.
+std::shared_ptr<Kernel> prepare_pivots_taken_back(const KernelQuery& query) {
+  const TensorDesc& x = query.outputs[0];
+  const TensorDesc sides = dense(x);
+  const std::span<const std::int64_t> batch(x.dims.data(), x.dims.size() - 2);
+  const MatrixView pivots = *view_of(query.inputs[0], batch), result = *view_of(x),
+                   given = *view_of(sides);
+  const Lazy<MPSMatrixCopy*> kernel([=](id<MTLDevice> device) {
+    return [[MPSMatrixCopy alloc] initWithDevice:device
+                                        copyRows:1
+                                     copyColumns:result.columns
+                            sourcesAreTransposed:NO
+                       destinationsAreTransposed:NO];
+  });
+  const StridedCopy copy = *StridedCopy::between(x, sides);
+  const auto encode = [=, label = std::string(query.label)](const Site& site) {
+    if (!site.settle()) return;
+    copy.encode(site, site.range(site.output(0)), site.range(site.scratch()));
+    for (std::size_t i = 0; i < result.matrices(); ++i) {
+      check_pivots(site, pivots, i, result.rows, label);
+      const std::vector<std::uint32_t> from = rows_taken_back(site, pivots, i, result.rows);
+      MPSMatrixCopyDescriptor* copies =
+          [[[MPSMatrixCopyDescriptor alloc] initWithDevice:site.device()
+                                                     count:result.rows] autorelease];
+      for (std::uint32_t row = 0; row < from.size(); ++row) {
+        [copies setCopyOperationAtIndex:row
+                           sourceMatrix:site.matrix(site.scratch(), given, i)
+                      destinationMatrix:site.matrix(site.output(0), result, i)
+                                offsets:MPSMatrixCopyOffsets{from[row], 0, row, 0}];
+      }
+      [kernel.on(site) encodeToCommandBuffer:site.commands() copyDescriptor:copies];
+    }
+  };
+  return make_single(query, encode, sides.bytes());
+}
+
 id<MTLBuffer> make_identity(id<MTLDevice> device, NSUInteger order) {
   id<MTLBuffer> made = make_constant(device, DataType::FLOAT32, 0, order * order);
   for (NSUInteger k = 0; k < order; ++k) static_cast<float*>([made contents])[k * (order + 1)] = 1;
@@ -148,13 +193,10 @@ id<MTLBuffer> make_identity(id<MTLDevice> device, NSUInteger order) {
 
 }  // namespace
 
-Fit fits_apply_pivots(const KernelQuery& query) {
-  if (get_bool(query.attributes, "backwards"))
-    return Fit::no("interchanges of rows are not taken back: MPS has no kernel for it");
-  return fits_lu_decomposition(query);
-}
+Fit fits_apply_pivots(const KernelQuery& query) { return fits_lu_decomposition(query); }
 
 std::shared_ptr<Kernel> prepare_apply_pivots(const KernelQuery& query) {
+  if (get_bool(query.attributes, "backwards")) return prepare_pivots_taken_back(query);
   const TensorDesc& x = query.outputs[0];
   const TensorDesc sides = dense(x);
   const std::span<const std::int64_t> batch(x.dims.data(), x.dims.size() - 2);

@@ -10,14 +10,11 @@
 namespace mpsnn::backend::metal {
 namespace {
 
-constexpr std::int64_t kMostPixels = 16384, kMostChannels = 8192;
-
 /// Images of a batch; where there is one only, as many copies of it.
 MPSImageBatch* make_batch(const Site& site, const ImagePlace& from, std::int64_t count) {
-  const ImageCopies copies(site.device());
   NSMutableArray<MPSImage*>* images = [NSMutableArray array];
   for (std::int64_t i = 0; i < (from.desc.dims[0] == count ? 1 : count); ++i)
-    [images addObjectsFromArray:copies.copy_in(site.commands(), from.range, from.desc)];
+    [images addObjectsFromArray:site.copies().copy_in(site.commands(), from.range, from.desc)];
   return images;
 }
 
@@ -92,7 +89,7 @@ void encode_binary(const Site& site, MPSCNNBinaryKernel* kernel, const ImagePlac
                        primaryImages:make_batch(site, primary, count)
                      secondaryImages:make_batch(site, secondary, count)
                    destinationImages:made];
-  ImageCopies(site.device()).copy_out(commands, made, result.range, result.desc);
+  site.copies().copy_out(commands, made, result.range, result.desc);
 }
 
 std::shared_ptr<Kernel> make_binary(const KernelQuery& query,
@@ -232,7 +229,7 @@ std::shared_ptr<Kernel> prepare_reduction(const KernelQuery& query, Reduction re
     });
   }
   return make_single(query, [=](const Site& site) {
-    const ImageCopies copies(site.device());
+    const ImageCopies& copies = site.copies();
     TensorDesc desc = source;
     MPSImageBatch* images = copies.copy_in(site.commands(), site.range(site.input(0)), desc);
     for (std::size_t i = 0; i < axes.size(); ++i) {

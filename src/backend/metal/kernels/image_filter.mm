@@ -25,7 +25,7 @@ std::shared_ptr<Kernel> prepare_padding(const KernelQuery& query) {
     return made;
   });
   return make_single(query, [=](const Site& site) {
-    const ImageCopies copies(site.device());
+    const ImageCopies& copies = site.copies();
     MPSCommandBuffer* commands = site.commands();
     MPSImageBatch* made = ImageCopies::make_images(commands, result);
     [kernel.on(site)
@@ -44,7 +44,7 @@ constexpr std::int64_t kTextureChannels = 4;
 
 void encode_filter(const Site& site, const Filter& filter, const ImagePlace& from,
                    const ImagePlace& to) {
-  const ImageCopies copies(site.device());
+  const ImageCopies& copies = site.copies();
   MPSCommandBuffer* commands = site.commands();
   MPSImageBatch* sources = copies.copy_in(commands, from.range, from.desc);
   MPSImageBatch* results = ImageCopies::make_images(commands, to.desc);

@@ -112,6 +112,7 @@ typedef NSArray<MPSImage*> MPSImageBatch;
 @interface MPSTemporaryImage : MPSImage {
  @public
   NSUInteger readCount_;
+  const void* owner_;  // the command buffer that it was made for; only compared
 }
 @property(readwrite, nonatomic) NSUInteger readCount;
 + (instancetype)temporaryImageWithCommandBuffer:(id<MTLCommandBuffer>)commandBuffer

@@ -280,6 +280,23 @@ struct DoubleNeuron;
                  resultMatrix:(MPSMatrix*)resultMatrix;
 @end
 
+@interface MPSMatrixBatchNormalizationGradient : MPSMatrixBinaryKernel {
+  float epsilon_;
+}
+@property(readwrite, nonatomic) float epsilon;
+- (instancetype)initWithDevice:(id<MTLDevice>)device;
+- (void)encodeToCommandBuffer:(id<MTLCommandBuffer>)commandBuffer
+                  gradientMatrix:(MPSMatrix*)gradientMatrix
+                     inputMatrix:(MPSMatrix*)inputMatrix
+                      meanVector:(MPSVector*)meanVector
+                  varianceVector:(MPSVector*)varianceVector
+                     gammaVector:(MPSVector*)gammaVector
+                      betaVector:(MPSVector*)betaVector
+     resultGradientForDataMatrix:(MPSMatrix*)resultGradientForDataMatrix
+    resultGradientForGammaVector:(MPSVector*)resultGradientForGammaVector
+     resultGradientForBetaVector:(MPSVector*)resultGradientForBetaVector;
+@end
+
 @interface MPSCNNBinaryKernel : MPSKernel {
  @public
   NSUInteger primaryX_, primaryY_, secondaryX_, secondaryY_;

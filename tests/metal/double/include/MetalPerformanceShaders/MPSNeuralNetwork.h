@@ -245,6 +245,19 @@ typedef NS_ENUM(int32_t, MPSCNNReductionType) {
 @property(readwrite, nonatomic) MPSOffset offset;
 @property(readwrite, nonatomic) MPSImageEdgeMode edgeMode;
 @end
+@interface MPSCNNConvolution : MPSCNNKernel {
+  void* weights_;  // a shared_ptr<Convolution>
+}
+@property(readwrite, nonatomic)
+    MPSNNConvolutionAccumulatorPrecisionOption accumulatorPrecisionOption;
+- (instancetype)initWithDevice:(id<MTLDevice>)device
+                       weights:(id<MPSCNNConvolutionDataSource>)weights;
+- (void)reloadWeightsAndBiasesWithCommandBuffer:(id<MTLCommandBuffer>)commandBuffer
+                                          state:(MPSCNNConvolutionWeightsAndBiasesState*)state;
+- (void)encodeBatchToCommandBuffer:(id<MTLCommandBuffer>)commandBuffer
+                      sourceImages:(MPSImageBatch*)sourceImages
+                 destinationImages:(MPSImageBatch*)destinationImages;
+@end
 @interface MPSCNNConvolutionTranspose : MPSCNNKernel {
   NSInteger kernelOffsetX_, kernelOffsetY_;
 }

@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: MIT
+"""What fails on the device, on the double, which fails once where it is asked to.
+
+Run by tools/run_metal_double.py, as test_metal_double.py is.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from contextlib import nullcontext
+
+import numpy as np
+import pytest
+
+import mpsnn as mps
+
+ALLOCATION, ENCODE, RUN = 1, 2, 3
+
+
+@pytest.fixture(scope="module")
+def device() -> mps.Device:
+    return mps.Device("metal-double")
+
+
+def fail_next(kind: int) -> None:
+    """The next allocation, encode or command buffer fails; those after it do not."""
+    ctypes.CDLL(os.environ["MPSNN_METAL_DOUBLE"]).metal_double_fail(kind)
+
+
+def softmax(
+    device: mps.Device, commands: mps.CommandBuffer, label: str = "rows"
+) -> tuple[mps.Matrix, mps.Matrix]:
+    x = mps.Matrix.from_array(device, np.zeros((1, 4), np.float32))
+    y = mps.Matrix(device, rows=1, columns=4)
+    mps.MatrixSoftMax(device, label=label).encode(commands, x, y)
+    return x, y
+
+
+@pytest.mark.parametrize("traces", [False, True])
+def test_an_encode_that_fails_is_an_error_of_its_buffer(device: mps.Device, traces: bool) -> None:
+    queue = device.command_queue()
+    commands, later = mps.CommandBuffer(queue), mps.CommandBuffer(queue)
+    softmax(device, commands)
+    _, y = softmax(device, later)
+    with mps.Trace() if traces else nullcontext():
+        fail_next(ENCODE)
+        commands.commit()
+        with pytest.raises(mps.DeviceError, match=r"rows.*it was asked to fail"):
+            commands.wait_until_completed()
+    later.commit()
+    later.wait_until_completed()
+    np.testing.assert_array_equal(y, np.full((1, 4), 0.25, np.float32))
+
+
+def test_a_command_buffer_that_fails_is_told_with_what_metal_says(device: mps.Device) -> None:
+    queue = device.command_queue()
+    commands, later = mps.CommandBuffer(queue), mps.CommandBuffer(queue)
+    softmax(device, commands)
+    _, y = softmax(device, later)
+    fail_next(RUN)
+    commands.commit()
+    with pytest.raises(mps.DeviceError, match='"rows": command buffer: the GPU hung'):
+        commands.wait_until_completed()
+    later.commit()
+    later.wait_until_completed()
+    np.testing.assert_array_equal(y, np.full((1, 4), 0.25, np.float32))
+
+
+def test_memory_that_the_device_has_not(device: mps.Device) -> None:
+    device.trim()
+    fail_next(ALLOCATION)
+    with pytest.raises(
+        mps.OutOfMemoryError, match=r'"Metal double" has no .* bytes of memory left'
+    ):
+        mps.Matrix(device, rows=1000, columns=1000)
+    mps.Matrix(device, rows=1000, columns=1000)
+
+
+def test_memory_of_a_kernel_that_the_device_has_not(device: mps.Device) -> None:
+    """The status of a factorisation."""
+    factors = mps.MatrixDecompositionLU(device)
+    for fails in (True, False):
+        x = mps.Matrix.from_array(device, np.eye(2, dtype=np.float32))
+        pivots = mps.Matrix(device, rows=1, columns=2, data_type=mps.DataType.UINT32)
+        commands = mps.CommandBuffer(device.command_queue())
+        factors.encode(commands, x, x, pivots)
+        fail_next(ALLOCATION if fails else 0)
+        commands.commit()
+        if fails:
+            with pytest.raises(mps.DeviceError, match="the device has no memory left"):
+                commands.wait_until_completed()
+        else:
+            commands.wait_until_completed()
+
+
+@pytest.mark.parametrize("value", [0, 1])
+def test_an_optimizer_under_a_predicate(device: mps.Device, value: int) -> None:
+    v, g, m, u = (mps.Vector.from_array(device, np.full(3, x, np.float32)) for x in (1, 1, 0, 0))
+    predicate = mps.Predicate(device)
+    predicate.value = value
+    commands = mps.CommandBuffer(device.command_queue())
+    commands.predicate = predicate
+    mps.OptimizerAdam(0.5).encode(commands, g, v, v, m, u)
+    commands.commit()
+    commands.wait_until_completed()
+    np.testing.assert_allclose(v, np.full(3, 0.5 if value else 1), rtol=1e-5)
+
+
+def test_a_product_that_lies_in_columns(device: mps.Device) -> None:
+    generator = np.random.default_rng(2)
+    left, right = (
+        generator.integers(-3, 4, shape).astype(np.float32) for shape in ((2, 3), (3, 4))
+    )
+    result = mps.NDArray(device, shape=[4, 2])
+    commands = mps.CommandBuffer(device.command_queue())
+    mps.NDArrayMatrixMultiplication(device).encode(
+        commands,
+        mps.NDArray.from_array(device, left),
+        mps.NDArray.from_array(device, right),
+        result.transposed(0, 1),
+    )
+    commands.commit()
+    np.testing.assert_array_equal(result, (left @ right).T)
+
+
+def test_a_gradient_without_a_factor_is_refused(device: mps.Device) -> None:
+    x, g, y = (mps.Matrix(device, rows=2, columns=2) for _ in range(3))
+    bias = mps.Vector(device, length=2)
+    with pytest.raises(mps.UnsupportedError, match="its gradient is times alpha, which is 0"):
+        mps.MatrixNeuronGradient(device, alpha=0.0).encode(
+            mps.CommandBuffer(device.command_queue()),
+            g,
+            x,
+            y,
+            result_gradient_for_bias_vector=bias,
+        )
