@@ -285,8 +285,8 @@ Returns:
 }
 
 void bind_data_source_base(py::module_& m) {
-  py::class_<DataSource, py::smart_holder> source(m, "DataSource",
-                                                  R"(Where weights come from and where they live.
+  py::class_<DataSource, py::smart_holder> cls(m, "DataSource",
+                                               R"(Where weights come from and where they live.
 
 A data source has state on each device that uses it (weights, optimizer moments, time step): every
 graph on that device that holds the same data source sees the same weights, the latest at each
@@ -295,9 +295,8 @@ encode.
 One of one's own derives from the class that a node wants (`ConvolutionDataSource`, …) and overrides
 what it does otherwise: where values come from (`load`, `values`, `purge`) and how they are updated
 (`update_with_gradient_state`, `update_with_command_buffer`). These may be called from any thread.)");
-  source
-      .def_property("label", &DataSource::label, &DataSource::set_label,
-                    "Name for errors, plans and archives.")
+  cls.def_property("label", &DataSource::label, &DataSource::set_label,
+                   "Name for errors, plans and archives.")
       .def_property(
           "optimizer",
           [](const DataSource& source) -> py::typing::Optional<Optimizer> {
@@ -355,8 +354,8 @@ Raises:
     InvalidArgumentError: There is no such parameter, or the shape is another.
     ArgumentTypeError: The array is not of float32.)")
       .def("__repr__", &shown<DataSource>);
-  bind_loading(source);
-  bind_updates(source);
+  bind_loading(cls);
+  bind_updates(cls);
 }
 
 /// `Class` is the class itself, or the one for classes that derive from it in Python.
