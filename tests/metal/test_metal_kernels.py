@@ -47,10 +47,9 @@ REASONS = (
     "rows whose elements lie together",
     "there is no kernel for this operation",
     "expected one mean a column",
-    "do not say how far its Lanczos window reaches",
 )
 # Kernels of which no case runs: what they need is not in MPS, or not encoded yet.
-REFUSED: set[str] = {"ImageLanczosScale"}
+REFUSED: set[str] = set()
 RAN: set[str] = set()
 
 

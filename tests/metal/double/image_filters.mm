@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "image_ops.h"
 #include "matrices.h"
 
 using metal_double::each;
@@ -154,6 +155,20 @@ struct DoubleWeights {
 }
 @end
 
+@implementation MPSImageLanczosScale
+- (instancetype)initWithDevice:(id<MTLDevice>)device {
+  return [super initWithDevice:device];
+}
+- (double)valueFrom:(const Pixels&)from y:(int)y x:(int)x c:(int)c to:(const Pixels&)to {
+  if (edgeMode_ != MPSImageEdgeModeClamp || !isTransformed_)
+    refuse("MPSImageLanczosScale", "a transform and the edge mode CLAMP are wanted");
+  const metal_double::Transform t = {transform_.scaleX, transform_.scaleY, transform_.translateX,
+                                     transform_.translateY};
+  static_cast<void>(to);
+  return metal_double::resampled(from, metal_double::Resampling::LANCZOS, t, y, x, c);
+}
+@end
+
 // ---- slices
 
 @implementation MPSNNPad
@@ -239,7 +254,8 @@ std::vector<Pair> pairs_of(id<MTLCommandBuffer> commands, MPSImageBatch* primary
                    secondaryImages:(MPSImageBatch*)secondaryImages
                  destinationImages:(MPSImageBatch*)destinationImages {
   want_edge_mode("MPSNNGridSample", primaryEdgeMode_);
-  const std::vector<Pair> pairs = pairs_of(commandBuffer, primaryImages, secondaryImages, destinationImages);
+  const std::vector<Pair> pairs =
+      pairs_of(commandBuffer, primaryImages, secondaryImages, destinationImages);
   const int own = isAbsolute_ ? 0 : 1;
   const MPSImageEdgeMode mode = primaryEdgeMode_;
   record(commandBuffer, [=] {
@@ -273,7 +289,8 @@ std::vector<Pair> pairs_of(id<MTLCommandBuffer> commands, MPSImageBatch* primary
                    secondaryImages:(MPSImageBatch*)secondaryImages
                  destinationImages:(MPSImageBatch*)destinationImages {
   want_edge_mode("MPSNNLocalCorrelation", secondaryEdgeMode_);
-  const std::vector<Pair> pairs = pairs_of(commandBuffer, primaryImages, secondaryImages, destinationImages);
+  const std::vector<Pair> pairs =
+      pairs_of(commandBuffer, primaryImages, secondaryImages, destinationImages);
   const int columns = 2 * windowX_ + 1;
   for (const Pair& p : pairs) {
     if (p.result->channels != columns * (2 * windowY_ + 1))

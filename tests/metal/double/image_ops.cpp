@@ -234,16 +234,8 @@ class Scale final : public Op {
     const Transform t = transform_ ? transform_()
                                    : Transform{number_of(width_) / from.width,
                                                number_of(height_) / from.height, 0, 0};
-    const ScaledAxis rows{t.scale_y, t.translate_y, kind_},
-        columns{t.scale_x, t.translate_x, kind_};
-    each(result, [&](int y, int x, int c) {
-      double sum = 0;
-      rows.each_weight(y, [&](int sy, double wy) {
-        columns.each_weight(
-            x, [&](int sx, double wx) { sum += wy * wx * number(from.at_edge(sy, sx, c, true)); });
-      });
-      result.set(y, x, c, sum);
-    });
+    each(result,
+         [&](int y, int x, int c) { result.set(y, x, c, resampled(from, kind_, t, y, x, c)); });
   }
 
  private:
@@ -289,6 +281,18 @@ class Gram final : public Op {
 }  // namespace
 
 std::shared_ptr<Op> make_reshape(Shape shape) { return std::make_shared<Reshape>(shape); }
+double resampled(const Pixels& from, Resampling kind, const Transform& transform, int y, int x,
+                 int c) {
+  const ScaledAxis rows{transform.scale_y, transform.translate_y, kind},
+      columns{transform.scale_x, transform.translate_x, kind};
+  double sum = 0;
+  rows.each_weight(y, [&](int sy, double wy) {
+    columns.each_weight(
+        x, [&](int sx, double wx) { sum += wy * wx * number(from.at_edge(sy, sx, c, true)); });
+  });
+  return sum;
+}
+
 std::shared_ptr<Op> make_scale(int height, int width, Resampling kind,
                                std::function<Transform()> transform) {
   return std::make_shared<Scale>(height, width, kind, std::move(transform));

@@ -62,6 +62,9 @@ struct Transform {
   double scale_x, scale_y, translate_x, translate_y;
 };
 enum class Resampling { BILINEAR, LANCZOS };
+/// One value of a resized image; what lies beyond the source is its nearest pixel.
+double resampled(const Pixels& from, Resampling kind, const Transform& transform, int y, int x,
+                 int c);
 /// `transform` is asked at each run; null: the source fills the result.
 std::shared_ptr<Op> make_scale(int height, int width, Resampling kind,
                                std::function<Transform()> transform);

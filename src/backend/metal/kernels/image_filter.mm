@@ -136,22 +136,20 @@ std::shared_ptr<Kernel> prepare_image_filter(const KernelQuery& query) {
 }
 
 // source -> result of any size
-Fit fits_resampling(const KernelQuery& query) {
-  constexpr std::int64_t kBilinear = 0;
-  if (get_int(query.attributes, "filter") != kBilinear) {
-    return Fit::no(
-        "Apple's headers do not say how far its Lanczos window reaches, and it was not measured");
-  }
-  return float32_images(query);
-}
+Fit fits_resampling(const KernelQuery& query) { return float32_images(query); }
 
 std::shared_ptr<Kernel> prepare_resampling(const KernelQuery& query) {
   return make_filter(query, Filter([a = query.attributes](id<MTLDevice> device) {
                        const MPSScaleTransform transform = {
                            get_float(a, "scale_x"), get_float(a, "scale_y"),
                            get_float(a, "translate_x"), get_float(a, "translate_y")};
-                       MPSImageBilinearScale* made =
-                           [[MPSImageBilinearScale alloc] initWithDevice:device];
+                       constexpr std::int64_t kLanczos = 1;
+                       MPSImageScale* made = nil;
+                       if (get_int(a, "filter") == kLanczos) {
+                         made = [[MPSImageLanczosScale alloc] initWithDevice:device];
+                       } else {
+                         made = [[MPSImageBilinearScale alloc] initWithDevice:device];
+                       }
                        [made setScaleTransform:&transform];
                        [made setEdgeMode:MPSImageEdgeModeClamp];
                        return made;

@@ -41,6 +41,9 @@ struct DoubleWeights;
 @interface MPSImageBilinearScale : MPSImageScale
 - (instancetype)initWithDevice:(id<MTLDevice>)device;
 @end
+@interface MPSImageLanczosScale : MPSImageScale
+- (instancetype)initWithDevice:(id<MTLDevice>)device;
+@end
 
 @interface MPSNNPad : MPSCNNKernel {
   float fillValue_;
