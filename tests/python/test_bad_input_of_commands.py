@@ -48,6 +48,7 @@ REFUSED = [
     # Drawings in formats that nobody writes.
     (f"{GAN} --curves curves.bmp", "curves.bmp: expected a file ending in .pdf, .png, .svg"),
     (f"{DENOISE} --curve file/curve.png", "file/curve.png: its folder cannot be made"),
+    ("denoise render new --exr file", "file/scene.exr: its folder cannot be made"),
     (f"{STYLE} --preview file/steps", "its folder cannot be made"),
     ("caption apply c.safetensors --out a.bmp", "a.bmp: expected a file ending in"),
     (f"{GAN} --timeline file/steps.json", "file/steps.json: its folder cannot be made"),

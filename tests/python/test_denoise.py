@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 import mpsnn as mps
+from mpsnn import cli
 from mpsnn.apps.denoise import Denoiser, ModelOptions, TrainOptions, build_training, train
 from mpsnn.apps.denoise.dataset import Batch, DataSet
 from mpsnn.apps.denoise.metrics import psnr
@@ -285,6 +286,25 @@ def test_command_trains_resumes_and_applies(tmp_path: Path) -> None:
     assert done.stdout.count("SSIM") == 6
     for picture in (out, curve):
         assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_demo_and_rendered_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The demo to its end, and its net on a scene that `render --exr` wrote."""
+    for package in ("mitsuba", "matplotlib", "PIL", "skimage", "tqdm"):
+        pytest.importorskip(package)
+    monkeypatch.chdir(tmp_path)
+    sizes = "--size 16 --samples 1 --clean-samples 16"
+    small = f"{sizes} --crop 16 --widths 4,6 --convolutions 1 --epochs 2 --validate-every 1"
+    assert cli.main(f"denoise demo --out demo --count 2 {small}".split()) == 0
+    for picture in ("loss.png", "denoised.png"):
+        assert (tmp_path / "demo" / picture).read_bytes().startswith(b"\x89PNG")
+    render = f"denoise render demo/renders --count 1 --first-seed 1 --exr scenes {sizes}"
+    assert cli.main(render.split()) == 0
+    roles = ("albedo", "clean", "noisy", "normals")
+    assert sorted(os.listdir("scenes")) == [f"scene-1.{role}.exr" for role in roles]
+    apply = "denoise apply demo/denoiser.safetensors --folder scenes --each each"
+    assert cli.main(apply.split()) == 0
+    assert sorted(os.listdir("each")) == ["scene-1.denoised.exr", "scene-1.denoised.png"]
 
 
 def test_command_tells_what_is_wrong(tmp_path: Path) -> None:

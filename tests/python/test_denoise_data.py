@@ -148,6 +148,17 @@ def test_folder_of_exr_files(tmp_path: Path, channels: int) -> None:
     assert_equal(load_folder(tmp_path), random_set(1))
 
 
+def test_written_folder_is_read_again(tmp_path: Path) -> None:
+    pytest.importorskip("mitsuba")
+    dataset.save_folder(tmp_path / "new" / "scenes", random_set(2), first_seed=7)
+    assert dataset.picture_names(tmp_path / "new" / "scenes") == ["scene-7", "scene-8"]
+    again, first = load_folder(tmp_path / "new" / "scenes"), random_set(2)
+    for role in ("noisy", "clean"):
+        np.testing.assert_allclose(getattr(again, role), getattr(first, role), atol=1e-6)
+    for role in ("albedo", "normals"):
+        np.testing.assert_array_equal(getattr(again, role), getattr(first, role))
+
+
 def test_damaged_exr_is_named(tmp_path: Path) -> None:
     mi = pytest.importorskip("mitsuba")
     mi.set_variant("scalar_rgb")

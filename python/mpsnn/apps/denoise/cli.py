@@ -57,6 +57,12 @@ def _add_render(actions: Commands) -> None:
     parser.add_argument("folder", type=Path, help="where the pictures are kept")
     parser.add_argument("--count", type=int, default=100, help="scenes (default %(default)s)")
     parser.add_argument("--first-seed", type=int, default=0, help="seed of the first scene")
+    parser.add_argument(
+        "--exr",
+        type=Path,
+        help="also write every scene to this folder as four EXR pictures: "
+        "scene-<seed>.{noisy,clean,albedo,normals}.exr, what `--folder` of train and apply takes",
+    )
     _add_render_options(parser)
     parser.set_defaults(run=_render)
 
@@ -230,8 +236,13 @@ def _rendered(arguments: argparse.Namespace, count: int, first_seed: int, folder
 
 
 def _render(arguments: argparse.Namespace) -> None:
-    _rendered(arguments, arguments.count, arguments.first_seed, arguments.folder)
+    if arguments.exr is not None:
+        prepare_output(arguments.exr / "scene.exr")
+    scenes = _rendered(arguments, arguments.count, arguments.first_seed, arguments.folder)
     print(f"{arguments.count} scenes are in {arguments.folder}")
+    if arguments.exr is not None:
+        dataset.save_folder(arguments.exr, scenes, arguments.first_seed)
+        print(f"their EXR pictures: {arguments.exr}")
 
 
 def _train(arguments: argparse.Namespace) -> None:

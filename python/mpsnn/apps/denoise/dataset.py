@@ -45,6 +45,7 @@ __all__ = [
     "optional_module",
     "picture_names",
     "save_exr",
+    "save_folder",
     "tonemap",
 ]
 
@@ -409,6 +410,28 @@ def save_exr(path: str | Path, radiance: NDArray[np.floating]) -> None:
     bitmap = _mitsuba().Bitmap(np.ascontiguousarray(radiance, np.float32))
     with atomic_path(path) as draft:
         bitmap.write(str(draft))
+
+
+def save_folder(path: str | Path, scenes: DataSet, first_seed: int = 0) -> None:
+    """Writes scenes as the EXR pictures that `load_folder` reads.
+
+    Colour is tone-mapped in a data set and is brought back to linear radiance: it differs from
+    what was rendered by roundings, and radiance above about 16,000 is cut off.
+
+    Args:
+        path: The folder; made if missing. Files in it that have the same name are replaced.
+        scenes: The pictures.
+        first_seed: Seed of the first scene: the files are ``scene-<seed>.<role>.exr``.
+
+    Raises:
+        FileError: The folder cannot be made or written to.
+        ImportError: Mitsuba is not installed.
+    """
+    for index in range(len(scenes)):
+        for role in ROLES:
+            array = getattr(scenes, role)[index]
+            linear = inverse_tonemap(array) if role in ("noisy", "clean") else array
+            save_exr(Path(path) / f"scene-{first_seed + index}.{role}.exr", linear)
 
 
 def _mitsuba() -> ModuleType:
