@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: MIT
 """The C++ denoiser gives the picture that `mpsnn denoise apply` gives.
 
-Trains a small net on few pictures, writes pictures of one more scene as EXR and as PNG, and lets
-both programs denoise them. Their EXRs agree to a few roundings of float32 and their PNGs to one
-step of a byte, of which nearly all are equal: the two tone-map with pow of different libraries.
+Runs the demo on few scenes for its archive, writes pictures of one more scene as EXR and as PNG,
+and lets both programs denoise them. Their EXRs agree to a few roundings of float32 and their PNGs
+to one step of a byte, of which nearly all are equal: the two tone-map with pow of different
+libraries.
 
     python tests/embed/denoise.py <the program> <a folder to work in>
 """
@@ -19,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 ROLES = ("noisy", "clean", "albedo", "normals")
-HEIGHT, WIDTH = 38, 45  # no multiples of the net's 4: both programs pad
+HEIGHT, WIDTH = 38, 45  # no multiples of the net's 8: both programs pad
 
 
 def scene(seed: int, height: int, width: int) -> dict[str, NDArray[np.float32]]:
@@ -35,20 +36,13 @@ def scene(seed: int, height: int, width: int) -> dict[str, NDArray[np.float32]]:
     return {role: np.asarray(array, np.float32) for role, array in arrays.items()}
 
 
-def trained(path: Path) -> None:
-    """An archive as `mpsnn denoise train` writes it."""
-    from mpsnn.apps.denoise import ModelOptions, TrainOptions, train
-    from mpsnn.apps.denoise.dataset import DataSet, Sample
-
-    data = DataSet.from_samples([Sample(**scene(seed, 32, 32)) for seed in range(4)])
-    options = TrainOptions(
-        epochs=4,
-        batch=2,
-        learning_rate=3e-3,
-        refresh_every=0,
-        model=ModelOptions(widths=(6, 8), convolutions=2),
-    )
-    train(lambda _: data, None, options, archive=path, progress=False)
+def trained(folder: Path) -> Path:
+    """The archive of a short `mpsnn denoise demo`, whose net has the demo's own widths."""
+    demo = ("-m", "mpsnn", "denoise", "demo", "--out", folder, "--count", "4", "--size", "32")
+    few = ("--clean-samples", "16", "--crop", "32", "--epochs", "8", "--validate-every", "8")
+    made = run(sys.executable, *demo, *few)
+    assert made.returncode == 0, made.stderr
+    return folder / "denoiser.safetensors"
 
 
 def write_scene(folder: Path, suffix: str) -> None:
@@ -123,7 +117,7 @@ def refusals(program: str, archive: Path, folder: Path) -> None:
     text.write_text("no picture")
     for arguments, status, said in (
         ((archive, *inputs), 2, "usage: denoise"),
-        ((archive, *inputs, folder / "no.png"), 1, "expected multiples of 4 or --pad"),
+        ((archive, *inputs, folder / "no.png"), 1, "expected multiples of 8 or --pad"),
         ((archive, *inputs, folder / "no.jpg", "--pad"), 1, "no.jpg: expected the suffix"),
         ((archive, text, *inputs[1:], folder / "no.png", "--pad"), 1, "text.png"),
         ((archive, exr["noisy"], exr["noisy"], exr["normals"], folder / "no.png"), 1, "noisy.exr"),
@@ -148,8 +142,7 @@ def main(program: str, work: Path) -> int:
         print(f"SKIPPED embed_denoise: the Python application is not here: {error}")
         return 0
     mitsuba.set_variant("scalar_rgb")
-    archive = work / "net.safetensors"
-    trained(archive)
+    archive = trained(work / "demo")
     for suffix in (".exr", ".png"):
         both(program, archive, work / f"scene{suffix.replace('.', '-')}", suffix)
     refusals(program, archive, work / "scene-exr")
