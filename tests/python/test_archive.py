@@ -170,3 +170,57 @@ def test_an_open_archive_outlives_its_file(device: mps.Device, tmp_path: Path) -
     graph = archive.decode_graph("inference")
     del archive
     np.testing.assert_array_equal(infer(graph), infer(net.inference))
+
+
+@pytest.mark.parametrize(
+    ("kernel", "options", "moments"),
+    [
+        ("OptimizerStochasticGradientDescentUpdate", {"momentum_scale": 0.9}, 1),
+        ("OptimizerAdamUpdate", {"beta1": 0.8, "beta2": 0.97, "time_step": 5}, 2),
+        ("OptimizerRMSPropUpdate", {"decay": 0.7, "epsilon": 1e-6}, 1),
+    ],
+)
+def test_optimizer_updates_go_on(
+    device: mps.Device, tmp_path: Path, kernel: str, options: dict[str, float], moments: int
+) -> None:
+    """The parameters and the count come back, and the next step is the same to the bit."""
+    random = np.random.default_rng(4)
+    steps = random.standard_normal((3, 33)).astype(np.float32)
+
+    def step(update: mps.DeviceKernel, gradient: np.ndarray, values: list[mps.Vector]) -> None:
+        commands = mps.CommandBuffer(device.command_queue())
+        operands = [mps.Vector.from_array(device, gradient), values[0], *values]
+        update.encode(commands, *operands)  # type: ignore[attr-defined]
+        commands.commit()
+
+    first = [random.standard_normal(33).astype(np.float32)]
+    first += [np.zeros(33, np.float32)] * moments
+    values = [mps.Vector.from_array(device, array) for array in first]
+    update = getattr(mps, kernel)(device, learning_rate=0.5, label="update", **options)
+    update.learning_rate = 0.03125
+    for gradient in steps[:2]:
+        step(update, gradient, values)
+    kept = [mps.Vector.from_array(device, np.array(value)) for value in values]
+    archiver = mps.KeyedArchiver()
+    archiver.encode("update", update)
+    archiver.write(tmp_path / "update")
+    restored = mps.KeyedUnarchiver(device).open(tmp_path / "update").decode_kernel("update")
+    assert (type(restored), restored.label) == (type(update), "update")
+    assert restored.attributes == update.attributes
+    assert restored.attributes["learning_rate"] == 0.03125
+    for name in options.keys() - {"time_step"}:
+        assert restored.attributes[name] == options[name]
+    assert restored.read_state() == update.read_state()
+    if "time_step" in options:
+        assert np.frombuffer(restored.read_state(), np.int64)[1] == options["time_step"] + 2
+    step(update, steps[2], values)
+    step(restored, steps[2], kept)
+    for value, other, before in zip(values, kept, first, strict=True):
+        np.testing.assert_array_equal(np.asarray(value), np.asarray(other))
+        assert not np.array_equal(np.asarray(value), before)
+
+
+def test_an_optimizer_by_itself_is_refused_with_what_is_archived() -> None:
+    archiver = mps.KeyedArchiver()
+    with pytest.raises(mps.ArgumentTypeError, match=r"DataSource with .*OptimizerAdamUpdate.*got"):
+        archiver.encode("adam", mps.OptimizerAdam())  # type: ignore[call-overload]
