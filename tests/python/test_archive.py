@@ -224,3 +224,32 @@ def test_an_optimizer_by_itself_is_refused_with_what_is_archived() -> None:
     archiver = mps.KeyedArchiver()
     with pytest.raises(mps.ArgumentTypeError, match=r"DataSource with .*OptimizerAdamUpdate.*got"):
         archiver.encode("adam", mps.OptimizerAdam())  # type: ignore[call-overload]
+
+
+def test_an_archive_of_version_1_is_read(cpu: mps.Device) -> None:
+    """A file written when this was the newest version; later ones must read it, too."""
+    path = Path(__file__).resolve().parent.parent / "data" / "archive_v1.safetensors"
+    archive = mps.KeyedUnarchiver(cpu).open(path)
+    assert (archive.keys(), archive.kernel_keys()) == (["net"], ["noise"])
+    assert archive.metadata["note"] == "version 1"
+    graph = archive.decode_graph("net")
+    assert (graph.label, graph.source_handles) == ("first", ["x"])
+    source = archive.decode_data_source("weights")
+    assert [id(held) for held in graph.data_sources] == [id(source)]
+    weights = np.arange(-4, 8, dtype=np.float32).reshape(4, 3)
+    x = np.arange(-12, 12, dtype=np.float32).reshape(1, 2, 4, 3)
+    commands = mps.CommandBuffer(cpu.command_queue())
+    (result,) = graph.encode(commands, {"x": mps.Image(cpu, x)})
+    commands.commit()
+    assert result is not None
+    expected = np.maximum(x @ weights.T + np.array([1, -2, 3, -4], np.float32), 0)
+    np.testing.assert_array_equal(result.read(), expected)
+    optimizer = source.optimizer
+    assert isinstance(optimizer, mps.OptimizerAdam)
+    assert (optimizer.learning_rate, optimizer.attributes["beta1"]) == (0.125, 0.75)
+    assert cpu.time_step(source) == 7
+    assert (cpu.read_parameter(source, "weights.velocity") == 0.5).all()
+    noise = archive.decode_kernel("noise")
+    assert isinstance(noise, mps.MatrixRandomPhilox)
+    assert (noise.label, noise.seed) == ("noise", 5)
+    assert noise.read_state() == mps.MatrixRandomPhilox(cpu, seed=5).read_state()
