@@ -31,6 +31,13 @@ void encode_own(KeyedArchiver& archiver, const std::string& key, const SecureObj
         "KeyedArchiver: encode: device: expected the one whose weights of the data source are "
         "wanted, got none");
   }
+  if (py::isinstance<Optimizer>(object)) {
+    throw ArgumentTypeError(
+        "KeyedArchiver: encode: object: expected a DataSource with the optimizer, whose moments "
+        "are "
+        "stored with it, or a kernel such as OptimizerAdamUpdate, got " +
+        type_name(object));
+  }
   if (secure_class_of(object).empty()) {
     throw ArgumentTypeError(
         "KeyedArchiver: encode: object: expected a Graph, a DeviceKernel, a DataSource with a "

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "../cpp/archive_fixtures.h"
+#include "fuzz.h"
 #include "mpsnn/archive.h"
 #include "mpsnn/kernels.h"
 #include "mpsnn/nodes.h"
@@ -68,6 +69,8 @@ std::string training_archive() {
   archiver.encode("training", graph);
   archiver.encode("noise", MatrixRandomPhilox(device));
   archiver.encode("softmax", MatrixSoftMax(device));
+  archiver.encode("settings", Settings());
+  archiver.encode("alone", convolution({std::vector<float>(4, 0.75F)}, "alone"), device);
   archiver.set_metadata("note", "a text");
   archiver.write(folder / "seed");
   return fixtures::read_bytes(folder / "seed");

@@ -170,3 +170,86 @@ def test_an_open_archive_outlives_its_file(device: mps.Device, tmp_path: Path) -
     graph = archive.decode_graph("inference")
     del archive
     np.testing.assert_array_equal(infer(graph), infer(net.inference))
+
+
+@pytest.mark.parametrize(
+    ("kernel", "options", "moments"),
+    [
+        ("OptimizerStochasticGradientDescentUpdate", {"momentum_scale": 0.9}, 1),
+        ("OptimizerAdamUpdate", {"beta1": 0.8, "beta2": 0.97, "time_step": 5}, 2),
+        ("OptimizerRMSPropUpdate", {"decay": 0.7, "epsilon": 1e-6}, 1),
+    ],
+)
+def test_optimizer_updates_go_on(
+    device: mps.Device, tmp_path: Path, kernel: str, options: dict[str, float], moments: int
+) -> None:
+    """The parameters and the count come back, and the next step is the same to the bit."""
+    random = np.random.default_rng(4)
+    steps = random.standard_normal((3, 33)).astype(np.float32)
+
+    def step(update: mps.DeviceKernel, gradient: np.ndarray, values: list[mps.Vector]) -> None:
+        commands = mps.CommandBuffer(device.command_queue())
+        operands = [mps.Vector.from_array(device, gradient), values[0], *values]
+        update.encode(commands, *operands)  # type: ignore[attr-defined]
+        commands.commit()
+
+    first = [random.standard_normal(33).astype(np.float32)]
+    first += [np.zeros(33, np.float32)] * moments
+    values = [mps.Vector.from_array(device, array) for array in first]
+    update = getattr(mps, kernel)(device, learning_rate=0.5, label="update", **options)
+    update.learning_rate = 0.03125
+    for gradient in steps[:2]:
+        step(update, gradient, values)
+    kept = [mps.Vector.from_array(device, np.array(value)) for value in values]
+    archiver = mps.KeyedArchiver()
+    archiver.encode("update", update)
+    archiver.write(tmp_path / "update")
+    restored = mps.KeyedUnarchiver(device).open(tmp_path / "update").decode_kernel("update")
+    assert (type(restored), restored.label) == (type(update), "update")
+    assert restored.attributes == update.attributes
+    assert restored.attributes["learning_rate"] == 0.03125
+    for name in options.keys() - {"time_step"}:
+        assert restored.attributes[name] == options[name]
+    assert restored.read_state() == update.read_state()
+    if "time_step" in options:
+        assert np.frombuffer(restored.read_state(), np.int64)[1] == options["time_step"] + 2
+    step(update, steps[2], values)
+    step(restored, steps[2], kept)
+    for value, other, before in zip(values, kept, first, strict=True):
+        np.testing.assert_array_equal(np.asarray(value), np.asarray(other))
+        assert not np.array_equal(np.asarray(value), before)
+
+
+def test_an_optimizer_by_itself_is_refused_with_what_is_archived() -> None:
+    archiver = mps.KeyedArchiver()
+    with pytest.raises(mps.ArgumentTypeError, match=r"DataSource with .*OptimizerAdamUpdate.*got"):
+        archiver.encode("adam", mps.OptimizerAdam())  # type: ignore[call-overload]
+
+
+def test_an_archive_of_version_1_is_read(cpu: mps.Device) -> None:
+    """A file written when this was the newest version; later ones must read it, too."""
+    path = Path(__file__).resolve().parent.parent / "data" / "archive_v1.safetensors"
+    archive = mps.KeyedUnarchiver(cpu).open(path)
+    assert (archive.keys(), archive.kernel_keys()) == (["net"], ["noise"])
+    assert archive.metadata["note"] == "version 1"
+    graph = archive.decode_graph("net")
+    assert (graph.label, graph.source_handles) == ("first", ["x"])
+    source = archive.decode_data_source("weights")
+    assert [id(held) for held in graph.data_sources] == [id(source)]
+    weights = np.arange(-4, 8, dtype=np.float32).reshape(4, 3)
+    x = np.arange(-12, 12, dtype=np.float32).reshape(1, 2, 4, 3)
+    commands = mps.CommandBuffer(cpu.command_queue())
+    (result,) = graph.encode(commands, {"x": mps.Image(cpu, x)})
+    commands.commit()
+    assert result is not None
+    expected = np.maximum(x @ weights.T + np.array([1, -2, 3, -4], np.float32), 0)
+    np.testing.assert_array_equal(result.read(), expected)
+    optimizer = source.optimizer
+    assert isinstance(optimizer, mps.OptimizerAdam)
+    assert (optimizer.learning_rate, optimizer.attributes["beta1"]) == (0.125, 0.75)
+    assert cpu.time_step(source) == 7
+    assert (cpu.read_parameter(source, "weights.velocity") == 0.5).all()
+    noise = archive.decode_kernel("noise")
+    assert isinstance(noise, mps.MatrixRandomPhilox)
+    assert (noise.label, noise.seed) == ("noise", 5)
+    assert noise.read_state() == mps.MatrixRandomPhilox(cpu, seed=5).read_state()

@@ -459,3 +459,29 @@ def test_many_opsets(cpu: mps.Device) -> None:
     old = [helper.make_node("Softmax", ["x"], ["y"], "last")]
     with pytest.raises(mps.UnsupportedError, match=r"last \(Softmax\): expected .* opset 13"):
         import_model(model_of(old, (2, 3), opset=11))
+
+
+@pytest.mark.parametrize("opset", [13, 18, 19, 21, 23, onnx.defs.onnx_opset_version()])
+def test_operators_whose_form_changed(cpu: mps.Device, opset: int) -> None:
+    """Axes were attributes and became sources; modes came later."""
+    image = (1, 3, 4, 6)
+    x = numbers(*image)
+    axes = {"axes": np.array([2, 3], np.int64)}
+    mean = helper.make_node("ReduceMean", ["x"], ["y"], axes=[2, 3])
+    if opset >= 18:
+        mean = helper.make_node("ReduceMean", ["x", "axes"], ["y"])
+    compare(model_of([mean], image, axes if opset >= 18 else {}, opset=opset), cpu, x)
+    total = helper.make_node("ReduceSum", ["x", "axes"], ["y"])
+    compare(model_of([total], image, axes, opset=opset), cpu, x)
+    resize = helper.make_node("Resize", ["x", "", "scales"], ["y"], mode="nearest")
+    scales = {"scales": np.array([1, 1, 2, 2], np.float32)}
+    compare(model_of([resize], image, scales, opset=opset), cpu, x)
+    pad = helper.make_node("Pad", ["x", "pads"], ["y"])
+    pads = {"pads": np.array([0, 0, 1, 2, 0, 0, 2, 1], np.int64)}
+    compare(model_of([pad], image, pads, opset=opset), cpu, x)
+    softmax = helper.make_node("Softmax", ["x"], ["y"], axis=1)
+    compare(model_of([softmax], image, opset=opset), cpu, x)
+    names = ["scale", "bias", "mean", "variance"]
+    norm = helper.make_node("BatchNormalization", ["x", *names], ["y"], epsilon=1e-3)
+    arrays = {name: np.abs(numbers(3)) + np.float32(i) for i, name in enumerate(names)}
+    compare(model_of([norm], image, arrays, opset=opset), cpu, x)
