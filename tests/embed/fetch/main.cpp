@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// What a program does with a library that its own build made: halves a picture, with both headers in view.
+// A program whose own build made the library: halves a picture, with both headers in view.
 #include <mpsnn.h>
 #include <mpsnn/mpsnn.h>
 
