@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
+RESULT_SIZE = "**Result size**"
+
 FLOAT_MAX: float = struct.unpack("<f", b"\xff\xff\x7f\x7f")[0]
 
 
@@ -65,6 +67,13 @@ class NodeClass:
     def apple_text(self) -> str:
         """The class that this one is the counterpart of."""
         return f"Apple: {self.apple}." if self.apple else "Apple has no such class."
+
+    def expect_size(self) -> None:
+        """Throws unless the text says how large the result is."""
+        if RESULT_SIZE not in self.doc:
+            raise ValueError(
+                f"{self.name}: expected a paragraph {RESULT_SIZE} in its doc, got none"
+            )
 
     @property
     def grouped(self) -> list[Attribute]:
@@ -220,6 +229,7 @@ class Table:
             sources = [Source(**source) for source in row.pop("sources")]
             attributes = [Attribute(**attribute) for attribute in row.pop("attributes")]
             nodes.append(NodeClass(sources=sources, attributes=attributes, **row))
+            nodes[-1].expect_size()
         kernels = []
         for row in core.kernel_table():
             attributes = [Attribute(**attribute) for attribute in row.pop("attributes")]

@@ -276,11 +276,18 @@ class ConvolutionNode(FilterNode):
 class ConvolutionGradientNode(FilterNode):
     """Gradients of a convolution's source, weights and bias.
 
-    Result: the gradient of the forward node's source image, of that image's size. As a side
-    effect, where the data source is trainable and has an optimizer, the gradients of weights and
-    bias are computed and the weights are updated, once for all gradient nodes of a graph that
-    share the data source: their gradients are added first. No gradient is divided by batch or
-    pixels. Parts that nothing needs are not computed.
+    With g the source_gradient: result[n, p, q, c] = sum over the o, y, x, i, j for which pixel
+    (y, x) reads (p, q) of weights[o, i, j, c] * g[n, y, x, o]. The gradient of weights[o, i, j,
+    c] is the sum over n, y, x of g[n, y, x, o] * source_image[n, y * stride_y - pad_top + i *
+    dilation_y, x * stride_x - pad_left + j * dilation_x, c], that of bias[o] the sum over n, y, x
+    of g[n, y, x, o].
+
+    **Result size**: source_image's.
+
+    **Training**: where the data source is trainable and has an optimizer, the gradients of
+    weights and bias are computed and the weights are updated, once for all gradient nodes of a
+    graph that share the data source: their gradients are added first. No gradient is divided by
+    batch or pixels. Parts that nothing needs are not computed.
 
     **State**: the gradients of "weights", OHWI, and of "bias" where there is one, (1, 1, 1, O):
     of this node alone, also where nothing is updated.
@@ -386,10 +393,16 @@ class ConvolutionTransposeNode(FilterNode):
 class ConvolutionTransposeGradientNode(FilterNode):
     """Gradients of a transposed convolution's source, weights and bias.
 
-    Result: the gradient of the forward node's source image, of that image's size. As a side
-    effect, where the data source is trainable and has an optimizer, the gradients of weights and
-    bias are computed and the weights are updated, as by ConvolutionGradientNode, whose state it
-    has, too.
+    With g the source_gradient, 0 outside of the image: result[n, y, x, c] = sum over o, i, j of
+    weights[o, i, j, c] * g[n, y * stride_y + pad_top - i * dilation_y, x * stride_x + pad_left -
+    j * dilation_x, o]. The gradient of weights[o, i, j, c] is the sum over n, y, x of the same g
+    times source_image[n, y, x, c], that of bias[o] the sum over n, y, x of g[n, y, x, o].
+
+    **Result size**: source_image's.
+
+    **Training**: where the data source is trainable and has an optimizer, the gradients of
+    weights and bias are computed and the weights are updated, as by ConvolutionGradientNode,
+    whose state it has, too.
 
     Apple: MPSCNNConvolutionTransposeGradientNode.
 
@@ -648,9 +661,10 @@ class FullyConnectedNode(FilterNode):
 
     result[n, 0, 0, o] = bias[o] + sum over y, x, c of weights[o, y, x, c] * source[n, y, x, c]: a
     convolution whose window is the whole source. The source has the descriptor's kernel_height,
-    kernel_width and input_feature_channels; the result is (N, 1, 1, output_feature_channels).
-    Strides, dilation and groups of the descriptor must be 1; its fused neuron (any but PRELU) is
-    applied to the result.
+    kernel_width and input_feature_channels. Strides, dilation and groups of the descriptor must
+    be 1; its fused neuron (any but PRELU) is applied to the result.
+
+    **Result size**: (N, 1, 1, output_feature_channels).
 
     **Training**: as ConvolutionNode's.
 
@@ -687,8 +701,13 @@ class FullyConnectedNode(FilterNode):
 class FullyConnectedGradientNode(FilterNode):
     """Gradients of a fully connected layer's source, weights and bias.
 
-    Result: the gradient of the forward node's source image, of that image's size. Weights and
-    bias are updated as by ConvolutionGradientNode.
+    With g the source_gradient: result[n, y, x, c] = sum over o of weights[o, y, x, c] * g[n, 0,
+    0, o]. The gradient of weights[o, y, x, c] is the sum over n of g[n, 0, 0, o] *
+    source_image[n, y, x, c], that of bias[o] the sum over n of g[n, 0, 0, o].
+
+    **Result size**: source_image's.
+
+    **Training**: weights and bias are updated as by ConvolutionGradientNode.
 
     Apple: MPSCNNFullyConnectedGradientNode.
 
@@ -727,6 +746,8 @@ class NeuronReLUNode(FilterNode):
 
     f(x) = x for x >= 0, a * x else. The derivative at exactly 0 is a, as in PyTorch and JAX; so
     it is at NaN. Fused into the convolution before it where nothing else reads that.
+
+    **Result size**: the source's.
 
     Apple: MPSCNNNeuronReLUNode.
 
@@ -773,6 +794,8 @@ class NeuronReLUNNode(FilterNode):
     f(x) = min(x for x >= 0, a * x else; b). The derivative is 1 inside, a for x <= 0 and 0 for x
     >= b (Apple's header writes b, which is no derivative). The default a = 1 is Apple's; ReLU6 is
     a = 0, b = 6.
+
+    **Result size**: the source's.
 
     Apple: MPSCNNNeuronReLUNNode.
 
@@ -826,6 +849,8 @@ class NeuronPReLUNode(FilterNode):
     f(x) = x for x >= 0, a[c] * x else, c the feature channel. The slopes are constants: they are
     not trained. Error at encode where the source has another number of channels.
 
+    **Result size**: the source's.
+
     Apple: MPSCNNNeuronPReLUNode.
 
     Args:
@@ -869,6 +894,8 @@ class NeuronLinearNode(FilterNode):
     """Linear function.
 
     f(x) = a * x + b. The defaults are the identity.
+
+    **Result size**: the source's.
 
     Apple: MPSCNNNeuronLinearNode.
 
@@ -921,6 +948,8 @@ class NeuronSigmoidNode(FilterNode):
 
     f(x) = 1 / (1 + e^-x).
 
+    **Result size**: the source's.
+
     Apple: MPSCNNNeuronSigmoidNode.
 
     Args:
@@ -958,6 +987,8 @@ class NeuronHardSigmoidNode(FilterNode):
 
     f(x) = clamp(a * x + b, 0, 1). The derivative is a where 0 < a * x + b < 1, NaN where that is
     NaN, and 0 elsewhere. PyTorch's hardsigmoid has a = 1 / 6.
+
+    **Result size**: the source's.
 
     Apple: MPSCNNNeuronHardSigmoidNode.
 
@@ -1010,6 +1041,8 @@ class NeuronTanHNode(FilterNode):
 
     f(x) = a * tanh(b * x).
 
+    **Result size**: the source's.
+
     Apple: MPSCNNNeuronTanHNode.
 
     Args:
@@ -1061,6 +1094,8 @@ class NeuronAbsoluteNode(FilterNode):
 
     f(x) = |x|. The derivative is the sign of x, 0 at 0, NaN at NaN.
 
+    **Result size**: the source's.
+
     Apple: MPSCNNNeuronAbsoluteNode.
 
     Args:
@@ -1098,6 +1133,8 @@ class NeuronSoftPlusNode(FilterNode):
 
     f(x) = a * ln(1 + e^(b * x)), computed without overflow and without losing the digits of small
     results (Apple's kernel was measured to lose them).
+
+    **Result size**: the source's.
 
     Apple: MPSCNNNeuronSoftPlusNode.
 
@@ -1150,6 +1187,8 @@ class NeuronSoftSignNode(FilterNode):
 
     f(x) = x / (1 + |x|).
 
+    **Result size**: the source's.
+
     Apple: MPSCNNNeuronSoftSignNode.
 
     Args:
@@ -1186,6 +1225,8 @@ class NeuronELUNode(FilterNode):
     """Exponential linear unit.
 
     f(x) = x for x >= 0, a * (e^x - 1) else. The derivative at exactly 0 is a.
+
+    **Result size**: the source's.
 
     Apple: MPSCNNNeuronELUNode.
 
@@ -1231,6 +1272,8 @@ class NeuronPowerNode(FilterNode):
 
     f(x) = (a * x + b)^c, as C's pow: NaN for a negative base where c is no whole number. Apple
     states no defaults; here they are the identity.
+
+    **Result size**: the source's.
 
     Apple: MPSCNNNeuronPowerNode.
 
@@ -1291,6 +1334,8 @@ class NeuronExponentialNode(FilterNode):
     f(x) = c^(a * x + b), with c = -1 for e. Apple states no defaults; here they are e^x. Error
     where c is neither > 0 nor -1.
 
+    **Result size**: the source's.
+
     Apple: MPSCNNNeuronExponentialNode.
 
     Args:
@@ -1349,6 +1394,8 @@ class NeuronLogarithmNode(FilterNode):
 
     f(x) = log_c(a * x + b), with c = -1 for e. Apple states no defaults; here they are ln x.
     Error where c is 1, or neither > 0 nor -1.
+
+    **Result size**: the source's.
 
     Apple: MPSCNNNeuronLogarithmNode.
 
@@ -1412,6 +1459,8 @@ class NeuronGeLUNode(FilterNode):
     kernel was measured to lose them). f(-infinity) is NaN, as the formula says; the derivative at
     infinities is its limit, 1 and 0.
 
+    **Result size**: the source's.
+
     Apple: MPSCNNNeuronGeLUNode.
 
     Args:
@@ -1447,8 +1496,19 @@ class NeuronGeLUNode(FilterNode):
 class NeuronGradientNode(FilterNode):
     """Gradient of a neuron's source, for all neuron kinds.
 
-    result = source_gradient * f'(source_image), of the source's size. For which derivative stands
-    where f has none see the forward nodes.
+    result = source_gradient * f'(source_image), with f'(x) by neuron_type
+    - RELU 1 for x > 0, a else; PRELU likewise with a[c]; RELUN likewise below b, 0 from there on;
+    - LINEAR a; ABSOLUTE the sign of x; SIGMOID f(x) * (1 - f(x));
+    - HARD_SIGMOID a where 0 < a * x + b < 1, 0 else; TANH a * b * (1 - tanh(b * x)^2);
+    - SOFT_PLUS a * b / (1 + e^(-b * x)); SOFT_SIGN 1 / (1 + |x|)^2; ELU 1 for x > 0, a * e^x
+      else;
+    - POWER a * c * (a * x + b)^(c - 1); EXPONENTIAL a * ln(c) * f(x); LOGARITHM a / ((a * x + b)
+      * ln(c)), ln(c) being 1 for c = -1;
+    - GELU (1 + erf(x / sqrt(2))) / 2 + x * e^(-x^2 / 2) / sqrt(2 pi).
+
+    For which derivative stands where f has none see the forward nodes.
+
+    **Result size**: source_image's.
 
     Apple: MPSCNNNeuronGradientNode.
 
@@ -1600,8 +1660,11 @@ class PoolingMaxNode(FilterNode):
 class PoolingMaxGradientNode(FilterNode):
     """Gradient of a max pooling's source.
 
-    Each gradient goes to the position of its window's largest value; of equal ones to the first
-    in row order. Overlapping windows add up. The result has the source's size.
+    result[n, p, q, c] = the sum of source_gradient[n, y, x, c] over the windows (y, x) whose
+    largest value is at (p, q): each gradient goes to the position of its window's largest value;
+    of equal ones to the first in row order. Overlapping windows add up.
+
+    **Result size**: source_image's.
 
     Apple: MPSCNNPoolingMaxGradientNode.
 
@@ -1788,8 +1851,10 @@ class PoolingAverageNode(FilterNode):
 class PoolingAverageGradientNode(FilterNode):
     """Gradient of an average pooling's source.
 
-    Each position of a window gets the window's gradient, divided by what the forward node divided
-    by. Overlapping windows add up. The result has the source's size.
+    result[n, p, q, c] = the sum of source_gradient[n, y, x, c] / d[y, x] over the windows (y, x)
+    that hold (p, q), with d what the forward node divided by.
+
+    **Result size**: source_image's.
 
     Apple: MPSCNNPoolingAverageGradientNode.
 
@@ -1956,8 +2021,10 @@ class PoolingL2NormNode(FilterNode):
 class PoolingL2NormGradientNode(FilterNode):
     """Gradient of an L2-norm pooling's source.
 
-    Each position of a window gets the window's gradient times source / norm, and 0 where the norm
-    is 0. Overlapping windows add up. The result has the source's size.
+    result[n, p, q, c] = source_image[n, p, q, c] * the sum of source_gradient[n, y, x, c] /
+    result_image[n, y, x, c] over the windows (y, x) that hold (p, q); a window of norm 0 adds 0.
+
+    **Result size**: source_image's.
 
     Apple: MPSCNNPoolingL2NormGradientNode.
 
@@ -2033,6 +2100,9 @@ class DilatedPoolingMaxNode(FilterNode):
     - pad + i * dilation_rate_y, x * stride - pad + j * dilation_rate_x, c] over i <
     kernel_height, j < kernel_width. Edge modes as PoolingMaxNode's. The padding policy sees
     windows of (kernel - 1) * dilation + 1 rows or columns.
+
+    **Result size** by the padding policy, as ConvolutionNode's; the default, SIZE_SAME, gives
+    ceil(n / stride).
 
     As with Apple's filterSize:, everything that is not given follows from the width:
     `DilatedPoolingMaxNode(source, 2)` has windows of 2 x 2, strides of 2 and dilation rates of 2.
@@ -2129,8 +2199,11 @@ class DilatedPoolingMaxNode(FilterNode):
 class DilatedPoolingMaxGradientNode(FilterNode):
     """Gradient of a dilated max pooling's source.
 
-    Each gradient goes to the position of its window's largest value; of equal ones to the first
-    in row order. Overlapping windows add up. The result has the source's size.
+    result[n, p, q, c] = the sum of source_gradient[n, y, x, c] over the windows (y, x) whose
+    largest value is at (p, q): each gradient goes to the position of its window's largest value;
+    of equal ones to the first in row order. Overlapping windows add up.
+
+    **Result size**: source_image's.
 
     Apple: MPSCNNDilatedPoolingMaxGradientNode.
 
@@ -2279,7 +2352,10 @@ class UpsamplingNearestNode(FilterNode):
 class UpsamplingNearestGradientNode(FilterNode):
     """Gradient of a nearest upsampling's source.
 
-    Each source pixel gets the sum of the gradients of the pixels that repeat it.
+    result[n, y, x, c] = the sum of source_gradient[n, y * scale_y + i, x * scale_x + j, c] over i
+    < scale_y, j < scale_x.
+
+    **Result size**: source_image's.
 
     Apple: MPSCNNUpsamplingNearestGradientNode.
 
@@ -2332,7 +2408,8 @@ class UpsamplingBilinearNode(FilterNode):
 
     Interpolates between the two nearest source rows and columns. Row y of the result reads source
     position y / scale, without a half-pixel shift; past the last row that row is repeated. With
-    align_corners it reads y * (in - 1) / (out - 1).
+    align_corners it reads y * (in - 1) / (out - 1). Between rows p and p + 1, which it reads at
+    position p + f: result[y] = (1 - f) * source[p] + f * source[p + 1]; columns likewise.
 
     **Result size**: (N, H * integer_scale_factor_y, W * integer_scale_factor_x, C).
 
@@ -2391,8 +2468,11 @@ class UpsamplingBilinearNode(FilterNode):
 class UpsamplingBilinearGradientNode(FilterNode):
     """Gradient of a bilinear upsampling's source.
 
-    Each source pixel gets the gradients of the pixels that read it, times the weight they read it
-    with.
+    result[n, p, q, c] = the sum over y, x of w[p, q, y, x] * source_gradient[n, y, x, c], with w
+    the weight with which pixel (y, x) of the forward node's result reads pixel (p, q) of its
+    source.
+
+    **Result size**: source_image's.
 
     Apple: MPSCNNUpsamplingBilinearGradientNode.
 
@@ -2536,6 +2616,8 @@ class AdditionGradientNode(FilterNode):
     result = scale of that source * source_gradient, summed over the dimensions along which the
     source was broadcast. Bias and clamping are ignored, as Apple does.
 
+    **Result size**: that of the source whose gradient it is.
+
     Apple: MPSNNAdditionGradientNode.
 
     Args:
@@ -2678,6 +2760,8 @@ class SubtractionGradientNode(FilterNode):
     the dimensions along which the source was broadcast. Bias and clamping are ignored, as Apple
     does.
 
+    **Result size**: that of the source whose gradient it is.
+
     Apple: MPSNNSubtractionGradientNode.
 
     Args:
@@ -2818,6 +2902,8 @@ class MultiplicationGradientNode(FilterNode):
 
     result = primary_scale * secondary_scale * source_gradient * the other source, summed over the
     dimensions along which the source was broadcast. Bias and clamping are ignored, as Apple does.
+
+    **Result size**: that of the source whose gradient it is.
 
     Apple: MPSNNMultiplicationGradientNode.
 
@@ -2960,10 +3046,12 @@ class DivisionNode(FilterNode):
 class DivisionGradientNode(FilterNode):
     """Gradient of one source of a division.
 
-    With r = primary_scale / secondary_scale: r * source_gradient / secondary for the primary
-    source, -r * source_gradient * primary / secondary^2 for the secondary one, summed over the
-    dimensions along which the source was broadcast. Bias and clamping are ignored, as in Apple's
-    arithmetic gradients.
+    With r = primary_scale / secondary_scale: result = r * source_gradient / secondary for the
+    primary source, -r * source_gradient * primary / secondary^2 for the secondary one, summed
+    over the dimensions along which the source was broadcast. Bias and clamping are ignored, as in
+    Apple's arithmetic gradients.
+
+    **Result size**: that of the source whose gradient it is.
 
     Apple has no such class.
 
@@ -3121,8 +3209,10 @@ class ReductionRowMinNode(FilterNode):
 class ReductionRowMinGradientNode(FilterNode):
     """Gradient of a row minimum's source.
 
-    Each gradient goes to the value that was taken, of equal ones to the first. The result has the
-    source's size.
+    result = source_gradient for the value that was taken, of equal ones the first; 0 for all
+    others.
+
+    **Result size**: source_image's.
 
     Apple has no such class.
 
@@ -3206,8 +3296,10 @@ class ReductionRowMaxNode(FilterNode):
 class ReductionRowMaxGradientNode(FilterNode):
     """Gradient of a row maximum's source.
 
-    Each gradient goes to the value that was taken, of equal ones to the first. The result has the
-    source's size.
+    result = source_gradient for the value that was taken, of equal ones the first; 0 for all
+    others.
+
+    **Result size**: source_image's.
 
     Apple has no such class.
 
@@ -3291,8 +3383,11 @@ class ReductionRowMeanNode(FilterNode):
 class ReductionRowMeanGradientNode(FilterNode):
     """Gradient of a row mean's source.
 
-    Every value that went into a sum gets the sum's gradient, times the factor of the sum (1 / the
-    number of values for a mean). The result has the source's size.
+    result = factor * source_gradient of the sum that the value went into, 0 for values outside of
+    clip_rect_source. The factor of a mean is 1 / the number of its values, that of a sum its
+    weight, 1 where the node has none.
+
+    **Result size**: source_image's.
 
     Apple has no such class.
 
@@ -3374,8 +3469,11 @@ class ReductionRowSumNode(FilterNode):
 class ReductionRowSumGradientNode(FilterNode):
     """Gradient of a row sum's source.
 
-    Every value that went into a sum gets the sum's gradient, times the factor of the sum (1 / the
-    number of values for a mean). The result has the source's size.
+    result = factor * source_gradient of the sum that the value went into, 0 for values outside of
+    clip_rect_source. The factor of a mean is 1 / the number of its values, that of a sum its
+    weight, 1 where the node has none.
+
+    **Result size**: source_image's.
 
     Apple has no such class.
 
@@ -3457,8 +3555,10 @@ class ReductionColumnMinNode(FilterNode):
 class ReductionColumnMinGradientNode(FilterNode):
     """Gradient of a column minimum's source.
 
-    Each gradient goes to the value that was taken, of equal ones to the first. The result has the
-    source's size.
+    result = source_gradient for the value that was taken, of equal ones the first; 0 for all
+    others.
+
+    **Result size**: source_image's.
 
     Apple has no such class.
 
@@ -3542,8 +3642,10 @@ class ReductionColumnMaxNode(FilterNode):
 class ReductionColumnMaxGradientNode(FilterNode):
     """Gradient of a column maximum's source.
 
-    Each gradient goes to the value that was taken, of equal ones to the first. The result has the
-    source's size.
+    result = source_gradient for the value that was taken, of equal ones the first; 0 for all
+    others.
+
+    **Result size**: source_image's.
 
     Apple has no such class.
 
@@ -3627,8 +3729,11 @@ class ReductionColumnMeanNode(FilterNode):
 class ReductionColumnMeanGradientNode(FilterNode):
     """Gradient of a column mean's source.
 
-    Every value that went into a sum gets the sum's gradient, times the factor of the sum (1 / the
-    number of values for a mean). The result has the source's size.
+    result = factor * source_gradient of the sum that the value went into, 0 for values outside of
+    clip_rect_source. The factor of a mean is 1 / the number of its values, that of a sum its
+    weight, 1 where the node has none.
+
+    **Result size**: source_image's.
 
     Apple has no such class.
 
@@ -3710,8 +3815,11 @@ class ReductionColumnSumNode(FilterNode):
 class ReductionColumnSumGradientNode(FilterNode):
     """Gradient of a column sum's source.
 
-    Every value that went into a sum gets the sum's gradient, times the factor of the sum (1 / the
-    number of values for a mean). The result has the source's size.
+    result = factor * source_gradient of the sum that the value went into, 0 for values outside of
+    clip_rect_source. The factor of a mean is 1 / the number of its values, that of a sum its
+    weight, 1 where the node has none.
+
+    **Result size**: source_image's.
 
     Apple has no such class.
 
@@ -3793,8 +3901,10 @@ class ReductionFeatureChannelsMinNode(FilterNode):
 class ReductionFeatureChannelsMinGradientNode(FilterNode):
     """Gradient of a channel minimum's source.
 
-    Each gradient goes to the value that was taken, of equal ones to the first. The result has the
-    source's size.
+    result = source_gradient for the value that was taken, of equal ones the first; 0 for all
+    others.
+
+    **Result size**: source_image's.
 
     Apple has no such class.
 
@@ -3878,8 +3988,10 @@ class ReductionFeatureChannelsMaxNode(FilterNode):
 class ReductionFeatureChannelsMaxGradientNode(FilterNode):
     """Gradient of a channel maximum's source.
 
-    Each gradient goes to the value that was taken, of equal ones to the first. The result has the
-    source's size.
+    result = source_gradient for the value that was taken, of equal ones the first; 0 for all
+    others.
+
+    **Result size**: source_image's.
 
     Apple has no such class.
 
@@ -3963,8 +4075,11 @@ class ReductionFeatureChannelsMeanNode(FilterNode):
 class ReductionFeatureChannelsMeanGradientNode(FilterNode):
     """Gradient of a channel mean's source.
 
-    Every value that went into a sum gets the sum's gradient, times the factor of the sum (1 / the
-    number of values for a mean). The result has the source's size.
+    result = factor * source_gradient of the sum that the value went into, 0 for values outside of
+    clip_rect_source. The factor of a mean is 1 / the number of its values, that of a sum its
+    weight, 1 where the node has none.
+
+    **Result size**: source_image's.
 
     Apple has no such class.
 
@@ -4053,8 +4168,11 @@ class ReductionFeatureChannelsSumNode(FilterNode):
 class ReductionFeatureChannelsSumGradientNode(FilterNode):
     """Gradient of a channel sum's source.
 
-    Every value that went into a sum gets the sum's gradient, times the factor of the sum (1 / the
-    number of values for a mean). The result has the source's size.
+    result = factor * source_gradient of the sum that the value went into, 0 for values outside of
+    clip_rect_source. The factor of a mean is 1 / the number of its values, that of a sum its
+    weight, 1 where the node has none.
+
+    **Result size**: source_image's.
 
     Apple has no such class.
 
@@ -4232,8 +4350,11 @@ class ReductionSpatialMeanNode(FilterNode):
 class ReductionSpatialMeanGradientNode(FilterNode):
     """Gradient of a spatial mean's source.
 
-    Every value that went into a sum gets the sum's gradient, times the factor of the sum (1 / the
-    number of values for a mean). The result has the source's size.
+    result = factor * source_gradient of the sum that the value went into, 0 for values outside of
+    clip_rect_source. The factor of a mean is 1 / the number of its values, that of a sum its
+    weight, 1 where the node has none.
+
+    **Result size**: source_image's.
 
     Apple: MPSNNReductionSpatialMeanGradientNode.
 
@@ -4274,10 +4395,12 @@ class ReductionSpatialMeanGradientNode(FilterNode):
 class PadNode(FilterNode):
     """Puts margins around an image.
 
-    Puts margins around an image, along x, y and the channels. What stands in them, by edge_mode,
-    along each axis: CONSTANT fill_value, ZERO zeros, CLAMP the nearest value, MIRROR the values
-    mirrored at the edge value (which is not repeated), MIRROR_WITH_EDGE mirrored with the edge
-    value repeated. Margins wider than the image mirror again and again.
+    result[n, y, x, c] = source[n, y - before_y, x - before_x, c - before_channel] where the
+    source has such a value: puts margins around an image, along x, y and the channels. What
+    stands in them, by edge_mode, along each axis: CONSTANT fill_value, ZERO zeros, CLAMP the
+    nearest value, MIRROR the values mirrored at the edge value (which is not repeated),
+    MIRROR_WITH_EDGE mirrored with the edge value repeated. Margins wider than the image mirror
+    again and again.
 
     **Result size**: (N, H + before_y + after_y, W + before_x + after_x, C + before_channel +
     after_channel).
@@ -4380,8 +4503,10 @@ class PadNode(FilterNode):
 class PadGradientNode(FilterNode):
     """Gradient of a padding's source.
 
-    Each source value gets the gradients of all values that repeat it. The result has the source's
-    size.
+    result[n, p, q, c] = the sum of source_gradient over the values that repeat source_image[n, p,
+    q, c]: the value itself, and those of the margins but for CONSTANT and ZERO.
+
+    **Result size**: source_image's.
 
     Apple: MPSNNPadGradientNode.
 
@@ -4567,7 +4692,10 @@ class CropNode(FilterNode):
 class CropGradientNode(FilterNode):
     """Gradient of a crop's source.
 
-    The gradient where the source was kept, 0 elsewhere. The result has the source's size.
+    result[n, y, x, c] = source_gradient[n, y - origin_y, x - origin_x, c -
+    origin_feature_channel] where the source was kept, 0 elsewhere.
+
+    **Result size**: source_image's.
 
     Apple has no such class.
 
@@ -4650,8 +4778,9 @@ class CropGradientNode(FilterNode):
 class ReshapeNode(FilterNode):
     """The values of an image in another size.
 
-    The same values in the same order, that of memory: (H, W, C), channels fastest. Images of the
-    batch stay apart.
+    Value i of the result is value i of the source, with i = (y * W + x) * C + c of either size:
+    the same values in the same order, that of memory, channels fastest. Images of the batch stay
+    apart.
 
     **Result size**: (N, result_height, result_width, result_feature_channels). Error at encode
     where that is another number of values.
@@ -4711,7 +4840,9 @@ class ReshapeNode(FilterNode):
 class ReshapeGradientNode(FilterNode):
     """Gradient of a reshaping's source.
 
-    The gradient's values in the source's size.
+    Value i of the result is value i of source_gradient, in the order of memory.
+
+    **Result size**: source_image's.
 
     Apple: MPSNNReshapeGradientNode.
 
@@ -4774,7 +4905,8 @@ class BilinearScaleNode(FilterNode):
     Result column x reads the source position (x + 0.5 - translate_x) / scale_x - 0.5, rows
     likewise: centres of pixels lie at halves, and result = source * scale + translate as in
     MPSScaleTransform. Positions outside of the source read its nearest pixel. Without a transform
-    the source fills the result: scale = result size / source size, translate = 0.
+    the source fills the result: scale = result size / source size, translate = 0. At position p +
+    f, p whole and 0 <= f < 1: result[x] = (1 - f) * source[p] + f * source[p + 1].
 
     **Result size**: (N, result_height, result_width, C).
 
@@ -4836,8 +4968,11 @@ class BilinearScaleNode(FilterNode):
 class BilinearScaleGradientNode(FilterNode):
     """Gradient of a bilinear resizing's source.
 
-    Each source pixel gets the gradients of the pixels that read it, times the weight they read it
-    with. The result has the source's size.
+    result[n, p, q, c] = the sum over y, x of w[p, q, y, x] * source_gradient[n, y, x, c], with w
+    the weight with which pixel (y, x) of the forward node's result reads pixel (p, q) of its
+    source.
+
+    **Result size**: source_image's.
 
     Apple has no such class.
 
@@ -4893,8 +5028,9 @@ class BilinearScaleGradientNode(FilterNode):
 class LanczosScaleNode(FilterNode):
     """Resizes an image with Lanczos' kernel.
 
-    Resizes with the kernel sinc(t) * sinc(t / 3), |t| < 3. Result column x is centred at the
-    source position (x + 0.5 - translate_x) / scale_x - 0.5; where the image shrinks the kernel is
+    Resizes with the kernel k(t) = sinc(t) * sinc(t / 3), |t| < 3: result[x] = sum over p of k(p -
+    position) * source[p], by columns and by rows. Result column x is centred at the source
+    position (x + 0.5 - translate_x) / scale_x - 0.5; where the image shrinks the kernel is
     widened by 1 / scale, so that all pixels count. Weights are divided by their sum; positions
     outside of the source read its nearest pixel. Without a transform the source fills the result:
     scale = result size / source size, translate = 0.
@@ -4956,8 +5092,11 @@ class LanczosScaleNode(FilterNode):
 class LanczosScaleGradientNode(FilterNode):
     """Gradient of a Lanczos resizing's source.
 
-    Each source pixel gets the gradients of the pixels that read it, times the weight they read it
-    with. The result has the source's size.
+    result[n, p, q, c] = the sum over y, x of w[p, q, y, x] * source_gradient[n, y, x, c], with w
+    the weight with which pixel (y, x) of the forward node's result reads pixel (p, q) of its
+    source.
+
+    **Result size**: source_image's.
 
     Apple has no such class.
 
@@ -5013,7 +5152,8 @@ class LanczosScaleGradientNode(FilterNode):
 class ConcatenationNode(FilterNode):
     """Joins images along their feature channels.
 
-    The channels of the first source, then those of the second, and so on.
+    result[n, y, x, c] = sources[i][n, y, x, c - offset], offset the channels of the sources
+    before i: the channels of the first source, then those of the second, and so on.
 
     **Result size**: (N, H, W, sum of the sources' channels). Error at encode where N, H or W
     differ.
@@ -5050,7 +5190,10 @@ class ConcatenationNode(FilterNode):
 class ConcatenationGradientNode(FilterNode):
     """Gradient of one source of a concatenation.
 
-    The channels of source_gradient that came from that source.
+    result[n, y, x, c] = source_gradient[n, y, x, offset + c], offset the channels of the sources
+    before source_index.
+
+    **Result size**: that of sources[source_index].
 
     Apple: MPSNNConcatenationGradientNode.
 
@@ -5092,8 +5235,9 @@ class BatchNormalizationNode(FilterNode):
     """Normalises each feature channel over the batch, with a trainable scale and shift.
 
     result = gamma[c] * (source - mean[c]) / sqrt(variance[c] + epsilon) + beta[c] for each
-    feature channel c; of the source's size. The variance is that of the population: divided by N
-    * H * W.
+    feature channel c. The variance is that of the population: divided by N * H * W.
+
+    **Result size**: the source's.
 
     **Which statistics**: by default those of the batch where the graph holds the node's gradient
     node (Apple: where its state is consumed), the data source's stored ones elsewhere.
@@ -5156,6 +5300,8 @@ class BatchNormalizationGradientNode(FilterNode):
     x^)); through stored statistics gamma / sqrt(variance + epsilon) * g. gamma's gradient is the
     sum of g * x^, beta's that of g.
 
+    **Result size**: source_image's.
+
     A gradient node belongs to the forward nodes that have its data source and its source_image,
     and shares their statistics.
 
@@ -5206,10 +5352,12 @@ class BatchNormalizationGradientNode(FilterNode):
 class InstanceNormalizationNode(FilterNode):
     """Normalises each feature channel of each image, with a trainable scale and shift.
 
-    result = gamma[c] * (source - mean[n, c]) / sqrt(variance[n, c] + epsilon) + beta[c], of the
-    source's size; mean and variance are those of the channel's H * W values (divided by the
-    count), in inference and training alike. epsilon is the data source's; Apple's default is
-    FLT_MIN. A following neuron is fused (any but PReLU).
+    result = gamma[c] * (source - mean[n, c]) / sqrt(variance[n, c] + epsilon) + beta[c]; mean and
+    variance are those of the channel's H * W values (divided by the count), in inference and
+    training alike. epsilon is the data source's; Apple's default is FLT_MIN. A following neuron
+    is fused (any but PReLU).
+
+    **Result size**: the source's.
 
     **State**: "mean" and "variance" of each image, (1, 1, N, C).
 
@@ -5251,6 +5399,8 @@ class InstanceNormalizationGradientNode(FilterNode):
     epsilon). gamma's gradient is the sum of g * x^ over all images and pixels, beta's that of g;
     their optimizer runs right after.
 
+    **Result size**: source_image's.
+
     **State**: the gradients of "gamma" and "beta", (1, 1, 1, C).
 
     **Source state**: with `use_source_state` the "mean" and "variance" are those that a forward
@@ -5291,11 +5441,13 @@ class InstanceNormalizationGradientNode(FilterNode):
 class GroupNormalizationNode(FilterNode):
     """Normalises groups of feature channels of each image, with a trainable scale and shift.
 
-    result = gamma[c] * (source - mean[n, k]) / sqrt(variance[n, k] + epsilon) + beta[c], of the
-    source's size, where channel c belongs to group k = c / (channels / number_of_groups); mean
-    and variance are those of the group's H * W * channels / number_of_groups values (divided by
-    the count). One group is layer normalisation over the whole image. epsilon is the data
-    source's; Apple's default is FLT_MIN. A following neuron is fused (any but PReLU).
+    result = gamma[c] * (source - mean[n, k]) / sqrt(variance[n, k] + epsilon) + beta[c], where
+    channel c belongs to group k = c / (channels / number_of_groups); mean and variance are those
+    of the group's H * W * channels / number_of_groups values (divided by the count). One group is
+    layer normalisation over the whole image. epsilon is the data source's; Apple's default is
+    FLT_MIN. A following neuron is fused (any but PReLU).
+
+    **Result size**: the source's.
 
     **State**: "mean" and "variance" of each image's groups, (1, 1, N, groups).
 
@@ -5337,6 +5489,8 @@ class GroupNormalizationGradientNode(FilterNode):
     epsilon). gamma's gradient is the sum of g * x^ over all images and pixels, beta's that of g;
     their optimizer runs right after.
 
+    **Result size**: source_image's.
+
     **State**: the gradients of "gamma" and "beta", (1, 1, 1, C).
 
     **Source state**: with `use_source_state` the "mean" and "variance" are those that a forward
@@ -5377,10 +5531,12 @@ class GroupNormalizationGradientNode(FilterNode):
 class SpatialNormalizationNode(FilterNode):
     """Divides each value by a power of the mean square of the pixels around it.
 
-    result = source / (delta + alpha / (kernel_width * kernel_height) * S)^beta, of the source's
-    size, where S is the sum of the squares of the channel's values in the window. The window of
-    pixel p goes from p - kernel / 2 to p + (kernel - 1) / 2, with zeros outside of the image; the
-    divisor is always its whole area. A denominator of zero is the caller's to avoid.
+    result = source / (delta + alpha / (kernel_width * kernel_height) * S)^beta, where S is the
+    sum of the squares of the channel's values in the window. The window of pixel p goes from p -
+    kernel / 2 to p + (kernel - 1) / 2, with zeros outside of the image; the divisor is always its
+    whole area. A denominator of zero is the caller's to avoid.
+
+    **Result size**: the source's.
 
     Apple: MPSCNNSpatialNormalizationNode.
 
@@ -5453,7 +5609,12 @@ class SpatialNormalizationNode(FilterNode):
 class SpatialNormalizationGradientNode(FilterNode):
     """Gradient of a spatial normalisation's source.
 
-    The derivative of the forward node's formula, of the source's size.
+    With g the source_gradient, D = delta + alpha / (kernel_width * kernel_height) * S as in the
+    forward node's formula, and p the pixels whose window holds pixel q: result[q] = g[q] *
+    D[q]^-beta - 2 * alpha * beta / (kernel_width * kernel_height) * source_image[q] * sum over p
+    of g[p] * source_image[p] * D[p]^(-beta - 1).
+
+    **Result size**: source_image's.
 
     Apple: MPSCNNSpatialNormalizationGradientNode.
 
@@ -5528,10 +5689,12 @@ class SpatialNormalizationGradientNode(FilterNode):
 class LocalContrastNormalizationNode(FilterNode):
     """Subtracts the mean of the pixels around each value and divides by a power of their variance.
 
-    result = pm + ps * (source - p0 * M) / (delta + alpha * V)^beta, of the source's size, where M
-    and V are mean and variance of the channel's values in the window. The window of pixel p goes
-    from p - kernel / 2 to p + (kernel - 1) / 2; zeros outside of the image take part, the divisor
-    is always its whole area.
+    result = pm + ps * (source - p0 * M) / (delta + alpha * V)^beta, where M and V are mean and
+    variance of the channel's values in the window. The window of pixel p goes from p - kernel / 2
+    to p + (kernel - 1) / 2; zeros outside of the image take part, the divisor is always its whole
+    area.
+
+    **Result size**: the source's.
 
     alpha is 1 by default as Apple's node has it; one of its headers says 0, which is the bare
     kernel's.
@@ -5631,7 +5794,12 @@ class LocalContrastNormalizationNode(FilterNode):
 class LocalContrastNormalizationGradientNode(FilterNode):
     """Gradient of a local contrast normalisation's source.
 
-    The derivative of the forward node's formula, of the source's size.
+    With g the source_gradient, s the source_image, D = delta + alpha * V and M as in the forward
+    node's formula, K the window's area, and p the pixels whose window holds pixel q: result[q] =
+    ps * (g[q] * D[q]^-beta - 1 / K * sum over p of (p0 * g[p] * D[p]^-beta + 2 * alpha * beta *
+    (s[q] - M[p]) * g[p] * (s[p] - p0 * M[p]) * D[p]^(-beta - 1))).
+
+    **Result size**: source_image's.
 
     Apple: MPSCNNLocalContrastNormalizationGradientNode.
 
@@ -5730,9 +5898,11 @@ class LocalContrastNormalizationGradientNode(FilterNode):
 class CrossChannelNormalizationNode(FilterNode):
     """Divides each value by a power of the mean square of the feature channels around it.
 
-    result = source / (delta + alpha / kernel_size * S)^beta, of the source's size, where S is the
-    sum of the squares of the pixel's channels from c - kernel_size / 2 to c + (kernel_size - 1) /
-    2, those that there are; the divisor is kernel_size even where the window is cut.
+    result = source / (delta + alpha / kernel_size * S)^beta, where S is the sum of the squares of
+    the pixel's channels from c - kernel_size / 2 to c + (kernel_size - 1) / 2, those that there
+    are; the divisor is kernel_size even where the window is cut.
+
+    **Result size**: the source's.
 
     Apple: MPSCNNCrossChannelNormalizationNode.
 
@@ -5792,7 +5962,12 @@ class CrossChannelNormalizationNode(FilterNode):
 class CrossChannelNormalizationGradientNode(FilterNode):
     """Gradient of a cross-channel normalisation's source.
 
-    The derivative of the forward node's formula, of the source's size.
+    With g the source_gradient, D = delta + alpha / kernel_size * S as in the forward node's
+    formula, and p the channels whose window holds channel q of the same pixel: result[q] = g[q] *
+    D[q]^-beta - 2 * alpha * beta / kernel_size * source_image[q] * sum over p of g[p] *
+    source_image[p] * D[p]^(-beta - 1).
+
+    **Result size**: source_image's.
 
     Apple: MPSCNNCrossChannelNormalizationGradientNode.
 
@@ -5854,8 +6029,10 @@ class CrossChannelNormalizationGradientNode(FilterNode):
 class GramMatrixCalculationNode(FilterNode):
     """Sums of the products of all pairs of feature channels.
 
-    result[n, 0, f, c] = alpha * sum over y, x of source[n, y, x, f] * source[n, y, x, c]: one
-    row, C columns and C feature channels, symmetric in f and c.
+    result[n, 0, f, c] = alpha * sum over y, x of source[n, y, x, f] * source[n, y, x, c],
+    symmetric in f and c.
+
+    **Result size**: (N, 1, C, C).
 
     Apple: MPSNNGramMatrixCalculationNode.
 
@@ -5897,6 +6074,8 @@ class GramMatrixCalculationGradientNode(FilterNode):
     With g the source_gradient: result[n, y, x, c] = alpha * sum over f of (g[n, 0, f, c] + g[n,
     0, c, f]) * source_image[n, y, x, f]. alpha must be the forward node's.
 
+    **Result size**: source_image's.
+
     Apple: MPSNNGramMatrixCalculationGradientNode.
 
     Args:
@@ -5936,8 +6115,10 @@ class GramMatrixCalculationGradientNode(FilterNode):
 class DropoutNode(FilterNode):
     """Sets random values to zero and scales the others up.
 
-    result = source / keep_probability where the mask keeps a value, 0 elsewhere; of the source's
-    size. It does so in every graph: a graph for inference is built without it.
+    result = source / keep_probability where the mask keeps a value, 0 elsewhere. It does so in
+    every graph: a graph for inference is built without it.
+
+    **Result size**: the source's.
 
     **The mask** is a function of the seed, of how often the state has been used on the device,
     and of the position; Apple's generator is not public. Word i % 4 of block i / 4 of
@@ -6029,6 +6210,8 @@ class DropoutGradientNode(FilterNode):
     result = source_gradient / keep_probability where the forward node's mask kept a value, 0
     elsewhere. The data source must be the forward node's, and so must the parameters.
 
+    **Result size**: source_image's.
+
     **Source state**: with `use_source_state` the "mask" is the one that a forward node left in
     another graph's encode; the count then stays as it is.
 
@@ -6108,8 +6291,10 @@ class DropoutGradientNode(FilterNode):
 class SoftMaxNode(FilterNode):
     """Softmax over the feature channels of each pixel.
 
-    result[c] = exp(source[c]) / sum over k of exp(source[k]), of the source's size. The largest
-    channel is subtracted first, so that nothing overflows. One channel gives 1.
+    result[c] = exp(source[c]) / sum over k of exp(source[k]). The largest channel is subtracted
+    first, so that nothing overflows. One channel gives 1.
+
+    **Result size**: the source's.
 
     Apple: MPSCNNSoftMaxNode.
 
@@ -6143,6 +6328,8 @@ class SoftMaxGradientNode(FilterNode):
 
     With s the softmax's result and g the source_gradient: result[c] = s[c] * (g[c] - sum over k
     of g[k] * s[k]).
+
+    **Result size**: source_image's.
 
     Apple: MPSCNNSoftMaxGradientNode.
 
@@ -6178,8 +6365,9 @@ class SoftMaxGradientNode(FilterNode):
 class LogSoftMaxNode(FilterNode):
     """Logarithm of the softmax over the feature channels.
 
-    result[c] = source[c] - ln(sum over k of exp(source[k])), of the source's size; computed
-    without overflow.
+    result[c] = source[c] - ln(sum over k of exp(source[k])), computed without overflow.
+
+    **Result size**: the source's.
 
     Apple: MPSCNNLogSoftMaxNode.
 
@@ -6213,6 +6401,8 @@ class LogSoftMaxGradientNode(FilterNode):
 
     With y the forward node's result and g the source_gradient: result[c] = g[c] - exp(y[c]) * sum
     over k of g[k].
+
+    **Result size**: source_image's.
 
     Apple: MPSCNNLogSoftMaxGradientNode.
 
@@ -6367,10 +6557,12 @@ class ForwardLossNode(FilterNode):
 class LossNode(FilterNode):
     """The gradient of a loss, where a training graph starts.
 
-    The result is not the loss but its gradient with respect to the predictions, of their size:
-    the gradient that ForwardLossNode has where that of the loss is 1. It stands at the end of a
-    net: `LossNode(predictions, labels, descriptor).training_graph()` makes all gradient nodes,
-    with the result as the gradient of the predictions.
+    The result is not the loss but its gradient with respect to the predictions, result = weight *
+    w * f'(y, t) of ForwardLossNode's formulas: the gradient that it has where that of the loss is
+    1. It stands at the end of a net: `LossNode(predictions, labels, descriptor).training_graph()`
+    makes all gradient nodes, with the result as the gradient of the predictions.
+
+    **Result size**: the predictions'.
 
     **Labels** without an image come in a state, as Apple's do: `input_labels`, its handle
     "labels" at first, stands for the LossLabels that is given to the encode (labels, and weights
@@ -6456,11 +6648,13 @@ class LossNode(FilterNode):
 class LossGradientNode(FilterNode):
     """Gradient of a loss's predictions, labels or weights image.
 
-    result = source_gradient * weight * w * f'(y, t), of the predictions' size; for labels f is
-    differentiated with respect to t. For the weights image it is source_gradient * weight * f(y,
-    t): Apple has no such gradient. source_gradient has the loss's size, or one value an image
-    that is broadcast. Error where the gradient is that of the weights image and there is none, or
-    is that of the labels, too.
+    result = source_gradient * weight * w * f'(y, t) with ForwardLossNode's formulas; for labels f
+    is differentiated with respect to t. For the weights image it is source_gradient * weight *
+    f(y, t): Apple has no such gradient. source_gradient has the loss's size, or one value an
+    image that is broadcast. Error where the gradient is that of the weights image and there is
+    none, or is that of the labels, too.
+
+    **Result size**: the predictions'.
 
     Apple: MPSNNLossGradientNode.
 
@@ -6560,10 +6754,12 @@ class LossGradientNode(FilterNode):
 class YOLOLossNode(FilterNode):
     """The gradient of the loss of YOLO's object detection.
 
-    The result is the gradient of the loss with respect to the source, of its size; with
-    computes_loss the loss itself, (N, 1, 1, 1). It stands at the end of a net:
-    `YOLOLossNode(source, labels, anchors).training_graph()` makes all gradient nodes, with the
-    result as the gradient of the source.
+    The result is the gradient of the loss with respect to the source; with computes_loss the loss
+    itself. It stands at the end of a net: `YOLOLossNode(source, labels,
+    anchors).training_graph()` makes all gradient nodes, with the result as the gradient of the
+    source.
+
+    **Result size**: the source's; with computes_loss (N, 1, 1, 1).
 
     **Channels** of source and labels: for each anchor box x, y, width, height, confidence and one
     for each class. The source's are raw: the centre is (sigmoid(x), sigmoid(y)) within its cell,
@@ -6710,8 +6906,10 @@ class YOLOLossNode(FilterNode):
 class InitialGradientNode(FilterNode):
     """An image of ones: the gradient of its source with respect to itself.
 
-    Stands at the end of a net: `InitialGradientNode(loss).training_graph()` makes all gradient
-    nodes. The result has the source's size.
+    result = 1 everywhere. It stands at the end of a net:
+    `InitialGradientNode(loss).training_graph()` makes all gradient nodes.
+
+    **Result size**: the source's.
 
     Apple: MPSNNInitialGradientNode.
 

@@ -46,3 +46,21 @@ def test_a_stale_file_is_noticed(tmp_path: Path) -> None:
     )
     assert done.returncode == 1
     assert "-edited by hand" in done.stdout
+
+
+def test_a_class_without_a_result_size_is_refused() -> None:
+    script = (
+        "import sys; sys.path.insert(0, sys.argv[1]); import gen_table\n"
+        "from types import SimpleNamespace\n"
+        "from mpsnn import _core\n"
+        "row = {**_core.node_table()[0], 'doc': 'result = source'}\n"
+        "gen_table.Table.read(SimpleNamespace(node_table=lambda: [row]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(ROOT / "tools")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "ConvolutionNode: expected a paragraph **Result size** in its doc" in done.stderr

@@ -251,9 +251,10 @@ std::vector<NodeClass> product_nodes() {
        .apple = "MPSNNMultiplicationGradientNode",
        .family = "arithmetic",
        .brief = "Gradient of one source of a multiplication",
-       .doc = "result = primary_scale * secondary_scale * source_gradient * the other source, "
-              "summed over the dimensions along which the source was broadcast. Bias and clamping "
-              "are ignored, as Apple does.",
+       .doc =
+           "result = primary_scale * secondary_scale * source_gradient * the other source, summed "
+           "over the dimensions along which the source was broadcast. Bias and clamping are "
+           "ignored, as Apple does.\n\n**Result size**: that of the source whose gradient it is.",
        .sources = gradient_sources_used(),
        .attributes = gradient_parameters(),
        .gradient = true,
@@ -274,10 +275,12 @@ std::vector<NodeClass> product_nodes() {
        .apple = "",
        .family = "arithmetic",
        .brief = "Gradient of one source of a division",
-       .doc = "With r = primary_scale / secondary_scale: r * source_gradient / secondary for the "
-              "primary source, -r * source_gradient * primary / secondary^2 for the secondary one, "
+       .doc = "With r = primary_scale / secondary_scale: result = r * source_gradient / secondary "
+              "for the primary source, -r * source_gradient * primary / secondary^2 for the "
+              "secondary one, "
               "summed over the dimensions along which the source was broadcast. Bias and clamping "
-              "are ignored, as in Apple's arithmetic gradients.",
+              "are ignored, as in Apple's arithmetic gradients.\n\n**Result size**: that of the "
+              "source whose gradient it is.",
        .sources = gradient_sources_used(),
        .attributes = gradient_parameters(),
        .gradient = true,
@@ -316,8 +319,8 @@ std::vector<NodeClass> arithmetic_nodes() {
        .family = "arithmetic",
        .brief = "Gradient of one source of an addition",
        .doc = "result = scale of that source * source_gradient, summed over the dimensions along "
-              "which the "
-              "source was broadcast. Bias and clamping are ignored, as Apple does.",
+              "which the source was broadcast. Bias and clamping are ignored, as Apple "
+              "does.\n\n**Result size**: that of the source whose gradient it is.",
        .sources = gradient_sources(),
        .attributes = gradient_parameters(),
        .gradient = true,
@@ -338,9 +341,10 @@ std::vector<NodeClass> arithmetic_nodes() {
        .apple = "MPSNNSubtractionGradientNode",
        .family = "arithmetic",
        .brief = "Gradient of one source of a subtraction",
-       .doc = "result = scale of that source * source_gradient, negated for the secondary source, "
-              "summed over the dimensions along which the source was broadcast. Bias and clamping "
-              "are ignored, as Apple does.",
+       .doc =
+           "result = scale of that source * source_gradient, negated for the secondary source, "
+           "summed over the dimensions along which the source was broadcast. Bias and clamping are "
+           "ignored, as Apple does.\n\n**Result size**: that of the source whose gradient it is.",
        .sources = gradient_sources(),
        .attributes = gradient_parameters(),
        .gradient = true,

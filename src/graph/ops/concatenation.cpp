@@ -75,7 +75,9 @@ std::vector<NodeClass> concatenation_nodes() {
        .apple = "MPSNNConcatenationNode",
        .family = "concatenation",
        .brief = "Joins images along their feature channels",
-       .doc = "The channels of the first source, then those of the second, and so on.\n\n**Result "
+       .doc = "result[n, y, x, c] = sources[i][n, y, x, c - offset], offset the channels of the "
+              "sources before i: the channels of the first source, then those of the second, and "
+              "so on.\n\n**Result "
               "size**: (N, H, W, "
               "sum of the sources' channels). Error at encode where N, H or W differ.\n\n**Unlike "
               "Apple**: sources "
@@ -89,7 +91,8 @@ std::vector<NodeClass> concatenation_nodes() {
        .apple = "MPSNNConcatenationGradientNode",
        .family = "concatenation",
        .brief = "Gradient of one source of a concatenation",
-       .doc = "The channels of source_gradient that came from that source.",
+       .doc = "result[n, y, x, c] = source_gradient[n, y, x, offset + c], offset the channels of "
+              "the sources before source_index.\n\n**Result size**: that of sources[source_index].",
        .sources = {{.name = "source_gradient", .doc = "gradient of the concatenation's result"},
                    {.name = "sources",
                     .doc = "all its sources; only their sizes are used",

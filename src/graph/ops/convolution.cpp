@@ -178,9 +178,16 @@ result[y, x, c] = convolved[y / r, x / r, (N / r^2) * (r * (y mod r) + x mod r) 
 weights are used in float32.)";
 
 constexpr std::string_view kGradientDoc =
-    R"(Result: the gradient of the forward node's source image, of that image's size. As a side effect, where the
-data source is trainable and has an optimizer, the gradients of weights and bias are computed and the weights
-are updated, once for all gradient nodes of a graph that share the data source: their gradients are added
+    R"(With g the source_gradient:
+result[n, p, q, c] = sum over the o, y, x, i, j for which pixel (y, x) reads (p, q) of
+weights[o, i, j, c] * g[n, y, x, o]. The gradient of weights[o, i, j, c] is the sum over n, y, x of
+g[n, y, x, o] * source_image[n, y * stride_y - pad_top + i * dilation_y, x * stride_x - pad_left + j * dilation_x, c],
+that of bias[o] the sum over n, y, x of g[n, y, x, o].
+
+**Result size**: source_image's.
+
+**Training**: where the data source is trainable and has an optimizer, the gradients of weights and bias are computed
+and the weights are updated, once for all gradient nodes of a graph that share the data source: their gradients are added
 first. No gradient is divided by batch or pixels. Parts that nothing needs are not computed.
 
 **State**: the gradients of "weights", OHWI, and of "bias" where there is one, (1, 1, 1, O): of this node alone, also

@@ -165,9 +165,16 @@ its size, and the policy is that convolution's. Error at encode where that does 
 **Training**: as ConvolutionNode's.)";
 
 constexpr std::string_view kGradientDoc =
-    R"(Result: the gradient of the forward node's source image, of that image's size. As a side effect, where the
-data source is trainable and has an optimizer, the gradients of weights and bias are computed and the weights
-are updated, as by ConvolutionGradientNode, whose state it has, too.)";
+    R"(With g the source_gradient, 0 outside of the image:
+result[n, y, x, c] = sum over o, i, j of
+weights[o, i, j, c] * g[n, y * stride_y + pad_top - i * dilation_y, x * stride_x + pad_left - j * dilation_x, o].
+The gradient of weights[o, i, j, c] is the sum over n, y, x of the same g times source_image[n, y, x, c], that of bias[o]
+the sum over n, y, x of g[n, y, x, o].
+
+**Result size**: source_image's.
+
+**Training**: where the data source is trainable and has an optimizer, the gradients of weights and bias are computed
+and the weights are updated, as by ConvolutionGradientNode, whose state it has, too.)";
 
 }  // namespace
 

@@ -83,8 +83,10 @@ std::vector<AttributeSpec> attributes() {
 }
 
 constexpr std::string_view kForwardDoc =
-    R"(result = source / keep_probability where the mask keeps a value, 0 elsewhere; of the source's size. It does so in
+    R"(result = source / keep_probability where the mask keeps a value, 0 elsewhere. It does so in
 every graph: a graph for inference is built without it.
+
+**Result size**: the source's.
 
 **The mask** is a function of the seed, of how often the state has been used on the device, and of the position;
 Apple's generator is not public. Word i % 4 of block i / 4 of Philox4x32-10 with key (seed mod 2^32,
@@ -99,6 +101,8 @@ DropoutState, which the node makes for itself where none is given, and stands in
 constexpr std::string_view kGradientDoc =
     R"(result = source_gradient / keep_probability where the forward node's mask kept a value, 0 elsewhere. The data source
 must be the forward node's, and so must the parameters.
+
+**Result size**: source_image's.
 
 **Source state**: with `use_source_state` the "mask" is the one that a forward node left in another graph's
 encode; the count then stays as it is.)";

@@ -88,8 +88,10 @@ FilterNode make_gradient(const GradientQuery& query) {
 constexpr std::string_view kForwardDoc =
     R"(result[n, 0, 0, o] = bias[o] + sum over y, x, c of weights[o, y, x, c] * source[n, y, x, c]: a convolution
 whose window is the whole source. The source has the descriptor's kernel_height, kernel_width and
-input_feature_channels; the result is (N, 1, 1, output_feature_channels). Strides, dilation and groups of the
+input_feature_channels. Strides, dilation and groups of the
 descriptor must be 1; its fused neuron (any but PRELU) is applied to the result.
+
+**Result size**: (N, 1, 1, output_feature_channels).
 
 **Training**: as ConvolutionNode's.)";
 
@@ -114,8 +116,11 @@ std::vector<NodeClass> fully_connected_nodes() {
        .apple = "MPSCNNFullyConnectedGradientNode",
        .family = "convolution",
        .brief = "Gradients of a fully connected layer's source, weights and bias",
-       .doc = "Result: the gradient of the forward node's source image, of that image's size. "
-              "Weights and bias are updated as by ConvolutionGradientNode.",
+       .doc = "With g the source_gradient: result[n, y, x, c] = sum over o of weights[o, y, x, c] "
+              "* g[n, 0, 0, o]. The gradient of weights[o, y, x, c] is the sum over n of g[n, 0, "
+              "0, o] * source_image[n, y, x, c], that of bias[o] the sum over n of g[n, 0, 0, "
+              "o].\n\n**Result size**: source_image's.\n\n**Training**: weights and bias are "
+              "updated as by ConvolutionGradientNode.",
        .sources = {{.name = "source_gradient", .doc = "gradient of the layer's result"},
                    {.name = "source_image", .doc = "the layer's source"}},
        .attributes = {},

@@ -56,7 +56,7 @@ std::vector<NodeClass> gram_matrix_nodes() {
        .family = "gram_matrix",
        .brief = "Sums of the products of all pairs of feature channels",
        .doc = "result[n, 0, f, c] = alpha * sum over y, x of source[n, y, x, f] * source[n, y, x, "
-              "c]: one row, C columns and C feature channels, symmetric in f and c.",
+              "c], symmetric in f and c.\n\n**Result size**: (N, 1, C, C).",
        .sources = {{.name = "source", .doc = "any image"}},
        .attributes = {alpha()},
        .shape = forward_shape,
@@ -68,7 +68,8 @@ std::vector<NodeClass> gram_matrix_nodes() {
        .brief = "Gradient of a Gram matrix's source",
        .doc =
            "With g the source_gradient: result[n, y, x, c] = alpha * sum over f of (g[n, 0, f, c] "
-           "+ g[n, 0, c, f]) * source_image[n, y, x, f]. alpha must be the forward node's.",
+           "+ g[n, 0, c, f]) * source_image[n, y, x, f]. alpha must be the forward "
+           "node's.\n\n**Result size**: source_image's.",
        .sources = {{.name = "source_gradient", .doc = "gradient of the matrix"},
                    {.name = "source_image", .doc = "the forward node's source"}},
        .attributes = {alpha()},

@@ -65,17 +65,21 @@ NodeClass gradient_class(NodeClass row) {
 }
 
 constexpr std::string_view kInstanceDoc =
-    R"(result = gamma[c] * (source - mean[n, c]) / sqrt(variance[n, c] + epsilon) + beta[c], of the source's size; mean and
+    R"(result = gamma[c] * (source - mean[n, c]) / sqrt(variance[n, c] + epsilon) + beta[c]; mean and
 variance are those of the channel's H * W values (divided by the count), in inference and training alike.
 epsilon is the data source's; Apple's default is FLT_MIN. A following neuron is fused (any but PReLU).
+
+**Result size**: the source's.
 
 **State**: "mean" and "variance" of each image, (1, 1, N, C).)";
 
 constexpr std::string_view kGroupDoc =
-    R"(result = gamma[c] * (source - mean[n, k]) / sqrt(variance[n, k] + epsilon) + beta[c], of the source's size, where
+    R"(result = gamma[c] * (source - mean[n, k]) / sqrt(variance[n, k] + epsilon) + beta[c], where
 channel c belongs to group k = c / (channels / number_of_groups); mean and variance are those of the group's
 H * W * channels / number_of_groups values (divided by the count). One group is layer normalisation over the
 whole image. epsilon is the data source's; Apple's default is FLT_MIN. A following neuron is fused (any but PReLU).
+
+**Result size**: the source's.
 
 **State**: "mean" and "variance" of each image's groups, (1, 1, N, groups).)";
 
@@ -83,6 +87,8 @@ constexpr std::string_view kGradientDoc =
     R"(With g the source_gradient, x^ the normalised source and means over the values that share a mean:
 result = (gamma * g - mean(gamma * g) - x^ * mean(gamma * g * x^)) / sqrt(variance + epsilon). gamma's gradient
 is the sum of g * x^ over all images and pixels, beta's that of g; their optimizer runs right after.
+
+**Result size**: source_image's.
 
 **State**: the gradients of "gamma" and "beta", (1, 1, 1, C).
 

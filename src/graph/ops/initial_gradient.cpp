@@ -18,9 +18,9 @@ std::vector<NodeClass> initial_gradient_nodes() {
        .apple = "MPSNNInitialGradientNode",
        .family = "initial_gradient",
        .brief = "An image of ones: the gradient of its source with respect to itself",
-       .doc = "Stands at the end of a net: `InitialGradientNode(loss).training_graph()` makes all "
-              "gradient nodes. "
-              "The result has the source's size.",
+       .doc = "result = 1 everywhere. It stands at the end of a net: "
+              "`InitialGradientNode(loss).training_graph()` makes all "
+              "gradient nodes.\n\n**Result size**: the source's.",
        .sources = {{.name = "source",
                     .doc = "the image whose gradient starts here; only its size is used",
                     .derivative = Derivative::NONE}},

@@ -200,10 +200,12 @@ The training graph computes the gradient of the predictions; those of the labels
 where that image leads back to weights that are updated.)";
 
 constexpr std::string_view kStartDoc =
-    R"(The result is not the loss but its gradient with respect to the predictions, of their size: the gradient that
-ForwardLossNode has where that of the loss is 1. It stands at the end of a net:
+    R"(The result is not the loss but its gradient with respect to the predictions, result = weight * w * f'(y, t)
+of ForwardLossNode's formulas: the gradient that it has where that of the loss is 1. It stands at the end of a net:
 `LossNode(predictions, labels, descriptor).training_graph()` makes all gradient nodes, with the result as the
 gradient of the predictions.
+
+**Result size**: the predictions'.
 
 **Labels** without an image come in a state, as Apple's do: `input_labels`, its handle "labels" at first, stands for the
 LossLabels that is given to the encode (labels, and weights where wanted), in which the loss is left: what a
@@ -213,10 +215,12 @@ ForwardLossNode with the same descriptor computes.
 gradient: where they are trained, use a ForwardLossNode.)";
 
 constexpr std::string_view kGradientDoc =
-    R"(result = source_gradient * weight * w * f'(y, t), of the predictions' size; for labels f is differentiated with
+    R"(result = source_gradient * weight * w * f'(y, t) with ForwardLossNode's formulas; for labels f is differentiated with
 respect to t. For the weights image it is source_gradient * weight * f(y, t): Apple has no such gradient.
 source_gradient has the loss's size, or one value an image that is broadcast. Error where the gradient is that of
-the weights image and there is none, or is that of the labels, too.)";
+the weights image and there is none, or is that of the labels, too.
+
+**Result size**: the predictions'.)";
 
 }  // namespace
 

@@ -117,34 +117,40 @@ std::vector<std::int64_t> all_types() {
 }
 
 NodeClass gradient_class() {
-  return {
-      .name = "NeuronGradientNode",
-      .apple = "MPSCNNNeuronGradientNode",
-      .family = "neuron",
-      .brief = "Gradient of a neuron's source, for all neuron kinds",
-      .doc =
-          "result = source_gradient * f'(source_image), of the source's size. For which derivative "
-          "stands where f has none see the forward nodes.",
-      .sources = {{.name = "source_gradient", .doc = "gradient of the neuron's result"},
-                  {.name = "source_image", .doc = "the neuron's source"}},
-      .attributes = {{.name = "neuron_type",
-                      .type = AttributeType::ENUM,
-                      .doc = "kind of the neuron",
-                      .enum_name = "NeuronType",
-                      .supported = all_types()},
-                     number("a", "parameter a", 0.0),
-                     number("b", "parameter b", 0.0),
-                     number("c", "parameter c", 0.0),
-                     {.name = "parameters",
-                      .type = AttributeType::FLOATS,
-                      .doc = "PRELU: the slope a of each feature channel",
-                      .default_value = std::vector<double>(),
-                      .minimum = -kFloatMax,
-                      .maximum = kFloatMax}},
-      .gradient = true,
-      .check = check_base,
-      .shape = gradient_shape,
-      .lower = lower_gradient};
+  return {.name = "NeuronGradientNode",
+          .apple = "MPSCNNNeuronGradientNode",
+          .family = "neuron",
+          .brief = "Gradient of a neuron's source, for all neuron kinds",
+          .doc =
+              "result = source_gradient * f'(source_image), with f'(x) by neuron_type\n- RELU 1 "
+              "for x > 0, a else; PRELU likewise with a[c]; RELUN likewise below b, 0 from there "
+              "on;\n- LINEAR a; ABSOLUTE the sign of x; SIGMOID f(x) * (1 - f(x));\n- HARD_SIGMOID "
+              "a where 0 < a * x + b < 1, 0 else; TANH a * b * (1 - tanh(b * x)^2);\n- SOFT_PLUS a "
+              "* b / (1 + e^(-b * x)); SOFT_SIGN 1 / (1 + |x|)^2; ELU 1 for x > 0, a * e^x "
+              "else;\n- POWER a * c * (a * x + b)^(c - 1); EXPONENTIAL a * ln(c) * f(x); LOGARITHM "
+              "a / ((a * x + b) * ln(c)), ln(c) being 1 for c = -1;\n- GELU (1 + erf(x / sqrt(2))) "
+              "/ 2 + x * e^(-x^2 / 2) / sqrt(2 pi).\n\nFor which derivative stands where f has "
+              "none see the forward nodes.\n\n**Result size**: source_image's.",
+          .sources = {{.name = "source_gradient", .doc = "gradient of the neuron's result"},
+                      {.name = "source_image", .doc = "the neuron's source"}},
+          .attributes = {{.name = "neuron_type",
+                          .type = AttributeType::ENUM,
+                          .doc = "kind of the neuron",
+                          .enum_name = "NeuronType",
+                          .supported = all_types()},
+                         number("a", "parameter a", 0.0),
+                         number("b", "parameter b", 0.0),
+                         number("c", "parameter c", 0.0),
+                         {.name = "parameters",
+                          .type = AttributeType::FLOATS,
+                          .doc = "PRELU: the slope a of each feature channel",
+                          .default_value = std::vector<double>(),
+                          .minimum = -kFloatMax,
+                          .maximum = kFloatMax}},
+          .gradient = true,
+          .check = check_base,
+          .shape = gradient_shape,
+          .lower = lower_gradient};
 }
 
 std::vector<NodeClass> smooth_neurons() {
@@ -154,7 +160,8 @@ std::vector<NodeClass> smooth_neurons() {
            .apple = "MPSCNNNeuronLinearNode",
            .family = {},
            .brief = "Linear function",
-           .doc = "f(x) = a * x + b. The defaults are the identity.",
+           .doc =
+               "f(x) = a * x + b. The defaults are the identity.\n\n**Result size**: the source's.",
            .sources = {},
            .attributes = {number("a", "factor", 1.0), number("b", "added to each value", 0.0)},
            .fixed = neuron_type(NeuronType::LINEAR)}),
@@ -162,7 +169,7 @@ std::vector<NodeClass> smooth_neurons() {
                     .apple = "MPSCNNNeuronSigmoidNode",
                     .family = {},
                     .brief = "Logistic function",
-                    .doc = "f(x) = 1 / (1 + e^-x).",
+                    .doc = "f(x) = 1 / (1 + e^-x).\n\n**Result size**: the source's.",
                     .sources = {},
                     .attributes = {},
                     .fixed = neuron_type(NeuronType::SIGMOID)}),
@@ -173,7 +180,8 @@ std::vector<NodeClass> smooth_neurons() {
            .brief = "Straight line between 0 and 1",
            .doc = "f(x) = clamp(a * x + b, 0, 1). The derivative is a where 0 < a * x + b < 1, NaN "
                   "where "
-                  "that is NaN, and 0 elsewhere. PyTorch's hardsigmoid has a = 1 / 6.",
+                  "that is NaN, and 0 elsewhere. PyTorch's hardsigmoid has a = 1 / 6.\n\n**Result "
+                  "size**: the source's.",
            .sources = {},
            .attributes = {number("a", "slope", 0.2), number("b", "added before the clamping", 0.5)},
            .fixed = neuron_type(NeuronType::HARD_SIGMOID)}),
@@ -181,7 +189,7 @@ std::vector<NodeClass> smooth_neurons() {
                     .apple = "MPSCNNNeuronTanHNode",
                     .family = {},
                     .brief = "Hyperbolic tangent",
-                    .doc = "f(x) = a * tanh(b * x).",
+                    .doc = "f(x) = a * tanh(b * x).\n\n**Result size**: the source's.",
                     .sources = {},
                     .attributes = {number("a", "factor of the result", 1.0),
                                    number("b", "factor of the source", 1.0)},
@@ -190,7 +198,8 @@ std::vector<NodeClass> smooth_neurons() {
                     .apple = "MPSCNNNeuronAbsoluteNode",
                     .family = {},
                     .brief = "Absolute value",
-                    .doc = "f(x) = |x|. The derivative is the sign of x, 0 at 0, NaN at NaN.",
+                    .doc = "f(x) = |x|. The derivative is the sign of x, 0 at 0, NaN at "
+                           "NaN.\n\n**Result size**: the source's.",
                     .sources = {},
                     .attributes = {},
                     .fixed = neuron_type(NeuronType::ABSOLUTE)}),
@@ -200,7 +209,8 @@ std::vector<NodeClass> smooth_neurons() {
                     .brief = "Smooth rectified linear unit",
                     .doc = "f(x) = a * ln(1 + e^(b * x)), computed without overflow and without "
                            "losing the digits of "
-                           "small results (Apple's kernel was measured to lose them).",
+                           "small results (Apple's kernel was measured to lose them).\n\n**Result "
+                           "size**: the source's.",
                     .sources = {},
                     .attributes = {number("a", "factor of the result", 1.0),
                                    number("b", "factor of the source", 1.0)},
@@ -214,30 +224,32 @@ std::vector<NodeClass> more_neurons() {
                     .apple = "MPSCNNNeuronSoftSignNode",
                     .family = {},
                     .brief = "Sign with a soft step",
-                    .doc = "f(x) = x / (1 + |x|).",
+                    .doc = "f(x) = x / (1 + |x|).\n\n**Result size**: the source's.",
                     .sources = {},
                     .attributes = {},
                     .fixed = neuron_type(NeuronType::SOFT_SIGN)}),
-      neuron_class(
-          {.name = "NeuronELUNode",
-           .apple = "MPSCNNNeuronELUNode",
-           .family = {},
-           .brief = "Exponential linear unit",
-           .doc = "f(x) = x for x >= 0, a * (e^x - 1) else. The derivative at exactly 0 is a.",
-           .sources = {},
-           .attributes = {number("a", "negated limit at minus infinity", 1.0)},
-           .fixed = neuron_type(NeuronType::ELU)}),
-      neuron_class({.name = "NeuronPowerNode",
-                    .apple = "MPSCNNNeuronPowerNode",
+      neuron_class({.name = "NeuronELUNode",
+                    .apple = "MPSCNNNeuronELUNode",
                     .family = {},
-                    .brief = "Power",
-                    .doc = "f(x) = (a * x + b)^c, as C's pow: NaN for a negative base where c is "
-                           "no whole number. Apple "
-                           "states no defaults; here they are the identity.",
+                    .brief = "Exponential linear unit",
+                    .doc = "f(x) = x for x >= 0, a * (e^x - 1) else. The derivative at exactly 0 "
+                           "is a.\n\n**Result size**: the source's.",
                     .sources = {},
-                    .attributes = {number("a", "factor of the source", 1.0),
-                                   number("b", "added to it", 0.0), number("c", "exponent", 1.0)},
-                    .fixed = neuron_type(NeuronType::POWER)}),
+                    .attributes = {number("a", "negated limit at minus infinity", 1.0)},
+                    .fixed = neuron_type(NeuronType::ELU)}),
+      neuron_class(
+          {.name = "NeuronPowerNode",
+           .apple = "MPSCNNNeuronPowerNode",
+           .family = {},
+           .brief = "Power",
+           .doc =
+               "f(x) = (a * x + b)^c, as C's pow: NaN for a negative base where c is "
+               "no whole number. Apple "
+               "states no defaults; here they are the identity.\n\n**Result size**: the source's.",
+           .sources = {},
+           .attributes = {number("a", "factor of the source", 1.0), number("b", "added to it", 0.0),
+                          number("c", "exponent", 1.0)},
+           .fixed = neuron_type(NeuronType::POWER)}),
       neuron_class(
           {.name = "NeuronExponentialNode",
            .apple = "MPSCNNNeuronExponentialNode",
@@ -245,7 +257,7 @@ std::vector<NodeClass> more_neurons() {
            .brief = "Exponential function",
            .doc = "f(x) = c^(a * x + b), with c = -1 for e. Apple states no defaults; here they "
                   "are e^x. Error where "
-                  "c is neither > 0 nor -1.",
+                  "c is neither > 0 nor -1.\n\n**Result size**: the source's.",
            .sources = {},
            .attributes = {number("a", "factor of the source", 1.0), number("b", "added to it", 0.0),
                           number("c", "base, -1 for e", -1.0)},
@@ -256,27 +268,29 @@ std::vector<NodeClass> more_neurons() {
            .family = {},
            .brief = "Logarithm",
            .doc = "f(x) = log_c(a * x + b), with c = -1 for e. Apple states no defaults; here they "
-                  "are ln x. Error "
-                  "where c is 1, or neither > 0 nor -1.",
+                  "are ln x. Error where c is 1, or neither > 0 nor -1.\n\n**Result size**: the "
+                  "source's.",
            .sources = {},
            .attributes = {number("a", "factor of the source", 1.0), number("b", "added to it", 0.0),
                           number("c", "base, -1 for e", -1.0)},
            .fixed = neuron_type(NeuronType::LOGARITHM)}),
-      neuron_class({.name = "NeuronGeLUNode",
-                    .apple = "MPSCNNNeuronGeLUNode",
-                    .family = {},
-                    .brief = "Gaussian error linear unit",
-                    .doc = "f(x) = x / 2 * (1 + erf(x / sqrt(2))): the exact form, not the "
-                           "approximation by tanh. The derivative "
-                           "is (1 + erf(x / sqrt(2))) / 2 + x * e^(-x^2 / 2) / sqrt(2 pi); Apple's "
-                           "header writes twice the "
-                           "second term, which is no derivative. Small results keep their digits "
-                           "(Apple's kernel was "
-                           "measured to lose them). f(-infinity) is NaN, as the formula says; the "
-                           "derivative at infinities is its limit, 1 and 0.",
-                    .sources = {},
-                    .attributes = {},
-                    .fixed = neuron_type(NeuronType::GELU)}),
+      neuron_class(
+          {.name = "NeuronGeLUNode",
+           .apple = "MPSCNNNeuronGeLUNode",
+           .family = {},
+           .brief = "Gaussian error linear unit",
+           .doc =
+               "f(x) = x / 2 * (1 + erf(x / sqrt(2))): the exact form, not the "
+               "approximation by tanh. The derivative "
+               "is (1 + erf(x / sqrt(2))) / 2 + x * e^(-x^2 / 2) / sqrt(2 pi); Apple's "
+               "header writes twice the "
+               "second term, which is no derivative. Small results keep their digits "
+               "(Apple's kernel was "
+               "measured to lose them). f(-infinity) is NaN, as the formula says; the "
+               "derivative at infinities is its limit, 1 and 0.\n\n**Result size**: the source's.",
+           .sources = {},
+           .attributes = {},
+           .fixed = neuron_type(NeuronType::GELU)}),
   };
 }
 
@@ -312,7 +326,7 @@ std::vector<NodeClass> neuron_nodes() {
            .doc =
                "f(x) = x for x >= 0, a * x else. The derivative at exactly 0 is a, as in PyTorch "
                "and JAX; so it is at NaN. Fused into the convolution before it where nothing else "
-               "reads that.",
+               "reads that.\n\n**Result size**: the source's.",
            .sources = {},
            .attributes = {number("a", "slope below 0", 0.0)},
            .fixed = neuron_type(NeuronType::RELU)}),
@@ -324,7 +338,7 @@ std::vector<NodeClass> neuron_nodes() {
            .doc =
                "f(x) = min(x for x >= 0, a * x else; b). The derivative is 1 inside, a for x <= 0 "
                "and 0 for x >= b (Apple's header writes b, which is no derivative). The default "
-               "a = 1 is Apple's; ReLU6 is a = 0, b = 6.",
+               "a = 1 is Apple's; ReLU6 is a = 0, b = 6.\n\n**Result size**: the source's.",
            .sources = {},
            .attributes = {number("a", "slope below 0", 1.0), number("b", "upper bound", 6.0)},
            .fixed = neuron_type(NeuronType::RELUN)}),
@@ -335,7 +349,7 @@ std::vector<NodeClass> neuron_nodes() {
                     .doc = "f(x) = x for x >= 0, a[c] * x else, c the feature channel. The slopes "
                            "are constants: "
                            "they are not trained. Error at encode where the source has another "
-                           "number of channels.",
+                           "number of channels.\n\n**Result size**: the source's.",
                     .sources = {},
                     .attributes = {{.name = "a",
                                     .type = AttributeType::FLOATS,

@@ -93,8 +93,10 @@ AttributeSpec flags() {
 }
 
 constexpr std::string_view kBatchDoc =
-    R"(result = gamma[c] * (source - mean[c]) / sqrt(variance[c] + epsilon) + beta[c] for each feature channel c; of the
-source's size. The variance is that of the population: divided by N * H * W.
+    R"(result = gamma[c] * (source - mean[c]) / sqrt(variance[c] + epsilon) + beta[c] for each feature channel c.
+The variance is that of the population: divided by N * H * W.
+
+**Result size**: the source's.
 
 **Which statistics**: by default those of the batch where the graph holds the node's gradient node (Apple: where
 its state is consumed), the data source's stored ones elsewhere. CALCULATE_STATISTICS_ALWAYS and
@@ -113,6 +115,8 @@ constexpr std::string_view kBatchGradientDoc =
     R"(With g the source_gradient, x^ the normalised source and means over the batch's N * H * W values of a channel:
 result = gamma / sqrt(variance + epsilon) * (g - mean(g) - x^ * mean(g * x^)); through stored statistics
 gamma / sqrt(variance + epsilon) * g. gamma's gradient is the sum of g * x^, beta's that of g.
+
+**Result size**: source_image's.
 
 A gradient node belongs to the forward nodes that have its data source and its source_image, and shares their
 statistics.

@@ -198,7 +198,8 @@ std::vector<SourceSpec> gradient_sources() {
 }
 
 constexpr std::string_view kPadDoc =
-    R"(Puts margins around an image, along x, y and the channels. What stands in them, by edge_mode, along each axis:
+    R"(result[n, y, x, c] = source[n, y - before_y, x - before_x, c - before_channel] where the source has such a value:
+puts margins around an image, along x, y and the channels. What stands in them, by edge_mode, along each axis:
 CONSTANT fill_value, ZERO zeros, CLAMP the nearest value, MIRROR the values mirrored at the edge value (which is not
 repeated), MIRROR_WITH_EDGE mirrored with the edge value repeated. Margins wider than the image mirror again and again.
 
@@ -215,7 +216,8 @@ the source.
 Apple has no such node: there one sets offset and clipRect of a kernel, or encodes an MPSNNSlice.)";
 
 constexpr std::string_view kReshapeDoc =
-    R"(The same values in the same order, that of memory: (H, W, C), channels fastest. Images of the batch stay apart.
+    R"(Value i of the result is value i of the source, with i = (y * W + x) * C + c of either size: the same values in the
+same order, that of memory, channels fastest. Images of the batch stay apart.
 
 **Result size**: (N, result_height, result_width, result_feature_channels). Error at encode where that is another number
 of values.)";
@@ -238,8 +240,9 @@ std::vector<NodeClass> padding_nodes() {
        .apple = "MPSNNPadGradientNode",
        .family = "padding",
        .brief = "Gradient of a padding's source",
-       .doc = "Each source value gets the gradients of all values that repeat it. The result has "
-              "the source's size.",
+       .doc = "result[n, p, q, c] = the sum of source_gradient over the values that repeat "
+              "source_image[n, p, q, c]: the value itself, and those of the margins but for "
+              "CONSTANT and ZERO.\n\n**Result size**: source_image's.",
        .sources = gradient_sources(),
        .attributes = pad_attributes(),
        .gradient = true,
@@ -259,8 +262,9 @@ std::vector<NodeClass> padding_nodes() {
        .apple = "",
        .family = "padding",
        .brief = "Gradient of a crop's source",
-       .doc = "The gradient where the source was kept, 0 elsewhere. The result has the source's "
-              "size.",
+       .doc = "result[n, y, x, c] = source_gradient[n, y - origin_y, x - origin_x, c - "
+              "origin_feature_channel] where the source was kept, 0 elsewhere.\n\n**Result size**: "
+              "source_image's.",
        .sources = gradient_sources(),
        .attributes = crop_attributes(),
        .gradient = true,
@@ -280,7 +284,8 @@ std::vector<NodeClass> padding_nodes() {
        .apple = "MPSNNReshapeGradientNode",
        .family = "padding",
        .brief = "Gradient of a reshaping's source",
-       .doc = "The gradient's values in the source's size.",
+       .doc = "Value i of the result is value i of source_gradient, in the order of "
+              "memory.\n\n**Result size**: source_image's.",
        .sources = gradient_sources(),
        .attributes = reshape_attributes(),
        .gradient = true,

@@ -216,14 +216,18 @@ edge mode CLAMP, the default, positions outside of the image do not take part; w
 `PoolingMaxNode(source, 2)` halves both sizes: height and strides default to the width.)";
 
 constexpr std::string_view kMaxGradientDoc =
-    "Each gradient goes to the position of its window's largest value; of equal ones to the first "
-    "in row order. Overlapping windows add up. The result has the source's size.";
+    "result[n, p, q, c] = the sum of source_gradient[n, y, x, c] over the windows (y, x) whose "
+    "largest value is at (p, q): each gradient goes to the position of its window's largest value; "
+    "of equal ones to the first in row order. Overlapping windows add up.\n\n**Result size**: "
+    "source_image's.";
 
 constexpr std::string_view kDilatedDoc =
     R"(PoolingMaxNode with gaps in its windows: result[n, y, x, c] = the largest
 source[n, y * stride - pad + i * dilation_rate_y, x * stride - pad + j * dilation_rate_x, c] over i < kernel_height,
 j < kernel_width. Edge modes as PoolingMaxNode's. The padding policy sees windows of
 (kernel - 1) * dilation + 1 rows or columns.
+
+**Result size** by the padding policy, as ConvolutionNode's; the default, SIZE_SAME, gives ceil(n / stride).
 
 As with Apple's filterSize:, everything that is not given follows from the width: `DilatedPoolingMaxNode(source, 2)`
 has windows of 2 x 2, strides of 2 and dilation rates of 2.)";
@@ -283,9 +287,9 @@ std::vector<NodeClass> pooling_nodes() {
                       .apple = "MPSCNNPoolingAverageGradientNode",
                       .family = {},
                       .brief = "Gradient of an average pooling's source",
-                      .doc = "Each position of a window gets the window's gradient, divided by "
-                             "what the forward node divided by. Overlapping windows add up. The "
-                             "result has the source's size.",
+                      .doc = "result[n, p, q, c] = the sum of source_gradient[n, y, x, c] / d[y, "
+                             "x] over the windows (y, x) that hold (p, q), with d what the forward "
+                             "node divided by.\n\n**Result size**: source_image's.",
                       .sources = gradient_sources(false),
                       .attributes = average_attributes(),
                       .lower = lower_average_gradient}),
@@ -298,16 +302,17 @@ std::vector<NodeClass> pooling_nodes() {
                      .attributes = window_attributes(),
                      .lower = lower_forward<OpId::pooling_l2_norm>,
                      .gradient_of = make_gradient}),
-      gradient_class({.name = "PoolingL2NormGradientNode",
-                      .apple = "MPSCNNPoolingL2NormGradientNode",
-                      .family = {},
-                      .brief = "Gradient of an L2-norm pooling's source",
-                      .doc = "Each position of a window gets the window's gradient times source / "
-                             "norm, and 0 where the norm is 0. Overlapping windows add up. The "
-                             "result has the source's size.",
-                      .sources = gradient_sources(true),
-                      .attributes = window_attributes(),
-                      .lower = lower_gradient<OpId::pooling_l2_norm_gradient>}),
+      gradient_class(
+          {.name = "PoolingL2NormGradientNode",
+           .apple = "MPSCNNPoolingL2NormGradientNode",
+           .family = {},
+           .brief = "Gradient of an L2-norm pooling's source",
+           .doc = "result[n, p, q, c] = source_image[n, p, q, c] * the sum of source_gradient[n, "
+                  "y, x, c] / result_image[n, y, x, c] over the windows (y, x) that hold (p, q); a "
+                  "window of norm 0 adds 0.\n\n**Result size**: source_image's.",
+           .sources = gradient_sources(true),
+           .attributes = window_attributes(),
+           .lower = lower_gradient<OpId::pooling_l2_norm_gradient>}),
       forward_class({.name = "DilatedPoolingMaxNode",
                      .apple = "MPSCNNDilatedPoolingMaxNode",
                      .family = {},

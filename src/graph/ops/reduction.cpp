@@ -214,13 +214,12 @@ void append(std::vector<NodeClass>& rows, const Texts& forward, const Texts& gra
 }
 
 constexpr std::string_view kSumGradientDoc =
-    "Every value that went into a sum gets the sum's gradient, times the factor of the sum (1 / "
-    "the "
-    "number of values for a mean). The result has the source's size.";
+    "result = factor * source_gradient of the sum that the value went into, 0 for values outside "
+    "of clip_rect_source. The factor of a mean is 1 / the number of its values, that of a sum its "
+    "weight, 1 where the node has none.\n\n**Result size**: source_image's.";
 constexpr std::string_view kExtremumGradientDoc =
-    "Each gradient goes to the value that was taken, of equal ones to the first. The result has "
-    "the "
-    "source's size.";
+    "result = source_gradient for the value that was taken, of equal ones the first; 0 for all "
+    "others.\n\n**Result size**: source_image's.";
 constexpr std::string_view kRowMin =
     "result[n, y, 0, c] = the smallest source[n, y, x, c] over x. NaN is taken where there is one."
     "\n\n**Result size**: (N, H, 1, C).";

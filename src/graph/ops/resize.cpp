@@ -103,7 +103,8 @@ constexpr std::string_view kBilinearDoc =
     R"(Interpolates between the two nearest source rows and columns, also where the image shrinks. Result column x
 reads the source position (x + 0.5 - translate_x) / scale_x - 0.5, rows likewise: centres of pixels lie at halves, and
 result = source * scale + translate as in MPSScaleTransform. Positions outside of the source read its nearest pixel.
-Without a transform the source fills the result: scale = result size / source size, translate = 0.
+Without a transform the source fills the result: scale = result size / source size, translate = 0. At position p + f,
+p whole and 0 <= f < 1: result[x] = (1 - f) * source[p] + f * source[p + 1].
 
 **Result size**: (N, result_height, result_width, C).
 
@@ -113,7 +114,8 @@ With a transform it crops, too: scales of 1 and translations of (-left, -top) cu
 encode. Apple's headers do not say where it samples: the half-pixel rule is that of MPSScaleTransform's formula.)";
 
 constexpr std::string_view kLanczosDoc =
-    R"(Resizes with the kernel sinc(t) * sinc(t / 3), |t| < 3. Result column x is centred at the source position
+    R"(Resizes with the kernel k(t) = sinc(t) * sinc(t / 3), |t| < 3: result[x] = sum over p of k(p - position) * source[p],
+by columns and by rows. Result column x is centred at the source position
 (x + 0.5 - translate_x) / scale_x - 0.5; where the image shrinks the kernel is widened by 1 / scale, so that all pixels
 count. Weights are divided by their sum; positions outside of the source read its nearest pixel. Without a transform
 the source fills the result: scale = result size / source size, translate = 0.
@@ -143,8 +145,9 @@ std::vector<NodeClass> resize_nodes() {
        .apple = "",
        .family = "resize",
        .brief = "Gradient of a bilinear resizing's source",
-       .doc = "Each source pixel gets the gradients of the pixels that read it, times the weight "
-              "they read it with. The result has the source's size.",
+       .doc = "result[n, p, q, c] = the sum over y, x of w[p, q, y, x] * source_gradient[n, y, x, "
+              "c], with w the weight with which pixel (y, x) of the forward node's result reads "
+              "pixel (p, q) of its source.\n\n**Result size**: source_image's.",
        .sources = gradient_sources(),
        .attributes = attributes(),
        .gradient = true,
@@ -166,8 +169,9 @@ std::vector<NodeClass> resize_nodes() {
        .apple = "",
        .family = "resize",
        .brief = "Gradient of a Lanczos resizing's source",
-       .doc = "Each source pixel gets the gradients of the pixels that read it, times the weight "
-              "they read it with. The result has the source's size.",
+       .doc = "result[n, p, q, c] = the sum over y, x of w[p, q, y, x] * source_gradient[n, y, x, "
+              "c], with w the weight with which pixel (y, x) of the forward node's result reads "
+              "pixel (p, q) of its source.\n\n**Result size**: source_image's.",
        .sources = gradient_sources(),
        .attributes = attributes(),
        .gradient = true,

@@ -59,29 +59,32 @@ NodeClass gradient_class(NodeClass row) {
 
 std::vector<NodeClass> softmax_nodes() {
   return {
-      forward_class<false>({.name = "SoftMaxNode",
-                            .apple = "MPSCNNSoftMaxNode",
-                            .family = {},
-                            .brief = "Softmax over the feature channels of each pixel",
-                            .doc = "result[c] = exp(source[c]) / sum over k of exp(source[k]), of "
-                                   "the source's size. The largest channel is subtracted first, "
-                                   "so that nothing overflows. One channel gives 1.",
-                            .sources = {},
-                            .attributes = {}}),
+      forward_class<false>(
+          {.name = "SoftMaxNode",
+           .apple = "MPSCNNSoftMaxNode",
+           .family = {},
+           .brief = "Softmax over the feature channels of each pixel",
+           .doc =
+               "result[c] = exp(source[c]) / sum over k of exp(source[k]). The largest channel is "
+               "subtracted first, "
+               "so that nothing overflows. One channel gives 1.\n\n**Result size**: the source's.",
+           .sources = {},
+           .attributes = {}}),
       gradient_class<false>({.name = "SoftMaxGradientNode",
                              .apple = "MPSCNNSoftMaxGradientNode",
                              .family = {},
                              .brief = "Gradient of a softmax's source",
                              .doc = "With s the softmax's result and g the source_gradient: "
-                                    "result[c] = s[c] * (g[c] - sum over k of g[k] * s[k]).",
+                                    "result[c] = s[c] * (g[c] - sum over k of g[k] * "
+                                    "s[k]).\n\n**Result size**: source_image's.",
                              .sources = {},
                              .attributes = {}}),
       forward_class<true>({.name = "LogSoftMaxNode",
                            .apple = "MPSCNNLogSoftMaxNode",
                            .family = {},
                            .brief = "Logarithm of the softmax over the feature channels",
-                           .doc = "result[c] = source[c] - ln(sum over k of exp(source[k])), of "
-                                  "the source's size; computed without overflow.",
+                           .doc = "result[c] = source[c] - ln(sum over k of exp(source[k])), "
+                                  "computed without overflow.\n\n**Result size**: the source's.",
                            .sources = {},
                            .attributes = {}}),
       gradient_class<true>({.name = "LogSoftMaxGradientNode",
@@ -89,7 +92,8 @@ std::vector<NodeClass> softmax_nodes() {
                             .family = {},
                             .brief = "Gradient of a logarithmic softmax's source",
                             .doc = "With y the forward node's result and g the source_gradient: "
-                                   "result[c] = g[c] - exp(y[c]) * sum over k of g[k].",
+                                   "result[c] = g[c] - exp(y[c]) * sum over k of g[k].\n\n**Result "
+                                   "size**: source_image's.",
                             .sources = {},
                             .attributes = {}}),
   };

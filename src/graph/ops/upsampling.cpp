@@ -73,7 +73,8 @@ std::vector<SourceSpec> gradient_sources() {
 constexpr std::string_view kBilinearDoc =
     R"(Interpolates between the two nearest source rows and columns. Row y of the result reads source position
 y / scale, without a half-pixel shift; past the last row that row is repeated. With align_corners it reads
-y * (in - 1) / (out - 1).
+y * (in - 1) / (out - 1). Between rows p and p + 1, which it reads at position p + f:
+result[y] = (1 - f) * source[p] + f * source[p + 1]; columns likewise.
 
 **Result size**: (N, H * integer_scale_factor_y, W * integer_scale_factor_x, C).)";
 
@@ -97,7 +98,8 @@ std::vector<NodeClass> upsampling_nodes() {
        .apple = "MPSCNNUpsamplingNearestGradientNode",
        .family = "upsampling",
        .brief = "Gradient of a nearest upsampling's source",
-       .doc = "Each source pixel gets the sum of the gradients of the pixels that repeat it.",
+       .doc = "result[n, y, x, c] = the sum of source_gradient[n, y * scale_y + i, x * scale_x + "
+              "j, c] over i < scale_y, j < scale_x.\n\n**Result size**: source_image's.",
        .sources = gradient_sources(),
        .attributes = scale_attributes(),
        .gradient = true,
@@ -117,8 +119,9 @@ std::vector<NodeClass> upsampling_nodes() {
        .apple = "MPSCNNUpsamplingBilinearGradientNode",
        .family = "upsampling",
        .brief = "Gradient of a bilinear upsampling's source",
-       .doc = "Each source pixel gets the gradients of the pixels that read it, times the weight "
-              "they read it with.",
+       .doc = "result[n, p, q, c] = the sum over y, x of w[p, q, y, x] * source_gradient[n, y, x, "
+              "c], with w the weight with which pixel (y, x) of the forward node's result reads "
+              "pixel (p, q) of its source.\n\n**Result size**: source_image's.",
        .sources = gradient_sources(),
        .attributes = bilinear_attributes(),
        .gradient = true,

@@ -77,7 +77,8 @@ std::vector<AttributeSpec> channel_attributes() {
 
 /// A forward class and its gradient class.
 struct Family {
-  std::string_view name, gradient_name, apple, apple_gradient, brief, gradient_brief, doc;
+  std::string_view name, gradient_name, apple, apple_gradient, brief, gradient_brief, doc,
+      gradient_doc;
   std::vector<AttributeSpec> (*attributes)();
   void (*lower)(Lowering& to);
   void (*lower_gradient)(Lowering& to);
@@ -100,7 +101,7 @@ void append(std::vector<NodeClass>& table, const Family& of) {
        .apple = of.apple_gradient,
        .family = "normalization",
        .brief = of.gradient_brief,
-       .doc = "The derivative of the forward node's formula, of the source's size.",
+       .doc = of.gradient_doc,
        .sources = {{.name = "source_gradient", .doc = "gradient of the normalisation's result"},
                    {.name = "source_image", .doc = "the normalisation's source"}},
        .attributes = of.attributes(),
@@ -131,10 +132,18 @@ constexpr Family kSpatial = {
     "MPSCNNSpatialNormalizationGradientNode",
     "Divides each value by a power of the mean square of the pixels around it",
     "Gradient of a spatial normalisation's source",
-    R"(result = source / (delta + alpha / (kernel_width * kernel_height) * S)^beta, of the source's size, where S is the
+    R"(result = source / (delta + alpha / (kernel_width * kernel_height) * S)^beta, where S is the
 sum of the squares of the channel's values in the window. The window of pixel p goes from p - kernel / 2 to
 p + (kernel - 1) / 2, with zeros outside of the image; the divisor is always its whole area. A denominator of
-zero is the caller's to avoid.)",
+zero is the caller's to avoid.
+
+**Result size**: the source's.)",
+    R"(With g the source_gradient, D = delta + alpha / (kernel_width * kernel_height) * S as in the forward node's formula,
+and p the pixels whose window holds pixel q:
+result[q] = g[q] * D[q]^-beta - 2 * alpha * beta / (kernel_width * kernel_height) * source_image[q]
+* sum over p of g[p] * source_image[p] * D[p]^(-beta - 1).
+
+**Result size**: source_image's.)",
     spatial_attributes,
     lower_forward<OpId::spatial_normalization>,
     lower_gradient<OpId::spatial_normalization_gradient>,
@@ -147,11 +156,19 @@ constexpr Family kContrast = {
     "MPSCNNLocalContrastNormalizationGradientNode",
     "Subtracts the mean of the pixels around each value and divides by a power of their variance",
     "Gradient of a local contrast normalisation's source",
-    R"(result = pm + ps * (source - p0 * M) / (delta + alpha * V)^beta, of the source's size, where M and V are mean and
+    R"(result = pm + ps * (source - p0 * M) / (delta + alpha * V)^beta, where M and V are mean and
 variance of the channel's values in the window. The window of pixel p goes from p - kernel / 2 to
 p + (kernel - 1) / 2; zeros outside of the image take part, the divisor is always its whole area.
 
+**Result size**: the source's.
+
 alpha is 1 by default as Apple's node has it; one of its headers says 0, which is the bare kernel's.)",
+    R"(With g the source_gradient, s the source_image, D = delta + alpha * V and M as in the forward node's formula, K the
+window's area, and p the pixels whose window holds pixel q:
+result[q] = ps * (g[q] * D[q]^-beta - 1 / K * sum over p of (p0 * g[p] * D[p]^-beta
++ 2 * alpha * beta * (s[q] - M[p]) * g[p] * (s[p] - p0 * M[p]) * D[p]^(-beta - 1))).
+
+**Result size**: source_image's.)",
     contrast_attributes,
     lower_forward<OpId::local_contrast_normalization>,
     lower_gradient<OpId::local_contrast_normalization_gradient>,
@@ -164,9 +181,17 @@ constexpr Family kChannels = {
     "MPSCNNCrossChannelNormalizationGradientNode",
     "Divides each value by a power of the mean square of the feature channels around it",
     "Gradient of a cross-channel normalisation's source",
-    R"(result = source / (delta + alpha / kernel_size * S)^beta, of the source's size, where S is the sum of the squares of
+    R"(result = source / (delta + alpha / kernel_size * S)^beta, where S is the sum of the squares of
 the pixel's channels from c - kernel_size / 2 to c + (kernel_size - 1) / 2, those that there are; the divisor is
-kernel_size even where the window is cut.)",
+kernel_size even where the window is cut.
+
+**Result size**: the source's.)",
+    R"(With g the source_gradient, D = delta + alpha / kernel_size * S as in the forward node's formula, and p the channels
+whose window holds channel q of the same pixel:
+result[q] = g[q] * D[q]^-beta - 2 * alpha * beta / kernel_size * source_image[q]
+* sum over p of g[p] * source_image[p] * D[p]^(-beta - 1).
+
+**Result size**: source_image's.)",
     channel_attributes,
     lower_forward<OpId::cross_channel_normalization>,
     lower_gradient<OpId::cross_channel_normalization_gradient>,

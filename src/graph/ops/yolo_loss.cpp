@@ -112,9 +112,11 @@ std::vector<AttributeSpec> attributes() {
 }
 
 constexpr std::string_view kDoc =
-    R"(The result is the gradient of the loss with respect to the source, of its size; with computes_loss the loss itself,
-(N, 1, 1, 1). It stands at the end of a net: `YOLOLossNode(source, labels, anchors).training_graph()` makes all
+    R"(The result is the gradient of the loss with respect to the source; with computes_loss the loss itself.
+It stands at the end of a net: `YOLOLossNode(source, labels, anchors).training_graph()` makes all
 gradient nodes, with the result as the gradient of the source.
+
+**Result size**: the source's; with computes_loss (N, 1, 1, 1).
 
 **Channels** of source and labels: for each anchor box x, y, width, height, confidence and one for each class. The
 source's are raw: the centre is (sigmoid(x), sigmoid(y)) within its cell, the extents are
