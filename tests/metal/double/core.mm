@@ -88,6 +88,12 @@ using metal_double::Pixels;
 - (void)waitUntilCompleted {
   [[self rootCommandBuffer] waitUntilCompleted];
 }
+- (void)encodeWaitForEvent:(id<MTLEvent>)event value:(uint64_t)value {
+  [[self rootCommandBuffer] encodeWaitForEvent:event value:value];
+}
+- (void)encodeSignalEvent:(id<MTLEvent>)event value:(uint64_t)value {
+  [[self rootCommandBuffer] encodeSignalEvent:event value:value];
+}
 - (void)addCompletedHandler:(MTLCommandBufferHandler)block {
   [[self rootCommandBuffer] addCompletedHandler:block];
 }
