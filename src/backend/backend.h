@@ -10,6 +10,7 @@
 #include <exception>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -82,9 +83,9 @@ class EventTurn {
   virtual Event& event() const noexcept = 0;
   virtual std::uint64_t value() const noexcept = 0;
   virtual Way way() = 0;
-  /// Waits on the host; the queue has waited for all that it was given before. Throws as a wait
-  /// does.
-  virtual void await() = 0;
+  /// Waits on the host, until it may ask again or the time is over. Without a bound the queue has
+  /// waited before for all that it was given. Throws as a wait does.
+  virtual void await(std::optional<std::chrono::nanoseconds> at_most) = 0;
   /// A signal is with the device, which gives it unless work fails: others may leave their waits to
   /// the device.
   virtual void committed() noexcept = 0;

@@ -25,7 +25,9 @@ class Turn final : public backend::EventTurn {
   backend::Event& event() const noexcept override { return *event_->on_device(); }
   std::uint64_t value() const noexcept override { return wait_.value; }
   Way way() override { return is_wait_ ? event_->begin(wait_) : Way::DEVICE; }
-  void await() override { event_->wait_on_queue(value(), *queue_, {.until_coming = true}); }
+  void await(std::optional<std::chrono::nanoseconds> at_most) override {
+    event_->wait_on_queue(value(), *queue_, {.at_most = at_most, .until_coming = true});
+  }
   void committed() noexcept override { event_->add_coming(value(), queue_.get()); }
   void ended() override {
     if (is_wait_) {

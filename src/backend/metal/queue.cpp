@@ -5,6 +5,7 @@
 #include <pthread.h>
 
 #include <algorithm>
+#include <chrono>
 #include <condition_variable>
 #include <deque>
 #include <mutex>
@@ -22,6 +23,9 @@ namespace {
 
 /// Submissions on the device at once: one runs, one waits behind it.
 constexpr std::size_t kInFlight = 2;
+
+/// So long a signal that another queue is about to encode is waited for before the device is.
+constexpr std::chrono::milliseconds kSoon(1);
 
 struct Shared {
   std::mutex mutex;
@@ -166,9 +170,14 @@ class Worker {
   void take_turn(Flight& flight, Launch& launch) {
     EventTurn& turn = *launch.event;
     auto way = turn.way();
+    if (way == EventTurn::Way::HOST) {
+      add_leg(flight, stream_->commit(launch.label));  // who signals may wait for it
+      turn.await(kSoon);
+      way = turn.way();
+    }
     for (; way == EventTurn::Way::HOST; way = turn.way()) {
       finish(flight, launch.label);
-      turn.await();
+      turn.await(std::nullopt);
     }
     if (!turn.is_wait()) {
       stream_->signal_event(turn.event(), turn.value());
