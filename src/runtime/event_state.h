@@ -32,8 +32,8 @@ struct DeviceWait {
 };
 
 /// Thread-safe. Where the device has events of its own, its queues signal and wait for `on_device`;
-/// `value` follows once their work has ended well. A device waits only for signals that it was given
-/// before, so that its waits end; all others are waited for here.
+/// `value` follows once their work has ended well. A device waits only for signals that it was
+/// given before, so that its waits end; all others are waited for here.
 class EventState : public std::enable_shared_from_this<EventState> {
  public:
   EventState(std::shared_ptr<DeviceState> device, std::string label);
@@ -99,8 +99,8 @@ class EventState : public std::enable_shared_from_this<EventState> {
   mutable std::mutex mutex_;
   std::condition_variable changed_;
   std::uint64_t value_ = 0;
-  Signals expected_;                    // by committed work
-  std::uint64_t failed_value_ = 0;      // the greatest that will not come
+  Signals expected_;                // by committed work
+  std::uint64_t failed_value_ = 0;  // the greatest that will not come
   std::shared_ptr<Failure> failure_;
 
   const std::shared_ptr<backend::Event> on_device_;  // null: the host keeps the event
