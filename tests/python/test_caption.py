@@ -4,11 +4,13 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 import mpsnn as mps
 from mpsnn import cli
@@ -20,6 +22,7 @@ from mpsnn.apps.caption.train import accuracy, caption_all, measure
 from mpsnn.apps.caption.words import Vocabulary
 from mpsnn.committing import WAYS
 from mpsnn.models import inception_v3, state_dict
+from mpsnn.training import Trainer
 
 SMALL = ModelOptions(size=32, widths=(6, 8, 8), embedding=16, hidden=24)
 
@@ -352,14 +355,14 @@ def test_the_small_net_takes_no_weights(cpu: mps.Device, tmp_path: Path) -> None
         train(lambda _: data, None, options(1), weights=tmp_path / "none", progress=False)
 
 
-def test_inception_needs_its_weights(cpu: mps.Device, tmp_path: Path) -> None:
+def test_inception_needs_its_weights(
+    cpu: mps.Device, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     inception = ModelOptions(features="inception", size=75, embedding=8, hidden=8)
     with pytest.raises(mps.InvalidArgumentError, match=r"weights of Inception-v3 .* got none"):
         build_features(cpu, inception, None)
     with pytest.raises(mps.InvalidArgumentError, match=r"missing or not expected are"):
         build_features(cpu, inception, None, {"Conv2d_1a_3x3.conv.weight": np.zeros((32, 3, 3, 3))})
-    from safetensors.numpy import save_file
-
     net = inception_v3(mps.ImageNode("x"), classes=1000, size=(75, 75))
     weights = tmp_path / "inception.safetensors"
     save_file(state_dict(net), weights)
@@ -369,6 +372,7 @@ def test_inception_needs_its_weights(cpu: mps.Device, tmp_path: Path) -> None:
     captioner, trainer = train(
         lambda _: data, None, run, weights=weights, archive=archive, progress=False
     )
+    assert capsys.readouterr().err == ""
     losses = [record.loss for record in trainer.state.history]
     assert losses[1] < losses[0]
     sources = {source.label: source for source in captioner.features.data_sources}
@@ -380,9 +384,48 @@ def test_inception_needs_its_weights(cpu: mps.Device, tmp_path: Path) -> None:
         options(3, model=inception),
         archive=archive,
         resume=True,
-        progress=False,
     )
     assert [record.loss for record in resumed.state.history][:2] == losses
+    told = capsys.readouterr().err
+    assert "features: " in told
+    assert "| 1/1 [" in told  # 8 pictures at once
+
+
+@pytest.mark.long
+def test_ctrl_c_while_features_are_made(cpu: mps.Device, tmp_path: Path) -> None:
+    inception = ModelOptions(features="inception", size=75, embedding=8, hidden=8)
+    weights, archive = tmp_path / "inception.safetensors", tmp_path / "net.safetensors"
+    net = inception_v3(mps.ImageNode("x"), classes=1000, size=(75, 75))
+    save_file(state_dict(net), weights)
+    sets = [pictures(9, seed, edge=75) for seed in range(2)]
+    interrupt = True
+
+    def data(refresh: int) -> Captioned:
+        if refresh and interrupt:
+            signal.raise_signal(signal.SIGINT)
+        return sets[refresh]
+
+    def run(*, resume: bool) -> Trainer:
+        _, trainer = train(
+            data,
+            None,
+            options(2, model=inception, refresh_every=1),
+            words=all_words(),
+            weights=weights,
+            archive=archive,
+            resume=resume,
+            device=cpu,
+            progress=False,
+        )
+        return trainer
+
+    cut = run(resume=False)
+    assert cut.interrupted
+    assert len(cut.state.history) == 1
+    interrupt = False
+    resumed, whole = run(resume=True), run(resume=False)
+    assert len(whole.state.history) == 2
+    assert [one.loss for one in resumed.state.history] == [one.loss for one in whole.state.history]
 
 
 TRAIN_SMALL = (
