@@ -327,7 +327,7 @@ def with_progress(
     Args:
         items: What is gone through.
         title: What is done with them.
-        unit: What an item is.
+        unit: What the items are.
         on: Show anything at all.
 
     Yields:
@@ -339,10 +339,10 @@ def with_progress(
     try:
         from tqdm import tqdm
     except ImportError:
-        print(f"{title}: {len(items)} times {unit}", file=sys.stderr, flush=True)
+        print(f"{title}: {len(items)} {unit}", file=sys.stderr, flush=True)
         yield from items
         return
-    with tqdm(items, desc=title, unit=f" x {unit}", file=sys.stderr, dynamic_ncols=True) as bar:
+    with tqdm(items, desc=title, unit=f" {unit}", file=sys.stderr, dynamic_ncols=True) as bar:
         yield from bar
 
 

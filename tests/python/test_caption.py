@@ -6,42 +6,31 @@ from __future__ import annotations
 import json
 import signal
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import pytest
-from safetensors.numpy import save_file
+from caption_small import SMALL, folder_of, options, pictures
+from safetensors import safe_open
+from safetensors.numpy import load_file, save_file
 
 import mpsnn as mps
-from mpsnn import cli
-from mpsnn.apps.caption import Captioned, Captioner, ModelOptions, TrainOptions, render, train
+from mpsnn.apps.caption import (
+    Captioned,
+    Captioner,
+    ModelOptions,
+    render,
+    train,
+)
 from mpsnn.apps.caption import pictures as picture_files
-from mpsnn.apps.caption.model import build_features
+from mpsnn.apps.caption.model import build_features, store
 from mpsnn.apps.caption.scenes import HELD_OUT_ONE_IN, all_words, random_scene
 from mpsnn.apps.caption.train import accuracy, caption_all, measure
 from mpsnn.apps.caption.words import Vocabulary
 from mpsnn.committing import WAYS
 from mpsnn.models import inception_v3, state_dict
 from mpsnn.training import Trainer
-
-SMALL = ModelOptions(size=32, widths=(6, 8, 8), embedding=16, hidden=24)
-
-
-def options(epochs: int, **changes: object) -> TrainOptions:
-    values = {
-        "epochs": epochs,
-        "batch": 4,
-        "learning_rate": 5e-3,
-        "halve_every": 0,
-        "refresh_every": 0,
-        "checkpoint_every": 1,
-        "model": SMALL,
-    }
-    return TrainOptions(**{**values, **changes})  # type: ignore[arg-type]
-
-
-def pictures(count: int, seed: int = 0, edge: int = 32) -> Captioned:
-    return render(count, seed, edge)
 
 
 def test_held_out_combinations_are_never_trained_on() -> None:
@@ -193,7 +182,7 @@ def _described(folder: Path) -> None:
 
 @pytest.mark.parametrize("change", [_renamed, _exchanged, _shortened, _described])
 def test_resume_refuses_other_data(change: Callable[[Path], None], tmp_path: Path) -> None:
-    folder, archive = _folder(tmp_path / "own", pictures(6)), tmp_path / "net.safetensors"
+    folder, archive = folder_of(tmp_path / "own", pictures(6)), tmp_path / "net.safetensors"
 
     def go_on(epochs: int) -> None:
         train(
@@ -249,6 +238,42 @@ def _truncated(folder: Path) -> Path:
     return path
 
 
+def _changed(folder: Path, key: str, text: str) -> Path:
+    """A captioner's archive with one text of its own."""
+    data, path = pictures(4), folder / "net.safetensors"
+    train(lambda _: data, None, options(1), archive=path, progress=False)
+    arrays, texts = load_file(path), safe_open(path, "np").metadata()
+    save_file(arrays, path, {**texts, key: text})
+    return path
+
+
+def _without_decoder(folder: Path) -> Path:
+    captioner, _ = train(lambda _: pictures(4), None, options(1), progress=False)
+    sources = dict(captioner.decoder.sources.sources)
+    del sources["input.u"]
+    archiver = mps.KeyedArchiver()
+    archiver.encode("features", captioner.features)
+    archiver.encode("decoder", store(captioner.features.device, sources))
+    archiver.set_metadata("model", json.dumps(asdict(SMALL)))
+    archiver.set_metadata("words", json.dumps(captioner.vocabulary.words[1:]))
+    archiver.write(str(folder / "net.safetensors"))
+    return folder / "net.safetensors"
+
+
+def test_archives_that_lack_something(tmp_path: Path) -> None:
+    with pytest.raises(mps.ArchiveError, match=r"decoder's weights, missing are input\.u"):
+        Captioner.load(_without_decoder(tmp_path))
+    for key, text in (("model", "{}"), ("model", "3"), ("words", "[]"), ("words", "{")):
+        with pytest.raises(mps.ArchiveError, match="the captioner's sizes cannot be read"):
+            Captioner.load(_changed(tmp_path, key, text))
+    for text in ("", "3"):
+        path = _changed(tmp_path, "run", text)
+        with pytest.raises(mps.ArchiveError, match="the run's options cannot be read"):
+            train(
+                lambda _: pictures(4), None, options(2), archive=path, resume=True, progress=False
+            )
+
+
 @pytest.mark.parametrize("make", [_foreign, _truncated])
 def test_bad_archives_are_refused(make: Callable[[Path], Path], tmp_path: Path) -> None:
     with pytest.raises(mps.ArchiveError):
@@ -292,21 +317,9 @@ def test_a_picture_of_another_size_is_refused() -> None:
         list(captioner.each([np.zeros((16, 32, 3), np.float32)]))
 
 
-def _folder(folder: Path, data: Captioned) -> Path:
-    from PIL import Image
-
-    folder.mkdir()
-    lines = []
-    for index, (picture, sentence) in enumerate(zip(data.pictures, data.sentences, strict=True)):
-        Image.fromarray((picture * 255).astype(np.uint8)).save(folder / f"{index}.png")
-        lines.append(f"{index}.png\t{sentence.capitalize()}.")
-    (folder / picture_files.CAPTIONS).write_text("\n".join(lines) + "\n\n", encoding="utf-8")
-    return folder
-
-
 def test_folder_of_pictures(tmp_path: Path) -> None:
     data = pictures(3)
-    found = picture_files.load_folder(_folder(tmp_path / "own", data), 32)
+    found = picture_files.load_folder(folder_of(tmp_path / "own", data), 32)
     assert found.sentences == data.sentences
     assert np.abs(found.pictures - data.pictures).max() <= 1 / 255
     assert picture_files.load_folder(tmp_path / "own", 24).pictures.shape == (3, 24, 24, 3)
@@ -336,7 +349,7 @@ def test_folders_that_cannot_be_read(text: str | None, expected: str, tmp_path: 
 
 
 def test_captions_of_other_systems_editors(tmp_path: Path) -> None:
-    folder = _folder(tmp_path / "own", pictures(2))
+    folder = folder_of(tmp_path / "own", pictures(2))
     plain = picture_files.load_folder(folder, 32)
     longest = "\t" + "a " * 19
     text = "\ufeff0.png\tA red Größe.\r\n1.png" + longest
@@ -426,81 +439,3 @@ def test_ctrl_c_while_features_are_made(cpu: mps.Device, tmp_path: Path) -> None
     resumed, whole = run(resume=True), run(resume=False)
     assert len(whole.state.history) == 2
     assert [one.loss for one in resumed.state.history] == [one.loss for one in whole.state.history]
-
-
-TRAIN_SMALL = (
-    *("--size", "32", "--widths", "4,6", "--embedding", "8", "--hidden", "12", "--batch", "4"),
-    *("--count", "8", "--validation-count", "4", "--checkpoint-every", "1"),
-)
-
-
-def run(*arguments: object) -> int:
-    return cli.main(["caption", *map(str, arguments)])
-
-
-def test_command_trains_resumes_and_applies(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    net, out, steps = (tmp_path / name for name in ("net.safetensors", "out.png", "steps.json"))
-    assert run("train", net, *TRAIN_SMALL, "--epochs", 2, "--timeline", steps) == 0
-    assert json.loads(steps.read_text(encoding="utf-8"))["traceEvents"]
-    assert run("train", net, *TRAIN_SMALL, "--epochs", 3, "--resume", "--commit", "single") == 0
-    capsys.readouterr()
-    assert run("apply", net, "--scenes", 3, "--beam", 2, "--time", "--out", out) == 0
-    text = capsys.readouterr().out
-    assert text.count("tokens") == 3
-    assert text.count("steps executed") == 3
-    assert text.count("times that") >= 2
-    assert "by the clock" in text
-    assert "of 3 held-out sentences" in text
-    assert out.read_bytes().startswith(b"\x89PNG")
-    own = _folder(tmp_path / "own", pictures(4))
-    assert run("apply", net, own / "0.png", own / "1.png", "--commit", "double") == 0
-    assert capsys.readouterr().out.count("tokens") == 2
-    assert (
-        run("train", tmp_path / "own.safetensors", "--folder", own, *TRAIN_SMALL, "--epochs", 1)
-        == 0
-    )
-
-
-def test_command_runs_the_demo(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run("demo", "--out", tmp_path / "demo", *TRAIN_SMALL, "--epochs", 1, "--beam", 2) == 0
-    text = capsys.readouterr().out
-    assert "greedy: " in text
-    assert "beam of 2: " in text
-    assert (tmp_path / "demo" / "captions.png").exists()
-
-
-@pytest.mark.parametrize(
-    ("arguments", "text"),
-    [
-        (("apply", "none.safetensors"), "none.safetensors"),
-        (("train", "x.safetensors", "--folder", "none"), "captions.tsv"),
-        (("train", "x.safetensors", "--features", "inception"), "weights of Inception-v3"),
-        (("train", "x.safetensors", "--size", "50"), "multiple of 8"),
-        (("train", "x.safetensors", "--weights", "w"), "weights: expected none for the features"),
-        (("train", "x.safetensors", "--resume"), "x.safetensors: expected the archive to resume"),
-        (("train", "x.safetensors", "--device", "toaster"), 'got "toaster"'),
-        (("train", "x.safetensors", "--learning-rate", "inf"), "learning_rate: expected more"),
-        (("train", "x.safetensors", "--validation-folder", "a"), "validation-folder: expected"),
-        (("demo", "--beam", "0"), "beam: expected 1 to 19, the number of words, got 0"),
-        (("demo", "--beam", "1000"), "beam: expected 1 to 19, the number of words, got 1000"),
-        (("demo", "--out", "file"), "file/captions.safetensors: its folder cannot be made"),
-        (("demo", "--timeline", "x.bmp"), "timeline: expected a picture"),
-    ],
-)
-def test_command_tells_what_is_wrong(
-    arguments: tuple[str, ...],
-    text: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "file").touch()
-    count = ("--count", "4", "--validation-count", "2") if arguments[0] != "apply" else ()
-    assert run(*arguments, *count) == 2
-    captured = capsys.readouterr()
-    assert captured.err.startswith("mpsnn: error: ")  # and nothing before it: no epoch was trained
-    assert text in captured.err
-    assert "train on" not in captured.out

@@ -210,16 +210,16 @@ def test_progress_is_drawn_with_and_without_tqdm(
 def test_progress_over_a_list(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert list(with_progress(range(3), "reading", "picture")) == [0, 1, 2]
+    assert list(with_progress(range(3), "reading", "pictures")) == [0, 1, 2]
     told = capsys.readouterr().err
     assert "reading: 100%" in told
     assert "| 3/3 [" in told
-    assert "picture" in told
-    assert list(with_progress(range(3), "reading", "picture", on=False)) == [0, 1, 2]
+    assert "pictures" in told
+    assert list(with_progress(range(3), "reading", "pictures", on=False)) == [0, 1, 2]
     assert capsys.readouterr().err == ""
     monkeypatch.setitem(__import__("sys").modules, "tqdm", None)
-    assert list(with_progress(range(3), "reading", "picture")) == [0, 1, 2]
-    assert capsys.readouterr().err == "reading: 3 times picture\n"
+    assert list(with_progress(range(3), "reading", "pictures")) == [0, 1, 2]
+    assert capsys.readouterr().err == "reading: 3 pictures\n"
 
 
 @pytest.mark.parametrize(("done", "skipped"), [(0, 0), (3, 4)])

@@ -221,7 +221,10 @@ def _run(
     )
     timeline.tell()
     if trainer.interrupted:
-        print(f"interrupted in epoch {trainer.state.epoch + 1}; go on with --resume")
+        print(
+            f"interrupted in epoch {trainer.state.epoch + 1}; go on with "
+            f"`mpsnn caption train {archive} --resume` and the same options"
+        )
         sys.exit(130)
 
 
@@ -270,6 +273,15 @@ def _tell_accuracy(name: str, right: Accuracy, count: int) -> None:
     )
 
 
+def _check_describes_scenes(captioner: Captioner) -> None:
+    missing = set(scenes.all_words()) - set(captioner.vocabulary.words)
+    if missing:
+        raise mps.InvalidArgumentError(
+            "pictures: expected some to caption, got none; scenes are not drawn for a captioner "
+            f"that has no word for them, as {', '.join(sorted(missing)[:3])}"
+        )
+
+
 def _apply(arguments: argparse.Namespace) -> None:
     timeline = timeline_of(arguments)
     if arguments.out is not None:
@@ -283,6 +295,7 @@ def _apply(arguments: argparse.Namespace) -> None:
         shown = np.stack([pictures.read_picture(path, size) for path in files])
         names = [path.name for path in files]
     else:
+        _check_describes_scenes(captioner)
         drawn = scenes.render(arguments.scenes, arguments.seed, size, held_out=True)
         shown, expected = drawn.pictures, drawn.sentences
         names = [f"scene {index}" for index in range(len(drawn))]
@@ -313,10 +326,8 @@ def _demo(arguments: argparse.Namespace) -> None:
     device = mps.Device(arguments.device)
     prepare_output(archive)
     prepare_output(out, DRAWINGS)
-    print(
-        f"1. draw {arguments.count} scenes an epoch and {arguments.validation_count} held-out ones"
-    )
     data, held_out = _drawn(arguments, options.model.size)
+    print(f"1. draw {arguments.count} scenes an epoch and {len(held_out)} held-out ones")
     print(f"2. train on {device.name}")
     _run(arguments, data, held_out, options, words, archive, timeline)
     print(f"3. restore {archive} and caption combinations never trained on")

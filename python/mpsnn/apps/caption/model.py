@@ -285,12 +285,22 @@ class DecoderSources:
 
     @classmethod
     def from_graph(cls, graph: mps.Graph) -> DecoderSources:
-        """Those of a graph that `store` made and an archive kept."""
+        """Those of a graph that `store` made and an archive kept.
+
+        Raises:
+            ArchiveError: It lacks some.
+        """
         sources = {
             source.label: source
             for source in graph.data_sources
             if isinstance(source, mps.ConvolutionDataSource)
         }
+        wanted = [f"{gate}.{role}" for gate in GATES for role in ("w", "u")]
+        missing = sorted({*wanted, "embedding", "classifier"} - sources.keys())
+        if missing:
+            raise mps.ArchiveError(
+                f"'{STORE}': expected the decoder's weights, missing are {', '.join(missing)}"
+            )
         return cls(sources)
 
     def lstm(self, options: ModelOptions) -> mps.LSTMDescriptor:

@@ -75,7 +75,7 @@ def load_folder(folder: Path, size: int, *, progress: bool = False) -> Captioned
     if not rows:
         raise mps.FileError(f"{path}: expected a line a picture, got none")
     pictures, origins = [], []
-    for row in with_progress(rows, f"reading {folder}", "picture", on=progress):
+    for row in with_progress(rows, f"reading {folder}", "pictures", on=progress):
         picture, checksum = _read(folder / row.name, size, row.place)
         pictures.append(picture)
         origins.append(f"{row.name} {checksum:08x}")
@@ -101,7 +101,9 @@ def _row(line: bytes, place: str) -> _Row:
     try:
         text = line.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise mps.FileError(f"{place}: expected text in UTF-8, got {line!r}: {error}") from error
+        raise mps.FileError(
+            f"{place}: expected text in UTF-8, got {line[:40]!r}: {error}"
+        ) from error
     columns = text.split("\t")
     words = columns[-1].lower().replace(".", " ").replace(",", " ").split()
     if len(columns) != 2 or not columns[0].strip() or not words:

@@ -223,7 +223,7 @@ class CaptionTrainer(Trainer):
         queue = self.device.command_queue("features")
         parts: list[FloatArray] = []
         starts = range(0, len(pictures), BASE_BATCH)
-        for first in with_progress(starts, "features", f"{BASE_BATCH} pictures", on=self._shown):
+        for first in with_progress(starts, "features", f"batches of {BASE_BATCH}", on=self._shown):
             commands = mps.CommandBuffer(queue)
             batch = centred(pictures[first : first + BASE_BATCH])
             heads = base.encode(commands, {"pictures": batch})["head"]
@@ -311,9 +311,13 @@ def train(
         if archive is None:
             raise mps.InvalidArgumentError("resume: expected the archive to go on from, got none")
         stored = mps.KeyedUnarchiver(device).open(str(archive))
-        vocabulary = _check_run(stored, options, words, str(archive))
+        vocabulary = _check_run(stored, options, str(archive))
         first = data(0)
-        _check_data(stored, first, str(archive))
+        _check_data(stored, first, options, str(archive))
+        if words and words != vocabulary.words[1:]:
+            raise mps.InvalidArgumentError(
+                f"resume: words: expected {vocabulary.words[1:]} as in {archive}, got {words}"
+            )
         step = _restored(stored, device, options.model)
     else:
         features = _fresh_features(device, options, weights)
@@ -394,32 +398,38 @@ def _restored(stored: mps.Archive, device: mps.Device, model: ModelOptions) -> T
     return step
 
 
-def _check_run(
-    stored: mps.Archive, options: TrainOptions, words: list[str] | None, path: str
-) -> Vocabulary:
+def _check_run(stored: mps.Archive, options: TrainOptions, path: str) -> Vocabulary:
     """Refuses other options than those of the run to be resumed; gives its vocabulary."""
     model, vocabulary = read_metadata(stored, path)
     for key in (RUN_KEY, DATA_KEY):
         if key not in stored.metadata:
             raise mps.ArchiveError(f"{path}: expected a captioner's checkpoint, it has no '{key}'")
+    before = {**_run_of(stored, path), **asdict(model)}
+    now = {**options.fixed(), **asdict(options.model)}
+    # It is another where the data is: a folder's data never changes.
+    _check_same(before, now, sorted((before.keys() | now.keys()) - {"refresh_every"}), path)
+    return vocabulary
+
+
+def _run_of(stored: mps.Archive, path: str) -> dict[str, object]:
+    """What `TrainOptions.fixed` gave when the checkpoint was written."""
     try:
-        before = {**json.loads(stored.metadata[RUN_KEY]), **asdict(model)}
+        return dict(json.loads(stored.metadata[RUN_KEY]))
     except (TypeError, ValueError) as error:
         raise mps.ArchiveError(f"{path}: the run's options cannot be read: {error}") from error
-    now = {**options.fixed(), **asdict(options.model)}
-    for name in sorted(before.keys() | now.keys()):
+
+
+def _check_same(
+    before: dict[str, object], now: dict[str, object], names: list[str], path: str
+) -> None:
+    for name in names:
         if before.get(name) != now.get(name):
             raise mps.InvalidArgumentError(
                 f"resume: {name}: expected {before.get(name)} as in {path}, got {now.get(name)}"
             )
-    if words and words != vocabulary.words[1:]:
-        raise mps.InvalidArgumentError(
-            f"resume: words: expected {vocabulary.words[1:]} as in {path}, got {words}"
-        )
-    return vocabulary
 
 
-def _check_data(stored: mps.Archive, first: Captioned, path: str) -> None:
+def _check_data(stored: mps.Archive, first: Captioned, options: TrainOptions, path: str) -> None:
     """Refuses other pictures than those of the run to be resumed."""
     before = stored.metadata[DATA_KEY]
     if before != first.summary:
@@ -427,3 +437,4 @@ def _check_data(stored: mps.Archive, first: Captioned, path: str) -> None:
             f"resume: data: expected the captions and files of {path}, {before}, got "
             f"{first.summary}"
         )
+    _check_same(_run_of(stored, path), options.fixed(), ["refresh_every"], path)
