@@ -3687,6 +3687,7 @@ class RNNMatrixInferenceLayer(RNNInferenceLayer):
         *,
         source_offsets: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex] = [],
         destination_offsets: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex] = [],
+        recurrent_output_states: collections.abc.Sequence[RNNRecurrentMatrixState] = [],
     ) -> list[RNNRecurrentMatrixState]:
         """Records the layers on a sequence; all run forward.
 
@@ -3701,6 +3702,8 @@ class RNNMatrixInferenceLayer(RNNInferenceLayer):
             source_offsets: Bytes from each source's first element to where its rows begin; the rest of its
                 buffer may be used, and a source may then have more columns. Empty: zeros.
             destination_offsets: The same of the destinations.
+            recurrent_output_states: Where the states that are returned lie: one, or one a time step, each
+                with the rows of its matrix. Nothing else of the encode may use their memory. Empty: new ones.
 
         Returns:
             The state after the last step, with the rows of its matrix; or after each one where
@@ -3767,6 +3770,8 @@ class RNNImageInferenceLayer(RNNInferenceLayer):
         source_images: collections.abc.Sequence[Image],
         destination_images: collections.abc.Sequence[Image],
         recurrent_input_state: RNNRecurrentImageState | None = None,
+        *,
+        recurrent_output_states: collections.abc.Sequence[RNNRecurrentImageState] = [],
     ) -> list[RNNRecurrentImageState]:
         """Records the layers on a sequence; all run forward.
 
@@ -3775,6 +3780,7 @@ class RNNImageInferenceLayer(RNNInferenceLayer):
             source_images: Images of float32 or float16 and of one size, one a time step.
             destination_images: As many, with the output channels. They are written where they are.
             recurrent_input_state: The state before the first step; None: zeros.
+            recurrent_output_states: Where the states that are returned lie, as for matrices; empty: new ones.
 
         Returns:
             The state after the last step, or after each one where store_all_intermediate_states is set.
