@@ -3162,6 +3162,59 @@ class DeviceKernel:
         """
     def __repr__(self) -> str: ...
 
+class KernelSequence:
+    """Kernels with their operands, encoded together as often as wanted.
+
+    They are checked and planned once, when they are added: what a loop records again and again, each time
+    over the same memory, takes a quarter of the time on the host or less. A kernel has the parameters
+    that it had when it was added. May be encoded from several threads at once, but not while kernels are added.
+
+    Args:
+        device: Where it runs.
+        label: Name for errors and timelines.
+    """
+
+    def __init__(self, device: Device, label: str = "KernelSequence") -> None: ...
+    @property
+    def device(self) -> Device:
+        """Where it runs."""
+    @property
+    def label(self) -> str:
+        """Name for errors and timelines."""
+    def __len__(self) -> int: ...
+    def add(
+        self,
+        kernel: DeviceKernel,
+        operands: collections.abc.Sequence[Array | Image | collections.abc.Sequence[Array | Image] | None],
+        *,
+        method: str = "encode",
+        changed: dict[str, object] = {},
+    ) -> None:
+        """Appends a kernel.
+
+        Args:
+            kernel: Of the sequence's device.
+            operands: What its `encode` takes behind the command buffer, in that order: operands, lists of them
+                where it takes several, None or an empty list where an optional one is left out.
+            method: Another of the class's methods.
+            changed: Parameters that it has here instead of the kernel's, by name.
+
+        Raises:
+            InvalidArgumentError: A kernel of another device, sizes or ranges that do not fit, operands that
+                overlap. The sequence stays as it was.
+            ArgumentTypeError: An operand of another kind or element type.
+            UnsupportedError: The device has no kernel for the case.
+        """
+    def encode(self, commands: CommandBuffer) -> None:
+        """Records the kernels in their order, under the predicate that the command buffer has.
+
+        Args:
+            commands: Where they are recorded.
+
+        Raises:
+            InvalidArgumentError: A command buffer of another device.
+        """
+
 class HostKernel:
     """A function of one's own, encoded like any kernel.
 

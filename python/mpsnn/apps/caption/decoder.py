@@ -150,35 +150,36 @@ class Decoder:
         room = self._room(steps)
         search = room.search
         self._to_matrix.encode(commands, vector, room.picture)
-        previous = self._beginnings
         piece, handed = FIRST_STEPS, 0
         for step in range(steps):
             if predicated and step:
                 commands.predicate = room.predicates[step - 1]
-            search.reorder(commands, step)
-            self._step(commands, previous, step, room)
-            search.choose(commands, room.scores, step)
-            previous = room.words[step]
+            room.before[step].encode(commands)
+            before, behind = search.states(step)
+            self._lstm.encode_sequence(
+                commands, room.sources, room.destinations, before, recurrent_output_states=[behind]
+            )
+            room.behind[step].encode(commands)
             if pieces and step + 1 == handed + piece and step + 1 < steps:
                 commands.commit_and_continue()
                 handed, piece = step + 1, 2 * piece
         return Recording(search.words, search.parents, search.totals, steps, room.release)
 
-    def _step(
-        self,
-        commands: mps.CommandBuffer,
-        words: mps.NDArray,
-        step: int,
-        room: _Room,
-    ) -> None:
-        """From the words before to the scores of those that may follow."""
-        self._gather.encode(commands, self._embedding, words, room.inputs)
-        self._add_vector.encode(commands, room.x, room.x, room.bias)
-        before, behind = room.search.states(step)
-        self._lstm.encode_sequence(
-            commands, room.sources, room.destinations, before, recurrent_output_states=[behind]
-        )
-        self._scores.encode(commands, room.marked, self._classifier, room.scores, self._bias)
+    def before(self, room: _Room, step: int) -> mps.KernelSequence:
+        """What a step does before the LSTM: from the words before to its source and state."""
+        kernels = mps.KernelSequence(self.device, "before the LSTM")
+        room.search.reorder(kernels, step)
+        words = room.words[step - 1] if step else self._beginnings
+        kernels.add(self._gather, [self._embedding, words, room.inputs])
+        kernels.add(self._add_vector, [room.x, room.x, room.bias])
+        return kernels
+
+    def behind(self, room: _Room, step: int) -> mps.KernelSequence:
+        """What it does behind it: from the LSTM's outputs to the words that follow."""
+        kernels = mps.KernelSequence(self.device, "behind the LSTM")
+        kernels.add(self._scores, [room.marked, self._classifier, room.scores, self._bias])
+        room.search.choose(kernels, room.scores, step)
+        return kernels
 
     def _room(self, steps: int) -> _Room:
         """One that was released, or a new one."""
@@ -237,6 +238,8 @@ class _Room:
         self.predicates = [
             mps.Predicate(chosen.buffer, row * chosen.row_bytes) for row in range(chosen.rows)
         ]
+        self.before = [decoder.before(self, step) for step in range(steps)]
+        self.behind = [decoder.behind(self, step) for step in range(steps)]
 
     def release(self) -> None:
         """Serves the next sentence."""

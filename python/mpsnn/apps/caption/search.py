@@ -85,7 +85,7 @@ def arrays_of(state: State) -> list[mps.NDArray]:
 
 
 class Search(Protocol):
-    """The search of a sentence: its memory, and what it records. It may serve many, one by one.
+    """The search of a sentence: its memory and its kernels. It may serve many, one by one.
 
     Attributes:
         words: Chosen by each step, (steps, beam); zeros where none ran.
@@ -106,11 +106,11 @@ class Search(Protocol):
     def states(self, step: int) -> tuple[State | None, State]:
         """The LSTM's state before a step, None: zeros, and where that behind it goes."""
 
-    def reorder(self, commands: mps.CommandBuffer, step: int) -> None:
-        """Records what gives each sentence the state of the one that it goes on with."""
+    def reorder(self, kernels: mps.KernelSequence, step: int) -> None:
+        """Adds what gives each sentence the state of the one that it goes on with."""
 
-    def choose(self, commands: mps.CommandBuffer, scores: mps.Matrix, step: int) -> None:
-        """Records the choice of a step's words from their scores, (beam, words)."""
+    def choose(self, kernels: mps.KernelSequence, scores: mps.Matrix, step: int) -> None:
+        """Adds the choice of a step's words from their scores, (beam, words)."""
 
 
 class GreedyKernels:
@@ -140,11 +140,11 @@ class _GreedySearch:
     def states(self, step: int) -> tuple[State | None, State]:
         return (self._states[(step - 1) % 2] if step else None), self._states[step % 2]
 
-    def reorder(self, commands: mps.CommandBuffer, step: int) -> None:
+    def reorder(self, kernels: mps.KernelSequence, step: int) -> None:
         """One sentence goes on with itself."""
 
-    def choose(self, commands: mps.CommandBuffer, scores: mps.Matrix, step: int) -> None:
-        self._kernels.top.encode(commands, scores, self._rows[step], self.totals)
+    def choose(self, kernels: mps.KernelSequence, scores: mps.Matrix, step: int) -> None:
+        kernels.add(self._kernels.top, [scores, self._rows[step], self.totals])
 
 
 class BeamKernels:
@@ -212,15 +212,15 @@ class _BeamSearch:
     def states(self, step: int) -> tuple[State | None, State]:
         return (self._chosen if step else None), self._made
 
-    def reorder(self, commands: mps.CommandBuffer, step: int) -> None:
+    def reorder(self, kernels: mps.KernelSequence, step: int) -> None:
         if step:
             for made, chosen in self._moves:
-                self._kernels.gather.encode(commands, made, self._parents[step - 1], chosen)
+                kernels.add(self._kernels.gather, [made, self._parents[step - 1], chosen])
 
-    def choose(self, commands: mps.CommandBuffer, scores: mps.Matrix, step: int) -> None:
-        kernels = self._kernels
-        kernels.logarithms.encode(commands, scores, self._sums)
-        kernels.accumulate.encode(commands, self._totals, kernels.ones, self._sums)
-        kernels.top.encode(commands, self._row, self._best, self.totals)
-        kernels.gather.encode(commands, kernels.candidates, self._best_indices, self._pairs_array)
-        kernels.split.encode(commands, self._both, self._targets[step])
+    def choose(self, kernels: mps.KernelSequence, scores: mps.Matrix, step: int) -> None:
+        made = self._kernels
+        kernels.add(made.logarithms, [scores, self._sums])
+        kernels.add(made.accumulate, [self._totals, made.ones, self._sums])
+        kernels.add(made.top, [self._row, self._best, self.totals])
+        kernels.add(made.gather, [made.candidates, self._best_indices, self._pairs_array])
+        kernels.add(made.split, [self._both, self._targets[step], None, None, None])
