@@ -4,11 +4,13 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 import mpsnn as mps
 from mpsnn import cli
@@ -20,6 +22,7 @@ from mpsnn.apps.caption.train import accuracy, caption_all, measure
 from mpsnn.apps.caption.words import Vocabulary
 from mpsnn.committing import WAYS
 from mpsnn.models import inception_v3, state_dict
+from mpsnn.training import Trainer
 
 SMALL = ModelOptions(size=32, widths=(6, 8, 8), embedding=16, hidden=24)
 
@@ -166,6 +169,71 @@ def test_resume_refuses_other_options(tmp_path: Path) -> None:
             )
 
 
+def _renamed(folder: Path) -> None:
+    (folder / "0.png").rename(folder / "new.png")
+    captions = folder / picture_files.CAPTIONS
+    captions.write_text(captions.read_text().replace("0.png", "new.png"), encoding="utf-8")
+
+
+def _exchanged(folder: Path) -> None:
+    (folder / "0.png").write_bytes((folder / "1.png").read_bytes())
+
+
+def _shortened(folder: Path) -> None:
+    captions = folder / picture_files.CAPTIONS
+    captions.write_text("\n".join(captions.read_text().splitlines()[1:]), encoding="utf-8")
+
+
+def _described(folder: Path) -> None:
+    captions = folder / picture_files.CAPTIONS
+    lines = captions.read_text(encoding="utf-8").splitlines()
+    lines[0] = "0.png\t" + lines[1].partition("\t")[2]
+    captions.write_text("\n".join(lines), encoding="utf-8")
+
+
+@pytest.mark.parametrize("change", [_renamed, _exchanged, _shortened, _described])
+def test_resume_refuses_other_data(change: Callable[[Path], None], tmp_path: Path) -> None:
+    folder, archive = _folder(tmp_path / "own", pictures(6)), tmp_path / "net.safetensors"
+
+    def go_on(epochs: int) -> None:
+        train(
+            lambda _: picture_files.load_folder(folder, 32),
+            None,
+            options(epochs),
+            words=all_words(),
+            archive=archive,
+            resume=epochs > 1,
+            progress=False,
+        )
+
+    go_on(1)
+    go_on(2)
+    change(folder)
+    before, summary = archive.read_bytes(), picture_files.load_folder(folder, 32).summary
+    with pytest.raises(mps.InvalidArgumentError) as told:
+        go_on(3)
+    text = str(told.value)
+    assert "resume: data: expected the captions and files of" in text
+    assert "6 pictures (checksum " in text
+    assert text.endswith(f", got {summary}")
+    assert archive.read_bytes() == before
+
+
+def test_resume_refuses_other_words(tmp_path: Path) -> None:
+    data, archive = pictures(6), tmp_path / "net.safetensors"
+    train(lambda _: data, None, options(1), words=all_words(), archive=archive, progress=False)
+    with pytest.raises(mps.InvalidArgumentError, match=r"resume: words: expected \['a', .* 'new'"):
+        train(
+            lambda _: data,
+            None,
+            options(2),
+            words=[*all_words(), "new"],
+            archive=archive,
+            resume=True,
+            progress=False,
+        )
+
+
 def _foreign(folder: Path) -> Path:
     archiver = mps.KeyedArchiver()
     relu = mps.NeuronReLUNode(mps.ImageNode("x"))
@@ -210,8 +278,9 @@ def test_runs_that_make_no_sense() -> None:
         train(lambda _: data, None, options(1, batch=5), progress=False)
     with pytest.raises(mps.InvalidArgumentError, match="epochs, batch and intervals"):
         options(0)
-    with pytest.raises(mps.InvalidArgumentError, match="learning_rate: expected more than 0"):
-        options(1, learning_rate=0.0)
+    for rate in (0.0, float("nan"), float("inf")):
+        with pytest.raises(mps.InvalidArgumentError, match="learning_rate: expected more than 0"):
+            options(1, learning_rate=rate)
     with pytest.raises(mps.InvalidArgumentError, match="1 picture or more"):
         render(0, 0)
 
@@ -248,27 +317,52 @@ def test_folder_of_pictures(tmp_path: Path) -> None:
     [
         (None, "captions.tsv: expected captions, cannot be read"),
         ("", "expected a line a picture, got none"),
-        ("0.png a red cross\n", r"captions.tsv:1: expected a file name, a tab and a sentence"),
-        ("0.png\t .\n", r"captions.tsv:1: expected a file name, a tab and a sentence"),
-        ("none.png\ta red cross\n", r"none.png: expected a picture, it cannot be read"),
-        ("captions.tsv\ta red cross\n", r"captions.tsv: expected a picture, it cannot be read"),
+        ("0.png a red cross", r"tsv:1: expected a file name, a tab and a sentence, got 1 columns"),
+        ("0.png\t .", r"tsv:1: expected a file name, a tab and a sentence"),
+        ("\ta red cross", r"tsv:1: expected a file name, a tab and a sentence"),
+        ("\n0.png\ta cross\tred", r"tsv:2: expected a file name, .* got 3 columns: '0.png.ta"),
+        ("none.png\ta red cross", r"tsv:1: .*none.png: expected a picture, it cannot be read"),
+        ("\ncaptions.tsv\ta cross", r"tsv:2: .*captions.tsv: expected a picture, it cannot"),
+        (f"\n0.png\t{'a ' * 20}", r"tsv:2: expected a sentence of at most 19 words, got 20: 'a a "),
+        ("0.png\ta <end> cross", r"tsv:1: expected a sentence without '<end>'"),
+        ("\n\n0.png\ta r\xe9d cross", r"tsv:3: expected text in UTF-8, got b'0.png"),
     ],
 )
 def test_folders_that_cannot_be_read(text: str | None, expected: str, tmp_path: Path) -> None:
     if text is not None:
-        (tmp_path / picture_files.CAPTIONS).write_text(text, encoding="utf-8")
+        (tmp_path / picture_files.CAPTIONS).write_text(text, encoding="latin-1")
     with pytest.raises(mps.FileError, match=expected):
         picture_files.load_folder(tmp_path, 32)
 
 
-def test_inception_needs_its_weights(cpu: mps.Device, tmp_path: Path) -> None:
+def test_captions_of_other_systems_editors(tmp_path: Path) -> None:
+    folder = _folder(tmp_path / "own", pictures(2))
+    plain = picture_files.load_folder(folder, 32)
+    longest = "\t" + "a " * 19
+    text = "\ufeff0.png\tA red Größe.\r\n1.png" + longest
+    (folder / picture_files.CAPTIONS).write_bytes(text.encode())
+    found = picture_files.load_folder(folder, 32)
+    assert found.sentences == ["a red größe", " ".join(["a"] * 19)]
+    assert found.origins == plain.origins
+    assert [origin.split()[0] for origin in found.origins] == ["0.png", "1.png"]
+
+
+def test_the_small_net_takes_no_weights(cpu: mps.Device, tmp_path: Path) -> None:
+    with pytest.raises(mps.InvalidArgumentError, match=r"weights: expected none for .* 'small'"):
+        build_features(cpu, SMALL, None, {})
+    data = pictures(4)
+    with pytest.raises(mps.InvalidArgumentError, match=r"weights: expected none for .* 'small'"):
+        train(lambda _: data, None, options(1), weights=tmp_path / "none", progress=False)
+
+
+def test_inception_needs_its_weights(
+    cpu: mps.Device, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     inception = ModelOptions(features="inception", size=75, embedding=8, hidden=8)
     with pytest.raises(mps.InvalidArgumentError, match=r"weights of Inception-v3 .* got none"):
         build_features(cpu, inception, None)
     with pytest.raises(mps.InvalidArgumentError, match=r"missing or not expected are"):
         build_features(cpu, inception, None, {"Conv2d_1a_3x3.conv.weight": np.zeros((32, 3, 3, 3))})
-    from safetensors.numpy import save_file
-
     net = inception_v3(mps.ImageNode("x"), classes=1000, size=(75, 75))
     weights = tmp_path / "inception.safetensors"
     save_file(state_dict(net), weights)
@@ -278,6 +372,7 @@ def test_inception_needs_its_weights(cpu: mps.Device, tmp_path: Path) -> None:
     captioner, trainer = train(
         lambda _: data, None, run, weights=weights, archive=archive, progress=False
     )
+    assert capsys.readouterr().err == ""
     losses = [record.loss for record in trainer.state.history]
     assert losses[1] < losses[0]
     sources = {source.label: source for source in captioner.features.data_sources}
@@ -289,9 +384,48 @@ def test_inception_needs_its_weights(cpu: mps.Device, tmp_path: Path) -> None:
         options(3, model=inception),
         archive=archive,
         resume=True,
-        progress=False,
     )
     assert [record.loss for record in resumed.state.history][:2] == losses
+    told = capsys.readouterr().err
+    assert "features: " in told
+    assert "| 1/1 [" in told  # 8 pictures at once
+
+
+@pytest.mark.long
+def test_ctrl_c_while_features_are_made(cpu: mps.Device, tmp_path: Path) -> None:
+    inception = ModelOptions(features="inception", size=75, embedding=8, hidden=8)
+    weights, archive = tmp_path / "inception.safetensors", tmp_path / "net.safetensors"
+    net = inception_v3(mps.ImageNode("x"), classes=1000, size=(75, 75))
+    save_file(state_dict(net), weights)
+    sets = [pictures(9, seed, edge=75) for seed in range(2)]
+    interrupt = True
+
+    def data(refresh: int) -> Captioned:
+        if refresh and interrupt:
+            signal.raise_signal(signal.SIGINT)
+        return sets[refresh]
+
+    def run(*, resume: bool) -> Trainer:
+        _, trainer = train(
+            data,
+            None,
+            options(2, model=inception, refresh_every=1),
+            words=all_words(),
+            weights=weights,
+            archive=archive,
+            resume=resume,
+            device=cpu,
+            progress=False,
+        )
+        return trainer
+
+    cut = run(resume=False)
+    assert cut.interrupted
+    assert len(cut.state.history) == 1
+    interrupt = False
+    resumed, whole = run(resume=True), run(resume=False)
+    assert len(whole.state.history) == 2
+    assert [one.loss for one in resumed.state.history] == [one.loss for one in whole.state.history]
 
 
 TRAIN_SMALL = (
@@ -344,6 +478,14 @@ def test_command_runs_the_demo(tmp_path: Path, capsys: pytest.CaptureFixture[str
         (("train", "x.safetensors", "--folder", "none"), "captions.tsv"),
         (("train", "x.safetensors", "--features", "inception"), "weights of Inception-v3"),
         (("train", "x.safetensors", "--size", "50"), "multiple of 8"),
+        (("train", "x.safetensors", "--weights", "w"), "weights: expected none for the features"),
+        (("train", "x.safetensors", "--resume"), "x.safetensors: expected the archive to resume"),
+        (("train", "x.safetensors", "--device", "toaster"), 'got "toaster"'),
+        (("train", "x.safetensors", "--learning-rate", "inf"), "learning_rate: expected more"),
+        (("train", "x.safetensors", "--validation-folder", "a"), "validation-folder: expected"),
+        (("demo", "--beam", "0"), "beam: expected 1 to 19, the number of words, got 0"),
+        (("demo", "--beam", "1000"), "beam: expected 1 to 19, the number of words, got 1000"),
+        (("demo", "--out", "file"), "file/captions.safetensors: its folder cannot be made"),
         (("demo", "--timeline", "x.bmp"), "timeline: expected a picture"),
     ],
 )
@@ -355,8 +497,10 @@ def test_command_tells_what_is_wrong(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
     count = ("--count", "4", "--validation-count", "2") if arguments[0] != "apply" else ()
     assert run(*arguments, *count) == 2
     captured = capsys.readouterr()
-    assert captured.err.startswith("mpsnn: error: ")
+    assert captured.err.startswith("mpsnn: error: ")  # and nothing before it: no epoch was trained
     assert text in captured.err
+    assert "train on" not in captured.out

@@ -31,6 +31,22 @@ MARKS = 4  # columns, so that what follows stays aligned; only the first one mar
 FIRST_STEPS = 2  # handed over together where pieces are asked for; each piece has twice as many
 
 
+def check_beam(beam: int, words: int) -> None:
+    """Tells whether so many sentences can be followed.
+
+    Args:
+        beam: Their number.
+        words: Those of the vocabulary, the end among them.
+
+    Raises:
+        InvalidArgumentError: A beam below 1, or wider than there are words.
+    """
+    if not 1 <= beam <= words:
+        raise mps.InvalidArgumentError(
+            f"beam: expected 1 to {words}, the number of words, got {beam}"
+        )
+
+
 @dataclass
 class Recording:
     """A sentence that was recorded, for when its command buffer has completed.
@@ -103,10 +119,7 @@ class Decoder:
     ) -> None:
         values = sources.read(device)
         words = len(values["embedding"])
-        if not 1 <= beam <= words:
-            raise mps.InvalidArgumentError(
-                f"beam: expected 1 to {words}, the number of words, got {beam}"
-            )
+        check_beam(beam, words)
         self.device, self.sources, self.options = device, sources, options
         self.beam, self.words = beam, words
         self._lstm = mps.RNNMatrixInferenceLayer(device, sources.lstm(options))
