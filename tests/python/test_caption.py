@@ -301,8 +301,12 @@ def test_runs_that_make_no_sense() -> None:
         train(lambda _: data, None, options(1, model=ModelOptions()), progress=False)
     with pytest.raises(mps.InvalidArgumentError, match=r"no more than the 4 pictures, got 5"):
         train(lambda _: data, None, options(1, batch=5), progress=False)
-    with pytest.raises(mps.InvalidArgumentError, match="epochs, batch and intervals"):
-        options(0)
+    for name in ("epochs", "batch", "validate_every", "checkpoint_every"):
+        with pytest.raises(mps.InvalidArgumentError, match=f"{name}: expected 1 or more, got 0"):
+            options(**{"epochs": 1, name: 0})
+    for name in ("halve_every", "refresh_every"):
+        with pytest.raises(mps.InvalidArgumentError, match=f"{name}: expected 0 or more, got -1"):
+            options(1, **{name: -1})
     for rate in (0.0, float("nan"), float("inf")):
         with pytest.raises(mps.InvalidArgumentError, match="learning_rate: expected more than 0"):
             options(1, learning_rate=rate)

@@ -43,6 +43,10 @@ RUN_KEY, DATA_KEY, ADAM_KEY, HEAD_KEY, BASE_KEY = "run", "data", "adam", "head",
 DataFactory = Callable[[int], Captioned]
 
 MOMENTS = ("momentum", "velocity")
+SMALLEST = {
+    **dict.fromkeys(("epochs", "batch", "validate_every", "checkpoint_every"), 1),
+    **dict.fromkeys(("halve_every", "refresh_every"), 0),
+}
 BASE_BATCH = 8  # pictures that Inception-v3 takes at once
 
 
@@ -60,6 +64,9 @@ class TrainOptions:
         checkpoint_every: Epochs between checkpoints.
         seed: Seed of the order.
         model: Sizes of the nets.
+
+    Raises:
+        InvalidArgumentError: A number that makes no run.
     """
 
     epochs: int = 24
@@ -73,11 +80,11 @@ class TrainOptions:
     model: ModelOptions = field(default_factory=ModelOptions)
 
     def __post_init__(self) -> None:
-        smallest = min(self.epochs, self.batch, self.validate_every, self.checkpoint_every)
-        if smallest < 1 or min(self.halve_every, self.refresh_every) < 0:
-            raise mps.InvalidArgumentError(
-                f"training: expected epochs, batch and intervals of 1 or more, got {self}"
-            )
+        for name, smallest in SMALLEST.items():
+            if getattr(self, name) < smallest:
+                raise mps.InvalidArgumentError(
+                    f"{name}: expected {smallest} or more, got {getattr(self, name)}"
+                )
         if not 0 < self.learning_rate < math.inf:
             raise mps.InvalidArgumentError(
                 f"learning_rate: expected more than 0, and finite, got {self.learning_rate}"
