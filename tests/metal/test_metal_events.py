@@ -62,6 +62,7 @@ class Pages:
         return mps.Matrix.wrap(self.device, self.rows[i])
 
     def values(self) -> list[float]:
+        """Each matrix's first element."""
         return [float(row[0, 0]) for row in self.rows]
 
 
