@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Graphs on the program's own Metal objects: mpsnn/metal.h, on the double. What is thrown is caught in
-// C++ (interop_failures.cpp), since not every runtime of Objective-C lets it be caught here.
+// Graphs on the program's own Metal objects: mpsnn/metal.h, on the double. What is thrown is caught
+// in C++ (interop_failures.cpp), since not every runtime of Objective-C lets it be caught here.
 #include <functional>
 #include <string>
 #include <vector>
@@ -49,11 +49,10 @@ struct Program {
   MPSImage* image(NSUInteger height, NSUInteger width, NSUInteger channels,
                   const Values& values = {},
                   MPSImageFeatureChannelFormat format = MPSImageFeatureChannelFormatFloat32) const {
-    MPSImageDescriptor* descriptor =
-        [MPSImageDescriptor imageDescriptorWithChannelFormat:format
-                                                       width:width
-                                                      height:height
-                                             featureChannels:channels];
+    MPSImageDescriptor* descriptor = [MPSImageDescriptor imageDescriptorWithChannelFormat:format
+                                                                                    width:width
+                                                                                   height:height
+                                                                          featureChannels:channels];
     MPSImage* made = [[[MPSImage alloc] initWithDevice:theirs
                                        imageDescriptor:descriptor] autorelease];
     if (!values.empty()) {
@@ -67,9 +66,7 @@ struct Program {
 
 Values values(MPSImage* image) {
   Values read([image width] * [image height] * [image featureChannels]);
-  [image readBytes:read.data()
-        dataLayout:MPSDataLayoutHeightxWidthxFeatureChannels
-        imageIndex:0];
+  [image readBytes:read.data() dataLayout:MPSDataLayoutHeightxWidthxFeatureChannels imageIndex:0];
   return read;
 }
 
@@ -306,6 +303,7 @@ TEST_CASE("interop: every temporary image was read") { CHECK_EQ(metal_double_unr
 TEST_CASE("interop: an archive for the example") {
   const Device device("metal-double");
   KeyedArchiver archiver;
-  archiver.encode("half", Graph(device, {NeuronLinearNode(ImageNode("x"), {.a = 0.5}).result_image()}));
+  archiver.encode("half",
+                  Graph(device, {NeuronLinearNode(ImageNode("x"), {.a = 0.5}).result_image()}));
   archiver.write("interop.safetensors");
 }

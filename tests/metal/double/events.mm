@@ -36,7 +36,8 @@
 }
 - (void)setSignaledValue:(uint64_t)value {
   if (value < value_->load())
-    refuse("MTLSharedEvent signaledValue", "it sinks: whoever waits for the value before never ends");
+    refuse("MTLSharedEvent signaledValue",
+           "it sinks: whoever waits for the value before never ends");
   value_->store(value);
   wake_device();
 }

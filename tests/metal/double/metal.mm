@@ -26,9 +26,8 @@ std::atomic<long> event_waits{0};
 /// Runs other queues where the first one cannot go on: it waits for an event.
 bool run_some(DoubleCommandQueue* first) {
   if ([first runSome]) return true;
-  return std::any_of(queues.begin(), queues.end(), [&](DoubleCommandQueue* other) {
-    return other != first && [other runSome];
-  });
+  return std::any_of(queues.begin(), queues.end(),
+                     [&](DoubleCommandQueue* other) { return other != first && [other runSome]; });
 }
 
 }  // namespace
@@ -55,7 +54,8 @@ extern "C" __attribute__((visibility("default"))) long metal_double_unread(void)
   return images_unread.load();
 }
 
-/// What fails next, once. 1: an allocation; 2: an encode; 3: a command buffer, while it runs; 4: a new event.
+/// What fails next, once. 1: an allocation; 2: an encode; 3: a command buffer, while it runs; 4: a
+/// new event.
 extern "C" __attribute__((visibility("default"))) void metal_double_fail(int kind) {
   next_failure = static_cast<DoubleFailure>(kind);
 }
@@ -164,7 +164,8 @@ void refuse(const char* what, const std::string& why) {
 - (void)encodeWaitForEvent:(id<MTLEvent>)event value:(uint64_t)value {
   if (committed_) refuse("MTLCommandBuffer encodeWaitForEvent", "it was committed");
   const Ref<id<MTLSharedEvent>> awaited = shared_event(event);
-  commands_->push_back({[] {}, {}, [awaited, value] { return [awaited.get() signaledValue] >= value; }});
+  commands_->push_back(
+      {[] {}, {}, [awaited, value] { return [awaited.get() signaledValue] >= value; }});
   ++event_waits;
 }
 - (void)encodeSignalEvent:(id<MTLEvent>)event value:(uint64_t)value {
@@ -173,7 +174,8 @@ void refuse(const char* what, const std::string& why) {
   commands_->push_back({[signalled, value] { signal_on_device(signalled.get(), value); }, {}});
 }
 - (void)failCommands {
-  NSDictionary* info = [NSDictionary dictionaryWithObject:@"the GPU hung" forKey:NSLocalizedDescriptionKey];
+  NSDictionary* info = [NSDictionary dictionaryWithObject:@"the GPU hung"
+                                                   forKey:NSLocalizedDescriptionKey];
   error_ = [[NSError alloc] initWithDomain:@"MTLCommandBufferErrorDomain" code:2 userInfo:info];
 }
 - (BOOL)runCommands {
@@ -188,9 +190,10 @@ void refuse(const char* what, const std::string& why) {
     bool runs = true;
     for (MPSPredicate* predicate : command.predicates) {
       const auto* start = static_cast<const char*>([[predicate predicateBuffer] contents]);
-      runs = runs && __atomic_load_n(reinterpret_cast<const std::uint32_t*>(
-                                         start + [predicate predicateOffset]),
-                                     __ATOMIC_ACQUIRE) != 0;
+      runs =
+          runs && __atomic_load_n(
+                      reinterpret_cast<const std::uint32_t*>(start + [predicate predicateOffset]),
+                      __ATOMIC_ACQUIRE) != 0;
     }
     if (runs) command.run();
   }
@@ -207,7 +210,8 @@ void refuse(const char* what, const std::string& why) {
   return YES;
 }
 - (void)waitUntilCompleted {
-  if (!committed_) refuse("MTLCommandBuffer waitUntilCompleted", "it was not committed: this never ends");
+  if (!committed_)
+    refuse("MTLCommandBuffer waitUntilCompleted", "it was not committed: this never ends");
   std::unique_lock lock(device_mutex);
   while (!done_) {
     if (!held && run_some(static_cast<DoubleCommandQueue*>(queue_))) {
@@ -314,9 +318,10 @@ id<MTLDevice> MTLCreateSystemDefaultDevice(void) {
 }
 
 NSArray<id<MTLDevice>>* MTLCopyAllDevices(void) {
-  id<MTLDevice> fast = [[[DoubleDevice alloc] initWithName:@"Metal double" lowPower:NO] autorelease];
-  id<MTLDevice> small =
-      [[[DoubleDevice alloc] initWithName:@"Metal double, low power" lowPower:YES] autorelease];
+  id<MTLDevice> fast = [[[DoubleDevice alloc] initWithName:@"Metal double"
+                                                  lowPower:NO] autorelease];
+  id<MTLDevice> small = [[[DoubleDevice alloc] initWithName:@"Metal double, low power"
+                                                   lowPower:YES] autorelease];
   return [[NSArray alloc] initWithObjects:fast, small, nil];
 }
 
