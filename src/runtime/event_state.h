@@ -27,8 +27,9 @@ std::optional<std::chrono::nanoseconds> wait_time(const std::string& subject,
 struct DeviceWait {
   std::uint64_t value = 0;
   const void* queue = nullptr;
-  bool is_own = false;  // the queue signals it itself, earlier: nothing was encoded
-  std::shared_ptr<Failure> failure = nullptr;  // why nobody will signal it
+  std::uint64_t order = 0;  // greater than those of the signals that it may rely on
+  bool is_own = false;      // the queue signals it itself, earlier: nothing was encoded
+  std::shared_ptr<Failure> failure = nullptr;  // of who should have signalled it
 };
 
 /// Thread-safe. Where the device has events of its own, its queues signal and wait for `on_device`;
@@ -81,14 +82,18 @@ class EventState : public std::enable_shared_from_this<EventState> {
   void doom(std::uint64_t value, const void* queue, std::shared_ptr<Failure> failure) noexcept;
 
  private:
-  using Signals = std::multimap<std::uint64_t, const void*>;  // by value, with who gives them
+  struct Signal {
+    const void* queue;        // who gives it
+    std::uint64_t order = 0;  // of the device's: greater than those of waits begun before
+  };
+  using Signals = std::multimap<std::uint64_t, Signal>;  // by value
   static bool erase_one(Signals& of, std::uint64_t value, const void* queue) noexcept;
   bool is_coming(std::uint64_t value) const noexcept {
     return value > risen_ && coming_.lower_bound(value) != coming_.end();
   }
   void keep_failure(std::uint64_t value, std::shared_ptr<Failure> failure) noexcept;
-  /// Finds the device's waits that no one will end any more; returns up to where its event must
-  /// rise for them, or 0.
+  /// Finds the device's waits for which it has no signal any more, after a failure; returns up to
+  /// where its event must rise for them, or 0.
   std::uint64_t find_stranded() noexcept;
   bool is_expected(std::uint64_t value, const void* but_of) const noexcept;
   /// The failure of who should have signalled the value, where no other queue will.
@@ -107,6 +112,7 @@ class EventState : public std::enable_shared_from_this<EventState> {
   Signals coming_;                                   // of those expected: the device has them
   Signals doomed_;                                   // that `settle` has nothing to do for
   std::vector<DeviceWait*> device_waits_;            // in flight
+  std::uint64_t order_ = 0;                          // the last one of a device's signal or wait
   std::uint64_t risen_ = 0;  // so far the device's event may have risen for work that failed
 };
 

@@ -63,16 +63,18 @@ backend::EventTurn::Way EventState::begin(DeviceWait& wait) {
   if (value_ >= wait.value) return Way::DONE;
   if (!is_coming(wait.value)) return Way::HOST;
   wait.is_own = std::any_of(coming_.lower_bound(wait.value), coming_.end(),
-                            [&](const auto& one) { return one.second == wait.queue; });
+                            [&](const auto& one) { return one.second.queue == wait.queue; });
+  if (wait.is_own) return Way::DONE;
+  wait.order = ++order_;
   device_waits_.push_back(&wait);
-  return wait.is_own ? Way::DONE : Way::DEVICE;
+  return Way::DEVICE;
 }
 
 void EventState::end(const DeviceWait& wait) {
   std::unique_lock lock(mutex_);
-  // What has not ended yet was signalled by a thread that will soon say so, or by a failure.
-  changed_.wait(lock, [&] { return wait.failure || value_ >= wait.value; });
-  const auto failure = wait.is_own && value_ >= wait.value ? nullptr : wait.failure;
+  // The queue's own signal ended before, or failed. Others' threads will soon say so of theirs.
+  if (!wait.is_own) changed_.wait(lock, [&] { return wait.failure || value_ >= wait.value; });
+  const auto failure = !wait.is_own || value_ >= wait.value ? wait.failure : failure_;
   lock.unlock();
   if (failure) std::rethrow_exception(failure->error);
 }
@@ -85,7 +87,7 @@ void EventState::forget(const DeviceWait& wait) noexcept {
 void EventState::add_coming(std::uint64_t value, const void* queue) noexcept {
   try {
     const std::lock_guard lock(mutex_);
-    coming_.emplace(value, queue);
+    coming_.emplace(value, Signal{queue, ++order_});
   } catch (const std::bad_alloc&) {
     return;  // others wait on the host until the signal is there
   }
@@ -98,7 +100,8 @@ void EventState::doom(std::uint64_t value, const void* queue,
   {
     const std::lock_guard lock(mutex_);
     const auto [first, last] = expected_.equal_range(value);
-    const auto found = std::find_if(first, last, [&](const auto& e) { return e.second == queue; });
+    const auto found =
+        std::find_if(first, last, [&](const auto& e) { return e.second.queue == queue; });
     if (found == last) return;
     doomed_.insert(expected_.extract(found));
     erase_one(coming_, value, queue);
@@ -110,11 +113,18 @@ void EventState::doom(std::uint64_t value, const void* queue,
 }
 
 std::uint64_t EventState::find_stranded() noexcept {
+  // Signals that the device was given later, or not yet, may come of work behind the wait itself.
+  const auto is_stranded = [&](const DeviceWait& wait) {
+    return !wait.failure && value_ < wait.value &&
+           std::none_of(
+               coming_.lower_bound(wait.value), coming_.end(),
+               [&](const auto& one) { return one.second.order < wait.order; });
+  };
   std::uint64_t risen = 0;
   for (DeviceWait* wait : device_waits_) {
-    if (wait->failure) continue;
-    wait->failure = failure_for(wait->value, wait->queue);
-    if (wait->failure && !wait->is_own) risen = std::max(risen, wait->value);
+    if (!is_stranded(*wait)) continue;
+    wait->failure = failure_;
+    risen = std::max(risen, wait->value);
   }
   // The device lets those pass as well that wait for less, whoever would have signalled that.
   for (DeviceWait* wait : device_waits_) {

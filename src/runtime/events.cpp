@@ -44,7 +44,8 @@ std::uint64_t EventState::value() const {
 
 bool EventState::erase_one(Signals& of, std::uint64_t value, const void* queue) noexcept {
   const auto [first, last] = of.equal_range(value);
-  const auto found = std::find_if(first, last, [&](const auto& e) { return e.second == queue; });
+  const auto found =
+      std::find_if(first, last, [&](const auto& e) { return e.second.queue == queue; });
   if (found == last) return false;
   of.erase(found);
   return true;
@@ -75,7 +76,7 @@ void EventState::signal(std::uint64_t value) {
 
 void EventState::expect(std::uint64_t value, const void* queue) {
   const std::lock_guard lock(mutex_);
-  expected_.emplace(value, queue);
+  expected_.emplace(value, Signal{queue});
 }
 
 void EventState::settle(std::uint64_t value, const void* queue,
@@ -97,7 +98,7 @@ void EventState::settle(std::uint64_t value, const void* queue,
 
 bool EventState::is_expected(std::uint64_t value, const void* but_of) const noexcept {
   return std::any_of(expected_.lower_bound(value), expected_.end(),
-                     [&](const auto& one) { return one.second != but_of; });
+                     [&](const auto& one) { return one.second.queue != but_of; });
 }
 
 std::shared_ptr<Failure> EventState::failure_for(std::uint64_t value, const void* but_of) const {

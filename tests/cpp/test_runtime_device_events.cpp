@@ -169,6 +169,18 @@ TEST_CASE("device events: another queue's signal keeps a wait from failing") {
   CHECK_EQ(stage.event->value(), 4U);
 }
 
+TEST_CASE("device events: a wait does not stay for signals that came after it") {
+  const Stage stage;
+  const auto failing = stage.signal(0, 3);
+  const auto wait = stage.wait(1, 3);
+  CHECK(wait->way() == Way::DEVICE);
+  stage.event->expect(4, stage.queues[0].get());                    // maybe behind what waits
+  const auto own = stage.signal(1, 5), later = stage.signal(0, 6);  // behind the wait
+  failing->failed(broken("hung"));
+  CHECK_EQ(stage.told(), 3U);
+  CHECK_THROWS_CONTAINS(wait->ended(), DeviceError, "hung");
+}
+
 TEST_CASE("device events: waits for less pass, and fail, with those that are let pass") {
   const Stage stage;
   const auto low = stage.signal(2, 1);

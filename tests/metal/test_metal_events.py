@@ -128,6 +128,7 @@ def test_a_queue_that_waits_for_the_host_holds_no_other(device: mps.Device) -> N
     double_it(other, pages[0], pages[1])
     other.commit()
     other.wait_until_completed()
+    time.sleep(0.02)
     assert pages.values() == [3, 6, 0]
     event.signal(8)
     waiting.wait_until_completed()
