@@ -71,7 +71,7 @@ class TrainOptions:
 
     epochs: int = 18
     batch: int = 32
-    learning_rate: float = 3e-3
+    learning_rate: float = 2e-3
     halve_every: int = 6
     refresh_every: int = 1
     validate_every: int = 6
