@@ -69,7 +69,7 @@ class TrainOptions:
         InvalidArgumentError: A number that makes no run.
     """
 
-    epochs: int = 18
+    epochs: int = 21
     batch: int = 32
     learning_rate: float = 2e-3
     halve_every: int = 6
