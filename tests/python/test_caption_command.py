@@ -35,6 +35,9 @@ def test_command_trains_resumes_and_applies(
     assert run("train", net, *TRAIN_SMALL, "--epochs", 2, "--timeline", steps) == 0
     assert json.loads(steps.read_text(encoding="utf-8"))["traceEvents"]
     assert run("train", net, *TRAIN_SMALL, "--epochs", 3, "--resume", "--commit", "single") == 0
+    assert "nothing was left" not in capsys.readouterr().out
+    assert run("train", net, *TRAIN_SMALL, "--epochs", 3, "--resume") == 0
+    assert "nothing was left to train: of 3 epochs 3 were done" in capsys.readouterr().out
     capsys.readouterr()
     assert run("apply", net, "--scenes", 3, "--beam", 2, "--time", "--out", out) == 0
     text = capsys.readouterr().out

@@ -206,6 +206,12 @@ def _run(
     archive: Path,
     timeline: StepTimeline,
 ) -> None:
+    ran: list[EpochRecord] = []
+
+    def on_epoch(record: EpochRecord) -> None:
+        ran.append(record)
+        _announce(record)
+
     _, trainer = train(
         data,
         validation,
@@ -215,7 +221,7 @@ def _run(
         archive=archive,
         resume=arguments.resume,
         device=mps.Device(arguments.device),
-        on_epoch=_announce,
+        on_epoch=on_epoch,
         way=way_of(arguments),
         timeline=timeline,
     )
@@ -226,6 +232,10 @@ def _run(
             f"`mpsnn caption train {archive} --resume` and the same options"
         )
         sys.exit(130)
+    if not ran:
+        print(
+            f"nothing was left to train: of {options.epochs} epochs {trainer.state.epoch} were done"
+        )
 
 
 def _announce(record: EpochRecord) -> None:
