@@ -66,8 +66,8 @@ def _add_train(actions: Commands) -> None:
         default=SMALL,
         help="convolutions that are trained, or Inception-v3, which stays (default %(default)s)",
     )
-    add("--weights", type=Path, help="Inception-v3's, safetensors with torchvision's names")
-    add("--resume", action="store_true", help="go on from the archive")
+    add("--weights", type=Path, help="of --features inception: safetensors, torchvision's names")
+    add("--resume", action="store_true", help="go on from the archive, with the same data")
     _add_options(parser)
     parser.set_defaults(run=_train)
 
