@@ -45,6 +45,12 @@ REFUSED = [
     (f"{STYLE} --resume --device cpu", "new.safetensors"),
     (GAN.replace("new.safetensors", "file/a.safetensors"), "its folder cannot be made"),
     ("gan sample gan.safetensors --out empty", "empty: expected a file to write, it is a folder"),
+    ("gan sample gan.safetensors --out a.txt", "a.txt: expected a file ending in .bmp, .gif, "),
+    ("gan sample gan.safetensors --columns 0", "gan: columns: expected 1 or more, got 0"),
+    ("gan demo --out file", "file: expected a folder to write to, it is a file"),
+    ("gan demo --out file/demo", "file/demo: the folder cannot be made"),
+    (f"{GAN} --samples file", "file: expected a folder to write to, it is a file"),
+    (f"{GAN} --seed -1", "gan: seed: expected 0 or more, got -1"),
     # Drawings in formats that nobody writes.
     (f"{GAN} --curves curves.bmp", "curves.bmp: expected a file ending in .pdf, .png, .svg"),
     (f"{DENOISE} --curve file/curve.png", "file/curve.png: its folder cannot be made"),
