@@ -50,6 +50,7 @@ REFUSED = [
     ("gan demo --out file", "file: expected a folder to write to, it is a file"),
     ("gan demo --out file/demo", "file/demo: the folder cannot be made"),
     (f"{GAN} --samples file", "file: expected a folder to write to, it is a file"),
+    (f"{GAN} --resume", "new.safetensors: expected the archive to resume from, got none"),
     (f"{GAN} --seed -1", "gan: seed: expected 0 or more, got -1"),
     # Drawings in formats that nobody writes.
     (f"{GAN} --curves curves.bmp", "curves.bmp: expected a file ending in .pdf, .png, .svg"),
@@ -63,7 +64,7 @@ REFUSED = [
     *((f"{start} --batch -1", "1 or more") for start in (STYLE, GAN, CAPTION, DENOISE)),
     *((f"{start} --checkpoint-every 0", "1 or more") for start in (STYLE, GAN, DENOISE)),
     *((f"{start} --halve-every -1", "0 or more") for start in (STYLE, GAN, DENOISE)),
-    *((f"{start} --learning-rate nan", "learning_rate") for start in (CAPTION, DENOISE)),
+    *((f"{start} --learning-rate nan", "learning_rate") for start in (GAN, CAPTION, DENOISE)),
     *((f"{start} --device toaster", 'got "toaster"') for start in (GAN, DENOISE)),
     (f"{STYLE} --style-weight nan", "weight of the style loss: expected a finite number"),
     (f"{GAN} --dropout nan", "dropout: expected from 0 to below 1"),

@@ -202,6 +202,8 @@ def _run(
     *,
     resume: bool,
 ) -> AdversarialTrainer:
+    if resume and not archive.is_file():
+        raise mps.FileError(f"{archive}: expected the archive to resume from, got none")
     if curves is not None:
         prepare_output(curves, DRAWINGS)
     digits = _digits(arguments)

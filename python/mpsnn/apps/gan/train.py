@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -90,6 +91,10 @@ class TrainOptions:
                 raise mps.InvalidArgumentError(
                     f"gan: {name}: expected {smallest} or more, got {getattr(self, name)}"
                 )
+        if not 0.0 < self.learning_rate < math.inf:
+            raise mps.InvalidArgumentError(
+                f"gan: learning_rate: expected more than 0, and finite, got {self.learning_rate}"
+            )
 
     def fixed(self) -> dict[str, object]:
         """What a resumed run must share with the run that wrote the checkpoint."""
