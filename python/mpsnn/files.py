@@ -14,8 +14,6 @@ from types import ModuleType
 from mpsnn._core import FileError
 
 DRAWINGS = (".pdf", ".png", ".svg")  # formats that drawings are written in
-# Formats that pictures are written in; all of them are in every build of Pillow.
-PICTURES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff")
 
 
 class MissingPackageError(ImportError):
@@ -50,8 +48,7 @@ def prepare_output(path: str | Path, suffixes: Sequence[str] = ()) -> None:
 
     Args:
         path: The file that shall be written later.
-        suffixes: Endings that its format may have, as `DRAWINGS`, in small or capital letters;
-            none: any.
+        suffixes: Endings that its format may have, as `DRAWINGS`; none: any.
 
     Raises:
         FileError: It is a folder, or nothing can be written to its folder, or its ending is none of
@@ -76,23 +73,18 @@ def prepare_output(path: str | Path, suffixes: Sequence[str] = ()) -> None:
 
 
 def prepare_folder(path: str | Path) -> None:
-    """Makes a folder that files shall be written to.
+    """Makes a folder for files that are written later.
 
     Args:
-        path: The folder; those above it are made as well.
+        path: The folder; those above it are made, too.
 
     Raises:
-        FileError: It is a file, or it cannot be made or written to.
+        FileError: There is a file of that name, or it cannot be made or written to.
     """
     path = Path(path)
     if path.exists() and not path.is_dir():
         raise FileError(f"{path}: expected a folder to write to, it is a file")
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise FileError(f"{path}: the folder cannot be made: {error}") from error
-    if not os.access(path, os.W_OK):
-        raise FileError(f"{path}: expected a folder that can be written to")
+    prepare_output(path / "file")
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from gan_small import marks, options, values_of
+from PIL import Image
 
 import mpsnn as mps
 from mpsnn.apps.gan import Classifier, Digits, Generator, ModelOptions, TrainOptions, train
@@ -21,8 +22,8 @@ from mpsnn.apps.gan.data import MNIST_LABELS, MNIST_PICTURES, bundled, enlarged,
 from mpsnn.apps.gan.pictures import grid, save_grid
 from mpsnn.apps.gan.quality import quality_of
 from mpsnn.apps.gan.train import LOSSES_KEY, AdversarialTrainer
+from mpsnn.apps.pictures import WRITTEN
 from mpsnn.committing import BOTH, SINGLE, Way
-from mpsnn.files import PICTURES
 from mpsnn.training import EpochRecord
 
 
@@ -392,15 +393,18 @@ def test_damaged_checkpoints_are_refused(tmp_path: Path, key: str, text: str, to
 
 
 def test_the_suffix_picks_the_format(tmp_path: Path) -> None:
-    begins = {"bmp": b"BM", "gif": b"GIF8", "png": b"\x89PNG", "jpg": b"\xff\xd8"}
+    begins = {"bmp": b"BM", "webp": b"RIFF", "png": b"\x89PNG", "jpg": b"\xff\xd8"}
     begins |= {"jpeg": b"\xff\xd8", "tif": b"II*\0", "tiff": b"II*\0"}
-    assert {f".{suffix}" for suffix in begins} == set(PICTURES)
+    assert {f".{suffix}" for suffix in begins} == set(WRITTEN)
     pictures = marks(10).pictures
     for suffix, begin in begins.items():
         for name in (suffix, suffix.upper()):
             path = tmp_path / f"digits.{name}"
             save_grid(path, pictures, 5)
             assert path.read_bytes().startswith(begin), name
+            with Image.open(path) as picture:
+                difference = np.asarray(picture.convert("L"), int) - grid(pictures, 5)
+            assert np.abs(difference).max() <= (30 if "j" in suffix else 0), name
     for path in ("digits.txt", "digits"):
         with pytest.raises(mps.FileError, match=r"expected a file ending in \.bmp, "):
             save_grid(tmp_path / path, pictures, 5)

@@ -16,8 +16,9 @@ from mpsnn.apps.gan.model import ModelOptions
 from mpsnn.apps.gan.pictures import save_curves, save_grid
 from mpsnn.apps.gan.quality import Quality
 from mpsnn.apps.gan.train import JUDGED, JUDGED_SEED, AdversarialTrainer, TrainOptions, train
+from mpsnn.apps.pictures import WRITTEN
 from mpsnn.committing import StepTimeline, add_options, timeline_of, way_of
-from mpsnn.files import DRAWINGS, PICTURES, prepare_folder, prepare_output
+from mpsnn.files import DRAWINGS, prepare_folder, prepare_output
 from mpsnn.training import EpochRecord
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ def _add_sample(actions: Commands) -> None:
         "--out",
         type=Path,
         default=Path("samples.png"),
-        help=f"the suffix picks the format: {', '.join(PICTURES)} (default %(default)s)",
+        help=f"the suffix picks the format: {', '.join(WRITTEN)} (default %(default)s)",
     )
     parser.add_argument("--device", default="", help="device kind (default: the best here)")
     add_options(parser)
@@ -248,7 +249,7 @@ def _train(arguments: argparse.Namespace) -> None:
 
 def _sample(arguments: argparse.Namespace) -> None:
     timeline = timeline_of(arguments)
-    prepare_output(arguments.out, PICTURES)
+    prepare_output(arguments.out, WRITTEN)
     if arguments.columns < 1:
         raise mps.InvalidArgumentError(f"gan: columns: expected 1 or more, got {arguments.columns}")
     generator = Generator.load(arguments.archive, mps.Device(arguments.device))

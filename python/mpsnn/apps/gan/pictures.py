@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 import mpsnn as mps
 from mpsnn.apps.gan.data import FloatArray
-from mpsnn.files import PICTURES, atomic_path, optional_module, prepare_output
+from mpsnn.apps.pictures import write
+from mpsnn.files import atomic_path, optional_module
 from mpsnn.training import EpochRecord
 
 GAP = 2
@@ -53,7 +54,8 @@ def save_grid(path: str | Path, pictures: FloatArray, columns: int, zoom: int = 
     """Writes a grid of pictures; see `grid`.
 
     Args:
-        path: Where to write; the suffix picks the format, one of `mpsnn.files.PICTURES`.
+        path: Where to write; the suffix picks the format, one of
+            `mpsnn.apps.pictures.WRITTEN`.
         pictures: As for `grid`.
         columns: As for `grid`.
         zoom: As for `grid`.
@@ -63,11 +65,7 @@ def save_grid(path: str | Path, pictures: FloatArray, columns: int, zoom: int = 
         InvalidArgumentError: As for `grid`.
         FileError: The suffix is another, or nothing can be written there.
     """
-    prepare_output(path, PICTURES)
-    pixels = grid(pictures, columns, zoom)
-    picture = optional_module("PIL.Image", "gan", "writing pictures").fromarray(pixels)
-    with atomic_path(path) as draft:
-        picture.save(draft)
+    write(path, grid(pictures, columns, zoom) / 255, "gan")
 
 
 def save_curves(path: str | Path, history: Sequence[EpochRecord]) -> None:
