@@ -4250,6 +4250,21 @@ class KeyedArchiver:
             InvalidArgumentError: An empty or repeated key.
         """
     @typing.overload
+    def encode(self, key: str, layer: RNNLayer) -> None:
+        """Adds a recurrent layer: class, label, properties and descriptors, and its weights.
+
+        Weights are data sources, which are stored as they are on the layer's device, with optimizers and
+        moments, and shared with graphs and other layers of the archive. The matrices that a training layer
+        is encoded with are the caller's. Waits for committed work.
+
+        Args:
+            key: Name of the layer in the archive.
+            layer: The layer.
+
+        Raises:
+            InvalidArgumentError: An empty or repeated key.
+        """
+    @typing.overload
     def encode(self, key: str, source: DataSource, device: Device) -> None:
         """Adds a data source by itself: its latest weights, its optimizer and moments.
 
@@ -4307,6 +4322,12 @@ class Archive:
         Returns:
             The keys.
         """
+    def recurrent_layer_keys(self) -> list[str]:
+        """Names of the recurrent layers in the archive.
+
+        Returns:
+            The keys.
+        """
     def data_source_keys(self) -> list[str]:
         """Names of the data sources that were added by themselves.
 
@@ -4347,6 +4368,23 @@ class Archive:
         Raises:
             InvalidArgumentError: There is no such key.
             ArchiveError: The archive is inconsistent.
+        """
+    def decode_recurrent_layer(
+        self,
+        key: str,
+    ) -> RNNMatrixInferenceLayer | RNNImageInferenceLayer | RNNMatrixTrainingLayer:
+        """Makes a stored recurrent layer with its weights.
+
+        Args:
+            key: Name of the layer.
+
+        Returns:
+            The layer, of its own class, on the unarchiver's device; graphs and other layers of this archive
+            share its data sources.
+
+        Raises:
+            InvalidArgumentError: There is no such key.
+            ArchiveError: The archive is inconsistent, or the unarchiver was not given a data source's class.
         """
     def decode_data_source(self, key: str) -> DataSource:
         """Makes a stored data source with its weights and optimizer state.
