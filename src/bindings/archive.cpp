@@ -197,11 +197,11 @@ Raises:
 void bind_reading_of_kernels(py::class_<Archive>& archive) {
   archive.def(
       "decode_kernel",
-      [](const Archive& archive, const std::string& key) {
+      [](const Archive& from, const std::string& key) {
         std::optional<DeviceKernel> kernel;
         {
           py::gil_scoped_release release;
-          kernel = archive.decode_kernel(key);
+          kernel = from.decode_kernel(key);
         }
         return typed(*kernel);
       },
