@@ -28,6 +28,7 @@ from mpsnn.apps.resnet50.ways import build_net, build_training, optimizer
 CHAIN = 1000
 BATCH = 16
 ENCODES = 1000  # of one kernel
+IN_SEQUENCE = 10
 SIZE = 8  # of its matrices
 
 Case = tuple[int, Callable[[], float]]
@@ -111,10 +112,15 @@ def kernel_cases(device: mps.Device, queue: mps.CommandQueue) -> dict[str, Case]
     def measure(encode: Callable[[mps.CommandBuffer], None]) -> Callable[[], float]:
         return lambda: seconds_to_encode_kernel(queue, encode)
 
-    return {
+    cases = {
         f"encode {name}, Python ({ENCODES} times)": (ENCODES, measure(encode))
         for name, encode in kernels.items()
     }
+    sequence = mps.KernelSequence(device)
+    for _ in range(IN_SEQUENCE):
+        sequence.add(product, [a, b, c])
+    title = f"encode a sequence of {IN_SEQUENCE} products, Python ({ENCODES} times)"
+    return cases | {title: (ENCODES * IN_SEQUENCE, measure(sequence.encode))}
 
 
 def peer_cases() -> dict[str, Case]:

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <cstddef>
 #include <functional>
 #include <memory>
 #include <string>
@@ -15,6 +16,10 @@
 /// Kernels that are encoded one by one: matrices, random numbers, images. The typed classes are in
 /// kernels.h.
 namespace mpsnn {
+
+namespace runtime {
+struct BoundKernel;
+}
 
 /// What a kernel reads or writes: Matrix, Vector, NDArray or Image.
 using KernelOperand = std::variant<Array, Image>;
@@ -63,6 +68,32 @@ class DeviceKernel {
 
  private:
   std::shared_ptr<Impl> impl_;
+};
+
+/// Kernels with their operands, checked and planned once and encoded together as often as wanted:
+/// what a loop records again and again, each time over the same memory. A kernel has the parameters
+/// and the label that it had when it was added. Thread rule: may be encoded from several threads at
+/// once, but not while kernels are added.
+class KernelSequence {
+ public:
+  explicit KernelSequence(const Device& device, std::string label = "KernelSequence");
+  Device device() const;
+  /// Name for errors.
+  const std::string& label() const noexcept { return label_; }
+  /// The kernels in it.
+  std::size_t size() const noexcept { return kernels_.size(); }
+  /// Appends a kernel; arguments and errors are those of DeviceKernel::encode_method. Throws
+  /// InvalidArgumentError for a kernel of another device. What failed is not in the sequence.
+  void add(const DeviceKernel& kernel, const std::vector<KernelOperands>& operands,
+           std::string_view method = "encode", const AttributeMap& changed = {});
+  /// Records the kernels in their order, as if each was encoded now: under the predicate that the
+  /// command buffer has. Throws InvalidArgumentError for a command buffer of another device.
+  void encode(CommandBuffer& commands) const;
+
+ private:
+  Device device_;
+  std::string label_;
+  std::vector<std::shared_ptr<const runtime::BoundKernel>> kernels_;
 };
 
 /// A host function that is encoded like any kernel: it runs in its turn, obeys predicates, is

@@ -116,14 +116,17 @@ class RNNMatrixInferenceLayer : public RNNInferenceLayer {
   /// float16: sources (rows, input channels), destinations (rows, output channels); a matrix may
   /// have fewer rows than the one before (sequences that have ended), never more. Offsets are bytes
   /// from the matrices' first elements, one a matrix; empty: zeros. No input state: zeros. Returns
-  /// the state after the last step (with as many rows as its matrix), or after each one. Throws
-  /// InvalidArgumentError naming layer and argument, ArgumentTypeError for element types.
+  /// the state after the last step (with as many rows as its matrix), or after each one: the output
+  /// states where they are given, whose memory nothing else of the encode may use, or else new
+  /// ones. Throws InvalidArgumentError naming layer and argument, ArgumentTypeError for element
+  /// types.
   std::vector<RNNRecurrentMatrixState> encode_sequence(
       CommandBuffer& commands, const std::vector<Matrix>& source_matrices,
       const std::vector<Matrix>& destination_matrices,
       const std::optional<RNNRecurrentMatrixState>& recurrent_input_state = std::nullopt,
       const std::vector<std::size_t>& source_offsets = {},
-      const std::vector<std::size_t>& destination_offsets = {}) const;
+      const std::vector<std::size_t>& destination_offsets = {},
+      const std::vector<RNNRecurrentMatrixState>& recurrent_output_states = {}) const;
 
   /// Records the layers whose direction is FORWARD from the first matrix to the last, and those
   /// whose direction is BACKWARD from the last to the first; each direction is a stack of its own
@@ -150,7 +153,8 @@ class RNNImageInferenceLayer : public RNNInferenceLayer {
   std::vector<RNNRecurrentImageState> encode_sequence(
       CommandBuffer& commands, const std::vector<Image>& source_images,
       const std::vector<Image>& destination_images,
-      const std::optional<RNNRecurrentImageState>& recurrent_input_state = std::nullopt) const;
+      const std::optional<RNNRecurrentImageState>& recurrent_input_state = std::nullopt,
+      const std::vector<RNNRecurrentImageState>& recurrent_output_states = {}) const;
   void encode_bidirectional_sequence(
       CommandBuffer& commands, const std::vector<Image>& source_sequence,
       const std::vector<Image>& destination_forward_images,

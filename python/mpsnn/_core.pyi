@@ -3162,6 +3162,59 @@ class DeviceKernel:
         """
     def __repr__(self) -> str: ...
 
+class KernelSequence:
+    """Kernels with their operands, encoded together as often as wanted.
+
+    They are checked and planned once, when they are added: what a loop records again and again, each time
+    over the same memory, takes a quarter of the time on the host or less. A kernel has the parameters
+    that it had when it was added. May be encoded from several threads at once, but not while kernels are added.
+
+    Args:
+        device: Where it runs.
+        label: Name for errors and timelines.
+    """
+
+    def __init__(self, device: Device, label: str = "KernelSequence") -> None: ...
+    @property
+    def device(self) -> Device:
+        """Where it runs."""
+    @property
+    def label(self) -> str:
+        """Name for errors and timelines."""
+    def __len__(self) -> int: ...
+    def add(
+        self,
+        kernel: DeviceKernel,
+        operands: collections.abc.Sequence[Array | Image | collections.abc.Sequence[Array | Image] | None],
+        *,
+        method: str = "encode",
+        changed: dict[str, object] = {},
+    ) -> None:
+        """Appends a kernel.
+
+        Args:
+            kernel: Of the sequence's device.
+            operands: What its `encode` takes behind the command buffer, in that order: operands, lists of them
+                where it takes several, None or an empty list where an optional one is left out.
+            method: Another of the class's methods.
+            changed: Parameters that it has here instead of the kernel's, by name.
+
+        Raises:
+            InvalidArgumentError: A kernel of another device, sizes or ranges that do not fit, operands that
+                overlap. The sequence stays as it was.
+            ArgumentTypeError: An operand of another kind or element type.
+            UnsupportedError: The device has no kernel for the case.
+        """
+    def encode(self, commands: CommandBuffer) -> None:
+        """Records the kernels in their order, under the predicate that the command buffer has.
+
+        Args:
+            commands: Where they are recorded.
+
+        Raises:
+            InvalidArgumentError: A command buffer of another device.
+        """
+
 class HostKernel:
     """A function of one's own, encoded like any kernel.
 
@@ -3687,6 +3740,7 @@ class RNNMatrixInferenceLayer(RNNInferenceLayer):
         *,
         source_offsets: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex] = [],
         destination_offsets: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex] = [],
+        recurrent_output_states: collections.abc.Sequence[RNNRecurrentMatrixState] = [],
     ) -> list[RNNRecurrentMatrixState]:
         """Records the layers on a sequence; all run forward.
 
@@ -3701,6 +3755,8 @@ class RNNMatrixInferenceLayer(RNNInferenceLayer):
             source_offsets: Bytes from each source's first element to where its rows begin; the rest of its
                 buffer may be used, and a source may then have more columns. Empty: zeros.
             destination_offsets: The same of the destinations.
+            recurrent_output_states: Where the states that are returned lie: one, or one a time step, each
+                with the rows of its matrix. Nothing else of the encode may use their memory. Empty: new ones.
 
         Returns:
             The state after the last step, with the rows of its matrix; or after each one where
@@ -3767,6 +3823,8 @@ class RNNImageInferenceLayer(RNNInferenceLayer):
         source_images: collections.abc.Sequence[Image],
         destination_images: collections.abc.Sequence[Image],
         recurrent_input_state: RNNRecurrentImageState | None = None,
+        *,
+        recurrent_output_states: collections.abc.Sequence[RNNRecurrentImageState] = [],
     ) -> list[RNNRecurrentImageState]:
         """Records the layers on a sequence; all run forward.
 
@@ -3775,6 +3833,7 @@ class RNNImageInferenceLayer(RNNInferenceLayer):
             source_images: Images of float32 or float16 and of one size, one a time step.
             destination_images: As many, with the output channels. They are written where they are.
             recurrent_input_state: The state before the first step; None: zeros.
+            recurrent_output_states: Where the states that are returned lie, as for matrices; empty: new ones.
 
         Returns:
             The state after the last step, or after each one where store_all_intermediate_states is set.

@@ -63,6 +63,7 @@ def completion(shell: str) -> None:
 
 
 FAILED = 2  # as argparse ends where it refuses an argument
+INTERRUPTED = 130  # as shells tell of a program that Ctrl-C ended
 
 # Applications bring packages of their own: each is imported only where it is wanted.
 APPLICATIONS = {
@@ -114,8 +115,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: The command's arguments; None: those of the process.
 
     Returns:
-        The exit status: 0, or 2 where an argument or a file is not what was expected. Ctrl-C ends
-        a training with 130.
+        The exit status: 0, 2 where an argument or a file is not what was expected, or 130 where
+        Ctrl-C ended it.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     parsed = _parser(given[0] if given else "").parse_args(given)
@@ -124,6 +125,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (mpsnn.Error, MissingPackageError, ValueError, OSError, MemoryError) as error:
         print(f"mpsnn: error: {error}", file=sys.stderr)
         return FAILED
+    except KeyboardInterrupt:
+        print("mpsnn: interrupted", file=sys.stderr)
+        return INTERRUPTED
     return 0
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -62,8 +63,13 @@ def prepare_output(path: str | Path, suffixes: Sequence[str] = ()) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise FileError(f"{path}: its folder cannot be made: {error}") from error
-    if not os.access(path.parent, os.W_OK):
-        raise FileError(f"{path}: expected a folder that can be written to, got {path.parent}")
+    try:
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise FileError(
+            f"{path}: expected a folder that can be written to, got {path.parent}: {error.strerror}"
+        ) from error
 
 
 @contextmanager

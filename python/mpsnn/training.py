@@ -16,12 +16,12 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -42,6 +42,7 @@ from mpsnn.files import prepare_output
 
 METADATA_KEY = "trainer"
 
+Item = TypeVar("Item")
 Batch = Mapping[str, "np.ndarray[Any, Any] | Image"]
 
 
@@ -316,6 +317,33 @@ class Trainer:
         bar.epoch(record)
         if last or state.epoch % self._checkpoint_every == 0:
             self.save()
+
+
+def with_progress(
+    items: Sequence[Item], title: str, unit: str, *, on: bool = True
+) -> Iterator[Item]:
+    """Goes through items under a progress bar on stderr: tqdm where it is installed, else a line.
+
+    Args:
+        items: What is gone through.
+        title: What is done with them.
+        unit: What the items are.
+        on: Show anything at all.
+
+    Yields:
+        The items.
+    """
+    if not on:
+        yield from items
+        return
+    try:
+        from tqdm import tqdm
+    except ImportError:
+        print(f"{title}: {len(items)} {unit}", file=sys.stderr, flush=True)
+        yield from items
+        return
+    with tqdm(items, desc=title, unit=f" {unit}", file=sys.stderr, dynamic_ncols=True) as bar:
+        yield from bar
 
 
 def _random_state(generator: np.random.Generator) -> dict[str, Any]:

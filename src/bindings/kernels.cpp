@@ -235,6 +235,58 @@ Raises:
   bind_state(cls);
 }
 
+void bind_kernel_sequence(py::module_& m) {
+  py::class_<KernelSequence>(m, "KernelSequence",
+                             R"(Kernels with their operands, encoded together as often as wanted.
+
+They are checked and planned once, when they are added: what a loop records again and again, each time
+over the same memory, takes a quarter of the time on the host or less. A kernel has the parameters
+that it had when it was added. May be encoded from several threads at once, but not while kernels are added.
+
+Args:
+    device: Where it runs.
+    label: Name for errors and timelines.)",
+                             py::release_gil_before_calling_cpp_dtor())
+      .def(py::init<const Device&, std::string>(), py::arg("device"),
+           py::arg("label") = "KernelSequence")
+      .def_property_readonly("device", &KernelSequence::device, "Where it runs.")
+      .def_property_readonly("label", &KernelSequence::label, "Name for errors and timelines.")
+      .def("__len__", &KernelSequence::size)
+      .def(
+          "add",
+          [](KernelSequence& sequence, const DeviceKernel& kernel,
+             const Hinted<MethodOperandsHint>& operands, std::string_view method,
+             const Attributes& changed) {
+            const std::string title = std::string(kernel.class_name()) + ": ";
+            sequence.add(kernel, method_operands_of(operands), method,
+                         attributes_of(changed, title));
+          },
+          py::arg("kernel"), py::arg("operands"), py::kw_only(), py::arg("method") = "encode",
+          py::arg("changed") = Attributes(), R"(Appends a kernel.
+
+Args:
+    kernel: Of the sequence's device.
+    operands: What its `encode` takes behind the command buffer, in that order: operands, lists of them
+        where it takes several, None or an empty list where an optional one is left out.
+    method: Another of the class's methods.
+    changed: Parameters that it has here instead of the kernel's, by name.
+
+Raises:
+    InvalidArgumentError: A kernel of another device, sizes or ranges that do not fit, operands that
+        overlap. The sequence stays as it was.
+    ArgumentTypeError: An operand of another kind or element type.
+    UnsupportedError: The device has no kernel for the case.)")
+      .def("encode", &KernelSequence::encode, py::arg("commands"),
+           py::call_guard<py::gil_scoped_release>(),
+           R"(Records the kernels in their order, under the predicate that the command buffer has.
+
+Args:
+    commands: Where they are recorded.
+
+Raises:
+    InvalidArgumentError: A command buffer of another device.)");
+}
+
 void bind_host_kernel(py::module_& m) {
   py::class_<HostKernel>(m, "HostKernel", R"(A function of one's own, encoded like any kernel.
 
@@ -275,6 +327,7 @@ Raises:
 
 void bind_kernels(py::module_& m) {
   bind_device_kernel(m);
+  bind_kernel_sequence(m);
   bind_host_kernel(m);
 }
 

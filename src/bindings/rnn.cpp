@@ -156,6 +156,7 @@ Raises:
            py::arg("recurrent_input_state") = py::none(), py::kw_only(),
            py::arg("source_offsets") = std::vector<std::size_t>(),
            py::arg("destination_offsets") = std::vector<std::size_t>(),
+           py::arg("recurrent_output_states") = std::vector<RNNRecurrentMatrixState>(),
            py::call_guard<py::gil_scoped_release>(),
            R"(Records the layers on a sequence; all run forward.
 
@@ -170,6 +171,8 @@ Args:
     source_offsets: Bytes from each source's first element to where its rows begin; the rest of its
         buffer may be used, and a source may then have more columns. Empty: zeros.
     destination_offsets: The same of the destinations.
+    recurrent_output_states: Where the states that are returned lie: one, or one a time step, each
+        with the rows of its matrix. Nothing else of the encode may use their memory. Empty: new ones.
 
 Returns:
     The state after the last step, with the rows of its matrix; or after each one where
@@ -220,7 +223,9 @@ Raises:
       .def(py::init<const Device&, Descriptors>(), py::arg("device"), py::arg("descriptors"))
       .def("encode_sequence", &Layer::encode_sequence, py::arg("commands"),
            py::arg("source_images"), py::arg("destination_images"),
-           py::arg("recurrent_input_state") = py::none(), py::call_guard<py::gil_scoped_release>(),
+           py::arg("recurrent_input_state") = py::none(), py::kw_only(),
+           py::arg("recurrent_output_states") = std::vector<RNNRecurrentImageState>(),
+           py::call_guard<py::gil_scoped_release>(),
            R"(Records the layers on a sequence; all run forward.
 
 Args:
@@ -228,6 +233,7 @@ Args:
     source_images: Images of float32 or float16 and of one size, one a time step.
     destination_images: As many, with the output channels. They are written where they are.
     recurrent_input_state: The state before the first step; None: zeros.
+    recurrent_output_states: Where the states that are returned lie, as for matrices; empty: new ones.
 
 Returns:
     The state after the last step, or after each one where store_all_intermediate_states is set.

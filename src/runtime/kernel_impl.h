@@ -4,12 +4,16 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
+#include "base/check.h"
 #include "graph/kernel_lowering.h"
 #include "mpsnn/kernel.h"
 #include "runtime/buffer_state.h"
+#include "runtime/command_buffer_state.h"
 #include "runtime/plan_cache.h"
+#include "runtime/plan_run.h"
 
 namespace mpsnn {
 
@@ -40,5 +44,33 @@ struct DeviceKernel::Impl {
   /// `MatrixSoftMax "attention"`: how errors call it.
   std::string title() const { return graph::title(kernel_class, label); }
 };
+
+namespace runtime {
+
+/// An encode without its command buffer.
+struct BoundKernel {
+  PlanRun run;               // but the heap, and the table where there is one
+  std::vector<void*> bases;  // in the order of CompiledPlan::Base; the heap's is null
+
+  std::size_t heap_bytes() const { return run.plan->plan().heap_bytes; }
+};
+
+/// Checks and plans an encode; arguments and errors are those of DeviceKernel::encode_method.
+BoundKernel bind_kernel(const DeviceKernel& kernel, std::string_view method,
+                        const std::vector<KernelOperands>& operands, const AttributeMap& changed);
+/// Records what was bound; the command buffer is the kernel's device's.
+void record_kernel(CommandBuffer& commands, std::shared_ptr<const BoundKernel> bound);
+
+/// Throws InvalidArgumentError where device and command buffer are apart. `title()` is how errors
+/// call what is encoded.
+template <class Title>
+void expect_device(const Title& title, const Device& device, const CommandBufferState& buffer) {
+  if (buffer.device() == device.state()) return;
+  throw_expected(str(title(), ": commands"),
+                 str("a command buffer of device \"", device.state()->title(), '"'),
+                 str("one of device \"", buffer.device()->title(), '"'));
+}
+
+}  // namespace runtime
 
 }  // namespace mpsnn

@@ -316,46 +316,63 @@ void DeviceKernel::write_state(const void* from, std::size_t bytes) const {
   runtime::take_over(*impl_->state->state());
 }
 
-void DeviceKernel::encode_method(CommandBuffer& commands, std::string_view method_name,
+runtime::BoundKernel runtime::bind_kernel(const DeviceKernel& kernel, std::string_view method_name,
+                                          const std::vector<KernelOperands>& given,
+                                          const AttributeMap& changed) {
+  DeviceKernel::Impl& impl = *kernel.impl();
+  const EncodeMethod& method = method_named(impl, method_name);
+  const std::vector<Bound> operands = bind_operands(impl, method, given);
+  check_overlaps(impl, operands);
+  std::optional<KernelValues> with_changes;
+  if (!changed.empty()) with_changes = changed_values(impl, changed);
+  const KernelValues& values = with_changes ? *with_changes : impl.values;
+  const EncodeKey key{method, operands, values};
+  BoundKernel bound;
+  bound.run.plan = impl.plans.plan(key, [&] { return make_plan(impl, key); });
+  bound.run.scalars = values.scalars;
+  bound.bases.reserve(operands.size() + 3);
+  bound.bases.insert(bound.bases.end(), {nullptr, nullptr});
+  bound.run.uses.reserve(operands.size() + 1);
+  for (const Bound& operand : operands) {
+    bound.bases.push_back(operand.start);
+    if (operand.given != nullptr)
+      bound.run.uses.push_back({resource_of(*operand.given), operand.spec->writes});
+  }
+  if (impl.state) {
+    bound.bases.push_back(impl.state->state()->memory->device_pointer());
+    bound.run.uses.push_back({impl.state->state(), true});
+  }
+  if (bound.heap_bytes() == 0) bound.run.table = bound.run.plan->table(bound.bases);
+  return bound;
+}
+
+void runtime::record_kernel(CommandBuffer& commands, std::shared_ptr<const BoundKernel> bound) {
+  CommandBufferState& buffer = *commands.state();
+  const std::size_t bytes = bound->heap_bytes();
+  if (bytes == 0) {
+    return buffer.record(std::shared_ptr<const PlanRun>(bound, &bound->run),
+                         commands.layer()->stack());
+  }
+  const auto run = std::make_shared<PlanRun>(bound->run);
+  std::vector<void*> bases = bound->bases;
+  run->heap = buffer.heap(bytes);
+  bases[1] = run->heap->device_pointer();
+  run->table = run->plan->table(bases);
+  buffer.record(run, commands.layer()->stack());
+}
+
+void DeviceKernel::encode_method(CommandBuffer& commands, std::string_view method,
                                  const std::vector<KernelOperands>& given,
                                  const AttributeMap& changed) const {
-  const EncodeMethod& method = method_named(*impl_, method_name);
   runtime::CommandBufferState& buffer = *commands.state();
   runtime::HostSpan span(SpanKind::ENCODE, impl_->label, buffer.label());
-  if (buffer.device() != impl_->device.state()) {
-    throw_expected(str(impl_->title(), ": commands"),
-                   str("a command buffer of device \"", impl_->device.state()->title(), '"'),
-                   str("one of device \"", buffer.device()->title(), '"'));
-  }
-  const std::vector<Bound> operands = bind_operands(*impl_, method, given);
-  check_overlaps(*impl_, operands);
-  std::optional<runtime::KernelValues> with_changes;
-  if (!changed.empty()) with_changes = changed_values(*impl_, changed);
-  const runtime::KernelValues& values = with_changes ? *with_changes : impl_->values;
-  const EncodeKey key{method, operands, values};
-  const auto plan = impl_->plans.plan(key, [&] { return make_plan(*impl_, key); });
-  span.set_work(plan->bytes_before(plan->plan().operations.size()),
-                plan->flops_before(plan->plan().operations.size()));
-
-  auto run = std::make_shared<PlanRun>();
-  run->plan = plan;
-  run->heap = buffer.heap(plan->plan().heap_bytes);
-  std::vector<void*> bases;
-  bases.reserve(operands.size() + 3);
-  bases.insert(bases.end(), {nullptr, run->heap ? run->heap->device_pointer() : nullptr});
-  run->uses.reserve(operands.size() + 1);
-  for (const Bound& operand : operands) {
-    bases.push_back(operand.start);
-    if (operand.given != nullptr)
-      run->uses.push_back({resource_of(*operand.given), operand.spec->writes});
-  }
-  if (impl_->state) {
-    bases.push_back(impl_->state->state()->memory->device_pointer());
-    run->uses.push_back({impl_->state->state(), true});
-  }
-  run->table = plan->table(bases);
-  run->scalars = values.scalars;
-  buffer.record(std::move(run), commands.layer()->stack());
+  runtime::expect_device([&] { return impl_->title(); }, impl_->device, buffer);
+  auto bound =
+      std::make_shared<runtime::BoundKernel>(runtime::bind_kernel(*this, method, given, changed));
+  const runtime::CompiledPlan& plan = *bound->run.plan;
+  span.set_work(plan.bytes_before(plan.plan().operations.size()),
+                plan.flops_before(plan.plan().operations.size()));
+  runtime::record_kernel(commands, std::move(bound));
 }
 
 HostKernel::HostKernel(Function function, std::string label)

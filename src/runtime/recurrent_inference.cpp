@@ -118,6 +118,27 @@ void record_forward(RecurrentLayer& layer, RecurrentEncode& encode, std::size_t 
       });
 }
 
+/// Adds the states that an encode writes: those that were given, or else new ones of `make(rows)`.
+template <class State, class Make>
+std::vector<State> add_output_states(const RecurrentLayer& layer, RecurrentEncode& encode,
+                                     const std::vector<State>& given,
+                                     const std::vector<std::int64_t>& rows, const Make& make) {
+  const std::size_t count = layer.store_all ? rows.size() : 1, first = encode.size();
+  if (!given.empty() && given.size() != count) {
+    layer.fail("recurrent_output_states",
+               str(count, layer.store_all ? ", one a time step" : ", that of the last time step"),
+               given.size());
+  }
+  std::vector<State> states = given;
+  for (std::size_t s = 0; s < count; ++s) {
+    const std::int64_t of = layer.store_all ? rows[s] : rows.back();
+    if (given.empty()) states.emplace_back(make(of));
+    runtime::add_state(layer, encode, "recurrent_output_states", *states[s].state(), of, true);
+  }
+  if (!given.empty()) encode.expect_apart("recurrent_output_states", first);
+  return states;
+}
+
 }  // namespace
 
 std::int64_t RNNInferenceLayer::number_of_layers() const {
@@ -147,7 +168,8 @@ std::vector<RNNRecurrentMatrixState> RNNMatrixInferenceLayer::encode_sequence(
     const std::vector<Matrix>& destination_matrices,
     const std::optional<RNNRecurrentMatrixState>& recurrent_input_state,
     const std::vector<std::size_t>& source_offsets,
-    const std::vector<std::size_t>& destination_offsets) const {
+    const std::vector<std::size_t>& destination_offsets,
+    const std::vector<RNNRecurrentMatrixState>& recurrent_output_states) const {
   RecurrentLayer& layer = *state();
   check_chain(layer);
   const Sequence sources = runtime::sequence_of(layer, "source_matrices", source_matrices,
@@ -164,14 +186,10 @@ std::vector<RNNRecurrentMatrixState> RNNMatrixInferenceLayer::encode_sequence(
     runtime::add_state(layer, encode, "recurrent_input_state", *recurrent_input_state->state(),
                        rows.front(), false);
   }
-  std::vector<RNNRecurrentMatrixState> states;
-  const std::size_t count = layer.store_all ? rows.size() : 1;
-  for (std::size_t s = 0; s < count; ++s) {
-    const std::int64_t of = layer.store_all ? rows[s] : rows.back();
-    states.emplace_back(runtime::make_state(layer, of));
-    runtime::add_state(layer, encode, "recurrent_output_states", *states.back().state(), of, true);
-  }
-  record_forward(layer, encode, rows.size(), recurrent_input_state.has_value(), count);
+  std::vector<RNNRecurrentMatrixState> states =
+      add_output_states(layer, encode, recurrent_output_states, rows,
+                        [&](std::int64_t of) { return runtime::make_state(layer, of); });
+  record_forward(layer, encode, rows.size(), recurrent_input_state.has_value(), states.size());
   return states;
 }
 
@@ -237,7 +255,8 @@ std::shared_ptr<const runtime::RecurrentImages> make_image_state(const Recurrent
 std::vector<RNNRecurrentImageState> RNNImageInferenceLayer::encode_sequence(
     CommandBuffer& commands, const std::vector<Image>& source_images,
     const std::vector<Image>& destination_images,
-    const std::optional<RNNRecurrentImageState>& recurrent_input_state) const {
+    const std::optional<RNNRecurrentImageState>& recurrent_input_state,
+    const std::vector<RNNRecurrentImageState>& recurrent_output_states) const {
   RecurrentLayer& layer = *state();
   check_chain(layer);
   const Sequence sources =
@@ -254,14 +273,10 @@ std::vector<RNNRecurrentImageState> RNNImageInferenceLayer::encode_sequence(
     runtime::add_state(layer, encode, "recurrent_input_state", *recurrent_input_state->state(),
                        rows.front(), false);
   }
-  std::vector<RNNRecurrentImageState> states;
-  const std::size_t count = layer.store_all ? rows.size() : 1;
-  for (std::size_t s = 0; s < count; ++s) {
-    states.emplace_back(make_image_state(layer, source_images[0].size()));
-    runtime::add_state(layer, encode, "recurrent_output_states", *states.back().state(),
-                       rows.front(), true);
-  }
-  record_forward(layer, encode, rows.size(), recurrent_input_state.has_value(), count);
+  std::vector<RNNRecurrentImageState> states = add_output_states(
+      layer, encode, recurrent_output_states, rows,
+      [&](std::int64_t /*rows*/) { return make_image_state(layer, source_images[0].size()); });
+  record_forward(layer, encode, rows.size(), recurrent_input_state.has_value(), states.size());
   return states;
 }
 

@@ -52,6 +52,18 @@ void RecurrentEncode::add(std::string_view argument, RecurrentOperand operand, b
   uses_.back().writes = uses_.back().writes || writes;
 }
 
+void RecurrentEncode::expect_apart(std::string_view argument, std::size_t first) const {
+  const auto begin = [&](std::size_t i) { return static_cast<const std::byte*>(addresses_[i]); };
+  const auto end = [&](std::size_t i) { return begin(i) + descs_[i].bytes(); };
+  for (std::size_t i = first; i < size(); ++i) {
+    for (std::size_t other = 0; other < i; ++other) {
+      if (begin(i) >= end(other) || begin(other) >= end(i)) continue;
+      layer_.fail(argument, "memory that nothing else of the encode uses",
+                  str("that of ", other < first ? "another operand" : "two of its matrices"));
+    }
+  }
+}
+
 void RecurrentEncode::record(std::string_view method, std::size_t steps,
                              std::vector<std::int64_t> options,
                              const std::function<graph::Plan(const graph::RecurrentCall&)>& plan) {

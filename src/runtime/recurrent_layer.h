@@ -79,6 +79,10 @@ class RecurrentEncode {
 
   /// Throws InvalidArgumentError where the memory is another device's.
   void add(std::string_view argument, RecurrentOperand operand, bool writes);
+  /// Throws where operands from number `first` on share memory with others: they are written while
+  /// those may still be read.
+  void expect_apart(std::string_view argument, std::size_t first) const;
+  std::size_t size() const noexcept { return descs_.size(); }
   /// Says that the rows of the sequences are the pixels of images of this size.
   void set_pixels(std::int64_t height, std::int64_t width) {
     height_ = height;
@@ -115,16 +119,17 @@ void expect_rows(const RecurrentLayer& layer, std::string_view argument,
                  const std::vector<RecurrentOperand>& sequence,
                  const std::vector<std::int64_t>& rows);
 
-/// Adds the outputs and memories of a state, checked against the layer. `rows`: at least so many.
+/// Adds the outputs and memories of a state, checked against the layer. `rows`: at least so many,
+/// exactly so many where it is written.
 template <class State>
 void add_state(const RecurrentLayer& layer, RecurrentEncode& encode, std::string_view argument,
                const State& state, std::int64_t rows, bool writes) {
   const auto expect = [&](std::size_t i, const char* what, const RecurrentOperand& operand) {
     const std::int64_t channels = layer.cells[i].outputs;
     const auto& dims = operand.desc.dims;
-    if (dims[1] >= rows && dims[2] == channels) return;
+    if ((writes ? dims[1] == rows : dims[1] >= rows) && dims[2] == channels) return;
     layer.fail(str(argument, ": layer ", i, ": ", what),
-               str("at least ", rows, " rows, ", channels, " channels"),
+               str(writes ? "" : "at least ", rows, " rows, ", channels, " channels"),
                str(dims[1], " rows, ", dims[2], " channels"));
   };
   if (state.outputs.size() != layer.cells.size())

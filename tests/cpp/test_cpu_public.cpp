@@ -205,6 +205,28 @@ TEST_CASE("matrix copies: from and to where the offsets say") {
   CHECK_EQ(values(destination), (std::vector<float>{0, 3, 0, 0}));
 }
 
+TEST_CASE("kernel sequences: their kernels run at each encode") {
+  const Matrix x = matrix_of(1, 2, {3, 4}), y = matrix_of(1, 2, {0, 0});
+  MatrixNeuron twice(
+      cpu(), {.neuron_type = NeuronType::LINEAR, .neuron_parameter_a = 2, .neuron_parameter_b = 1});
+  KernelSequence step(cpu(), "step");
+  CHECK(step.device().kind() == "cpu");
+  CHECK_EQ(step.label(), "step");
+  step.add(twice, {{x}, {y}, {}});
+  step.add(twice, {{y}, {x}, {}}, "encode", {{"neuron_parameter_b", 0.0}});
+  CHECK_THROWS_CONTAINS(step.add(twice, {{x}}), InvalidArgumentError, "MatrixNeuron");
+  CHECK_EQ(step.size(), 2);
+  CommandBuffer commands(cpu().command_queue());
+  for (int i = 0; i < 2; ++i) step.encode(commands);
+  commands.commit();
+  CHECK_EQ(values(x), (std::vector<float>{58, 74}));  // x -> 2(2x + 1), twice
+  CHECK_THROWS_CONTAINS(KernelSequence(Device("null"), "far").add(twice, {{x}, {y}, {}}),
+                        InvalidArgumentError, "KernelSequence \"far\": kernel: expected one of");
+  CommandBuffer other(Device("null").command_queue());
+  CHECK_THROWS_CONTAINS(step.encode(other), InvalidArgumentError,
+                        "KernelSequence \"step\": commands: expected a command buffer of device");
+}
+
 TEST_CASE("host kernels: the function sees its operands' memory") {
   const Matrix source = matrix_of(1, 2, {3, 4}), destination = matrix_of(1, 2, {0, 0});
   const HostKernel twice([](const std::vector<HostKernel::Operand>& reads,

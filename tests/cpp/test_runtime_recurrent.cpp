@@ -110,6 +110,17 @@ TEST_CASE("recurrent: numbers of one gate") {
   }
   states[0].recurrent_output_matrix(0).read(&value, sizeof value);
   CHECK_EQ(value, 6.0F);
+  // A state of one's own is written where it is.
+  const Matrix mine(device, MatrixDescriptor{1, 1});
+  const RNNRecurrentMatrixState given({mine}, {std::nullopt});
+  CommandBuffer more(device.command_queue());
+  const auto same = layer.encode_sequence(more, sources, results, states[0], {}, {}, {given});
+  CHECK(same[0].recurrent_output_matrix(0).state() == mine.state());
+  more.commit();
+  mine.read(&value, sizeof value);
+  CHECK_EQ(value, 12.0F);
+  CHECK_THROWS_AS(layer.encode_sequence(more, sources, results, given, {}, {}, {given}),
+                  InvalidArgumentError);
 }
 
 TEST_CASE("recurrent: training states belong to one sequence of one layer") {

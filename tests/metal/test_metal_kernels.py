@@ -25,6 +25,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests/python")]
 
 import test_image_kernels as image_tests  # noqa: E402
+import test_kernel_sequence as sequence_tests  # noqa: E402
 import test_matrix_kernels as matrix_tests  # noqa: E402
 import test_random as random_tests  # noqa: E402
 from cases.image_kernels import ImageCase  # noqa: E402
@@ -468,6 +469,21 @@ def test_preconditions_are_refused_before_mps(device: mps.Device, one: Precondit
     assert f"{function}(" in (ROOT / "src" / file).read_text("utf-8")
     with pytest.raises(one.error, match=re.escape(one.message)):
         one.call(device, mps.CommandBuffer(device.command_queue()))
+
+
+@pytest.mark.parametrize(
+    "test",
+    [
+        sequence_tests.test_each_encode_runs_all_kernels_in_their_order,
+        sequence_tests.test_kernels_with_temporaries_and_other_methods,
+        sequence_tests.test_a_generator_goes_on,
+        sequence_tests.test_predicates_are_those_of_each_encode,
+        sequence_tests.test_it_holds_kernels_and_memory,
+    ],
+    ids=lambda test: test.__name__,
+)
+def test_sequences(device: mps.Device, test: Callable[[mps.Device], None]) -> None:
+    test(device)
 
 
 def test_selftest_reports(device: mps.Device, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,6 +19,7 @@ sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests/python")]
 
 import test_recurrent as recurrent_tests  # noqa: E402
 import test_recurrent_layers as layer_tests  # noqa: E402
+import test_recurrent_states as state_tests  # noqa: E402
 import test_recurrent_training as training_tests  # noqa: E402
 from cases.recurrent import RECURRENT_CASES, Cell, RecurrentCase  # noqa: E402
 from recurrent_nets import data_sources, descriptor_of, make_weights, matrices  # noqa: E402
@@ -52,7 +53,10 @@ def test_cases(device: mps.Device, case: RecurrentCase) -> None:
 @pytest.mark.parametrize(
     "test",
     [
-        layer_tests.test_a_sequence_may_be_cut_and_go_on_from_its_state,
+        state_tests.test_a_sequence_may_be_cut_and_go_on_from_its_state,
+        state_tests.test_output_states_are_written_where_they_are_given,
+        state_tests.test_output_states_after_each_step,
+        state_tests.test_output_states_of_images,
         layer_tests.test_a_decoder_stops_where_its_predicate_says,
         layer_tests.test_weights_that_change_are_seen_at_the_next_encode,
         layer_tests.test_windows_that_change_are_seen_at_the_next_encode,

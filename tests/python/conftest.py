@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -26,6 +28,20 @@ COMPUTING = [kind for kind in mps.Device.available() if kind != "null"]
 def device(request: pytest.FixtureRequest) -> mps.Device:
     """Each device of this build and machine that computes."""
     return mps.Device(request.param)
+
+
+@pytest.fixture(scope="session")
+def transfer_learning() -> ModuleType:
+    """The example of transfer learning as a module."""
+    pytest.importorskip("sklearn")
+    file = ROOT / "examples" / "python" / "transfer_learning.py"
+    spec = importlib.util.spec_from_file_location("transfer_learning", file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture

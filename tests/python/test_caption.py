@@ -4,41 +4,33 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import pytest
+from caption_small import SMALL, folder_of, options, pictures
+from safetensors import safe_open
+from safetensors.numpy import load_file, save_file
 
 import mpsnn as mps
-from mpsnn import cli
-from mpsnn.apps.caption import Captioned, Captioner, ModelOptions, TrainOptions, render, train
+from mpsnn.apps.caption import (
+    Captioned,
+    Captioner,
+    ModelOptions,
+    render,
+    train,
+)
 from mpsnn.apps.caption import pictures as picture_files
-from mpsnn.apps.caption.model import build_features
+from mpsnn.apps.caption.model import build_features, store
 from mpsnn.apps.caption.scenes import HELD_OUT_ONE_IN, all_words, random_scene
 from mpsnn.apps.caption.train import accuracy, caption_all, measure
 from mpsnn.apps.caption.words import Vocabulary
 from mpsnn.committing import WAYS
 from mpsnn.models import inception_v3, state_dict
-
-SMALL = ModelOptions(size=32, widths=(6, 8, 8), embedding=16, hidden=24)
-
-
-def options(epochs: int, **changes: object) -> TrainOptions:
-    values = {
-        "epochs": epochs,
-        "batch": 4,
-        "learning_rate": 5e-3,
-        "halve_every": 0,
-        "refresh_every": 0,
-        "checkpoint_every": 1,
-        "model": SMALL,
-    }
-    return TrainOptions(**{**values, **changes})  # type: ignore[arg-type]
-
-
-def pictures(count: int, seed: int = 0, edge: int = 32) -> Captioned:
-    return render(count, seed, edge)
+from mpsnn.training import Trainer
 
 
 def test_held_out_combinations_are_never_trained_on() -> None:
@@ -166,6 +158,71 @@ def test_resume_refuses_other_options(tmp_path: Path) -> None:
             )
 
 
+def _renamed(folder: Path) -> None:
+    (folder / "0.png").rename(folder / "new.png")
+    captions = folder / picture_files.CAPTIONS
+    captions.write_text(captions.read_text().replace("0.png", "new.png"), encoding="utf-8")
+
+
+def _exchanged(folder: Path) -> None:
+    (folder / "0.png").write_bytes((folder / "1.png").read_bytes())
+
+
+def _shortened(folder: Path) -> None:
+    captions = folder / picture_files.CAPTIONS
+    captions.write_text("\n".join(captions.read_text().splitlines()[1:]), encoding="utf-8")
+
+
+def _described(folder: Path) -> None:
+    captions = folder / picture_files.CAPTIONS
+    lines = captions.read_text(encoding="utf-8").splitlines()
+    lines[0] = "0.png\t" + lines[1].partition("\t")[2]
+    captions.write_text("\n".join(lines), encoding="utf-8")
+
+
+@pytest.mark.parametrize("change", [_renamed, _exchanged, _shortened, _described])
+def test_resume_refuses_other_data(change: Callable[[Path], None], tmp_path: Path) -> None:
+    folder, archive = folder_of(tmp_path / "own", pictures(6)), tmp_path / "net.safetensors"
+
+    def go_on(epochs: int) -> None:
+        train(
+            lambda _: picture_files.load_folder(folder, 32),
+            None,
+            options(epochs),
+            words=all_words(),
+            archive=archive,
+            resume=epochs > 1,
+            progress=False,
+        )
+
+    go_on(1)
+    go_on(2)
+    change(folder)
+    before, summary = archive.read_bytes(), picture_files.load_folder(folder, 32).summary
+    with pytest.raises(mps.InvalidArgumentError) as told:
+        go_on(3)
+    text = str(told.value)
+    assert "resume: data: expected the captions and files of" in text
+    assert "6 pictures (checksum " in text
+    assert text.endswith(f", got {summary}")
+    assert archive.read_bytes() == before
+
+
+def test_resume_refuses_other_words(tmp_path: Path) -> None:
+    data, archive = pictures(6), tmp_path / "net.safetensors"
+    train(lambda _: data, None, options(1), words=all_words(), archive=archive, progress=False)
+    with pytest.raises(mps.InvalidArgumentError, match=r"resume: words: expected \['a', .* 'new'"):
+        train(
+            lambda _: data,
+            None,
+            options(2),
+            words=[*all_words(), "new"],
+            archive=archive,
+            resume=True,
+            progress=False,
+        )
+
+
 def _foreign(folder: Path) -> Path:
     archiver = mps.KeyedArchiver()
     relu = mps.NeuronReLUNode(mps.ImageNode("x"))
@@ -179,6 +236,42 @@ def _truncated(folder: Path) -> Path:
     train(lambda _: data, None, options(1), archive=path, progress=False)
     path.write_bytes(path.read_bytes()[:-100])
     return path
+
+
+def _changed(folder: Path, key: str, text: str) -> Path:
+    """A captioner's archive with one text of its own."""
+    data, path = pictures(4), folder / "net.safetensors"
+    train(lambda _: data, None, options(1), archive=path, progress=False)
+    arrays, texts = load_file(path), safe_open(path, "np").metadata()
+    save_file(arrays, path, {**texts, key: text})
+    return path
+
+
+def _without_decoder(folder: Path) -> Path:
+    captioner, _ = train(lambda _: pictures(4), None, options(1), progress=False)
+    sources = dict(captioner.decoder.sources.sources)
+    del sources["input.u"]
+    archiver = mps.KeyedArchiver()
+    archiver.encode("features", captioner.features)
+    archiver.encode("decoder", store(captioner.features.device, sources))
+    archiver.set_metadata("model", json.dumps(asdict(SMALL)))
+    archiver.set_metadata("words", json.dumps(captioner.vocabulary.words[1:]))
+    archiver.write(str(folder / "net.safetensors"))
+    return folder / "net.safetensors"
+
+
+def test_archives_that_lack_something(tmp_path: Path) -> None:
+    with pytest.raises(mps.ArchiveError, match=r"decoder's weights, missing are input\.u"):
+        Captioner.load(_without_decoder(tmp_path))
+    for key, text in (("model", "{}"), ("model", "3"), ("words", "[]"), ("words", "{")):
+        with pytest.raises(mps.ArchiveError, match="the captioner's sizes cannot be read"):
+            Captioner.load(_changed(tmp_path, key, text))
+    for text in ("", "3"):
+        path = _changed(tmp_path, "run", text)
+        with pytest.raises(mps.ArchiveError, match="the run's options cannot be read"):
+            train(
+                lambda _: pictures(4), None, options(2), archive=path, resume=True, progress=False
+            )
 
 
 @pytest.mark.parametrize("make", [_foreign, _truncated])
@@ -208,10 +301,15 @@ def test_runs_that_make_no_sense() -> None:
         train(lambda _: data, None, options(1, model=ModelOptions()), progress=False)
     with pytest.raises(mps.InvalidArgumentError, match=r"no more than the 4 pictures, got 5"):
         train(lambda _: data, None, options(1, batch=5), progress=False)
-    with pytest.raises(mps.InvalidArgumentError, match="epochs, batch and intervals"):
-        options(0)
-    with pytest.raises(mps.InvalidArgumentError, match="learning_rate: expected more than 0"):
-        options(1, learning_rate=0.0)
+    for name in ("epochs", "batch", "validate_every", "checkpoint_every"):
+        with pytest.raises(mps.InvalidArgumentError, match=f"{name}: expected 1 or more, got 0"):
+            options(**{"epochs": 1, name: 0})
+    for name in ("halve_every", "refresh_every"):
+        with pytest.raises(mps.InvalidArgumentError, match=f"{name}: expected 0 or more, got -1"):
+            options(1, **{name: -1})
+    for rate in (0.0, float("nan"), float("inf")):
+        with pytest.raises(mps.InvalidArgumentError, match="learning_rate: expected more than 0"):
+            options(1, learning_rate=rate)
     with pytest.raises(mps.InvalidArgumentError, match="1 picture or more"):
         render(0, 0)
 
@@ -223,21 +321,9 @@ def test_a_picture_of_another_size_is_refused() -> None:
         list(captioner.each([np.zeros((16, 32, 3), np.float32)]))
 
 
-def _folder(folder: Path, data: Captioned) -> Path:
-    from PIL import Image
-
-    folder.mkdir()
-    lines = []
-    for index, (picture, sentence) in enumerate(zip(data.pictures, data.sentences, strict=True)):
-        Image.fromarray((picture * 255).astype(np.uint8)).save(folder / f"{index}.png")
-        lines.append(f"{index}.png\t{sentence.capitalize()}.")
-    (folder / picture_files.CAPTIONS).write_text("\n".join(lines) + "\n\n", encoding="utf-8")
-    return folder
-
-
 def test_folder_of_pictures(tmp_path: Path) -> None:
     data = pictures(3)
-    found = picture_files.load_folder(_folder(tmp_path / "own", data), 32)
+    found = picture_files.load_folder(folder_of(tmp_path / "own", data), 32)
     assert found.sentences == data.sentences
     assert np.abs(found.pictures - data.pictures).max() <= 1 / 255
     assert picture_files.load_folder(tmp_path / "own", 24).pictures.shape == (3, 24, 24, 3)
@@ -248,27 +334,52 @@ def test_folder_of_pictures(tmp_path: Path) -> None:
     [
         (None, "captions.tsv: expected captions, cannot be read"),
         ("", "expected a line a picture, got none"),
-        ("0.png a red cross\n", r"captions.tsv:1: expected a file name, a tab and a sentence"),
-        ("0.png\t .\n", r"captions.tsv:1: expected a file name, a tab and a sentence"),
-        ("none.png\ta red cross\n", r"none.png: expected a picture, it cannot be read"),
-        ("captions.tsv\ta red cross\n", r"captions.tsv: expected a picture, it cannot be read"),
+        ("0.png a red cross", r"tsv:1: expected a file name, a tab and a sentence, got 1 columns"),
+        ("0.png\t .", r"tsv:1: expected a file name, a tab and a sentence"),
+        ("\ta red cross", r"tsv:1: expected a file name, a tab and a sentence"),
+        ("\n0.png\ta cross\tred", r"tsv:2: expected a file name, .* got 3 columns: '0.png.ta"),
+        ("none.png\ta red cross", r"tsv:1: .*none.png: expected a picture, it cannot be read"),
+        ("\ncaptions.tsv\ta cross", r"tsv:2: .*captions.tsv: expected a picture, it cannot"),
+        (f"\n0.png\t{'a ' * 20}", r"tsv:2: expected a sentence of at most 19 words, got 20: 'a a "),
+        ("0.png\ta <end> cross", r"tsv:1: expected a sentence without '<end>'"),
+        ("\n\n0.png\ta r\xe9d cross", r"tsv:3: expected text in UTF-8, got b'0.png"),
     ],
 )
 def test_folders_that_cannot_be_read(text: str | None, expected: str, tmp_path: Path) -> None:
     if text is not None:
-        (tmp_path / picture_files.CAPTIONS).write_text(text, encoding="utf-8")
+        (tmp_path / picture_files.CAPTIONS).write_text(text, encoding="latin-1")
     with pytest.raises(mps.FileError, match=expected):
         picture_files.load_folder(tmp_path, 32)
 
 
-def test_inception_needs_its_weights(cpu: mps.Device, tmp_path: Path) -> None:
+def test_captions_of_other_systems_editors(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path / "own", pictures(2))
+    plain = picture_files.load_folder(folder, 32)
+    longest = "\t" + "a " * 19
+    text = "\ufeff0.png\tA red Größe.\r\n1.png" + longest
+    (folder / picture_files.CAPTIONS).write_bytes(text.encode())
+    found = picture_files.load_folder(folder, 32)
+    assert found.sentences == ["a red größe", " ".join(["a"] * 19)]
+    assert found.origins == plain.origins
+    assert [origin.split()[0] for origin in found.origins] == ["0.png", "1.png"]
+
+
+def test_the_small_net_takes_no_weights(cpu: mps.Device, tmp_path: Path) -> None:
+    with pytest.raises(mps.InvalidArgumentError, match=r"weights: expected none for .* 'small'"):
+        build_features(cpu, SMALL, None, {})
+    data = pictures(4)
+    with pytest.raises(mps.InvalidArgumentError, match=r"weights: expected none for .* 'small'"):
+        train(lambda _: data, None, options(1), weights=tmp_path / "none", progress=False)
+
+
+def test_inception_needs_its_weights(
+    cpu: mps.Device, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     inception = ModelOptions(features="inception", size=75, embedding=8, hidden=8)
     with pytest.raises(mps.InvalidArgumentError, match=r"weights of Inception-v3 .* got none"):
         build_features(cpu, inception, None)
     with pytest.raises(mps.InvalidArgumentError, match=r"missing or not expected are"):
         build_features(cpu, inception, None, {"Conv2d_1a_3x3.conv.weight": np.zeros((32, 3, 3, 3))})
-    from safetensors.numpy import save_file
-
     net = inception_v3(mps.ImageNode("x"), classes=1000, size=(75, 75))
     weights = tmp_path / "inception.safetensors"
     save_file(state_dict(net), weights)
@@ -278,6 +389,7 @@ def test_inception_needs_its_weights(cpu: mps.Device, tmp_path: Path) -> None:
     captioner, trainer = train(
         lambda _: data, None, run, weights=weights, archive=archive, progress=False
     )
+    assert capsys.readouterr().err == ""
     losses = [record.loss for record in trainer.state.history]
     assert losses[1] < losses[0]
     sources = {source.label: source for source in captioner.features.data_sources}
@@ -289,74 +401,45 @@ def test_inception_needs_its_weights(cpu: mps.Device, tmp_path: Path) -> None:
         options(3, model=inception),
         archive=archive,
         resume=True,
-        progress=False,
     )
     assert [record.loss for record in resumed.state.history][:2] == losses
+    told = capsys.readouterr().err
+    assert "features: " in told
+    assert "| 1/1 [" in told  # 8 pictures at once
 
 
-TRAIN_SMALL = (
-    *("--size", "32", "--widths", "4,6", "--embedding", "8", "--hidden", "12", "--batch", "4"),
-    *("--count", "8", "--validation-count", "4", "--checkpoint-every", "1"),
-)
+@pytest.mark.long
+def test_ctrl_c_while_features_are_made(cpu: mps.Device, tmp_path: Path) -> None:
+    inception = ModelOptions(features="inception", size=75, embedding=8, hidden=8)
+    weights, archive = tmp_path / "inception.safetensors", tmp_path / "net.safetensors"
+    net = inception_v3(mps.ImageNode("x"), classes=1000, size=(75, 75))
+    save_file(state_dict(net), weights)
+    sets = [pictures(9, seed, edge=75) for seed in range(2)]
+    interrupt = True
 
+    def data(refresh: int) -> Captioned:
+        if refresh and interrupt:
+            signal.raise_signal(signal.SIGINT)
+        return sets[refresh]
 
-def run(*arguments: object) -> int:
-    return cli.main(["caption", *map(str, arguments)])
+    def run(*, resume: bool) -> Trainer:
+        _, trainer = train(
+            data,
+            None,
+            options(2, model=inception, refresh_every=1),
+            words=all_words(),
+            weights=weights,
+            archive=archive,
+            resume=resume,
+            device=cpu,
+            progress=False,
+        )
+        return trainer
 
-
-def test_command_trains_resumes_and_applies(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    net, out, steps = (tmp_path / name for name in ("net.safetensors", "out.png", "steps.json"))
-    assert run("train", net, *TRAIN_SMALL, "--epochs", 2, "--timeline", steps) == 0
-    assert json.loads(steps.read_text(encoding="utf-8"))["traceEvents"]
-    assert run("train", net, *TRAIN_SMALL, "--epochs", 3, "--resume", "--commit", "single") == 0
-    capsys.readouterr()
-    assert run("apply", net, "--scenes", 3, "--beam", 2, "--time", "--out", out) == 0
-    text = capsys.readouterr().out
-    assert text.count("tokens") == 3
-    assert text.count("steps executed") == 3
-    assert text.count("times that") >= 2
-    assert "by the clock" in text
-    assert "of 3 held-out sentences" in text
-    assert out.read_bytes().startswith(b"\x89PNG")
-    own = _folder(tmp_path / "own", pictures(4))
-    assert run("apply", net, own / "0.png", own / "1.png", "--commit", "double") == 0
-    assert capsys.readouterr().out.count("tokens") == 2
-    assert (
-        run("train", tmp_path / "own.safetensors", "--folder", own, *TRAIN_SMALL, "--epochs", 1)
-        == 0
-    )
-
-
-def test_command_runs_the_demo(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run("demo", "--out", tmp_path / "demo", *TRAIN_SMALL, "--epochs", 1, "--beam", 2) == 0
-    text = capsys.readouterr().out
-    assert "greedy: " in text
-    assert "beam of 2: " in text
-    assert (tmp_path / "demo" / "captions.png").exists()
-
-
-@pytest.mark.parametrize(
-    ("arguments", "text"),
-    [
-        (("apply", "none.safetensors"), "none.safetensors"),
-        (("train", "x.safetensors", "--folder", "none"), "captions.tsv"),
-        (("train", "x.safetensors", "--features", "inception"), "weights of Inception-v3"),
-        (("train", "x.safetensors", "--size", "50"), "multiple of 8"),
-        (("demo", "--timeline", "x.bmp"), "timeline: expected a picture"),
-    ],
-)
-def test_command_tells_what_is_wrong(
-    arguments: tuple[str, ...],
-    text: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    count = ("--count", "4", "--validation-count", "2") if arguments[0] != "apply" else ()
-    assert run(*arguments, *count) == 2
-    captured = capsys.readouterr()
-    assert captured.err.startswith("mpsnn: error: ")
-    assert text in captured.err
+    cut = run(resume=False)
+    assert cut.interrupted
+    assert len(cut.state.history) == 1
+    interrupt = False
+    resumed, whole = run(resume=True), run(resume=False)
+    assert len(whole.state.history) == 2
+    assert [one.loss for one in resumed.state.history] == [one.loss for one in whole.state.history]

@@ -22,6 +22,7 @@ from mpsnn.apps.caption.model import (
 )
 from mpsnn.apps.caption.words import STEPS, Vocabulary
 
+BOUND = 1.1  # of a caption's time over that of a loop cut by the host
 OPTIONS = ModelOptions(embedding=8, hidden=12)
 WORDS = 6
 
@@ -207,25 +208,26 @@ def chain(options: ModelOptions, words: int, length: int) -> dict[str, NDArray[n
         values["embedding"][word, :length] = -100.0
         values["embedding"][word, word] = 100.0
         values["cell.w"][word, word] = 1.0
-        values["classifier"][word, (word + 1) % length] = 1.0
+        values["classifier"][word, (word + 1) % length] = 10.0  # far above all others
     return values
 
 
-def test_a_short_caption_takes_time_by_its_length() -> None:
-    # By the clock it is 1.1 at most on processors that nothing else uses (docs/caption.md) and 1.3
-    # on busy ones, which the host waits for; of ten tries one must do. Where each step took the
-    # host as long as the device it was 1.75. Without predicates it is more than 2.
+@pytest.mark.parametrize("beam", [1, 3])
+def test_a_short_caption_takes_time_by_its_length(beam: int) -> None:
+    # One of the tries must do. By the clock it is 1.1 at most on processors that nothing else uses
+    # (docs/caption.md); on busy ones the host waits for one, so that here it may be a bit more.
+    # Where each step took the host as long as the device, it was 1.75.
     device = device_for_pictures("cpu")
     options, vocabulary = ModelOptions(), Vocabulary([f"word{i}" for i in range(19)])
     sources = DecoderSources.from_parameters(chain(options, len(vocabulary), 5))
     features = build_features(device, options, None).whole
-    captioner = Captioner(features, sources, vocabulary, options)
+    captioner = Captioner(features, sources, vocabulary, options, beam)
     picture = np.random.default_rng(1).random((options.size, options.size, 3), np.float32)
     (caption,) = captioner.each([picture])
     assert (caption.tokens, caption.executed) == ([1, 2, 3, 4], 5)
     tries = [captioner.time(picture, rounds=40)]
-    while len(tries) < 10 and max(tries[-1].whole_ratio, tries[-1].ratio) >= 1.1:
+    while len(tries) < 20 and max(tries[-1].whole_ratio, tries[-1].ratio) >= BOUND:
         tries.append(captioner.time(picture, rounds=40))
-    assert min(times.ratio for times in tries) < 1.1
-    assert min(times.whole_ratio for times in tries) < 1.4
+    assert min(times.ratio for times in tries) < BOUND
+    assert min(times.whole_ratio for times in tries) < BOUND + 0.2
     assert tries[-1].unpredicated.device > 1.5 * tries[-1].cut.device

@@ -51,20 +51,6 @@ def test_every_encode_of_every_layer_has_cases() -> None:
     assert wanted == reached
 
 
-def test_a_sequence_may_be_cut_and_go_on_from_its_state(device: mps.Device) -> None:
-    layer = mps.RNNMatrixInferenceLayer(device, [descriptor(LSTM), descriptor(Cell("gru", 4, 2))])
-    steps = list(values(5, 3, 3))
-    whole = run(layer, steps)
-    sources, made = matrices(device, steps), [mps.Matrix(device, rows=3, columns=2) for _ in steps]
-    commands = encoded(device)
-    (state,) = layer.encode_sequence(commands, sources[:2], made[:2])
-    for x, y in zip(sources[2:], made[2:], strict=True):
-        (state,) = layer.encode_sequence(commands, [x], [y], state)
-    commands.commit()
-    for got, wanted in zip(made, whole, strict=True):
-        np.testing.assert_allclose(got.read(), wanted, rtol=0, atol=1e-6)
-
-
 def test_a_decoder_stops_where_its_predicate_says(device: mps.Device) -> None:
     layer = mps.RNNMatrixInferenceLayer(device, descriptor(SINGLE))
     x = mps.Matrix.from_array(device, values(1, 3))

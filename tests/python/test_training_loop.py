@@ -15,7 +15,14 @@ import numpy as np
 import pytest
 
 import mpsnn as mps
-from mpsnn.training import EpochRecord, StepSchedule, Trainer, TrainerState, _Progress
+from mpsnn.training import (
+    EpochRecord,
+    StepSchedule,
+    Trainer,
+    TrainerState,
+    _Progress,
+    with_progress,
+)
 
 SHAPE = (2, 4, 4, 1)
 
@@ -198,6 +205,21 @@ def test_progress_is_drawn_with_and_without_tqdm(
     lines = capsys.readouterr().err.splitlines()
     assert [line.partition(":")[0] for line in lines] == ["epoch 1", "epoch 2"]
     assert all("loss" in line and "images/s" in line for line in lines)
+
+
+def test_progress_over_a_list(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert list(with_progress(range(3), "reading", "pictures")) == [0, 1, 2]
+    told = capsys.readouterr().err
+    assert "reading: 100%" in told
+    assert "| 3/3 [" in told
+    assert "pictures" in told
+    assert list(with_progress(range(3), "reading", "pictures", on=False)) == [0, 1, 2]
+    assert capsys.readouterr().err == ""
+    monkeypatch.setitem(__import__("sys").modules, "tqdm", None)
+    assert list(with_progress(range(3), "reading", "pictures")) == [0, 1, 2]
+    assert capsys.readouterr().err == "reading: 3 pictures\n"
 
 
 @pytest.mark.parametrize(("done", "skipped"), [(0, 0), (3, 4)])

@@ -14,7 +14,8 @@ import numpy as np
 import mpsnn as mps
 from mpsnn.apps.caption import pictures, scenes
 from mpsnn.apps.caption.apply import Caption, Captioner, device_for_pictures
-from mpsnn.apps.caption.model import INCEPTION, SMALL, ModelOptions
+from mpsnn.apps.caption.decoder import check_beam
+from mpsnn.apps.caption.model import INCEPTION, SMALL, ModelOptions, check_weights
 from mpsnn.apps.caption.scenes import Captioned, FloatArray
 from mpsnn.apps.caption.train import (
     Accuracy,
@@ -163,20 +164,37 @@ def _drawn(arguments: argparse.Namespace, size: int) -> tuple[DataFactory, Capti
 def _train(arguments: argparse.Namespace) -> None:
     timeline = timeline_of(arguments)
     options = _train_options(arguments)
+    _check_train(arguments, options.model)
     size = options.model.size
     words: list[str] | None = None
     validation: Captioned | None = None
     if arguments.folder is not None:
-        own = pictures.load_folder(arguments.folder, size)
-        data: DataFactory = lambda _: own  # noqa: E731
+        data: DataFactory = lambda _: _folder(arguments.folder, size)  # noqa: E731
         options = replace(options, refresh_every=0)
         if arguments.validation_folder is not None:
-            validation = pictures.load_folder(arguments.validation_folder, size)
+            validation = _folder(arguments.validation_folder, size)
     else:
         data, validation = _drawn(arguments, size)
         words = scenes.all_words()
     _run(arguments, data, validation, options, words, arguments.archive, timeline)
     print(f"the captioner is in {arguments.archive}")
+
+
+def _check_train(arguments: argparse.Namespace, model: ModelOptions) -> None:
+    """Tells what can be told before any picture is read or drawn."""
+    check_weights(model, given=arguments.weights is not None)
+    mps.Device(arguments.device)
+    prepare_output(arguments.archive)
+    if arguments.resume and not arguments.archive.is_file():
+        raise mps.FileError(f"{arguments.archive}: expected the archive to resume from, got none")
+    if arguments.validation_folder is not None and arguments.folder is None:
+        raise mps.InvalidArgumentError(
+            "validation-folder: expected a folder to train on beside it (--folder), got none"
+        )
+
+
+def _folder(folder: Path, size: int) -> Captioned:
+    return pictures.load_folder(folder, size, progress=True)
 
 
 def _run(
@@ -203,7 +221,10 @@ def _run(
     )
     timeline.tell()
     if trainer.interrupted:
-        print(f"interrupted in epoch {trainer.state.epoch + 1}; go on with --resume")
+        print(
+            f"interrupted in epoch {trainer.state.epoch + 1}; go on with "
+            f"`mpsnn caption train {archive} --resume` and the same options"
+        )
         sys.exit(130)
 
 
@@ -252,6 +273,15 @@ def _tell_accuracy(name: str, right: Accuracy, count: int) -> None:
     )
 
 
+def _check_describes_scenes(captioner: Captioner) -> None:
+    missing = set(scenes.all_words()) - set(captioner.vocabulary.words)
+    if missing:
+        raise mps.InvalidArgumentError(
+            "pictures: expected some to caption, got none; scenes are not drawn for a captioner "
+            f"that has no word for them, as {', '.join(sorted(missing)[:3])}"
+        )
+
+
 def _apply(arguments: argparse.Namespace) -> None:
     timeline = timeline_of(arguments)
     if arguments.out is not None:
@@ -265,6 +295,7 @@ def _apply(arguments: argparse.Namespace) -> None:
         shown = np.stack([pictures.read_picture(path, size) for path in files])
         names = [path.name for path in files]
     else:
+        _check_describes_scenes(captioner)
         drawn = scenes.render(arguments.scenes, arguments.seed, size, held_out=True)
         shown, expected = drawn.pictures, drawn.sentences
         names = [f"scene {index}" for index in range(len(drawn))]
@@ -289,15 +320,16 @@ def _demo(arguments: argparse.Namespace) -> None:
     timeline = timeline_of(arguments)
     optional_module("matplotlib", pictures.EXTRA, pictures.USER)
     options = _train_options(arguments)
-    archive = arguments.out / "captions.safetensors"
+    words = scenes.all_words()
+    check_beam(arguments.beam, len(words) + 1)  # the end is one, too
+    archive, out = arguments.out / "captions.safetensors", arguments.out / "captions.png"
     device = mps.Device(arguments.device)
-    archive.parent.mkdir(parents=True, exist_ok=True)
-    print(
-        f"1. draw {arguments.count} scenes an epoch and {arguments.validation_count} held-out ones"
-    )
+    prepare_output(archive)
+    prepare_output(out, DRAWINGS)
     data, held_out = _drawn(arguments, options.model.size)
+    print(f"1. draw {arguments.count} scenes an epoch and {len(held_out)} held-out ones")
     print(f"2. train on {device.name}")
-    _run(arguments, data, held_out, options, scenes.all_words(), archive, timeline)
+    _run(arguments, data, held_out, options, words, archive, timeline)
     print(f"3. restore {archive} and caption combinations never trained on")
     own = device_for_pictures(arguments.device)
     greedy = Captioner.load(archive, own)
@@ -313,7 +345,6 @@ def _demo(arguments: argparse.Namespace) -> None:
     _tell_accuracy(name, accuracy(others, held_out.sentences), len(held_out))
     print(f"4. steps recorded ahead, with and without predicates, on {own.name}")
     _tell_times(greedy, held_out.pictures, found)
-    out = arguments.out / "captions.png"
     right = [a == b for a, b in zip(sentences, held_out.sentences, strict=True)]
     pictures.grid(out, held_out.pictures[:shown], sentences[:shown], right[:shown])
     print(f"pictures and captions: {out}")

@@ -11,19 +11,40 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 import mpsnn as mps
 from mpsnn.apps.caption.model import DecoderSources, ModelOptions
 from mpsnn.apps.caption.search import (
+    IMPOSSIBLE,
     BeamKernels,
     GreedyKernels,
     array_of,
+    columns_of,
     indices_of,
-    integers,
 )
 from mpsnn.apps.caption.words import END, STEPS
 
+FloatArray = NDArray[np.float32]
+
+MARKS = 4  # columns, so that what follows stays aligned; only the first one marks
 FIRST_STEPS = 2  # handed over together where pieces are asked for; each piece has twice as many
+
+
+def check_beam(beam: int, words: int) -> None:
+    """Tells whether so many sentences can be followed.
+
+    Args:
+        beam: Their number.
+        words: Those of the vocabulary, the end among them.
+
+    Raises:
+        InvalidArgumentError: A beam below 1, or wider than there are words.
+    """
+    if not 1 <= beam <= words:
+        raise mps.InvalidArgumentError(
+            f"beam: expected 1 to {words}, the number of words, got {beam}"
+        )
 
 
 @dataclass
@@ -98,22 +119,20 @@ class Decoder:
     ) -> None:
         values = sources.read(device)
         words = len(values["embedding"])
-        if not 1 <= beam <= words:
-            raise mps.InvalidArgumentError(
-                f"beam: expected 1 to {words}, the number of words, got {beam}"
-            )
+        check_beam(beam, words)
         self.device, self.sources, self.options = device, sources, options
         self.beam, self.words = beam, words
         self._lstm = mps.RNNMatrixInferenceLayer(device, sources.lstm(options))
-        self._embedding = mps.NDArray.from_array(device, values["embedding"])
-        self._classifier = mps.Matrix.from_array(device, values["classifier"])
+        self._embedding = mps.NDArray.from_array(device, _marked_embedding(values["embedding"]))
+        self._classifier = mps.Matrix.from_array(device, _marked_classifier(values["classifier"]))
         self._bias = mps.Vector.from_array(device, values["classifier.b"].reshape(-1))
         self._gather = mps.NDArrayGather(device, label="gather")
         self._add_vector = mps.MatrixNeuron(device, label="add the picture")
         self._scores = mps.MatrixFullyConnected(device, label="classifier")
         self.kernels = GreedyKernels(device) if beam == 1 else BeamKernels(device, beam, words)
         self._to_matrix = mps.ImageCopyToMatrix(device, label="picture")
-        (self._beginnings,) = indices_of(integers(device, 1, beam))  # the end stands for it
+        beginnings = np.full((1, beam), words, np.uint32)
+        (self._beginnings,) = indices_of(mps.Matrix.from_array(device, beginnings))
         self._free: list[_Room] = []
 
     def encode(
@@ -144,33 +163,36 @@ class Decoder:
         room = self._room(steps)
         search = room.search
         self._to_matrix.encode(commands, vector, room.picture)
-        previous, state = self._beginnings, None
         piece, handed = FIRST_STEPS, 0
         for step in range(steps):
             if predicated and step:
                 commands.predicate = room.predicates[step - 1]
-            state = search.reordered(commands, state, step)
-            state = self._step(commands, previous, state, room)
-            search.choose(commands, room.scores, step)
-            previous = room.words[step]
+            room.before[step].encode(commands)
+            before, behind = search.states(step)
+            self._lstm.encode_sequence(
+                commands, room.sources, room.destinations, before, recurrent_output_states=[behind]
+            )
+            room.behind[step].encode(commands)
             if pieces and step + 1 == handed + piece and step + 1 < steps:
                 commands.commit_and_continue()
                 handed, piece = step + 1, 2 * piece
         return Recording(search.words, search.parents, search.totals, steps, room.release)
 
-    def _step(
-        self,
-        commands: mps.CommandBuffer,
-        words: mps.NDArray,
-        state: mps.RNNRecurrentMatrixState | None,
-        room: _Room,
-    ) -> mps.RNNRecurrentMatrixState:
-        """From the words before to the scores of those that may follow, and the LSTM's state."""
-        self._gather.encode(commands, self._embedding, words, room.inputs)
-        self._add_vector.encode(commands, room.x, room.x, room.bias)
-        (state,) = self._lstm.encode_sequence(commands, room.sources, room.destinations, state)
-        self._scores.encode(commands, room.y, self._classifier, room.scores, self._bias)
-        return state
+    def before(self, room: _Room, step: int) -> mps.KernelSequence:
+        """What a step does before the LSTM: from the words before to its source and state."""
+        kernels = mps.KernelSequence(self.device, "before the LSTM")
+        room.search.reorder(kernels, step)
+        words = room.words[step - 1] if step else self._beginnings
+        kernels.add(self._gather, [self._embedding, words, room.inputs])
+        kernels.add(self._add_vector, [room.x, room.x, room.bias])
+        return kernels
+
+    def behind(self, room: _Room, step: int) -> mps.KernelSequence:
+        """What it does behind it: from the LSTM's outputs to the words that follow."""
+        kernels = mps.KernelSequence(self.device, "behind the LSTM")
+        kernels.add(self._scores, [room.marked, self._classifier, room.scores, self._bias])
+        room.search.choose(kernels, room.scores, step)
+        return kernels
 
     def _room(self, steps: int) -> _Room:
         """One that was released, or a new one."""
@@ -181,25 +203,56 @@ class Decoder:
         return _Room(self, steps, self._free)
 
 
+def _marked_embedding(embedding: FloatArray) -> FloatArray:
+    """Before each word's vector a mark: 1 for the end. One row more, the beginning: no mark.
+
+    One kernel then gathers both.
+    """
+    words, size = embedding.shape
+    table = np.zeros((words + 1, MARKS + size), np.float32)
+    table[:-1, MARKS:] = embedding
+    table[-1] = table[END]  # the same vector
+    table[END, 0] = 1.0
+    return table
+
+
+def _marked_classifier(classifier: FloatArray) -> FloatArray:
+    """Below the LSTM's outputs the mark: a sentence that has ended goes on with ends only."""
+    hidden, words = classifier.shape
+    weights = np.zeros((hidden + MARKS, words), np.float32)
+    weights[:hidden] = classifier
+    weights[hidden] = IMPOSSIBLE
+    weights[hidden, END] = 0.0
+    return weights
+
+
 class _Room:
-    """The memory of a sentence and its views. All steps share it: they run one after the other."""
+    """The memory of a sentence and its views. All steps share it: they run one after the other.
+
+    A row a sentence of the beam: the LSTM's output, the mark of the word before, and the LSTM's
+    input. Output and mark together are the classifier's source.
+    """
 
     def __init__(self, decoder: Decoder, steps: int, free: list[_Room]) -> None:
         device, options, beam = decoder.device, decoder.options, decoder.beam
         self._free = free
         self.picture = mps.Matrix(device, rows=1, columns=options.embedding)
         self.bias = mps.Vector(self.picture.buffer, length=options.embedding)
-        self.x = mps.Matrix(device, rows=beam, columns=options.embedding)
-        self.inputs = array_of(self.x)
-        self.y = mps.Matrix(device, rows=beam, columns=options.hidden)
+        rows = mps.Matrix(device, rows=beam, columns=options.hidden + MARKS + options.embedding)
+        self.y = columns_of(rows, 0, options.hidden)
+        self.marked = columns_of(rows, 0, options.hidden + MARKS)
+        self.x = columns_of(rows, options.hidden + MARKS, options.embedding)
+        self.inputs = array_of(columns_of(rows, options.hidden, MARKS + options.embedding))
         self.sources, self.destinations = [self.x], [self.y]
         self.scores = mps.Matrix(device, rows=beam, columns=decoder.words)
-        self.search = decoder.kernels.begin(steps, self.y)
+        self.search = decoder.kernels.begin(steps, options.hidden)
         chosen = self.search.words
         self.words = indices_of(chosen)
         self.predicates = [
             mps.Predicate(chosen.buffer, row * chosen.row_bytes) for row in range(chosen.rows)
         ]
+        self.before = [decoder.before(self, step) for step in range(steps)]
+        self.behind = [decoder.behind(self, step) for step in range(steps)]
 
     def release(self) -> None:
         """Serves the next sentence."""

@@ -98,6 +98,23 @@ class FeatureNet:
     training: mps.Graph
 
 
+def check_weights(options: ModelOptions, *, given: bool) -> None:
+    """Tells whether a feature net takes weights.
+
+    Args:
+        options: Says which net it is.
+        given: There are some.
+
+    Raises:
+        InvalidArgumentError: There are some for the small net, which is trained here.
+    """
+    if given and options.features == SMALL:
+        raise mps.InvalidArgumentError(
+            f"weights: expected none for the features '{SMALL}', which are trained here, got some: "
+            f"they are Inception-v3's (--features {INCEPTION})"
+        )
+
+
 def build_features(
     device: mps.Device,
     options: ModelOptions,
@@ -119,9 +136,11 @@ def build_features(
         The graphs; they share their data sources.
 
     Raises:
-        InvalidArgumentError: Inception-v3 without weights, or with ones that do not fit.
+        InvalidArgumentError: Inception-v3 without weights or with ones that do not fit, or the
+            small net, whose weights are trained here, with some.
     """
-    if options.features == INCEPTION and weights is None:
+    check_weights(options, given=weights is not None)
+    if weights is None and options.features == INCEPTION:
         raise mps.InvalidArgumentError(
             "features: expected the weights of Inception-v3 (--weights FILE), got none"
         )
@@ -266,12 +285,22 @@ class DecoderSources:
 
     @classmethod
     def from_graph(cls, graph: mps.Graph) -> DecoderSources:
-        """Those of a graph that `store` made and an archive kept."""
+        """Those of a graph that `store` made and an archive kept.
+
+        Raises:
+            ArchiveError: It lacks some.
+        """
         sources = {
             source.label: source
             for source in graph.data_sources
             if isinstance(source, mps.ConvolutionDataSource)
         }
+        wanted = [f"{gate}.{role}" for gate in GATES for role in ("w", "u")]
+        missing = sorted({*wanted, "embedding", "classifier"} - sources.keys())
+        if missing:
+            raise mps.ArchiveError(
+                f"'{STORE}': expected the decoder's weights, missing are {', '.join(missing)}"
+            )
         return cls(sources)
 
     def lstm(self, options: ModelOptions) -> mps.LSTMDescriptor:

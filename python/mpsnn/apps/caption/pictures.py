@@ -3,16 +3,21 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 import mpsnn as mps
 from mpsnn.apps.caption.scenes import Captioned, FloatArray
+from mpsnn.apps.caption.words import END_WORD, STEPS
 from mpsnn.files import atomic_path, optional_module
+from mpsnn.training import with_progress
 
 CAPTIONS = "captions.tsv"
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # which some editors write
 USER = "mpsnn caption"
 EXTRA = "caption"
 
@@ -45,40 +50,77 @@ def read_picture(path: Path, size: int) -> FloatArray:
     return pixels
 
 
-def load_folder(folder: Path, size: int) -> Captioned:
+def load_folder(folder: Path, size: int, *, progress: bool = False) -> Captioned:
     """Reads pictures with captions.
 
     Args:
         folder: Has "captions.tsv": a line a picture, its file name, a tab, its sentence. Sentences
             are taken in lower case, their full stops and commas left out.
         size: Height and width that the pictures are scaled to.
+        progress: Draw a progress bar.
 
     Returns:
         The pictures and sentences, in the file's order.
 
     Raises:
-        FileError: The file or a picture is missing or cannot be read, or a line is none.
+        FileError: The file or a picture is missing or cannot be read, or a line is none; the text
+            names the line.
     """
     path = folder / CAPTIONS
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        lines = path.read_bytes().removeprefix(BYTE_ORDER_MARK).splitlines()
+    except OSError as error:
         raise mps.FileError(f"{path}: expected captions, cannot be read: {error}") from error
-    pictures, sentences = [], []
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        name, tab, sentence = line.partition("\t")
-        words = sentence.lower().replace(".", " ").replace(",", " ").split()
-        if not tab or not name or not words:
-            raise mps.FileError(
-                f"{path}:{number}: expected a file name, a tab and a sentence, got {line!r}"
-            )
-        pictures.append(read_picture(folder / name, size))
-        sentences.append(" ".join(words))
-    if not pictures:
+    rows = [_row(line, f"{path}:{number}") for number, line in enumerate(lines, 1) if line.strip()]
+    if not rows:
         raise mps.FileError(f"{path}: expected a line a picture, got none")
-    return Captioned(np.stack(pictures), sentences)
+    pictures, origins = [], []
+    for row in with_progress(rows, f"reading {folder}", "pictures", on=progress):
+        picture, checksum = _read(folder / row.name, size, row.place)
+        pictures.append(picture)
+        origins.append(f"{row.name} {checksum:08x}")
+    return Captioned(np.stack(pictures), [row.sentence for row in rows], tuple(origins))
+
+
+def _read(path: Path, size: int, place: str) -> tuple[FloatArray, int]:
+    """A picture of a line, and its file's checksum."""
+    try:
+        return read_picture(path, size), zlib.crc32(path.read_bytes())
+    except (mps.FileError, OSError) as error:
+        raise mps.FileError(f"{place}: {error}") from error
+
+
+class _Row(NamedTuple):
+    place: str
+    name: str
+    sentence: str
+
+
+def _row(line: bytes, place: str) -> _Row:
+    """A line of the captions: all of them are checked before a picture is read."""
+    try:
+        text = line.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise mps.FileError(
+            f"{place}: expected text in UTF-8, got {line[:40]!r}: {error}"
+        ) from error
+    columns = text.split("\t")
+    words = columns[-1].lower().replace(".", " ").replace(",", " ").split()
+    if len(columns) != 2 or not columns[0].strip() or not words:
+        raise mps.FileError(
+            f"{place}: expected a file name, a tab and a sentence, got {len(columns)} columns: "
+            f"{text!r}"
+        )
+    if len(words) >= STEPS:
+        raise mps.FileError(
+            f"{place}: expected a sentence of at most {STEPS - 1} words, got {len(words)}: "
+            f"{' '.join(words)!r}"
+        )
+    if END_WORD in words:
+        raise mps.FileError(
+            f"{place}: expected a sentence without {END_WORD!r}, which is the end's, got {text!r}"
+        )
+    return _Row(place, columns[0], " ".join(words))
 
 
 def grid(

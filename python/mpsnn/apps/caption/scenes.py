@@ -8,6 +8,7 @@ whatever places and order.
 
 from __future__ import annotations
 
+import json
 import zlib
 from dataclasses import dataclass
 from functools import cached_property
@@ -79,10 +80,12 @@ class Captioned:
     Attributes:
         pictures: (N, H, W, 3) of float32, from 0 to 1.
         sentences: N sentences.
+        origins: What else tells one set from another, such as names of files and checksums.
     """
 
     pictures: FloatArray
     sentences: list[str]
+    origins: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         shape = self.pictures.shape
@@ -94,6 +97,12 @@ class Captioned:
 
     def __len__(self) -> int:
         return len(self.sentences)
+
+    @property
+    def summary(self) -> str:
+        """What tells one set from another, but for the pixels: how many, and a checksum."""
+        text = json.dumps([self.sentences, self.origins])
+        return f"{len(self)} pictures (checksum {zlib.crc32(text.encode()):08x})"
 
 
 def random_scene(generator: np.random.Generator, *, held_out: bool) -> Scene:
@@ -189,9 +198,11 @@ def render(count: int, seed: int, edge: int = 48, *, held_out: bool = False) -> 
             f"scenes: expected 1 picture or more of {SMALLEST_EDGE} pixels or more, "
             f"got {count} of {edge}"
         )
+    pictures = np.empty((count, edge, edge, 3), np.float32)  # fails at once where it is too much
     generator = np.random.Generator(np.random.Philox(seed))
     scenes = [random_scene(generator, held_out=held_out) for _ in range(count)]
-    pictures = np.stack([draw(scene, generator, edge) for scene in scenes])
+    for picture, scene in zip(pictures, scenes, strict=True):
+        picture[:] = draw(scene, generator, edge)
     return Captioned(pictures, [scene.sentence for scene in scenes])
 
 

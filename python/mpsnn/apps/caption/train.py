@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -26,6 +27,7 @@ from mpsnn.apps.caption.model import (
     FeatureNet,
     ModelOptions,
     build_features,
+    check_weights,
     first_parameters,
     store,
 )
@@ -33,13 +35,18 @@ from mpsnn.apps.caption.scenes import Captioned, FloatArray
 from mpsnn.apps.caption.step import TrainingStep, pack
 from mpsnn.apps.caption.words import Vocabulary
 from mpsnn.committing import BOTH, StepTimeline, Way
-from mpsnn.training import Batch, EpochRecord, StepSchedule, Trainer
+from mpsnn.files import prepare_output
+from mpsnn.training import Batch, EpochRecord, StepSchedule, Trainer, with_progress
 
-RUN_KEY, ADAM_KEY, HEAD_KEY, BASE_KEY = "run", "adam", "head", "base"
+RUN_KEY, DATA_KEY, ADAM_KEY, HEAD_KEY, BASE_KEY = "run", "data", "adam", "head", "base"
 # Gives the training pictures of the n-th refresh.
 DataFactory = Callable[[int], Captioned]
 
 MOMENTS = ("momentum", "velocity")
+SMALLEST = {
+    **dict.fromkeys(("epochs", "batch", "validate_every", "checkpoint_every"), 1),
+    **dict.fromkeys(("halve_every", "refresh_every"), 0),
+}
 BASE_BATCH = 8  # pictures that Inception-v3 takes at once
 
 
@@ -57,6 +64,9 @@ class TrainOptions:
         checkpoint_every: Epochs between checkpoints.
         seed: Seed of the order.
         model: Sizes of the nets.
+
+    Raises:
+        InvalidArgumentError: A number that makes no run.
     """
 
     epochs: int = 24
@@ -70,14 +80,14 @@ class TrainOptions:
     model: ModelOptions = field(default_factory=ModelOptions)
 
     def __post_init__(self) -> None:
-        smallest = min(self.epochs, self.batch, self.validate_every, self.checkpoint_every)
-        if smallest < 1 or min(self.halve_every, self.refresh_every) < 0:
+        for name, smallest in SMALLEST.items():
+            if getattr(self, name) < smallest:
+                raise mps.InvalidArgumentError(
+                    f"{name}: expected {smallest} or more, got {getattr(self, name)}"
+                )
+        if not 0 < self.learning_rate < math.inf:
             raise mps.InvalidArgumentError(
-                f"training: expected epochs, batch and intervals of 1 or more, got {self}"
-            )
-        if not self.learning_rate > 0:
-            raise mps.InvalidArgumentError(
-                f"learning_rate: expected more than 0, got {self.learning_rate}"
+                f"learning_rate: expected more than 0, and finite, got {self.learning_rate}"
             )
 
     def fixed(self) -> dict[str, object]:
@@ -166,6 +176,7 @@ class CaptionTrainer(Trainer):
                 OPTIONS_KEY: json.dumps(asdict(options.model)),
                 WORDS_KEY: json.dumps(vocabulary.words[1:]),
                 RUN_KEY: json.dumps(options.fixed()),
+                DATA_KEY: first.summary,
             },
             way=way,
             timeline=timeline,
@@ -173,6 +184,7 @@ class CaptionTrainer(Trainer):
         )
         self.step = step
         self._options, self._vocabulary, self._data = options, vocabulary, data
+        self._shown = progress
         self._refresh = 0
         self._take(first)
         length = step.weights.vector.length
@@ -190,8 +202,10 @@ class CaptionTrainer(Trainer):
         options = self._options
         refresh = epoch // options.refresh_every if options.refresh_every else 0
         if refresh != self._refresh:
-            self._refresh = refresh
             self._take(self._data(refresh))
+            if self.interrupted:
+                return
+            self._refresh = refresh
         order = generator.permutation(len(self._numbers))
         for first in range(0, len(order) - options.batch + 1, options.batch):
             yield {"pictures": order[first : first + options.batch]}
@@ -203,7 +217,28 @@ class CaptionTrainer(Trainer):
                 f"batch: expected no more than the {len(data)} pictures, got {self._options.batch}"
             )
         self._numbers = [self._vocabulary.numbers(sentence) for sentence in data.sentences]
-        self._heads = _heads(self.step.features, data.pictures)
+        self._heads = self._made_heads(data.pictures)
+
+    def _made_heads(self, pictures: FloatArray) -> FloatArray:
+        """What the trained part of the feature net takes: made once where the rest of it stays.
+
+        Fewer than there are pictures where the run was interrupted meanwhile.
+        """
+        base = self.step.features.base
+        if base is None:
+            return centred(pictures)
+        queue = self.device.command_queue("features")
+        parts: list[FloatArray] = []
+        starts = range(0, len(pictures), BASE_BATCH)
+        for first in with_progress(starts, "features", f"batches of {BASE_BATCH}", on=self._shown):
+            commands = mps.CommandBuffer(queue)
+            batch = centred(pictures[first : first + BASE_BATCH])
+            heads = base.encode(commands, {"pictures": batch})["head"]
+            commands.commit()
+            parts.append(np.array(heads, np.float32))
+            if self.interrupted:
+                break
+        return np.concatenate(parts)
 
     def set_learning_rate(self, rate: float) -> None:
         """Sets the rate of both nets."""
@@ -233,22 +268,6 @@ class CaptionTrainer(Trainer):
         archiver.encode(ADAM_KEY, step.adam)
 
 
-def _heads(features: FeatureNet, pictures: FloatArray) -> FloatArray:
-    """What the trained part of the feature net takes: made once where the rest of it stays."""
-    values = centred(pictures)
-    if features.base is None:
-        return values
-    queue = features.base.device.command_queue("features")
-    parts = []
-    for first in range(0, len(values), BASE_BATCH):
-        commands = mps.CommandBuffer(queue)
-        batch = np.ascontiguousarray(values[first : first + BASE_BATCH])
-        heads = features.base.encode(commands, {"pictures": batch})["head"]
-        commands.commit()
-        parts.append(np.array(heads, np.float32))
-    return np.concatenate(parts)
-
-
 def train(
     data: DataFactory,
     validation: Captioned | None,
@@ -271,11 +290,12 @@ def train(
         validation: Pictures never trained on; None: no validation.
         options: How to train.
         words: The vocabulary; None: the words of the first pictures' sentences.
-        weights: Inception-v3's, a safetensors file with torchvision's names.
+        weights: Inception-v3's, a safetensors file with torchvision's names; not read by a run that
+            is resumed, whose checkpoint has them.
         archive: File for checkpoints and the finished nets; None: none is written.
-        resume: Go on from that file instead of from fresh weights.
+        resume: Go on from that file instead of from fresh weights, with the same data.
         device: Where to train; None: the best here.
-        progress: Draw a progress bar.
+        progress: Draw progress bars.
         on_epoch: Called after each epoch, after the validation.
         way: How steps are handed to the device; changes no number.
         timeline: Captures a few of the first steps; None: none.
@@ -285,22 +305,32 @@ def train(
         tells whether Ctrl-C ended the run early.
 
     Raises:
-        InvalidArgumentError: Sizes, words or weights that do not fit, or options that differ from
-            those of the run to be resumed.
+        InvalidArgumentError: Sizes, words or weights that do not fit, or options or data that
+            differ from those of the run to be resumed.
         ArchiveError: The checkpoint is damaged or of something else.
         FileError: A checkpoint cannot be read or written.
     """
     device = device or mps.Device()
-    first = data(0)
+    check_weights(options.model, given=weights is not None)
+    if archive is not None:
+        prepare_output(archive)
     if resume:
         if archive is None:
             raise mps.InvalidArgumentError("resume: expected the archive to go on from, got none")
         stored = mps.KeyedUnarchiver(device).open(str(archive))
         vocabulary = _check_run(stored, options, str(archive))
+        first = data(0)
+        _check_data(stored, first, options, str(archive))
+        if words and words != vocabulary.words[1:]:
+            raise mps.InvalidArgumentError(
+                f"resume: words: expected {vocabulary.words[1:]} as in {archive}, got {words}"
+            )
         step = _restored(stored, device, options.model)
     else:
+        features = _fresh_features(device, options, weights)
+        first = data(0)
         vocabulary = Vocabulary(words) if words else Vocabulary.of(first.sentences)
-        step = _fresh(device, options, len(vocabulary), weights)
+        step = _fresh(device, features, options, len(vocabulary))
 
     def captioner() -> Captioner:
         step.publish()
@@ -340,15 +370,15 @@ def _check_size(data: Captioned, model: ModelOptions) -> None:
         )
 
 
+def _fresh_features(device: mps.Device, options: TrainOptions, weights: Path | None) -> FeatureNet:
+    optimizer = mps.OptimizerAdam(options.learning_rate)
+    file = None if weights is None else str(weights)
+    return build_features(device, options.model, optimizer, file)
+
+
 def _fresh(
-    device: mps.Device, options: TrainOptions, words: int, weights: Path | None
+    device: mps.Device, features: FeatureNet, options: TrainOptions, words: int
 ) -> TrainingStep:
-    features = build_features(
-        device,
-        options.model,
-        mps.OptimizerAdam(options.learning_rate),
-        None if weights is None else str(weights),
-    )
     sources = DecoderSources.from_parameters(first_parameters(options.model, words))
     adam = mps.OptimizerAdamUpdate(device, learning_rate=options.learning_rate)
     return TrainingStep(device, features, sources, options.model, adam)
@@ -362,6 +392,8 @@ def _restored(stored: mps.Archive, device: mps.Device, model: ModelOptions) -> T
         stored.decode_graph("training"),
     )
     found = DecoderSources.from_graph(stored.decode_graph(STORE)).sources
+    if not found.keys() >= set(MOMENTS):
+        raise mps.ArchiveError(f"checkpoint: '{STORE}': expected {' and '.join(MOMENTS)} of Adam")
     moments = {name: found.pop(name) for name in MOMENTS}
     adam = stored.decode_kernel(ADAM_KEY)
     if not isinstance(adam, mps.OptimizerAdamUpdate):
@@ -374,14 +406,42 @@ def _restored(stored: mps.Archive, device: mps.Device, model: ModelOptions) -> T
 
 
 def _check_run(stored: mps.Archive, options: TrainOptions, path: str) -> Vocabulary:
+    """Refuses other options than those of the run to be resumed; gives its vocabulary."""
     model, vocabulary = read_metadata(stored, path)
-    if RUN_KEY not in stored.metadata:
-        raise mps.ArchiveError(f"{path}: expected a captioner's checkpoint, it has no '{RUN_KEY}'")
-    before = {**json.loads(stored.metadata[RUN_KEY]), **asdict(model)}
+    for key in (RUN_KEY, DATA_KEY):
+        if key not in stored.metadata:
+            raise mps.ArchiveError(f"{path}: expected a captioner's checkpoint, it has no '{key}'")
+    before = {**_run_of(stored, path), **asdict(model)}
     now = {**options.fixed(), **asdict(options.model)}
-    for name in sorted(before.keys() | now.keys()):
+    # It is another where the data is: a folder's data never changes.
+    _check_same(before, now, sorted((before.keys() | now.keys()) - {"refresh_every"}), path)
+    return vocabulary
+
+
+def _run_of(stored: mps.Archive, path: str) -> dict[str, object]:
+    """What `TrainOptions.fixed` gave when the checkpoint was written."""
+    try:
+        return dict(json.loads(stored.metadata[RUN_KEY]))
+    except (TypeError, ValueError) as error:
+        raise mps.ArchiveError(f"{path}: the run's options cannot be read: {error}") from error
+
+
+def _check_same(
+    before: dict[str, object], now: dict[str, object], names: list[str], path: str
+) -> None:
+    for name in names:
         if before.get(name) != now.get(name):
             raise mps.InvalidArgumentError(
                 f"resume: {name}: expected {before.get(name)} as in {path}, got {now.get(name)}"
             )
-    return vocabulary
+
+
+def _check_data(stored: mps.Archive, first: Captioned, options: TrainOptions, path: str) -> None:
+    """Refuses other pictures than those of the run to be resumed."""
+    before = stored.metadata[DATA_KEY]
+    if before != first.summary:
+        raise mps.InvalidArgumentError(
+            f"resume: data: expected the captions and files of {path}, {before}, got "
+            f"{first.summary}"
+        )
+    _check_same(_run_of(stored, path), options.fixed(), ["refresh_every"], path)
