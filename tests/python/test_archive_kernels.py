@@ -22,7 +22,10 @@ from mpsnn import _core
 
 AnyCase = KernelCase | ImageCase | RandomCase
 # Classes with an encode that no archive takes, with the reason; the others that are no kernels.
-REFUSED = {"HostKernel": "a function of the program, and archives hold no code"}
+REFUSED = {
+    "HostKernel": "a function of the program, and archives hold no code",
+    "KernelSequence": "bound to the program's memory; its kernels are archived one by one",
+}
 NO_KERNELS = {
     "Coder": "what objects of one's own store themselves in",
     "CommandBuffer": "where all is recorded",
@@ -134,9 +137,11 @@ def test_no_class_is_forgotten() -> None:
 
 def test_what_is_refused_is_told() -> None:
     archiver = mps.KeyedArchiver()
-    kernel = mps.HostKernel(lambda _reads, _writes: None)
-    with pytest.raises(mps.ArgumentTypeError, match=r"an RNNLayer.*got HostKernel"):
-        archiver.encode("host", kernel)  # type: ignore[call-overload]
+    made = [mps.HostKernel(lambda _reads, _writes: None), mps.KernelSequence(mps.Device("null"))]
+    assert [type(one).__name__ for one in made] == list(REFUSED)
+    for one in made:
+        with pytest.raises(mps.ArgumentTypeError, match=f"an RNNLayer.*got {type(one).__name__}"):
+            archiver.encode("one", one)  # type: ignore[call-overload]
 
 
 @pytest.mark.parametrize("case", first_cases(), ids=lambda case: f"{case.kernel}.{case.method}")
