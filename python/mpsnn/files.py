@@ -55,7 +55,7 @@ def prepare_output(path: str | Path, suffixes: Sequence[str] = ()) -> None:
             these.
     """
     path = Path(path)
-    if suffixes and path.suffix not in suffixes:
+    if suffixes and path.suffix.lower() not in suffixes:
         raise FileError(f"{path}: expected a file ending in {', '.join(suffixes)}")
     if path.is_dir():
         raise FileError(f"{path}: expected a file to write, it is a folder")
@@ -70,6 +70,21 @@ def prepare_output(path: str | Path, suffixes: Sequence[str] = ()) -> None:
         raise FileError(
             f"{path}: expected a folder that can be written to, got {path.parent}: {error.strerror}"
         ) from error
+
+
+def prepare_folder(path: str | Path) -> None:
+    """Makes a folder for files that are written later.
+
+    Args:
+        path: The folder; those above it are made, too.
+
+    Raises:
+        FileError: There is a file of that name, or it cannot be made or written to.
+    """
+    path = Path(path)
+    if path.exists() and not path.is_dir():
+        raise FileError(f"{path}: expected a folder to write to, it is a file")
+    prepare_output(path / "file")
 
 
 @contextmanager

@@ -45,6 +45,15 @@ def test_held_out_combinations_are_never_trained_on() -> None:
     assert HELD_OUT_ONE_IN == 5
 
 
+def test_single_objects_are_rarer_among_the_scenes_to_train_on() -> None:
+    generator = np.random.default_rng(0)
+    trained, held_out = (
+        np.mean([len(random_scene(generator, held_out=one).things) == 1 for _ in range(2000)])
+        for one in (False, True)
+    )
+    assert 0.22 < trained < 0.32 < held_out < 0.42
+
+
 def test_scenes_are_what_their_sentences_say() -> None:
     data = pictures(60, edge=48)
     assert {len(sentence.split()) for sentence in data.sentences} == {4, 9, 12}

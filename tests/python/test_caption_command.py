@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from safetensors.numpy import load_file
 from mpsnn import cli
 from mpsnn.apps.caption import Captioned, render, scenes
 from mpsnn.apps.caption import pictures as picture_files
+from mpsnn.apps.caption.cli import UNSEEN
 
 TRAIN_SMALL = (
     *("--size", "32", "--widths", "4,6", "--embedding", "8", "--hidden", "12", "--batch", "4"),
@@ -33,6 +35,9 @@ def test_command_trains_resumes_and_applies(
     assert run("train", net, *TRAIN_SMALL, "--epochs", 2, "--timeline", steps) == 0
     assert json.loads(steps.read_text(encoding="utf-8"))["traceEvents"]
     assert run("train", net, *TRAIN_SMALL, "--epochs", 3, "--resume", "--commit", "single") == 0
+    assert "nothing was left" not in capsys.readouterr().out
+    assert run("train", net, *TRAIN_SMALL, "--epochs", 3, "--resume") == 0
+    assert "nothing was left to train: of 3 epochs 3 were done" in capsys.readouterr().out
     capsys.readouterr()
     assert run("apply", net, "--scenes", 3, "--beam", 2, "--time", "--out", out) == 0
     text = capsys.readouterr().out
@@ -109,6 +114,32 @@ def test_command_runs_the_demo(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert "greedy: " in text
     assert "beam of 2: " in text
     assert (tmp_path / "demo" / "captions.png").exists()
+
+
+@pytest.mark.long
+def test_the_demo_describes_what_it_never_saw(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As anybody runs it; then two sets that no choice of its defaults has ever seen."""
+    assert run("demo", "--out", tmp_path) == 0
+    told = capsys.readouterr().out
+    found = re.findall(r"^(.+): (\S+)% of 300 held-out sentences", told, re.MULTILINE)
+    assert [name for name, _ in found] == ["greedy", "beam of 3"]
+    assert all(float(share) >= 95 for _, share in found), found
+    sets = []
+    for seed in (5_000_000, 6_000_000):
+        assert (
+            run("apply", tmp_path / "captions.safetensors", "--scenes", 1000, "--seed", seed) == 0
+        )
+        told = capsys.readouterr().out
+        (share,) = re.findall(r"^held out: (\S+)% of 1000 held-out", told, re.MULTILINE)
+        assert float(share) >= 95, (seed, share)
+        sets.append(set(scenes.render(1000, seed, 32, held_out=True).sentences))
+    trained = set(render(4000, 0, 32).sentences)
+    first = set(render(300, UNSEEN, 32, held_out=True).sentences)
+    for one in sets:
+        assert not one & trained
+        assert len(one - first) > 300  # combinations of its own
 
 
 @pytest.mark.parametrize(

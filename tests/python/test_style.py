@@ -15,7 +15,15 @@ import pytest
 import mpsnn as mps
 from mpsnn import cli
 from mpsnn.apps import pictures
-from mpsnn.apps.style import FeatureNet, LossOptions, ModelOptions, Styliser, TrainOptions, train
+from mpsnn.apps.style import (
+    FeatureNet,
+    LossOptions,
+    ModelOptions,
+    Styliser,
+    TrainOptions,
+    photographs,
+    train,
+)
 from mpsnn.apps.style.features import (
     COLOUR_LAYER,
     CONTENT_LAYER,
@@ -206,8 +214,21 @@ def test_resume_refuses_other_styles(tmp_path: Path) -> None:
     run_training(1, path)
     with pytest.raises(mps.InvalidArgumentError, match="resume: targets"):
         train(
-            [picture(1)],
+            [picture(1), picture(2, 24)],
             [picture(3), picture(5)],
+            FeatureNet(WIDTH),
+            options(2),
+            archive=path,
+            resume=True,
+            progress=False,
+        )
+    with pytest.raises(
+        mps.InvalidArgumentError,
+        match=r"resume: photographs: expected 2, checksum \w{8} as in .*, got 1, checksum \w{8}",
+    ):
+        train(
+            [picture(1)],
+            [picture(3), picture(4, 40)],
             FeatureNet(WIDTH),
             options(2),
             archive=path,
@@ -355,16 +376,17 @@ def test_command(tmp_path: Path) -> None:
     small = ("--steps", 2, "--batch", 1, "--edge", 16, "--width", 2, "--residuals", 1)
     files = ("--style", look, "--style", look, "--content", tmp_path / "photographs")
     weights = ("--weights", tmp_path / "vgg.safetensors", "--commit", "continue")
-    preview, common = tmp_path / "steps", ("train", net, *files, *small, *weights)
-    done = run(*common, "--epochs", 1, "--preview", preview)
+    preview, common = tmp_path / "net-steps", ("train", net, *files, *small, *weights)
+    done = run(*common, "--epochs", 1)
     assert done.returncode == 0, done.stderr
     assert "random" not in done.stdout
     steps = tmp_path / "steps.json"
-    done = run(*common, "--epochs", 2, "--resume", "--steps", 2, "--timeline", steps)
+    done = run(*common, "--epochs", 2, "--resume", "--no-preview", "--timeline", steps)
     assert done.returncode == 0, done.stderr
     assert "no timeline: the run ended before step 3" in done.stdout
     done = run("apply", net, look, "--style", 1, "--out", out)
     assert done.returncode == 0, done.stderr
+    assert [path.name for path in preview.iterdir()] == ["epoch-001.png"]
     for path in (out, preview / "epoch-001.png"):
         assert path.read_bytes().startswith(b"\x89PNG")
     painting = ["style", "apply", str(net), str(look), "--style", "1", "--out"]
@@ -380,3 +402,36 @@ def test_command(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert "vgg.safetensors" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_commands_that_cannot_end_well_do_not_begin(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    look, net, taken = (tmp_path / name for name in ("look.png", "net.safetensors", "taken"))
+    pictures.write(look, picture(2, 64), "style")
+    taken.write_text("a file")
+    training = ["train", net, "--style", look]
+    for arguments, text in (
+        (["demo", "--out", taken], "taken: expected a folder to write to, it is a file"),
+        ([*training, "--preview", taken], "taken: expected a folder to write to, it is a file"),
+        ([*training, "--seed", -1], "style: seed: expected 0 or more, got -1"),
+        (["train", net, "--style", tmp_path], "expected a picture, it is a folder"),
+        (["apply", net, look, "--out", tmp_path / "made.txt"], "expected a file ending in .bmp, "),
+    ):
+        assert cli.main(["style", *map(str, arguments)]) == 2
+        assert text in capsys.readouterr().err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["look.png", "taken"]
+
+
+@pytest.mark.long
+def test_the_demo_makes_what_it_says(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    small = ("--epochs", "2", "--steps", "2", "--batch", "1", "--edge", "32", "--width", "4")
+    assert cli.main(["style", "demo", "--out", str(tmp_path), *small, "--residuals", "1"]) == 0
+    names = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.png")}
+    styles = {f"{name}.png" for name in photographs.STYLES}
+    assert names == {"stylised.png", "steps/epoch-001.png", "steps/epoch-002.png", *styles}
+    for name in styles:
+        assert pictures.read(tmp_path / name, "style").shape[:2] == (300, 448)
+    assert not set(photographs.STYLES) & {*photographs.TRAINED, photographs.UNSEEN}
+    assert "fixed random weights" in capsys.readouterr().out
+    assert len(Styliser.load(tmp_path / "style.safetensors").graphs) == len(photographs.STYLES)

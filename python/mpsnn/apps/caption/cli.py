@@ -66,8 +66,8 @@ def _add_train(actions: Commands) -> None:
         default=SMALL,
         help="convolutions that are trained, or Inception-v3, which stays (default %(default)s)",
     )
-    add("--weights", type=Path, help="Inception-v3's, safetensors with torchvision's names")
-    add("--resume", action="store_true", help="go on from the archive")
+    add("--weights", type=Path, help="of --features inception: safetensors, torchvision's names")
+    add("--resume", action="store_true", help="go on from the archive, with the same data")
     _add_options(parser)
     parser.set_defaults(run=_train)
 
@@ -206,6 +206,12 @@ def _run(
     archive: Path,
     timeline: StepTimeline,
 ) -> None:
+    ran: list[EpochRecord] = []
+
+    def on_epoch(record: EpochRecord) -> None:
+        ran.append(record)
+        _announce(record)
+
     _, trainer = train(
         data,
         validation,
@@ -215,7 +221,7 @@ def _run(
         archive=archive,
         resume=arguments.resume,
         device=mps.Device(arguments.device),
-        on_epoch=_announce,
+        on_epoch=on_epoch,
         way=way_of(arguments),
         timeline=timeline,
     )
@@ -226,6 +232,10 @@ def _run(
             f"`mpsnn caption train {archive} --resume` and the same options"
         )
         sys.exit(130)
+    if not ran:
+        print(
+            f"nothing was left to train: of {options.epochs} epochs {trainer.state.epoch} were done"
+        )
 
 
 def _announce(record: EpochRecord) -> None:

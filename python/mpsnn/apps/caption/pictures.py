@@ -13,6 +13,7 @@ import numpy as np
 import mpsnn as mps
 from mpsnn.apps.caption.scenes import Captioned, FloatArray
 from mpsnn.apps.caption.words import END_WORD, STEPS
+from mpsnn.apps.pictures import shown
 from mpsnn.files import atomic_path, optional_module
 from mpsnn.training import with_progress
 
@@ -33,19 +34,13 @@ def read_picture(path: Path, size: int) -> FloatArray:
         (size, size, 3), from 0 to 1.
 
     Raises:
-        FileError: The file is missing or no picture.
+        FileError: As for `mpsnn.apps.pictures.shown`.
         MissingPackageError: Pillow is not installed.
     """
+    seen = shown(path, EXTRA)
     images = optional_module("PIL.Image", EXTRA, USER)
     operations = optional_module("PIL.ImageOps", EXTRA, USER)
-    try:
-        with images.open(path) as picture:
-            square = operations.fit(
-                picture.convert("RGB"), (size, size), images.Resampling.BILINEAR
-            )
-    except (OSError, SyntaxError, ValueError, images.DecompressionBombError) as error:
-        # Pillow's, for damaged files of any kind, and for pictures too large for any use
-        raise mps.FileError(f"{path}: expected a picture, it cannot be read: {error}") from error
+    square = operations.fit(images.fromarray(seen), (size, size), images.Resampling.BILINEAR)
     pixels: FloatArray = np.asarray(square, np.float32) / np.float32(255)
     return pixels
 

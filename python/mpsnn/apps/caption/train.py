@@ -69,10 +69,10 @@ class TrainOptions:
         InvalidArgumentError: A number that makes no run.
     """
 
-    epochs: int = 24
-    batch: int = 64
+    epochs: int = 21
+    batch: int = 32
     learning_rate: float = 2e-3
-    halve_every: int = 10
+    halve_every: int = 6
     refresh_every: int = 1
     validate_every: int = 6
     checkpoint_every: int = 4

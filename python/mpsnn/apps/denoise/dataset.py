@@ -25,7 +25,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from mpsnn import files
+from mpsnn import FileError, files
+from mpsnn.apps import pictures
 from mpsnn.files import atomic_path
 
 if TYPE_CHECKING:
@@ -55,7 +56,9 @@ ROLES = ("noisy", "clean", "albedo", "normals")
 GAMMA = 2.2
 
 # What NumPy, Mitsuba and Pillow raise on damaged files; NumPy reads its header with the tokenizer.
+EXTRA = "denoise"
 UNREADABLE = (
+    FileError,
     OSError,
     ValueError,
     EOFError,
@@ -82,7 +85,7 @@ def optional_module(name: str) -> ModuleType:
     Raises:
         MissingPackageError: The package is not installed; the message says how to get it.
     """
-    return files.optional_module(name, "denoise", "the denoiser")
+    return files.optional_module(name, EXTRA, "the denoiser")
 
 
 def tonemap(radiance: NDArray[np.floating]) -> FloatArray:
@@ -380,8 +383,7 @@ def _read_exr(file: Path, _role: str) -> FloatArray:
 
 
 def _read_png(file: Path, role: str) -> FloatArray:
-    with optional_module("PIL.Image").open(file) as picture:
-        shown = np.asarray(picture.convert("RGB"), np.float32) / np.float32(255)
+    shown = pictures.read(file, EXTRA)
     if role == "normals":
         return np.asarray(2 * shown - 1, np.float32)
     if role == "albedo":

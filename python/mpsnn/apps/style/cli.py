@@ -18,19 +18,19 @@ from mpsnn.apps.style.model import LossOptions, ModelOptions
 from mpsnn.apps.style.photographs import EXTRA
 from mpsnn.apps.style.train import TrainOptions, train
 from mpsnn.committing import add_options, timeline_of, way_of
-from mpsnn.files import prepare_output
+from mpsnn.files import prepare_folder, prepare_output
 from mpsnn.training import EpochRecord, Trainer
 
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
 DEMO = TrainOptions(
-    epochs=8,
+    epochs=12,
     steps=150,
     batch=2,
     edge=64,  # small ones: the style must come in every part of a picture
-    learning_rate=2e-3,
-    halve_every=3,
+    learning_rate=3e-3,
+    halve_every=4,
     model=ModelOptions(styles=len(photographs.STYLES)),
 )
 DEMO_STYLE_EDGE = 128
@@ -68,7 +68,12 @@ def _add_train(actions: Commands) -> None:
         help="a folder of photographs to learn on (default: some that scikit-image ships)",
     )
     parser.add_argument("--resume", action="store_true", help="go on from the archive")
-    parser.add_argument("--preview", type=Path, help="a folder for a picture after each epoch")
+    parser.add_argument(
+        "--preview",
+        type=Path,
+        help="a folder for a picture after each epoch (default: the archive's name and -steps)",
+    )
+    parser.add_argument("--no-preview", action="store_true", help="draw no such pictures")
     _add_common(parser, TrainOptions())
     parser.set_defaults(run=_train)
 
@@ -177,14 +182,15 @@ def _run(
             path = preview / f"epoch-{record.epoch + 1:03}.png"
             pictures.write(path, pictures.grid([shown, *every], len(every) + 1), EXTRA)
 
+    options = _options(arguments, len(styles))
     timeline = timeline_of(arguments)
     if preview is not None:
-        prepare_output(preview / "epoch.png")
+        prepare_folder(preview)
     _, trainer = train(
         content,
         styles,
         _features(arguments),
-        _options(arguments, len(styles)),
+        options,
         archive=archive,
         resume=resume,
         device=mps.Device(arguments.device),
@@ -200,23 +206,25 @@ def _run(
 
 
 def _train(arguments: argparse.Namespace) -> None:
+    archive: Path = arguments.archive
+    preview = arguments.preview or archive.with_name(f"{archive.stem}-steps")
     styles = [pictures.read(path, EXTRA) for path in arguments.style]
     content = _content(arguments.content, arguments.edge)
     _run(
         arguments,
-        arguments.archive,
+        archive,
         content,
         styles,
-        arguments.preview,
+        None if arguments.no_preview else preview,
         _even(content[0]),
         resume=arguments.resume,
     )
-    print(f"the net is in {arguments.archive}")
+    print(f"the net is in {archive}")
 
 
 def _apply(arguments: argparse.Namespace) -> None:
     timeline = timeline_of(arguments)
-    prepare_output(arguments.out)
+    prepare_output(arguments.out, pictures.WRITTEN)
     styliser = Styliser.load(arguments.archive, mps.Device(arguments.device))
     picture = pictures.read(arguments.picture, EXTRA)
     with timeline.whole():
@@ -228,7 +236,7 @@ def _apply(arguments: argparse.Namespace) -> None:
 
 def _demo(arguments: argparse.Namespace) -> None:
     out: Path = arguments.out
-    out.mkdir(parents=True, exist_ok=True)
+    prepare_folder(out)
     archive = out / "style.safetensors"
     unseen = photographs.square(photographs.bundled(photographs.UNSEEN), DEMO_SHOWN_EDGE)
     names = photographs.STYLES

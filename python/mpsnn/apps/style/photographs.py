@@ -12,7 +12,7 @@ from mpsnn.apps.pictures import Picture, resized
 from mpsnn.files import optional_module
 
 EXTRA = "style"
-TRAINED = ("astronaut", "coffee", "rocket")
+TRAINED = ("astronaut", "camera", "rocket")
 UNSEEN = "chelsea"
 STYLES = ("coffee", "retina")
 HALF = 2  # bundled photographs are taken at half of their size: cutouts then hold whole things

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -199,7 +199,13 @@ def train(
         _check_style(picture)
     features.standardise(device, np.stack([_reference(picture) for picture in styles]))
     targets = [style_targets(device, features, picture) for picture in styles]
-    run = json.dumps({**options.fixed(), "targets": _checksum(targets)})
+    run = json.dumps(
+        {
+            **options.fixed(),
+            "targets": _checksum(array for arrays in targets for array in arrays.values()),
+            "photographs": f"{len(photographs)}, checksum {_checksum(photographs):08x}",
+        }
+    )
     indices = range(len(styles))
     if resume:
         stored = _open_checkpoint(archive, device, json.dumps(asdict(options.model)), run)
@@ -257,9 +263,12 @@ def _reference(picture: Picture) -> Picture:
     return square(picture, REFERENCE_EDGE)
 
 
-def _checksum(targets: Sequence[dict[str, np.ndarray]]) -> int:
-    """Tells styles and feature nets apart."""
-    return zlib.crc32(b"".join(array.tobytes() for arrays in targets for array in arrays.values()))
+def _checksum(arrays: Iterable[np.ndarray]) -> int:
+    """Tells styles and feature nets apart, or photographs."""
+    checksum = 0
+    for array in arrays:
+        checksum = zlib.crc32(f"{array.shape}".encode() + array.tobytes(), checksum)
+    return checksum
 
 
 def _open_checkpoint(path: Path | None, device: mps.Device, model: str, run: str) -> mps.Archive:
