@@ -14,7 +14,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 BUILD_TOOLS = $(shell sed -n '/^requires = \[/,/^\]/s/^ *\(".*"\),*$$/\1/p' pyproject.toml)
 LINT_TOOLS = $(shell sed -n 's/^lint = \[\(.*\)\]$$/\1/p' pyproject.toml | tr -d ',')
 DOCS_TOOLS = $(shell sed -n 's/^docs = \[\(.*\)\]$$/\1/p' pyproject.toml | tr -d ',')
-CXX_FILES = $(shell find include src tests examples \( -name '*.h' -o -name '*.cpp' -o -name '*.c' \) -print)
+CXX_FILES = $(shell find include src tests examples \( -name '*.h' -o -name '*.cpp' -o -name '*.c' -o -name '*.mm' \) -print)
 PYTHON_FILES = python tests tools bench examples cmake
 
 # Build tools are found in .venv before the system's.

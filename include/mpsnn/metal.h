@@ -45,7 +45,9 @@ inline id<MTLDevice> metal_device(const Device& device) {
 ///
 /// Throws InvalidArgumentError for nil, UnsupportedError for a device of another kind. What cannot
 /// be encoded ahead becomes the buffer's error (`error()`, and thrown by reads): predicates, host
-/// functions, events and updates by the host, which need the device's results in between.
+/// functions, waits for events and updates by the host, which need the device's results in between.
+/// Signals of events are encoded; the host and other queues hear of them when the command buffer is
+/// completed.
 inline CommandBuffer command_buffer(const Device& device, id<MTLCommandBuffer> commands,
                                     const std::string& label = "") {
   return detail::command_buffer_onto(device, (__bridge void*)commands, label);

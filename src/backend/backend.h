@@ -10,6 +10,7 @@
 #include <exception>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -59,10 +60,48 @@ class Memory {
   virtual std::size_t bytes() const noexcept = 0;
 };
 
+/// An event of the device's own, which its queues signal and wait for without the host.
+/// Thread-safe.
+class Event {
+ public:
+  virtual ~Event() = default;
+  /// From the host. A value that is not greater changes nothing.
+  virtual void signal(std::uint64_t value) noexcept = 0;
+};
+
+/// A signal or a wait that a queue may leave to its device, in place of Launch::host. Held until
+/// the submission is completed. The turns of a queue end in their order.
+class EventTurn {
+ public:
+  enum class Way {
+    DEVICE,  // encode it
+    HOST,    // call `await`, and ask again: a wait for what no device has a signal of
+    DONE,    // a wait for what is there, or comes earlier on the queue
+  };
+  virtual ~EventTurn() = default;
+  virtual bool is_wait() const noexcept = 0;
+  virtual Event& event() const noexcept = 0;
+  virtual std::uint64_t value() const noexcept = 0;
+  virtual Way way() = 0;
+  /// Waits on the host, until it may ask again or the time is over. Without a bound the queue has
+  /// waited before for all that it was given. Throws as a wait does.
+  virtual void await(std::optional<std::chrono::nanoseconds> at_most) = 0;
+  /// A signal is with the device, which gives it unless work fails: others may leave their waits to
+  /// the device.
+  virtual void committed() noexcept = 0;
+  /// The device came past it, and nothing before it failed. A wait waits for the same of who
+  /// signalled, and throws that one's failure.
+  virtual void ended() = 0;
+  /// A signal that the device may give or not is none: work before it failed.
+  virtual void failed(std::exception_ptr failure) noexcept = 0;
+};
+
 /// A step of a submission: one prepared kernel with its operands, or a host function.
 struct Launch {
   const Kernel* kernel = nullptr;  // null: call `host` instead
   std::function<void()> host;
+  /// Null: no event, or one that the host keeps.
+  std::shared_ptr<EventTurn> event = nullptr;
   std::string_view label;  // for errors and traces
   KernelArgs args;
   /// 32-bit integers in device memory, read when the step's turn comes: one that is 0 skips the
@@ -121,6 +160,8 @@ class Device {
   virtual void write(Memory& to, std::size_t offset, const void* from, std::size_t bytes) = 0;
   virtual void read(const Memory& from, std::size_t offset, void* to, std::size_t bytes) = 0;
   virtual std::unique_ptr<Queue> make_queue(const std::string& label) = 0;
+  /// Null: the host keeps events, and queues call Launch::host.
+  virtual std::shared_ptr<Event> make_event(const std::string& /*label*/) { return nullptr; }
   virtual std::span<const KernelRow> kernels() const noexcept = 0;
   /// A backend that takes whole graphs (Metal) makes one kernel of each; its table of kernels then
   /// serves only what is encoded one by one. Null: graphs are planned operation by operation.

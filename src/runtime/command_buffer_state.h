@@ -64,8 +64,8 @@ struct Item {
   /// What it reads and writes beside the parameters of its plan.
   std::span<const ResourceUse> uses() const noexcept;
   std::size_t step_count() const noexcept;
-  /// Step i of the piece that the item belongs to.
-  backend::Launch step(std::size_t i, const Piece& piece) const;
+  /// Step i of the piece that the item belongs to, on a queue of the device.
+  backend::Launch step(std::size_t i, const Piece& piece, const DeviceState& device) const;
 };
 
 class PieceSubmission;

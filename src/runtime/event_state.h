@@ -11,7 +11,9 @@
 #include <mutex>
 #include <optional>
 #include <string>
+#include <vector>
 
+#include "backend/backend.h"
 #include "mpsnn/buffer.h"
 #include "runtime/piece.h"
 
@@ -21,11 +23,21 @@ namespace mpsnn::runtime {
 std::optional<std::chrono::nanoseconds> wait_time(const std::string& subject,
                                                   std::optional<double> seconds);
 
-/// Thread-safe.
+/// A wait of a queue of the event's device that was left to the device.
+struct DeviceWait {
+  std::uint64_t value = 0;
+  const void* queue = nullptr;
+  std::uint64_t order = 0;  // greater than those of the signals that it may rely on
+  bool is_own = false;      // the queue signals it itself, earlier: nothing was encoded
+  std::shared_ptr<Failure> failure = nullptr;  // of who should have signalled it
+};
+
+/// Thread-safe. Where the device has events of its own, its queues signal and wait for `on_device`;
+/// `value` follows once their work has ended well. A device waits only for signals that it was
+/// given before, so that its waits end; all others are waited for here.
 class EventState : public std::enable_shared_from_this<EventState> {
  public:
-  EventState(std::shared_ptr<DeviceState> device, std::string label)
-      : device_(std::move(device)), label_(std::move(label)) {}
+  EventState(std::shared_ptr<DeviceState> device, std::string label);
 
   const std::shared_ptr<DeviceState>& device() const noexcept { return device_; }
   const std::string& label() const noexcept { return label_; }
@@ -44,6 +56,7 @@ class EventState : public std::enable_shared_from_this<EventState> {
   struct QueueWait {
     bool by_function = false;  // a host function or handler of the queue asks
     std::optional<std::chrono::nanoseconds> at_most = std::nullopt;
+    bool until_coming = false;  // ends as well once the device was given a signal
   };
   /// On a queue's thread. Throws StateError where the queue is being destroyed and no committed
   /// work of another one would signal the value; for a function also where only the queue itself
@@ -53,7 +66,35 @@ class EventState : public std::enable_shared_from_this<EventState> {
   /// Lets those who wait look again.
   void wake() noexcept;
 
+  // For queues of the event's device: see backend::EventTurn.
+
+  /// A turn of a queue of `device`; null: the event is none of that device's own.
+  std::shared_ptr<backend::EventTurn> turn(bool is_wait, std::uint64_t value,
+                                           std::shared_ptr<QueueLife> queue,
+                                           const DeviceState& device);
+  const std::shared_ptr<backend::Event>& on_device() const noexcept { return on_device_; }
+  /// Keeps the address until `forget`.
+  backend::EventTurn::Way begin(DeviceWait& wait);
+  void end(const DeviceWait& wait);
+  void forget(const DeviceWait& wait) noexcept;
+  void add_coming(std::uint64_t value, const void* queue) noexcept;
+  /// As `settle` with that failure, ahead of it.
+  void doom(std::uint64_t value, const void* queue, std::shared_ptr<Failure> failure) noexcept;
+
  private:
+  struct Signal {
+    const void* queue;        // who gives it
+    std::uint64_t order = 0;  // of the device's: greater than those of waits begun before
+  };
+  using Signals = std::multimap<std::uint64_t, Signal>;  // by value
+  static bool erase_one(Signals& of, std::uint64_t value, const void* queue) noexcept;
+  bool is_coming(std::uint64_t value) const noexcept {
+    return value > risen_ && coming_.lower_bound(value) != coming_.end();
+  }
+  void keep_failure(std::uint64_t value, std::shared_ptr<Failure> failure) noexcept;
+  /// Finds the device's waits for which it has no signal any more, after a failure; returns up to
+  /// where its event must rise for them, or 0.
+  std::uint64_t find_stranded() noexcept;
   bool is_expected(std::uint64_t value, const void* but_of) const noexcept;
   /// The failure of who should have signalled the value, where no other queue will.
   std::shared_ptr<Failure> failure_for(std::uint64_t value, const void* but_of) const;
@@ -63,9 +104,16 @@ class EventState : public std::enable_shared_from_this<EventState> {
   mutable std::mutex mutex_;
   std::condition_variable changed_;
   std::uint64_t value_ = 0;
-  std::multimap<std::uint64_t, const void*> expected_;  // the queues that will signal
-  std::uint64_t failed_value_ = 0;                      // the greatest that will not come
+  Signals expected_;                // by committed work
+  std::uint64_t failed_value_ = 0;  // the greatest that will not come
   std::shared_ptr<Failure> failure_;
+
+  const std::shared_ptr<backend::Event> on_device_;  // null: the host keeps the event
+  Signals coming_;                                   // of those expected: the device has them
+  Signals doomed_;                                   // that `settle` has nothing to do for
+  std::vector<DeviceWait*> device_waits_;            // in flight
+  std::uint64_t order_ = 0;                          // the last one of a device's signal or wait
+  std::uint64_t risen_ = 0;  // so far the device's event may have risen for work that failed
 };
 
 }  // namespace mpsnn::runtime

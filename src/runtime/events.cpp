@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "runtime/device_state.h"
 #include "runtime/event_state.h"
 
 namespace mpsnn {
@@ -31,9 +32,30 @@ std::optional<std::chrono::nanoseconds> wait_time(const std::string& subject,
   return std::chrono::nanoseconds(static_cast<std::int64_t>(std::min(*seconds, kMost) * 1e9));
 }
 
+EventState::EventState(std::shared_ptr<DeviceState> device, std::string label)
+    : device_(std::move(device)),
+      label_(std::move(label)),
+      on_device_(device_->backend->make_event(label_)) {}
+
 std::uint64_t EventState::value() const {
   const std::lock_guard lock(mutex_);
   return value_;
+}
+
+bool EventState::erase_one(Signals& of, std::uint64_t value, const void* queue) noexcept {
+  const auto [first, last] = of.equal_range(value);
+  const auto found =
+      std::find_if(first, last, [&](const auto& e) { return e.second.queue == queue; });
+  if (found == last) return false;
+  of.erase(found);
+  return true;
+}
+
+void EventState::keep_failure(std::uint64_t value, std::shared_ptr<Failure> failure) noexcept {
+  if (value_ < value) risen_ = std::max(risen_, value);
+  if (value < failed_value_) return;
+  failed_value_ = value;
+  failure_ = std::move(failure);
 }
 
 void EventState::wake() noexcept {
@@ -49,31 +71,34 @@ void EventState::signal(std::uint64_t value) {
     value_ = std::max(value_, value);
   }
   changed_.notify_all();
+  if (on_device_) on_device_->signal(value);
 }
 
 void EventState::expect(std::uint64_t value, const void* queue) {
   const std::lock_guard lock(mutex_);
-  expected_.emplace(value, queue);
+  expected_.emplace(value, Signal{queue});
 }
 
 void EventState::settle(std::uint64_t value, const void* queue,
                         std::shared_ptr<Failure> failure) noexcept {
+  std::uint64_t risen = 0;
   {
     const std::lock_guard lock(mutex_);
-    const auto [first, last] = expected_.equal_range(value);
-    const auto found = std::find_if(first, last, [&](const auto& e) { return e.second == queue; });
-    if (found != last) expected_.erase(found);
-    if (failure && value >= failed_value_) {
-      failed_value_ = value;
-      failure_ = std::move(failure);
+    if (!erase_one(doomed_, value, queue)) {
+      erase_one(expected_, value, queue);
+      erase_one(coming_, value, queue);
+      if (!failure) value_ = std::max(value_, value);
     }
+    if (failure) keep_failure(value, std::move(failure));
+    risen = find_stranded();
   }
   changed_.notify_all();
+  if (on_device_) on_device_->signal(risen);
 }
 
 bool EventState::is_expected(std::uint64_t value, const void* but_of) const noexcept {
   return std::any_of(expected_.lower_bound(value), expected_.end(),
-                     [&](const auto& one) { return one.second != but_of; });
+                     [&](const auto& one) { return one.second.queue != but_of; });
 }
 
 std::shared_ptr<Failure> EventState::failure_for(std::uint64_t value, const void* but_of) const {
@@ -105,8 +130,10 @@ bool EventState::wait_on_queue(std::uint64_t value, QueueLife& life, const Queue
     return how.by_function && is_expected(value, nullptr) && !is_expected(value, &life);
   };
   const auto is_hopeless = [&] { return life.is_closing() && !is_expected(value, &life); };
+  const auto is_on_device = [&] { return how.until_coming && is_coming(value); };
   const auto ends = [&] {
-    return value_ >= value || failure_for(value, &life) || waits_for_itself() || is_hopeless();
+    return value_ >= value || is_on_device() || failure_for(value, &life) || waits_for_itself() ||
+           is_hopeless();
   };
   if (how.at_most) {
     changed_.wait_for(lock, *how.at_most, ends);
@@ -114,11 +141,12 @@ bool EventState::wait_on_queue(std::uint64_t value, QueueLife& life, const Queue
     changed_.wait(lock, ends);
   }
   const std::uint64_t reached = value_;
+  const bool coming = is_on_device();
   const auto failure = failure_for(value, &life);
   const bool itself = waits_for_itself(), hopeless = is_hopeless();
   lock.unlock();
   life.waits_for(nullptr);
-  if (reached >= value) return true;
+  if (reached >= value || coming) return true;
   if (failure) std::rethrow_exception(failure->error);
   const std::string problem = str(title(), ": expected value ", value, ", got ", reached, ": ");
   if (itself)

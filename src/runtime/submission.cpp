@@ -100,7 +100,7 @@ std::size_t Item::step_count() const noexcept {
   return slice ? slice->count : 1;
 }
 
-backend::Launch Item::step(std::size_t i, const Piece& piece) const {
+backend::Launch Item::step(std::size_t i, const Piece& piece, const DeviceState& device) const {
   backend::Launch launch;
   if (const auto* slice = std::get_if<PlanSlice>(&work)) {
     launch = slice->run->launch(slice->first + i);
@@ -114,6 +114,8 @@ backend::Launch Item::step(std::size_t i, const Piece& piece) const {
     const auto* event = &std::get<EventStep>(work);
     launch.label = event->event->label();
     launch.host = [event, queue = piece.queue().get()] { run(*event, *queue); };
+    launch.event = event->event->turn(event->kind == EventStep::Kind::WAIT, event->value,
+                                      piece.queue(), device);
   }
   if (predicates) launch.predicates = predicates->addresses;
   return launch;
@@ -147,7 +149,7 @@ backend::Launch PieceSubmission::step(std::size_t i) {
     item_start_ += recording_.items[item_].step_count();
     ++item_;
   }
-  return recording_.items[item_].step(i - item_start_, *recording_.piece);
+  return recording_.items[item_].step(i - item_start_, *recording_.piece, *device_);
 }
 
 std::size_t PieceSubmission::steps_alike(std::size_t i) const noexcept {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Graphs on the program's own Metal objects: mpsnn/metal.h, on the double. What is thrown is caught in
-// C++ (interop_failures.cpp), since not every runtime of Objective-C lets it be caught here.
+// Graphs on the program's own Metal objects: mpsnn/metal.h, on the double. What is thrown is caught
+// in C++ (interop_failures.cpp), since not every runtime of Objective-C lets it be caught here.
 #include <functional>
 #include <string>
 #include <vector>
@@ -49,11 +49,10 @@ struct Program {
   MPSImage* image(NSUInteger height, NSUInteger width, NSUInteger channels,
                   const Values& values = {},
                   MPSImageFeatureChannelFormat format = MPSImageFeatureChannelFormatFloat32) const {
-    MPSImageDescriptor* descriptor =
-        [MPSImageDescriptor imageDescriptorWithChannelFormat:format
-                                                       width:width
-                                                      height:height
-                                             featureChannels:channels];
+    MPSImageDescriptor* descriptor = [MPSImageDescriptor imageDescriptorWithChannelFormat:format
+                                                                                    width:width
+                                                                                   height:height
+                                                                          featureChannels:channels];
     MPSImage* made = [[[MPSImage alloc] initWithDevice:theirs
                                        imageDescriptor:descriptor] autorelease];
     if (!values.empty()) {
@@ -67,9 +66,7 @@ struct Program {
 
 Values values(MPSImage* image) {
   Values read([image width] * [image height] * [image featureChannels]);
-  [image readBytes:read.data()
-        dataLayout:MPSDataLayoutHeightxWidthxFeatureChannels
-        imageIndex:0];
+  [image readBytes:read.data() dataLayout:MPSDataLayoutHeightxWidthxFeatureChannels imageIndex:0];
   return read;
 }
 
@@ -207,10 +204,98 @@ TEST_CASE("interop: host functions run at once, and only before what is encoded"
   then.encode_host_function("host", [&] { ran = false; });
   then.commit();
   const std::string text = failure_of([&] { then.wait_until_completed(); });
-  CHECK(text.find("takes no host functions or events") != std::string::npos);
+  CHECK(text.find("takes no host functions or waits for events") != std::string::npos);
   CHECK(ran);
   [theirs commit];
   [theirs waitUntilCompleted];
+}
+
+TEST_CASE("interop: a signal goes onto the program's command buffer") {
+  const Program program;
+  const Device device = metal::device(program.theirs);
+  const Graph graph(device, {NeuronLinearNode(ImageNode("x"), {.a = 2}).result_image()});
+  for (const bool fails : {false, true}) {
+    const SharedEvent event(device);
+    id<MTLCommandBuffer> theirs = [program.queue commandBuffer];
+    CommandBuffer commands = metal::command_buffer(device, theirs);
+    const Image source = metal::encode_copy(device, theirs, program.image(1, 1, 1, {3}));
+    const GraphOutputs outputs = graph.encode(commands, {{"x", source}});
+    commands.encode_signal_event(event, 1);
+    commands.commit();
+    CommandBuffer waiting(device.command_queue());
+    waiting.encode_wait_for_event(event, 1);
+    waiting.commit();
+    CHECK_EQ(event.signaled_value(), 0U);
+    if (fails) metal_double_fail(3);
+    [theirs commit];
+    [theirs waitUntilCompleted];
+    const std::string text = failure_of([&] { waiting.wait_until_completed(); });
+    CHECK_EQ(text.find("the GPU hung") != std::string::npos, fails);
+    CHECK_EQ(event.signaled_value(), fails ? 0U : 1U);
+    if (!fails) CHECK_EQ(values(*outputs.results[0]), (Values{6}));
+  }
+}
+
+/// What the double holds to, without the backend.
+TEST_CASE("double: a wait for an event holds its command queue only") {
+  const Program program;
+  id<MTLCommandQueue> other = [[program.theirs newCommandQueue] autorelease];
+  id<MTLSharedEvent> event = [[program.theirs newSharedEvent] autorelease];
+  id<MTLSharedEvent> done = [[program.theirs newSharedEvent] autorelease];
+  id<MTLCommandBuffer> waits = [program.queue commandBuffer];
+  id<MTLCommandBuffer> behind = [program.queue commandBuffer];
+  id<MTLCommandBuffer> free = [other commandBuffer];
+  id<MTLCommandBuffer> signals = [other commandBuffer];
+  [waits encodeWaitForEvent:event value:2];
+  [behind encodeSignalEvent:done value:1];
+  [free encodeSignalEvent:event value:1];
+  [signals encodeSignalEvent:event value:3];
+  [waits commit];
+  [behind commit];
+  [free commit];
+  [free waitUntilCompleted];
+  CHECK_EQ([event signaledValue], 1U);
+  CHECK_EQ([done signaledValue], 0U);
+  [signals commit];
+  [behind waitUntilCompleted];  // runs the other queue, too, since this one waits for it
+  CHECK_EQ([event signaledValue], 3U);
+  CHECK_EQ([done signaledValue], 1U);
+}
+
+TEST_CASE("double: what an event refuses") {
+  const Program program;
+  id<MTLSharedEvent> event = [[program.theirs newSharedEvent] autorelease];
+  id<MTLCommandBuffer> commands = [program.queue commandBuffer];
+  [event setSignaledValue:5];
+  [commands encodeSignalEvent:event value:3];  // behind the host: nothing sinks
+  [commands commit];
+  [commands waitUntilCompleted];
+  CHECK_EQ([event signaledValue], 5U);
+  const auto refused = [](void (^call)(void)) {
+    bool is_caught = false;
+    @autoreleasepool {
+      @try {
+        call();
+      } @catch (NSException*) {
+        is_caught = true;
+      }
+    }
+    return is_caught;
+  };
+  id<MTLCommandBuffer> fresh = [program.queue commandBuffer];
+  const id no_event = program.queue;
+  CHECK(refused(^{
+    [event setSignaledValue:4];
+  }));
+  CHECK(refused(^{
+    [commands encodeSignalEvent:event value:6];
+  }));
+  CHECK(refused(^{
+    [commands encodeWaitForEvent:event value:6];
+  }));
+  CHECK(refused(^{
+    [fresh encodeWaitForEvent:no_event value:1];
+  }));
 }
 
 TEST_CASE("interop: every temporary image was read") { CHECK_EQ(metal_double_unread(), 0L); }
@@ -218,6 +303,7 @@ TEST_CASE("interop: every temporary image was read") { CHECK_EQ(metal_double_unr
 TEST_CASE("interop: an archive for the example") {
   const Device device("metal-double");
   KeyedArchiver archiver;
-  archiver.encode("half", Graph(device, {NeuronLinearNode(ImageNode("x"), {.a = 0.5}).result_image()}));
+  archiver.encode("half",
+                  Graph(device, {NeuronLinearNode(ImageNode("x"), {.a = 0.5}).result_image()}));
   archiver.write("interop.safetensors");
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// For a program that uses Metal itself: a graph from an archive runs on the program's own device, onto its
-// own command buffer, from its own images or textures. Prints the mean of a grey picture's result, as the C
-// example run_archive does. Objective-C++ with ARC.
+// For a program that uses Metal itself: a graph from an archive runs on the program's own device,
+// onto its own command buffer, from its own images or textures. Prints the mean of a grey picture's
+// result, as the C example run_archive does. Objective-C++ with ARC.
 #import <Foundation/Foundation.h>
 #import <Metal/Metal.h>
 #import <MetalPerformanceShaders/MetalPerformanceShaders.h>
@@ -16,9 +16,10 @@
 
 namespace {
 
-/// Encodes the graph, of one source and one result, between whatever else the program encodes. Nothing is
-/// committed and nothing is waited for.
-void filter(const mpsnn::Graph& graph, id<MTLCommandBuffer> commands, MPSImage* from, MPSImage* to) {
+/// Encodes the graph, of one source and one result, between whatever else the program encodes.
+/// Nothing is committed and nothing is waited for.
+void filter(const mpsnn::Graph& graph, id<MTLCommandBuffer> commands, MPSImage* from,
+            MPSImage* to) {
   const mpsnn::Image source = mpsnn::metal::encode_copy(graph.device(), commands, from);
   mpsnn::CommandBuffer recording = mpsnn::metal::command_buffer(graph.device(), commands, "filter");
   const mpsnn::GraphOutputs outputs =
@@ -31,25 +32,22 @@ void filter(const mpsnn::Graph& graph, id<MTLCommandBuffer> commands, MPSImage* 
 [[maybe_unused]] void filter(const mpsnn::Graph& graph, id<MTLCommandBuffer> commands,
                              id<MTLTexture> from, NSUInteger from_channels, id<MTLTexture> to,
                              NSUInteger to_channels) {
-  filter(graph, commands,
-         [[MPSImage alloc] initWithTexture:from featureChannels:from_channels],
+  filter(graph, commands, [[MPSImage alloc] initWithTexture:from featureChannels:from_channels],
          [[MPSImage alloc] initWithTexture:to featureChannels:to_channels]);
 }
 
 MPSImage* make_image(id<MTLDevice> device, const mpsnn::ImageSize& size) {
-  MPSImageDescriptor* descriptor = [MPSImageDescriptor
-      imageDescriptorWithChannelFormat:MPSImageFeatureChannelFormatFloat32
-                                 width:static_cast<NSUInteger>(size.width)
-                                height:static_cast<NSUInteger>(size.height)
-                       featureChannels:static_cast<NSUInteger>(size.channels)];
+  MPSImageDescriptor* descriptor =
+      [MPSImageDescriptor imageDescriptorWithChannelFormat:MPSImageFeatureChannelFormatFloat32
+                                                     width:static_cast<NSUInteger>(size.width)
+                                                    height:static_cast<NSUInteger>(size.height)
+                                           featureChannels:static_cast<NSUInteger>(size.channels)];
   return [[MPSImage alloc] initWithDevice:device imageDescriptor:descriptor];
 }
 
 double mean_of(MPSImage* image) {
   std::vector<float> values([image width] * [image height] * [image featureChannels]);
-  [image readBytes:values.data()
-        dataLayout:MPSDataLayoutHeightxWidthxFeatureChannels
-        imageIndex:0];
+  [image readBytes:values.data() dataLayout:MPSDataLayoutHeightxWidthxFeatureChannels imageIndex:0];
   double sum = 0;
   for (const float value : values) sum += static_cast<double>(value);
   return sum / static_cast<double>(values.size());
@@ -64,9 +62,7 @@ int run(const std::string& path, const std::string& key, const mpsnn::ImageSize&
 
   MPSImage* from = make_image(device, size);
   const std::vector<float> grey(static_cast<std::size_t>(size.count()), 0.5F);
-  [from writeBytes:grey.data()
-        dataLayout:MPSDataLayoutHeightxWidthxFeatureChannels
-        imageIndex:0];
+  [from writeBytes:grey.data() dataLayout:MPSDataLayoutHeightxWidthxFeatureChannels imageIndex:0];
   MPSImage* to = make_image(device, {1, size.height, size.width, result_channels});
 
   id<MTLCommandBuffer> commands = [queue commandBuffer];

@@ -117,11 +117,11 @@ namespace mpsnn::backend::metal {
 namespace {
 
 MPSNNNeuronDescriptor* neuron_of(const NeuronDescriptor& neuron) {
-  return [MPSNNNeuronDescriptor
-      cnnNeuronDescriptorWithType:static_cast<MPSCNNNeuronType>(neuron.type)
-                                a:neuron.a
-                                b:neuron.b
-                                c:neuron.c];
+  return
+      [MPSNNNeuronDescriptor cnnNeuronDescriptorWithType:static_cast<MPSCNNNeuronType>(neuron.type)
+                                                       a:neuron.a
+                                                       b:neuron.b
+                                                       c:neuron.c];
 }
 
 Class class_of(const ConvolutionDescriptor& d) {
@@ -179,12 +179,12 @@ MPSCNNConvolutionWeightsAndBiasesState* ConvolutionWeights::update(
   drop_read(source);
   const BufferRange& weights_range = weights.array.range;
   const BufferRange bias_range = bias != nullptr ? bias->array.range : BufferRange{};
-  return [[[MPSCNNConvolutionWeightsAndBiasesState alloc]
-             initWithWeights:weights_range.buffer.get()
-               weightsOffset:weights_range.offset
-                      biases:bias_range.buffer.get()
-                biasesOffset:bias_range.offset
-    cnnConvolutionDescriptor:descriptor_.get()] autorelease];
+  return [[[MPSCNNConvolutionWeightsAndBiasesState alloc] initWithWeights:weights_range.buffer.get()
+                                                            weightsOffset:weights_range.offset
+                                                                   biases:bias_range.buffer.get()
+                                                             biasesOffset:bias_range.offset
+                                                 cnnConvolutionDescriptor:descriptor_.get()]
+      autorelease];
 }
 
 }  // namespace mpsnn::backend::metal

@@ -23,7 +23,7 @@ std::shared_ptr<Device> make_device();
 /// What a queue's thread does on the device, in the order of the calls. One thread uses it.
 class Stream {
  public:
-  /// Command buffers that were committed together; see `wait`.
+  /// What was committed as one command buffer; see `wait`.
   class Ticket {
    public:
     virtual ~Ticket() = default;
@@ -37,12 +37,17 @@ class Stream {
   /// Later kernels run only where none of these is 0 when the device comes to them; kept until the
   /// next call. Addresses lie in memory of the device.
   virtual void set_predicates(std::span<const std::int32_t* const> predicates) = 0;
-  /// Hands over what was encoded, and goes on in the same MPSCommandBuffer.
-  virtual void commit_and_continue() = 0;
-  /// Hands over what was encoded since the last `commit`. Null: nothing was.
+  /// Hands over what was encoded, and goes on in the same MPSCommandBuffer. Null: nothing was.
+  virtual std::unique_ptr<Ticket> commit_and_continue() = 0;
+  /// Hands over what was encoded and not yet handed over. Null: nothing was.
   virtual std::unique_ptr<Ticket> commit(std::string_view label) = 0;
   /// Waits until the device has run it. Throws DeviceError with what Metal says.
   virtual void wait(Ticket& ticket) = 0;
+
+  /// Encode a signal of an event of this device once all before has run, and a wait before what
+  /// follows. Predicates do not skip them.
+  virtual void signal_event(Event& event, std::uint64_t value) = 0;
+  virtual void wait_for_event(Event& event, std::uint64_t value) = 0;
 };
 
 /// Objective-C objects that a thread's calls leave behind die with it. Made and destroyed on one

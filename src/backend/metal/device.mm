@@ -5,6 +5,7 @@
 #include <mutex>
 
 #include "backend/interop.h"
+#include "backend/metal/event.h"
 #include "backend/metal/generators.h"
 #include "backend/metal/graph_kernel.h"
 #include "backend/metal/images.h"
@@ -50,6 +51,9 @@ class MetalDevice final : public Device, public Interop, private GraphCompiler {
   std::unique_ptr<Queue> make_queue(const std::string& label) override {
     return metal::make_queue(
         label, std::make_unique<CommandStream>(device_.get(), buffers_, generators_, label));
+  }
+  std::shared_ptr<Event> make_event(const std::string& label) override {
+    return std::make_shared<SharedEvent>(device_.get(), label);
   }
   std::span<const KernelRow> kernels() const noexcept override { return kernel_rows(); }
   const GraphCompiler* graph_compiler() const noexcept override { return this; }

@@ -187,9 +187,10 @@ void GraphKernel::build() const {
     [results addObject:builder.image(*network_.results[i].record())];
     needed.push_back(network_.needed[i]);
   }
-  graph_ = Owned<MPSNNGraph*>([[MPSNNGraph alloc] initWithDevice:device_.get()
-                                                    resultImages:results
-                                                resultsAreNeeded:reinterpret_cast<BOOL*>(needed.data())]);
+  graph_ = Owned<MPSNNGraph*>([[MPSNNGraph alloc]
+        initWithDevice:device_.get()
+          resultImages:results
+      resultsAreNeeded:reinterpret_cast<BOOL*>(needed.data())]);
   if (!graph_) fail_on_device("MPSNNGraph", "MPS cannot make this graph");
   [graph_.get() setFormat:MPSImageFeatureChannelFormatFloat32];
   for (const auto& weights : weights_) weights->note_current();
@@ -288,8 +289,7 @@ NSArray<MPSStateBatch*>* GraphKernel::make_labels(const KernelArgs& args,
   NSMutableArray<MPSStateBatch*>* made = [NSMutableArray array];
   for (id<MPSHandle> handle in [graph_.get() sourceStateHandles]) {
     const ImageRecord* image = labelled_[index_of(handle)]->sources[1].record().get();
-    const auto i =
-        static_cast<std::size_t>(std::ranges::find(sources_, image) - sources_.begin());
+    const auto i = static_cast<std::size_t>(std::ranges::find(sources_, image) - sources_.begin());
     const TensorDesc& desc = shapes_.at(image);
     MPSImageBatch* images = ImageCopies::make_lasting_images(device_.get(), desc);
     copies_.copy_in(commands, buffers.find(args.table[args.inputs[i]]), images, desc);
@@ -315,7 +315,8 @@ void GraphKernel::copy_losses(const KernelArgs& args, MPSCommandBuffer* commands
       [losses addObject:[static_cast<MPSCNNLossLabels*>(one) lossImage]];
     for (std::size_t i = 0; i < outputs_.size(); ++i) {
       if (outputs_[i].image != nullptr || outputs_[i].node != labelled_[index_of(handle)]) continue;
-      copies_.copy_out(commands, losses, buffers.find(args.table[args.outputs[i]]), outputs_[i].desc);
+      copies_.copy_out(commands, losses, buffers.find(args.table[args.outputs[i]]),
+                       outputs_[i].desc);
       there[i] = true;
     }
   }

@@ -9,11 +9,11 @@ MPSMatrix* matrix_over(const BufferRange& range, const TensorDesc& desc) {
   const ImageSize size = desc.image();
   const auto columns = static_cast<NSUInteger>(size.height * size.width * size.channels);
   const bool is_half = desc.type == DataType::FLOAT16;
-  MPSMatrixDescriptor* descriptor =
-      [MPSMatrixDescriptor matrixDescriptorWithRows:static_cast<NSUInteger>(size.n)
-                                            columns:columns
-                                           rowBytes:columns * size_of(desc.type)
-                                           dataType:is_half ? MPSDataTypeFloat16 : MPSDataTypeFloat32];
+  MPSMatrixDescriptor* descriptor = [MPSMatrixDescriptor
+      matrixDescriptorWithRows:static_cast<NSUInteger>(size.n)
+                       columns:columns
+                      rowBytes:columns * size_of(desc.type)
+                      dataType:is_half ? MPSDataTypeFloat16 : MPSDataTypeFloat32];
   return [[[MPSMatrix alloc] initWithBuffer:range.buffer.get()
                                      offset:range.offset
                                  descriptor:descriptor] autorelease];
@@ -21,11 +21,11 @@ MPSMatrix* matrix_over(const BufferRange& range, const TensorDesc& desc) {
 
 MPSImageDescriptor* descriptor_of(const TensorDesc& desc) {
   const ImageSize size = desc.image();
-  return [MPSImageDescriptor
-      imageDescriptorWithChannelFormat:format_of(desc)
-                                 width:static_cast<NSUInteger>(size.width)
-                                height:static_cast<NSUInteger>(size.height)
-                       featureChannels:static_cast<NSUInteger>(size.channels)];
+  return
+      [MPSImageDescriptor imageDescriptorWithChannelFormat:format_of(desc)
+                                                     width:static_cast<NSUInteger>(size.width)
+                                                    height:static_cast<NSUInteger>(size.height)
+                                           featureChannels:static_cast<NSUInteger>(size.channels)];
 }
 
 }  // namespace
@@ -35,14 +35,11 @@ MPSImageFeatureChannelFormat format_of(const TensorDesc& desc) {
                                         : MPSImageFeatureChannelFormatFloat32;
 }
 
-MPSImageBatch* batch_of(void* image) {
-  return [static_cast<MPSImage*>(image) batchRepresentation];
-}
+MPSImageBatch* batch_of(void* image) { return [static_cast<MPSImage*>(image) batchRepresentation]; }
 
 ImageCopies::ImageCopies(id<MTLDevice> device)
-    : in_([[MPSMatrixCopyToImage alloc]
-          initWithDevice:device
-              dataLayout:MPSDataLayoutHeightxWidthxFeatureChannels]),
+    : in_([[MPSMatrixCopyToImage alloc] initWithDevice:device
+                                            dataLayout:MPSDataLayoutHeightxWidthxFeatureChannels]),
       out_([[MPSImageCopyToMatrix alloc]
           initWithDevice:device
               dataLayout:MPSDataLayoutHeightxWidthxFeatureChannels]) {}
@@ -74,8 +71,8 @@ MPSImageBatch* ImageCopies::copy_in(id<MTLCommandBuffer> commands, const BufferR
   return images;
 }
 
-void ImageCopies::copy_in(id<MTLCommandBuffer> commands, const BufferRange& from,
-                          MPSImageBatch* to, const TensorDesc& desc) const {
+void ImageCopies::copy_in(id<MTLCommandBuffer> commands, const BufferRange& from, MPSImageBatch* to,
+                          const TensorDesc& desc) const {
   [in_.get() encodeBatchToCommandBuffer:commands
                            sourceMatrix:matrix_over(from, desc)
                       destinationImages:to];

@@ -22,10 +22,11 @@ void when_completed(void* commands, CompletedHandler handler) {
 TensorDesc describe_image(void* image) {
   MPSImage* from = static_cast<MPSImage*>(image);
   const MPSImageFeatureChannelFormat format = [from featureChannelFormat];
-  if (format != MPSImageFeatureChannelFormatFloat16 && format != MPSImageFeatureChannelFormatFloat32) {
-    throw UnsupportedError(
-        str("MPSImage: featureChannelFormat: expected MPSImageFeatureChannelFormatFloat16 or Float32, got ",
-            static_cast<unsigned long>(format)));
+  if (format != MPSImageFeatureChannelFormatFloat16 &&
+      format != MPSImageFeatureChannelFormatFloat32) {
+    throw UnsupportedError(str("MPSImage: featureChannelFormat: expected "
+                               "MPSImageFeatureChannelFormatFloat16 or Float32, got ",
+                               static_cast<unsigned long>(format)));
   }
   TensorDesc desc;
   desc.type = format == MPSImageFeatureChannelFormatFloat16 ? DataType::FLOAT16 : DataType::FLOAT32;

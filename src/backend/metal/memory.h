@@ -30,7 +30,8 @@ class BufferMap {
 
  private:
   mutable std::mutex mutex_;
-  std::map<const std::byte*, id<MTLBuffer>> buffers_;  // not owned: SharedMemory owns them
+  /// Not owned: SharedMemory owns them. The caller's memory may be wrapped more than once.
+  std::multimap<const std::byte*, id<MTLBuffer>> buffers_;
 };
 
 /// Throws OutOfMemoryError.

@@ -39,7 +39,8 @@ void BufferMap::add(id<MTLBuffer> buffer) {
 
 void BufferMap::remove(id<MTLBuffer> buffer) {
   const std::lock_guard lock(mutex_);
-  buffers_.erase(static_cast<const std::byte*>([buffer contents]));
+  const auto [first, last] = buffers_.equal_range(static_cast<const std::byte*>([buffer contents]));
+  buffers_.erase(std::find_if(first, last, [&](const auto& one) { return one.second == buffer; }));
 }
 
 BufferRange BufferMap::find(const void* address) const {
@@ -47,9 +48,12 @@ BufferRange BufferMap::find(const void* address) const {
   const std::lock_guard lock(mutex_);
   const auto after = buffers_.upper_bound(at);
   if (after != buffers_.begin()) {
-    const auto& [start, buffer] = *std::prev(after);
+    const std::byte* start = std::prev(after)->first;
     const auto offset = static_cast<NSUInteger>(at - start);
-    if (offset < [buffer length]) return {Owned<id<MTLBuffer>>::retained(buffer), offset};
+    for (auto one = buffers_.lower_bound(start); one != after; ++one) {
+      if (offset < [one->second length])
+        return {Owned<id<MTLBuffer>>::retained(one->second), offset};
+    }
   }
   throw InternalError("every operand of a Metal kernel lies in a buffer of its device");
 }

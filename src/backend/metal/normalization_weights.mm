@@ -133,7 +133,7 @@ static MPSCNNNormalizationGammaAndBetaState* update_images(NormalizationWeights&
         instanceNormalizationStateBatch:
             (MPSCNNInstanceNormalizationGradientStateBatch*)instanceNormalizationStateBatch {
   return update_images<MPSCNNInstanceNormalizationGradientState>(*weights_, commandBuffer,
-                                                                   instanceNormalizationStateBatch);
+                                                                 instanceNormalizationStateBatch);
 }
 
 @end
@@ -150,7 +150,8 @@ static MPSCNNNormalizationGammaAndBetaState* update_images(NormalizationWeights&
 
 /// The protocol has it; the groups are the data source's.
 - (void)setNumberOfGroups:(NSUInteger)numberOfGroups {
-  mpsnn::check_internal(numberOfGroups == weights_->groups(), "nobody changes a data source's groups");
+  mpsnn::check_internal(numberOfGroups == weights_->groups(),
+                        "nobody changes a data source's groups");
 }
 
 - (MPSCNNNormalizationGammaAndBetaState*)
@@ -158,7 +159,7 @@ static MPSCNNNormalizationGammaAndBetaState* update_images(NormalizationWeights&
            groupNormalizationStateBatch:
                (MPSCNNGroupNormalizationGradientStateBatch*)groupNormalizationStateBatch {
   return update_images<MPSCNNGroupNormalizationGradientState>(*weights_, commandBuffer,
-                                                                   groupNormalizationStateBatch);
+                                                              groupNormalizationStateBatch);
 }
 
 @end
@@ -248,8 +249,9 @@ MPSCNNNormalizationGammaAndBetaState* NormalizationWeights::update(
   if (!gamma.optimizer) return nil;
   update(gamma, gamma_gradients, commands);
   update(beta, beta_gradients, commands);
-  return [[[MPSCNNNormalizationGammaAndBetaState alloc] initWithGamma:whole_buffer(gamma)
-                                                                 beta:whole_buffer(beta)] autorelease];
+  return
+      [[[MPSCNNNormalizationGammaAndBetaState alloc] initWithGamma:whole_buffer(gamma)
+                                                              beta:whole_buffer(beta)] autorelease];
 }
 
 MPSCNNNormalizationMeanAndVarianceState* NormalizationWeights::move(id<MTLCommandBuffer> commands,

@@ -24,8 +24,8 @@
              static_cast<NSInteger>(g.y.extent() / 2 - g.at_y.pad), 0};
   width_ = static_cast<NSUInteger>(g.at_x.size * rule.sub_pixels);
   height_ = static_cast<NSUInteger>(g.at_y.size * rule.sub_pixels);
-  edgeMode_ = rule.edge_mode == mpsnn::ImageEdgeMode::ZERO ? MPSImageEdgeModeZero
-                                                           : MPSImageEdgeModeClamp;
+  edgeMode_ =
+      rule.edge_mode == mpsnn::ImageEdgeMode::ZERO ? MPSImageEdgeModeZero : MPSImageEdgeModeClamp;
   borderX_ = static_cast<NSUInteger>(rule.border_x);
   borderY_ = static_cast<NSUInteger>(rule.border_y);
   return self;

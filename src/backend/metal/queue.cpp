@@ -5,12 +5,14 @@
 #include <pthread.h>
 
 #include <algorithm>
+#include <chrono>
 #include <condition_variable>
 #include <deque>
 #include <mutex>
 #include <optional>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include "backend/metal/device.h"
 #include "base/atomic.h"
@@ -21,6 +23,9 @@ namespace {
 
 /// Submissions on the device at once: one runs, one waits behind it.
 constexpr std::size_t kInFlight = 2;
+
+/// So long a signal that another queue is about to encode is waited for before the device is.
+constexpr std::chrono::milliseconds kSoon(1);
 
 struct Shared {
   std::mutex mutex;
@@ -52,11 +57,17 @@ class Worker {
   }
 
  private:
+  /// A command buffer, with the events that it signals and waits for.
+  struct Leg {
+    std::unique_ptr<Stream::Ticket> ticket;  // null: it left nothing on the device
+    std::vector<std::shared_ptr<EventTurn>> turns;
+  };
   struct Flight {
     std::shared_ptr<Submission> work;
-    std::unique_ptr<Stream::Ticket> ticket;  // null: it left nothing on the device
-    std::exception_ptr failure;
-    std::string label;  // of its last step
+    std::deque<Leg> legs;                                // on the device
+    std::vector<std::shared_ptr<EventTurn>> turns = {};  // of the leg that is being encoded
+    std::exception_ptr failure = nullptr;
+    std::string label = {};  // of its last step
   };
 
   /// What was submitted next. Where nothing is there, what is on the device is seen to its end
@@ -81,15 +92,24 @@ class Worker {
 
   void encode(std::shared_ptr<Submission> work) {
     work->scheduled();
-    Flight flight{std::move(work), nullptr, nullptr, {}};
+    Flight flight{.work = std::move(work), .legs = {}};
     flight.failure = flight.work->refused();
     if (!flight.failure) flight.failure = run_steps(flight);
     try {
-      flight.ticket = stream_->commit(flight.label);
+      add_leg(flight, stream_->commit(flight.label));
     } catch (...) {
       if (!flight.failure) flight.failure = name_failure(std::current_exception(), flight.label);
     }
     flights_.push_back(std::move(flight));
+  }
+
+  /// After a commit.
+  void add_leg(Flight& flight, std::unique_ptr<Stream::Ticket> ticket) {
+    if (!ticket && flight.turns.empty()) return;
+    flight.legs.push_back({std::move(ticket), std::exchange(flight.turns, {})});
+    for (const auto& turn : flight.legs.back().turns) {
+      if (!turn->is_wait()) turn->committed();
+    }
   }
 
   /// The first failure, or null. Later steps are not encoded.
@@ -101,7 +121,7 @@ class Worker {
       try {
         Launch launch = flight.work->step(i);
         flight.label = launch.label;
-        const bool skipped = run_step(launch, i + 1 < size, is_traced);
+        const bool skipped = run_step(flight, launch, i + 1 < size, is_traced);
         if (is_traced) flight.work->ran(i, start, Clock::now(), skipped);
       } catch (...) {
         if (is_traced) flight.work->ran(i, start, Clock::now(), false);
@@ -112,49 +132,101 @@ class Worker {
   }
 
   /// Host functions wait for the device. Where times are asked for, every step does.
-  bool run_step(Launch& launch, bool goes_on, bool is_traced) {
+  bool run_step(Flight& flight, Launch& launch, bool goes_on, bool is_traced) {
+    if (launch.event) {
+      take_turn(flight, launch);
+      end_step(flight, launch, goes_on, is_traced);
+      return false;
+    }
     if (launch.kernel == nullptr) {
-      finish(launch.label);
+      finish(flight, launch.label);
       if (is_skipped(launch)) return true;
       launch.host();
       return false;
     }
-    if (is_traced) finish(launch.label);
+    if (is_traced) finish(flight, launch.label);
     const bool skipped = is_traced && is_skipped(launch);
     stream_->set_predicates(launch.predicates);
     launch.args.queue = stream_.get();
     stream_->settle = [&] {
-      finish(launch.label);
+      finish(flight, launch.label);
       return !is_skipped(launch);
     };
     launch.kernel->run(launch.args);
     stream_->set_predicates({});
-    if (is_traced) {
-      finish(launch.label);
-    } else if (goes_on) {
-      stream_->commit_and_continue();
-    }
+    end_step(flight, launch, goes_on, is_traced);
     return skipped;
   }
 
-  /// Until the device has done all that this queue was given.
-  void finish(std::string_view label) {
-    const auto ticket = stream_->commit(label);
+  void end_step(Flight& flight, const Launch& launch, bool goes_on, bool is_traced) {
+    if (is_traced) {
+      finish(flight, launch.label);
+    } else if (goes_on) {
+      add_leg(flight, stream_->commit_and_continue());
+    }
+  }
+
+  /// A signal or a wait of the device's. The host waits first for what the device has no signal of.
+  void take_turn(Flight& flight, Launch& launch) {
+    EventTurn& turn = *launch.event;
+    auto way = turn.way();
+    if (way == EventTurn::Way::HOST) {
+      add_leg(flight, stream_->commit(launch.label));  // who signals may wait for it
+      turn.await(kSoon);
+      way = turn.way();
+    }
+    for (; way == EventTurn::Way::HOST; way = turn.way()) {
+      finish(flight, launch.label);
+      turn.await(std::nullopt);
+    }
+    if (!turn.is_wait()) {
+      stream_->signal_event(turn.event(), turn.value());
+    } else if (way == EventTurn::Way::DEVICE) {
+      stream_->wait_for_event(turn.event(), turn.value());
+    }
+    flight.turns.push_back(launch.event);
+  }
+
+  /// Until the device has done all that this queue was given. Throws what failed of it.
+  void finish(Flight& flight, std::string_view label) {
+    add_leg(flight, stream_->commit(label));
     while (!flights_.empty()) land();
-    if (ticket) stream_->wait(*ticket);
+    if (const auto failure = end_legs(flight)) std::rethrow_exception(failure);
+  }
+
+  /// Waits for a submission's command buffers; the first failure, or null. Once there is one, those
+  /// who wait for its signals are told before the device is waited for further, which may wait for
+  /// them.
+  std::exception_ptr end_legs(Flight& flight) {
+    // An earlier piece of the same buffer may have failed meanwhile.
+    std::exception_ptr failure = flight.work->refused();
+    if (failure) fail_turns(flight, failure);
+    for (; !flight.legs.empty(); flight.legs.pop_front()) {
+      try {
+        Leg& leg = flight.legs.front();
+        if (leg.ticket) stream_->wait(*leg.ticket);
+        if (failure) continue;
+        for (const auto& turn : leg.turns) turn->ended();
+      } catch (...) {
+        if (failure) continue;
+        failure = name_failure(std::current_exception(), flight.label);
+        fail_turns(flight, failure);
+      }
+    }
+    return failure;
+  }
+
+  static void fail_turns(const Flight& flight, const std::exception_ptr& failure) noexcept {
+    for (const Leg& leg : flight.legs)
+      for (const auto& turn : leg.turns) turn->failed(failure);
   }
 
   /// Waits for the oldest submission and tells the runtime.
   void land() {
     Flight flight = std::move(flights_.front());
     flights_.pop_front();
-    try {
-      if (flight.ticket) stream_->wait(*flight.ticket);
-    } catch (...) {
-      if (!flight.failure) flight.failure = name_failure(std::current_exception(), flight.label);
-    }
-    // An earlier piece of the same buffer may have failed meanwhile.
-    if (!flight.failure) flight.failure = flight.work->refused();
+    const std::exception_ptr failure = end_legs(flight);
+    if (!flight.failure) flight.failure = failure;
     flight.work->completed(std::move(flight.failure));
   }
 

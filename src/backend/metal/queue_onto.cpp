@@ -50,9 +50,16 @@ class QueueOnto final : public Queue {
 
   void run(Launch& launch) {
     if (!launch.predicates.empty()) refuse("predicates");
+    if (launch.event && !launch.event->is_wait()) {
+      // Others wait for it on the host: the program may never commit it.
+      stream_->signal_event(launch.event->event(), launch.event->value());
+      has_work_ = true;
+      return;
+    }
     if (launch.kernel == nullptr) {
-      // Waits for work of other queues, which come first, are the only ones that can be done now.
-      if (has_work_) refuse("host functions or events");
+      // Waits for work of other queues and events, which come first, are the only ones that can be
+      // done now.
+      if (has_work_) refuse("host functions or waits for events");
       return launch.host();
     }
     stream_->settle = [this] {

@@ -19,12 +19,14 @@ class CommandStream final : public Stream {
                 std::shared_ptr<Generators> generators, std::string_view label);
 
   void set_predicates(std::span<const std::int32_t* const> predicates) override;
-  void commit_and_continue() override;
+  std::unique_ptr<Ticket> commit_and_continue() override;
   std::unique_ptr<Ticket> commit(std::string_view label) override;
   /// From now on kernels encode onto this command buffer of the program's, which is never committed
   /// here.
   void encode_onto(id<MTLCommandBuffer> commands);
   void wait(Ticket& ticket) override;
+  void signal_event(Event& event, std::uint64_t value) override;
+  void wait_for_event(Event& event, std::uint64_t value) override;
 
   /// Where a kernel encodes: the command buffer, wrapped once for each predicate.
   MPSCommandBuffer* commands();
@@ -36,8 +38,10 @@ class CommandStream final : public Stream {
   bool is_predicated() const noexcept { return !predicates_.empty(); }
 
  private:
-  /// Remembers the command buffer that the next commit hands over.
-  void note_root();
+  /// The stream's own command buffer, made where there is none.
+  MPSCommandBuffer* ours();
+  /// The command buffer of Metal's that is encoded onto now. MPS puts others in its place.
+  id<MTLCommandBuffer> root();
 
   const Owned<id<MTLDevice>> device_;
   const Owned<id<MTLCommandQueue>> queue_;
@@ -45,7 +49,6 @@ class CommandStream final : public Stream {
   const std::shared_ptr<Generators> generators_;
   Owned<id<MTLCommandBuffer>> theirs_;  // null: command buffers of our own
   Owned<MPSCommandBuffer*> commands_;   // null: nothing was encoded since the last commit
-  std::vector<Owned<id<MTLCommandBuffer>>> committed_;
   std::vector<const std::int32_t*> predicates_;
   std::optional<ImageCopies> copies_;
 };

@@ -1,19 +1,21 @@
 // SPDX-License-Identifier: MIT
 #include "backend/metal/stream.h"
 
-#include <utility>
-
+#include "backend/metal/event.h"
 #include "mpsnn/error.h"
 
 namespace mpsnn::backend::metal {
 namespace {
 
-/// The pieces of a commit: MPS may have committed more of its own between them, which the same
-/// Metal queue runs before the last.
-class Roots final : public Stream::Ticket {
+/// MPS may have committed others of its own before it, which the same Metal queue runs before.
+class Root final : public Stream::Ticket {
  public:
-  explicit Roots(std::vector<Owned<id<MTLCommandBuffer>>> all) : roots(std::move(all)) {}
-  const std::vector<Owned<id<MTLCommandBuffer>>> roots;
+  explicit Root(MPSCommandBuffer* commands)
+      : commands_(Owned<id<MTLCommandBuffer>>::retained([commands rootCommandBuffer])) {}
+  id<MTLCommandBuffer> commands() const noexcept { return commands_.get(); }
+
+ private:
+  const Owned<id<MTLCommandBuffer>> commands_;
 };
 
 Owned<id<MTLCommandQueue>> make_metal_queue(id<MTLDevice> device, std::string_view label) {
@@ -42,15 +44,19 @@ void CommandStream::encode_onto(id<MTLCommandBuffer> commands) {
   theirs_ = Owned<id<MTLCommandBuffer>>::retained(commands);
 }
 
-MPSCommandBuffer* CommandStream::commands() {
-  // Kernels use it as an MTLCommandBuffer. It is not wrapped: MPS would commit inside of graphs.
-  if (theirs_) return static_cast<MPSCommandBuffer*>(static_cast<id>(theirs_.get()));
+MPSCommandBuffer* CommandStream::ours() {
   if (!commands_) {
     commands_ = Owned<MPSCommandBuffer*>::retained(
         [MPSCommandBuffer commandBufferFromCommandQueue:queue_.get()]);
     if (!commands_) fail_on_device("command buffer", "the queue makes no more");
   }
-  MPSCommandBuffer* innermost = commands_.get();
+  return commands_.get();
+}
+
+MPSCommandBuffer* CommandStream::commands() {
+  // Kernels use it as an MTLCommandBuffer. It is not wrapped: MPS would commit inside of graphs.
+  if (theirs_) return static_cast<MPSCommandBuffer*>(static_cast<id>(theirs_.get()));
+  MPSCommandBuffer* innermost = ours();
   for (const std::int32_t* address : predicates_) {
     const BufferRange range = buffers_->find(address);
     innermost = [MPSCommandBuffer commandBufferWithCommandBuffer:innermost];
@@ -60,43 +66,54 @@ MPSCommandBuffer* CommandStream::commands() {
   return innermost;
 }
 
+id<MTLCommandBuffer> CommandStream::root() {
+  return theirs_ ? theirs_.get() : [ours() rootCommandBuffer];
+}
+
+void CommandStream::signal_event(Event& event, std::uint64_t value) {
+  guarded("signal of an event", [&] {
+    [root() encodeSignalEvent:static_cast<SharedEvent&>(event).object() value:value];
+  });
+}
+
+void CommandStream::wait_for_event(Event& event, std::uint64_t value) {
+  guarded("wait for an event", [&] {
+    [root() encodeWaitForEvent:static_cast<SharedEvent&>(event).object() value:value];
+  });
+}
+
 const ImageCopies& CommandStream::copies() {
   if (!copies_) copies_.emplace(device_.get());
   return *copies_;
 }
 
-void CommandStream::note_root() {
-  // commitAndContinue puts another one in its place, so it is asked for before.
-  committed_.push_back(Owned<id<MTLCommandBuffer>>::retained([commands_.get() rootCommandBuffer]));
-}
-
-void CommandStream::commit_and_continue() {
-  if (!commands_) return;
-  guarded("commit", [&] {
-    note_root();
+std::unique_ptr<Stream::Ticket> CommandStream::commit_and_continue() {
+  if (!commands_) return nullptr;
+  return guarded("commit", [&]() -> std::unique_ptr<Ticket> {
+    // It puts another root in its place, which is asked for before.
+    auto root = std::make_unique<Root>(commands_.get());
     [commands_.get() commitAndContinue];
+    return root;
   });
 }
 
 std::unique_ptr<Stream::Ticket> CommandStream::commit(std::string_view label) {
   if (!commands_) return nullptr;
   return guarded("commit", [&]() -> std::unique_ptr<Ticket> {
-    note_root();
-    [committed_.back().get() setLabel:to_ns_string(label)];
+    auto root = std::make_unique<Root>(commands_.get());
+    [root->commands() setLabel:to_ns_string(label)];
     [commands_.get() commit];
     commands_ = {};
-    return std::make_unique<Roots>(std::exchange(committed_, {}));
+    return root;
   });
 }
 
 void CommandStream::wait(Ticket& ticket) {
   guarded("wait", [&] {
-    for (const auto& root : static_cast<Roots&>(ticket).roots) {
-      [root.get() waitUntilCompleted];
-      NSError* error = [root.get() error];
-      if (error == nil) continue;
-      fail_on_device("command buffer", to_string([error localizedDescription]));
-    }
+    id<MTLCommandBuffer> commands = static_cast<Root&>(ticket).commands();
+    [commands waitUntilCompleted];
+    NSError* error = [commands error];
+    if (error != nil) fail_on_device("command buffer", to_string([error localizedDescription]));
   });
 }
 

@@ -22,8 +22,8 @@ float* BoundArray::contents() const {
 }
 
 MPSVector* BoundArray::vector() const {
-  MPSVectorDescriptor* descriptor = [MPSVectorDescriptor vectorDescriptorWithLength:count
-                                                                           dataType:MPSDataTypeFloat32];
+  MPSVectorDescriptor* descriptor =
+      [MPSVectorDescriptor vectorDescriptorWithLength:count dataType:MPSDataTypeFloat32];
   return [[[MPSVector alloc] initWithBuffer:range.buffer.get()
                                      offset:range.offset
                                  descriptor:descriptor] autorelease];

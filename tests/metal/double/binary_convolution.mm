@@ -66,7 +66,8 @@ BinaryConvolution::BinaryConvolution(BinaryRule rule) : rule_(std::move(rule)) {
   if (d->neuron_ != nil)
     neuron_ = {d->neuron_->type_, d->neuron_->a_, d->neuron_->b_, d->neuron_->c_, {}};
   const auto* words = static_cast<const std::uint32_t*>([from weights]);
-  words_.assign(words, words + outputs_ * window_.kernel_y * window_.kernel_x * ((inputs_ + 31) / 32));
+  words_.assign(words,
+                words + outputs_ * window_.kernel_y * window_.kernel_x * ((inputs_ + 31) / 32));
   if (const float* bias = [from biasTerms]; rule_.takes_bias && bias != nullptr)
     rule_.output_bias.assign(bias, bias + outputs_);
   [from purge];
@@ -98,7 +99,8 @@ double BinaryConvolution::product(double in, bool weight) const {
   return is_set == weight ? 1 : -1;
 }
 
-void BinaryConvolution::convolve(const Pixels& from, const Window& w, Origin origin, Pixels& to) const {
+void BinaryConvolution::convolve(const Pixels& from, const Window& w, Origin origin,
+                                 Pixels& to) const {
   metal_double::each(to, [&](int y, int x, int o) {
     double sum = 0, absolute = 0;
     for (int i = 0; i < w.kernel_y; ++i) {
@@ -129,11 +131,13 @@ void BinaryConvolution::run(const FilterRun& run, const Batch& from, const Batch
 
 MPSNNFilterNode* make(Class kind, MPSNNImageNode* source, const BinaryRule& rule) {
   if (rule.source.get() == nil) refuse("MPSCNNBinaryConvolutionNode", "no weights");
-  MPSNNFilterNode* made = fill_node([[[kind alloc] init] autorelease], DoubleKind::FILTER, {source});
+  MPSNNFilterNode* made =
+      fill_node([[[kind alloc] init] autorelease], DoubleKind::FILTER, {source});
   node_of(made)->make_filter = [rule] { return std::make_shared<BinaryConvolution>(rule); };
   // Its default policy is ValidOnly: one position.
   if (kind == [MPSCNNBinaryFullyConnectedNode class])
-    node_of(made)->padding = [MPSNNDefaultPadding paddingWithMethod:MPSNNPaddingMethodAlignCentered];
+    node_of(made)->padding =
+        [MPSNNDefaultPadding paddingWithMethod:MPSNNPaddingMethodAlignCentered];
   return made;
 }
 
@@ -163,10 +167,10 @@ MPSNNFilterNode* make(Class kind, MPSNNImageNode* source, const BinaryRule& rule
     return terms == nullptr ? std::vector<float>() : std::vector<float>(terms, terms + count);
   };
   const bool beta = flags == MPSCNNBinaryConvolutionFlagsUseBetaScaling;
-  return static_cast<MPSCNNBinaryConvolutionNode*>(
-      make(self, sourceNode,
-           {weights, copy(outputBiasTerms, d->outputs_), copy(outputScaleTerms, d->outputs_),
-            copy(inputBiasTerms, d->inputs_), copy(inputScaleTerms, d->inputs_), false, type, beta}));
+  return static_cast<MPSCNNBinaryConvolutionNode*>(make(
+      self, sourceNode,
+      {weights, copy(outputBiasTerms, d->outputs_), copy(outputScaleTerms, d->outputs_),
+       copy(inputBiasTerms, d->inputs_), copy(inputScaleTerms, d->inputs_), false, type, beta}));
 }
 @end
 @implementation MPSCNNBinaryFullyConnectedNode

@@ -48,7 +48,9 @@ class Convolution final : public DoubleFilter {
     return static_cast<std::size_t>(outputs_ * window_.kernel_y * window_.kernel_x * inputs_ /
                                     window_.groups);
   }
-  std::shared_ptr<Convolution> self() { return std::static_pointer_cast<Convolution>(shared_from_this()); }
+  std::shared_ptr<Convolution> self() {
+    return std::static_pointer_cast<Convolution>(shared_from_this());
+  }
   void take(const float* weights, const float* bias);
   /// Where windows lie on an image of the source's size; `w` is what they are then.
   Placing placing(const DoubleNode& node, const Pixels& source, Window& w) const;
@@ -88,12 +90,14 @@ Convolution::Convolution(id<MPSCNNConvolutionDataSource> source, bool is_transpo
     refuse("MPSCNNConvolution", "channels of a group must be a multiple of 4");
   }
   if ([d isKindOfClass:[MPSCNNSubPixelConvolutionDescriptor class]]) {
-    sub_pixels_ = static_cast<int>([static_cast<MPSCNNSubPixelConvolutionDescriptor*>(d) subPixelScaleFactor]);
+    sub_pixels_ = static_cast<int>(
+        [static_cast<MPSCNNSubPixelConvolutionDescriptor*>(d) subPixelScaleFactor]);
     const int channels = outputs_ / (sub_pixels_ * sub_pixels_);
     if (outputs_ % (sub_pixels_ * sub_pixels_) != 0 || (d->groups_ > 1 && channels % 4 != 0))
       refuse("MPSCNNSubPixelConvolutionDescriptor", "channels that do not fit the scale factor");
   }
-  if (d->neuron_ != nil) neuron_ = {d->neuron_->type_, d->neuron_->a_, d->neuron_->b_, d->neuron_->c_, {}};
+  if (d->neuron_ != nil)
+    neuron_ = {d->neuron_->type_, d->neuron_->a_, d->neuron_->b_, d->neuron_->c_, {}};
   load();
 }
 
@@ -164,11 +168,14 @@ void Convolution::gradient(const FilterRun& run, const Batch& given, const Batch
   const Origin origin = placing(run.node, *from[0], w).origin;
   const Batch read = is_transposed_ ? stuffed(run.commands, from, window_) : from;
   record_each(run.commands, to.size(), [=, self = self()](std::size_t n) {
-    if (!self->is_transposed_) return convolve_data_gradient(*given[n], self->weights_, w, origin, *to[n]);
+    if (!self->is_transposed_)
+      return convolve_data_gradient(*given[n], self->weights_, w, origin, *to[n]);
     Pixels whole(read[n]->height, read[n]->width, read[n]->channels, false);
     convolve_data_gradient(*given[n], self->weights_, w, origin, whole);
     metal_double::each(*to[n], [&](int y, int x, int c) {
-      to[n]->set(y, x, c, static_cast<double>(whole.at(y * self->window_.stride_y, x * self->window_.stride_x, c)));
+      to[n]->set(
+          y, x, c,
+          static_cast<double>(whole.at(y * self->window_.stride_y, x * self->window_.stride_x, c)));
     });
   });
   if (updates) update(run, given, read, w, origin);
@@ -180,7 +187,8 @@ void Convolution::update(const FilterRun& run, const Batch& given, const Batch& 
   id<MPSCNNConvolutionDataSource> source = source_;
   if (![source respondsToSelector:@selector(updateWithCommandBuffer:gradientState:sourceState:)])
     return;
-  MPSCNNConvolutionGradientState* state = temporary_state([[MPSCNNConvolutionGradientState alloc] init]);
+  MPSCNNConvolutionGradientState* state =
+      temporary_state([[MPSCNNConvolutionGradientState alloc] init]);
   state->weights_ = [run.device newBufferWithLength:count() * sizeof(float)
                                             options:MTLResourceStorageModeShared];
   state->biases_ = [run.device newBufferWithLength:static_cast<NSUInteger>(outputs_) * sizeof(float)
@@ -223,9 +231,11 @@ void Convolution::encode(id<MTLCommandBuffer> commands, MPSCNNConvolution* kerne
   if (sub_pixels_ != 1) refuse(name, "the double encodes regular ones by themselves");
   if (from.size() != to.size()) refuse(name, "batches of one size are wanted");
   for (const auto& image : from)
-    if (image->channels != inputs_) refuse(name, "the source has other channels than the descriptor");
+    if (image->channels != inputs_)
+      refuse(name, "the source has other channels than the descriptor");
   for (const auto& image : to)
-    if (image->channels != outputs_) refuse(name, "the result has other channels than the descriptor");
+    if (image->channels != outputs_)
+      refuse(name, "the result has other channels than the descriptor");
   Window w = window_;
   w.clamps = [kernel edgeMode] == MPSImageEdgeModeClamp;
   const auto half = [](int taps, int dilation) { return ((taps - 1) * dilation + 1) / 2; };
@@ -238,9 +248,11 @@ void Convolution::encode(id<MTLCommandBuffer> commands, MPSCNNConvolution* kerne
 
 MPSNNFilterNode* make(Class kind, MPSNNImageNode* source, id<MPSCNNConvolutionDataSource> weights) {
   if (weights == nil) refuse("MPSCNNConvolutionNode", "no weights");
-  MPSNNFilterNode* made = fill_node([[[kind alloc] init] autorelease], DoubleKind::FILTER, {source});
+  MPSNNFilterNode* made =
+      fill_node([[[kind alloc] init] autorelease], DoubleKind::FILTER, {source});
   const bool is_transposed = kind == [MPSCNNConvolutionTransposeNode class];
-  node_of(made)->make_filter = [weights = Ref<id<MPSCNNConvolutionDataSource>>(weights), is_transposed] {
+  node_of(made)->make_filter = [weights = Ref<id<MPSCNNConvolutionDataSource>>(weights),
+                                is_transposed] {
     return std::make_shared<Convolution>(weights, is_transposed);
   };
   node_of(made)->gradient_class = is_transposed ? [MPSCNNConvolutionTransposeGradientNode class]
@@ -257,7 +269,8 @@ MPSNNFilterNode* make(Class kind, MPSNNImageNode* source, id<MPSCNNConvolutionDa
   auto* made = static_cast<MPSCNNConvolutionNode*>(make(self, sourceNode, weights));
   // A fully connected filter's window is the whole image: one position.
   if (self == [MPSCNNFullyConnectedNode class])
-    node_of(made)->padding = [MPSNNDefaultPadding paddingWithMethod:MPSNNPaddingMethodAlignCentered];
+    node_of(made)->padding =
+        [MPSNNDefaultPadding paddingWithMethod:MPSNNPaddingMethodAlignCentered];
   return made;
 }
 - (MPSNNConvolutionAccumulatorPrecisionOption)accumulatorPrecision {
@@ -277,7 +290,8 @@ DOUBLE_TRAINING_STYLE
 + (instancetype)nodeWithSource:(MPSNNImageNode*)sourceNode
       convolutionGradientState:(MPSCNNConvolutionGradientStateNode*)convolutionGradientState
                        weights:(id<MPSCNNConvolutionDataSource>)weights {
-  if (convolutionGradientState != nil) refuse("MPSCNNConvolutionTransposeNode", "the double has no states");
+  if (convolutionGradientState != nil)
+    refuse("MPSCNNConvolutionTransposeNode", "the double has no states");
   return static_cast<MPSCNNConvolutionTransposeNode*>(make(self, sourceNode, weights));
 }
 @end

@@ -88,6 +88,12 @@ using metal_double::Pixels;
 - (void)waitUntilCompleted {
   [[self rootCommandBuffer] waitUntilCompleted];
 }
+- (void)encodeWaitForEvent:(id<MTLEvent>)event value:(uint64_t)value {
+  [[self rootCommandBuffer] encodeWaitForEvent:event value:value];
+}
+- (void)encodeSignalEvent:(id<MTLEvent>)event value:(uint64_t)value {
+  [[self rootCommandBuffer] encodeSignalEvent:event value:value];
+}
 - (void)addCompletedHandler:(MTLCommandBufferHandler)block {
   [[self rootCommandBuffer] addCompletedHandler:block];
 }
@@ -135,7 +141,8 @@ static std::shared_ptr<Pixels> pixels_like(const MPSImageDescriptor* d) {
 
 namespace {
 
-/// The outermost command buffer but for predicates: pieces after commitAndContinue are the same one.
+/// The outermost command buffer but for predicates: pieces after commitAndContinue are the same
+/// one.
 const void* owner_of(id commands) {
   while ([commands isKindOfClass:[MPSCommandBuffer class]]) {
     id inner = [static_cast<MPSCommandBuffer*>(commands) commandBuffer];
@@ -148,8 +155,7 @@ const void* owner_of(id commands) {
 MPSTemporaryImage* usable(MPSImage* image, id<MTLCommandBuffer> commands) {
   if (![image isKindOfClass:[MPSTemporaryImage class]]) return nil;
   auto* temporary = static_cast<MPSTemporaryImage*>(image);
-  if (temporary->readCount_ == 0)
-    refuse("MPSTemporaryImage", "used although its readCount is 0");
+  if (temporary->readCount_ == 0) refuse("MPSTemporaryImage", "used although its readCount is 0");
   if (temporary->owner_ != owner_of(commands))
     refuse("MPSTemporaryImage", "used on another command buffer than it was made for");
   return temporary;
@@ -203,9 +209,7 @@ MPSTemporaryImage* temporary_image(std::shared_ptr<Pixels> pixels, id<MTLCommand
 }
 @end
 
-NSUInteger bytes_of(MPSDataType type) {
-  return static_cast<NSUInteger>(type & 0xff) / 8;
-}
+NSUInteger bytes_of(MPSDataType type) { return static_cast<NSUInteger>(type & 0xff) / 8; }
 
 @implementation MPSMatrixDescriptor
 + (instancetype)matrixDescriptorWithRows:(NSUInteger)rows
@@ -232,7 +236,8 @@ NSUInteger bytes_of(MPSDataType type) {
   if (self == nil) return nil;
   if (d->rows_ == 0 || d->columns_ == 0) refuse("MPSMatrix", "no rows or no columns");
   if (offset % bytes_of(d->dataType_) != 0) refuse("MPSMatrix", "an offset between two elements");
-  if (offset + (d->rows_ - 1) * d->rowBytes_ + d->columns_ * bytes_of(d->dataType_) > [buffer length])
+  if (offset + (d->rows_ - 1) * d->rowBytes_ + d->columns_ * bytes_of(d->dataType_) >
+      [buffer length])
     refuse("MPSMatrix", "the buffer is too small for its rows");
   buffer_ = [buffer retain];
   offset_ = offset;

@@ -16,7 +16,10 @@
   return made;
 }
 + (MPSNNNeuronDescriptor*)cnnNeuronPReLUDescriptorWithData:(NSData*)data noCopy:(bool)noCopy {
-  MPSNNNeuronDescriptor* made = [self cnnNeuronDescriptorWithType:MPSCNNNeuronTypePReLU a:0 b:0 c:0];
+  MPSNNNeuronDescriptor* made = [self cnnNeuronDescriptorWithType:MPSCNNNeuronTypePReLU
+                                                                a:0
+                                                                b:0
+                                                                c:0];
   made->data_ = noCopy ? [data retain] : [data copy];
   return made;
 }

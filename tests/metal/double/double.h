@@ -28,6 +28,7 @@ struct DoubleImage {
 struct DoubleCommand {
   std::function<void()> run;
   std::vector<MPSPredicate*> predicates;  // retained
+  std::function<bool()> may_run = {};     // empty: always
 };
 
 /// A command buffer of Metal itself.
@@ -38,8 +39,11 @@ struct DoubleCommand {
   id<MTLCommandQueue> queue_;                       // not retained: the queue outlives it
   NSString* label_;
   NSError* error_;
-  BOOL committed_, done_;
+  std::size_t next_;  // command to run
+  BOOL committed_, begun_, done_;
 }
+/// Goes on with the commands. NO: the next one waits for an event.
+- (BOOL)runCommands;
 @end
 
 @interface DoubleCommandQueue : NSObject <MTLCommandQueue> {
@@ -47,7 +51,12 @@ struct DoubleCommand {
   std::vector<DoubleCommandBuffer*>* committed_;  // retained, in order, not run yet
   NSString* label_;
 }
+/// Runs what it may of the first one committed. NO: nothing could be run.
+- (BOOL)runSome;
 @end
+
+/// The device came further, or was given more: those who wait for it look again.
+void wake_device();
 
 /// The command buffer of Metal's behind wrappers.
 DoubleCommandBuffer* root_of(id<MTLCommandBuffer> commands);
@@ -65,7 +74,7 @@ MPSTemporaryImage* temporary_image(std::shared_ptr<metal_double::Pixels> pixels,
                                    id<MTLCommandBuffer> commands);
 
 /// What metal_double_fail() asked for: takes it back, once.
-enum class DoubleFailure { NONE, ALLOCATION, ENCODE, RUN };
+enum class DoubleFailure { NONE, ALLOCATION, ENCODE, RUN, EVENT };
 bool fails_now(DoubleFailure kind);
 
 /// Bytes of an element.

@@ -66,16 +66,25 @@ class Encoding {
 
   void encode(const NodePointer& node) {
     switch (node->kind) {
-      case DoubleKind::FILTER: return filter(node);
-      case DoubleKind::POOLING: return pooling(node);
+      case DoubleKind::FILTER:
+        return filter(node);
+      case DoubleKind::POOLING:
+        return pooling(node);
       case DoubleKind::NEAREST:
-      case DoubleKind::BILINEAR: return upsampling(node);
-      case DoubleKind::OP: return op(node);
-      case DoubleKind::CONCATENATION: return concatenation(node);
-      case DoubleKind::LOSS: return loss(node);
-      case DoubleKind::YOLO: return yolo(node);
-      case DoubleKind::GRADIENT: return gradient(node);
-      default: return pointwise(node);
+      case DoubleKind::BILINEAR:
+        return upsampling(node);
+      case DoubleKind::OP:
+        return op(node);
+      case DoubleKind::CONCATENATION:
+        return concatenation(node);
+      case DoubleKind::LOSS:
+        return loss(node);
+      case DoubleKind::YOLO:
+        return yolo(node);
+      case DoubleKind::GRADIENT:
+        return gradient(node);
+      default:
+        return pointwise(node);
     }
   }
 
@@ -120,7 +129,8 @@ class Encoding {
 
   static Placing place_pooling(const NodePointer& node, Window& window, const Pixels& source) {
     const bool is_average = node->pooling == metal_double::Pooling::AVERAGE;
-    return place(*node, is_average ? [MPSCNNPoolingAverage class] : [MPSCNNPooling class], window, source);
+    return place(*node, is_average ? [MPSCNNPoolingAverage class] : [MPSCNNPooling class], window,
+                 source);
   }
 
   void pooling(const NodePointer& node) {
@@ -128,9 +138,8 @@ class Encoding {
     Window window = node->window;
     const Placing size = place_pooling(node, window, *from[0]);
     const Batch to = make(node, size.height, size.width, from[0]->channels);
-    each(to.size(), [=](std::size_t n) {
-      pool(*from[n], window, size.origin, node->pooling, *to[n]);
-    });
+    each(to.size(),
+         [=](std::size_t n) { pool(*from[n], window, size.origin, node->pooling, *to[n]); });
   }
 
   void upsampling(const NodePointer& node) {
@@ -200,8 +209,8 @@ class Encoding {
   }
 
   static metal_double::Loss loss_of(MPSCNNLossDescriptor* d) {
-    return {static_cast<int>(d->type_), d->reduction_,     d->weight_,
-            d->labelSmoothing_,         d->epsilon_,       static_cast<int>(d->numberOfClasses_)};
+    return {static_cast<int>(d->type_), d->reduction_, d->weight_,
+            d->labelSmoothing_,         d->epsilon_,   static_cast<int>(d->numberOfClasses_)};
   }
 
   /// What a loss compares, for each image of the batch.
@@ -295,7 +304,8 @@ class Encoding {
         return graph_.filters.at(forward.get())
             ->gradient(run_of(forward), given, from, to,
                        node->training_style == MPSNNTrainingStyleUpdateDeviceGPU);
-      case DoubleKind::OP: return op_gradient(node, given, to);
+      case DoubleKind::OP:
+        return op_gradient(node, given, to);
       case DoubleKind::POOLING: {
         Window window = forward->window;
         const Origin origin = place_pooling(forward, window, *from[0]).origin;
@@ -324,12 +334,14 @@ class Encoding {
         return each(count, [=](std::size_t n) {
           softmax_gradient(*given[n], *result[n], forward->kind == DoubleKind::LOG_SOFTMAX, *to[n]);
         });
-      default: return element_gradient(node, given, from, to);
+      default:
+        return element_gradient(node, given, from, to);
     }
   }
 
   /// Neurons and the parts of a concatenation.
-  void element_gradient(const NodePointer& node, const Batch& given, const Batch& from, const Batch& to) {
+  void element_gradient(const NodePointer& node, const Batch& given, const Batch& from,
+                        const Batch& to) {
     const NodePointer forward = node->forward;
     int first = 0;
     if (forward->kind == DoubleKind::CONCATENATION) {
@@ -425,7 +437,8 @@ MPSImageBatch* temporary_batch(const Batch& values, id<MTLCommandBuffer> command
 - (void)reloadFromDataSources {
   DoubleCommandBuffer* last = graph_->last;
   if (last != nil && !last->done_)
-    refuse("MPSNNGraph reloadFromDataSources", "it acts at once, and the device still uses the weights");
+    refuse("MPSNNGraph reloadFromDataSources",
+           "it acts at once, and the device still uses the weights");
   for (const auto& entry : graph_->filters) entry.second->load();
 }
 - (MPSImageBatch*)encodeBatchToCommandBuffer:(id<MTLCommandBuffer>)commandBuffer
@@ -434,8 +447,10 @@ MPSImageBatch* temporary_batch(const Batch& values, id<MTLCommandBuffer> command
                           intermediateImages:(NSMutableArray<MPSImageBatch*>*)intermediateImages
                            destinationStates:(NSMutableArray<MPSStateBatch*>*)destinationStates {
   if (destinationStates != nil) refuse("MPSNNGraph", "the double exports no states");
-  if ([sourceStates count] != graph_->labelled.size()) refuse("MPSNNGraph", "one batch a state is wanted");
-  if ([sourceImages count] != graph_->sources.size()) refuse("MPSNNGraph", "one batch a source is wanted");
+  if ([sourceStates count] != graph_->labelled.size())
+    refuse("MPSNNGraph", "one batch a state is wanted");
+  if ([sourceImages count] != graph_->sources.size())
+    refuse("MPSNNGraph", "one batch a source is wanted");
   graph_->last = root_of(commandBuffer);
   Encoding encoding(*graph_, commandBuffer);
   encoding.graph_device = [self device];

@@ -83,10 +83,10 @@ void check_stride(const Operand& operand, const Pixels& result) {
     refuse("MPSCNNArithmetic", "batches of one size are wanted");
   std::vector<OneResult> all;
   for (NSUInteger i = 0; i < count; ++i) {
-    all.push_back({{read_from([primaryImages objectAtIndex:i], commandBuffer), primaryX_, primaryY_, primaryChannels_,
-                    static_cast<double>(primaryScale_)},
-                   {read_from([secondaryImages objectAtIndex:i], commandBuffer), secondaryX_, secondaryY_, secondaryChannels_,
-                    static_cast<double>(secondaryScale_)},
+    all.push_back({{read_from([primaryImages objectAtIndex:i], commandBuffer), primaryX_, primaryY_,
+                    primaryChannels_, static_cast<double>(primaryScale_)},
+                   {read_from([secondaryImages objectAtIndex:i], commandBuffer), secondaryX_,
+                    secondaryY_, secondaryChannels_, static_cast<double>(secondaryScale_)},
                    written_to([destinationImages objectAtIndex:i], commandBuffer)});
     check_stride(all.back().primary, *all.back().result);
     check_stride(all.back().secondary, *all.back().result);

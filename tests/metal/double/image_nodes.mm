@@ -9,7 +9,8 @@ namespace {
 
 /// Fills a fresh node with its filter; autoreleased.
 template <class Filter>
-Filter* with_op(Class kind, std::initializer_list<MPSNNImageNode*> sources, std::shared_ptr<Op> op) {
+Filter* with_op(Class kind, std::initializer_list<MPSNNImageNode*> sources,
+                std::shared_ptr<Op> op) {
   MPSNNFilterNode* made = fill_node([[[kind alloc] init] autorelease], DoubleKind::OP, sources);
   node_of(made)->op = std::move(op);
   return static_cast<Filter*>(made);
@@ -215,22 +216,22 @@ std::shared_ptr<Reduction> reduction_of(Class kind) {
 @end
 
 /// Accessors of a number that a normalisation is computed with.
-#define NORMALIZATION_NUMBER(type, getter, setter, field)              \
-  -(type)getter {                                                      \
-    return static_cast<type>(op_of<WindowNormalization>(self).field);  \
-  }                                                                    \
-  -(void)setter : (type)value {                                        \
-    auto& op = op_of<WindowNormalization>(self);                       \
-    op.field = static_cast<decltype(op.field)>(value);                 \
+#define NORMALIZATION_NUMBER(type, getter, setter, field)             \
+  -(type)getter {                                                     \
+    return static_cast<type>(op_of<WindowNormalization>(self).field); \
+  }                                                                   \
+  -(void)setter : (type)value {                                       \
+    auto& op = op_of<WindowNormalization>(self);                      \
+    op.field = static_cast<decltype(op.field)>(value);                \
   }
 
 @implementation MPSCNNNormalizationNode
 + (instancetype)nodeWithSource:(MPSNNImageNode*)sourceNode {
   using Kind = WindowNormalization::Kind;
   const bool is_contrast = self == [MPSCNNLocalContrastNormalizationNode class];
-  const Kind kind = is_contrast                                            ? Kind::CONTRAST
+  const Kind kind = is_contrast                                      ? Kind::CONTRAST
                     : self == [MPSCNNSpatialNormalizationNode class] ? Kind::SPATIAL
-                                                                           : Kind::CHANNELS;
+                                                                     : Kind::CHANNELS;
   auto op = std::make_shared<WindowNormalization>(kind);
   if (is_contrast) {
     op->alpha = 0;
@@ -256,7 +257,8 @@ NORMALIZATION_NUMBER(NSUInteger, kernelWidth, setKernelWidth, kernel_x)
 NORMALIZATION_NUMBER(NSUInteger, kernelHeight, setKernelHeight, kernel_y)
 @end
 @implementation MPSCNNCrossChannelNormalizationNode
-NORMALIZATION_NUMBER(NSUInteger, kernelSizeInFeatureChannels, setKernelSizeInFeatureChannels, kernel_c)
+NORMALIZATION_NUMBER(NSUInteger, kernelSizeInFeatureChannels, setKernelSizeInFeatureChannels,
+                     kernel_c)
 @end
 
 @implementation MPSCNNDilatedPoolingMaxNode

@@ -3,19 +3,39 @@
 // in the order of the commits: who forgets to wait reads what was there before.
 #include <Block.h>
 
+#include <algorithm>
 #include <atomic>
+#include <condition_variable>
 #include <cstdlib>
 #include <mutex>
 
 #include "double.h"
+#include "events.h"
 
 namespace {
 
 std::atomic<long> objects_alive{0}, images_unread{0};
 std::atomic<DoubleFailure> next_failure{DoubleFailure::NONE};
-std::mutex device_mutex;  // one device: what runs and what is committed
+// One device: what runs and what is committed. Handlers run under it and may ask the device again.
+std::recursive_mutex device_mutex;
+std::condition_variable_any device_changed;
+std::vector<DoubleCommandQueue*> queues;  // all that there are
+bool held = false;                        // nothing is run
+std::atomic<long> event_waits{0};
+
+/// Runs other queues where the first one cannot go on: it waits for an event.
+bool run_some(DoubleCommandQueue* first) {
+  if ([first runSome]) return true;
+  return std::any_of(queues.begin(), queues.end(),
+                     [&](DoubleCommandQueue* other) { return other != first && [other runSome]; });
+}
 
 }  // namespace
+
+void wake_device() {
+  const std::lock_guard lock(device_mutex);
+  device_changed.notify_all();
+}
 
 void count_object(int change) { objects_alive += change; }
 
@@ -34,9 +54,22 @@ extern "C" __attribute__((visibility("default"))) long metal_double_unread(void)
   return images_unread.load();
 }
 
-/// What fails next, once. 1: an allocation; 2: an encode; 3: a command buffer, while it runs.
+/// What fails next, once. 1: an allocation; 2: an encode; 3: a command buffer, while it runs; 4: a
+/// new event.
 extern "C" __attribute__((visibility("default"))) void metal_double_fail(int kind) {
   next_failure = static_cast<DoubleFailure>(kind);
+}
+
+/// From now on nothing is run, or everything again.
+extern "C" __attribute__((visibility("default"))) void metal_double_hold(int on) {
+  const std::lock_guard lock(device_mutex);
+  held = on != 0;
+  device_changed.notify_all();
+}
+
+/// Waits for events that were encoded, since the process began.
+extern "C" __attribute__((visibility("default"))) long metal_double_event_waits(void) {
+  return event_waits.load();
 }
 
 void refuse(const char* what, const std::string& why) {
@@ -126,21 +159,41 @@ void refuse(const char* what, const std::string& why) {
   committed_ = YES;
   const std::lock_guard lock(device_mutex);
   static_cast<DoubleCommandQueue*>(queue_)->committed_->push_back([self retain]);
+  device_changed.notify_all();
+}
+- (void)encodeWaitForEvent:(id<MTLEvent>)event value:(uint64_t)value {
+  if (committed_) refuse("MTLCommandBuffer encodeWaitForEvent", "it was committed");
+  const Ref<id<MTLSharedEvent>> awaited = shared_event(event);
+  commands_->push_back(
+      {[] {}, {}, [awaited, value] { return [awaited.get() signaledValue] >= value; }});
+  ++event_waits;
+}
+- (void)encodeSignalEvent:(id<MTLEvent>)event value:(uint64_t)value {
+  if (committed_) refuse("MTLCommandBuffer encodeSignalEvent", "it was committed");
+  const Ref<id<MTLSharedEvent>> signalled = shared_event(event);
+  commands_->push_back({[signalled, value] { signal_on_device(signalled.get(), value); }, {}});
 }
 - (void)failCommands {
-  NSDictionary* info = [NSDictionary dictionaryWithObject:@"the GPU hung" forKey:NSLocalizedDescriptionKey];
+  NSDictionary* info = [NSDictionary dictionaryWithObject:@"the GPU hung"
+                                                   forKey:NSLocalizedDescriptionKey];
   error_ = [[NSError alloc] initWithDomain:@"MTLCommandBufferErrorDomain" code:2 userInfo:info];
 }
-- (void)runCommands {
-  if (fails_now(DoubleFailure::RUN)) [self failCommands];
-  for (const DoubleCommand& command : *commands_) {
-    if (error_ != nil) break;
+- (BOOL)runCommands {
+  for (; next_ < commands_->size() && error_ == nil; ++next_) {
+    const DoubleCommand& command = (*commands_)[next_];
+    if (command.may_run && !command.may_run()) return NO;
+    if (!begun_ && fails_now(DoubleFailure::RUN)) {
+      [self failCommands];
+      break;
+    }
+    begun_ = YES;
     bool runs = true;
     for (MPSPredicate* predicate : command.predicates) {
       const auto* start = static_cast<const char*>([[predicate predicateBuffer] contents]);
-      runs = runs && __atomic_load_n(reinterpret_cast<const std::uint32_t*>(
-                                         start + [predicate predicateOffset]),
-                                     __ATOMIC_ACQUIRE) != 0;
+      runs =
+          runs && __atomic_load_n(
+                      reinterpret_cast<const std::uint32_t*>(start + [predicate predicateOffset]),
+                      __ATOMIC_ACQUIRE) != 0;
     }
     if (runs) command.run();
   }
@@ -154,16 +207,18 @@ void refuse(const char* what, const std::string& why) {
     Block_release(handler);
   }
   handlers_->clear();
+  return YES;
 }
 - (void)waitUntilCompleted {
-  if (!committed_) refuse("MTLCommandBuffer waitUntilCompleted", "it was not committed: this never ends");
-  const std::lock_guard lock(device_mutex);
-  auto& committed = *static_cast<DoubleCommandQueue*>(queue_)->committed_;
+  if (!committed_)
+    refuse("MTLCommandBuffer waitUntilCompleted", "it was not committed: this never ends");
+  std::unique_lock lock(device_mutex);
   while (!done_) {
-    DoubleCommandBuffer* first = committed.front();
-    committed.erase(committed.begin());
-    [first runCommands];
-    [first release];
+    if (!held && run_some(static_cast<DoubleCommandQueue*>(queue_))) {
+      device_changed.notify_all();
+    } else {
+      device_changed.wait(lock);
+    }
   }
 }
 @end
@@ -173,10 +228,16 @@ void refuse(const char* what, const std::string& why) {
   self = [super init];
   if (self == nil) return nil;
   committed_ = new std::vector<DoubleCommandBuffer*>();
+  const std::lock_guard lock(device_mutex);
+  queues.push_back(self);
   count_object(1);
   return self;
 }
 - (void)dealloc {
+  {
+    const std::lock_guard lock(device_mutex);
+    std::erase(queues, self);
+  }
   for (DoubleCommandBuffer* left : *committed_) [left release];
   delete committed_;
   [label_ release];
@@ -192,6 +253,15 @@ void refuse(const char* what, const std::string& why) {
 }
 - (id<MTLCommandBuffer>)commandBuffer {
   return [[[DoubleCommandBuffer alloc] initWithQueue:self] autorelease];
+}
+- (BOOL)runSome {
+  if (committed_->empty()) return NO;
+  DoubleCommandBuffer* first = committed_->front();
+  const std::size_t before = first->next_;
+  if (![first runCommands]) return first->next_ != before;
+  committed_->erase(committed_->begin());
+  [first release];
+  return YES;
 }
 @end
 
@@ -225,6 +295,9 @@ void refuse(const char* what, const std::string& why) {
 - (id<MTLCommandQueue>)newCommandQueue {
   return [[DoubleCommandQueue alloc] init];
 }
+- (id<MTLSharedEvent>)newSharedEvent {
+  return fails_now(DoubleFailure::EVENT) ? nil : make_shared_event();
+}
 - (id<MTLBuffer>)newBufferWithLength:(NSUInteger)length options:(MTLResourceOptions)options {
   if (options != MTLResourceStorageModeShared) refuse("newBufferWithLength", "not shared");
   if (fails_now(DoubleFailure::ALLOCATION)) return nil;
@@ -245,9 +318,10 @@ id<MTLDevice> MTLCreateSystemDefaultDevice(void) {
 }
 
 NSArray<id<MTLDevice>>* MTLCopyAllDevices(void) {
-  id<MTLDevice> fast = [[[DoubleDevice alloc] initWithName:@"Metal double" lowPower:NO] autorelease];
-  id<MTLDevice> small =
-      [[[DoubleDevice alloc] initWithName:@"Metal double, low power" lowPower:YES] autorelease];
+  id<MTLDevice> fast = [[[DoubleDevice alloc] initWithName:@"Metal double"
+                                                  lowPower:NO] autorelease];
+  id<MTLDevice> small = [[[DoubleDevice alloc] initWithName:@"Metal double, low power"
+                                                   lowPower:YES] autorelease];
   return [[NSArray alloc] initWithObjects:fast, small, nil];
 }
 

@@ -118,10 +118,12 @@ MPSNNFilterNode* fill_node(MPSNNFilterNode* fresh, DoubleKind kind,
 }
 - (NSArray<MPSNNGradientFilterNode*>*)gradientFiltersWithSource:(MPSNNImageNode*)gradientImage {
   const NodePointer& forward = node_of(self);
-  if (forward->op && !forward->op->has_gradient()) refuse("MPSNNFilterNode", "it has no gradient filter");
+  if (forward->op && !forward->op->has_gradient())
+    refuse("MPSNNFilterNode", "it has no gradient filter");
   NSMutableArray* filters = [NSMutableArray array];
   // Neither a loss's weights nor anything of a gradient node has a gradient.
-  const std::size_t count = std::min<std::size_t>(forward->sources.size(), forward->kind == DoubleKind::LOSS ? 2 : SIZE_MAX);
+  const std::size_t count = std::min<std::size_t>(forward->sources.size(),
+                                                  forward->kind == DoubleKind::LOSS ? 2 : SIZE_MAX);
   for (std::size_t i = 0; i < count; ++i) {
     MPSNNGradientFilterNode* filter =
         fill(gradient_node(*forward), DoubleKind::GRADIENT, {gradientImage});
@@ -236,7 +238,8 @@ MPSNNFilterNode* fill_node(MPSNNFilterNode* fresh, DoubleKind kind,
                         labels:(MPSNNImageNode*)labels
                        weights:(MPSNNImageNode*)weights
                 lossDescriptor:(MPSCNNLossDescriptor*)descriptor {
-  MPSNNForwardLossNode* made = make<MPSNNForwardLossNode>(DoubleKind::LOSS, {source, labels, weights});
+  MPSNNForwardLossNode* made =
+      make<MPSNNForwardLossNode>(DoubleKind::LOSS, {source, labels, weights});
   node_of(made)->loss = descriptor;
   return made;
 }

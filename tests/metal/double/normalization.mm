@@ -171,7 +171,9 @@ void Normalization::measure(const Batch& from) {
     s.count += 1;
   });
   for (Statistic& s : statistics_) s.mean /= s.count;
-  all([](Statistic& s, double value) { s.variance += (value - s.mean) * (value - s.mean) / s.count; });
+  all([](Statistic& s, double value) {
+    s.variance += (value - s.mean) * (value - s.mean) / s.count;
+  });
 }
 
 void Normalization::run(const FilterRun& run, const Batch& from, const Batch& to) {
@@ -191,9 +193,10 @@ void Normalization::run(const FilterRun& run, const Batch& from, const Batch& to
     for (std::size_t n = 0; n < to.size(); ++n) {
       each(*to[n], [&](int y, int x, int c) {
         const auto channel = static_cast<std::size_t>(c);
-        to[n]->set(y, x, c, self->normalized(*from[n], n, y, x, c) *
-                                    static_cast<double>(self->gamma_[channel]) +
-                                static_cast<double>(self->beta_[channel]));
+        to[n]->set(
+            y, x, c,
+            self->normalized(*from[n], n, y, x, c) * static_cast<double>(self->gamma_[channel]) +
+                static_cast<double>(self->beta_[channel]));
       });
     }
   });
@@ -201,7 +204,8 @@ void Normalization::run(const FilterRun& run, const Batch& from, const Batch& to
 
 void Normalization::gradient(const FilterRun& run, const Batch& given, const Batch& from,
                              const Batch& to, bool updates) {
-  if (!computes(run)) refuse("MPSCNNBatchNormalizationGradient", "statistics that are not the batch's");
+  if (!computes(run))
+    refuse("MPSCNNBatchNormalizationGradient", "statistics that are not the batch's");
   const std::size_t size = from.size() * static_cast<std::size_t>(channels_);
   const Buffer gammas = new_buffer(run.device, size), betas = new_buffer(run.device, size);
   record(run.commands, [=, self = self<Normalization>()] {
@@ -231,9 +235,9 @@ void Normalization::gradient(const FilterRun& run, const Batch& given, const Bat
       each(*to[n], [&](int y, int x, int c) {
         const std::size_t place = self->place(n, c);
         const Statistic& s = self->statistics_[place];
-        const double rest = (sums[place].gradient +
-                             self->normalized(*from[n], n, y, x, c) * sums[place].product) /
-                            s.count;
+        const double rest =
+            (sums[place].gradient + self->normalized(*from[n], n, y, x, c) * sums[place].product) /
+            s.count;
         to[n]->set(y, x, c, (of(n, y, x, c) - rest) / std::sqrt(s.variance + self->epsilon_));
       });
     }
@@ -254,7 +258,8 @@ void Normalization::take(const FilterRun& run, MPSCNNNormalizationGammaAndBetaSt
 /// Adds those of the other images to the first one's.
 void add_images(const FilterRun& run, std::size_t images, int channels, const Buffer& gradients) {
   record(run.commands, [=] {
-    for (std::size_t i = static_cast<std::size_t>(channels); i < images * static_cast<std::size_t>(channels); ++i)
+    for (std::size_t i = static_cast<std::size_t>(channels);
+         i < images * static_cast<std::size_t>(channels); ++i)
       floats_of(gradients)[i % static_cast<std::size_t>(channels)] += floats_of(gradients)[i];
   });
 }
@@ -301,13 +306,15 @@ class BatchNormalization final : public Normalization {
         [from updateMeanAndVarianceWithCommandBuffer:run.commands batchNormalizationState:state]);
     if (state->readCount_ != 1)
       refuse("updateMeanAndVariance", "the state's read count must be decremented");
-    take(run, [from updateGammaAndBetaWithCommandBuffer:run.commands batchNormalizationState:state]);
+    take(run, [from updateGammaAndBetaWithCommandBuffer:run.commands
+                                batchNormalizationState:state]);
     if (state->readCount_ != 0)
       refuse("updateGammaAndBeta", "the state's read count must be decremented");
     if (moved.get() == nil) return;
     record(run.commands, [=, self = self<BatchNormalization>()] {
       const auto count = static_cast<std::size_t>(self->channels_);
-      const float *mean = floats_of([moved.get() mean]), *variance = floats_of([moved.get() variance]);
+      const float *mean = floats_of([moved.get() mean]),
+                  *variance = floats_of([moved.get() variance]);
       self->mean_.assign(mean, mean + count);
       self->variance_.assign(variance, variance + count);
     });
@@ -348,7 +355,8 @@ class InstanceNormalization final : public Normalization {
   Buffer of_image(const FilterRun& run, const Buffer& gradients, std::size_t n) {
     const auto count = static_cast<std::size_t>(channels_);
     const Buffer made = new_buffer(run.device, count);
-    record(run.commands, [=] { std::copy_n(floats_of(gradients) + n * count, count, floats_of(made)); });
+    record(run.commands,
+           [=] { std::copy_n(floats_of(gradients) + n * count, count, floats_of(made)); });
     return made;
   }
 };
@@ -359,13 +367,15 @@ class GroupNormalization final : public Normalization {
  public:
   explicit GroupNormalization(id source) : Normalization(source) {
     load();
-    groups_ = static_cast<int>([this->source<id<MPSCNNGroupNormalizationDataSource>>() numberOfGroups]);
+    groups_ =
+        static_cast<int>([this->source<id<MPSCNNGroupNormalizationDataSource>>() numberOfGroups]);
     if (channels_ % groups_ != 0) refuse("MPSCNNGroupNormalization", "groups of different sizes");
   }
 
  private:
   std::size_t place(std::size_t n, int c) const override {
-    return n * static_cast<std::size_t>(groups_) + static_cast<std::size_t>(c / (channels_ / groups_));
+    return n * static_cast<std::size_t>(groups_) +
+           static_cast<std::size_t>(c / (channels_ / groups_));
   }
   std::size_t places(std::size_t images) const override { return place(images, 0); }
   void update(const FilterRun& run, std::size_t images, const Buffer& gammas,
@@ -379,7 +389,8 @@ class GroupNormalization final : public Normalization {
     NSMutableArray<MPSCNNGroupNormalizationGradientState*>* states = [NSMutableArray array];
     for (std::size_t n = 0; n < images; ++n) [states addObject:state];
     const auto from = source<id<MPSCNNGroupNormalizationDataSource>>();
-    take(run, [from updateGammaAndBetaWithCommandBuffer:run.commands groupNormalizationStateBatch:states]);
+    take(run, [from updateGammaAndBetaWithCommandBuffer:run.commands
+                           groupNormalizationStateBatch:states]);
     if (state->readCount_ != 0)
       refuse("updateGammaAndBeta", "the states' read counts must be decremented");
   }
@@ -390,7 +401,8 @@ class GroupNormalization final : public Normalization {
 template <class Made>
 MPSNNFilterNode* make(Class kind, Class gradient_class, MPSNNImageNode* source, id data) {
   if (data == nil) refuse("MPSCNNNormalizationNode", "no data source");
-  MPSNNFilterNode* made = fill_node([[[kind alloc] init] autorelease], DoubleKind::FILTER, {source});
+  MPSNNFilterNode* made =
+      fill_node([[[kind alloc] init] autorelease], DoubleKind::FILTER, {source});
   node_of(made)->make_filter = [data = Ref<id>(data)] { return std::make_shared<Made>(data); };
   node_of(made)->gradient_class = gradient_class;
   node_of(made)->training_style = MPSNNTrainingStyleUpdateDeviceGPU;

@@ -107,8 +107,8 @@ void check_lengths(MPSVector* values, std::initializer_list<MPSVector*> others) 
       double step = settings.rate * gradient;
       if (m.get() != nil) {
         float& momentum = values_of(m)[i];
-        momentum = static_cast<float>(mu * static_cast<double>(momentum) +
-                                      (nesterov ? gradient : step));
+        momentum =
+            static_cast<float>(mu * static_cast<double>(momentum) + (nesterov ? gradient : step));
         step = nesterov ? settings.rate * (gradient + mu * static_cast<double>(momentum))
                         : static_cast<double>(momentum);
       }
@@ -149,9 +149,9 @@ void check_lengths(MPSVector* values, std::initializer_list<MPSVector*> others) 
       float& squares = values_of(s)[i];
       squares = static_cast<float>(decay * static_cast<double>(squares) +
                                    (1 - decay) * gradient * gradient);
-      values_of(r)[i] = static_cast<float>(
-          static_cast<double>(value) -
-          settings.rate * gradient / (std::sqrt(static_cast<double>(squares)) + epsilon));
+      values_of(r)[i] = static_cast<float>(static_cast<double>(value) -
+                                           settings.rate * gradient /
+                                               (std::sqrt(static_cast<double>(squares)) + epsilon));
     }
   });
 }
@@ -194,8 +194,7 @@ void check_lengths(MPSVector* values, std::initializer_list<MPSVector*> others) 
   const double beta1 = beta1_, beta2 = beta2_;
   const auto epsilon = static_cast<double>(epsilon_);
   const auto t = static_cast<double>(++timeStep_);
-  const double rate =
-      settings.rate * std::sqrt(1 - std::pow(beta2, t)) / (1 - std::pow(beta1, t));
+  const double rate = settings.rate * std::sqrt(1 - std::pow(beta2, t)) / (1 - std::pow(beta1, t));
   record(commandBuffer, [=] {
     for (NSUInteger i = 0; i < v.get()->length_; ++i) {
       const float value = values_of(v)[i];
@@ -209,9 +208,9 @@ void check_lengths(MPSVector* values, std::initializer_list<MPSVector*> others) 
         float& kept = values_of(largest)[i];
         divisor = kept = std::max(kept, velocity);
       }
-      values_of(r)[i] = static_cast<float>(
-          static_cast<double>(value) -
-          rate * static_cast<double>(momentum) / (std::sqrt(static_cast<double>(divisor)) + epsilon));
+      values_of(r)[i] = static_cast<float>(static_cast<double>(value) -
+                                           rate * static_cast<double>(momentum) /
+                                               (std::sqrt(static_cast<double>(divisor)) + epsilon));
     }
   });
 }

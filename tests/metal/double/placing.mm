@@ -19,7 +19,8 @@ MPSCNNKernel* make_kernel(Class kind, const Window& w) {
   return kernel;
 }
 
-MPSImageDescriptor* ask(const DoubleNode& node, MPSCNNKernel* kernel, const Placing& size, int channels) {
+MPSImageDescriptor* ask(const DoubleNode& node, MPSCNNKernel* kernel, const Placing& size,
+                        int channels) {
   MPSImageDescriptor* suggested = [MPSImageDescriptor
       imageDescriptorWithChannelFormat:MPSImageFeatureChannelFormatFloat16
                                  width:static_cast<NSUInteger>(std::max(size.width, 1))
@@ -31,7 +32,8 @@ MPSImageDescriptor* ask(const DoubleNode& node, MPSCNNKernel* kernel, const Plac
                                                    suggestedDescriptor:suggested];
 }
 
-void ask_policy(const DoubleNode& node, Class kind, Window& w, const Pixels& source, Placing& size) {
+void ask_policy(const DoubleNode& node, Class kind, Window& w, const Pixels& source,
+                Placing& size) {
   MPSCNNKernel* kernel = make_kernel(kind, w);
   MPSImageDescriptor* wanted = ask(node, kernel, size, source.channels);
   size.height = static_cast<int>(wanted->height_);
@@ -39,11 +41,13 @@ void ask_policy(const DoubleNode& node, Class kind, Window& w, const Pixels& sou
   int y = static_cast<int>([kernel offset].y), x = static_cast<int>([kernel offset].x);
   if ([kernel isKindOfClass:[MPSCNNConvolutionTranspose class]]) {
     auto* transposed = static_cast<MPSCNNConvolutionTranspose*>(kernel);
-    if (y != 0 || x != 0) refuse("MPSCNNConvolutionTranspose", "the double wants kernel offsets only");
+    if (y != 0 || x != 0)
+      refuse("MPSCNNConvolutionTranspose", "the double wants kernel offsets only");
     y = static_cast<int>([transposed kernelOffsetY]);
     x = static_cast<int>([transposed kernelOffsetX]);
   }
-  size.origin = {y - extent(w.kernel_y, w.dilation_y) / 2, x - extent(w.kernel_x, w.dilation_x) / 2};
+  size.origin = {y - extent(w.kernel_y, w.dilation_y) / 2,
+                 x - extent(w.kernel_x, w.dilation_x) / 2};
   w.clamps = [kernel edgeMode] == MPSImageEdgeModeClamp;
   if (![kernel isKindOfClass:[MPSCNNPoolingAverage class]]) return;
   w.border_x = static_cast<int>([static_cast<MPSCNNPoolingAverage*>(kernel) zeroPadSizeX]);
@@ -55,8 +59,10 @@ void ask_policy(const DoubleNode& node, Class kind, Window& w, const Pixels& sou
 Placing place(const DoubleNode& node, Class kernel, Window& w, const Pixels& source) {
   // The default of MPS's windowed kernels: centred, remainder to the top left, same size.
   const std::uint64_t method = node.padding.get() == nil ? 16 : [node.padding.get() paddingMethod];
-  const auto y = metal_double::place(method, true, w.kernel_y, w.stride_y, w.dilation_y, source.height);
-  const auto x = metal_double::place(method, false, w.kernel_x, w.stride_x, w.dilation_x, source.width);
+  const auto y =
+      metal_double::place(method, true, w.kernel_y, w.stride_y, w.dilation_y, source.height);
+  const auto x =
+      metal_double::place(method, false, w.kernel_x, w.stride_x, w.dilation_x, source.width);
   Placing size{y.size,
                x.size,
                {y.offset - extent(w.kernel_y, w.dilation_y) / 2,

@@ -37,7 +37,8 @@
     refuse("MPSCNNYOLOLossDescriptor", "the double's confidence has a sigmoid cross entropy");
   MPSCNNYOLOLossDescriptor* made = [[[self alloc] init] autorelease];
   const auto part = [reductionType](MPSCNNLossType type) {
-    return [[MPSCNNLossDescriptor cnnLossDescriptorWithType:type reductionType:reductionType] retain];
+    return [[MPSCNNLossDescriptor cnnLossDescriptorWithType:type
+                                              reductionType:reductionType] retain];
   };
   made->xy_ = part(XYLossType);
   made->wh_ = part(WHLossType);

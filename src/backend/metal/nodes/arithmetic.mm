@@ -94,7 +94,8 @@ MPSNNBinaryArithmeticNode* make_binary(Builder& builder, const FilterRecord& nod
 std::string refuse_broadcast(const NodeCase& node) {
   const ImageSize a = node.source(0), b = node.source(1);
   const std::string sizes = str(", got ", to_string(a), " and ", to_string(b));
-  if (a.n != b.n) return str("batches of one size", sizes, ": MPS does not broadcast images of a batch");
+  if (a.n != b.n)
+    return str("batches of one size", sizes, ": MPS does not broadcast images of a batch");
   if (covers(a, b)) return {};
   const std::string_view name = node.node.node_class->name;
   const bool may_swap = name == "AdditionNode" || name == "MultiplicationNode";

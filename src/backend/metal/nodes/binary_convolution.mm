@@ -74,7 +74,8 @@ std::vector<double> output_scales(const FilterRecord& node) {
 }
 
 /// The node's, or those of the data source.
-std::vector<double> output_biases(id<MPSCNNConvolutionDataSource> weights, const FilterRecord& node) {
+std::vector<double> output_biases(id<MPSCNNConvolutionDataSource> weights,
+                                  const FilterRecord& node) {
   std::vector<double> biases = list(node, "output_bias_terms");
   const float* own = [weights biasTerms];
   if (!biases.empty() || own == nullptr) return biases;
@@ -83,8 +84,8 @@ std::vector<double> output_biases(id<MPSCNNConvolutionDataSource> weights, const
 
 bool has_terms(const FilterRecord& node) {
   return std::ranges::any_of(
-      std::to_array<std::string_view>({"output_bias_terms", "output_scale_terms",
-                                       "input_bias_terms", "input_scale_terms"}),
+      std::to_array<std::string_view>(
+          {"output_bias_terms", "output_scale_terms", "input_bias_terms", "input_scale_terms"}),
       [&](std::string_view name) { return !list(node, name).empty(); });
 }
 
@@ -93,9 +94,10 @@ bool has_terms(const FilterRecord& node) {
 std::string refuse_binary_convolution(const NodeCase& node) {
   const FilterRecord& record = node.node;
   if (is_trained(node))
-    return "weights: MPS's binary convolution reads them once, and another node of the graph trains them";
+    return "weights: MPS's binary convolution reads them once, and another node of the graph "
+           "trains them";
   const std::vector<double>&biases = list(record, "input_bias_terms"),
-  &scales = list(record, "input_scale_terms");
+        &scales = list(record, "input_scale_terms");
   for (std::size_t i = 0; i < biases.size() && !scales.empty(); ++i) {
     if (scales[i] == 0 && biases[i] != 0)
       return "input_scale_terms: MPS adds a channel's bias before it scales, so that 0 loses it";

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// ConvolutionNode, ConvolutionTransposeNode, FullyConnectedNode and their gradients. The data source
-// gives descriptor and weights (convolution_weights.mm).
+// ConvolutionNode, ConvolutionTransposeNode, FullyConnectedNode and their gradients. The data
+// source gives descriptor and weights (convolution_weights.mm).
 #include "backend/metal/convolution_weights.h"
 #include "backend/metal/lowering.h"
 #include "backend/metal/padding.h"
@@ -24,8 +24,8 @@ WindowRule rule_of(const FilterRecord& node, const ImageSize& source) {
   WindowRule rule;
   rule.geometry = graph::place(node, {d.kernel_height, d.stride_in_pixels_y, d.dilation_rate_y},
                                {d.kernel_width, d.stride_in_pixels_x, d.dilation_rate_x}, source);
-  rule.edge_mode = static_cast<ImageEdgeMode>(
-      rule.geometry.edge_mode_or(get_int(node.attributes, "edge_mode")));
+  rule.edge_mode =
+      static_cast<ImageEdgeMode>(rule.geometry.edge_mode_or(get_int(node.attributes, "edge_mode")));
   rule.sub_pixels = d.sub_pixel_scale_factor;
   return rule;
 }
@@ -66,8 +66,9 @@ std::string refuse_convolution(const NodeCase& node) {
   const std::int64_t factor = d.sub_pixel_scale_factor;
   const std::int64_t channels = d.output_feature_channels / (factor * factor);
   if (factor > 1 && d.groups > 1 && channels % kSlice != 0) {
-    return str("sub_pixel_scale_factor: with groups MPS wants a multiple of 4 result channels, got ",
-               channels);
+    return str(
+        "sub_pixel_scale_factor: with groups MPS wants a multiple of 4 result channels, got ",
+        channels);
   }
   return is_depthwise(d) ? std::string() : refuse_groups(d);
 }
@@ -89,8 +90,8 @@ std::string refuse_convolution_transpose(const NodeCase& node) {
 }
 
 void lower_convolution(Builder& builder, const FilterRecord& node) {
-  MPSCNNConvolutionNode* made =
-      [MPSCNNConvolutionNode nodeWithSource:builder.source(node, 0) weights:builder.weights(node)];
+  MPSCNNConvolutionNode* made = [MPSCNNConvolutionNode nodeWithSource:builder.source(node, 0)
+                                                              weights:builder.weights(node)];
   set_padding(made, node, rule_of(node, builder.size(node, 0)), ImageEdgeMode::ZERO);
   finish_convolution(builder, node, made);
 }

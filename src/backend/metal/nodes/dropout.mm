@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Dropout. MPS makes the mask and hands it to the gradient filter; its generator counts by itself, so
-// that the data source's count is neither read nor changed. MPS's state cannot be read or made: a
-// mask that is exported, or given, is an image that is multiplied by.
+// Dropout. MPS makes the mask and hands it to the gradient filter; its generator counts by itself,
+// so that the data source's count is neither read nor changed. MPS's state cannot be read or made:
+// a mask that is exported, or given, is an image that is multiplied by.
 #include "backend/metal/lowering.h"
 #include "base/attributes.h"
 
@@ -15,12 +15,12 @@ MPSNNFilterNode* dropout(MPSNNImageNode* source, const FilterRecord& node) {
   const auto number = [&](std::string_view name) {
     return static_cast<NSUInteger>(get_int(a, name));
   };
-  return [MPSCNNDropoutNode nodeWithSource:source
-                           keepProbability:static_cast<float>(get_float(a, "keep_probability"))
-                                      seed:number("seed")
-                        maskStrideInPixels:{number("mask_stride_in_pixels_x"),
-                                            number("mask_stride_in_pixels_y"),
-                                            number("mask_stride_in_feature_channels")}];
+  return [MPSCNNDropoutNode
+          nodeWithSource:source
+         keepProbability:static_cast<float>(get_float(a, "keep_probability"))
+                    seed:number("seed")
+      maskStrideInPixels:{number("mask_stride_in_pixels_x"), number("mask_stride_in_pixels_y"),
+                          number("mask_stride_in_feature_channels")}];
 }
 
 MPSNNFilterNode* product(MPSNNImageNode* image, MPSNNImageNode* mask) {

@@ -82,8 +82,8 @@ void lower_loss_gradient(Builder& builder, const FilterRecord& node) {
   builder.finish(node, loss_gradient(builder.gradients(node), node, of_labels));
 }
 
-/// The gradient of a loss whose own gradient is 1. MPSCNNLossNode is that in one; but its labels come
-/// in a state only, never from the graph, and so does its loss.
+/// The gradient of a loss whose own gradient is 1. MPSCNNLossNode is that in one; but its labels
+/// come in a state only, never from the graph, and so does its loss.
 void lower_loss_start(Builder& builder, const FilterRecord& node) {
   MPSNNForwardLossNode* loss = forward_loss(builder, node);
   MPSNNImageNode* one = [[MPSNNInitialGradientNode nodeWithSource:[loss resultImage]] resultImage];

@@ -86,10 +86,10 @@ void lower_dilated_pooling_max(Builder& builder, const FilterRecord& node) {
 }
 
 void lower_upsampling_nearest(Builder& builder, const FilterRecord& node) {
-  builder.finish(node, [MPSCNNUpsamplingNearestNode
-                                nodeWithSource:builder.source(node, 0)
-                           integerScaleFactorX:number(node, "integer_scale_factor_x")
-                           integerScaleFactorY:number(node, "integer_scale_factor_y")]);
+  builder.finish(
+      node, [MPSCNNUpsamplingNearestNode nodeWithSource:builder.source(node, 0)
+                                    integerScaleFactorX:number(node, "integer_scale_factor_x")
+                                    integerScaleFactorY:number(node, "integer_scale_factor_y")]);
 }
 
 void lower_upsampling_bilinear(Builder& builder, const FilterRecord& node) {

@@ -30,8 +30,10 @@ Class class_of(const FilterRecord& node) {
       {"ReductionFeatureChannelsMaxNode", [MPSNNReductionFeatureChannelsMaxNode class]},
       {"ReductionFeatureChannelsMeanNode", [MPSNNReductionFeatureChannelsMeanNode class]},
       {"ReductionFeatureChannelsSumNode", [MPSNNReductionFeatureChannelsSumNode class]},
-      {"ReductionFeatureChannelsArgumentMinNode", [MPSNNReductionFeatureChannelsArgumentMinNode class]},
-      {"ReductionFeatureChannelsArgumentMaxNode", [MPSNNReductionFeatureChannelsArgumentMaxNode class]},
+      {"ReductionFeatureChannelsArgumentMinNode",
+       [MPSNNReductionFeatureChannelsArgumentMinNode class]},
+      {"ReductionFeatureChannelsArgumentMaxNode",
+       [MPSNNReductionFeatureChannelsArgumentMaxNode class]},
       {"ReductionSpatialMeanNode", [MPSNNReductionSpatialMeanNode class]},
   });
   for (const Reduction& one : reductions) {
@@ -53,8 +55,8 @@ MPSNNFilterNode* repeat(MPSNNImageNode* gradient, std::int64_t x, std::int64_t y
                                  integerScaleFactorY:static_cast<NSUInteger>(y)];
 }
 
-MPSNNFilterNode* margins(MPSNNImageNode* image, MPSImageCoordinate before,
-                         MPSImageCoordinate after, MPSImageEdgeMode mode) {
+MPSNNFilterNode* margins(MPSNNImageNode* image, MPSImageCoordinate before, MPSImageCoordinate after,
+                         MPSImageEdgeMode mode) {
   return [MPSNNPadNode nodeWithSource:image
                     paddingSizeBefore:before
                      paddingSizeAfter:after
@@ -63,8 +65,8 @@ MPSNNFilterNode* margins(MPSNNImageNode* image, MPSImageCoordinate before,
 
 }  // namespace
 
-/// MPS has no gradient filters for these: what is summed has the gradient of the sum, again and again
-/// along what was summed, and none outside of the rectangle that was read.
+/// MPS has no gradient filters for these: what is summed has the gradient of the sum, again and
+/// again along what was summed, and none outside of the rectangle that was read.
 void lower_sum_gradient(Builder& builder, const FilterRecord& node) {
   const std::string_view name = node.node_class->name;
   const ImageSize source = builder.size(node, 1);
@@ -80,12 +82,13 @@ void lower_sum_gradient(Builder& builder, const FilterRecord& node) {
     const auto others = static_cast<NSUInteger>(source.channels - 1);
     made = margins(gradient, {0, 0, 0}, {0, 0, others}, MPSImageEdgeModeClamp);
   }
-  double scale = name.find("Mean") != std::string_view::npos ? 1.0 / static_cast<double>(count) : 1.0;
+  double scale =
+      name.find("Mean") != std::string_view::npos ? 1.0 / static_cast<double>(count) : 1.0;
   if (node.attributes.contains("weight")) scale = get_float(node.attributes, "weight");
   if (scale != 1.0) made = linear([made resultImage], scale, 0.0);
   if (width != source.width || height != source.height) {
     const auto at = [](std::int64_t value) { return static_cast<NSUInteger>(value); };
-    made = margins([made resultImage], {at(x), at(y), 0},
+    made = margins([made resultImage], { at(x), at(y), 0 },
                    {at(source.width - x - width), at(source.height - y - height), 0},
                    MPSImageEdgeModeZero);
   }

@@ -138,7 +138,8 @@ std::string refuse_pad(const NodeCase& node) {
 void lower_pad(Builder& builder, const FilterRecord& node) {
   MPSNNPadNode* made = [MPSNNPadNode
          nodeWithSource:builder.source(node, 0)
-      paddingSizeBefore:{number(node, "padding_size_before_x"), number(node, "padding_size_before_y"),
+      paddingSizeBefore:{number(node, "padding_size_before_x"),
+                         number(node, "padding_size_before_y"),
                          number(node, "padding_size_before_channel")}
        paddingSizeAfter:{number(node, "padding_size_after_x"), number(node, "padding_size_after_y"),
                          number(node, "padding_size_after_channel")}
@@ -196,7 +197,8 @@ std::string refuse_scale(const NodeCase& node) {
   if (t.empty()) return {};
   const ImageSize source = node.source(0);
   // Centres of the result's first and last pixels on the source's edges of pixels.
-  const auto is_inside = [](double scale, double translation, std::int64_t result, std::int64_t from) {
+  const auto is_inside = [](double scale, double translation, std::int64_t result,
+                            std::int64_t from) {
     const auto at = [&](double p) { return (p - translation) / scale; };
     return at(0.5) >= 0 && at(static_cast<double>(result) - 0.5) <= static_cast<double>(from);
   };
@@ -204,8 +206,10 @@ std::string refuse_scale(const NodeCase& node) {
       is_inside(t[1], t[3], get_int(a, "result_height"), source.height)) {
     return {};
   }
-  return str("transform: Apple's header does not say what is read beyond the source, where pixels of "
-             "the result lie; the source is of ", to_string(source));
+  return str(
+      "transform: Apple's header does not say what is read beyond the source, where pixels of "
+      "the result lie; the source is of ",
+      to_string(source));
 }
 
 void lower_scale(Builder& builder, const FilterRecord& node) {
@@ -217,8 +221,8 @@ void lower_scale(Builder& builder, const FilterRecord& node) {
                 : [[[MpsnnTransform alloc] initWithTransform:{t[0], t[1], t[2], t[3]}] autorelease];
   const MTLSize size = {number(node, "result_width"), number(node, "result_height"), 1};
   builder.finish(node, [kind nodeWithSource:builder.source(node, 0)
-                          transformProvider:provider
-                                 outputSize:size]);
+                           transformProvider:provider
+                                  outputSize:size]);
 }
 
 void lower_gram_matrix(Builder& builder, const FilterRecord& node) {

@@ -29,8 +29,10 @@ MPSCNNYOLOLossDescriptor* descriptor_of(const FilterRecord& node) {
                         reductionType:static_cast<MPSCNNReductionType>(get_int(a, "reduction_type"))
                           anchorBoxes:anchors_of(node)
                   numberOfAnchorBoxes:get_floats(a, "anchor_boxes").size() / 2];
-  for (MPSCNNLossDescriptor* part : {[made XYLossDescriptor], [made WHLossDescriptor],
-                                     [made confidenceLossDescriptor], [made classesLossDescriptor]}) {
+  for (MPSCNNLossDescriptor* part : {[made XYLossDescriptor],
+                                     [made WHLossDescriptor],
+                                     [made confidenceLossDescriptor],
+                                     [made classesLossDescriptor]}) {
     [part setWeight:number("weight")];
     [part setDelta:number("delta")];
   }

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: MIT
+#include "events.h"
+
+#include <atomic>
+
+@interface DoubleSharedEvent : NSObject <MTLSharedEvent> {
+ @public
+  std::atomic<uint64_t>* value_;
+  NSString* label_;
+}
+@end
+
+@implementation DoubleSharedEvent
+- (instancetype)init {
+  self = [super init];
+  if (self == nil) return nil;
+  value_ = new std::atomic<uint64_t>(0);
+  count_object(1);
+  return self;
+}
+- (void)dealloc {
+  delete value_;
+  [label_ release];
+  count_object(-1);
+  [super dealloc];
+}
+- (NSString*)label {
+  return label_;
+}
+- (void)setLabel:(NSString*)label {
+  [label_ autorelease];
+  label_ = [label copy];
+}
+- (uint64_t)signaledValue {
+  return value_->load();
+}
+- (void)setSignaledValue:(uint64_t)value {
+  if (value < value_->load())
+    refuse("MTLSharedEvent signaledValue",
+           "it sinks: whoever waits for the value before never ends");
+  value_->store(value);
+  wake_device();
+}
+@end
+
+id<MTLSharedEvent> make_shared_event() { return [[DoubleSharedEvent alloc] init]; }
+
+id<MTLSharedEvent> shared_event(id<MTLEvent> event) {
+  if (![static_cast<id>(event) isKindOfClass:[DoubleSharedEvent class]])
+    refuse("MTLCommandBuffer", "no event of this device");
+  return static_cast<DoubleSharedEvent*>(static_cast<id>(event));
+}
+
+void signal_on_device(id<MTLSharedEvent> event, uint64_t value) {
+  std::atomic<uint64_t>& at = *static_cast<DoubleSharedEvent*>(static_cast<id>(event))->value_;
+  uint64_t before = at.load();
+  while (before < value && !at.compare_exchange_weak(before, value)) continue;
+}
