@@ -177,7 +177,10 @@ void GraphKernel::build() const {
                             : output.is_mask        ? builder.mask(*output.node)
                                                     : builder.loss(*output.node);
     [image setHandle:handle_of(i)];
-    if (output.image == nullptr) [image setExportFromGraph:YES];
+    if (output.image != nullptr) continue;
+    [image setExportFromGraph:YES];
+    // Else a result has the format of the filter's first source.
+    [image setFormat:format_of(output.desc)];
   }
   for (const ImageNode& image : network_.exported)
     [builder.image(*image.record()) setExportFromGraph:YES];

@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <iterator>
 
 #include "mpsnn/error.h"
 
@@ -39,15 +38,17 @@ void BufferMap::add(id<MTLBuffer> buffer) {
 
 void BufferMap::remove(id<MTLBuffer> buffer) {
   const std::lock_guard lock(mutex_);
-  buffers_.erase(static_cast<const std::byte*>([buffer contents]));
+  const auto [first, end] =
+      buffers_.equal_range(static_cast<const std::byte*>([buffer contents]));
+  buffers_.erase(std::find_if(first, end, [&](const auto& one) { return one.second == buffer; }));
 }
 
 BufferRange BufferMap::find(const void* address) const {
   const auto* at = static_cast<const std::byte*>(address);
   const std::lock_guard lock(mutex_);
-  const auto after = buffers_.upper_bound(at);
-  if (after != buffers_.begin()) {
-    const auto& [start, buffer] = *std::prev(after);
+  // The first one has it, but where buffers share memory of the caller's.
+  for (auto after = buffers_.upper_bound(at); after != buffers_.begin();) {
+    const auto& [start, buffer] = *--after;
     const auto offset = static_cast<NSUInteger>(at - start);
     if (offset < [buffer length]) return {Owned<id<MTLBuffer>>::retained(buffer), offset};
   }

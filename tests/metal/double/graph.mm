@@ -84,10 +84,15 @@ class Encoding {
     return values_.at(node->sources[i].get());
   }
 
+  /// MPSNNGraphNodes.h: a result has the format of the first source's node, if none is set.
+  MPSImageFeatureChannelFormat format_of(const NodePointer& node) const {
+    if (node->format != MPSImageFeatureChannelFormatNone) return node->format;
+    return node->sources.empty() ? graph_.format : format_of(node->sources[0]);
+  }
+
   /// Images of one size for the node's result.
   Batch& make(const NodePointer& node, int height, int width, int channels) {
-    const auto format =
-        node->format == MPSImageFeatureChannelFormatNone ? graph_.format : node->format;
+    const auto format = format_of(node);
     Batch& made = values_[node.get()];
     std::size_t count = 1;
     for (const NodePointer& from : node->sources) count = std::max(count, values(from).size());
