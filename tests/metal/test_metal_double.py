@@ -84,6 +84,7 @@ REASONS = (
     "result_feature_channels:",
     "padding_policy:",
     "computes_loss:",
+    "kernel_height:",
 )
 RAN: set[tuple[str, str]] = set()
 

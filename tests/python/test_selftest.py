@@ -36,7 +36,9 @@ def test_windows_tell_the_sides_apart(cpu: mps.Device, what: str) -> None:
         node.padding_policy = mps.PaddingPolicy(mps.PaddingMethod.SIZE_SAME | side_bits)
         graph = mps.Graph(cpu, [node.result_image])
         commands = mps.CommandBuffer(cpu.command_queue())
-        (row,) = graph.encode(commands, {"x": np.arange(1, 6, dtype=np.float32).reshape(1, 1, 5, 1)})
+        (row,) = graph.encode(
+            commands, {"x": np.arange(1, 6, dtype=np.float32).reshape(1, 1, 5, 1)}
+        )
         commands.commit()
         rows.append(np.array(row).ravel().tolist())
     assert rows[0] != rows[1]

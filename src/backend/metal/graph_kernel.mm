@@ -260,7 +260,12 @@ NSArray<MPSImageBatch*>* GraphKernel::copy_sources(const KernelArgs& args,
   for (id<MPSHandle> handle in [graph_.get() sourceImageHandles]) {
     const std::size_t i = index_of(handle);
     const TensorDesc& desc = shapes_.at(sources_[i]);
-    [batches addObject:copies_.copy_in(commands, buffers.find(args.table[args.inputs[i]]), desc)];
+    MPSImageBatch* batch = copies_.copy_in(commands, buffers.find(args.table[args.inputs[i]]), desc);
+    // The header says at one place that a graph takes one from the read count, at another that it
+    // takes this many; an image has 1.
+    const NSUInteger reads = [graph_.get() readCountForSourceImageAtIndex:[batches count]];
+    if (reads > 1) MPSImageBatchIncrementReadCount(batch, static_cast<NSInteger>(reads - 1));
+    [batches addObject:batch];
   }
   return batches;
 }
@@ -272,7 +277,12 @@ void GraphKernel::copy_results(const KernelArgs& args, MPSCommandBuffer* command
     copies_.copy_out(commands, batch, buffers.find(args.table[args.outputs[i]]), outputs_[i].desc);
   };
   NSUInteger at = 0;
-  for (id<MPSHandle> handle in [graph_.get() intermediateImageHandles]) {
+  NSArray<id<MPSHandle>>* handles = [graph_.get() intermediateImageHandles];
+  if ([handles count] != [others count]) {
+    fail_on_device("MPSNNGraph", str("expected ", [handles count], " images with handles, got ",
+                                     [others count]));
+  }
+  for (id<MPSHandle> handle in handles) {
     const std::size_t i = index_of(handle);
     copy([others objectAtIndex:at++], i);
     there[i] = true;

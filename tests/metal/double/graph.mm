@@ -21,6 +21,15 @@ struct DoubleGraph {
   std::set<const DoubleNode*> differentiated;
   Ref<DoubleCommandBuffer*> last;  // of the last encode
 
+  /// How often a source is read, which is taken from its read count.
+  NSUInteger reads(const DoubleNode& source) const {
+    NSUInteger count = 0;
+    for (const NodePointer& node : order) {
+      for (const NodePointer& from : node->sources) count += from.get() == &source ? 1 : 0;
+    }
+    return std::max<NSUInteger>(count, 1);
+  }
+
   void visit(const NodePointer& node) {
     if (!seen.insert(node.get()).second) return;
     for (const NodePointer& source : node->sources) visit(source);
@@ -52,6 +61,7 @@ class Encoding {
 
   void add_source(const NodePointer& node, MPSImageBatch* batch) {
     for (MPSImage* image in batch) {
+      for (NSUInteger i = 1; i < graph_.reads(*node); ++i) read_from(image, commands_);
       values_[node.get()].push_back(read_from(image, commands_));
     }
   }
@@ -426,6 +436,9 @@ MPSImageBatch* temporary_batch(const Batch& values, id<MTLCommandBuffer> command
 }
 - (void)setFormat:(MPSImageFeatureChannelFormat)format {
   graph_->format = format;
+}
+- (NSUInteger)readCountForSourceImageAtIndex:(NSUInteger)index {
+  return graph_->reads(*graph_->sources.at(index));
 }
 - (void)reloadFromDataSources {
   DoubleCommandBuffer* last = graph_->last;
