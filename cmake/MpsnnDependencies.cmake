@@ -111,6 +111,8 @@ macro(mpsnn_configure_cpu_backend)
     endif()
     set_source_files_properties(src/backend/cpu/ops/lapack.cpp PROPERTIES
                                 COMPILE_DEFINITIONS "${mpsnn_lapack_definitions}")
+    set_source_files_properties(src/backend/cpu/kernels.cpp PROPERTIES
+                                COMPILE_DEFINITIONS MPSNN_WITH_LAPACK)
   endif()
   target_compile_options(mpsnn_backend_cpu PRIVATE -fno-math-errno -fno-trapping-math
                          $<$<NOT:$<CONFIG:Debug>>:-O3>)

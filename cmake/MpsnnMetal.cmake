@@ -18,10 +18,9 @@ function(mpsnn_metal_double)
   list(GET objc_headers -1 objc_header)
   get_filename_component(objc_include "${objc_header}/../.." ABSOLUTE)
   # Last: the folder also holds GCC's own headers.
-  target_compile_options(metal_double PUBLIC
-    $<$<COMPILE_LANGUAGE:OBJCXX>:-fobjc-runtime=gcc -fblocks -fobjc-exceptions
-    -fconstant-string-class=NSConstantString -DGNUSTEP -DGNUSTEP_BASE_LIBRARY=1 -DGNU_RUNTIME=1
-    -D_NATIVE_OBJC_EXCEPTIONS -idirafter "${objc_include}">)
+  set(flags -fobjc-runtime=gcc -fblocks -fobjc-exceptions -fconstant-string-class=NSConstantString -DGNUSTEP
+      -DGNUSTEP_BASE_LIBRARY=1 -DGNU_RUNTIME=1 -D_NATIVE_OBJC_EXCEPTIONS -idirafter "${objc_include}")
+  target_compile_options(metal_double PUBLIC "$<$<COMPILE_LANGUAGE:OBJCXX>:${flags}>")
   find_library(MPSNN_GNUSTEP gnustep-base REQUIRED)
   find_library(MPSNN_BLOCKS BlocksRuntime REQUIRED)
   mark_as_advanced(MPSNN_GNUSTEP MPSNN_BLOCKS)
@@ -29,6 +28,22 @@ function(mpsnn_metal_double)
   # Blocks first: GNUstep has stand-ins that copy nothing.
   target_link_libraries(metal_double PUBLIC "${MPSNN_BLOCKS}" "${MPSNN_GNUSTEP}" "${objc_library}")
   set_target_properties(metal_double PROPERTIES LINKER_LANGUAGE CXX)
+  # For a compiler that puts the double in the place of the frameworks: mpsnn_metal_double_compiler().
+  list(JOIN flags " " flags)
+  set_property(GLOBAL PROPERTY MPSNN_DOUBLE_FLAGS
+               "${flags} -isystem ${source}/include -isystem /usr/include/GNUstep")
+  set_property(GLOBAL PROPERTY MPSNN_DOUBLE_LIBRARIES "${MPSNN_BLOCKS} ${MPSNN_GNUSTEP} ${objc_library}")
+endfunction()
+
+# mpsnn_metal_double_compiler(<file>): a script that is the Objective-C++ compiler with the double's headers and
+# library in the place of Apple's frameworks, for projects that know nothing of the double.
+function(mpsnn_metal_double_compiler file)
+  get_property(double_flags GLOBAL PROPERTY MPSNN_DOUBLE_FLAGS)
+  get_property(double_libraries GLOBAL PROPERTY MPSNN_DOUBLE_LIBRARIES)
+  get_property(coverage_libraries GLOBAL PROPERTY MPSNN_COVERAGE_LIBRARIES)
+  configure_file("${PROJECT_SOURCE_DIR}/tests/embed/objcxx.in" "${file}.in" @ONLY)
+  file(GENERATE OUTPUT "${file}" INPUT "${file}.in"
+       FILE_PERMISSIONS OWNER_READ OWNER_WRITE OWNER_EXECUTE)
 endfunction()
 
 # mpsnn_cover_metal_backend(): counts which of its lines run: clang's way in Objective-C++, GCC's in
@@ -44,6 +59,7 @@ function(mpsnn_cover_metal_backend)
     $<$<COMPILE_LANGUAGE:CXX>:--coverage>)
   mpsnn_layer_links(backend_metal $<BUILD_INTERFACE:-Wl,-u,__llvm_profile_runtime>
                     $<BUILD_INTERFACE:${profile}> $<BUILD_INTERFACE:gcov>)
+  set_property(GLOBAL PROPERTY MPSNN_COVERAGE_LIBRARIES "-Wl,-u,__llvm_profile_runtime ${profile} -lgcov")
 endfunction()
 
 # mpsnn_configure_metal_backend(): what the layer backend_metal is compiled with and linked to.

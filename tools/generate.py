@@ -4,6 +4,7 @@
 
 The native module must be built and importable as mpsnn._core. With --check nothing is written: the
 exit status is 1 and a diff is shown where a file that is kept in the repository is out of date.
+What has signatures as pybind11 writes them is compared where its version is that of the kept stubs.
 """
 
 from __future__ import annotations
@@ -28,11 +29,14 @@ from gen_table import Table
 
 ROOT = Path(__file__).resolve().parent.parent
 
+STUBS = "python/mpsnn/_core.pyi"
+# What shows signatures as pybind11 writes them, which differ from version to version.
+SIGNATURES = {STUBS, "docs/reference/python.md"}
 # Each file with what writes it. Order: the package can be imported after the first ones.
 FILES: dict[str, Callable[[ModuleType, Table], str]] = {
     "python/mpsnn/nodes.py": lambda _core, table: gen_python.write(table),
     "python/mpsnn/kernels.py": lambda _core, table: gen_kernels.python(table),
-    "python/mpsnn/_core.pyi": lambda core, _table: gen_stubs.write(core),
+    STUBS: lambda core, _table: gen_stubs.write(core),
     "include/mpsnn/nodes.h": lambda _core, table: gen_cpp.write(table),
     "include/mpsnn/kernels.h": lambda _core, table: gen_kernels.cpp(table),
     "tests/cpp/test_typed_classes.cpp": lambda _core, table: gen_tests.write(table),
@@ -82,8 +86,13 @@ def main() -> int:
     arguments = parser.parse_args()
     core = load_core(arguments.core)
     table = Table.read(core)
+    kept = gen_stubs.written_with((ROOT / STUBS).read_text(encoding="utf-8"))
+    here = gen_stubs.pybind11_version()
     current = True
     for name, write in FILES.items():
+        if arguments.check and name in SIGNATURES and kept != here:
+            print(f"{name}: not compared: it was written with {kept}, and here is {here}")
+            continue
         text = write(core, table)
         if arguments.check:
             current = check(ROOT / name, text) and current

@@ -9,6 +9,7 @@
 #include "mpsnn/coding.h"
 #include "mpsnn/graph.h"
 #include "mpsnn/kernel.h"
+#include "mpsnn/rnn.h"
 
 /// Archives: one safetensors file. Tensors are weights and optimizer state; the header's metadata
 /// holds the graphs as JSON with a format version. No code is stored or run. A class of one's own
@@ -25,6 +26,11 @@ class KeyedArchiver {
   /// Adds a kernel that is encoded by itself: class, label, parameters, and its state on the device
   /// as it is now (a random number generator goes on where it stopped). Waits for committed work.
   void encode(const std::string& key, const DeviceKernel& kernel);
+  /// Adds a recurrent layer: class, label, properties and descriptors; its weights are data
+  /// sources, which are stored as they are on the layer's device, with optimizers and moments, and
+  /// shared with graphs and other layers of the archive. The matrices that a training layer is
+  /// encoded with are the caller's. Waits for committed work.
+  void encode(const std::string& key, const RNNLayer& layer);
   /// Adds a data source by itself, with its latest weights on a device, its optimizer and moments.
   /// Graphs of the same archive share it.
   void encode(const std::string& key, const std::shared_ptr<DataSource>& source,
@@ -52,6 +58,7 @@ class Archive {
   /// Keys of the graphs.
   std::vector<std::string> keys() const;
   std::vector<std::string> kernel_keys() const;
+  std::vector<std::string> recurrent_layer_keys() const;
   std::vector<std::string> data_source_keys() const;
   std::vector<std::string> object_keys() const;
   const std::map<std::string, std::string>& metadata() const;
@@ -60,6 +67,9 @@ class Archive {
   Graph decode_graph(const std::string& key) const;
   /// Makes the kernel on the unarchiver's device, with its state. Throws as decode_graph does.
   DeviceKernel decode_kernel(const std::string& key) const;
+  /// Makes the recurrent layer on the unarchiver's device; its data sources are those that graphs
+  /// of this archive share. Throws as decode_graph does.
+  RNNAnyLayer decode_recurrent_layer(const std::string& key) const;
   /// The data source, with weights and optimizer state on the unarchiver's device; the one that
   /// graphs of this archive share. Throws as decode_graph does.
   std::shared_ptr<DataSource> decode_data_source(const std::string& key) const;

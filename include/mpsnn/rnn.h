@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <variant>
 #include <vector>
 
 #include "mpsnn/array.h"
@@ -239,5 +240,9 @@ class RNNMatrixTrainingLayer : public RNNLayer {
       const std::vector<std::size_t>& source_gradient_offsets = {},
       const std::vector<std::size_t>& destination_offsets = {}) const;
 };
+
+/// A layer of any class.
+using RNNAnyLayer =
+    std::variant<RNNMatrixInferenceLayer, RNNImageInferenceLayer, RNNMatrixTrainingLayer>;
 
 }  // namespace mpsnn

@@ -55,10 +55,10 @@ def prepare_output(path: str | Path, suffixes: Sequence[str] = ()) -> None:
             these.
     """
     path = Path(path)
-    if suffixes and path.suffix.lower() not in suffixes:
-        raise FileError(f"{path}: expected a file ending in {', '.join(suffixes)}")
     if path.is_dir():
         raise FileError(f"{path}: expected a file to write, it is a folder")
+    if suffixes and path.suffix.lower() not in suffixes:
+        raise FileError(f"{path}: expected a file ending in {', '.join(suffixes)}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -2,7 +2,7 @@
 """The command `mpsnn selftest`: checks a device and prints a report to send back.
 
 In a checkout it runs the shared case tables of `tests/cases`, each case against its formula (JAX
-and pytest are needed: `pip install -e .[test]`), then seven measurements of what documentation
+and pytest are needed: `pip install -e '.[test]'`), then seven measurements of what documentation
 leaves open. Elsewhere there are no tables, and it says so.
 """
 
@@ -186,7 +186,7 @@ def report(
         try:
             made["cases"] = run_cases(device, quick=quick)
         except ImportError as error:
-            made["not run"].append(f"case tables: {error}; pip install -e .[test] brings it")
+            made["not run"].append(f"case tables: {error}; pip install -e '.[test]' brings it")
     made["measurements"] = {
         name: [finding.as_dict() for finding in findings]
         for name, findings in measure(device).items()

@@ -143,6 +143,9 @@ class Trainer:
         way: How steps are handed to the device; changes no number.
         timeline: Captures a few of the first steps; None: none.
         progress: Draw a progress bar on stderr.
+        title: What the bar begins with; "": nothing.
+        steps: Steps of an epoch, so that the bar moves within the first one; 0: not known before
+            it has run.
 
     Raises:
         FileError: The checkpoint's file could not be written; told before the first step.
@@ -166,6 +169,8 @@ class Trainer:
         way: Way = BOTH,
         timeline: StepTimeline | None = None,
         progress: bool = True,
+        title: str = "",
+        steps: int = 0,
     ) -> None:
         self.graph = graph
         self.device: Device = graph.device
@@ -185,6 +190,7 @@ class Trainer:
         self._way = way
         self._timeline = timeline or StepTimeline(None)
         self._progress = progress
+        self._title, self._steps = title, steps
 
     @property
     def optimizers(self) -> list[Optimizer]:
@@ -208,7 +214,14 @@ class Trainer:
             The record of every epoch so far.
         """
         state = self.state
-        progress = _Progress(state.epoch, epochs, state.batch, on=self._progress)
+        progress = _Progress(
+            state.epoch,
+            epochs,
+            state.batch,
+            length=self._steps,
+            title=self._title,
+            on=self._progress,
+        )
         with _interrupt_flag(self), closing(self._timeline), closing(progress) as bar:
             while self.state.epoch < epochs and not self.interrupted:
                 record = self._run_epoch(bar)
@@ -319,6 +332,26 @@ class Trainer:
             self.save()
 
 
+def check_resumed(
+    before: Mapping[str, object], now: Mapping[str, object], path: str | Path
+) -> None:
+    """Refuses to go on from a checkpoint with other options or data than its run had.
+
+    Args:
+        before: What the checkpoint's run had, by name.
+        now: What this run has.
+        path: The checkpoint, for the error.
+
+    Raises:
+        InvalidArgumentError: They differ; the text names the first that does, and both values.
+    """
+    for name in sorted(before.keys() | now.keys()):
+        if before.get(name) != now.get(name):
+            raise InvalidArgumentError(
+                f"resume: {name}: expected {before.get(name)} as in {path}, got {now.get(name)}"
+            )
+
+
 def with_progress(
     items: Sequence[Item], title: str, unit: str, *, on: bool = True
 ) -> Iterator[Item]:
@@ -386,25 +419,36 @@ def _interrupt_flag(trainer: Trainer) -> Iterator[None]:
 class _Progress:
     """A bar over epochs: tqdm where it is installed, else a line an epoch.
 
-    The bar moves within an epoch as soon as it is known how many steps one has, and the remaining
-    time follows from all steps since the run began.
+    The bar moves within an epoch as soon as it is known how many steps one has, at the latest after
+    the first, and the remaining time follows from all steps since the run began.
 
     Args:
         done: Epochs that were done before.
         epochs: Epochs in all.
         skipped: Steps of the next epoch that were done before.
+        length: Steps of an epoch; 0: not known yet.
+        title: What is trained; "": not told.
         on: Draw at all.
     """
 
     FORMAT = "{l_bar}{bar}| {n:.1f}/{total} epochs [{elapsed}<{remaining}{postfix}]"
 
-    def __init__(self, done: int, epochs: int, skipped: int = 0, *, on: bool) -> None:
-        self._on = on
+    def __init__(
+        self,
+        done: int,
+        epochs: int,
+        skipped: int = 0,
+        *,
+        length: int = 0,
+        title: str = "",
+        on: bool,
+    ) -> None:
+        self._on, self._title = on, title
         self._bar: Any = None
         self._texts: dict[str, str] = {}
         self._started, self._images = time.perf_counter(), 0
-        self._done, self._skipped = done, skipped
-        self._steps, self._length = skipped, 0
+        self._done, self._skipped = done, 0 if length else skipped
+        self._steps, self._length = skipped, length
         if on:
             try:
                 from tqdm import tqdm
@@ -412,7 +456,8 @@ class _Progress:
                 return
             self._bar = tqdm(
                 total=epochs,
-                initial=done,
+                initial=done + (skipped / length if length else 0),
+                desc=title or None,
                 smoothing=0,  # the mean speed since the start
                 miniters=0,  # a step is a small part of an epoch
                 bar_format=self.FORMAT,
@@ -458,4 +503,5 @@ class _Progress:
             self._bar.update(self._done - self._bar.n)
         elif self._on:
             text = "  ".join(f"{name} {value}" for name, value in self._texts.items())
-            print(f"epoch {record.epoch + 1}: {text}", file=sys.stderr, flush=True)
+            title = f"{self._title}: " if self._title else ""
+            print(f"{title}epoch {record.epoch + 1}: {text}", file=sys.stderr, flush=True)

@@ -40,8 +40,9 @@ void encode_own(KeyedArchiver& archiver, const std::string& key, const SecureObj
   }
   if (secure_class_of(object).empty()) {
     throw ArgumentTypeError(
-        "KeyedArchiver: encode: object: expected a Graph, a DeviceKernel, a DataSource with a "
-        "Device or a SecureCoding, got " +
+        "KeyedArchiver: encode: object: expected a Graph, a DeviceKernel, an RNNLayer, a "
+        "DataSource "
+        "with a Device or a SecureCoding, got " +
         type_name(object));
   }
   archiver.encode(key, *shared_coding(object));
@@ -103,6 +104,20 @@ A random number generator goes on where it stopped. Waits for committed work.
 Args:
     key: Name of the kernel in the archive.
     kernel: The kernel.
+
+Raises:
+    InvalidArgumentError: An empty or repeated key.)")
+      .def("encode", py::overload_cast<const std::string&, const RNNLayer&>(&KeyedArchiver::encode),
+           py::arg("key"), py::arg("layer"), ReleaseGil(),
+           R"(Adds a recurrent layer: class, label, properties and descriptors, and its weights.
+
+Weights are data sources, which are stored as they are on the layer's device, with optimizers and
+moments, and shared with graphs and other layers of the archive. The matrices that a training layer
+is encoded with are the caller's. Waits for committed work.
+
+Args:
+    key: Name of the layer in the archive.
+    layer: The layer.
 
 Raises:
     InvalidArgumentError: An empty or repeated key.)")
@@ -179,6 +194,44 @@ Raises:
     ArchiveError: The archive is inconsistent, or the unarchiver was not given its class.)");
 }
 
+void bind_reading_of_kernels(py::class_<Archive>& archive) {
+  archive.def(
+      "decode_kernel",
+      [](const Archive& from, const std::string& key) {
+        std::optional<DeviceKernel> kernel;
+        {
+          py::gil_scoped_release release;
+          kernel = from.decode_kernel(key);
+        }
+        return typed(*kernel);
+      },
+      py::arg("key"), R"(Makes a stored kernel with its state.
+
+Args:
+    key: Name of the kernel.
+
+Returns:
+    The kernel, of its own class, on the unarchiver's device.
+
+Raises:
+    InvalidArgumentError: There is no such key.
+    ArchiveError: The archive is inconsistent.)");
+  archive.def("decode_recurrent_layer", &Archive::decode_recurrent_layer, py::arg("key"),
+              ReleaseGil(),
+              R"(Makes a stored recurrent layer with its weights.
+
+Args:
+    key: Name of the layer.
+
+Returns:
+    The layer, of its own class, on the unarchiver's device; graphs and other layers of this archive
+    share its data sources.
+
+Raises:
+    InvalidArgumentError: There is no such key.
+    ArchiveError: The archive is inconsistent, or the unarchiver was not given a data source's class.)");
+}
+
 void bind_reading(py::module_& m) {
   py::class_<Archive> cls(
       m, "Archive", "A file that was opened and checked. Its graphs share their data sources.",
@@ -188,6 +241,11 @@ void bind_reading(py::module_& m) {
 Returns:
     The keys.)")
       .def("kernel_keys", &Archive::kernel_keys, R"(Names of the kernels in the archive.
+
+Returns:
+    The keys.)")
+      .def("recurrent_layer_keys", &Archive::recurrent_layer_keys,
+           R"(Names of the recurrent layers in the archive.
 
 Returns:
     The keys.)")
@@ -214,27 +272,7 @@ Returns:
 Raises:
     InvalidArgumentError: There is no such key.
     ArchiveError: The archive is inconsistent.)");
-  cls.def(
-      "decode_kernel",
-      [](const Archive& archive, const std::string& key) {
-        std::optional<DeviceKernel> kernel;
-        {
-          py::gil_scoped_release release;
-          kernel = archive.decode_kernel(key);
-        }
-        return typed(*kernel);
-      },
-      py::arg("key"), R"(Makes a stored kernel with its state.
-
-Args:
-    key: Name of the kernel.
-
-Returns:
-    The kernel, of its own class, on the unarchiver's device.
-
-Raises:
-    InvalidArgumentError: There is no such key.
-    ArchiveError: The archive is inconsistent.)");
+  bind_reading_of_kernels(cls);
   bind_reading_of_own(cls);
   py::class_<KeyedUnarchiver>(m, "KeyedUnarchiver",
                               R"(Opens archives for a device. Apple: MPSKeyedUnarchiver.

@@ -342,6 +342,17 @@ AttributeMap read_attributes(const JsonField& field) {
   return attributes;
 }
 
+std::shared_ptr<Optimizer> read_optimizer(const JsonField& field) {
+  AttributeMap known = OptimizerStochasticGradientDescent(0).attributes(), given;
+  known.merge(OptimizerAdam(0).attributes());
+  known.merge(OptimizerRMSProp(0).attributes());
+  for (const auto& entry : field.object()) {
+    if (known.contains(entry.first))
+      given.emplace(entry.first, read_attribute(field.at(entry.first)));
+  }
+  return built(field, [&] { return make_optimizer(given); });
+}
+
 Json to_json(const Network& network, const IndexOfDataSource& index_of) {
   return NetworkWriter(network, index_of).write();
 }

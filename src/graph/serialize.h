@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Graphs and data sources as JSON; docs/archive-format.md describes the text. What is read is
-// checked: whatever does not fit throws ArchiveError with the path of the value in the document.
+// Graphs, data sources and recurrent layers as JSON; docs/archive-format.md describes the text.
+// What is read is checked: whatever does not fit throws ArchiveError with the path of the value in
+// the document.
 #pragma once
 
 #include <cstddef>
@@ -13,6 +14,7 @@
 #include "base/json.h"
 #include "graph/network.h"
 #include "mpsnn/data_source.h"
+#include "mpsnn/rnn_descriptor.h"
 
 namespace mpsnn::graph {
 
@@ -33,6 +35,9 @@ struct NetworkRoots {
 };
 NetworkRoots read_network(const base::JsonField& field, const DataSourceAt& data_source_at);
 
+/// Keys that no optimizer has are ignored, whatever their values are.
+std::shared_ptr<Optimizer> read_optimizer(const base::JsonField& field);
+
 /// Class, label, flags and attributes; the values of the parameters and the optimizer are stored
 /// apart.
 base::Json::Object to_json(const DataSource& source);
@@ -46,5 +51,12 @@ std::shared_ptr<DataSource> read_data_source(const base::JsonField& field,
                                              const ReadParameter& read_parameter,
                                              const ReadWeights& read_weights,
                                              std::shared_ptr<Optimizer> optimizer);
+
+/// Calls `take` for each of the data sources that a recurrent layer has its weights from.
+void for_each_weights(const RNNLayerDescriptor& descriptor,
+                      const std::function<void(const RNNWeights&)>& take);
+base::Json to_json(const RNNLayerDescriptor& descriptor, const IndexOfDataSource& index_of);
+RNNLayerDescriptor read_layer_descriptor(const base::JsonField& field,
+                                         const DataSourceAt& data_source_at);
 
 }  // namespace mpsnn::graph

@@ -13,6 +13,7 @@
 #include "runtime/archive_format.h"
 #include "runtime/graph_impl.h"
 #include "runtime/parameter_state.h"
+#include "runtime/recurrent_archive.h"
 
 namespace mpsnn {
 namespace {
@@ -109,7 +110,7 @@ std::vector<StoredTensor> snapshot(const DataSource& source,
 struct KeyedArchiver::Impl {
   std::vector<StoredSource> sources;
   std::vector<std::pair<std::shared_ptr<Optimizer>, Json>> optimizers;
-  Json::Object graphs, kernels, objects;
+  Json::Object graphs, kernels, layers, objects;
   std::map<std::string, std::shared_ptr<DataSource>> named_sources;
   std::vector<StoredTensor> other_tensors;  // kernels' states, arrays of objects
   std::map<std::string, std::string> metadata;
@@ -119,8 +120,8 @@ struct KeyedArchiver::Impl {
     if (base::leads_elsewhere(key))
       throw_expected("KeyedArchiver: encode: key", "a name",
                      "a path to elsewhere, " + base::to_string(Json(key)));
-    if (graphs.contains(key) || kernels.contains(key) || objects.contains(key) ||
-        named_sources.contains(key))
+    if (graphs.contains(key) || kernels.contains(key) || layers.contains(key) ||
+        objects.contains(key) || named_sources.contains(key))
       throw_expected("KeyedArchiver: encode: key", "a new one", "\"" + key + "\" again");
   }
 
@@ -200,6 +201,7 @@ struct KeyedArchiver::Impl {
                         {"data_sources", std::move(source_list)},
                         {"graphs", graphs},
                         {"kernels", kernels},
+                        {"recurrent_layers", layers},
                         {"named_data_sources", std::move(named)},
                         {"objects", objects}};
   }
@@ -230,6 +232,18 @@ void KeyedArchiver::encode(const std::string& key, const DeviceKernel& kernel) {
   impl_->kernels.emplace(key, Json::Object{{"class", std::string(kernel.class_name())},
                                            {"label", kernel.label()},
                                            {"attributes", graph::to_json(kernel.attributes())}});
+}
+
+void KeyedArchiver::encode(const std::string& key, const RNNLayer& layer) {
+  impl_->check_key(key);
+  const runtime::RecurrentLayer& state = *layer.state();
+  for (const RNNLayerDescriptor& descriptor : state.descriptors) {
+    graph::for_each_weights(
+        descriptor, [&](const RNNWeights& weights) { impl_->take(weights, state.device.state()); });
+  }
+  Json json =
+      runtime::to_json(state, [this](const DataSource& source) { return impl_->index_of(source); });
+  impl_->layers.emplace(key, std::move(json));
 }
 
 void KeyedArchiver::encode(const std::string& key, const std::shared_ptr<DataSource>& source,

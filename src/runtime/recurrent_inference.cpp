@@ -159,7 +159,7 @@ RNNMatrixInferenceLayer::RNNMatrixInferenceLayer(const Device& device,
     : RNNMatrixInferenceLayer(device, std::vector<RNNLayerDescriptor>{std::move(descriptor)}) {}
 RNNMatrixInferenceLayer::RNNMatrixInferenceLayer(const Device& device,
                                                  std::vector<RNNLayerDescriptor> descriptors)
-    : RNNInferenceLayer(device, std::move(descriptors), "RNNMatrixInferenceLayer") {
+    : RNNInferenceLayer(device, std::move(descriptors), runtime::kMatrixInferenceLayer) {
   check_stack(*state());
 }
 
@@ -214,7 +214,7 @@ RNNImageInferenceLayer::RNNImageInferenceLayer(const Device& device, RNNLayerDes
     : RNNImageInferenceLayer(device, std::vector<RNNLayerDescriptor>{std::move(descriptor)}) {}
 RNNImageInferenceLayer::RNNImageInferenceLayer(const Device& device,
                                                std::vector<RNNLayerDescriptor> descriptors)
-    : RNNInferenceLayer(device, std::move(descriptors), "RNNImageInferenceLayer",
+    : RNNInferenceLayer(device, std::move(descriptors), runtime::kImageInferenceLayer,
                         /*takes_images=*/true) {
   check_stack(*state());
 }

@@ -9,9 +9,9 @@
 namespace mpsnn {
 namespace runtime {
 
-RecurrentLayer::RecurrentLayer(const Device& on, const std::vector<RNNLayerDescriptor>& descriptors,
+RecurrentLayer::RecurrentLayer(const Device& on, std::vector<RNNLayerDescriptor> given,
                                const char* name, bool takes_images)
-    : device(on), class_name(name), label(name) {
+    : device(on), class_name(name), label(name), descriptors(std::move(given)) {
   if (descriptors.empty()) fail("descriptors", "at least one", "none");
   for (std::size_t i = 0; i < descriptors.size(); ++i) {
     const std::string which = descriptors.size() == 1 ? title() : str(title(), ": layer ", i);

@@ -19,14 +19,19 @@
 
 namespace mpsnn::runtime {
 
+inline constexpr const char* kMatrixInferenceLayer = "RNNMatrixInferenceLayer";
+inline constexpr const char* kImageInferenceLayer = "RNNImageInferenceLayer";
+inline constexpr const char* kMatrixTrainingLayer = "RNNMatrixTrainingLayer";
+
 struct RecurrentLayer {
-  RecurrentLayer(const Device& on, const std::vector<RNNLayerDescriptor>& descriptors,
-                 const char* name, bool takes_images);
+  RecurrentLayer(const Device& on, std::vector<RNNLayerDescriptor> given, const char* name,
+                 bool takes_images);
 
   const Device device;
   const std::string_view class_name;
   std::string label;
-  std::vector<graph::RecurrentCell> cells;
+  const std::vector<RNNLayerDescriptor> descriptors;
+  std::vector<graph::RecurrentCell> cells;  // what they say
   bool store_all = false, accumulates = false;
   RNNBidirectionalCombineMode combine = RNNBidirectionalCombineMode::NONE;
   PlanCache plans;

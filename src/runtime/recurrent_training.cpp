@@ -81,7 +81,7 @@ std::size_t RNNMatrixTrainingState::sequence_bytes() const { return sequence_->b
 
 RNNMatrixTrainingLayer::RNNMatrixTrainingLayer(const Device& device, RNNLayerDescriptor descriptor)
     : RNNLayer(device, std::vector<RNNLayerDescriptor>{std::move(descriptor)},
-               "RNNMatrixTrainingLayer") {}
+               runtime::kMatrixTrainingLayer) {}
 
 bool RNNMatrixTrainingLayer::accumulate_weight_gradients() const { return state()->accumulates; }
 void RNNMatrixTrainingLayer::set_accumulate_weight_gradients(bool on) { state()->accumulates = on; }

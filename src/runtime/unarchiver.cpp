@@ -13,6 +13,7 @@
 #include "runtime/archive_format.h"
 #include "runtime/mapped_memory.h"
 #include "runtime/parameter_state.h"
+#include "runtime/recurrent_archive.h"
 
 namespace mpsnn {
 namespace {
@@ -36,7 +37,8 @@ Json read_document(const base::SafetensorsFile& file) {
                  std::to_string(version.integer()));
   }
   static_cast<void>(root.at("graphs").object());
-  for (const std::string_view list : {"graphs", "kernels", "objects", "named_data_sources"}) {
+  for (const std::string_view list :
+       {"graphs", "kernels", "recurrent_layers", "objects", "named_data_sources"}) {
     const auto there = root.find(list);
     if (!there) continue;
     for (const auto& entry : there->object()) {
@@ -128,6 +130,13 @@ struct Archive::Impl {
     return kernel;
   }
 
+  RNNAnyLayer decode_layer(const std::string& key) {
+    const std::lock_guard lock(mutex);
+    return runtime::read_layer(
+        device, root().at("recurrent_layers").at(key),
+        [this](const JsonField& index) { return source_at(index.index(sources.size())); });
+  }
+
   std::shared_ptr<DataSource> decode_data_source(const std::string& key) {
     const std::lock_guard lock(mutex);
     return source_at(root().at("named_data_sources").at(key).index(sources.size()));
@@ -156,14 +165,7 @@ struct Archive::Impl {
   std::shared_ptr<Optimizer> optimizer_at(const JsonField& index) {
     const std::size_t which = index.index(optimizers.size());
     std::shared_ptr<Optimizer>& optimizer = optimizers[which];
-    if (optimizer) return optimizer;
-    const JsonField field = root().at("optimizers").at(which);
-    const AttributeMap attributes = graph::read_attributes(field);
-    try {
-      optimizer = make_optimizer(attributes);
-    } catch (const InvalidArgumentError& error) {
-      field.fail(error.what());
-    }
+    if (!optimizer) optimizer = graph::read_optimizer(root().at("optimizers").at(which));
     return optimizer;
   }
 
@@ -325,6 +327,9 @@ struct Archive::Impl {
 
 std::vector<std::string> Archive::keys() const { return impl_->keys_of("graphs"); }
 std::vector<std::string> Archive::kernel_keys() const { return impl_->keys_of("kernels"); }
+std::vector<std::string> Archive::recurrent_layer_keys() const {
+  return impl_->keys_of("recurrent_layers");
+}
 std::vector<std::string> Archive::object_keys() const { return impl_->keys_of("objects"); }
 std::vector<std::string> Archive::data_source_keys() const {
   return impl_->keys_of("named_data_sources");
@@ -355,6 +360,12 @@ Graph Archive::decode_graph(const std::string& key) const {
 DeviceKernel Archive::decode_kernel(const std::string& key) const {
   check_key("Archive \"" + impl_->path + "\": decode_kernel: key", kernel_keys(), key);
   return with_path(impl_->path, [&] { return impl_->decode_kernel(key); });
+}
+
+RNNAnyLayer Archive::decode_recurrent_layer(const std::string& key) const {
+  check_key("Archive \"" + impl_->path + "\": decode_recurrent_layer: key", recurrent_layer_keys(),
+            key);
+  return with_path(impl_->path, [&] { return impl_->decode_layer(key); });
 }
 
 std::shared_ptr<DataSource> Archive::decode_data_source(const std::string& key) const {

@@ -105,6 +105,8 @@ inline constexpr Shape kShapes[] = {
     Shape("no bias", 1, 8, 8, 32, 64).kernel(3, 3).pad(1, 1).unbiased(),
     Shape("1x1", 3, 5, 6, 24, 40),
     Shape("fully connected", 5, 1, 1, 24, 40).relu(),
+    Shape("fully connected, one image", 1, 1, 1, 24, 40).relun(0.25, 3),
+    Shape("window of the whole of one image", 1, 4, 2, 5, 18).kernel(4, 2).to(1, 1),
     Shape("fully connected, one image, odd channels", 1, 1, 1, 7, 19).unbiased(),
     Shape("window of the whole image", 3, 4, 2, 5, 18).kernel(4, 2).to(1, 1),
     Shape("5x5 valid", 1, 10, 12, 8, 17).kernel(5, 5).to(6, 8),

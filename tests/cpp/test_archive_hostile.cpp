@@ -256,40 +256,6 @@ TEST_CASE("hostile: every key left out, every value of another type") {
   CHECK(accepted > 0);  // labels and numbers may be anything
 }
 
-TEST_CASE("unknown keys: ignored, but not among the attributes of nodes") {
-  const Spoiler spoiler;
-  const Json future = Json::Object{{"a", 1}};
-  const auto with = [](const Json& value) {
-    return [value](Json& at) {  // an object that is left out where it is empty is made
-      Json::Object object;
-      if (const auto* found = at.get_if<Json::Object>()) object = *found;
-      object["from_the_future"] = value;
-      at = object;
-    };
-  };
-  const std::vector<Json> objects[] = {
-      {},
-      {"graphs", "net"},
-      kNetwork,
-      in_network({"sources", 0}),
-      in_network({"nodes", 0}),
-      in_network({"nodes", 0, "sources", 0}),
-      in_network({"nodes", 0, "result"}),
-      in_network({"results", 0}),
-      {"data_sources", 0},
-  };
-  for (const std::vector<Json>& path : objects) {
-    for (const Json& value : {Json(0.5), future}) spoiler.read_spoilt(path, with(value));
-  }
-  const Json list = Json::Object{{"f64s", Json::Array{0.5}}};
-  for (const Json& value : {Json(0.5), list}) spoiler.read_spoilt({"optimizers", 0}, with(value));
-  CHECK_THROWS_CONTAINS(spoiler.read_spoilt({"optimizers", 0}, with(future)), ArchiveError,
-                        "optimizers[0].from_the_future");
-  CHECK_THROWS_CONTAINS(
-      spoiler.read_spoilt(in_network({"nodes", 0, "attributes"}), with(Json(0.5))), ArchiveError,
-      "from_the_future");
-}
-
 TEST_CASE("hostile: a document that is no document") {
   const Spoiler spoiler;
   for (const std::string text : {"", "{", "[]", "1", "\"mpsnn\"", "{}", "{\"format\":\"mpsnn\"}"}) {

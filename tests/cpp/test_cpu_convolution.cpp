@@ -198,6 +198,10 @@ TEST_CASE("cpu convolution: which rows are taken") {
   CHECK_EQ(chosen_rows(shape_named("32 to 3"))[0], "few_outputs");
   CHECK_EQ(chosen_rows(shape_named("32 to 3"))[2], "direct");
   const std::vector<std::string> rows = rows_of(OpId::convolution);
+  if (std::find(rows.begin(), rows.end(), "convolution/vector") != rows.end()) {
+    for (const char* name : {"fully connected, one image", "window of the whole of one image"})
+      CHECK_EQ(chosen_rows(shape_named(name))[0], "vector");
+  }
   if (std::find(rows.begin(), rows.end(), "convolution/onednn") == rows.end())
     testing::skip("built without oneDNN");
   for (const char* name : {"1x1", "5x5 valid", "stride 2", "dilation", "stride and dilation",

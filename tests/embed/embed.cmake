@@ -31,7 +31,7 @@ if(status EQUAL 0 OR NOT said MATCHES "none.safetensors: error 8: ")
   message(FATAL_ERROR "run_archive without an archive: expected error 8, got ${status}: ${said}")
 endif()
 
-# Elsewhere it is compiled and run by the checks of Metal.
+# Elsewhere filter_image.cmake does it, with the double of Metal.
 if(CMAKE_HOST_APPLE)
   build(objc/filter_image)
   run("${WORK}/filter_image/filter_image" "${WORK}/blur.safetensors" blur 16 16 1 1)

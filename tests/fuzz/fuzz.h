@@ -87,6 +87,8 @@ inline void restore_all(const mpsnn::Device& device, const std::string& path) {
     restore_each(archive.keys(), [&](const auto& key) { return archive.decode_graph(key); });
     restore_each(archive.kernel_keys(),
                  [&](const auto& key) { return archive.decode_kernel(key); });
+    restore_each(archive.recurrent_layer_keys(),
+                 [&](const auto& key) { return archive.decode_recurrent_layer(key); });
     restore_each(archive.data_source_keys(),
                  [&](const auto& key) { return archive.decode_data_source(key); });
     restore_each(archive.object_keys(),

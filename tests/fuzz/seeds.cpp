@@ -28,6 +28,29 @@ std::shared_ptr<ConvolutionDataSource> convolution(ConvolutionWeights weights, s
                                                  std::move(optimizer));
 }
 
+RNNWeights weights(std::string label, NeuronType neuron = NeuronType::NONE) {
+  ConvolutionDescriptor descriptor;
+  descriptor.kernel_width = descriptor.kernel_height = 1;
+  descriptor.input_feature_channels = descriptor.output_feature_channels = 2;
+  descriptor.fused_neuron_descriptor = {neuron, 1, 1, 0};
+  return std::make_shared<ConvolutionDataSource>(descriptor, std::vector<float>(4, 0.5F),
+                                                 std::nullopt, std::move(label));
+}
+
+/// A descriptor of each kind, one after the other.
+RNNMatrixInferenceLayer layers(const Device& device) {
+  RNNSingleGateDescriptor single;
+  LSTMDescriptor lstm;
+  GRUDescriptor gru;
+  for (RNNDescriptor* one : std::initializer_list<RNNDescriptor*>{&single, &lstm, &gru})
+    one->input_feature_channels = one->output_feature_channels = 2;
+  single.input_weights = weights("single", NeuronType::TANH);
+  lstm.cell_gate_input_weights = weights("lstm", NeuronType::TANH);
+  lstm.output_gate_memory_weights = single.recurrent_weights = weights("shared");
+  gru.output_gate_input_weights = weights("gru", NeuronType::TANH);
+  return RNNMatrixInferenceLayer(device, {single, lstm, gru});
+}
+
 Graph training(const Device& device) {
   const auto adam = std::make_shared<OptimizerAdam>(0.01);
   const auto momentum = std::make_shared<OptimizerStochasticGradientDescent>(0.1, 0.9);
@@ -69,6 +92,7 @@ std::string training_archive() {
   archiver.encode("training", graph);
   archiver.encode("noise", MatrixRandomPhilox(device));
   archiver.encode("softmax", MatrixSoftMax(device));
+  archiver.encode("layers", layers(device));
   archiver.encode("settings", Settings());
   archiver.encode("alone", convolution({std::vector<float>(4, 0.75F)}, "alone"), device);
   archiver.set_metadata("note", "a text");

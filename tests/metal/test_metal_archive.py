@@ -18,12 +18,23 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / folder) for folder in ("tests", "tests/python", "tests/metal")]
 
 import nets  # noqa: E402
+import test_archive_kernels as kernel_tests  # noqa: E402
+import test_archive_layers as layer_tests  # noqa: E402
+from cases.recurrent import RecurrentCase  # noqa: E402
 from test_metal_sources import BATCH, NODES, SOURCES, encode, make_node, training_net  # noqa: E402
 from test_training_graph import OPTIMIZERS  # noqa: E402
 
 import mpsnn as mps  # noqa: E402
 
 MOVES = [("cpu", "metal-double"), ("metal-double", "cpu")]
+# A case for each class and kind of cell; windows are not MPS's.
+LAYER_CASES = list(
+    {
+        (case.kernel, case.cells[0].kind, len(case.cells)): case
+        for case in reversed(layer_tests.CASES)
+        if all(cell.window == (1, 1) for cell in case.cells)
+    }.values()
+)
 Batch = dict[str, np.ndarray]
 Parameters = dict[str, np.ndarray]
 
@@ -147,3 +158,38 @@ def test_a_stream_of_random_numbers_goes_on_elsewhere(
         archiver.write(path)
         other = mps.Device((second, first)[number % 2])
         kernel = mps.KeyedUnarchiver(other).open(path).decode_kernel("noise")
+
+
+@moved
+@pytest.mark.parametrize(
+    "case", LAYER_CASES, ids=lambda case: f"{case.kernel}-{'-'.join(c.kind for c in case.cells)}"
+)
+def test_recurrent_layers_go_on_elsewhere(
+    first: str, second: str, case: RecurrentCase, tmp_path: Path
+) -> None:
+    """There and back: the properties, what it computes on either side, and the weights' bits."""
+    layer = layer_tests.make_layer(mps.Device(first), case)
+    there = layer_tests.restored(layer, mps.Device(second), tmp_path / "there")
+    back = layer_tests.restored(there, mps.Device(first), tmp_path / "back")
+    assert (tmp_path / "there").read_bytes() == (tmp_path / "back").read_bytes()
+    run = layer_tests.RUN[case.kernel]
+    wanted = run(layer, case)
+    for got, again, want in zip(run(there, case), run(back, case), wanted, strict=True):
+        np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-5)
+        np.testing.assert_array_equal(again, want)
+
+
+@moved
+def test_optimizers_of_matrices_go_on_elsewhere(first: str, second: str, tmp_path: Path) -> None:
+    """The count of an update's kernel comes along, and the next step is that of where it was."""
+    case = next(
+        case
+        for case in kernel_tests.first_cases()
+        if (case.kernel, case.method) == ("OptimizerAdamUpdate", "encode")
+    )
+    kernel = kernel_tests.make_kernel(mps.Device(first), case)
+    kernel_tests.run(kernel, case, times=3)
+    there = kernel_tests.restored(kernel, mps.Device(second), tmp_path / "there")
+    assert there.read_state() == kernel.read_state()
+    results = [np.frombuffer(kernel_tests.run(one, case)[2], np.float32) for one in (kernel, there)]
+    np.testing.assert_allclose(results[1], results[0], rtol=1e-5, atol=1e-6)

@@ -84,6 +84,7 @@ REASONS = (
     "result_feature_channels:",
     "padding_policy:",
     "computes_loss:",
+    "kernel_height:",
 )
 RAN: set[tuple[str, str]] = set()
 
@@ -190,6 +191,11 @@ def transpose_node(
     return mps.ConvolutionTransposeNode(mps.ImageNode("x"), source, label="n")
 
 
+def normalization_node(kind: type[mps.FilterNode]) -> mps.FilterNode:
+    """A window of three columns and five rows."""
+    return kind(mps.ImageNode("x"), kernel_width=3, kernel_height=5, label="n")
+
+
 def convolution_node(groups: int = 1, sub_pixel: int = 1, inputs: int = 6) -> mps.ConvolutionNode:
     """A 1x1 convolution."""
     descriptor = mps.ConvolutionDescriptor(1, 1, inputs, 12, groups=groups)
@@ -233,6 +239,27 @@ PRECONDITIONS = [
         lambda: convolution_node(groups=3),
         (1, 2, 2, 6),
         "with groups MPS wants a multiple of 4 input channels a group, got 2",
+    ),
+    Precondition(
+        "output channels of a group are a multiple of four (MPSCNNConvolution.h, groups)",
+        "nodes/convolution.mm, refuse_convolution",
+        lambda: convolution_node(groups=2, inputs=8),
+        (1, 2, 2, 8),
+        "with groups MPS wants a multiple of 4 output channels a group, got 6",
+    ),
+    Precondition(
+        "a spatial normalisation's window is square (MPSCNNNormalization.h)",
+        "nodes/window_normalization.mm, refuse_window_normalization",
+        lambda: normalization_node(mps.SpatialNormalizationNode),
+        (1, 6, 6, 2),
+        "kernel_height: MPS wants that of kernel_width, 3, got 5",
+    ),
+    Precondition(
+        "so is that of a local contrast normalisation (MPSCNNNormalization.h)",
+        "nodes/window_normalization.mm, refuse_window_normalization",
+        lambda: normalization_node(mps.LocalContrastNormalizationNode),
+        (1, 6, 6, 2),
+        "kernel_height: MPS wants that of kernel_width, 3, got 5",
     ),
     Precondition(
         "result channels of grouped sub-pixels are a multiple of four (MPSCNNConvolution.h)",

@@ -342,6 +342,30 @@ def test_memory_of_the_caller_is_used_where_it_is_whole_pages(device: mps.Device
         mps.Matrix.wrap(device, values[:1, :4])
 
 
+def test_memory_of_the_caller_may_be_used_twice(device: mps.Device) -> None:
+    page = mmap.PAGESIZE
+    values = np.frombuffer(mmap.mmap(-1, 3 * page), np.float32).reshape(3, page // 4)
+    values[:] = 3
+
+    def soft_max(matrix: mps.Matrix) -> None:
+        commands = mps.CommandBuffer(device.command_queue())
+        mps.MatrixSoftMax(device).encode(commands, matrix, matrix)
+        commands.commit()
+        commands.wait_until_completed()
+
+    whole, again = (mps.Matrix.wrap(device, values) for _ in range(2))
+    second = mps.Matrix.wrap(device, values[1:2])
+    soft_max(second)
+    assert values[0, 0] == values[2, 0] == 3
+    np.testing.assert_allclose(values[1], 4 / page, rtol=1e-6)
+    soft_max(whole)  # its last row lies behind where `second` begins
+    np.testing.assert_allclose(values, 4 / page, rtol=1e-6)
+    del again
+    values[:] = 3
+    soft_max(whole)
+    np.testing.assert_allclose(values, 4 / page, rtol=1e-6)
+
+
 @dataclass(frozen=True)
 class Precondition:
     """What Apple's headers ask for, where it is checked, and what comes instead of an end."""

@@ -132,6 +132,27 @@ def test_labels_in_a_state(
         np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-6)
 
 
+def halves(handle: str) -> mps.ImageNode:
+    image = mps.ImageNode(handle)
+    image.format = mps.DataType.FLOAT16
+    return image
+
+
+def test_losses_and_masks_beside_halves_are_floats(device: mps.Device) -> None:
+    """MPS gives a result the format of its source's node, and its copies convert nothing."""
+    descriptor = mps.LossDescriptor(mps.LossType.MEAN_SQUARED_ERROR, mps.ReductionType.SUM)
+    loss = mps.LossNode(halves("y"), None, descriptor)
+    labels = mps.LossLabels(device, mps.Image(device, np.zeros((1, 1, 2, 1), np.float32)))
+    predictions = np.float16([[[[1.5], [3.0]]]])
+    encode(mps.Graph(device, [loss.result_image]), {"y": predictions}, {"labels": labels})
+    assert float(np.asarray(labels.loss_image).sum()) == 1.5**2 + 3**2
+    node = mps.DropoutNode(halves("x"), 0.5, 7)
+    node.result_state.handle, node.result_state.export_from_graph = "mask", True
+    outputs = encode(mps.Graph(device, [node.result_image]), {"x": predictions})
+    mask = np.asarray(outputs.states["mask"]["mask"])
+    np.testing.assert_array_equal(np.asarray(outputs.results[0]), predictions * mask)
+
+
 def test_yolo_labels_in_a_state(device: mps.Device) -> None:
     boxes = floats((2, 3, 4, 12), 5) ** 2 + 0.1
     boxes[..., [4, 10]] = boxes[..., [4, 10]] > 1

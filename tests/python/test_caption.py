@@ -347,7 +347,7 @@ def test_folder_of_pictures(tmp_path: Path) -> None:
         ("0.png\t .", r"tsv:1: expected a file name, a tab and a sentence"),
         ("\ta red cross", r"tsv:1: expected a file name, a tab and a sentence"),
         ("\n0.png\ta cross\tred", r"tsv:2: expected a file name, .* got 3 columns: '0.png.ta"),
-        ("none.png\ta red cross", r"tsv:1: .*none.png: expected a picture, it cannot be read"),
+        ("none.png\ta red cross", r"tsv:1: .*none.png: expected a picture, there is no such file"),
         ("\ncaptions.tsv\ta cross", r"tsv:2: .*captions.tsv: expected a picture, it cannot"),
         (f"\n0.png\t{'a ' * 20}", r"tsv:2: expected a sentence of at most 19 words, got 20: 'a a "),
         ("0.png\ta <end> cross", r"tsv:1: expected a sentence without '<end>'"),

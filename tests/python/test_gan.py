@@ -1,263 +1,53 @@
 # SPDX-License-Identifier: MIT
-"""The generator of digits: its steps' gradients, the run, resume, archive, command, bad input."""
+"""The generator of digits: the run, resume, archive, the digits, the judge, bad input."""
 
 from __future__ import annotations
 
 import gzip
-import json
+import itertools
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
+from gan_small import marks, options, values_of
+from PIL import Image
 
 import mpsnn as mps
-from mpsnn import cli
-from mpsnn.apps.gan import Classifier, Digits, Generator, ModelOptions, Nets, TrainOptions, train
+from mpsnn.apps.gan import Classifier, Digits, Generator, ModelOptions, TrainOptions, train
 from mpsnn.apps.gan.apply import RandomLatents
 from mpsnn.apps.gan.average import WeightAverage, kept_share
-from mpsnn.apps.gan.data import MNIST_LABELS, MNIST_PICTURES, bundled, enlarged, mnist, one_hot
-from mpsnn.apps.gan.model import EPSILON, LEAK
-from mpsnn.apps.gan.pictures import grid
+from mpsnn.apps.gan.data import MNIST_LABELS, MNIST_PICTURES, bundled, enlarged, mnist
+from mpsnn.apps.gan.pictures import grid, save_grid
 from mpsnn.apps.gan.quality import quality_of
-from mpsnn.apps.gan.train import AdversarialTrainer
-from mpsnn.committing import BOTH, SINGLE, WAYS, Way
-
-SMALL = ModelOptions(edge=8, latent=4, width=2, dropout=0.0, seed=5)
-BATCH = 4
-WEIGHTS = ("weights", "bias")
-NORMS = ("gamma", "beta")
-
-Parameters = dict[str, dict[str, jax.Array]]
+from mpsnn.apps.gan.train import LOSSES_KEY, AdversarialTrainer
+from mpsnn.apps.pictures import WRITTEN
+from mpsnn.committing import BOTH, SINGLE, Way
+from mpsnn.training import EpochRecord
 
 
-def marks(count: int = 40, edge: int = 8) -> Digits:
-    """Ten kinds of marks, a bright block in another place each, with a little noise."""
-    generator = np.random.default_rng(3)
-    labels = np.arange(count) % 10
-    pictures = np.full((count, edge, edge, 1), -0.9, np.float32)
-    for picture, label in zip(pictures, labels, strict=True):
-        y, x = divmod(int(label), 4)
-        picture[2 * y : 2 * y + 3, 2 * x : 2 * x + 2] = 0.9
-    noise = generator.normal(size=pictures.shape) * 0.05
-    return Digits(np.clip(pictures + noise, -1, 1).astype(np.float32), labels)
+def told(record: EpochRecord) -> dict[str, float]:
+    """What a record says of the training: all but the speed."""
+    return {"loss": record.loss, "rate": record.learning_rate, **record.measures}
 
 
-def options(epochs: int, **changes: object) -> TrainOptions:
-    values = {
-        "epochs": epochs,
-        "batch": 8,
-        "judge_every": 2,
-        "checkpoint_every": 1,
-        "model": ModelOptions(edge=8, latent=4, width=4),
-    }
-    return TrainOptions(**{**values, **changes})  # type: ignore[arg-type]
-
-
-def values_of(device: mps.Device, graph: mps.Graph) -> dict[str, np.ndarray]:
-    """All parameters of a graph's data sources, moments and statistics as well."""
-    return {
-        f"{source.label} {name}": device.read_parameter(source, name)
-        for source in graph.data_sources
-        for name in device.parameter_names(source)
-    }
-
-
-class Small:
-    """Nets with weights large enough that gradients are, and an optimizer that shows them."""
-
-    def __init__(self, device: mps.Device) -> None:
-        self.device = device
-        self.nets = Nets(SMALL, *(mps.OptimizerStochasticGradientDescent(1.0) for _ in range(2)))
-        generator = np.random.Generator(np.random.Philox(9))
-        self.sources = {
-            "generator": self.nets.generator,
-            "norms": self.nets.norms,
-            "discriminator": self.nets.discriminator,
-            "discriminator norms": self.nets.discriminator_norms,
-        }
-        self.arrays = {
-            "latent": generator.standard_normal((BATCH, 1, 1, SMALL.latent), np.float32),
-            "real": generator.uniform(-1, 1, (BATCH, 8, 8, 1)).astype(np.float32),
-            "fake labels": np.zeros((BATCH, 1, 1, 1), np.float32),
-            "real labels": np.full((BATCH, 1, 1, 1), 0.9, np.float32),
-            "digits": one_hot(np.array([3, 0, 9, 3])),
-        }
-        for kind, _, source in self.each():
-            for parameter in NORMS if kind.endswith("norms") else WEIGHTS:
-                shape = device.read_parameter(source, parameter).shape
-                scale = 0.5 if parameter in WEIGHTS else 0.2
-                values = generator.standard_normal(shape, np.float32) * np.float32(scale)
-                values += np.float32(parameter == "gamma")
-                device.write_parameter(source, parameter, values)
-
-    def each(self) -> list[tuple[str, str, mps.DataSource]]:
-        """Kind, name and data source."""
-        return [(k, n, s) for k, sources in self.sources.items() for n, s in sources.items()]
-
-    def parameters(self) -> dict[str, Parameters]:
-        """What JAX takes."""
-        read = self.device.read_parameter
-        return {
-            kind: {
-                name: {
-                    p: jnp.asarray(read(source, p), jnp.float64)
-                    for p in (NORMS if kind.endswith("norms") else WEIGHTS)
-                }
-                for name, source in sources.items()
-            }
-            for kind, sources in self.sources.items()
-        }
-
-    def run(self, graph: mps.Graph) -> float:
-        """One step; its loss."""
-        commands = mps.CommandBuffer(self.device.command_queue())
-        sources = {name: self.arrays[name] for name in graph.source_handles}
-        outputs = graph.encode(commands, sources)
-        commands.commit()
-        return float(np.asarray(outputs["loss"], np.float64).sum())
-
-
-def convolved(
-    x: jax.Array, layer: dict[str, jax.Array], stride: int, pad: int, stuffed: int = 1
-) -> jax.Array:
-    """Correlation with OHWI weights; `stuffed` - 1 zeros between the pixels."""
-    result = jax.lax.conv_general_dilated(
-        x,
-        layer["weights"],
-        (stride, stride),
-        ((pad, pad), (pad, pad)),
-        lhs_dilation=(stuffed, stuffed),
-        dimension_numbers=("NHWC", "OHWI", "NHWC"),
-    )
-    return result + layer["bias"]
-
-
-def normalised(x: jax.Array, norm: dict[str, jax.Array]) -> jax.Array:
-    """With the statistics of the batch."""
-    mean, variance = x.mean((0, 1, 2)), x.var((0, 1, 2))
-    return norm["gamma"] * (x - mean) / jnp.sqrt(variance + EPSILON) + norm["beta"]
-
-
-def drawn(parameters: dict[str, Parameters], arrays: dict[str, jax.Array]) -> jax.Array:
-    """The generator with the statistics of the batch."""
-    x = jnp.concatenate([arrays["latent"], arrays["digits"]], 3)
-    for name in ("start", "first.up", "second.up"):  # JAX sorts its keys
-        layer = parameters["generator"][name]
-        kernel = layer["weights"].shape[1]
-        pad, stuffed = (kernel - 1, 1) if name == "start" else (kernel - 2, 2)
-        x = convolved(x, layer, 1, pad, stuffed)
-        if name in parameters["norms"]:
-            x = jax.nn.relu(normalised(x, parameters["norms"][name]))
-    return jnp.tanh(x)
-
-
-def judged(parameters: dict[str, Parameters], x: jax.Array, digits: jax.Array) -> jax.Array:
-    """The discriminator."""
-    for name in ("first.down", "second.down"):
-        x = convolved(x, parameters["discriminator"][name], 2, 1)
-        if name in parameters["discriminator norms"]:
-            x = normalised(x, parameters["discriminator norms"][name])
-        x = jnp.where(x > 0, x, LEAK * x)
-    x = convolved(x, parameters["discriminator"]["last"], 1, 0)
-    return (x * digits).sum(3, keepdims=True)
-
-
-def entropy(answer: jax.Array, label: float) -> jax.Array:
-    """Mean sigmoid cross entropy."""
-    p = jax.nn.sigmoid(answer)
-    return -jnp.mean(label * jnp.log(p) + (1 - label) * jnp.log(1 - p))
-
-
-def discriminator_loss(
-    parameters: dict[str, Parameters], arrays: dict[str, jax.Array]
-) -> jax.Array:
-    fake = judged(parameters, drawn(parameters, arrays), arrays["digits"])
-    real = judged(parameters, arrays["real"], arrays["digits"])
-    return entropy(fake, 0.0) + entropy(real, 0.9)
-
-
-def generator_loss(parameters: dict[str, Parameters], arrays: dict[str, jax.Array]) -> jax.Array:
-    fake = judged(parameters, drawn(parameters, arrays), arrays["digits"])
-    return entropy(fake, 0.9)
-
-
-@pytest.mark.parametrize("step", ["discriminator", "generator"])
-def test_steps_have_the_gradients_of_jax(device: mps.Device, step: str) -> None:
-    small = Small(device)
-    if step == "discriminator":
-        graph, loss, trained = (
-            small.nets.discriminator_training(device, BATCH),
-            discriminator_loss,
-            {step, "discriminator norms"},
-        )
-    else:
-        graph, loss = small.nets.generator_training(device, BATCH), generator_loss
-        trained = {"generator", "norms"}
-    with jax.enable_x64(True):
-        before = small.parameters()
-        arrays = {name: jnp.asarray(a, jnp.float64) for name, a in small.arrays.items()}
-        expected, gradients = jax.jit(jax.value_and_grad(loss))(before, arrays)
-        got = small.run(graph)
-        after = small.parameters()
-        np.testing.assert_allclose(got, float(expected), rtol=1e-5)
-        for kind, name, _ in small.each():
-            for parameter, old in before[kind][name].items():
-                new = after[kind][name][parameter]
-                where = f"{kind} {name} {parameter}"
-                if kind not in trained:
-                    assert np.array_equal(old, new), where
-                    continue
-                wanted = np.asarray(gradients[kind][name][parameter])
-                # A bias that a normalisation takes off again has no gradient; all others do.
-                normalised_away = parameter == "bias" and (
-                    name in before["norms"] or name in before["discriminator norms"]
-                )
-                assert normalised_away or np.abs(wanted).max() > 1e-3, where
-                bound = 1e-5 * max(1.0, float(np.abs(old).max()))  # the difference of two floats
-                np.testing.assert_allclose(
-                    np.asarray(old - new), wanted, rtol=1e-3, atol=bound, err_msg=where
-                )
-
-
-def test_each_step_computes_no_gradient_that_nothing_needs(cpu: mps.Device) -> None:
-    nets = Small(cpu).nets
-    pictures, one = (BATCH, 8, 8, 1), (BATCH, 1, 1, 1)
-    sizes = {"latent": (BATCH, 1, 1, SMALL.latent), "real": pictures}
-    sizes |= {"fake labels": one, "real labels": one, "digits": (BATCH, 1, 1, 10)}
-
-    def plan(graph: mps.Graph) -> list[str]:
-        return graph.plan_text({name: sizes[name] for name in graph.source_handles}).splitlines()
-
-    def count(lines: list[str], operation: str, net: str) -> int:
-        return sum(f"  {operation}  [" in line and f"  {net}." in line for line in lines)
-
-    first = plan(nets.discriminator_training(cpu, BATCH))
-    assert count(first, "convolution_weights_gradient", "discriminator") == 2 * 3
-    # Not to the pictures: neither to the real ones nor to the generator.
-    assert count(first, "convolution_data_gradient", "discriminator") == 2 * 2
-    assert not any(
-        "generator" in line and "gradient  [" in line and "convolution_data" not in line
-        for line in first
-    )
-    second = plan(nets.generator_training(cpu, BATCH))
-    assert count(second, "convolution_weights_gradient", "discriminator") == 0
-    assert count(second, "convolution_data_gradient", "discriminator") == 3
-    assert count(second, "convolution_weights_gradient", "generator") == 3
-
-
-def test_the_discriminators_step_leaves_the_stored_statistics_alone(device: mps.Device) -> None:
-    small = Small(device)
-    step = small.nets.discriminator_training(device, BATCH)
-    before = {n: device.read_parameter(s, "mean") for n, s in small.nets.norms.items()}
-    small.run(step)
-    for name, source in small.nets.norms.items():
-        assert np.array_equal(device.read_parameter(source, "mean"), before[name])
-    small.run(small.nets.generator_training(device, BATCH))
-    for name, source in small.nets.norms.items():
-        assert not np.array_equal(device.read_parameter(source, "mean"), before[name])
+def assert_same(
+    got: tuple[Generator, AdversarialTrainer], wanted: tuple[Generator, AdversarialTrainer]
+) -> None:
+    """Two runs have the same history, weights, moments and statistics, bit for bit."""
+    (generator, trainer), (whole, reference) = got, wanted
+    device = trainer.device
+    assert list(map(told, trainer.state.history)) == list(map(told, reference.state.history))
+    for new, old in (
+        (trainer.graph, reference.graph),
+        (trainer.generator_step, reference.generator_step),
+        (generator.graph, whole.graph),
+    ):
+        values, expected = values_of(device, new), values_of(device, old)
+        assert values.keys() == expected.keys()
+        assert all(np.array_equal(values[name], expected[name]) for name in expected)
+    assert np.array_equal(generator(5, 3), whole(5, 3))
 
 
 @pytest.mark.parametrize("way", [SINGLE, BOTH])
@@ -305,19 +95,52 @@ def test_resume_continues_bit_exactly(
 ) -> None:
     archive, device = tmp_path / "gan.safetensors", mps.Device("cpu")
     train(marks(), options(2), archive=archive, device=device, progress=False, way=way)
-    generator, trainer = train(
+    resumed = train(
         marks(), options(4), archive=archive, resume=True, device=device, progress=False, way=way
     )
-    whole, reference = marked
-    assert [r.loss for r in trainer.state.history] == [r.loss for r in reference.state.history]
-    for got, wanted in (
-        (trainer.graph, reference.graph),
-        (trainer.generator_step, reference.generator_step),
-    ):
-        new, old = values_of(device, got), values_of(device, wanted)
-        assert new.keys() == old.keys()
-        assert all(np.array_equal(new[name], old[name]) for name in old)
-    assert np.array_equal(generator(5, 3), whole(5, 3))
+    assert_same(resumed, marked)
+
+
+@pytest.mark.parametrize("step", [3, 5])
+def test_a_run_interrupted_within_an_epoch_goes_on(
+    marked: tuple[Generator, AdversarialTrainer],
+    step: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Ctrl-C in the middle, and at the end, of the second epoch of five steps."""
+    archive, device = tmp_path / "gan.safetensors", mps.Device("cpu")
+    encode, left = AdversarialTrainer.encode, [5 + step]
+
+    def encode_and_interrupt(
+        self: AdversarialTrainer, commands: mps.CommandBuffer, batch: dict[str, np.ndarray]
+    ) -> mps.Image:
+        left[0] -= 1
+        if left[0] == 0:
+            signal.raise_signal(signal.SIGINT)
+        return encode(self, commands, batch)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(AdversarialTrainer, "encode", encode_and_interrupt)
+        _, stopped = train(marks(), options(4), archive=archive, device=device, progress=False)
+    assert stopped.interrupted
+    assert (stopped.state.epoch, stopped.state.batch) == (1, step)
+    resumed = train(
+        marks(), options(4), archive=archive, resume=True, device=device, progress=False
+    )
+    assert_same(resumed, marked)
+
+
+def test_an_interrupted_judge_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    batches = Digits.batches
+
+    def batches_and_interrupt(self: Digits, *arguments: object) -> object:
+        signal.raise_signal(signal.SIGINT)
+        return batches(self, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Digits, "batches", batches_and_interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        train(marks(), options(1), device=mps.Device("cpu"), progress=False)
 
 
 def test_the_archive_draws_what_was_trained(tmp_path: Path) -> None:
@@ -404,9 +227,16 @@ def test_digits_are_learned() -> None:
     assert measures["spread"] > 0.5
 
 
-def test_the_judge_learns_and_counts() -> None:
+def test_the_judge_learns_and_counts(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seconds = itertools.count()  # a clock by which each step is worth drawing
+    monkeypatch.setattr(pytest.importorskip("tqdm.std"), "time", lambda: float(next(seconds)))
     digits = marks(200)
-    judge = Classifier.trained(digits, mps.Device("cpu"), epochs=12)
+    judge = Classifier.trained(digits, mps.Device("cpu"), epochs=12, progress=True)
+    bar = capsys.readouterr().err
+    assert "judge: 100%" in bar
+    assert "0.2/12 epochs" in bar  # the bar moves within the first epoch, of five steps
     assert judge.accuracy == 1.0
     quality = judge.quality(digits.pictures, digits.labels)
     assert quality.recognised > 0.9
@@ -487,7 +317,8 @@ def test_bad_mnist_is_refused(tmp_path: Path, damage: Callable[[Path], object], 
         (lambda: TrainOptions(batch=0), "batch: expected 1 or more, got 0"),
         (lambda: TrainOptions(averaging=1.0), "averaging: expected from 0 to below 1"),
         (lambda: TrainOptions(halve_every=-1), "halve_every: expected 0 or more, got -1"),
-        (lambda: TrainOptions(seed=-1), "seed: expected 0 or more, got -1"),
+        (lambda: TrainOptions(seed=-1), "gan: seed: expected 0 or more, got -1"),
+        (lambda: ModelOptions(seed=-1), "gan: seed: expected 0 or more, got -1"),
         (lambda: Digits(np.zeros((2, 8, 4, 1), np.float32), np.zeros(2, np.int64)), "pictures"),
         (lambda: Digits(np.zeros((2, 8, 8, 1), np.float32), np.full(2, 10)), "labels"),
         (lambda: train(marks(8, 12), options(1)), "expected pictures of 8 x 8"),
@@ -507,7 +338,20 @@ def test_checkpoints_of_other_runs_are_refused(tmp_path: Path) -> None:
     train(marks(), options(1), archive=archive, device=device, progress=False)
     with pytest.raises(mps.InvalidArgumentError, match=r"batch: expected 8 .* got 4"):
         train(marks(), options(2, batch=4), archive=archive, resume=True, progress=False)
+    other = marks()
+    other.pictures[7, 0, 0, 0] += np.float32(1e-3)
+    for digits, got in (
+        (other, r"40 digits of 8 x 8 \(checksum \w{8}\)"),
+        (marks(30), "30 digits of 8 x 8"),
+        (Digits(marks().pictures, marks().labels[::-1]), "40 digits of 8 x 8"),
+    ):
+        with pytest.raises(
+            mps.InvalidArgumentError, match=rf"digits: expected 40 digits .* got {got}"
+        ):
+            train(digits, options(2), archive=archive, resume=True, progress=False)
     generator = Generator.load(archive, device)
+    with pytest.raises(mps.InvalidArgumentError, match="gan: seed: expected 0 or more, got -1"):
+        generator(1, -1)
     with pytest.raises(mps.InvalidArgumentError, match="count: expected 1 or more, got 0"):
         generator(0)
     with pytest.raises(mps.InvalidArgumentError, match="digit: expected 0 to 9, got 10"):
@@ -527,34 +371,41 @@ def test_checkpoints_of_other_runs_are_refused(tmp_path: Path) -> None:
         Generator.load(tmp_path / "missing.safetensors", device)
 
 
-@pytest.mark.long
-def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    archive, samples = tmp_path / "gan.safetensors", tmp_path / "samples"
-    small = ["--edge", "8", "--width", "4", "--batch", "64", "--device", "cpu"]
-    arguments = ["gan", "train", str(archive), *small, "--samples", str(samples)]
-    timeline = tmp_path / "steps.json"
-    assert cli.main([*arguments, "--epochs", "1", "--timeline", str(timeline)]) == 0
-    curves = tmp_path / "curves.png"
-    assert cli.main([*arguments, "--epochs", "2", "--resume", "--curves", str(curves)]) == 0
-    assert json.loads(timeline.read_text("utf-8"))["traceEvents"]
-    out = tmp_path / "digits.png"
-    drawing = ["gan", "sample", str(archive), "--out", str(out), "--count", "20", "--device", "cpu"]
-    assert cli.main(drawing) == 0
-    for picture in (
-        out,
-        curves,
-        *(samples / f"{n}.png" for n in ("real", "epoch-000", "epoch-002")),
-    ):
-        assert picture.read_bytes().startswith(b"\x89PNG"), picture
-    for way in WAYS:  # the same digits, and what drew them
-        drawn, trace = tmp_path / f"{way.key}.png", tmp_path / f"{way.key}.json"
-        assert cli.main([*drawing, "--commit", way.key, "--timeline", str(trace)]) == 0
-        assert cli.main([*drawing, "--out", str(drawn), "--commit", way.key]) == 0
-        assert drawn.read_bytes() == out.read_bytes()
-        assert "random" in trace.read_text("utf-8")
-    told = capsys.readouterr().out
-    assert "the judge is right on" in told
-    assert "20 digits:" in told
-    assert cli.main(["gan", "sample", str(tmp_path / "none"), "--device", "cpu"]) == 2
-    assert cli.main(["gan", "train", str(archive), "--mnist", str(tmp_path)]) == 2
-    assert "train-images-idx3-ubyte" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("key", "text", "told"),
+    [
+        (LOSSES_KEY, "[0.5]", "expected 0, one of each step of the epoch, got 1"),
+        (LOSSES_KEY, "[null]", "expected a list of numbers"),
+        ("gan run", "[", "the run's options cannot be read"),
+    ],
+)
+def test_damaged_checkpoints_are_refused(tmp_path: Path, key: str, text: str, told: str) -> None:
+    archive, device = tmp_path / "gan.safetensors", mps.Device("cpu")
+    _, trainer = train(marks(), options(1), archive=archive, device=device, progress=False)
+    archiver = mps.KeyedArchiver()
+    trainer.archive(archiver)
+    stored = mps.KeyedUnarchiver(device).open(str(archive))
+    for name, value in {**stored.metadata, key: text}.items():
+        archiver.set_metadata(name, value)
+    archiver.write(str(archive))
+    with pytest.raises(mps.ArchiveError, match=told):
+        train(marks(), options(2), archive=archive, resume=True, device=device, progress=False)
+
+
+def test_the_suffix_picks_the_format(tmp_path: Path) -> None:
+    begins = {"bmp": b"BM", "webp": b"RIFF", "png": b"\x89PNG", "jpg": b"\xff\xd8"}
+    begins |= {"jpeg": b"\xff\xd8", "tif": b"II*\0", "tiff": b"II*\0"}
+    assert {f".{suffix}" for suffix in begins} == set(WRITTEN)
+    pictures = marks(10).pictures
+    for suffix, begin in begins.items():
+        for name in (suffix, suffix.upper()):
+            path = tmp_path / f"digits.{name}"
+            save_grid(path, pictures, 5)
+            assert path.read_bytes().startswith(begin), name
+            with Image.open(path) as picture:
+                difference = np.asarray(picture.convert("L"), int) - grid(pictures, 5)
+            assert np.abs(difference).max() <= (30 if "j" in suffix else 0), name
+    for path in ("digits.txt", "digits"):
+        with pytest.raises(mps.FileError, match=r"expected a file ending in \.bmp, "):
+            save_grid(tmp_path / path, pictures, 5)
+        assert not (tmp_path / path).exists()

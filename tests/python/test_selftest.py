@@ -8,12 +8,13 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
 
+import numpy as np
 import pytest
 
 import mpsnn as mps
 from mpsnn import selftest
 from mpsnn.cli import main
-from mpsnn.measurements import MEASUREMENTS, measure
+from mpsnn.measurements import MEASUREMENTS, Finding, measure, odd_windows
 
 
 def test_the_cpu_is_as_expected(cpu: mps.Device) -> None:
@@ -23,6 +24,36 @@ def test_the_cpu_is_as_expected(cpu: mps.Device) -> None:
         one.what: one.verdict for findings in found.values() for one in findings if one.expected
     }
     assert not {what: verdict for what, verdict in verdicts.items() if verdict == "differs"}
+
+
+@pytest.mark.parametrize("what", odd_windows(5))
+def test_windows_tell_the_sides_apart(cpu: mps.Device, what: str) -> None:
+    """A measurement that comes out the same on either side would measure nothing."""
+    rows = []
+    for side in ("TOP_LEFT", "BOTTOM_RIGHT"):
+        node = odd_windows(5)[what]
+        side_bits = getattr(mps.PaddingMethod, f"ADD_REMAINDER_TO_{side}")
+        node.padding_policy = mps.PaddingPolicy(mps.PaddingMethod.SIZE_SAME | side_bits)
+        graph = mps.Graph(cpu, [node.result_image])
+        commands = mps.CommandBuffer(cpu.command_queue())
+        (row,) = graph.encode(
+            commands, {"x": np.arange(1, 6, dtype=np.float32).reshape(1, 1, 5, 1)}
+        )
+        commands.commit()
+        rows.append(np.array(row).ravel().tolist())
+    assert rows[0] != rows[1]
+
+
+def test_a_measurement_that_fails_leaves_the_others(
+    cpu: mps.Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: mps.Device) -> list[Finding]:
+        raise mps.DeviceError("the GPU hung")
+
+    monkeypatch.setitem(MEASUREMENTS, "Philox", fail)
+    found = measure(cpu)
+    assert found["Philox"] == [Finding("Philox", "the GPU hung", "", "failed")]
+    assert len(found["padding"]) == 4
 
 
 def test_report_and_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -57,6 +57,7 @@ def trainer(
     data: Callable[[int, np.random.Generator], Any] = batches,
     on_epoch: Callable[[EpochRecord], None] | None = None,
     progress: bool = False,
+    title: str = "",
     every: int = 1,
 ) -> Trainer:
     return Trainer(
@@ -69,6 +70,7 @@ def trainer(
         checkpoint_every=every,
         metadata={"about": "a test"},
         progress=progress,
+        title=title,
     )
 
 
@@ -205,6 +207,8 @@ def test_progress_is_drawn_with_and_without_tqdm(
     lines = capsys.readouterr().err.splitlines()
     assert [line.partition(":")[0] for line in lines] == ["epoch 1", "epoch 2"]
     assert all("loss" in line and "images/s" in line for line in lines)
+    trainer(cpu, progress=True, title="judge").run(1)
+    assert capsys.readouterr().err.startswith("judge: epoch 1: loss ")
 
 
 def test_progress_over_a_list(
@@ -222,14 +226,19 @@ def test_progress_over_a_list(
     assert capsys.readouterr().err == "reading: 3 pictures\n"
 
 
+@pytest.mark.parametrize("length", [0, 10])
 @pytest.mark.parametrize(("done", "skipped"), [(0, 0), (3, 4)])
 def test_the_remaining_time_follows_from_all_steps(
-    done: int, skipped: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    done: int,
+    skipped: int,
+    length: int,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Ten epochs of ten steps of 6 seconds each, by a clock of the test's own."""
     now = [1000.0]
     monkeypatch.setattr(pytest.importorskip("tqdm.std"), "time", lambda: now[0])
-    bar = _Progress(done, 10, skipped, on=True)
+    bar = _Progress(done, 10, skipped, length=length, on=True)
     shown = []
     for epoch in range(done, 10):
         for step in range(skipped if epoch == done else 0, 10):
@@ -242,7 +251,7 @@ def test_the_remaining_time_follows_from_all_steps(
     for epoch, step, (place, elapsed, remaining) in shown:
         since = 6 * (10 * (epoch - done) + step + 1 - skipped)
         assert elapsed == f"{since // 60:02}:{since % 60:02}"
-        if epoch == done:  # how long an epoch is, nobody knows yet
+        if epoch == done and not length:  # how long an epoch is, nobody knows yet
             assert remaining == "?"
             continue
         assert place == f"{epoch + (step + 1) / 10:.1f}"

@@ -49,6 +49,9 @@ constexpr KernelRow kRows[] = {
     // oneDNN fills registers with output channels; these two do not need many.
     ROW(convolution, "few_outputs", convolution_few_outputs),
     ROW(convolution, "narrow_depthwise", convolution_narrow_depthwise),
+#if defined(MPSNN_WITH_LAPACK)
+    ROW(convolution, "vector", convolution_vector),
+#endif
 #if defined(MPSNN_WITH_ONEDNN)
     ROW(convolution, "winograd", convolution_winograd),
     ROW(convolution, "onednn", convolution_onednn),

@@ -177,7 +177,10 @@ void GraphKernel::build() const {
                             : output.is_mask        ? builder.mask(*output.node)
                                                     : builder.loss(*output.node);
     [image setHandle:handle_of(i)];
-    if (output.image == nullptr) [image setExportFromGraph:YES];
+    if (output.image != nullptr) continue;
+    [image setExportFromGraph:YES];
+    // Else a result has the format of the filter's first source.
+    [image setFormat:format_of(output.desc)];
   }
   for (const ImageNode& image : network_.exported)
     [builder.image(*image.record()) setExportFromGraph:YES];
@@ -258,7 +261,13 @@ NSArray<MPSImageBatch*>* GraphKernel::copy_sources(const KernelArgs& args,
   for (id<MPSHandle> handle in [graph_.get() sourceImageHandles]) {
     const std::size_t i = index_of(handle);
     const TensorDesc& desc = shapes_.at(sources_[i]);
-    [batches addObject:copies_.copy_in(commands, buffers.find(args.table[args.inputs[i]]), desc)];
+    MPSImageBatch* batch =
+        copies_.copy_in(commands, buffers.find(args.table[args.inputs[i]]), desc);
+    // The header says at one place that a graph takes one from the read count, at another that it
+    // takes this many; an image has 1.
+    const NSUInteger reads = [graph_.get() readCountForSourceImageAtIndex:[batches count]];
+    if (reads > 1) MPSImageBatchIncrementReadCount(batch, static_cast<NSInteger>(reads - 1));
+    [batches addObject:batch];
   }
   return batches;
 }
@@ -270,7 +279,12 @@ void GraphKernel::copy_results(const KernelArgs& args, MPSCommandBuffer* command
     copies_.copy_out(commands, batch, buffers.find(args.table[args.outputs[i]]), outputs_[i].desc);
   };
   NSUInteger at = 0;
-  for (id<MPSHandle> handle in [graph_.get() intermediateImageHandles]) {
+  NSArray<id<MPSHandle>>* handles = [graph_.get() intermediateImageHandles];
+  if ([handles count] != [others count]) {
+    fail_on_device("MPSNNGraph",
+                   str("expected ", [handles count], " images with handles, got ", [others count]));
+  }
+  for (id<MPSHandle> handle in handles) {
     const std::size_t i = index_of(handle);
     copy([others objectAtIndex:at++], i);
     there[i] = true;

@@ -162,6 +162,7 @@ void lower_crop_gradient(Builder& builder, const graph::FilterRecord& node);
 std::string refuse_scale(const NodeCase& node);
 void lower_scale(Builder& builder, const graph::FilterRecord& node);
 void lower_gram_matrix(Builder& builder, const graph::FilterRecord& node);
+std::string refuse_window_normalization(const NodeCase& node);
 void lower_spatial_normalization(Builder& builder, const graph::FilterRecord& node);
 void lower_local_contrast_normalization(Builder& builder, const graph::FilterRecord& node);
 void lower_cross_channel_normalization(Builder& builder, const graph::FilterRecord& node);

@@ -20,7 +20,7 @@ struct BufferRange {
 };
 
 /// The live buffers of a device by the address of their contents: kernels are given addresses, MPS
-/// wants buffers. Thread-safe.
+/// wants buffers. The caller's memory may be in several of them. Thread-safe.
 class BufferMap {
  public:
   void add(id<MTLBuffer> buffer);

@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <iterator>
 
 #include "mpsnn/error.h"
 
@@ -46,14 +45,11 @@ void BufferMap::remove(id<MTLBuffer> buffer) {
 BufferRange BufferMap::find(const void* address) const {
   const auto* at = static_cast<const std::byte*>(address);
   const std::lock_guard lock(mutex_);
-  const auto after = buffers_.upper_bound(at);
-  if (after != buffers_.begin()) {
-    const std::byte* start = std::prev(after)->first;
+  // The first one has it, but where buffers share memory of the caller's.
+  for (auto after = buffers_.upper_bound(at); after != buffers_.begin();) {
+    const auto& [start, buffer] = *--after;
     const auto offset = static_cast<NSUInteger>(at - start);
-    for (auto one = buffers_.lower_bound(start); one != after; ++one) {
-      if (offset < [one->second length])
-        return {Owned<id<MTLBuffer>>::retained(one->second), offset};
-    }
+    if (offset < [buffer length]) return {Owned<id<MTLBuffer>>::retained(buffer), offset};
   }
   throw InternalError("every operand of a Metal kernel lies in a buffer of its device");
 }

@@ -118,7 +118,8 @@ static MPSCNNNormalizationGammaAndBetaState* update_images(NormalizationWeights&
     [betas addObject:[state gradientForBeta]];
   }
   MPSCNNNormalizationGammaAndBetaState* made = weights.update(commands, gammas, betas);
-  for (State* state in batch) drop_read(state);
+  // As MPS does it (MPSState.h): once for each state, however many images share it.
+  for (State* state in states_once<State>(batch)) drop_read(state);
   return made;
 }
 

@@ -43,8 +43,10 @@
   static_cast<void>(sourceStates);
   auto* filter = static_cast<MPSCNNKernel*>(kernel);
   if ([kernel isKindOfClass:[MPSCNNConvolutionTranspose class]]) {
-    // The other offset counts pixels of the source, without the zeros between them.
+    // The other offset counts pixels of the source, without the zeros between them; MPS may have
+    // set it by the bits of the method. Both are added.
     auto* transposed = static_cast<MPSCNNConvolutionTranspose*>(filter);
+    [transposed setOffset:MPSOffset{0, 0, 0}];
     [transposed setKernelOffsetX:offset_.x];
     [transposed setKernelOffsetY:offset_.y];
   } else {

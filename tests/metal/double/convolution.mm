@@ -86,7 +86,8 @@ Convolution::Convolution(id<MPSCNNConvolutionDataSource> source, bool is_transpo
     refuse("MPSCNNConvolutionTranspose", "no depthwise descriptors");
   if (is_depthwise) {
     if (inputs_ != outputs_) refuse("MPSCNNConvolution", "a channel multiplier other than 1");
-  } else if (d->groups_ > 1 && d->inputs_ / d->groups_ % 4 != 0) {
+  } else if (d->groups_ > 1 &&
+             (d->inputs_ / d->groups_ % 4 != 0 || d->outputs_ / d->groups_ % 4 != 0)) {
     refuse("MPSCNNConvolution", "channels of a group must be a multiple of 4");
   }
   if ([d isKindOfClass:[MPSCNNSubPixelConvolutionDescriptor class]]) {

@@ -209,6 +209,18 @@ MPSTemporaryImage* temporary_image(std::shared_ptr<Pixels> pixels, id<MTLCommand
 }
 @end
 
+NSUInteger MPSImageBatchIncrementReadCount(MPSImageBatch* batch, NSInteger amount) {
+  NSMutableArray<MPSImage*>* once = [NSMutableArray array];
+  for (MPSImage* image in batch) {
+    if ([once indexOfObjectIdenticalTo:image] != NSNotFound) continue;
+    [once addObject:image];
+    if (![image isKindOfClass:[MPSTemporaryImage class]]) continue;
+    auto* temporary = static_cast<MPSTemporaryImage*>(image);
+    if (temporary->readCount_ != 0) temporary->readCount_ += static_cast<NSUInteger>(amount);
+  }
+  return [once count];
+}
+
 NSUInteger bytes_of(MPSDataType type) { return static_cast<NSUInteger>(type & 0xff) / 8; }
 
 @implementation MPSMatrixDescriptor

@@ -21,6 +21,15 @@ struct DoubleGraph {
   std::set<const DoubleNode*> differentiated;
   Ref<DoubleCommandBuffer*> last;  // of the last encode
 
+  /// How often a source is read, which is taken from its read count.
+  NSUInteger reads(const DoubleNode& source) const {
+    NSUInteger count = 0;
+    for (const NodePointer& node : order) {
+      for (const NodePointer& from : node->sources) count += from.get() == &source ? 1 : 0;
+    }
+    return std::max<NSUInteger>(count, 1);
+  }
+
   void visit(const NodePointer& node) {
     if (!seen.insert(node.get()).second) return;
     for (const NodePointer& source : node->sources) visit(source);
@@ -52,6 +61,7 @@ class Encoding {
 
   void add_source(const NodePointer& node, MPSImageBatch* batch) {
     for (MPSImage* image in batch) {
+      for (NSUInteger i = 1; i < graph_.reads(*node); ++i) read_from(image, commands_);
       values_[node.get()].push_back(read_from(image, commands_));
     }
   }
@@ -93,10 +103,15 @@ class Encoding {
     return values_.at(node->sources[i].get());
   }
 
+  /// MPSNNGraphNodes.h: a result has the format of the first source's node, if none is set.
+  MPSImageFeatureChannelFormat format_of(const NodePointer& node) const {
+    if (node->format != MPSImageFeatureChannelFormatNone) return node->format;
+    return node->sources.empty() ? graph_.format : format_of(node->sources[0]);
+  }
+
   /// Images of one size for the node's result.
   Batch& make(const NodePointer& node, int height, int width, int channels) {
-    const auto format =
-        node->format == MPSImageFeatureChannelFormatNone ? graph_.format : node->format;
+    const auto format = format_of(node);
     Batch& made = values_[node.get()];
     std::size_t count = 1;
     for (const NodePointer& from : node->sources) count = std::max(count, values(from).size());
@@ -433,6 +448,9 @@ MPSImageBatch* temporary_batch(const Batch& values, id<MTLCommandBuffer> command
 }
 - (void)setFormat:(MPSImageFeatureChannelFormat)format {
   graph_->format = format;
+}
+- (NSUInteger)readCountForSourceImageAtIndex:(NSUInteger)index {
+  return graph_->reads(*graph_->sources.at(index));
 }
 - (void)reloadFromDataSources {
   DoubleCommandBuffer* last = graph_->last;

@@ -276,7 +276,6 @@ NORMALIZATION_NUMBER(NSUInteger, kernelSizeInFeatureChannels, setKernelSizeInFea
   Window& window = node_of(self)->window;
   window = {number(kernelHeight),    number(kernelWidth),   number(strideInPixelsY),
             number(strideInPixelsX), number(dilationRateY), number(dilationRateX)};
-  window.clamps = true;
-  return self;
+  return self;  // the header of this node names no edge mode: zeros, as for bare kernels
 }
 @end

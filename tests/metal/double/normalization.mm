@@ -382,8 +382,9 @@ class GroupNormalization final : public Normalization {
               const Buffer& betas) override {
     add_images(run, images, channels_, gammas);
     add_images(run, images, channels_, betas);
+    // MPSState.h: the read count of a state that images share is that of one.
     MPSCNNGroupNormalizationGradientState* state =
-        temporary_state([[MPSCNNGroupNormalizationGradientState alloc] init], images);
+        temporary_state([[MPSCNNGroupNormalizationGradientState alloc] init]);
     state->gammaGradient_ = [gammas.get() retain];
     state->betaGradient_ = [betas.get() retain];
     NSMutableArray<MPSCNNGroupNormalizationGradientState*>* states = [NSMutableArray array];

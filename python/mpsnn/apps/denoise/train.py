@@ -24,7 +24,7 @@ from mpsnn.apps.denoise.model import (
 )
 from mpsnn.committing import BOTH, StepTimeline, Way
 from mpsnn.training import Batch as SourceBatch
-from mpsnn.training import EpochRecord, StepSchedule, Trainer
+from mpsnn.training import EpochRecord, StepSchedule, Trainer, check_resumed
 
 RUN_KEY = "run"
 
@@ -211,11 +211,5 @@ def _open_checkpoint(path: Path, device: mps.Device, options: TrainOptions) -> m
     for key, values in wanted.items():
         if key not in stored.metadata:
             raise mps.ArchiveError(f"{path}: expected a denoiser's checkpoint, it has no '{key}'")
-        before = json.loads(stored.metadata[key])
-        now = json.loads(json.dumps(values))
-        for name in sorted(before.keys() | now.keys()):
-            if before.get(name) != now.get(name):
-                raise mps.InvalidArgumentError(
-                    f"resume: {name}: expected {before.get(name)} as in {path}, got {now.get(name)}"
-                )
+        check_resumed(json.loads(stored.metadata[key]), json.loads(json.dumps(values)), path)
     return stored

@@ -168,6 +168,8 @@ class Generator:
         """
         if count < 1:
             raise mps.InvalidArgumentError(f"gan: count: expected 1 or more, got {count}")
+        if seed < 0:
+            raise mps.InvalidArgumentError(f"gan: seed: expected 0 or more, got {seed}")
         latents = RandomLatents.seeded(self.graph.device, self.options.latent, seed)
         asked = one_hot(asked_digits(count, digit))
         batches = [asked[start : start + BATCH] for start in range(0, count, BATCH)]

@@ -16,8 +16,9 @@ from mpsnn.apps.gan.model import ModelOptions
 from mpsnn.apps.gan.pictures import save_curves, save_grid
 from mpsnn.apps.gan.quality import Quality
 from mpsnn.apps.gan.train import JUDGED, JUDGED_SEED, AdversarialTrainer, TrainOptions, train
+from mpsnn.apps.pictures import WRITTEN
 from mpsnn.committing import StepTimeline, add_options, timeline_of, way_of
-from mpsnn.files import DRAWINGS, prepare_output
+from mpsnn.files import DRAWINGS, prepare_folder, prepare_output
 from mpsnn.training import EpochRecord
 
 if TYPE_CHECKING:
@@ -45,7 +46,15 @@ def add_parser(commands: Commands) -> None:
 def _add_train(actions: Commands) -> None:
     parser = actions.add_parser("train", help="train generator and discriminator")
     parser.add_argument("archive", type=Path, help="the archive to write (.safetensors)")
-    parser.add_argument("--samples", type=Path, help="folder for a grid of samples along training")
+    samples = parser.add_mutually_exclusive_group()
+    samples.add_argument(
+        "--samples",
+        type=Path,
+        metavar="FOLDER",
+        help="for a grid of samples along training (default: the archive's name and -samples, "
+        "beside it)",
+    )
+    samples.add_argument("--no-samples", action="store_true", help="draw no grids along training")
     parser.add_argument("--curves", type=Path, help="also draw losses and quality to this PNG")
     parser.add_argument("--resume", action="store_true", help="go on from the archive")
     _add_run_options(parser)
@@ -102,7 +111,10 @@ def _add_sample(actions: Commands) -> None:
     parser.add_argument("--columns", type=int, default=COLUMNS, help="(default %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of the digits (default %(default)s)")
     parser.add_argument(
-        "--out", type=Path, default=Path("samples.png"), help="(default %(default)s)"
+        "--out",
+        type=Path,
+        default=Path("samples.png"),
+        help=f"the suffix picks the format: {', '.join(WRITTEN)} (default %(default)s)",
     )
     parser.add_argument("--device", default="", help="device kind (default: the best here)")
     add_options(parser)
@@ -111,7 +123,13 @@ def _add_sample(actions: Commands) -> None:
 
 def _add_demo(actions: Commands) -> None:
     parser = actions.add_parser("demo", help="all of it: train, restore, draw, measure")
-    parser.add_argument("--out", type=Path, default=Path("demo"), help="(default %(default)s)")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="FOLDER",
+        default=Path("demo"),
+        help="for archive and pictures (default %(default)s)",
+    )
     _add_run_options(parser)
     parser.set_defaults(run=_demo)
 
@@ -144,8 +162,22 @@ def _judged(generator: Generator) -> Quality | None:
     return generator.classifier.quality(generator(JUDGED, JUDGED_SEED), asked_digits(JUDGED))
 
 
-def _announcer(folder: Path | None) -> Callable[[EpochRecord | None, Generator], None]:
-    """Tells the quality along training, and draws the same grid of samples each time."""
+def _samples_folder(arguments: argparse.Namespace) -> Path | None:
+    if arguments.no_samples:
+        return None
+    archive: Path = arguments.archive
+    return arguments.samples or archive.parent / f"{archive.stem}-samples"
+
+
+def _announcer(
+    folder: Path | None, digits: Digits
+) -> Callable[[EpochRecord | None, Generator], None]:
+    """Tells the quality along training, and draws the same grid of samples each time.
+
+    Args:
+        folder: For the grids, and one of real digits; None: none is drawn.
+        digits: The real ones.
+    """
 
     def announce(record: EpochRecord | None, generator: Generator) -> None:
         epoch = 0 if record is None else record.epoch + 1
@@ -154,6 +186,9 @@ def _announcer(folder: Path | None) -> Callable[[EpochRecord | None, Generator],
             print(f"the judge is right on {right:.1f} % of real digits it has not seen", flush=True)
         print(f"epoch {epoch}: {_judged(generator)}", flush=True)
         if folder is not None:
+            real = folder / "real.png"
+            if record is None or not real.is_file():
+                save_grid(real, digits.pictures[:SHOWN], COLUMNS)
             save_grid(folder / f"epoch-{epoch:03}.png", generator(SHOWN), COLUMNS)
 
     return announce
@@ -168,18 +203,22 @@ def _run(
     *,
     resume: bool,
 ) -> AdversarialTrainer:
+    if resume and not archive.is_file():
+        raise mps.FileError(f"{archive}: expected the archive to resume from, got none")
     if curves is not None:
         prepare_output(curves, DRAWINGS)
     digits = _digits(arguments)
+    options = _train_options(arguments, digits.edge)
     if samples is not None:
-        save_grid(samples / "real.png", digits.pictures[:SHOWN], COLUMNS)
+        prepare_output(archive)
+        prepare_folder(samples)
     _, trainer = train(
         digits,
-        _train_options(arguments, digits.edge),
+        options,
         archive=archive,
         resume=resume,
         device=mps.Device(arguments.device),
-        on_judged=_announcer(samples),
+        on_judged=_announcer(samples, digits),
         way=way_of(arguments),
         timeline=timeline,
     )
@@ -194,21 +233,25 @@ def _run(
 
 
 def _train(arguments: argparse.Namespace) -> None:
-    timeline = timeline_of(arguments)
+    timeline, samples = timeline_of(arguments), _samples_folder(arguments)
     _run(
         arguments,
         arguments.archive,
-        arguments.samples,
+        samples,
         arguments.curves,
         timeline,
         resume=arguments.resume,
     )
+    if samples is not None:
+        print(f"digits along training: {samples}")
     print(f"the nets are in {arguments.archive}")
 
 
 def _sample(arguments: argparse.Namespace) -> None:
     timeline = timeline_of(arguments)
-    prepare_output(arguments.out)
+    prepare_output(arguments.out, WRITTEN)
+    if arguments.columns < 1:
+        raise mps.InvalidArgumentError(f"gan: columns: expected 1 or more, got {arguments.columns}")
     generator = Generator.load(arguments.archive, mps.Device(arguments.device))
     pictures = generator(
         arguments.count, arguments.seed, way_of(arguments), timeline, arguments.digit
@@ -225,7 +268,7 @@ def _demo(arguments: argparse.Namespace) -> None:
     timeline = timeline_of(arguments)
     out: Path = arguments.out
     archive, device = out / "gan.safetensors", mps.Device(arguments.device)
-    out.mkdir(parents=True, exist_ok=True)
+    prepare_folder(out)
     print(f"1. train a judge, then generator and discriminator, on {device.name}")
     _run(arguments, archive, out / "digits", out / "gan-curves.png", timeline, resume=False)
     print(f"2. restore {archive} and draw")

@@ -52,6 +52,13 @@ class Digits:
         """Height and width in pixels."""
         return int(self.pictures.shape[1])
 
+    @property
+    def summary(self) -> str:
+        """What tells one set from another: how many, their size, and a checksum."""
+        checksum = zlib.crc32(np.ascontiguousarray(self.labels, "<i8").data)
+        checksum = zlib.crc32(np.ascontiguousarray(self.pictures, "<f4").data, checksum)
+        return f"{len(self)} digits of {self.edge} x {self.edge} (checksum {checksum:08x})"
+
     def __len__(self) -> int:
         return len(self.pictures)
 

@@ -57,10 +57,10 @@ class ModelOptions:
             raise mps.InvalidArgumentError(
                 f"gan: edge: expected a multiple of {DIVISOR}, got {self.edge}"
             )
-        for name in ("latent", "width"):
-            if getattr(self, name) < 1:
+        for name, smallest in {"latent": 1, "width": 1, "seed": 0}.items():
+            if getattr(self, name) < smallest:
                 raise mps.InvalidArgumentError(
-                    f"gan: {name}: expected 1 or more, got {getattr(self, name)}"
+                    f"gan: {name}: expected {smallest} or more, got {getattr(self, name)}"
                 )
         if not 0.0 <= self.dropout < 1.0:
             raise mps.InvalidArgumentError(

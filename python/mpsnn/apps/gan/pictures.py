@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 import mpsnn as mps
 from mpsnn.apps.gan.data import FloatArray
+from mpsnn.apps.pictures import write
 from mpsnn.files import atomic_path, optional_module
 from mpsnn.training import EpochRecord
 
@@ -50,10 +51,11 @@ def grid(pictures: FloatArray, columns: int, zoom: int = 2) -> NDArray[np.uint8]
 
 
 def save_grid(path: str | Path, pictures: FloatArray, columns: int, zoom: int = 2) -> None:
-    """Writes a grid of pictures as a PNG; see `grid`.
+    """Writes a grid of pictures; see `grid`.
 
     Args:
-        path: Where to write.
+        path: Where to write; the suffix picks the format, one of
+            `mpsnn.apps.pictures.WRITTEN`.
         pictures: As for `grid`.
         columns: As for `grid`.
         zoom: As for `grid`.
@@ -61,11 +63,9 @@ def save_grid(path: str | Path, pictures: FloatArray, columns: int, zoom: int = 
     Raises:
         MissingPackageError: Pillow is not installed.
         InvalidArgumentError: As for `grid`.
+        FileError: The suffix is another, or nothing can be written there.
     """
-    pixels = grid(pictures, columns, zoom)
-    picture = optional_module("PIL.Image", "gan", "writing pictures").fromarray(pixels)
-    with atomic_path(path) as draft:
-        picture.save(draft, format="PNG")
+    write(path, grid(pictures, columns, zoom) / 255, "gan")
 
 
 def save_curves(path: str | Path, history: Sequence[EpochRecord]) -> None:

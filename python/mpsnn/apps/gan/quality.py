@@ -80,7 +80,13 @@ class Classifier:
 
     @classmethod
     def trained(
-        cls, digits: Digits, device: mps.Device, seed: int = 0, epochs: int | None = None
+        cls,
+        digits: Digits,
+        device: mps.Device,
+        seed: int = 0,
+        epochs: int | None = None,
+        *,
+        progress: bool = False,
     ) -> Classifier:
         """Trains one on four fifths of the digits and tests it on the others.
 
@@ -89,21 +95,34 @@ class Classifier:
             device: Where it is trained and used.
             seed: Of first weights and order.
             epochs: Passes over the digits; None: 12, or 1 of a set of 10000 or more.
+            progress: Draw a progress bar.
+
+        Raises:
+            KeyboardInterrupt: Ctrl-C ended the training: a judge that is half trained judges wrong.
         """
         if epochs is None:
             epochs = MNIST_EPOCHS if len(digits) >= LARGE_SET else EPOCHS
         seen, unseen = digits.split(TRAINED_SHARE, seed)
-        answer = _Net(digits.edge, mps.OptimizerAdam(RATE), seed)
+        batch = min(BATCH, len(seen))
+        net = ClassifierNet(digits.edge, mps.OptimizerAdam(RATE), seed)
 
         def batches(_epoch: int, generator: np.random.Generator) -> Iterator[Batch]:
-            for pictures, labels in seen.batches(min(BATCH, len(seen)), generator):
+            for pictures, labels in seen.batches(batch, generator):
                 yield {"pictures": pictures, "labels": one_hot(labels)}
 
-        training = answer.training(device, min(BATCH, len(seen)))
-        Trainer(training, batches, schedule=StepSchedule(RATE, 4), seed=seed, progress=False).run(
-            epochs
+        trainer = Trainer(
+            net.training(device, batch),
+            batches,
+            schedule=StepSchedule(RATE, 4),
+            seed=seed,
+            progress=progress,
+            title="judge",
+            steps=len(seen) // batch,
         )
-        classifier = cls(answer.inference(device), 0.0)
+        trainer.run(epochs)
+        if trainer.interrupted:
+            raise KeyboardInterrupt
+        classifier = cls(net.inference(device), 0.0)
         guesses = classifier(unseen.pictures).argmax(axis=1)
         classifier.accuracy = float(np.mean(guesses == unseen.labels))
         return classifier
@@ -128,8 +147,17 @@ class Classifier:
         return quality_of(self(samples), asked)
 
 
-class _Net:
-    """Two convolutions with ReLU and pooling, and a fully connected layer."""
+class ClassifierNet:
+    """Two convolutions with ReLU and pooling, and a fully connected layer.
+
+    Args:
+        edge: Height and width of the pictures, a multiple of 4.
+        optimizer: Updates the weights.
+        seed: Of the first weights.
+
+    Attributes:
+        weights: The data sources of the three layers.
+    """
 
     def __init__(self, edge: int, optimizer: mps.Optimizer, seed: int) -> None:
         numbers = RandomNumbers(seed)
@@ -156,11 +184,13 @@ class _Net:
         return mps.FullyConnectedNode(image, last).result_image
 
     def inference(self, device: mps.Device) -> mps.Graph:
+        """The graph from "pictures" to "probabilities"."""
         probabilities = mps.SoftMaxNode(self.answer()).result_image
         probabilities.handle = "probabilities"
         return mps.Graph(device, [probabilities])
 
     def training(self, device: mps.Device, batch: int) -> mps.Graph:
+        """The graph of a step over "pictures" and "labels", which exports its "loss"."""
         descriptor = mps.LossDescriptor(
             mps.LossType.SOFT_MAX_CROSS_ENTROPY, mps.ReductionType.SUM, weight=1.0 / batch
         )

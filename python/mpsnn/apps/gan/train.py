@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -35,9 +36,9 @@ from mpsnn.apps.gan.model import (
 from mpsnn.apps.gan.quality import Classifier
 from mpsnn.committing import BOTH, StepTimeline, Way
 from mpsnn.files import prepare_output
-from mpsnn.training import Batch, EpochRecord, StepSchedule, Trainer
+from mpsnn.training import Batch, EpochRecord, StepSchedule, Trainer, check_resumed
 
-RUN_KEY, RANDOM_KEY = "gan run", "random"
+RUN_KEY, RANDOM_KEY, LOSSES_KEY = "gan run", "random", "gan generator losses"
 DISCRIMINATOR_STEP, GENERATOR_STEP = "training", "generator training"
 JUDGED = 512
 JUDGED_SEED = 1_000_000
@@ -90,6 +91,10 @@ class TrainOptions:
                 raise mps.InvalidArgumentError(
                     f"gan: {name}: expected {smallest} or more, got {getattr(self, name)}"
                 )
+        if not 0.0 < self.learning_rate < math.inf:
+            raise mps.InvalidArgumentError(
+                f"gan: learning_rate: expected more than 0, and finite, got {self.learning_rate}"
+            )
 
     def fixed(self) -> dict[str, object]:
         """What a resumed run must share with the run that wrote the checkpoint."""
@@ -136,13 +141,16 @@ class AdversarialTrainer(Trainer):
             way=way,
             timeline=timeline,
             progress=progress,
+            steps=len(digits) // options.batch,
         )
         self.generator_step = generator_step
         self._average, self._averaging = average, options.averaging
         self._latents = latents
         self._digits, self._batch = digits, options.batch
         self._judge = on_epoch
-        self._generator_losses: list[mps.Image] = []
+        # Of this epoch's steps: those that were read, and behind them those that were not yet.
+        self._losses: list[float] = []
+        self._unread: list[mps.Image] = []
         device = self.device
         fake, real, soft = (
             mps.Image(device, np.full((options.batch, 1, 1, 1), value, np.float32))
@@ -170,7 +178,7 @@ class AdversarialTrainer(Trainer):
         latent = self._latents.encode(commands, self._batch)
         asked = {LATENT: latent, DIGITS: batch[DIGITS], **self._wanted}
         second = self.generator_step.encode(commands, asked)
-        self._generator_losses.append(second[LOSS])
+        self._unread.append(second[LOSS])
         return first[LOSS]
 
     def set_learning_rate(self, rate: float) -> None:
@@ -184,19 +192,37 @@ class AdversarialTrainer(Trainer):
                 if source.optimizer is not None:
                     source.optimizer.learning_rate = rate
 
+    def resume(self, archive: mps.Archive) -> None:
+        """Goes on where a checkpoint stands.
+
+        Args:
+            archive: The checkpoint.
+
+        Raises:
+            ArchiveError: It holds no state of such a run.
+        """
+        super().resume(archive)
+        self._losses = _generator_losses(archive, self.state.batch)
+
     def archive(self, archiver: mps.KeyedArchiver) -> None:
-        """Adds all graphs, and the random numbers' place in their sequence.
+        """Adds all graphs, the random numbers' place in their sequence, and the epoch's losses.
 
         Args:
             archiver: Where they go.
         """
         super().archive(archiver)
         archiver.encode(RANDOM_KEY, self._latents.random)
+        archiver.set_metadata(LOSSES_KEY, json.dumps(self._read_losses()))
+
+    def _read_losses(self) -> list[float]:
+        """The generator's loss of each of this epoch's steps; waits for those that still run."""
+        self._losses += [float(np.asarray(image).sum()) for image in self._unread]
+        self._unread.clear()
+        return self._losses
 
     def _finish(self, record: EpochRecord) -> None:
-        losses = [float(np.asarray(image).sum()) for image in self._generator_losses]
-        self._generator_losses.clear()
-        record.measures["generator"] = float(np.mean(losses))
+        record.measures["generator"] = float(np.mean(self._read_losses()))
+        self._losses = []
         self._average.update(kept_share(self._averaging, record.epoch))
         self._judge(record)
 
@@ -221,7 +247,7 @@ def train(
         archive: File for checkpoints and the finished nets; None: none is written.
         resume: Go on from that file instead of from fresh weights.
         device: Where to train; None: the best here.
-        progress: Draw a progress bar.
+        progress: Draw progress bars.
         on_judged: Called before the first epoch, with None, and after each epoch whose quality was
             measured; the record's measures then have "recognised" and "spread".
         way: How steps are handed to the device; changes no number.
@@ -233,22 +259,24 @@ def train(
 
     Raises:
         InvalidArgumentError: Digits of another size than the nets', fewer than a batch, or options
-            that differ from those of the run to be resumed.
+            or digits that differ from those of the run to be resumed.
         ArchiveError: The checkpoint is damaged or of something else.
         FileError: A checkpoint cannot be read or written.
+        KeyboardInterrupt: Ctrl-C while the judge is trained, when there is nothing to go on from.
     """
     device = device or mps.Device()
     _check(digits, options)
     if archive is not None:
         prepare_output(archive)  # before the judge is trained
-    stored = _open_checkpoint(archive, device, options) if resume else None
+    run: dict[str, object] = {**options.fixed(), "digits": digits.summary}
+    stored = _open_checkpoint(archive, device, run) if resume else None
     if stored is not None:
         generator = Generator.from_archive(stored, archive or "")
         first, second = (stored.decode_graph(k) for k in (DISCRIMINATOR_STEP, GENERATOR_STEP))
         random = stored.decode_kernel(RANDOM_KEY)
         latents = RandomLatents(_philox(random), options.model.latent)
     else:
-        generator, first, second = _fresh(digits, options, device)
+        generator, first, second = _fresh(digits, options, device, progress=progress)
         latents = RandomLatents.seeded(device, options.model.latent, options.seed)
         if on_judged is not None:
             on_judged(None, generator)
@@ -276,7 +304,7 @@ def train(
         archived={GENERATOR_KEY: generator.graph, CLASSIFIER_KEY: classifier.graph},
         metadata={
             MODEL_KEY: json.dumps(asdict(options.model)),
-            RUN_KEY: json.dumps(options.fixed()),
+            RUN_KEY: json.dumps(run),
             ACCURACY_KEY: repr(classifier.accuracy),
         },
         way=way,
@@ -302,11 +330,11 @@ def _check(digits: Digits, options: TrainOptions) -> None:
 
 
 def _fresh(
-    digits: Digits, options: TrainOptions, device: mps.Device
+    digits: Digits, options: TrainOptions, device: mps.Device, *, progress: bool
 ) -> tuple[Generator, mps.Graph, mps.Graph]:
     adam = [mps.OptimizerAdam(options.learning_rate, options.beta1) for _ in range(2)]
     nets = Nets(options.model, *adam)
-    classifier = Classifier.trained(digits, device, options.seed)
+    classifier = Classifier.trained(digits, device, options.seed, progress=progress)
     average = Nets(options.model)  # weights of its own, which begin as the same
     generator = Generator(average.inference(device), options.model, classifier)
     first = nets.discriminator_training(device, options.batch)
@@ -321,16 +349,31 @@ def _philox(kernel: mps.DeviceKernel) -> mps.MatrixRandomPhilox:
     return kernel
 
 
-def _open_checkpoint(path: Path | None, device: mps.Device, options: TrainOptions) -> mps.Archive:
+def _generator_losses(archive: mps.Archive, steps: int) -> list[float]:
+    """The generator's losses of the epoch's steps that were done when a checkpoint was written."""
+    try:
+        losses = [float(loss) for loss in json.loads(archive.metadata[LOSSES_KEY])]
+    except (KeyError, TypeError, ValueError) as error:
+        raise mps.ArchiveError(
+            f"checkpoint: {LOSSES_KEY}: expected a list of numbers, it cannot be read: {error}"
+        ) from error
+    if len(losses) != steps:
+        raise mps.ArchiveError(
+            f"checkpoint: {LOSSES_KEY}: expected {steps}, one of each step of the epoch, got "
+            f"{len(losses)}"
+        )
+    return losses
+
+
+def _open_checkpoint(path: Path | None, device: mps.Device, run: dict[str, object]) -> mps.Archive:
     if path is None:
         raise mps.InvalidArgumentError("resume: expected the archive to go on from, got none")
     stored = mps.KeyedUnarchiver(device).open(str(path))
     if RUN_KEY not in stored.metadata:
         raise mps.ArchiveError(f"{path}: expected a gan's checkpoint, it has no '{RUN_KEY}'")
-    before, now = json.loads(stored.metadata[RUN_KEY]), options.fixed()
-    for name in sorted(before.keys() | now.keys()):
-        if before.get(name) != now.get(name):
-            raise mps.InvalidArgumentError(
-                f"resume: {name}: expected {before.get(name)} as in {path}, got {now.get(name)}"
-            )
+    try:
+        before = dict(json.loads(stored.metadata[RUN_KEY]))
+    except (TypeError, ValueError) as error:
+        raise mps.ArchiveError(f"{path}: the run's options cannot be read: {error}") from error
+    check_resumed(before, run, path)
     return stored

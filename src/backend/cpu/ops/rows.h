@@ -58,6 +58,7 @@ MPSNN_CPU_ROW(gru_output_plain);
 MPSNN_CPU_ROW(gru_output_gradient_plain);
 MPSNN_CPU_ROW(gate_sums_plain);
 MPSNN_CPU_ROW(convolution_few_outputs);
+MPSNN_CPU_ROW(convolution_vector);
 MPSNN_CPU_ROW(convolution_narrow_depthwise);
 MPSNN_CPU_ROW(convolution_plain);
 MPSNN_CPU_ROW(convolution_data_gradient_narrow_depthwise);

@@ -46,9 +46,12 @@ WindowRule transposed_rule_of(const FilterRecord& node, const ImageSize& source,
 }
 
 std::string refuse_groups(const ConvolutionDescriptor& d) {
-  if (d.groups > 1 && d.input_feature_channels / d.groups % kSlice != 0) {
-    return str("with groups MPS wants a multiple of 4 input channels a group, got ",
-               d.input_feature_channels / d.groups);
+  for (const auto& [what, channels] : {std::pair("input", d.input_feature_channels),
+                                       std::pair("output", d.output_feature_channels)}) {
+    if (d.groups > 1 && channels / d.groups % kSlice != 0) {
+      return str("with groups MPS wants a multiple of 4 ", what, " channels a group, got ",
+                 channels / d.groups);
+    }
   }
   return {};
 }

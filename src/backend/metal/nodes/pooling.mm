@@ -42,8 +42,8 @@ WindowRule rule_of(const FilterRecord& node, const ImageSize& source) {
   return rule;
 }
 
-/// The header of MPS's pooling nodes: their edge mode is CLAMP by default; only the bare kernels'
-/// is ZERO.
+/// The header of MPS's other pooling nodes: their edge mode is CLAMP by default; only the bare
+/// kernels' is ZERO.
 void finish_pooling(Builder& builder, const FilterRecord& node, MPSNNFilterNode* made) {
   set_padding(made, node, rule_of(node, builder.size(node, 0)), ImageEdgeMode::CLAMP);
   builder.finish(node, made);
@@ -73,16 +73,18 @@ void lower_pooling_l2_norm(Builder& builder, const FilterRecord& node) {
   lower_pooling<MPSCNNPoolingL2NormNode>(builder, node);
 }
 
+/// Of this node Apple's header does not say what its edge mode is: the policy's object sets it.
 void lower_dilated_pooling_max(Builder& builder, const FilterRecord& node) {
-  finish_pooling(builder, node,
-                 [[[MPSCNNDilatedPoolingMaxNode alloc]
-                      initWithSource:builder.source(node, 0)
-                         kernelWidth:number(node, "kernel_width")
-                        kernelHeight:number(node, "kernel_height")
-                     strideInPixelsX:number(node, "stride_in_pixels_x")
-                     strideInPixelsY:number(node, "stride_in_pixels_y")
-                       dilationRateX:number(node, "dilation_rate_x")
-                       dilationRateY:number(node, "dilation_rate_y")] autorelease]);
+  MPSCNNDilatedPoolingMaxNode* made = [[[MPSCNNDilatedPoolingMaxNode alloc]
+       initWithSource:builder.source(node, 0)
+          kernelWidth:number(node, "kernel_width")
+         kernelHeight:number(node, "kernel_height")
+      strideInPixelsX:number(node, "stride_in_pixels_x")
+      strideInPixelsY:number(node, "stride_in_pixels_y")
+        dilationRateX:number(node, "dilation_rate_x")
+        dilationRateY:number(node, "dilation_rate_y")] autorelease];
+  set_own_padding(made, rule_of(node, builder.size(node, 0)));
+  builder.finish(node, made);
 }
 
 void lower_upsampling_nearest(Builder& builder, const FilterRecord& node) {

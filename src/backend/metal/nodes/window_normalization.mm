@@ -27,6 +27,14 @@ void finish_normalization(Builder& builder, const FilterRecord& node,
 
 }  // namespace
 
+/// Apple's headers: for now MPS has square windows only.
+std::string refuse_window_normalization(const NodeCase& node) {
+  const std::int64_t width = get_int(node.node.attributes, "kernel_width"),
+                     height = get_int(node.node.attributes, "kernel_height");
+  if (width == height) return {};
+  return str("kernel_height: MPS wants that of kernel_width, ", width, ", got ", height);
+}
+
 void lower_spatial_normalization(Builder& builder, const FilterRecord& node) {
   MPSCNNSpatialNormalizationNode* made =
       [MPSCNNSpatialNormalizationNode nodeWithSource:builder.source(node, 0)];

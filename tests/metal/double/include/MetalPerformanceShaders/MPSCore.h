@@ -192,6 +192,7 @@ typedef NSArray<MPSState*> MPSStateBatch;
 extern "C" {
 #endif
 BOOL MPSSupportsMTLDevice(id<MTLDevice> device);
+NSUInteger MPSImageBatchIncrementReadCount(MPSImageBatch* batch, NSInteger amount);
 #ifdef __cplusplus
 }
 #endif

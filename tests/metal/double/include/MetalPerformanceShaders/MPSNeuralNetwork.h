@@ -566,4 +566,5 @@ struct DoubleGraph;
                                 sourceStates:(NSArray<MPSStateBatch*>*)sourceStates
                           intermediateImages:(NSMutableArray<MPSImageBatch*>*)intermediateImages
                            destinationStates:(NSMutableArray<MPSStateBatch*>*)destinationStates;
+- (NSUInteger)readCountForSourceImageAtIndex:(NSUInteger)index;
 @end
