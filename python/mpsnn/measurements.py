@@ -36,10 +36,6 @@ class Finding:
     expected: str
     verdict: str
 
-    def as_dict(self) -> dict[str, str]:
-        """For JSON."""
-        return asdict(self)
-
 
 def _words(values: Array) -> str:
     return " ".join(f"{int(value):08x}" for value in np.ravel(values))
@@ -275,23 +271,20 @@ MEASUREMENTS: dict[str, Callable[[mps.Device], list[Finding]]] = {
 }
 
 
-def measure(device: mps.Device) -> dict[str, list[Finding]]:
-    """All measurements.
+def measure_one(device: mps.Device, name: str) -> list[dict[str, str]]:
+    """One measurement.
 
     Args:
         device: What is measured.
+        name: A key of `MEASUREMENTS`.
 
     Returns:
-        The findings by the measurements' names; one that says why where the device refuses or
-        fails.
+        Its findings, for JSON; one that says why where the device refuses or fails.
     """
-
-    def one(name: str, function: Callable[[mps.Device], list[Finding]]) -> list[Finding]:
-        try:
-            return function(device)
-        except mps.UnsupportedError as error:
-            return [Finding(name, str(error), "", "refused")]
-        except mps.Error as error:  # the others are to be told, too
-            return [Finding(name, str(error), "", "failed")]
-
-    return {name: one(name, function) for name, function in MEASUREMENTS.items()}
+    try:
+        found = MEASUREMENTS[name](device)
+    except mps.UnsupportedError as error:
+        found = [Finding(name, str(error), "", "refused")]
+    except mps.Error as error:  # the others are to be told, too
+        found = [Finding(name, str(error), "", "failed")]
+    return [asdict(finding) for finding in found]
