@@ -51,7 +51,7 @@ struct DeviceChoice {
 /// A device. Thread-safe. Apple: MTLDevice.
 class Device {
  public:
-  /// The best here: metal, then cpu; or the kind named ("cpu", "null").
+  /// The kind named; "": the one in the variable MPSNN_DEVICE, else the best: metal, then cpu.
   /// Throws InvalidArgumentError for an unknown kind, listing those there are.
   explicit Device(const std::string& kind = "");
   /// The device of that kind that is wanted. Throws InvalidArgumentError where there is none,

@@ -1998,7 +1998,10 @@ class Image:
     ) -> None: ...
     @staticmethod
     def wrap(device: Device, array: np.ndarray) -> Image:
-        """An image over an array's own memory, which is kept alive. CPU only.
+        """An image over an array's own memory, which is kept alive.
+
+        On the CPU any memory can be shared; on Metal memory that begins at a page of the system and is whole
+        pages, as that of `mmap` is. Apple: newBufferWithBytesNoCopy.
 
         Args:
             device: Where the image is.
@@ -2010,11 +2013,14 @@ class Image:
         Raises:
             InvalidArgumentError: The array cannot be shared or has another rank.
             ArgumentTypeError: The array is neither of float32 nor of float16.
-            UnsupportedError: The device's memory is not the host's.
+            UnsupportedError: The device's memory is not the host's, or the array is not whole pages on
+                Metal.
         """
     @staticmethod
     def from_dlpack(device: Device, array: object) -> Image:
-        """An image over the memory of another framework's array, without a copy. CPU only.
+        """An image over the memory of another framework's array, without a copy.
+
+        Which memory can be shared is as `wrap` says.
 
         Args:
             device: Where the image is.
@@ -2027,6 +2033,8 @@ class Image:
             InvalidArgumentError: The array cannot be shared (another device's memory, read-only such as
                 JAX's, whose arrays are constants: `Image(device, array)` copies them) or has another rank.
             ArgumentTypeError: The array is neither of float32 nor of float16, or no array.
+            UnsupportedError: The device's memory is not the host's, or the array is not whole pages on
+                Metal.
         """
     @property
     def size(self) -> tuple[int, int, int, int]:
@@ -2206,6 +2214,9 @@ class SharedEvent:
     Args:
         device: Its device; others may wait for it, too.
         label: Name for errors and timelines.
+
+    Raises:
+        DeviceError: A Metal device makes no more events ("event: the device makes no more").
     """
 
     def __init__(self, device: Device, label: str = "") -> None: ...
@@ -2404,7 +2415,10 @@ class Matrix(Array):
         """
     @staticmethod
     def wrap(device: Device, array: npt.ArrayLike) -> Matrix:
-        """A view of an array's own memory, which is kept alive. CPU only.
+        """A view of an array's own memory, which is kept alive.
+
+        On the CPU any memory can be shared; on Metal memory that begins at a page of the system and is whole
+        pages, as that of `mmap` is. Apple: newBufferWithBytesNoCopy.
 
         Args:
             device: Where it is.
@@ -2417,11 +2431,12 @@ class Matrix(Array):
         Raises:
             InvalidArgumentError: The array cannot be shared or has another number of dimensions.
             ArgumentTypeError: Its element type is not supported.
-            UnsupportedError: The device's memory is not the host's.
+            UnsupportedError: The device's memory is not the host's, or the array is not whole pages on
+                Metal.
         """
     @staticmethod
     def from_dlpack(device: Device, array: object) -> Matrix:
-        """A view of the memory of another framework's array, without a copy. CPU only.
+        """A view of the memory of another framework's array, without a copy.
 
         Args:
             device: Where it is.
@@ -2433,6 +2448,8 @@ class Matrix(Array):
         Raises:
             InvalidArgumentError: The array cannot be shared or has another number of dimensions.
             ArgumentTypeError: Its element type is not supported.
+            UnsupportedError: The device's memory is not the host's, or the array is not whole pages on
+                Metal.
         """
 
 class Vector(Array):
@@ -2498,7 +2515,10 @@ class Vector(Array):
         """
     @staticmethod
     def wrap(device: Device, array: npt.ArrayLike) -> Vector:
-        """A view of an array's own memory, which is kept alive. CPU only.
+        """A view of an array's own memory, which is kept alive.
+
+        On the CPU any memory can be shared; on Metal memory that begins at a page of the system and is whole
+        pages, as that of `mmap` is. Apple: newBufferWithBytesNoCopy.
 
         Args:
             device: Where it is.
@@ -2511,11 +2531,12 @@ class Vector(Array):
         Raises:
             InvalidArgumentError: The array cannot be shared or has another number of dimensions.
             ArgumentTypeError: Its element type is not supported.
-            UnsupportedError: The device's memory is not the host's.
+            UnsupportedError: The device's memory is not the host's, or the array is not whole pages on
+                Metal.
         """
     @staticmethod
     def from_dlpack(device: Device, array: object) -> Vector:
-        """A view of the memory of another framework's array, without a copy. CPU only.
+        """A view of the memory of another framework's array, without a copy.
 
         Args:
             device: Where it is.
@@ -2527,6 +2548,8 @@ class Vector(Array):
         Raises:
             InvalidArgumentError: The array cannot be shared or has another number of dimensions.
             ArgumentTypeError: Its element type is not supported.
+            UnsupportedError: The device's memory is not the host's, or the array is not whole pages on
+                Metal.
         """
 
 class NDArray(Array):
@@ -2616,7 +2639,10 @@ class NDArray(Array):
         """
     @staticmethod
     def wrap(device: Device, array: npt.ArrayLike) -> NDArray:
-        """A view of an array's own memory, which is kept alive. CPU only.
+        """A view of an array's own memory, which is kept alive.
+
+        On the CPU any memory can be shared; on Metal memory that begins at a page of the system and is whole
+        pages, as that of `mmap` is. Apple: newBufferWithBytesNoCopy.
 
         Args:
             device: Where it is.
@@ -2629,11 +2655,12 @@ class NDArray(Array):
         Raises:
             InvalidArgumentError: The array cannot be shared or has another number of dimensions.
             ArgumentTypeError: Its element type is not supported.
-            UnsupportedError: The device's memory is not the host's.
+            UnsupportedError: The device's memory is not the host's, or the array is not whole pages on
+                Metal.
         """
     @staticmethod
     def from_dlpack(device: Device, array: object) -> NDArray:
-        """A view of the memory of another framework's array, without a copy. CPU only.
+        """A view of the memory of another framework's array, without a copy.
 
         Args:
             device: Where it is.
@@ -2645,6 +2672,8 @@ class NDArray(Array):
         Raises:
             InvalidArgumentError: The array cannot be shared or has another number of dimensions.
             ArgumentTypeError: Its element type is not supported.
+            UnsupportedError: The device's memory is not the host's, or the array is not whole pages on
+                Metal.
         """
 
 class MatrixCopyOffsets:
