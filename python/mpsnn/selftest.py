@@ -2,7 +2,7 @@
 """The command `mpsnn selftest`: checks a device and prints a report to send back.
 
 In a checkout it runs the shared case tables of `tests/cases`, each case against its formula (JAX
-and pytest are needed: `pip install -e '.[test]'`), then seven measurements of what documentation
+and pytest are needed: `pip install -e '.[test]'`), then measurements of what documentation
 leaves open. Elsewhere there are no tables, and it says so. All of it runs in a child process: a
 case that ends the process is told as failed, and the rest goes on. The file of --json is written
 anew after each class.
