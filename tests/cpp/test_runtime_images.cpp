@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Images: contents, waiting reads, lifetimes; devices by name.
+#include <cstdlib>
 #include <cstring>
 
 #include "mpsnn/error.h"
@@ -33,8 +34,23 @@ TEST_CASE("devices: one state a kind; unknown kinds are refused with those there
   CHECK(std::find(kinds.begin(), kinds.end(), "null") != kinds.end());
   if (kinds.front() == "null") {
     CHECK_THROWS_AS(Device(), InvalidArgumentError);  // nothing that computes: never chosen unasked
-  } else {
+  } else if (std::getenv("MPSNN_DEVICE") == nullptr) {
     CHECK_EQ(Device().kind(), kinds.front());
+  }
+}
+
+TEST_CASE("devices: the environment names one for programs that name none") {
+  const char* before = std::getenv("MPSNN_DEVICE");
+  const std::string kept = before != nullptr ? before : "";
+  setenv("MPSNN_DEVICE", "null", 1);
+  CHECK_EQ(Device().kind(), "null");
+  setenv("MPSNN_DEVICE", "gameboy", 1);
+  CHECK_THROWS_CONTAINS(Device(), InvalidArgumentError, "got \"gameboy\" by MPSNN_DEVICE");
+  CHECK_EQ(Device("null").kind(), "null");
+  if (before == nullptr) {
+    unsetenv("MPSNN_DEVICE");
+  } else {
+    setenv("MPSNN_DEVICE", kept.c_str(), 1);
   }
 }
 
