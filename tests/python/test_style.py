@@ -384,6 +384,10 @@ def test_command(tmp_path: Path) -> None:
     done = run(*common, "--epochs", 2, "--resume", "--no-preview", "--timeline", steps)
     assert done.returncode == 0, done.stderr
     assert "no timeline: the run ended before step 3" in done.stdout
+    assert "nothing was left" not in done.stdout
+    done = run(*common, "--epochs", 2, "--resume", "--no-preview")
+    assert done.returncode == 0, done.stderr
+    assert "nothing was left to train: of 2 epochs 2 were done" in done.stdout
     done = run("apply", net, look, "--style", 1, "--out", out)
     assert done.returncode == 0, done.stderr
     assert [path.name for path in preview.iterdir()] == ["epoch-001.png"]

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 # Seeds from here on are never trained on.
 UNSEEN = 1_000_000
 INCEPTION_SIZE = 299
+# Of drawn scenes: options that a folder of pictures has no use for, and what they are if not given.
+DRAWN = {"count": 4000, "validation_count": 300, "refresh_every": TrainOptions().refresh_every}
 SHOWN = 12
 TIMED = 3
 
@@ -79,8 +81,8 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     add("--widths", type=_widths, default=options.model.widths, help="of the small net's layers")
     add("--embedding", type=int, default=options.model.embedding, help="(default %(default)s)")
     add("--hidden", type=int, default=options.model.hidden, help="of the LSTM (%(default)s)")
-    add("--count", type=int, default=4000, help="scenes to draw (default %(default)s)")
-    add("--validation-count", type=int, default=300, help="held-out scenes (%(default)s)")
+    add("--count", type=int, help=f"scenes to draw (default {DRAWN['count']})")
+    add("--validation-count", type=int, help=f"held-out scenes ({DRAWN['validation_count']})")
     add("--epochs", type=int, default=options.epochs, help="in all (default %(default)s)")
     add("--batch", type=int, default=options.batch, help="pictures a step (%(default)s)")
     add("--learning-rate", type=float, default=options.learning_rate, help="(%(default)s)")
@@ -88,8 +90,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     add(
         "--refresh-every",
         type=int,
-        default=options.refresh_every,
-        help="epochs until new scenes are drawn (default %(default)s; 0: never)",
+        help=f"epochs until new scenes are drawn (default {DRAWN['refresh_every']}; 0: never)",
     )
     add("--validate-every", type=int, default=options.validate_every, help="(%(default)s)")
     add("--checkpoint-every", type=int, default=options.checkpoint_every, help="epochs")
@@ -130,6 +131,11 @@ def _widths(text: str) -> tuple[int, ...]:
         raise argparse.ArgumentTypeError(f"expected numbers as 24,48,64, got {text!r}") from None
 
 
+def _drawn_option(arguments: argparse.Namespace, name: str) -> int:
+    given: int | None = getattr(arguments, name)
+    return DRAWN[name] if given is None else given
+
+
 def _train_options(arguments: argparse.Namespace) -> TrainOptions:
     default = INCEPTION_SIZE if arguments.features == INCEPTION else ModelOptions().size
     return TrainOptions(
@@ -137,7 +143,7 @@ def _train_options(arguments: argparse.Namespace) -> TrainOptions:
         batch=arguments.batch,
         learning_rate=arguments.learning_rate,
         halve_every=arguments.halve_every,
-        refresh_every=arguments.refresh_every,
+        refresh_every=_drawn_option(arguments, "refresh_every"),
         validate_every=arguments.validate_every,
         checkpoint_every=arguments.checkpoint_every,
         seed=arguments.seed,
@@ -155,10 +161,13 @@ def _train_options(arguments: argparse.Namespace) -> TrainOptions:
 def _drawn(arguments: argparse.Namespace, size: int) -> tuple[DataFactory, Captioned]:
     """Scenes to train on, and held-out ones."""
 
-    def data(refresh: int) -> Captioned:
-        return scenes.render(arguments.count, arguments.seed + refresh, size)
+    count = _drawn_option(arguments, "count")
 
-    return data, scenes.render(arguments.validation_count, UNSEEN, size, held_out=True)
+    def data(refresh: int) -> Captioned:
+        return scenes.render(count, arguments.seed + refresh, size)
+
+    held_out = _drawn_option(arguments, "validation_count")
+    return data, scenes.render(held_out, UNSEEN, size, held_out=True)
 
 
 def _train(arguments: argparse.Namespace) -> None:
@@ -191,6 +200,13 @@ def _check_train(arguments: argparse.Namespace, model: ModelOptions) -> None:
         raise mps.InvalidArgumentError(
             "validation-folder: expected a folder to train on beside it (--folder), got none"
         )
+    if arguments.folder is not None:
+        for name in DRAWN:
+            if getattr(arguments, name) is not None:
+                raise mps.InvalidArgumentError(
+                    f"{name.replace('_', '-')}: expected none with --folder, it is of scenes that "
+                    f"are drawn, got {getattr(arguments, name)}"
+                )
 
 
 def _folder(folder: Path, size: int) -> Captioned:
@@ -206,12 +222,6 @@ def _run(
     archive: Path,
     timeline: StepTimeline,
 ) -> None:
-    ran: list[EpochRecord] = []
-
-    def on_epoch(record: EpochRecord) -> None:
-        ran.append(record)
-        _announce(record)
-
     _, trainer = train(
         data,
         validation,
@@ -221,7 +231,7 @@ def _run(
         archive=archive,
         resume=arguments.resume,
         device=mps.Device(arguments.device),
-        on_epoch=on_epoch,
+        on_epoch=_announce,
         way=way_of(arguments),
         timeline=timeline,
     )
@@ -232,10 +242,7 @@ def _run(
             f"`mpsnn caption train {archive} --resume` and the same options"
         )
         sys.exit(130)
-    if not ran:
-        print(
-            f"nothing was left to train: of {options.epochs} epochs {trainer.state.epoch} were done"
-        )
+    trainer.tell_nothing_left(options.epochs)
 
 
 def _announce(record: EpochRecord) -> None:
@@ -337,7 +344,7 @@ def _demo(arguments: argparse.Namespace) -> None:
     prepare_output(archive)
     prepare_output(out, DRAWINGS)
     data, held_out = _drawn(arguments, options.model.size)
-    print(f"1. draw {arguments.count} scenes an epoch and {len(held_out)} held-out ones")
+    print(f"1. draw {_drawn_option(arguments, 'count')} scenes an epoch and {len(held_out)} held-out ones")
     print(f"2. train on {device.name}")
     _run(arguments, data, held_out, options, words, archive, timeline)
     print(f"3. restore {archive} and caption combinations never trained on")

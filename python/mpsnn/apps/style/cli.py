@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 import mpsnn as mps
 from mpsnn.apps import pictures
 from mpsnn.apps.pictures import Picture
@@ -34,7 +36,7 @@ DEMO = TrainOptions(
     model=ModelOptions(styles=len(photographs.STYLES)),
 )
 DEMO_STYLE_EDGE = 128
-DEMO_SHOWN_EDGE = 192
+DEMO_SHOWN_EDGE = 288  # nearly all there are: in fewer pixels a stroke is as wide as an eye
 
 
 def add_parser(commands: Commands) -> None:
@@ -68,12 +70,14 @@ def _add_train(actions: Commands) -> None:
         help="a folder of photographs to learn on (default: some that scikit-image ships)",
     )
     parser.add_argument("--resume", action="store_true", help="go on from the archive")
-    parser.add_argument(
+    preview = parser.add_mutually_exclusive_group()
+    preview.add_argument(
         "--preview",
         type=Path,
-        help="a folder for a picture after each epoch (default: the archive's name and -steps)",
+        metavar="FOLDER",
+        help="for a picture after each epoch (default: the archive's name and -steps, beside it)",
     )
-    parser.add_argument("--no-preview", action="store_true", help="draw no such pictures")
+    preview.add_argument("--no-preview", action="store_true", help="draw no such pictures")
     _add_common(parser, TrainOptions())
     parser.set_defaults(run=_train)
 
@@ -182,6 +186,8 @@ def _run(
             path = preview / f"epoch-{record.epoch + 1:03}.png"
             pictures.write(path, pictures.grid([shown, *every], len(every) + 1), EXTRA)
 
+    if resume and not archive.is_file():
+        raise mps.FileError(f"{archive}: expected the archive to resume from, got none")
     options = _options(arguments, len(styles))
     timeline = timeline_of(arguments)
     if preview is not None:
@@ -202,6 +208,7 @@ def _run(
     if trainer.interrupted:
         print(f"interrupted in epoch {trainer.state.epoch + 1}; go on with --resume")
         sys.exit(130)
+    trainer.tell_nothing_left(options.epochs)
     return trainer
 
 
@@ -258,9 +265,10 @@ def _demo(arguments: argparse.Namespace) -> None:
     for style, name in enumerate(names):
         pictures.write(out / f"{name}.png", styliser(whole, style), EXTRA)
     above = [pictures.resized(style, unseen.shape[:2], EXTRA) for style in styles]
-    cells = [*above, *(styliser(unseen, style) for style in range(len(styles)))]
-    pictures.write(out / "stylised.png", pictures.grid(cells, len(styles)), EXTRA)
-    print(f"styles over stylised pictures: {out / 'stylised.png'}")
+    below = [styliser(unseen, style) for style in range(len(styles))]
+    cells = [np.ones_like(unseen), *above, unseen, *below]
+    pictures.write(out / "stylised.png", pictures.grid(cells, 1 + len(styles)), EXTRA)
+    print(f"styles over the photograph painted in them: {out / 'stylised.png'}")
 
 
 __all__ = ["add_parser"]
