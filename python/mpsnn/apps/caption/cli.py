@@ -160,7 +160,6 @@ def _train_options(arguments: argparse.Namespace) -> TrainOptions:
 
 def _drawn(arguments: argparse.Namespace, size: int) -> tuple[DataFactory, Captioned]:
     """Scenes to train on, and held-out ones."""
-
     count = _drawn_option(arguments, "count")
 
     def data(refresh: int) -> Captioned:
@@ -344,7 +343,8 @@ def _demo(arguments: argparse.Namespace) -> None:
     prepare_output(archive)
     prepare_output(out, DRAWINGS)
     data, held_out = _drawn(arguments, options.model.size)
-    print(f"1. draw {_drawn_option(arguments, 'count')} scenes an epoch and {len(held_out)} held-out ones")
+    count = _drawn_option(arguments, "count")
+    print(f"1. draw {count} scenes an epoch and {len(held_out)} held-out ones")
     print(f"2. train on {device.name}")
     _run(arguments, data, held_out, options, words, archive, timeline)
     print(f"3. restore {archive} and caption combinations never trained on")

@@ -55,7 +55,9 @@ def _add_train(actions: Commands) -> None:
         "beside it)",
     )
     samples.add_argument("--no-samples", action="store_true", help="draw no grids along training")
-    parser.add_argument("--curves", type=Path, help="also draw losses and quality (.png, .svg, .pdf)")
+    parser.add_argument(
+        "--curves", type=Path, help="also draw losses and quality (.png, .svg, .pdf)"
+    )
     parser.add_argument("--resume", action="store_true", help="go on from the archive")
     _add_run_options(parser)
     parser.set_defaults(run=_train)

@@ -36,7 +36,7 @@ DEMO = TrainOptions(
     model=ModelOptions(styles=len(photographs.STYLES)),
 )
 DEMO_STYLE_EDGE = 128
-DEMO_SHOWN_EDGE = 288  # nearly all there are: in fewer pixels a stroke is as wide as an eye
+DEMO_SHOWN_EDGE = 192
 
 
 def add_parser(commands: Commands) -> None:
@@ -168,6 +168,15 @@ def _even(picture: Picture) -> Picture:
     return picture[:height, :width]
 
 
+def _centred(picture: Picture, size: tuple[int, int]) -> Picture:
+    """A square picture in the middle of a white one, as high."""
+    height, width = size
+    left = (width - height) // 2
+    cell = np.ones((height, width, 3), np.float32)
+    cell[:, left : left + height] = pictures.resized(picture, (height, height), EXTRA)
+    return cell
+
+
 def _run(
     arguments: argparse.Namespace,
     archive: Path,
@@ -262,11 +271,11 @@ def _demo(arguments: argparse.Namespace) -> None:
     print(f"2. restore {archive} and paint {photographs.UNSEEN}, never trained on")
     styliser = Styliser.load(archive, mps.Device(arguments.device))
     whole = _even(photographs.bundled(photographs.UNSEEN))
-    for style, name in enumerate(names):
-        pictures.write(out / f"{name}.png", styliser(whole, style), EXTRA)
-    above = [pictures.resized(style, unseen.shape[:2], EXTRA) for style in styles]
-    below = [styliser(unseen, style) for style in range(len(styles))]
-    cells = [np.ones_like(unseen), *above, unseen, *below]
+    painted = [styliser(whole, style) for style in range(len(styles))]
+    for picture, name in zip(painted, names, strict=True):
+        pictures.write(out / f"{name}.png", picture, EXTRA)
+    above = [_centred(style, whole.shape[:2]) for style in styles]
+    cells = [np.ones_like(whole), *above, whole, *painted]
     pictures.write(out / "stylised.png", pictures.grid(cells, 1 + len(styles)), EXTRA)
     print(f"styles over the photograph painted in them: {out / 'stylised.png'}")
 
