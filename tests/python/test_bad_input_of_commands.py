@@ -66,6 +66,8 @@ REFUSED = [
     *((f"{start} --checkpoint-every 0", "1 or more") for start in (STYLE, GAN, DENOISE)),
     *((f"{start} --halve-every -1", "0 or more") for start in (STYLE, GAN, DENOISE)),
     *((f"{start} --learning-rate nan", "learning_rate") for start in (GAN, CAPTION, DENOISE)),
+    *((f"{start} --learning-rate -1", "learning_rate") for start in (STYLE, GAN, CAPTION)),
+    *((f"{start} --seed -1", "seed: expected 0 or more, got -1") for start in (STYLE, CAPTION)),
     *((f"{start} --device toaster", 'got "toaster"') for start in (GAN, DENOISE)),
     (f"{STYLE} --style-weight nan", "weight of the style loss: expected a finite number"),
     (f"{GAN} --dropout nan", "dropout: expected from 0 to below 1"),

@@ -76,9 +76,15 @@ def _add_train(actions: Commands) -> None:
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
     options = TrainOptions()
+    widths = ",".join(map(str, options.model.widths))
     add = parser.add_argument
     add("--size", type=int, help="edge of the pictures in pixels (48; 299 for Inception-v3)")
-    add("--widths", type=_widths, default=options.model.widths, help="of the small net's layers")
+    add(
+        "--widths",
+        type=_widths,
+        default=options.model.widths,
+        help=f"of the small net's layers (default {widths})",
+    )
     add("--embedding", type=int, default=options.model.embedding, help="(default %(default)s)")
     add("--hidden", type=int, default=options.model.hidden, help="of the LSTM (%(default)s)")
     add("--count", type=int, help=f"scenes to draw (default {DRAWN['count']})")
@@ -92,8 +98,13 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         type=int,
         help=f"epochs until new scenes are drawn (default {DRAWN['refresh_every']}; 0: never)",
     )
-    add("--validate-every", type=int, default=options.validate_every, help="(%(default)s)")
-    add("--checkpoint-every", type=int, default=options.checkpoint_every, help="epochs")
+    add("--validate-every", type=int, default=options.validate_every, help="epochs (%(default)s)")
+    add(
+        "--checkpoint-every",
+        type=int,
+        default=options.checkpoint_every,
+        help="epochs (%(default)s)",
+    )
     add("--seed", type=int, default=options.seed, help="of weights and order (%(default)s)")
     add("--device", default="", help="device kind (default: the best here)")
     add_options(parser)
@@ -105,9 +116,9 @@ def _add_apply(actions: Commands) -> None:
     add("archive", type=Path, help="what `train` wrote")
     add("pictures", type=Path, nargs="*", help="picture files; none: held-out scenes are drawn")
     add("--scenes", type=int, default=SHOWN, help="how many (default %(default)s)")
-    add("--seed", type=int, default=UNSEEN, help="of the scenes")
+    add("--seed", type=int, default=UNSEEN, help="of the scenes (%(default)s)")
     add("--beam", type=int, default=1, help="sentences followed at once; 1: greedy (%(default)s)")
-    add("--out", type=Path, help="also draw pictures and captions to this file")
+    add("--out", type=Path, help="also draw pictures and captions (.png, .svg, .pdf)")
     add("--time", action="store_true", help="also measure it with and without predicates")
     add("--device", default="", help="device kind (default: the best here)")
     add_options(parser)

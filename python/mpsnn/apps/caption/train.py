@@ -46,7 +46,7 @@ DataFactory = Callable[[int], Captioned]
 MOMENTS = ("momentum", "velocity")
 SMALLEST = {
     **dict.fromkeys(("epochs", "batch", "validate_every", "checkpoint_every"), 1),
-    **dict.fromkeys(("halve_every", "refresh_every"), 0),
+    **dict.fromkeys(("halve_every", "refresh_every", "seed"), 0),
 }
 BASE_BATCH = 8  # pictures that Inception-v3 takes at once
 

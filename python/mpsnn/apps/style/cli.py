@@ -124,7 +124,12 @@ def _add_common(parser: argparse.ArgumentParser, options: TrainOptions) -> None:
     add("--width", type=int, default=options.model.width, help="channels (default %(default)s)")
     add("--residuals", type=int, default=options.model.residuals, help="blocks (%(default)s)")
     add("--seed", type=int, default=options.seed, help="of weights and cutouts (%(default)s)")
-    add("--checkpoint-every", type=int, default=options.checkpoint_every, help="epochs")
+    add(
+        "--checkpoint-every",
+        type=int,
+        default=options.checkpoint_every,
+        help="epochs (default %(default)s)",
+    )
     add("--device", default="", help="device kind (default: the best here)")
     add_options(parser)
 
@@ -186,6 +191,7 @@ def _run(
     shown: Picture,
     *,
     resume: bool,
+    go_on: str = "",
 ) -> Trainer:
     def show(record: EpochRecord, styliser: Styliser) -> None:
         if not sys.stderr.isatty():
@@ -215,7 +221,8 @@ def _run(
     )
     timeline.tell()
     if trainer.interrupted:
-        print(f"interrupted in epoch {trainer.state.epoch + 1}; go on with --resume")
+        again = f"; go on with {go_on}" if go_on else ""
+        print(f"interrupted in epoch {trainer.state.epoch + 1}{again}")
         sys.exit(130)
     trainer.tell_nothing_left(options.epochs)
     return trainer
@@ -234,6 +241,7 @@ def _train(arguments: argparse.Namespace) -> None:
         None if arguments.no_preview else preview,
         _even(content[0]),
         resume=arguments.resume,
+        go_on="--resume",
     )
     print(f"the net is in {archive}")
 

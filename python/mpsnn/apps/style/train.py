@@ -202,9 +202,10 @@ def train(
         prepare_output(archive)  # before the feature net is applied
     features.standardise(device, np.stack([_reference(picture) for picture in styles]))
     targets = [style_targets(device, features, picture) for picture in styles]
+    seen = _checksum(array for arrays in targets for array in arrays.values())
     run = {
         **options.fixed(),
-        "targets": _checksum(array for arrays in targets for array in arrays.values()),
+        "styles": f"{len(styles)} seen through the feature net, checksum {seen:08x}",
         "photographs": f"{len(photographs)}, checksum {_checksum(photographs):08x}",
     }
     indices = range(len(styles))
