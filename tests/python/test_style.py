@@ -332,11 +332,25 @@ def test_bad_weights(tmp_path: Path) -> None:
         (tensors | {"features.29.weight": cut}, r"not expected: features\.29\.weight"),
         (tensors | {"features.12.weight": cut}, r"features\.12\.weight: .* \(8, 8, 3, 3\), got"),
         (tensors | {"features.2.bias": np.zeros(2, np.int32)}, r"floating point, got int32"),
+        (
+            tensors | {"features.2.bias": np.full(2, np.nan, np.float32)},
+            r"2\.bias: expected finite",
+        ),
         (tensors | {"features.0.weight": np.zeros(6, np.float32)}, "of 4 dimensions"),
     ):
         save_file(changed, path)
         with pytest.raises(mps.InvalidArgumentError, match=rf"weights\.safetensors: .*{text}"):
             FeatureNet.from_file(path)
+
+
+def test_weights_that_see_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "weights.safetensors"
+    dead = {name: np.zeros_like(array) for name, array in vgg_tensors().items()}
+    pytest.importorskip("safetensors.numpy").save_file(dead, path)
+    with pytest.raises(mps.InvalidArgumentError, match=r"expected features in relu1_2, got none"):
+        train(
+            [picture(1)], [picture(3)] * 2, FeatureNet.from_file(path), options(1), progress=False
+        )
 
 
 def test_pytorchs_types(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import math
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
@@ -103,7 +104,8 @@ def style_targets(
         (1, 1, C, C) by name: "gram.colour", "gram.relu1_2" ….
 
     Raises:
-        InvalidArgumentError: The picture is too small or has another shape.
+        InvalidArgumentError: The picture is too small or has another shape, or the feature net does
+            not see it: there is nothing that a loss could be a share of.
     """
     _check_style(picture)
     height, width = (extent - extent % FEATURE_DIVISOR for extent in picture.shape[:2])
@@ -113,7 +115,14 @@ def style_targets(
     commands.commit()
     commands.wait_until_completed()
     names = [f"gram.{layer}" for layer in (COLOUR_LAYER, *STYLE_LAYERS)]
-    return {name: np.array(outputs[name]) for name in names}
+    targets = {name: np.array(outputs[name]) for name in names}
+    for name, gram in targets.items():
+        if not 0.0 < float(np.square(gram, dtype=np.float64).sum()) < math.inf:
+            raise mps.InvalidArgumentError(
+                f"style: picture of a style: expected features in {name.removeprefix('gram.')}, "
+                "got none, or no numbers: other weights of the feature net are needed"
+            )
+    return targets
 
 
 class StyleTrainer(Trainer):
