@@ -150,6 +150,10 @@ class Trainer:
     Raises:
         FileError: The checkpoint's file could not be written; told before the first step.
 
+    Attributes:
+        interrupted: Ctrl-C ended the last `run` early.
+        nothing_left: The last `run` found all its epochs done.
+
     Ctrl-C ends the loop after the step that runs; a second one raises KeyboardInterrupt at once.
     """
 
@@ -177,7 +181,7 @@ class Trainer:
         self.queue = self.device.command_queue("training")
         self.schedule = schedule
         self.state = TrainerState(random=_random_state(np.random.Generator(np.random.Philox(seed))))
-        self.interrupted = False
+        self.interrupted = self.nothing_left = False
         self._batches = batches
         self._on_epoch = on_epoch
         if checkpoint is not None:
@@ -214,6 +218,7 @@ class Trainer:
             The record of every epoch so far.
         """
         state = self.state
+        self.nothing_left = state.epoch >= epochs
         progress = _Progress(
             state.epoch,
             epochs,
@@ -243,6 +248,15 @@ class Trainer:
             archiver.set_metadata(key, text)
         archiver.set_metadata(METADATA_KEY, self.state.to_json())
         archiver.write(str(self._checkpoint))
+
+    def tell_nothing_left(self, epochs: int) -> None:
+        """Prints that the last `run` had nothing to do, where that is so.
+
+        Args:
+            epochs: What the run was asked for, in all.
+        """
+        if self.nothing_left:
+            print(f"nothing was left to train: of {epochs} epochs {self.state.epoch} were done")
 
     def archive(self, archiver: KeyedArchiver) -> None:
         """Adds what is trained to a checkpoint.
