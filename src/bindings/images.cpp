@@ -135,7 +135,7 @@ void bind_construction(ImageClass& image) {
 
 Args:
     device: Where the image is.
-    array: float32 or float16 array (N, H, W, C) or (H, W, C), writable and in C order.
+    array: float32 or float16 array (N, H, W, C) or (H, W, C), writable, aligned and in C order.
 
 Returns:
     The image. While work on it runs the array must not be written to.
