@@ -241,6 +241,7 @@ struct Archive::Impl {
                                                              const std::string& prefix) const {
     std::map<std::string, Coder::Array, std::less<>> arrays;
     for (const std::string& key : array_keys(field, prefix)) {
+      if (arrays.contains(key)) field.fail("arrays: expected each once, got \"" + key + "\" again");
       const auto found = file.tensors().find(prefix + key);
       if (found == file.tensors().end())
         field.fail("expected a tensor \"" + prefix + key + "\", got none");

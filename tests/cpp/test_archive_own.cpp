@@ -269,6 +269,8 @@ TEST_CASE("own objects: spoilt entries are refused with their place") {
   read(listing(Json::Array{"curve"}), "F32");
   CHECK_THROWS_CONTAINS(read(listing(Json::Array{"curve", "none"}), "F32"), ArchiveError,
                         "objects.a: expected a tensor \"objects/a/none\", got none");
+  CHECK_THROWS_CONTAINS(read(listing(Json::Array{"curve", "curve"}), "F32"), ArchiveError,
+                        "arrays: expected each once, got \"curve\" again");
   CHECK_THROWS_CONTAINS(read(listing(Json::Array{1}), "F32"), ArchiveError, "arrays[0]");
   CHECK_THROWS_CONTAINS(read(listing("curve"), "F32"), ArchiveError, "arrays: expected an array");
   CHECK_THROWS_CONTAINS(read(listing(Json::Array{}), "F32"), ArchiveError, "\"curve\"");

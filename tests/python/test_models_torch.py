@@ -304,7 +304,7 @@ def test_element_types_of_files(tmp_path: Path) -> None:
         assert np.array_equal(found[name], tensor.float().numpy()), name
     for element in (torch.float8_e4m3fn, torch.complex64):
         save({"x": torch.ones(2).to(element)}, path)
-        with pytest.raises(mps.FileError, match=r"net\.safetensors: x: expected one of F64.*, got"):
+        with pytest.raises(mps.FileError, match=r"^[^:]*net\.safetensors: x: expected one of F64"):
             read_tensors(path)
 
 

@@ -56,10 +56,7 @@ def _read_safetensors(path: str | os.PathLike[str], extra: str) -> Tensors:
     try:
         with package.safe_open(path, framework="numpy") as file:
             types = {name: file.get_slice(name).get_dtype() for name in file.keys()}  # noqa: SIM118 (no mapping)
-            for name, element in types.items():
-                if element not in ELEMENTS:
-                    msg = f"{path}: {name}: expected one of {', '.join(ELEMENTS)}, got {element}"
-                    raise FileError(msg)
+            _check_elements(path, types)
             short = {name for name, element in types.items() if element == SHORT}
             tensors = {name: file.get_tensor(name) for name in types if name not in short}
         if short:
@@ -68,9 +65,18 @@ def _read_safetensors(path: str | os.PathLike[str], extra: str) -> Tensors:
                 for name, entry in package.deserialize(Path(path).read_bytes())
                 if name in short
             }
+    except FileError:  # ours, which is an OSError
+        raise
     except (OSError, package.SafetensorError) as error:
         raise FileError(f"{path}: expected a safetensors file of tensors: {error}") from error
     return tensors
+
+
+def _check_elements(path: str | os.PathLike[str], types: Mapping[str, str]) -> None:
+    for name, element in types.items():
+        if element not in ELEMENTS:
+            msg = f"{path}: {name}: expected one of {', '.join(ELEMENTS)}, got {element}"
+            raise FileError(msg)
 
 
 def _widened(entry: Mapping[str, Any]) -> NDArray[np.float32]:
