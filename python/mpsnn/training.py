@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import math
+import math
 import signal
 import sys
 import threading
@@ -36,6 +37,7 @@ from mpsnn._core import (
     KeyedArchiver,
     Matrix,
     Optimizer,
+    StateError,
 )
 from mpsnn.committing import BOTH, StepTimeline, Way
 from mpsnn.files import prepare_output
@@ -329,6 +331,12 @@ class Trainer:
     def _collect(self, pending: deque[Image | Matrix], bar: _Progress) -> int:
         values = np.asarray(pending.popleft(), dtype=np.float64)
         loss = float(values.sum())
+        if not math.isfinite(loss):  # all that follows would be lost, the checkpoint too
+            state = self.state
+            raise StateError(
+                f"training: epoch {state.epoch + 1}, step {state.batch + 1}: expected a finite "
+                f"loss, got {loss}; try a lower learning rate"
+            )
         self.state.losses.append(loss)
         self.state.batch += 1
         bar.step(loss, len(values))
