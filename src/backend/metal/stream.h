@@ -28,7 +28,8 @@ class CommandStream final : public Stream {
   void signal_event(Event& event, std::uint64_t value) override;
   void wait_for_event(Event& event, std::uint64_t value) override;
 
-  /// Where a kernel encodes: the command buffer, wrapped once for each predicate.
+  /// Where a kernel encodes: the command buffer, wrapped once for each predicate. The same object
+  /// until predicates are set or work is committed, as temporary images belong to one.
   MPSCommandBuffer* commands();
   const BufferMap& buffers() const noexcept { return *buffers_; }
   id<MTLDevice> device() const noexcept { return device_.get(); }
@@ -38,6 +39,7 @@ class CommandStream final : public Stream {
   bool is_predicated() const noexcept { return !predicates_.empty(); }
 
  private:
+  MPSCommandBuffer* wrapped(MPSCommandBuffer* innermost) const;
   /// The stream's own command buffer, made where there is none.
   MPSCommandBuffer* ours();
   /// The command buffer of Metal's that is encoded onto now. MPS puts others in its place.
@@ -50,6 +52,7 @@ class CommandStream final : public Stream {
   Owned<id<MTLCommandBuffer>> theirs_;  // null: command buffers of our own
   Owned<MPSCommandBuffer*> commands_;   // null: nothing was encoded since the last commit
   std::vector<const std::int32_t*> predicates_;
+  Owned<MPSCommandBuffer*> predicated_;  // null: not wrapped in the predicates yet
   std::optional<ImageCopies> copies_;
 };
 

@@ -38,6 +38,7 @@ CommandStream::CommandStream(id<MTLDevice> device, std::shared_ptr<BufferMap> bu
 
 void CommandStream::set_predicates(std::span<const std::int32_t* const> predicates) {
   predicates_.assign(predicates.begin(), predicates.end());
+  predicated_ = {};
 }
 
 void CommandStream::encode_onto(id<MTLCommandBuffer> commands) {
@@ -56,7 +57,12 @@ MPSCommandBuffer* CommandStream::ours() {
 MPSCommandBuffer* CommandStream::commands() {
   // Kernels use it as an MTLCommandBuffer. It is not wrapped: MPS would commit inside of graphs.
   if (theirs_) return static_cast<MPSCommandBuffer*>(static_cast<id>(theirs_.get()));
-  MPSCommandBuffer* innermost = ours();
+  if (predicates_.empty()) return ours();
+  if (!predicated_) predicated_ = Owned<MPSCommandBuffer*>::retained(wrapped(ours()));
+  return predicated_.get();
+}
+
+MPSCommandBuffer* CommandStream::wrapped(MPSCommandBuffer* innermost) const {
   for (const std::int32_t* address : predicates_) {
     const BufferRange range = buffers_->find(address);
     innermost = [MPSCommandBuffer commandBufferWithCommandBuffer:innermost];
@@ -90,6 +96,7 @@ const ImageCopies& CommandStream::copies() {
 std::unique_ptr<Stream::Ticket> CommandStream::commit_and_continue() {
   if (!commands_) return nullptr;
   return guarded("commit", [&]() -> std::unique_ptr<Ticket> {
+    predicated_ = {};
     // It puts another root in its place, which is asked for before.
     auto root = std::make_unique<Root>(commands_.get());
     [commands_.get() commitAndContinue];
@@ -104,6 +111,7 @@ std::unique_ptr<Stream::Ticket> CommandStream::commit(std::string_view label) {
     [root->commands() setLabel:to_ns_string(label)];
     [commands_.get() commit];
     commands_ = {};
+    predicated_ = {};
     return root;
   });
 }

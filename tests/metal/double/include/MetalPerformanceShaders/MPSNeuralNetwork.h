@@ -7,6 +7,7 @@
 typedef NS_ENUM(int32_t, MPSCNNNeuronType) {
   MPSCNNNeuronTypeNone = 0,
   MPSCNNNeuronTypePReLU = 10,
+  MPSCNNNeuronTypeGeLU = 15,
 };
 typedef NS_OPTIONS(NSUInteger, MPSNNPaddingMethod) {
   MPSNNPaddingMethodAlignCentered = 0,
@@ -416,14 +417,15 @@ struct DoubleGraph;
 @end
 @interface MPSNNAdditionNode : MPSNNBinaryArithmeticNode
 @end
-@interface MPSNNSubtractionNode : MPSNNBinaryArithmeticNode
-@end
 @interface MPSNNMultiplicationNode : MPSNNBinaryArithmeticNode
 @end
 @interface MPSNNDivisionNode : MPSNNBinaryArithmeticNode
 @end
 @interface MPSNNComparisonNode : MPSNNBinaryArithmeticNode
 @property(readwrite, nonatomic) MPSNNComparisonType comparisonType;
+@end
+@interface MPSNNArithmeticGradientNode : MPSNNGradientFilterNode
+@property(readonly, nonatomic) BOOL isSecondarySourceFilter;
 @end
 
 @interface MPSNNUnaryReductionNode : MPSNNFilterNode
