@@ -121,8 +121,7 @@ class GraphKernel final : public Kernel {
   bool has_binary_weights_ = false;
 
   mutable std::mutex mutex_;  // MPSNNGraph is encoded by one thread at a time
-  std::vector<std::unique_ptr<Weights>> weights_;
-  /// Declared last: released before the weights that it asks.
+  std::vector<std::shared_ptr<Weights>> weights_;
   mutable Owned<MPSNNGraph*> graph_;
 };
 
@@ -165,7 +164,7 @@ void GraphKernel::add_weights(const graph::WholeGraph& graph) {
 
 void GraphKernel::build() const {
   Builder::Objects objects;
-  for (const auto& weights : weights_) objects[weights->source()] = weights->object();
+  for (const auto& weights : weights_) objects[weights->source()] = weights->make_object();
   Builder builder(std::move(objects), shapes_);
   for (std::size_t i = 0; i < sources_.size(); ++i) {
     const ImageRecord& image = *sources_[i];

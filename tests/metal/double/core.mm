@@ -76,6 +76,12 @@ using metal_double::Pixels;
 - (NSError*)error {
   return [wrapped_ error];
 }
+- (CFTimeInterval)GPUStartTime {
+  return [[self rootCommandBuffer] GPUStartTime];
+}
+- (CFTimeInterval)GPUEndTime {
+  return [[self rootCommandBuffer] GPUEndTime];
+}
 - (void)commit {
   [[self rootCommandBuffer] commit];
 }

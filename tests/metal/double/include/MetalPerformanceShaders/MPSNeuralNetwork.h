@@ -6,6 +6,7 @@
 
 typedef NS_ENUM(int32_t, MPSCNNNeuronType) {
   MPSCNNNeuronTypeNone = 0,
+  MPSCNNNeuronTypeLinear = 2,
   MPSCNNNeuronTypePReLU = 10,
   MPSCNNNeuronTypeGeLU = 15,
 };
