@@ -97,7 +97,7 @@ def test_times_are_the_devices_own(device: mps.Device) -> None:
 def test_memory_of_the_callers_that_is_too_large(device: mps.Device) -> None:
     """The double's largest buffer has 4 GiB; the pages are never touched."""
     rows = (1 << 30) + 1024
-    with mmap.mmap(-1, 4 * rows, flags=mmap.MAP_PRIVATE | mmap.MAP_NORESERVE) as memory:
+    with mmap.mmap(-1, 4 * rows, flags=mmap.MAP_PRIVATE | 0x4000) as memory:  # MAP_NORESERVE
         values = np.frombuffer(memory, np.float32).reshape(rows, 1)
         with pytest.raises(mps.UnsupportedError, match="at most 4294967296 bytes of the caller's"):
             mps.Matrix.wrap(device, values)
@@ -106,11 +106,15 @@ def test_memory_of_the_callers_that_is_too_large(device: mps.Device) -> None:
 
 def test_no_normal_number_is_nan(device: mps.Device) -> None:
     """The first word of this seed is 0x14e, whose 23 bits above are 0: NaN, by Apple's kernel."""
-    seed = 75465
     found = []
     for one in (device, mps.Device("cpu")):
         normal = mps.MatrixRandomDistributionDescriptor.normal(2.0, 3.0)
-        kernel = mps.MatrixRandomPhilox(one, mps.DataType.FLOAT32, seed, normal)
+        kernel = mps.MatrixRandomPhilox(
+            one,
+            data_type=mps.DataType.FLOAT32,
+            seed=75465,
+            distribution_descriptor=normal,
+        )
         result = mps.Matrix(one, rows=1, columns=5)
         commands = mps.CommandBuffer(one.command_queue())
         kernel.encode(commands, result)
