@@ -170,8 +170,7 @@ id<MPSCNNConvolutionDataSource> binary_weights(id<MPSCNNConvolutionDataSource> w
 ConvolutionWeights::ConvolutionWeights(std::shared_ptr<ConvolutionDataSource> source,
                                        std::size_t index, const graph::WholeGraph& graph,
                                        id<MTLDevice> device)
-    : Weights(source, index, graph, device),
-      descriptor_(make_descriptor(source->descriptor())) {}
+    : Weights(source, index, graph, device), descriptor_(make_descriptor(source->descriptor())) {}
 
 id ConvolutionWeights::make_object() {
   return [[[MpsnnConvolutionWeights alloc]

@@ -67,7 +67,7 @@ class Worker {
     std::deque<Leg> legs;                                // on the device
     std::vector<std::shared_ptr<EventTurn>> turns = {};  // of the leg that is being encoded
     std::exception_ptr failure = nullptr;
-    std::string label = {};                          // of its last step
+    std::string label = {};                             // of its last step
     std::optional<Stream::Times> times = std::nullopt;  // of the legs that have ended
   };
 

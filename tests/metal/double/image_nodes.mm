@@ -57,8 +57,8 @@ std::shared_ptr<Reduction> reduction_of(Class kind) {
 
 @implementation MPSNNBinaryArithmeticNode
 + (instancetype)nodeWithLeftSource:(MPSNNImageNode*)left rightSource:(MPSNNImageNode*)right {
-  auto* made = with_op<MPSNNBinaryArithmeticNode>(
-      self, {left, right}, std::make_shared<Arithmetic>(operation_of(self)));
+  auto* made = with_op<MPSNNBinaryArithmeticNode>(self, {left, right},
+                                                  std::make_shared<Arithmetic>(operation_of(self)));
   node_of(made)->gradient_class = [MPSNNArithmeticGradientNode class];
   return made;
 }

@@ -133,7 +133,8 @@ CellMatrix operand_of(std::size_t i, const TensorDesc& desc) {
 /// with ones.
 std::shared_ptr<Kernel> make_sums_without_gradient_kernel(const KernelQuery& query) {
   CellProgram program(query);
-  const CellMatrix gradient = operand_of(0, query.inputs[0]), source = operand_of(1, query.inputs[1]);
+  const CellMatrix gradient = operand_of(0, query.inputs[0]),
+                   source = operand_of(1, query.inputs[1]);
   const CellMatrix normalized = program.scratch(source);
   program.normalize(source, operand_of(2, query.inputs[2]), operand_of(3, query.inputs[3]),
                     static_cast<float>(get_float(query.attributes, "epsilon")), normalized);

@@ -114,10 +114,10 @@ class Filling {
       take(site, entry, {unread, 0}, std::min(words, kPassed));
   }
 
-  /// Apple's normal numbers are NaN where a word's 23 bits are 0 (measured on an M3 Pro, macOS 26.5,
-  /// https://github.com/JuliaGPU/Metal.jl/issues/474), where ours are the number half a step above.
-  /// No kernel of MPS is documented to tell a NaN from a number, or to keep one out of its result:
-  /// the device is waited for and the host looks.
+  /// Apple's normal numbers are NaN where a word's 23 bits are 0 (measured on an M3 Pro,
+  /// macOS 26.5, https://github.com/JuliaGPU/Metal.jl/issues/474), where ours are the number half a
+  /// step above. No kernel of MPS is documented to tell a NaN from a number, or to keep one out of
+  /// its result: the device is waited for and the host looks.
   static void replace_nan(const Site& site, const BufferRange& made, std::uint64_t words,
                           const Stream32& stream) {
     if (site.stream().is_the_programs()) {

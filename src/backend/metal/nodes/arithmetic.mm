@@ -164,9 +164,9 @@ MPSNNGradientFilterNode* filter_for(NSArray<MPSNNGradientFilterNode*>* filters, 
     const bool is_own = [static_cast<MPSNNArithmeticGradientNode*>(one) isSecondarySourceFilter];
     if (is_own == is_secondary) return one;
   }
-  fail_on_device("MPSNNBinaryArithmeticNode",
-                 str("made no gradient filter of the ", is_secondary ? "secondary" : "primary",
-                     " source"));
+  fail_on_device(
+      "MPSNNBinaryArithmeticNode",
+      str("made no gradient filter of the ", is_secondary ? "secondary" : "primary", " source"));
 }
 
 }  // namespace
