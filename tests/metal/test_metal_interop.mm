@@ -197,7 +197,7 @@ TEST_CASE("interop: normal numbers, of which the host replaces some, are refused
   MatrixRandomPhilox(device,
                      {.data_type = DataType::FLOAT32,
                       .distribution_descriptor = MatrixRandomDistributionDescriptor::normal(0, 1)})
-      .encode(commands, {.destination = Matrix(device, MatrixDescriptor(1, 4))});
+      .encode(commands, Matrix(device, {.rows = 1, .columns = 4}));
   commands.commit();
   const std::string text = failure_of([&] { commands.wait_until_completed(); });
   CHECK(text.find("normal random numbers on a command buffer of the program's") !=
