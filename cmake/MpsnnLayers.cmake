@@ -65,6 +65,10 @@ endfunction()
 function(mpsnn_library name)
   cmake_parse_arguments(PARSE_ARGV 1 library "" "" "LAYERS")
   list(TRANSFORM library_LAYERS REPLACE "(.+)" "$<TARGET_OBJECTS:mpsnn_\\1>" OUTPUT_VARIABLE objects)
+  # Xcode builds no library of other targets' objects alone.
+  set(own_source "${CMAKE_CURRENT_BINARY_DIR}/${name}_library.cpp")
+  file(CONFIGURE OUTPUT "${own_source}" CONTENT "// The library's own source: its code is in the layers.\n")
+  list(APPEND objects "${own_source}")
   # Internal code (tests, bindings) links the static library whatever the installed one is.
   add_library(${name}_static STATIC ${objects})
   mpsnn_finish_library(${name}_static)

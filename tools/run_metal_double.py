@@ -31,6 +31,11 @@ def make_package(build: Path) -> Path:
         if path.name != "__pycache__":
             (package / path.name).symlink_to(path)
     (package / modules[0].name).symlink_to(modules[0])
+    # An editable installation would find its own module first, in child processes, too.
+    (folder / "sitecustomize.py").write_text(
+        "import sys\n"
+        "sys.meta_path[:] = [o for o in sys.meta_path if 'Redirecting' not in type(o).__name__]\n"
+    )
     return folder
 
 
@@ -45,7 +50,9 @@ def main() -> int:
     os.environ.setdefault("LLVM_PROFILE_FILE", str(build / "coverage/%m-%p.profraw"))
     # An editable installation would find its own module first.
     sys.meta_path[:] = [one for one in sys.meta_path if "Redirecting" not in type(one).__name__]
-    sys.path.insert(0, str(make_package(build)))
+    folder = str(make_package(build))
+    sys.path.insert(0, folder)
+    os.environ["PYTHONPATH"] = folder
     import pytest
 
     return int(

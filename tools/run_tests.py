@@ -10,6 +10,7 @@ with the reasons, and the closing line of each part.
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import subprocess
 import sys
@@ -19,6 +20,8 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 ROOT = Path(__file__).resolve().parent.parent
+# Tests and examples that name no device run on the CPU, also where there is a GPU.
+os.environ.setdefault("MPSNN_DEVICE", "cpu")
 PARTS = ("ctest", "pytest", "docs")
 
 
@@ -92,6 +95,9 @@ def run_pytest(build: Path, arguments: list[str]) -> Part:
         for skipped in read_junit(junit).iter("skipped"):
             if skipped.get("type") == "pytest.skip":
                 part.not_run[skipped.get("message", "no reason was given")] += 1
+        for told in read_junit(junit).iter("property"):
+            if told.get("name") == "not run":
+                part.not_run[told.get("value", "")] += 1
     return part
 
 
@@ -117,7 +123,12 @@ def missing_devices() -> list[str]:
     if result.returncode != 0:
         return [f"any device: mpsnn cannot be imported: {result.stderr.strip().splitlines()[-1]}"]
     have = result.stdout.split()
-    return [
+    tables_only = [
+        f"tests but the case tables (tests/python/test_gpus.py) on {kind}: they are the host's"
+        for kind in have
+        if kind not in ("cpu", "null")
+    ]
+    return tables_only + [
         f"all cases on {kind}: {why} (here: {', '.join(have)})"
         for kind, why in (
             ("cuda", "this build has no CUDA backend, or there is no CUDA device"),

@@ -28,8 +28,9 @@ class Buffer {
   Buffer(const Device& device, std::size_t bytes);
   /// Copies the caller's bytes, which may change afterwards.
   Buffer(const Device& device, const void* data, std::size_t bytes);
-  /// Shares the caller's memory (CPU only: UnsupportedError elsewhere); `owner` is held for as long
-  /// as the buffer or work on it lives. Apple: newBufferWithBytesNoCopy.
+  /// Shares the caller's memory, on the CPU any and on Metal whole pages of the system (else, and
+  /// on other devices, UnsupportedError); `owner` is held for as long as the buffer or work on it
+  /// lives. Apple: newBufferWithBytesNoCopy.
   static Buffer wrap(const Device& device, void* data, std::size_t bytes,
                      std::shared_ptr<void> owner);
 
@@ -40,7 +41,7 @@ class Buffer {
   /// Copies a range to or from the host. Throws InvalidArgumentError where it does not lie inside.
   void read(std::size_t offset, void* to, std::size_t bytes) const;
   void write(std::size_t offset, const void* from, std::size_t bytes) const;
-  /// The memory itself where the host can see it (CPU); null elsewhere. Apple: contents.
+  /// The memory itself where the host can see it (CPU, Metal); null elsewhere. Apple: contents.
   void* data() const;
 
   friend bool operator==(const Buffer& a, const Buffer& b) { return a.state_ == b.state_; }
@@ -85,6 +86,8 @@ class Predicate {
 /// nothing hangs. Apple: MTLSharedEvent.
 class SharedEvent {
  public:
+  /// Throws DeviceError where a Metal device makes no more events ("event: the device makes no
+  /// more").
   explicit SharedEvent(const Device& device, const std::string& label = "");
 
   Device device() const;

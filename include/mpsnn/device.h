@@ -51,7 +51,7 @@ struct DeviceChoice {
 /// A device. Thread-safe. Apple: MTLDevice.
 class Device {
  public:
-  /// The best here: metal, then cpu; or the kind named ("cpu", "null").
+  /// The kind named; "": the one in the variable MPSNN_DEVICE, else the best: metal, then cpu.
   /// Throws InvalidArgumentError for an unknown kind, listing those there are.
   explicit Device(const std::string& kind = "");
   /// The device of that kind that is wanted. Throws InvalidArgumentError where there is none,
@@ -103,8 +103,9 @@ class Image {
   Image(const Device& device, ImageSize size, DataType format = DataType::FLOAT32);
   /// Copies `bytes` of the caller's data, which may change afterwards.
   Image(const Device& device, ImageSize size, DataType format, const void* data);
-  /// Shares the caller's memory (64-byte aligned is fastest; CPU only: UnsupportedError elsewhere);
-  /// `owner` is held for as long as the image or work on it lives.
+  /// Shares the caller's memory, on the CPU any (64-byte aligned is fastest) and on Metal whole
+  /// pages of the system (else, and on other devices, UnsupportedError); `owner` is held for as
+  /// long as the image or work on it lives. Apple: newBufferWithBytesNoCopy.
   static Image wrap(const Device& device, ImageSize size, DataType format, void* data,
                     std::shared_ptr<void> owner);
 
@@ -118,7 +119,7 @@ class Image {
   /// that was not committed, DeviceError when it failed.
   void read(void* to, std::size_t bytes) const;
   void write(const void* from, std::size_t bytes) const;
-  /// The memory itself where the host can see it (CPU); waits like read. Null elsewhere.
+  /// The memory itself where the host can see it (CPU, Metal); waits like read. Null elsewhere.
   void* data() const;
 
   const std::shared_ptr<runtime::ImageState>& state() const noexcept { return state_; }

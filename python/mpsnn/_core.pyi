@@ -1803,7 +1803,8 @@ class Device:
     """A device. Thread-safe. Apple: MTLDevice.
 
     Args:
-        kind: "cpu", "null", …; "" takes the best here: metal, then cpu.
+        kind: "cpu", "null", …; "" takes the one that the environment's variable MPSNN_DEVICE names,
+            else the best here: metal, then cpu.
         name: Which device of that kind, as `name` tells it; "" takes the system's default.
         low_power: Take one of low power, an integrated GPU, where a machine has several.
         threads: "cpu": how many of OpenMP's threads its kernels run on; 0: all, one a processor unless
@@ -1998,11 +1999,14 @@ class Image:
     ) -> None: ...
     @staticmethod
     def wrap(device: Device, array: np.ndarray) -> Image:
-        """An image over an array's own memory, which is kept alive. CPU only.
+        """An image over an array's own memory, which is kept alive.
+
+        On the CPU any memory can be shared; on Metal memory that begins at a page of the system and is whole
+        pages, as that of `mmap` is. Apple: newBufferWithBytesNoCopy.
 
         Args:
             device: Where the image is.
-            array: float32 or float16 array (N, H, W, C) or (H, W, C), writable and in C order.
+            array: float32 or float16 array (N, H, W, C) or (H, W, C), writable, aligned and in C order.
 
         Returns:
             The image. While work on it runs the array must not be written to.
@@ -2010,11 +2014,14 @@ class Image:
         Raises:
             InvalidArgumentError: The array cannot be shared or has another rank.
             ArgumentTypeError: The array is neither of float32 nor of float16.
-            UnsupportedError: The device's memory is not the host's.
+            UnsupportedError: The device's memory is not the host's, or the array is not whole pages on
+                Metal.
         """
     @staticmethod
     def from_dlpack(device: Device, array: object) -> Image:
-        """An image over the memory of another framework's array, without a copy. CPU only.
+        """An image over the memory of another framework's array, without a copy.
+
+        Which memory can be shared is as `wrap` says.
 
         Args:
             device: Where the image is.
@@ -2027,6 +2034,8 @@ class Image:
             InvalidArgumentError: The array cannot be shared (another device's memory, read-only such as
                 JAX's, whose arrays are constants: `Image(device, array)` copies them) or has another rank.
             ArgumentTypeError: The array is neither of float32 nor of float16, or no array.
+            UnsupportedError: The device's memory is not the host's, or the array is not whole pages on
+                Metal.
         """
     @property
     def size(self) -> tuple[int, int, int, int]:
@@ -2206,6 +2215,9 @@ class SharedEvent:
     Args:
         device: Its device; others may wait for it, too.
         label: Name for errors and timelines.
+
+    Raises:
+        DeviceError: A Metal device makes no more events ("event: the device makes no more").
     """
 
     def __init__(self, device: Device, label: str = "") -> None: ...
@@ -2404,12 +2416,15 @@ class Matrix(Array):
         """
     @staticmethod
     def wrap(device: Device, array: npt.ArrayLike) -> Matrix:
-        """A view of an array's own memory, which is kept alive. CPU only.
+        """A view of an array's own memory, which is kept alive.
+
+        On the CPU any memory can be shared; on Metal memory that begins at a page of the system and is whole
+        pages, as that of `mmap` is. Apple: newBufferWithBytesNoCopy.
 
         Args:
             device: Where it is.
-            array: Writable array with positive strides; the elements of a row lie together. While work on
-                it runs it must not be written to.
+            array: Writable, aligned array with positive strides; the elements of a row lie together. While
+                work on it runs it must not be written to.
 
         Returns:
             The view.
@@ -2417,11 +2432,12 @@ class Matrix(Array):
         Raises:
             InvalidArgumentError: The array cannot be shared or has another number of dimensions.
             ArgumentTypeError: Its element type is not supported.
-            UnsupportedError: The device's memory is not the host's.
+            UnsupportedError: The device's memory is not the host's, or the array is not whole pages on
+                Metal.
         """
     @staticmethod
     def from_dlpack(device: Device, array: object) -> Matrix:
-        """A view of the memory of another framework's array, without a copy. CPU only.
+        """A view of the memory of another framework's array, without a copy.
 
         Args:
             device: Where it is.
@@ -2433,6 +2449,8 @@ class Matrix(Array):
         Raises:
             InvalidArgumentError: The array cannot be shared or has another number of dimensions.
             ArgumentTypeError: Its element type is not supported.
+            UnsupportedError: The device's memory is not the host's, or the array is not whole pages on
+                Metal.
         """
 
 class Vector(Array):
@@ -2498,12 +2516,15 @@ class Vector(Array):
         """
     @staticmethod
     def wrap(device: Device, array: npt.ArrayLike) -> Vector:
-        """A view of an array's own memory, which is kept alive. CPU only.
+        """A view of an array's own memory, which is kept alive.
+
+        On the CPU any memory can be shared; on Metal memory that begins at a page of the system and is whole
+        pages, as that of `mmap` is. Apple: newBufferWithBytesNoCopy.
 
         Args:
             device: Where it is.
-            array: Writable array with positive strides; the elements of a row lie together. While work on
-                it runs it must not be written to.
+            array: Writable, aligned array with positive strides; the elements of a row lie together. While
+                work on it runs it must not be written to.
 
         Returns:
             The view.
@@ -2511,11 +2532,12 @@ class Vector(Array):
         Raises:
             InvalidArgumentError: The array cannot be shared or has another number of dimensions.
             ArgumentTypeError: Its element type is not supported.
-            UnsupportedError: The device's memory is not the host's.
+            UnsupportedError: The device's memory is not the host's, or the array is not whole pages on
+                Metal.
         """
     @staticmethod
     def from_dlpack(device: Device, array: object) -> Vector:
-        """A view of the memory of another framework's array, without a copy. CPU only.
+        """A view of the memory of another framework's array, without a copy.
 
         Args:
             device: Where it is.
@@ -2527,6 +2549,8 @@ class Vector(Array):
         Raises:
             InvalidArgumentError: The array cannot be shared or has another number of dimensions.
             ArgumentTypeError: Its element type is not supported.
+            UnsupportedError: The device's memory is not the host's, or the array is not whole pages on
+                Metal.
         """
 
 class NDArray(Array):
@@ -2616,12 +2640,15 @@ class NDArray(Array):
         """
     @staticmethod
     def wrap(device: Device, array: npt.ArrayLike) -> NDArray:
-        """A view of an array's own memory, which is kept alive. CPU only.
+        """A view of an array's own memory, which is kept alive.
+
+        On the CPU any memory can be shared; on Metal memory that begins at a page of the system and is whole
+        pages, as that of `mmap` is. Apple: newBufferWithBytesNoCopy.
 
         Args:
             device: Where it is.
-            array: Writable array with positive strides; the elements of a row lie together. While work on
-                it runs it must not be written to.
+            array: Writable, aligned array with positive strides; the elements of a row lie together. While
+                work on it runs it must not be written to.
 
         Returns:
             The view.
@@ -2629,11 +2656,12 @@ class NDArray(Array):
         Raises:
             InvalidArgumentError: The array cannot be shared or has another number of dimensions.
             ArgumentTypeError: Its element type is not supported.
-            UnsupportedError: The device's memory is not the host's.
+            UnsupportedError: The device's memory is not the host's, or the array is not whole pages on
+                Metal.
         """
     @staticmethod
     def from_dlpack(device: Device, array: object) -> NDArray:
-        """A view of the memory of another framework's array, without a copy. CPU only.
+        """A view of the memory of another framework's array, without a copy.
 
         Args:
             device: Where it is.
@@ -2645,6 +2673,8 @@ class NDArray(Array):
         Raises:
             InvalidArgumentError: The array cannot be shared or has another number of dimensions.
             ArgumentTypeError: Its element type is not supported.
+            UnsupportedError: The device's memory is not the host's, or the array is not whole pages on
+                Metal.
         """
 
 class MatrixCopyOffsets:

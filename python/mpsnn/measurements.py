@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What a device does where documentation leaves it open: seven small measurements.
+"""What a device does where documentation leaves it open: small measurements.
 
 Each runs something on the device and tells what came out beside what is expected here. They are
 for Apple's GPUs, whose kernels nobody could measure for this project yet; they run on every device.
@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -35,10 +36,6 @@ class Finding:
     got: str
     expected: str
     verdict: str
-
-    def as_dict(self) -> dict[str, str]:
-        """For JSON."""
-        return asdict(self)
 
 
 def _words(values: Array) -> str:
@@ -203,16 +200,26 @@ def dropout(device: mps.Device) -> list[Finding]:
     return [Finding("mask of (1, 4, 8, 4), seed 7", " ".join(rows), "", "measured")]
 
 
-def training(device: mps.Device) -> list[Finding]:
-    """A range of a batch of matrices; the gradient of a batch normalisation's gamma."""
+def batch_range(device: mps.Device) -> list[Finding]:
+    """A product of one matrix of a batch."""
+    what = "product of matrix 1 of three"
+    if device.kind == "metal":
+        what += " (the backend gives MPS this matrix alone: nothing is told of its batchStart)"
     ones = mps.Matrix.from_array(device, np.ones((3, 1, 1), np.float32))
     values = mps.Matrix.from_array(device, np.array([[[1]], [[2]], [[3]]], np.float32))
     result = mps.Matrix(device, rows=1, columns=1, matrices=3)
     kernel = mps.MatrixMultiplication(device, batch_start=1, batch_size=1)
     _run(device, lambda commands: kernel.encode(commands, ones, values, result))
-    product = _near(
-        "product of matrix 1 of three", np.array(result).ravel(), np.array([0.0, 2.0, 0.0])
-    )
+    return [_near(what, np.array(result).ravel(), np.array([0.0, 2.0, 0.0]))]
+
+
+def gamma(device: mps.Device) -> list[Finding]:
+    """Gradients of batch normalisations: a macOS gave zeros for gamma and beta."""
+    return [*_gradients_of_kernel(device), _gamma_of_graph(device)]
+
+
+def _gamma_of_graph(device: mps.Device) -> Finding:
+    """By MPSCNNBatchNormalization and its kin."""
     optimizer = mps.OptimizerStochasticGradientDescent(1.0)
     source = mps.BatchNormalizationDataSource(1, gamma=[2.0], label="bn", optimizer=optimizer)
     node = mps.BatchNormalizationNode(mps.ImageNode("x"), source)
@@ -224,18 +231,82 @@ def training(device: mps.Device) -> list[Finding]:
     last = mps.InitialGradientNode(loss.result_image).training_graph()
     graph = mps.Graph(device, [last[0].result_image])
     x = np.array([-1, 1, -1, 1], np.float32).reshape(1, 2, 2, 1)
-    what = "gamma 2 after a step of 1 on the sum of (2 x)^2"
+    what = "gamma 2 after a step of 1 on the sum of (2 x)^2, in a graph"
     expected = np.array([2.0 - 16.0])
     try:
         _run(device, lambda commands: graph.encode(commands, {"x": x, "t": np.zeros_like(x)}))
-        gamma = np.array(device.read_parameter(source, "gamma"))
-        return [product, _near(what, gamma, expected)]
+        return _near(what, np.array(device.read_parameter(source, "gamma")), expected)
     except mps.UnsupportedError as error:
-        return [product, Finding(what, str(error), _numbers(expected), "refused")]
+        return Finding(what, str(error), _numbers(expected), "refused")
 
 
-def upsampling_and_adam(device: mps.Device) -> list[Finding]:
-    """The last column of bilinear upsampling; three steps of Adam."""
+def _gradients_of_kernel(device: mps.Device) -> list[Finding]:
+    """By MPSMatrixBatchNormalizationGradient."""
+
+    def vector(*values: float) -> mps.Vector:
+        return mps.Vector.from_array(device, np.array(values, np.float32))
+
+    def column(*values: float) -> mps.Matrix:
+        return mps.Matrix.from_array(device, np.array(values, np.float32).reshape(-1, 1))
+
+    of_data, of_gamma, of_beta = column(9, 9, 9, 9), vector(9), vector(9)
+    kernel = mps.MatrixBatchNormalizationGradient(device)
+    upstream, source = column(1, 2, 3, 4), column(-1, 1, -1, 1)
+    made = (of_data, vector(2), vector(0), of_gamma, of_beta)
+    _run(device, lambda to: kernel.encode(to, upstream, source, vector(0), vector(1), *made))
+    return [
+        _near(f"MatrixBatchNormalizationGradient: of {name}", np.array(got).ravel(), expected)
+        for name, got, expected in (
+            ("data", of_data, np.array([-2.0, -2.0, 2.0, 2.0])),
+            ("gamma", of_gamma, np.array([2.0])),
+            ("beta", of_beta, np.array([10.0])),
+        )
+    ]
+
+
+def recurrent_gradients(device: mps.Device) -> list[Finding]:
+    """A layer h = 2 x + b of one step, whose gradients begin at 100; encoded twice."""
+    weights = np.array([2], np.float32).reshape(1, 1, 1, 1)
+    source = mps.ConvolutionDataSource(
+        mps.ConvolutionDescriptor(1, 1, 1, 1), weights, np.zeros(1, np.float32)
+    )
+    layer = mps.RNNMatrixTrainingLayer(
+        device, mps.RNNSingleGateDescriptor(1, 1, input_weights=source)
+    )
+    x, upstream = (mps.Matrix.from_array(device, np.array([[v]], np.float32)) for v in (3, 5))
+    found = []
+    for accumulates, expected in ((False, (15.0, 5.0)), (True, (130.0, 110.0))):
+        layer.accumulate_weight_gradients = accumulates
+        matrices = layer.create_weight_matrices()
+        gradients = layer.create_weight_gradient_matrices()
+        for matrix in gradients:
+            matrix.write(np.full(matrix.shape, 100, np.float32))
+        results = [mps.Matrix(device, rows=1, columns=1) for _ in range(2)]
+        for _ in range(2):
+            _run(device, partial(_step, layer, x, upstream, results, gradients, matrices))
+        what = "recurrent layer, gradients of weight and bias from 100 on, two encodes that "
+        got = np.array([float(np.ravel(matrix.read())[0]) for matrix in gradients])
+        does = "add" if accumulates else "replace"
+        found.append(_near(what + does, got, np.array(expected)))
+    return found
+
+
+def _step(
+    layer: mps.RNNMatrixTrainingLayer,
+    x: mps.Matrix,
+    upstream: mps.Matrix,
+    results: list[mps.Matrix],
+    gradients: list[mps.Matrix],
+    weights: list[mps.Matrix],
+    commands: mps.CommandBuffer,
+) -> None:
+    forward, back = results
+    kept, _ = layer.encode_forward_sequence(commands, [x], [forward], weights)
+    layer.encode_gradient_sequence(commands, [x], [upstream], [back], gradients, kept, weights)
+
+
+def upsampling(device: mps.Device) -> list[Finding]:
+    """The last column of bilinear upsampling."""
     row = np.array([1, 2, 4], np.float32).reshape(1, 1, 3, 1)
     found = []
     for align in (False, True):
@@ -243,6 +314,11 @@ def upsampling_and_adam(device: mps.Device) -> list[Finding]:
         expected = _graph(mps.Device("cpu"), node, x=row).ravel()
         what = f"bilinear, twice as wide, of 1 2 4, align_corners {align}"
         found.append(_near(what, _graph(device, node, x=row).ravel(), expected))
+    return found
+
+
+def adam(device: mps.Device) -> list[Finding]:
+    """Three steps of Adam, in bits."""
     rate, gradient, value, m, u = 0.1, 0.5, 1.0, 0.0, 0.0
     operands = [
         mps.Vector.from_array(device, np.array([v], np.float32)) for v in (gradient, value, m, u)
@@ -260,8 +336,7 @@ def upsampling_and_adam(device: mps.Device) -> list[Finding]:
     exact = _words(np.array(wanted, np.float32).view(np.uint32))
     near = np.allclose(steps, wanted, 1e-6)
     verdict = "as expected" if bits == exact else "within 1e-6" if near else "differs"
-    found.append(Finding("Adam, three steps, bits", bits, exact, verdict))
-    return found
+    return [Finding("three steps, bits", bits, exact, verdict)]
 
 
 MEASUREMENTS: dict[str, Callable[[mps.Device], list[Finding]]] = {
@@ -270,28 +345,28 @@ MEASUREMENTS: dict[str, Callable[[mps.Device], list[Finding]]] = {
     "padding": padding,
     "MTGP32": mtgp32,
     "dropout": dropout,
-    "batches and gamma": training,
-    "upsampling and Adam": upsampling_and_adam,
+    "batches": batch_range,
+    "gamma": gamma,
+    "recurrent gradients": recurrent_gradients,
+    "upsampling": upsampling,
+    "Adam": adam,
 }
 
 
-def measure(device: mps.Device) -> dict[str, list[Finding]]:
-    """All measurements.
+def measure_one(device: mps.Device, name: str) -> list[dict[str, str]]:
+    """One measurement.
 
     Args:
         device: What is measured.
+        name: A key of `MEASUREMENTS`.
 
     Returns:
-        The findings by the measurements' names; one that says why where the device refuses or
-        fails.
+        Its findings, for JSON; one that says why where the device refuses or fails.
     """
-
-    def one(name: str, function: Callable[[mps.Device], list[Finding]]) -> list[Finding]:
-        try:
-            return function(device)
-        except mps.UnsupportedError as error:
-            return [Finding(name, str(error), "", "refused")]
-        except mps.Error as error:  # the others are to be told, too
-            return [Finding(name, str(error), "", "failed")]
-
-    return {name: one(name, function) for name, function in MEASUREMENTS.items()}
+    try:
+        found = MEASUREMENTS[name](device)
+    except mps.UnsupportedError as error:
+        found = [Finding(name, str(error), "", "refused")]
+    except mps.Error as error:  # the others are to be told, too
+        found = [Finding(name, str(error), "", "failed")]
+    return [asdict(finding) for finding in found]

@@ -2,56 +2,36 @@
 """The command `mpsnn selftest`: checks a device and prints a report to send back.
 
 In a checkout it runs the shared case tables of `tests/cases`, each case against its formula (JAX
-and pytest are needed: `pip install -e '.[test]'`), then seven measurements of what documentation
-leaves open. Elsewhere there are no tables, and it says so.
+and pytest are needed: `pip install -e '.[test]'`), then measurements of what documentation
+leaves open. Elsewhere there are no tables, and it says so. All of it runs in a child process: a
+case that ends the process is told as failed, and the rest goes on. The file of --json is written
+anew after each class.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib
 import json
+import os
 import platform
-import sys
+import signal
+import subprocess
+import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import IO, TYPE_CHECKING, Any
 
 import mpsnn as mps
 from mpsnn.files import prepare_output
-from mpsnn.measurements import measure
+from mpsnn.selftest_cases import Event, Task, arguments_of, run_items
 
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
-Check = Callable[[], object]
-NODE_FAMILIES = (
-    "arithmetic",
-    "concatenation",
-    "convolution",
-    "dropout",
-    "gram_matrix",
-    "loss",
-    "neuron",
-    "normalization",
-    "padding",
-    "pooling",
-    "reduction",
-    "resize",
-    "softmax",
-    "upsampling",
-)
-STATES = ("passed", "refused", "failed", "differs")
-# Where MPS computes numbers of its own, which the tables cannot know (docs/metal.md).
-OWN_NUMBERS = {
-    "DropoutNode": "the mask is of MPS's own generator",
-    "LanczosScaleNode": "Apple does not say how far its window reaches",
-    "YOLOLossNode": "Apple does not publish the formula",
-}
+STATES = ("passed", "refused", "failed", "differs", "not run")
+# A class whose cases ended so many processes is left: each new one takes seconds.
+DEATHS_OF_A_CLASS = 3
 
 
 def add_parser(commands: Commands) -> None:
@@ -70,6 +50,7 @@ def add_parser(commands: Commands) -> None:
     parser.add_argument("--name", default="", help="which device of that kind, by its name")
     parser.add_argument("--quick", action="store_true", help="one case a class")
     parser.add_argument("--no-cases", action="store_true", help="measurements only")
+    parser.add_argument("--in-process", action="store_true", help="no child process: for debuggers")
     parser.add_argument("--tests", type=Path, help="the checkout's folder `tests` (default: found)")
     parser.add_argument("--json", type=Path, help="write the report to this file")
     parser.set_defaults(run=_main)
@@ -88,76 +69,135 @@ def find_tests() -> Path | None:
     return None
 
 
-def _node_cases(device: mps.Device) -> Iterator[tuple[str, str, Check]]:
-    """Class, name and check of every case of a node."""
-    tests: Any = importlib.import_module("node_tests")
-    for family in NODE_FAMILIES:
-        cases = importlib.import_module(f"cases.{family}").CASES
-        for run in (tests.Run(case, case.exact) for case in cases):
-            forward = partial(tests.check_forward, device, run)
-            yield run.case.node, f"{run.id}, forward", forward
-            if not run.case.differentiable:
-                continue
-            back = tests.Run(run.case, integers=False)
-            gradients = partial(tests.check_gradients, device, back)
-            yield f"{run.case.node}, gradient", f"{back.id}, gradient", gradients
+def _ending(status: int, log: IO[bytes]) -> str:
+    """How a child process ended, and the last that it wrote."""
+    log.seek(0)
+    said = " ".join(log.read().decode(errors="replace").split())
+    how = f"signal {signal.Signals(-status).name}" if status < 0 else f"status {status}"
+    return f"the process ended with {how}" + (f": … {said[-400:]}" if said else "")
 
 
-def _kernel_cases(device: mps.Device) -> Iterator[tuple[str, str, Check]]:
-    """The same of every kernel of matrices and images."""
-    matrices: Any = importlib.import_module("test_matrix_kernels")
-    memory: Any = importlib.import_module("kernel_memory").Memory
-    for case in matrices.KERNEL_CASES:
-        yield case.kernel, case.name, partial(matrices.check_case, device, case, memory)
-    images: Any = importlib.import_module("test_image_kernels")
-    formats = (np.float32, np.float32)
-    for case in images.KERNEL_CASES:
-        yield case.kernel, case.id, partial(images.test_values, device, case, formats)
+def _run_child(task: Task, start: int, leave: frozenset[str]) -> Iterator[Event]:
+    """Events of one child process; the last one is {"status", "text"}: how it ended."""
+    reader, writer = os.pipe()
+    with tempfile.TemporaryFile() as log, os.fdopen(reader, encoding="utf-8") as lines:
+        try:
+            arguments = arguments_of(task, start=start, leave=leave, pipe=writer)
+            process = subprocess.Popen(arguments, pass_fds=[writer], stderr=log)
+        finally:
+            os.close(writer)
+        try:
+            for line in lines:
+                if line.endswith("\n"):  # it may end within a line
+                    yield json.loads(line)
+            status = process.wait()
+            yield {"status": status, "text": _ending(status, log)}
+        finally:
+            process.kill()
+            process.wait()
 
 
-def run_cases(device: mps.Device, *, quick: bool) -> dict[str, Any]:
-    """Runs the shared case tables, whose folders are in sys.path.
+def run_children(task: Task) -> Iterator[Event]:
+    """Runs cases and measurements in child processes, one after another where one ends early.
 
     Args:
-        device: What is checked.
-        quick: Only the first case of a class.
+        task: What runs.
 
-    Returns:
-        Counts of each class, the cases that failed, why classes were refused, and why numbers may
-        differ.
+    Yields:
+        Events as `run_items` does, without "begin"; of what ends a process, that it failed.
+
+    Raises:
+        Error: A child process ended before it ran anything.
     """
-    counts: dict[str, Counter[str]] = defaultdict(Counter)
-    failures: list[dict[str, str]] = []
-    refusals: dict[str, str] = {}
-    differences: dict[str, str] = {}
-    for each in (_node_cases(device), _kernel_cases(device)):
-        for name, case, check in each:
-            if quick and counts[name]:
-                continue
-            try:
-                check()
-                counts[name]["passed"] += 1
-            except mps.UnsupportedError as error:
-                counts[name]["refused"] += 1
-                refusals.setdefault(name, " ".join(str(error).split()))
-            except (AssertionError, mps.Error, ValueError, TypeError) as error:
-                reason = OWN_NUMBERS.get(name.partition(",")[0])
-                if reason and device.kind == "metal" and isinstance(error, AssertionError):
-                    counts[name]["differs"] += 1
-                    differences[name] = reason
-                    continue
-                counts[name]["failed"] += 1
-                failures.append({"case": case, "error": " ".join(str(error).split())[:400]})
-    return {
-        "classes": {name: dict(count) for name, count in sorted(counts.items())},
-        "failures": failures,
-        "refusals": refusals,
-        "differences": differences,
-    }
+    start = 0
+    deaths: Counter[str] = Counter()
+    while True:
+        leave = frozenset(name for name, n in deaths.items() if n >= DEATHS_OF_A_CLASS)
+        now: Event = {}  # what runs
+        for event in _run_child(task, start, leave):
+            if "begin" in event or "end" in event:
+                now = event
+            elif "status" not in event:
+                now = {}
+                yield event
+        if "begin" in now:
+            deaths[now["name"]] += 1
+            start = now["begin"] + 1
+            yield _death(now, event["text"])
+        elif "end" in now:
+            if event["status"] != 0:
+                yield _death({"name": "end of the process", "case": "end"}, event["text"])
+            return
+        else:
+            raise mps.Error(f"selftest: {event['text']}")
+
+
+def _death(begun: Event, why: str) -> Event:
+    """The event of a case or a measurement that ended its process."""
+    if begun["case"]:
+        told = {"name": begun["name"], "case": begun["case"]}
+        return told | {"outcome": "failed", "text": why}
+    finding = {"what": begun["name"], "got": why, "expected": "", "verdict": "failed"}
+    return {"name": begun["name"], "findings": [finding]}
+
+
+class _Collected:
+    """The report while events come."""
+
+    def __init__(self, device: mps.Device, not_run: list[str]) -> None:
+        self._counts: dict[str, Counter[str]] = defaultdict(Counter)
+        self._made: dict[str, Any] = {
+            "mpsnn": mps.__version__,
+            "python": platform.python_version(),
+            "system": platform.platform(),
+            "device": {"kind": device.kind, "name": device.name},
+            "complete": False,
+            "not run": not_run,
+            "measurements": {},
+        }
+        self._failures: list[dict[str, str]] = []
+        self._reasons: dict[str, dict[str, str]] = {"refused": {}, "differs": {}}
+
+    def add(self, event: Event) -> None:
+        if "begin" in event:
+            return
+        if "not run" in event:
+            self._made["not run"].append(event["not run"])
+        elif "findings" in event:
+            self._made["measurements"][event["name"]] = event["findings"]
+        else:
+            name, outcome = event["name"], event["outcome"]
+            self._counts[name][outcome] += 1
+            if outcome == "failed":
+                failure = {"class": name, "case": event["case"], "error": event["text"]}
+                self._failures.append(failure)
+            elif outcome in self._reasons:
+                self._reasons[outcome].setdefault(name, event["text"])
+
+    def report(self, *, complete: bool = False) -> dict[str, Any]:
+        made = self._made | {"complete": complete}
+        if self._counts:
+            made["cases"] = {
+                "classes": {name: dict(count) for name, count in sorted(self._counts.items())},
+                "failures": self._failures,
+                "refusals": self._reasons["refused"],
+                "differences": self._reasons["differs"],
+            }
+        return made
+
+
+def _ignore(_: dict[str, Any]) -> None:
+    pass
 
 
 def report(
-    device: mps.Device, *, tests: Path | None, cases: bool = True, quick: bool = False
+    device: mps.Device,
+    *,
+    tests: Path | None,
+    cases: bool = True,
+    quick: bool = False,
+    in_process: bool = False,
+    progress: Callable[[dict[str, Any]], None] = _ignore,
 ) -> dict[str, Any]:
     """All that is told of a device.
 
@@ -166,32 +206,49 @@ def report(
         tests: The checkout's folder of tests; None: there is none.
         cases: Whether the case tables run.
         quick: Only the first case of a class.
+        in_process: Runs here, where whatever ends the process ends this one.
+        progress: Gets the report so far after each class and each measurement.
 
     Returns:
         What can be written as JSON.
+
+    Raises:
+        Error: A child process ended before it ran anything.
     """
-    made: dict[str, Any] = {
-        "mpsnn": mps.__version__,
-        "python": platform.python_version(),
-        "system": platform.platform(),
-        "device": {"kind": device.kind, "name": device.name},
-        "not run": [],
-    }
+    not_run = []
     if not cases:
-        made["not run"].append("case tables: not asked for")
+        not_run.append("case tables: not asked for")
     elif tests is None:
-        made["not run"].append("case tables: they are in a checkout's folder tests/cases, not here")
-    else:
-        sys.path[:0] = [str(tests), str(tests / "python")]
-        try:
-            made["cases"] = run_cases(device, quick=quick)
-        except ImportError as error:
-            made["not run"].append(f"case tables: {error}; pip install -e '.[test]' brings it")
-    made["measurements"] = {
-        name: [finding.as_dict() for finding in findings]
-        for name, findings in measure(device).items()
-    }
+        not_run.append("case tables: they are in a checkout's folder tests/cases, not here")
+    folder = str(tests.resolve()) if cases and tests is not None else ""
+    task = Task(device.kind, device.name, folder, quick)
+    collected = _Collected(device, not_run)
+    last = None
+    for event in run_items(device, task) if in_process else run_children(task):
+        if last is not None and event.get("name", last) != last:
+            progress(collected.report())
+        last = event.get("name", last)
+        collected.add(event)
+    made = collected.report(complete=True)
+    progress(made)
     return made
+
+
+def _lines_of_cases(cases: dict[str, Any]) -> list[str]:
+    total: Counter[str] = Counter()
+    for count in cases["classes"].values():
+        total.update(count)
+    told = [f"{total[k]} {k}" for k in STATES if total[k] or k in STATES[:3]]
+    lines = ["", "cases: " + ", ".join(told)]
+    lines += [f"  failed: {one['case']}: {one['error']}" for one in cases["failures"]]
+    lines += [f"  refused: {name}: {why}" for name, why in sorted(cases["refusals"].items())]
+    lines += [f"  differs: {name}: {why}" for name, why in sorted(cases["differences"].items())]
+    lines += [
+        f"  not run: {name}: {count['not run']} cases: {DEATHS_OF_A_CLASS} ended their processes"
+        for name, count in cases["classes"].items()
+        if "not run" in count
+    ]
+    return lines
 
 
 def text_of(made: dict[str, Any]) -> str:
@@ -210,17 +267,7 @@ def text_of(made: dict[str, Any]) -> str:
         *(f"not run: {reason}" for reason in made["not run"]),
     ]
     if "cases" in made:
-        cases = made["cases"]
-        total: Counter[str] = Counter()
-        for count in cases["classes"].values():
-            total.update(count)
-        lines += [
-            "",
-            "cases: " + ", ".join(f"{total[k]} {k}" for k in STATES if total[k] or k != "differs"),
-        ]
-        lines += [f"  failed: {one['case']}: {one['error']}" for one in cases["failures"]]
-        lines += [f"  refused: {name}: {why}" for name, why in sorted(cases["refusals"].items())]
-        lines += [f"  differs: {name}: {why}" for name, why in sorted(cases["differences"].items())]
+        lines += _lines_of_cases(made["cases"])
     for name, findings in made["measurements"].items():
         lines += ["", f"{name}:"]
         for one in findings:
@@ -230,15 +277,26 @@ def text_of(made: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def _write(path: Path, made: dict[str, Any]) -> None:
+    """Whole or not at all, whenever this process ends."""
+    new = path.with_name(path.name + ".new")
+    new.write_text(json.dumps(made, indent=1) + "\n", "utf-8")
+    new.replace(path)
+
+
 def _main(options: argparse.Namespace) -> None:
     device = mps.Device(options.device, name=options.name)
     if options.json is not None:
         prepare_output(options.json)
-    tests = options.tests or find_tests()
-    made = report(device, tests=tests, cases=not options.no_cases, quick=options.quick)
+    made = report(
+        device,
+        tests=options.tests or find_tests(),
+        cases=not options.no_cases,
+        quick=options.quick,
+        in_process=options.in_process,
+        progress=_ignore if options.json is None else lambda so_far: _write(options.json, so_far),
+    )
     print(text_of(made))
-    if options.json is not None:
-        options.json.write_text(json.dumps(made, indent=1) + "\n", "utf-8")
     failures = made.get("cases", {}).get("failures", [])
     if failures:
         raise mps.Error(f"selftest: {len(failures)} cases failed")

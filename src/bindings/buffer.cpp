@@ -155,7 +155,10 @@ no work in flight would end it. Apple: MTLSharedEvent.
 
 Args:
     device: Its device; others may wait for it, too.
-    label: Name for errors and timelines.)",
+    label: Name for errors and timelines.
+
+Raises:
+    DeviceError: A Metal device makes no more events ("event: the device makes no more").)",
                           py::release_gil_before_calling_cpp_dtor())
       .def(py::init<const Device&, std::string>(), py::arg("device"), py::arg("label") = "")
       .def_property_readonly("device", &SharedEvent::device, "Its device.")

@@ -192,7 +192,8 @@ void bind_devices(py::module_& m, const std::shared_ptr<LiveDevices>& live) {
   DeviceClass device(m, "Device", R"(A device. Thread-safe. Apple: MTLDevice.
 
 Args:
-    kind: "cpu", "null", …; "" takes the best here: metal, then cpu.
+    kind: "cpu", "null", …; "" takes the one that the environment's variable MPSNN_DEVICE names,
+        else the best here: metal, then cpu.
     name: Which device of that kind, as `name` tells it; "" takes the system's default.
     low_power: Take one of low power, an integrated GPU, where a machine has several.
     threads: "cpu": how many of OpenMP's threads its kernels run on; 0: all, one a processor unless

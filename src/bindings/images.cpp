@@ -131,11 +131,14 @@ void bind_construction(ImageClass& image) {
            }),
            py::arg("device"), py::kw_only(), py::arg("size"), py::arg("format") = DataType::FLOAT32)
       .def_static("wrap", &wrap_array, py::arg("device"), py::arg("array"),
-                  R"(An image over an array's own memory, which is kept alive. CPU only.
+                  R"(An image over an array's own memory, which is kept alive.
+
+On the CPU any memory can be shared; on Metal memory that begins at a page of the system and is whole
+pages, as that of `mmap` is. Apple: newBufferWithBytesNoCopy.
 
 Args:
     device: Where the image is.
-    array: float32 or float16 array (N, H, W, C) or (H, W, C), writable and in C order.
+    array: float32 or float16 array (N, H, W, C) or (H, W, C), writable, aligned and in C order.
 
 Returns:
     The image. While work on it runs the array must not be written to.
@@ -143,14 +146,17 @@ Returns:
 Raises:
     InvalidArgumentError: The array cannot be shared or has another rank.
     ArgumentTypeError: The array is neither of float32 nor of float16.
-    UnsupportedError: The device's memory is not the host's.)")
+    UnsupportedError: The device's memory is not the host's, or the array is not whole pages on
+        Metal.)")
       .def_static(
           "from_dlpack",
           [](const Device& device, const py::object& array) {
             return wrap_array(device, array_of_dlpack(array));
           },
           py::arg("device"), py::arg("array"),
-          R"(An image over the memory of another framework's array, without a copy. CPU only.
+          R"(An image over the memory of another framework's array, without a copy.
+
+Which memory can be shared is as `wrap` says.
 
 Args:
     device: Where the image is.
@@ -162,7 +168,9 @@ Returns:
 Raises:
     InvalidArgumentError: The array cannot be shared (another device's memory, read-only such as
         JAX's, whose arrays are constants: `Image(device, array)` copies them) or has another rank.
-    ArgumentTypeError: The array is neither of float32 nor of float16, or no array.)");
+    ArgumentTypeError: The array is neither of float32 nor of float16, or no array.
+    UnsupportedError: The device's memory is not the host's, or the array is not whole pages on
+        Metal.)");
 }
 
 void bind_properties(ImageClass& image) {

@@ -310,12 +310,15 @@ Raises:
             return View(host.share(device), d);
           },
           py::arg("device"), py::arg("array"),
-          R"(A view of an array's own memory, which is kept alive. CPU only.
+          R"(A view of an array's own memory, which is kept alive.
+
+On the CPU any memory can be shared; on Metal memory that begins at a page of the system and is whole
+pages, as that of `mmap` is. Apple: newBufferWithBytesNoCopy.
 
 Args:
     device: Where it is.
-    array: Writable array with positive strides; the elements of a row lie together. While work on
-        it runs it must not be written to.
+    array: Writable, aligned array with positive strides; the elements of a row lie together. While
+        work on it runs it must not be written to.
 
 Returns:
     The view.
@@ -323,7 +326,8 @@ Returns:
 Raises:
     InvalidArgumentError: The array cannot be shared or has another number of dimensions.
     ArgumentTypeError: Its element type is not supported.
-    UnsupportedError: The device's memory is not the host's.)")
+    UnsupportedError: The device's memory is not the host's, or the array is not whole pages on
+        Metal.)")
       .def_static(
           "from_dlpack",
           [what, descriptor](const Device& device, const py::object& array) {
@@ -332,7 +336,7 @@ Raises:
             return View(host.share(device), d);
           },
           py::arg("device"), py::arg("array"),
-          R"(A view of the memory of another framework's array, without a copy. CPU only.
+          R"(A view of the memory of another framework's array, without a copy.
 
 Args:
     device: Where it is.
@@ -343,7 +347,9 @@ Returns:
 
 Raises:
     InvalidArgumentError: The array cannot be shared or has another number of dimensions.
-    ArgumentTypeError: Its element type is not supported.)");
+    ArgumentTypeError: Its element type is not supported.
+    UnsupportedError: The device's memory is not the host's, or the array is not whole pages on
+        Metal.)");
 }
 
 void bind_matrix(py::module_& m) {

@@ -2,11 +2,13 @@
 // The devices there are, and the public Device.
 #include <algorithm>
 #include <array>
+#include <cstdlib>
 #include <functional>
 #include <map>
 #include <mutex>
 #include <new>
 #include <optional>
+#include <string>
 #include <string_view>
 #include <utility>
 
@@ -141,8 +143,15 @@ class Registry {
   std::map<std::pair<std::size_t, std::string>, std::shared_ptr<runtime::DeviceState>> others_;
 };
 
-std::shared_ptr<runtime::DeviceState> find_device(const std::string& kind,
+/// The kind that the environment names for programs that name none; empty: none.
+std::string kind_of_environment() {
+  const char* kind = std::getenv("MPSNN_DEVICE");
+  return kind != nullptr ? kind : "";
+}
+
+std::shared_ptr<runtime::DeviceState> find_device(const std::string& named,
                                                   const DeviceChoice& choice) {
+  const std::string kind = named.empty() ? kind_of_environment() : named;
   for (std::size_t i = 0; i < kBuiltIns.size(); ++i) {
     if (kind.empty() ? !kBuiltIns[i].chosen_unasked : kind != kBuiltIns[i].kind) continue;
     if (auto state = Registry::instance().get(i, choice)) return state;
@@ -150,7 +159,9 @@ std::shared_ptr<runtime::DeviceState> find_device(const std::string& kind,
   std::string there;
   for (const std::string& one : Device::available())
     there += (there.empty() ? "\"" : ", \"") + one + "\"";
-  throw InvalidArgumentError("Device: kind: expected one of " + there + ", got \"" + kind + "\"");
+  const std::string where = named.empty() && !kind.empty() ? " by MPSNN_DEVICE" : "";
+  throw InvalidArgumentError("Device: kind: expected one of " + there + ", got \"" + kind + "\"" +
+                             where);
 }
 
 }  // namespace

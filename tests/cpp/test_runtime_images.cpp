@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Images: contents, waiting reads, lifetimes; devices by name.
+#include <cstdlib>
 #include <cstring>
 
 #include "mpsnn/error.h"
@@ -33,8 +34,23 @@ TEST_CASE("devices: one state a kind; unknown kinds are refused with those there
   CHECK(std::find(kinds.begin(), kinds.end(), "null") != kinds.end());
   if (kinds.front() == "null") {
     CHECK_THROWS_AS(Device(), InvalidArgumentError);  // nothing that computes: never chosen unasked
-  } else {
+  } else if (std::getenv("MPSNN_DEVICE") == nullptr) {
     CHECK_EQ(Device().kind(), kinds.front());
+  }
+}
+
+TEST_CASE("devices: the environment names one for programs that name none") {
+  const char* before = std::getenv("MPSNN_DEVICE");
+  const std::string kept = before != nullptr ? before : "";
+  setenv("MPSNN_DEVICE", "null", 1);
+  CHECK_EQ(Device().kind(), "null");
+  setenv("MPSNN_DEVICE", "gameboy", 1);
+  CHECK_THROWS_CONTAINS(Device(), InvalidArgumentError, "got \"gameboy\" by MPSNN_DEVICE");
+  CHECK_EQ(Device("null").kind(), "null");
+  if (before == nullptr) {
+    unsetenv("MPSNN_DEVICE");
+  } else {
+    setenv("MPSNN_DEVICE", kept.c_str(), 1);
   }
 }
 
@@ -74,6 +90,10 @@ TEST_CASE("images: wrapped memory is shared and its owner kept") {
     CHECK_EQ(image.data(), static_cast<void*>(owner->data()));
   }
   CHECK_EQ(owner.use_count(), 1);
+  auto* odd = reinterpret_cast<std::byte*>(owner->data()) + 2;
+  CHECK_THROWS_CONTAINS(Image::wrap(rig.device, {1, 1, 1, 3}, DataType::FLOAT32, odd, owner),
+                        InvalidArgumentError, "a multiple of 4 bytes");
+  CHECK_EQ(Image::wrap(rig.device, {1, 1, 1, 3}, DataType::FLOAT16, odd, owner).bytes(), 6U);
   CHECK_THROWS_AS(Image::wrap(rig.device, {1, 1, 1, 4}, DataType::FLOAT32, nullptr, nullptr),
                   InvalidArgumentError);
 }

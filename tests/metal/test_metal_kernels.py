@@ -35,7 +35,7 @@ from cases.matrix_random import RandomCase  # noqa: E402
 from kernel_memory import Memory  # noqa: E402
 
 import mpsnn as mps  # noqa: E402
-from mpsnn import selftest  # noqa: E402
+from mpsnn import selftest, selftest_cases  # noqa: E402
 
 # Why MPS may not hold a case of a kernel that it has; each stands in the reason of a refusal.
 REASONS = (
@@ -511,8 +511,8 @@ def test_sequences(device: mps.Device, test: Callable[[mps.Device], None]) -> No
 
 
 def test_selftest_reports(device: mps.Device, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(selftest, "NODE_FAMILIES", ("softmax", "padding"))
-    made = selftest.report(device, tests=ROOT / "tests", quick=True)
+    monkeypatch.setattr(selftest_cases, "NODE_FAMILIES", ("softmax", "padding"))
+    made = selftest.report(device, tests=ROOT / "tests", quick=True, in_process=True)
     assert not made["cases"]["failures"]
     assert made["cases"]["classes"]["MatrixMultiplication"] == {"passed": 1}
     findings = [one for findings in made["measurements"].values() for one in findings]

@@ -11,6 +11,9 @@ from types import ModuleType
 
 import pytest
 
+# Programs and examples that name no device run on the CPU, also where there is a GPU.
+os.environ.setdefault("MPSNN_DEVICE", "cpu")
+
 import mpsnn as mps
 
 # The case tables lie beside this folder: other languages' tests and the benchmarks read them too.
@@ -20,13 +23,15 @@ sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "bench")]
 # JAX is an oracle in float64 and lends memory: on the host, also where it has a GPU.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
+from device_kinds import host_kinds  # noqa: E402
+
 # The null device records commands and computes nothing.
-COMPUTING = [kind for kind in mps.Device.available() if kind != "null"]
+COMPUTING = [kind for kind in host_kinds() if kind != "null"]
 
 
 @pytest.fixture(scope="session", params=COMPUTING)
 def device(request: pytest.FixtureRequest) -> mps.Device:
-    """Each device of this build and machine that computes."""
+    """Each device of this build and machine that computes on the host; GPUs: test_gpus.py."""
     return mps.Device(request.param)
 
 

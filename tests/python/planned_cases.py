@@ -10,6 +10,7 @@ from collections import defaultdict
 import cases
 from case_nets import GRADIENT, build, gradient_nodes, parameters_of
 from cases import Case
+from device_kinds import host_kinds
 
 import mpsnn as mps
 
@@ -60,7 +61,7 @@ def _plan(device: mps.Device, image_format: mps.DataType, case: Case) -> dict[st
 def plan_all() -> dict[str, Counts]:
     """What each device has kernels for in each format: by "cpu, float32"."""
     counts: dict[str, Counts] = {}
-    for kind in mps.Device.available():
+    for kind in host_kinds():
         device = mps.Device(kind)
         for image_format in FORMATS:
             yes: dict[str, int] = defaultdict(int)

@@ -12,6 +12,7 @@ from cases import array_kernels, image_kernels, matrix_kernels, matrix_random
 from cases.image_kernels import ImageCase
 from cases.matrix_kernels import KernelCase
 from cases.matrix_random import RandomCase
+from device_kinds import host_kinds
 
 import mpsnn as mps
 from mpsnn import _core
@@ -109,4 +110,4 @@ def _on(device: mps.Device) -> Types:
 
 def plan_all() -> dict[str, Types]:
     """What each device has kernels for, by its kind."""
-    return {kind: _on(mps.Device(kind)) for kind in mps.Device.available()}
+    return {kind: _on(mps.Device(kind)) for kind in host_kinds()}

@@ -32,6 +32,16 @@ def test_devices(capsys: pytest.CaptureFixture[str]) -> None:
     assert all(line.partition(": ")[2] for line in lines)
 
 
+def test_the_environment_names_a_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MPSNN_DEVICE", "null")
+    assert mps.Device().kind == "null"
+    assert mps.Device("cpu").kind == "cpu"
+    monkeypatch.setenv("MPSNN_DEVICE", "gameboy")
+    expected = r'Device: kind: expected one of "cpu".*, got "gameboy" by MPSNN_DEVICE'
+    with pytest.raises(mps.InvalidArgumentError, match=expected):
+        mps.Device()
+
+
 def test_info(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["info"]) == 0
     out = capsys.readouterr().out
