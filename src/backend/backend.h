@@ -125,6 +125,9 @@ class Submission {
   virtual std::size_t steps_alike(std::size_t /*i*/) const noexcept { return 1; }
   virtual void scheduled() noexcept = 0;
   virtual void completed(std::exception_ptr failure) noexcept = 0;
+  /// When its first kernel began and its last one ended, where the device says so itself; before
+  /// `completed`.
+  virtual void timed(Clock::time_point /*start*/, Clock::time_point /*end*/) noexcept {}
   /// Asked before the first step: an error means that an earlier piece of the same buffer failed,
   /// and nothing of this one is run.
   virtual std::exception_ptr refused() const noexcept = 0;

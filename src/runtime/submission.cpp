@@ -220,8 +220,13 @@ void PieceSubmission::release_memory() noexcept {
   dependencies_ = {};
 }
 
+void PieceSubmission::timed(Clock::time_point start, Clock::time_point end) noexcept {
+  recording_.piece->times.started = start.time_since_epoch() / std::chrono::nanoseconds(1);
+  recording_.piece->times.ended = end.time_since_epoch() / std::chrono::nanoseconds(1);
+}
+
 void PieceSubmission::completed(std::exception_ptr failure) noexcept {
-  recording_.piece->times.ended = PieceTimes::now();
+  if (recording_.piece->times.ended == 0) recording_.piece->times.ended = PieceTimes::now();
   trace_piece();
   std::shared_ptr<Failure> kept = failure ? buffer_->fail(std::move(failure)) : nullptr;
   recording_.settle_events(kept);

@@ -37,6 +37,7 @@ class PieceSubmission final : public backend::Submission {
   std::size_t steps_alike(std::size_t i) const noexcept override;
   void scheduled() noexcept override;
   void completed(std::exception_ptr failure) noexcept override;
+  void timed(Clock::time_point start, Clock::time_point end) noexcept override;
   std::exception_ptr refused() const noexcept override;
   bool is_traced() const noexcept override { return recorder_ != nullptr; }
   void ran(std::size_t i, Clock::time_point start, Clock::time_point end,

@@ -85,6 +85,7 @@ REASONS = (
     "padding_policy:",
     "computes_loss:",
     "kernel_height:",
+    "edge_mode:",
 )
 RAN: set[tuple[str, str]] = set()
 
@@ -206,6 +207,16 @@ def convolution_node(groups: int = 1, sub_pixel: int = 1, inputs: int = 6) -> mp
     )
 
 
+def clamp_gradient() -> mps.FilterNode:
+    """Of a 3x3 convolution that repeats the image's edge."""
+    values = np.ones((2, 3, 3, 2), np.float32)
+    source = mps.ConvolutionDataSource(mps.ConvolutionDescriptor(3, 3, 2, 2), values, None, "w")
+    forward = mps.ConvolutionNode(
+        mps.ImageNode("x"), source, edge_mode=mps.ImageEdgeMode.CLAMP, label="n"
+    )
+    return forward.gradient_filter(mps.ImageNode("g"))
+
+
 def binary_node(
     kind: mps.BinaryConvolutionType = mps.BinaryConvolutionType.BINARY_WEIGHTS,
     **terms: list[float],
@@ -278,6 +289,13 @@ PRECONDITIONS = [
         "sub_pixel_scale_factor: MPS has no gradient of a sub-pixel convolution",
     ),
     Precondition(
+        "a gradient of a convolution is filled with zeros (MPSCNNConvolution.h)",
+        "nodes/convolution.mm, refuse_convolution_gradient",
+        clamp_gradient,
+        (1, 3, 3, 2),
+        "edge_mode: by Apple's header the gradient is a convolution filled with zeros",
+    ),
+    Precondition(
         "a transposed convolution has no neuron (MPSCNNConvolution.h, MPSCNNConvolutionTranspose)",
         "nodes/convolution.mm, refuse_convolution_transpose",
         lambda: transpose_node(neuron=mps.NeuronDescriptor(mps.NeuronType.RELU)),
@@ -310,7 +328,7 @@ PRECONDITIONS = [
     Precondition(
         "the primary source has the result's size (MPSCNNMath.h, strides)",
         "nodes/arithmetic.mm, refuse_broadcast",
-        lambda: mps.SubtractionNode(
+        lambda: mps.DivisionNode(
             mps.ReductionRowSumNode(mps.ImageNode("x")), mps.ImageNode("y"), label="n"
         ),
         (1, 2, 3, 4),

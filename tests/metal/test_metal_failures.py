@@ -7,7 +7,9 @@ Run by tools/run_metal_double.py, as test_metal_double.py is.
 from __future__ import annotations
 
 import ctypes
+import mmap
 import os
+import time
 from contextlib import nullcontext
 
 import numpy as np
@@ -15,7 +17,7 @@ import pytest
 
 import mpsnn as mps
 
-ALLOCATION, ENCODE, RUN = 1, 2, 3
+ALLOCATION, ENCODE, RUN, REMOVAL = 1, 2, 3, 5
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +67,62 @@ def test_a_command_buffer_that_fails_is_told_with_what_metal_says(device: mps.De
     later.commit()
     later.wait_until_completed()
     np.testing.assert_array_equal(y, np.full((1, 4), 0.25, np.float32))
+
+
+def test_a_device_that_was_removed_is_lost(device: mps.Device) -> None:
+    commands = mps.CommandBuffer(device.command_queue())
+    softmax(device, commands)
+    fail_next(REMOVAL)
+    commands.commit()
+    with pytest.raises(mps.DeviceLostError, match='"rows": command buffer: the device was removed'):
+        commands.wait_until_completed()
+
+
+def test_times_are_the_devices_own(device: mps.Device) -> None:
+    """Work that the device holds back begins when it is let go, not when it was encoded."""
+    double = ctypes.CDLL(os.environ["MPSNN_METAL_DOUBLE"])
+    commands = mps.CommandBuffer(device.command_queue())
+    softmax(device, commands)
+    double.metal_double_hold(1)
+    commands.commit()
+    time.sleep(0.05)
+    released = time.monotonic()
+    double.metal_double_hold(0)
+    commands.wait_until_completed()
+    times = commands.times
+    assert released - 1e-3 <= times.gpu_start <= times.gpu_end <= time.monotonic() + 1e-3
+    assert times.kernel_start < released
+
+
+def test_memory_of_the_callers_that_is_too_large(device: mps.Device) -> None:
+    """The double's largest buffer has 4 GiB; the pages are never touched."""
+    rows = (1 << 30) + 1024
+    with mmap.mmap(-1, 4 * rows, flags=mmap.MAP_PRIVATE | 0x4000) as memory:  # MAP_NORESERVE
+        values = np.frombuffer(memory, np.float32).reshape(rows, 1)
+        with pytest.raises(mps.UnsupportedError, match="at most 4294967296 bytes of the caller's"):
+            mps.Matrix.wrap(device, values)
+        del values
+
+
+def test_no_normal_number_is_nan(device: mps.Device) -> None:
+    """The first word of this seed is 0x14e, whose 23 bits above are 0: NaN, by Apple's kernel."""
+    found = []
+    for one in (device, mps.Device("cpu")):
+        normal = mps.MatrixRandomDistributionDescriptor.normal(2.0, 3.0)
+        kernel = mps.MatrixRandomPhilox(
+            one,
+            data_type=mps.DataType.FLOAT32,
+            seed=75465,
+            distribution_descriptor=normal,
+        )
+        result = mps.Matrix(one, rows=1, columns=5)
+        commands = mps.CommandBuffer(one.command_queue())
+        kernel.encode(commands, result)
+        commands.commit()
+        found.append(np.array(result))
+    assert np.isfinite(found[0]).all()
+    np.testing.assert_allclose(found[0], found[1], atol=1e-5)
+    assert found[0][0, 0] == pytest.approx(2 - 3 * 5.294704, abs=1e-5)
 
 
 def test_memory_that_the_device_has_not(device: mps.Device) -> None:

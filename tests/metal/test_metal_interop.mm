@@ -189,6 +189,23 @@ TEST_CASE("interop: what the device says of the program's command buffer") {
   CHECK(commands.status() == CommandBufferStatus::ERROR);
 }
 
+TEST_CASE("interop: normal numbers, of which the host replaces some, are refused") {
+  const Program program;
+  const Device device = metal::device(program.theirs);
+  id<MTLCommandBuffer> theirs = [program.queue commandBuffer];
+  CommandBuffer commands = metal::command_buffer(device, theirs);
+  MatrixRandomPhilox(device,
+                     {.data_type = DataType::FLOAT32,
+                      .distribution_descriptor = MatrixRandomDistributionDescriptor::normal(0, 1)})
+      .encode(commands, Matrix(device, {.rows = 1, .columns = 4}));
+  commands.commit();
+  const std::string text = failure_of([&] { commands.wait_until_completed(); });
+  CHECK(text.find("normal random numbers on a command buffer of the program's") !=
+        std::string::npos);
+  [theirs commit];
+  [theirs waitUntilCompleted];
+}
+
 TEST_CASE("interop: host functions run at once, and only before what is encoded") {
   const Program program;
   const Device device = metal::device(program.theirs);

@@ -21,7 +21,7 @@ class ConvolutionWeights final : public Weights {
  public:
   ConvolutionWeights(std::shared_ptr<ConvolutionDataSource> source, std::size_t index,
                      const graph::WholeGraph& graph, id<MTLDevice> device);
-  id object() const noexcept override { return object_.get(); }
+  id make_object() override;
 
   // What the object is asked by MPS.
   MPSCNNConvolutionDescriptor* descriptor() const noexcept { return descriptor_.get(); }
@@ -33,7 +33,6 @@ class ConvolutionWeights final : public Weights {
 
  private:
   Owned<MPSCNNConvolutionDescriptor*> descriptor_;
-  Owned<id<MPSCNNConvolutionDataSource>> object_;
 };
 
 }  // namespace mpsnn::backend::metal

@@ -3,24 +3,29 @@
 
 using mpsnn::backend::metal::ConvolutionWeights;
 
-/// The object that MPS asks for weights. What is behind it outlives every graph that holds it.
+/// The object that MPS asks for weights.
 @interface MpsnnConvolutionWeights : NSObject <MPSCNNConvolutionDataSource> {
-  ConvolutionWeights* weights_;
+  std::shared_ptr<ConvolutionWeights>* weights_;  // not every runtime makes C++ members
 }
-- (instancetype)initWithWeights:(ConvolutionWeights*)weights;
-- (ConvolutionWeights*)owner;
+- (instancetype)initWithWeights:(std::shared_ptr<ConvolutionWeights>)weights;
+- (std::shared_ptr<ConvolutionWeights>)owner;
 @end
 
 @implementation MpsnnConvolutionWeights
 
-- (instancetype)initWithWeights:(ConvolutionWeights*)weights {
+- (instancetype)initWithWeights:(std::shared_ptr<ConvolutionWeights>)weights {
   self = [super init];
-  if (self != nil) weights_ = weights;
+  if (self != nil) weights_ = new std::shared_ptr<ConvolutionWeights>(std::move(weights));
   return self;
 }
 
-- (ConvolutionWeights*)owner {
-  return weights_;
+- (void)dealloc {
+  delete weights_;
+  [super dealloc];
+}
+
+- (std::shared_ptr<ConvolutionWeights>)owner {
+  return *weights_;
 }
 
 - (instancetype)copyWithZone:(NSZone*)zone {
@@ -33,15 +38,15 @@ using mpsnn::backend::metal::ConvolutionWeights;
 }
 
 - (MPSCNNConvolutionDescriptor*)descriptor {
-  return weights_->descriptor();
+  return (*weights_)->descriptor();
 }
 
 - (void*)weights {
-  return weights_->values("weights");
+  return (*weights_)->values("weights");
 }
 
 - (float*)biasTerms {
-  return weights_->values("bias");
+  return (*weights_)->values("bias");
 }
 
 /// Weights are computed with as they are trained: in float32.
@@ -61,14 +66,14 @@ using mpsnn::backend::metal::ConvolutionWeights;
 }
 
 - (NSString*)label {
-  return weights_->label();
+  return (*weights_)->label();
 }
 
 - (MPSCNNConvolutionWeightsAndBiasesState*)
     updateWithCommandBuffer:(id<MTLCommandBuffer>)commandBuffer
               gradientState:(MPSCNNConvolutionGradientState*)gradientState
                 sourceState:(MPSCNNConvolutionWeightsAndBiasesState*)sourceState {
-  return weights_->update(commandBuffer, gradientState, sourceState);
+  return (*weights_)->update(commandBuffer, gradientState, sourceState);
 }
 
 @end
@@ -158,16 +163,20 @@ Owned<MPSCNNConvolutionDescriptor*> make_descriptor(const ConvolutionDescriptor&
 }
 
 id<MPSCNNConvolutionDataSource> binary_weights(id<MPSCNNConvolutionDataSource> weights) {
-  ConvolutionWeights* owner = [static_cast<MpsnnConvolutionWeights*>(weights) owner];
-  return [[[MpsnnBinaryWeights alloc] initWithWeights:owner] autorelease];
+  return [[[MpsnnBinaryWeights alloc]
+      initWithWeights:[static_cast<MpsnnConvolutionWeights*>(weights) owner]] autorelease];
 }
 
 ConvolutionWeights::ConvolutionWeights(std::shared_ptr<ConvolutionDataSource> source,
                                        std::size_t index, const graph::WholeGraph& graph,
                                        id<MTLDevice> device)
-    : Weights(source, index, graph, device),
-      descriptor_(make_descriptor(source->descriptor())),
-      object_([[MpsnnConvolutionWeights alloc] initWithWeights:this]) {}
+    : Weights(source, index, graph, device), descriptor_(make_descriptor(source->descriptor())) {}
+
+id ConvolutionWeights::make_object() {
+  return [[[MpsnnConvolutionWeights alloc]
+      initWithWeights:std::static_pointer_cast<ConvolutionWeights>(shared_from_this())]
+      autorelease];
+}
 
 MPSCNNConvolutionWeightsAndBiasesState* ConvolutionWeights::update(
     id<MTLCommandBuffer> commands, MPSCNNConvolutionGradientState* gradients,

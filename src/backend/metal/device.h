@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -23,6 +24,10 @@ std::shared_ptr<Device> make_device();
 /// What a queue's thread does on the device, in the order of the calls. One thread uses it.
 class Stream {
  public:
+  /// When the device began and ended, by its own clock, in the host's steady one.
+  struct Times {
+    Clock::time_point start, end;
+  };
   /// What was committed as one command buffer; see `wait`.
   class Ticket {
    public:
@@ -41,8 +46,9 @@ class Stream {
   virtual std::unique_ptr<Ticket> commit_and_continue() = 0;
   /// Hands over what was encoded and not yet handed over. Null: nothing was.
   virtual std::unique_ptr<Ticket> commit(std::string_view label) = 0;
-  /// Waits until the device has run it. Throws DeviceError with what Metal says.
-  virtual void wait(Ticket& ticket) = 0;
+  /// Waits until the device has run it. Throws DeviceError with what Metal says, DeviceLostError
+  /// where the device was removed. None: the device ran nothing.
+  virtual std::optional<Times> wait(Ticket& ticket) = 0;
 
   /// Encode a signal of an event of this device once all before has run, and a wait before what
   /// follows. Predicates do not skip them.

@@ -30,7 +30,7 @@ class MetalDevice final : public Device, public Interop, private GraphCompiler {
     info_.kind = kKind;
     info_.name = to_string([device_.get() name]);
     info_.memory_bytes = [device_.get() maxBufferLength];
-    info_.unified_memory = true;  // every buffer is shared
+    info_.unified_memory = true;  // every buffer is shared, on discrete GPUs, too
     info_.wraps_host_memory = false;
   }
 
@@ -71,7 +71,7 @@ class MetalDevice final : public Device, public Interop, private GraphCompiler {
       copies_.copy_out(static_cast<id<MTLCommandBuffer>>(commands), batch_of(image),
                        buffers_->find(to->device_pointer()), describe_image(image));
     });
-    when_completed(commands, [to](const std::string&) {});
+    when_completed(commands, [to](const std::exception_ptr&) {});
   }
   void copy_to(void* commands, void* image, std::shared_ptr<Memory> from) const override {
     guarded("copy to an image", [&] {
@@ -80,7 +80,7 @@ class MetalDevice final : public Device, public Interop, private GraphCompiler {
                       buffers_->find(from->device_pointer()), batch_of(image),
                       describe_image(image));
     });
-    when_completed(commands, [from](const std::string&) {});
+    when_completed(commands, [from](const std::exception_ptr&) {});
   }
 
  private:

@@ -63,6 +63,16 @@ MpsnnHandle* handle_of(std::size_t index) {
   return [[[MpsnnHandle alloc] initWithIndex:index] autorelease];
 }
 
+/// An exported result has a read count of 2 (MPSNNGraph.h), of which one is left: a temporary image
+/// that is released before its count is 0 is refused.
+void give_back(MPSImageBatch* batch) {
+  for (MPSImage* image in batch) {
+    if (![image isKindOfClass:[MPSTemporaryImage class]]) continue;
+    auto* temporary = static_cast<MPSTemporaryImage*>(image);
+    if ([temporary readCount] > 0) [temporary setReadCount:0];
+  }
+}
+
 std::size_t index_of(id<MPSHandle> handle) {
   return [static_cast<MpsnnHandle*>(static_cast<id>(handle)) index];
 }
@@ -111,8 +121,7 @@ class GraphKernel final : public Kernel {
   bool has_binary_weights_ = false;
 
   mutable std::mutex mutex_;  // MPSNNGraph is encoded by one thread at a time
-  std::vector<std::unique_ptr<Weights>> weights_;
-  /// Declared last: released before the weights that it asks.
+  std::vector<std::shared_ptr<Weights>> weights_;
   mutable Owned<MPSNNGraph*> graph_;
 };
 
@@ -155,7 +164,7 @@ void GraphKernel::add_weights(const graph::WholeGraph& graph) {
 
 void GraphKernel::build() const {
   Builder::Objects objects;
-  for (const auto& weights : weights_) objects[weights->source()] = weights->object();
+  for (const auto& weights : weights_) objects[weights->source()] = weights->make_object();
   Builder builder(std::move(objects), shapes_);
   for (std::size_t i = 0; i < sources_.size(); ++i) {
     const ImageRecord& image = *sources_[i];
@@ -189,6 +198,9 @@ void GraphKernel::build() const {
   for (std::size_t i = 0; i < network_.results.size(); ++i) {
     [results addObject:builder.image(*network_.results[i].record())];
     needed.push_back(network_.needed[i]);
+    // MPSNNGraph.h hands all but the first out among the intermediate images, where only exported
+    // ones are known by their handles.
+    if (i > 0 && network_.needed[i]) [[results lastObject] setExportFromGraph:YES];
   }
   graph_ = Owned<MPSNNGraph*>([[MPSNNGraph alloc]
         initWithDevice:device_.get()
@@ -286,10 +298,14 @@ void GraphKernel::copy_results(const KernelArgs& args, MPSCommandBuffer* command
   }
   for (id<MPSHandle> handle in handles) {
     const std::size_t i = index_of(handle);
-    copy([others objectAtIndex:at++], i);
-    there[i] = true;
+    MPSImageBatch* batch = [others objectAtIndex:at++];
+    if (i < outputs_.size() && !there[i]) {
+      copy(batch, i);
+      there[i] = true;
+    }
+    give_back(batch);
   }
-  // A result that is exported, too, is handed out once.
+  // A result that is exported, too, is handed out twice.
   if (first != nil && !there[0]) {
     copy(first, 0);
     there[0] = true;

@@ -2,6 +2,7 @@
 // Work on command buffers and images of the program's. No Objective-C in here.
 #pragma once
 
+#include <exception>
 #include <functional>
 #include <memory>
 #include <string>
@@ -15,7 +16,7 @@ namespace mpsnn::backend::metal {
 std::shared_ptr<Device> device_over(void* device);
 
 /// Calls the function once the device is done with a command buffer, with what failed or nothing.
-using CompletedHandler = std::function<void(const std::string& failure)>;
+using CompletedHandler = std::function<void(std::exception_ptr failure)>;
 void when_completed(void* commands, CompletedHandler handler);
 
 /// A queue that encodes on the calling thread and commits nothing. `commands` is what the stream

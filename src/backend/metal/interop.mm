@@ -13,8 +13,7 @@ void when_completed(void* commands, CompletedHandler handler) {
     // The block's own: of what the lambda refers to it would keep the address.
     const CompletedHandler kept = std::move(handler);
     [static_cast<id<MTLCommandBuffer>>(commands) addCompletedHandler:^(id<MTLCommandBuffer> done) {
-      NSError* error = [done error];
-      kept(error == nil ? std::string() : to_string([error localizedDescription]));
+      kept(failure_of([done error]));
     }];
   });
 }

@@ -39,7 +39,7 @@ constexpr KernelRow kRows[] = {
     MPSNN_METAL_ROW(addition_gradient, "MPSNNReduceUnary"),
     MPSNN_METAL_ROW(normalization_statistics, "MPSMatrixBatchNormalization"),
     MPSNN_METAL_ROW(normalization, "MPSMatrixBatchNormalization"),
-    MPSNN_METAL_ROW(normalization_sums, "MPSMatrixBatchNormalizationGradient"),
+    MPSNN_METAL_ROW(normalization_sums, "MPSMatrixBatchNormalization"),
     MPSNN_METAL_ROW(normalization_gradient, "MPSMatrixBatchNormalizationGradient"),
     MPSNN_METAL_ROW(softmax, "MPSMatrixSoftMax"),
     MPSNN_METAL_ROW(softmax_gradient, "MPSMatrixSoftMaxGradient"),

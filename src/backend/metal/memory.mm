@@ -81,6 +81,10 @@ std::unique_ptr<Memory> wrap_memory(id<MTLDevice> device, const std::shared_ptr<
                                reinterpret_cast<std::uintptr_t>(data) % page,
                                " bytes behind a page"));
   }
+  if (bytes > [device maxBufferLength]) {
+    throw UnsupportedError(str("uses at most ", [device maxBufferLength],
+                               " bytes of the caller's memory at once, got ", bytes));
+  }
   return guarded("wrap", [&]() -> std::unique_ptr<Memory> {
     Owned<id<MTLBuffer>> buffer([device newBufferWithBytesNoCopy:data
                                                           length:bytes

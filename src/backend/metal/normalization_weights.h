@@ -11,7 +11,7 @@ class NormalizationWeights final : public Weights {
  public:
   NormalizationWeights(std::shared_ptr<NormalizationDataSource> source, std::size_t index,
                        const graph::WholeGraph& graph, id<MTLDevice> device);
-  id object() const noexcept override { return object_.get(); }
+  id make_object() override;
 
   // What the object is asked by MPS.
   const NormalizationDataSource& data_source() const noexcept;
@@ -31,7 +31,6 @@ class NormalizationWeights final : public Weights {
               id<MTLCommandBuffer> commands) const;
 
   Owned<MPSNNOptimizerStochasticGradientDescent*> sum_, average_;
-  Owned<id> object_;
 };
 
 }  // namespace mpsnn::backend::metal

@@ -4,13 +4,12 @@
 using mpsnn::backend::metal::drop_read;
 using mpsnn::backend::metal::NormalizationWeights;
 
-/// What the three kinds of objects that MPS asks have in common. What is behind them outlives every
-/// graph that holds them.
+/// What the three kinds of objects that MPS asks have in common.
 @interface MpsnnNormalizationWeights : NSObject <NSCopying> {
  @protected
-  NormalizationWeights* weights_;
+  std::shared_ptr<NormalizationWeights>* weights_;  // not every runtime makes C++ members
 }
-- (instancetype)initWithWeights:(NormalizationWeights*)weights;
+- (instancetype)initWithWeights:(std::shared_ptr<NormalizationWeights>)weights;
 @property(readonly, nonatomic) NSUInteger numberOfFeatureChannels;
 - (float*)gamma;
 - (float*)beta;
@@ -22,10 +21,15 @@ using mpsnn::backend::metal::NormalizationWeights;
 
 @implementation MpsnnNormalizationWeights
 
-- (instancetype)initWithWeights:(NormalizationWeights*)weights {
+- (instancetype)initWithWeights:(std::shared_ptr<NormalizationWeights>)weights {
   self = [super init];
-  if (self != nil) weights_ = weights;
+  if (self != nil) weights_ = new std::shared_ptr<NormalizationWeights>(std::move(weights));
   return self;
+}
+
+- (void)dealloc {
+  delete weights_;
+  [super dealloc];
 }
 
 - (instancetype)copyWithZone:(NSZone*)zone {
@@ -34,19 +38,19 @@ using mpsnn::backend::metal::NormalizationWeights;
 }
 
 - (NSUInteger)numberOfFeatureChannels {
-  return static_cast<NSUInteger>(weights_->data_source().number_of_feature_channels());
+  return static_cast<NSUInteger>((*weights_)->data_source().number_of_feature_channels());
 }
 
 - (float*)gamma {
-  return weights_->values("gamma");
+  return (*weights_)->values("gamma");
 }
 
 - (float*)beta {
-  return weights_->values("beta");
+  return (*weights_)->values("beta");
 }
 
 - (float)epsilon {
-  return static_cast<float>(weights_->data_source().epsilon());
+  return static_cast<float>((*weights_)->data_source().epsilon());
 }
 
 - (BOOL)load {
@@ -57,7 +61,7 @@ using mpsnn::backend::metal::NormalizationWeights;
 }
 
 - (NSString*)label {
-  return weights_->label();
+  return (*weights_)->label();
 }
 
 @end
@@ -69,17 +73,17 @@ using mpsnn::backend::metal::NormalizationWeights;
 @implementation MpsnnBatchNormalizationWeights
 
 - (float*)mean {
-  return weights_->values("mean");
+  return (*weights_)->values("mean");
 }
 
 - (float*)variance {
-  return weights_->values("variance");
+  return (*weights_)->values("variance");
 }
 
 - (MPSCNNNormalizationGammaAndBetaState*)
     updateGammaAndBetaWithCommandBuffer:(id<MTLCommandBuffer>)commandBuffer
                 batchNormalizationState:(MPSCNNBatchNormalizationState*)batchNormalizationState {
-  MPSCNNNormalizationGammaAndBetaState* made = weights_->update(
+  MPSCNNNormalizationGammaAndBetaState* made = (*weights_)->update(
       commandBuffer, [NSArray arrayWithObject:[batchNormalizationState gradientForGamma]],
       [NSArray arrayWithObject:[batchNormalizationState gradientForBeta]]);
   drop_read(batchNormalizationState);
@@ -89,7 +93,7 @@ using mpsnn::backend::metal::NormalizationWeights;
 - (MPSCNNNormalizationMeanAndVarianceState*)
     updateMeanAndVarianceWithCommandBuffer:(id<MTLCommandBuffer>)commandBuffer
                    batchNormalizationState:(MPSCNNBatchNormalizationState*)batchNormalizationState {
-  MPSCNNNormalizationMeanAndVarianceState* made = weights_->move(
+  MPSCNNNormalizationMeanAndVarianceState* made = (*weights_)->move(
       commandBuffer, [batchNormalizationState mean], [batchNormalizationState variance]);
   drop_read(batchNormalizationState);
   return made;
@@ -133,7 +137,7 @@ static MPSCNNNormalizationGammaAndBetaState* update_images(NormalizationWeights&
     updateGammaAndBetaWithCommandBuffer:(id<MTLCommandBuffer>)commandBuffer
         instanceNormalizationStateBatch:
             (MPSCNNInstanceNormalizationGradientStateBatch*)instanceNormalizationStateBatch {
-  return update_images<MPSCNNInstanceNormalizationGradientState>(*weights_, commandBuffer,
+  return update_images<MPSCNNInstanceNormalizationGradientState>(**weights_, commandBuffer,
                                                                  instanceNormalizationStateBatch);
 }
 
@@ -146,12 +150,12 @@ static MPSCNNNormalizationGammaAndBetaState* update_images(NormalizationWeights&
 @implementation MpsnnGroupNormalizationWeights
 
 - (NSUInteger)numberOfGroups {
-  return weights_->groups();
+  return (*weights_)->groups();
 }
 
 /// The protocol has it; the groups are the data source's.
 - (void)setNumberOfGroups:(NSUInteger)numberOfGroups {
-  mpsnn::check_internal(numberOfGroups == weights_->groups(),
+  mpsnn::check_internal(numberOfGroups == (*weights_)->groups(),
                         "nobody changes a data source's groups");
 }
 
@@ -159,7 +163,7 @@ static MPSCNNNormalizationGammaAndBetaState* update_images(NormalizationWeights&
     updateGammaAndBetaWithCommandBuffer:(id<MTLCommandBuffer>)commandBuffer
            groupNormalizationStateBatch:
                (MPSCNNGroupNormalizationGradientStateBatch*)groupNormalizationStateBatch {
-  return update_images<MPSCNNGroupNormalizationGradientState>(*weights_, commandBuffer,
+  return update_images<MPSCNNGroupNormalizationGradientState>(**weights_, commandBuffer,
                                                               groupNormalizationStateBatch);
 }
 
@@ -198,12 +202,12 @@ void encode_step(MPSNNOptimizerStochasticGradientDescent* step, id<MTLCommandBuf
            resultValuesVector:result];
 }
 
-id make_object(const NormalizationDataSource& source, NormalizationWeights* weights) {
+Class class_of(const NormalizationDataSource& source) {
   if (dynamic_cast<const BatchNormalizationDataSource*>(&source) != nullptr)
-    return [[MpsnnBatchNormalizationWeights alloc] initWithWeights:weights];
+    return [MpsnnBatchNormalizationWeights class];
   if (dynamic_cast<const GroupNormalizationDataSource*>(&source) != nullptr)
-    return [[MpsnnGroupNormalizationWeights alloc] initWithWeights:weights];
-  return [[MpsnnInstanceNormalizationWeights alloc] initWithWeights:weights];
+    return [MpsnnGroupNormalizationWeights class];
+  return [MpsnnInstanceNormalizationWeights class];
 }
 
 /// The states that MPS reads arrays back from have no offset.
@@ -217,11 +221,16 @@ id<MTLBuffer> whole_buffer(const BoundParameter& parameter) {
 NormalizationWeights::NormalizationWeights(std::shared_ptr<NormalizationDataSource> source,
                                            std::size_t index, const graph::WholeGraph& graph,
                                            id<MTLDevice> device)
-    : Weights(source, index, graph, device), object_(make_object(*source, this)) {
+    : Weights(source, index, graph, device) {
   if (graph.updated[index]) sum_ = make_step(device, -1, 0);
   if (!graph.moves_statistics[index]) return;
   const auto& batch = dynamic_cast<const BatchNormalizationDataSource&>(*source);
   average_ = make_step(device, batch.momentum() - 1, -1);
+}
+
+id NormalizationWeights::make_object() {
+  auto own = std::static_pointer_cast<NormalizationWeights>(shared_from_this());
+  return [[[class_of(data_source()) alloc] initWithWeights:std::move(own)] autorelease];
 }
 
 const NormalizationDataSource& NormalizationWeights::data_source() const noexcept {

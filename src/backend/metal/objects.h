@@ -7,6 +7,7 @@
 #import <Metal/Metal.h>
 #import <MetalPerformanceShaders/MetalPerformanceShaders.h>
 
+#include <exception>
 #include <string>
 #include <utility>
 
@@ -43,6 +44,10 @@ NSString* to_ns_string(std::string_view text);  // autoreleased
 
 /// Throws DeviceError with what was done and why it failed.
 [[noreturn]] void fail_on_device(std::string_view what, std::string_view why);
+
+/// What a command buffer ended in: DeviceLostError where the device is gone, else DeviceError.
+/// Null: nothing failed.
+std::exception_ptr failure_of(NSError* error);
 
 /// Runs a function in a pool of its own; an NSException becomes a DeviceError that says what was
 /// done.

@@ -21,6 +21,15 @@ void fail_on_device(std::string_view what, std::string_view why) {
   throw DeviceError(str(what, ": ", why.empty() ? std::string_view("failed") : why));
 }
 
+std::exception_ptr failure_of(NSError* error) {
+  if (error == nil) return nullptr;
+  // MTLCommandBufferErrorDeviceRemoved, which the headers for iOS do not let one name.
+  constexpr NSInteger kDeviceRemoved = 11;
+  const std::string text = "command buffer: " + to_string([error localizedDescription]);
+  if ([error code] == kDeviceRemoved) return std::make_exception_ptr(DeviceLostError(text));
+  return std::make_exception_ptr(DeviceError(text));
+}
+
 ReleasePool::ReleasePool() : pool_([[NSAutoreleasePool alloc] init]) {}
 ReleasePool::~ReleasePool() { [static_cast<NSAutoreleasePool*>(pool_) release]; }
 

@@ -19,6 +19,9 @@ struct WindowRule {
   std::int64_t sub_pixels = 1;
 };
 
+/// Whether a window reads a position outside of the image.
+bool reads_outside(const graph::Geometry& geometry, const ImageSize& source);
+
 /// Gives a node the policy that places its windows by the rule: the bits of the padding method
 /// where they say all, an object of our own else. `own_edge_mode` is that of MPS's kernel by
 /// default.

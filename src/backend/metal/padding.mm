@@ -112,6 +112,14 @@ void set_padding(MPSNNFilterNode* made, const graph::FilterRecord& node, const W
   }
 }
 
+bool reads_outside(const graph::Geometry& g, const ImageSize& source) {
+  const auto along = [](const graph::Window& window, const graph::Placement& at,
+                        std::int64_t length) {
+    return at.pad > 0 || (at.size - 1) * window.stride - at.pad + window.extent() > length;
+  };
+  return along(g.y, g.at_y, source.height) || along(g.x, g.at_x, source.width);
+}
+
 void set_own_padding(MPSNNFilterNode* made, const WindowRule& rule) {
   [made setPaddingPolicy:[[[MpsnnPadding alloc] initWithRule:rule] autorelease]];
 }

@@ -67,7 +67,8 @@ class Worker {
     std::deque<Leg> legs;                                // on the device
     std::vector<std::shared_ptr<EventTurn>> turns = {};  // of the leg that is being encoded
     std::exception_ptr failure = nullptr;
-    std::string label = {};  // of its last step
+    std::string label = {};                             // of its last step
+    std::optional<Stream::Times> times = std::nullopt;  // of the legs that have ended
   };
 
   /// What was submitted next. Where nothing is there, what is on the device is seen to its end
@@ -204,7 +205,7 @@ class Worker {
     for (; !flight.legs.empty(); flight.legs.pop_front()) {
       try {
         Leg& leg = flight.legs.front();
-        if (leg.ticket) stream_->wait(*leg.ticket);
+        if (leg.ticket) add_times(flight, stream_->wait(*leg.ticket));
         if (failure) continue;
         for (const auto& turn : leg.turns) turn->ended();
       } catch (...) {
@@ -214,6 +215,13 @@ class Worker {
       }
     }
     return failure;
+  }
+
+  /// Legs end in their order.
+  static void add_times(Flight& flight, const std::optional<Stream::Times>& leg) {
+    if (!leg) return;
+    if (!flight.times) flight.times = leg;
+    flight.times->end = leg->end;
   }
 
   static void fail_turns(const Flight& flight, const std::exception_ptr& failure) noexcept {
@@ -227,6 +235,7 @@ class Worker {
     flights_.pop_front();
     const std::exception_ptr failure = end_legs(flight);
     if (!flight.failure) flight.failure = failure;
+    if (flight.times) flight.work->timed(flight.times->start, flight.times->end);
     flight.work->completed(std::move(flight.failure));
   }
 

@@ -24,10 +24,9 @@ class QueueOnto final : public Queue {
     std::exception_ptr failure = work->refused();
     if (!failure) failure = encode(*work);
     if (failure) return work->completed(std::move(failure));
-    when_completed(commands_, [work, label = label_](const std::string& text) {
+    when_completed(commands_, [work, label = label_](const std::exception_ptr& failure) {
       std::exception_ptr failed = work->refused();
-      if (!failed && !text.empty())
-        failed = std::make_exception_ptr(DeviceError(label + ": " + text));
+      if (!failed && failure) failed = name_failure(failure, label);
       work->completed(std::move(failed));
     });
   }

@@ -24,20 +24,24 @@ class CommandStream final : public Stream {
   /// From now on kernels encode onto this command buffer of the program's, which is never committed
   /// here.
   void encode_onto(id<MTLCommandBuffer> commands);
-  void wait(Ticket& ticket) override;
+  std::optional<Times> wait(Ticket& ticket) override;
   void signal_event(Event& event, std::uint64_t value) override;
   void wait_for_event(Event& event, std::uint64_t value) override;
 
-  /// Where a kernel encodes: the command buffer, wrapped once for each predicate.
+  /// Where a kernel encodes: the command buffer, wrapped once for each predicate. The same object
+  /// until predicates are set or work is committed, as temporary images belong to one.
   MPSCommandBuffer* commands();
   const BufferMap& buffers() const noexcept { return *buffers_; }
   id<MTLDevice> device() const noexcept { return device_.get(); }
   Generators& generators() const noexcept { return *generators_; }
   /// Made at the first use.
   const ImageCopies& copies();
+  /// Whether it encodes onto a command buffer of the program's, of which nothing can be waited for.
+  bool is_the_programs() const noexcept { return static_cast<bool>(theirs_); }
   bool is_predicated() const noexcept { return !predicates_.empty(); }
 
  private:
+  MPSCommandBuffer* wrapped(MPSCommandBuffer* innermost) const;
   /// The stream's own command buffer, made where there is none.
   MPSCommandBuffer* ours();
   /// The command buffer of Metal's that is encoded onto now. MPS puts others in its place.
@@ -49,7 +53,9 @@ class CommandStream final : public Stream {
   const std::shared_ptr<Generators> generators_;
   Owned<id<MTLCommandBuffer>> theirs_;  // null: command buffers of our own
   Owned<MPSCommandBuffer*> commands_;   // null: nothing was encoded since the last commit
+  Owned<id<MTLCommandBuffer>> first_;   // the first root since then; MPS may have committed it
   std::vector<const std::int32_t*> predicates_;
+  Owned<MPSCommandBuffer*> predicated_;  // null: not wrapped in the predicates yet
   std::optional<ImageCopies> copies_;
 };
 

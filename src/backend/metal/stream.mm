@@ -1,22 +1,44 @@
 // SPDX-License-Identifier: MIT
 #include "backend/metal/stream.h"
 
+#include <ctime>
+
 #include "backend/metal/event.h"
 #include "mpsnn/error.h"
 
 namespace mpsnn::backend::metal {
 namespace {
 
-/// MPS may have committed others of its own before it, which the same Metal queue runs before.
+/// The last command buffer, and the first one where MPS committed others of its own before it: the
+/// same Metal queue runs them in order.
 class Root final : public Stream::Ticket {
  public:
-  explicit Root(MPSCommandBuffer* commands)
-      : commands_(Owned<id<MTLCommandBuffer>>::retained([commands rootCommandBuffer])) {}
-  id<MTLCommandBuffer> commands() const noexcept { return commands_.get(); }
+  Root(Owned<id<MTLCommandBuffer>> first, MPSCommandBuffer* commands)
+      : first_(std::move(first)),
+        last_(Owned<id<MTLCommandBuffer>>::retained([commands rootCommandBuffer])) {}
+  id<MTLCommandBuffer> first() const noexcept { return first_.get(); }
+  id<MTLCommandBuffer> last() const noexcept { return last_.get(); }
 
  private:
-  const Owned<id<MTLCommandBuffer>> commands_;
+  const Owned<id<MTLCommandBuffer>> first_, last_;
 };
+
+/// The clock of Metal's times, which stands still while the system sleeps: seconds.
+double device_clock() {
+#ifdef __APPLE__
+  return static_cast<double>(clock_gettime_nsec_np(CLOCK_UPTIME_RAW)) * 1e-9;
+#else
+  timespec now{};
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return static_cast<double>(now.tv_sec) + static_cast<double>(now.tv_nsec) * 1e-9;
+#endif
+}
+
+/// A time of Metal's by the steady clock.
+Clock::time_point steady(double seconds) {
+  const std::chrono::duration<double> ago(device_clock() - seconds);
+  return Clock::now() - std::chrono::duration_cast<Clock::duration>(ago);
+}
 
 Owned<id<MTLCommandQueue>> make_metal_queue(id<MTLDevice> device, std::string_view label) {
   return guarded("command queue", [&] {
@@ -38,6 +60,7 @@ CommandStream::CommandStream(id<MTLDevice> device, std::shared_ptr<BufferMap> bu
 
 void CommandStream::set_predicates(std::span<const std::int32_t* const> predicates) {
   predicates_.assign(predicates.begin(), predicates.end());
+  predicated_ = {};
 }
 
 void CommandStream::encode_onto(id<MTLCommandBuffer> commands) {
@@ -49,6 +72,7 @@ MPSCommandBuffer* CommandStream::ours() {
     commands_ = Owned<MPSCommandBuffer*>::retained(
         [MPSCommandBuffer commandBufferFromCommandQueue:queue_.get()]);
     if (!commands_) fail_on_device("command buffer", "the queue makes no more");
+    first_ = Owned<id<MTLCommandBuffer>>::retained([commands_.get() rootCommandBuffer]);
   }
   return commands_.get();
 }
@@ -56,7 +80,12 @@ MPSCommandBuffer* CommandStream::ours() {
 MPSCommandBuffer* CommandStream::commands() {
   // Kernels use it as an MTLCommandBuffer. It is not wrapped: MPS would commit inside of graphs.
   if (theirs_) return static_cast<MPSCommandBuffer*>(static_cast<id>(theirs_.get()));
-  MPSCommandBuffer* innermost = ours();
+  if (predicates_.empty()) return ours();
+  if (!predicated_) predicated_ = Owned<MPSCommandBuffer*>::retained(wrapped(ours()));
+  return predicated_.get();
+}
+
+MPSCommandBuffer* CommandStream::wrapped(MPSCommandBuffer* innermost) const {
   for (const std::int32_t* address : predicates_) {
     const BufferRange range = buffers_->find(address);
     innermost = [MPSCommandBuffer commandBufferWithCommandBuffer:innermost];
@@ -90,9 +119,11 @@ const ImageCopies& CommandStream::copies() {
 std::unique_ptr<Stream::Ticket> CommandStream::commit_and_continue() {
   if (!commands_) return nullptr;
   return guarded("commit", [&]() -> std::unique_ptr<Ticket> {
+    predicated_ = {};
     // It puts another root in its place, which is asked for before.
-    auto root = std::make_unique<Root>(commands_.get());
+    auto root = std::make_unique<Root>(first_, commands_.get());
     [commands_.get() commitAndContinue];
+    first_ = Owned<id<MTLCommandBuffer>>::retained([commands_.get() rootCommandBuffer]);
     return root;
   });
 }
@@ -100,20 +131,25 @@ std::unique_ptr<Stream::Ticket> CommandStream::commit_and_continue() {
 std::unique_ptr<Stream::Ticket> CommandStream::commit(std::string_view label) {
   if (!commands_) return nullptr;
   return guarded("commit", [&]() -> std::unique_ptr<Ticket> {
-    auto root = std::make_unique<Root>(commands_.get());
-    [root->commands() setLabel:to_ns_string(label)];
+    auto root = std::make_unique<Root>(std::move(first_), commands_.get());
+    [root->last() setLabel:to_ns_string(label)];
     [commands_.get() commit];
     commands_ = {};
+    predicated_ = {};
     return root;
   });
 }
 
-void CommandStream::wait(Ticket& ticket) {
-  guarded("wait", [&] {
-    id<MTLCommandBuffer> commands = static_cast<Root&>(ticket).commands();
-    [commands waitUntilCompleted];
-    NSError* error = [commands error];
-    if (error != nil) fail_on_device("command buffer", to_string([error localizedDescription]));
+std::optional<Stream::Times> CommandStream::wait(Ticket& ticket) {
+  return guarded("wait", [&]() -> std::optional<Times> {
+    const auto& root = static_cast<Root&>(ticket);
+    [root.last() waitUntilCompleted];
+    for (id<MTLCommandBuffer> commands : {root.first(), root.last()}) {
+      if (const auto failure = failure_of([commands error])) std::rethrow_exception(failure);
+    }
+    const double start = [root.first() GPUStartTime], end = [root.last() GPUEndTime];
+    if (start <= 0 || end < start) return std::nullopt;
+    return Times{steady(start), steady(end)};
   });
 }
 

@@ -37,8 +37,9 @@ struct BoundParameter {
   Owned<MPSNNOptimizer*> optimizer;  // null: not updated. Adam's counts, so each has its own
 };
 
-/// One data source in one graph. Bound again before every encode; used by one thread at a time.
-class Weights {
+/// One data source in one graph. Bound again before every encode; used by one thread at a time. In
+/// shared pointers, as the objects that MPS is given hold it.
+class Weights : public std::enable_shared_from_this<Weights> {
  public:
   virtual ~Weights() = default;
   Weights(const Weights&) = delete;
@@ -47,8 +48,9 @@ class Weights {
   const DataSource* source() const noexcept { return source_.get(); }
   /// Whether the graph changes any of its arrays.
   bool changes() const noexcept;
-  /// What MPS is given: it conforms to the protocol of the data source's kind.
-  virtual id object() const noexcept = 0;
+  /// What MPS is given: it conforms to the protocol of the data source's kind, and keeps this.
+  /// Autoreleased.
+  virtual id make_object() = 0;
 
   /// Finds the arrays of a run.
   void bind(const KernelArgs& args, const BufferMap& buffers);
@@ -86,7 +88,7 @@ class Weights {
 void drop_read(MPSState* state);
 
 /// The data source `index` of a graph.
-std::unique_ptr<Weights> make_weights(const graph::WholeGraph& graph, std::size_t index,
+std::shared_ptr<Weights> make_weights(const graph::WholeGraph& graph, std::size_t index,
                                       id<MTLDevice> device);
 
 }  // namespace mpsnn::backend::metal

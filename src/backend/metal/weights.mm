@@ -129,14 +129,14 @@ void drop_read(MPSState* state) {
   if ([state isTemporary]) [state setReadCount:[state readCount] - 1];
 }
 
-std::unique_ptr<Weights> make_weights(const graph::WholeGraph& graph, std::size_t index,
+std::shared_ptr<Weights> make_weights(const graph::WholeGraph& graph, std::size_t index,
                                       id<MTLDevice> device) {
   const std::shared_ptr<DataSource>& source = graph.network.data_sources[index];
   if (auto convolution = std::dynamic_pointer_cast<ConvolutionDataSource>(source))
-    return std::make_unique<ConvolutionWeights>(std::move(convolution), index, graph, device);
+    return std::make_shared<ConvolutionWeights>(std::move(convolution), index, graph, device);
   auto normalization = std::dynamic_pointer_cast<NormalizationDataSource>(source);
   check_internal(normalization != nullptr, "a data source is a convolution's or a normalisation's");
-  return std::make_unique<NormalizationWeights>(std::move(normalization), index, graph, device);
+  return std::make_shared<NormalizationWeights>(std::move(normalization), index, graph, device);
 }
 
 }  // namespace mpsnn::backend::metal

@@ -76,6 +76,12 @@ using metal_double::Pixels;
 - (NSError*)error {
   return [wrapped_ error];
 }
+- (CFTimeInterval)GPUStartTime {
+  return [[self rootCommandBuffer] GPUStartTime];
+}
+- (CFTimeInterval)GPUEndTime {
+  return [[self rootCommandBuffer] GPUEndTime];
+}
 - (void)commit {
   [[self rootCommandBuffer] commit];
 }
@@ -141,22 +147,11 @@ static std::shared_ptr<Pixels> pixels_like(const MPSImageDescriptor* d) {
 
 namespace {
 
-/// The outermost command buffer but for predicates: pieces after commitAndContinue are the same
-/// one.
-const void* owner_of(id commands) {
-  while ([commands isKindOfClass:[MPSCommandBuffer class]]) {
-    id inner = [static_cast<MPSCommandBuffer*>(commands) commandBuffer];
-    if (![inner isKindOfClass:[MPSCommandBuffer class]]) break;
-    commands = inner;
-  }
-  return commands;
-}
-
 MPSTemporaryImage* usable(MPSImage* image, id<MTLCommandBuffer> commands) {
   if (![image isKindOfClass:[MPSTemporaryImage class]]) return nil;
   auto* temporary = static_cast<MPSTemporaryImage*>(image);
   if (temporary->readCount_ == 0) refuse("MPSTemporaryImage", "used although its readCount is 0");
-  if (temporary->owner_ != owner_of(commands))
+  if (temporary->owner_ != commands)
     refuse("MPSTemporaryImage", "used on another command buffer than it was made for");
   return temporary;
 }
@@ -178,7 +173,7 @@ MPSTemporaryImage* temporary_image(std::shared_ptr<Pixels> pixels, id<MTLCommand
   MPSTemporaryImage* made = [[[MPSTemporaryImage alloc] init] autorelease];
   made->image_ = new DoubleImage{std::move(pixels)};
   made->readCount_ = 1;
-  made->owner_ = owner_of(commands);
+  made->owner_ = commands;
   count_object(1);
   return made;
 }

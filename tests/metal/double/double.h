@@ -41,6 +41,7 @@ struct DoubleCommand {
   NSError* error_;
   std::size_t next_;  // command to run
   BOOL committed_, begun_, done_;
+  CFTimeInterval start_, end_;  // 0: not yet
 }
 /// Goes on with the commands. NO: the next one waits for an event.
 - (BOOL)runCommands;
@@ -74,7 +75,7 @@ MPSTemporaryImage* temporary_image(std::shared_ptr<metal_double::Pixels> pixels,
                                    id<MTLCommandBuffer> commands);
 
 /// What metal_double_fail() asked for: takes it back, once.
-enum class DoubleFailure { NONE, ALLOCATION, ENCODE, RUN, EVENT };
+enum class DoubleFailure { NONE, ALLOCATION, ENCODE, RUN, EVENT, REMOVAL };
 bool fails_now(DoubleFailure kind);
 
 /// Bytes of an element.

@@ -396,10 +396,22 @@ MPSImageBatch* batch_of(const Batch& values) {
   return batch;
 }
 
-MPSImageBatch* temporary_batch(const Batch& values, id<MTLCommandBuffer> commands) {
+MPSImageBatch* temporary_batch(const Batch& values, id<MTLCommandBuffer> commands,
+                               NSUInteger reads) {
   NSMutableArray* batch = [NSMutableArray array];
-  for (const auto& pixels : values) [batch addObject:temporary_image(pixels, commands)];
+  for (const auto& pixels : values) {
+    MPSTemporaryImage* image = temporary_image(pixels, commands);
+    [image setReadCount:reads];
+    [batch addObject:image];
+  }
   return batch;
+}
+
+/// MPSNNGraph.h: on an MPSCommandBuffer, work is committed in small pieces. Here they are as small
+/// as can be: a node.
+void commit_piece(id<MTLCommandBuffer> commands) {
+  if ([static_cast<id>(commands) isKindOfClass:[MPSCommandBuffer class]])
+    [static_cast<MPSCommandBuffer*>(static_cast<id>(commands)) commitAndContinue];
 }
 
 }  // namespace
@@ -436,11 +448,8 @@ MPSImageBatch* temporary_batch(const Batch& values, id<MTLCommandBuffer> command
 }
 - (NSArray<id<MPSHandle>>*)intermediateImageHandles {
   NSMutableArray* handles = [NSMutableArray array];
+  // MPSNNGraphNodes.h: handles are not used to tell results apart.
   for (const NodePointer& node : graph_->exported) [handles addObject:node->handle.get()];
-  for (std::size_t i = 1; i < graph_->results.size(); ++i) {
-    const NodePointer& node = graph_->results[i];
-    if (graph_->needed[i] && !node->exported) [handles addObject:node->handle.get()];
-  }
   return handles;
 }
 - (MPSImageFeatureChannelFormat)format {
@@ -469,7 +478,6 @@ MPSImageBatch* temporary_batch(const Batch& values, id<MTLCommandBuffer> command
     refuse("MPSNNGraph", "one batch a state is wanted");
   if ([sourceImages count] != graph_->sources.size())
     refuse("MPSNNGraph", "one batch a source is wanted");
-  graph_->last = root_of(commandBuffer);
   Encoding encoding(*graph_, commandBuffer);
   encoding.graph_device = [self device];
   NSUInteger i = 0;
@@ -480,13 +488,21 @@ MPSImageBatch* temporary_batch(const Batch& values, id<MTLCommandBuffer> command
   }
   NSUInteger s = 0;
   for (MPSStateBatch* batch in sourceStates) encoding.add_labels(graph_->labelled[s++], batch);
-  for (const NodePointer& node : graph_->order) encoding.encode(node);
-  for (const NodePointer& node : graph_->exported)
-    [intermediateImages addObject:temporary_batch(encoding.values(node), commandBuffer)];
+  for (const NodePointer& node : graph_->order) {
+    encoding.encode(node);
+    commit_piece(commandBuffer);
+  }
+  graph_->last = root_of(commandBuffer);
+  // MPSNNGraph.h: the result has a read count of 2 there, others of 1.
+  for (const NodePointer& node : graph_->exported) {
+    const bool is_result = graph_->needed[0] && node == graph_->results[0];
+    [intermediateImages
+        addObject:temporary_batch(encoding.values(node), commandBuffer, is_result ? 2 : 1)];
+  }
   for (std::size_t r = 1; r < graph_->results.size(); ++r) {
     const NodePointer& node = graph_->results[r];
     if (graph_->needed[r] && !node->exported)
-      [intermediateImages addObject:temporary_batch(encoding.values(node), commandBuffer)];
+      [intermediateImages addObject:temporary_batch(encoding.values(node), commandBuffer, 1)];
   }
   return graph_->needed[0] ? batch_of(encoding.values(graph_->results[0])) : nil;
 }

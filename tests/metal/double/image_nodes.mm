@@ -22,7 +22,6 @@ T& op_of(MPSNNFilterNode* node) {
 }
 
 char operation_of(Class kind) {
-  if (kind == [MPSNNSubtractionNode class]) return '-';
   if (kind == [MPSNNMultiplicationNode class]) return '*';
   if (kind == [MPSNNDivisionNode class]) return '/';
   if (kind == [MPSNNComparisonNode class]) return '=';
@@ -58,8 +57,15 @@ std::shared_ptr<Reduction> reduction_of(Class kind) {
 
 @implementation MPSNNBinaryArithmeticNode
 + (instancetype)nodeWithLeftSource:(MPSNNImageNode*)left rightSource:(MPSNNImageNode*)right {
-  return with_op<MPSNNBinaryArithmeticNode>(self, {left, right},
-                                            std::make_shared<Arithmetic>(operation_of(self)));
+  auto* made = with_op<MPSNNBinaryArithmeticNode>(self, {left, right},
+                                                  std::make_shared<Arithmetic>(operation_of(self)));
+  node_of(made)->gradient_class = [MPSNNArithmeticGradientNode class];
+  return made;
+}
+- (NSArray<MPSNNGradientFilterNode*>*)gradientFiltersWithSource:(MPSNNImageNode*)gradientImage {
+  // Their order is not documented.
+  NSArray* filters = [super gradientFiltersWithSource:gradientImage];
+  return @[ [filters objectAtIndex:1], [filters objectAtIndex:0] ];
 }
 - (NSUInteger)secondaryStrideInPixelsX {
   return static_cast<NSUInteger>(op_of<Arithmetic>(self).strides[1].x);
@@ -82,8 +88,6 @@ std::shared_ptr<Reduction> reduction_of(Class kind) {
 @end
 @implementation MPSNNAdditionNode
 @end
-@implementation MPSNNSubtractionNode
-@end
 @implementation MPSNNMultiplicationNode
 @end
 @implementation MPSNNDivisionNode
@@ -95,6 +99,12 @@ std::shared_ptr<Reduction> reduction_of(Class kind) {
 }
 - (void)setComparisonType:(MPSNNComparisonType)type {
   op_of<Arithmetic>(self).operation_ = "=!<l>g"[type];
+}
+@end
+
+@implementation MPSNNArithmeticGradientNode
+- (BOOL)isSecondarySourceFilter {
+  return node_of(self)->source_index == 1;
 }
 @end
 

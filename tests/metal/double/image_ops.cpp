@@ -64,8 +64,6 @@ void Arithmetic::run(const Sources& sources, Pixels& result) const {
       switch (operation_) {
         case '+':
           return a + b;
-        case '-':
-          return a - b;
         case '*':
           return a * b;
         case '/':
@@ -90,15 +88,15 @@ void Arithmetic::run(const Sources& sources, Pixels& result) const {
 
 void Arithmetic::gradient(const Pixels& gradient, const Sources& sources, const Pixels&,
                           std::size_t index, Pixels& result) const {
-  Sums sums(result);
-  const Strides& own = strides[index];
+  for (const Strides& own : strides) {
+    if (own.x != 1 || own.y != 1 || own.channels != 1)
+      throw std::invalid_argument("MPSCNNArithmeticGradient: whose strides its nodes have is open");
+  }
   each(gradient, [&](int y, int x, int c) {
     double value = number(gradient.at(y, x, c));
     if (operation_ == '*') value *= number(read(sources, 1 - index, y, x, c));
-    if (operation_ == '-' && index == 1) value = -value;
-    sums.at(y * own.y, x * own.x, c * own.channels) += value;
+    result.set(y, x, c, value);
   });
-  sums.write(result);
 }
 
 // ---- reductions

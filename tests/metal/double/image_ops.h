@@ -14,15 +14,13 @@ struct Strides {
   int x = 1, y = 1, channels = 1;
 };
 
-/// '+', '-', '*', '/', or a comparison: '=', '!', '<', 'l', '>', 'g'.
+/// '+', '*', '/', or a comparison: '=', '!', '<', 'l', '>', 'g'.
 class Arithmetic final : public Op {
  public:
   explicit Arithmetic(char operation) : operation_(operation) {}
   Shape shape(const Sources& sources) const override;
   void run(const Sources& sources, Pixels& result) const override;
-  bool has_gradient() const override {
-    return operation_ == '+' || operation_ == '-' || operation_ == '*';
-  }
+  bool has_gradient() const override { return operation_ == '+' || operation_ == '*'; }
   void gradient(const Pixels& gradient, const Sources& sources, const Pixels& forward,
                 std::size_t index, Pixels& result) const override;
   char operation_;

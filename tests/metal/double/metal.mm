@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <cstdlib>
 #include <mutex>
@@ -22,6 +23,12 @@ std::condition_variable_any device_changed;
 std::vector<DoubleCommandQueue*> queues;  // all that there are
 bool held = false;                        // nothing is run
 std::atomic<long> event_waits{0};
+
+/// The host's time, in which Metal gives times: seconds.
+CFTimeInterval host_time() {
+  const auto now = std::chrono::steady_clock::now().time_since_epoch();
+  return std::chrono::duration<double>(now).count();
+}
 
 /// Runs other queues where the first one cannot go on: it waits for an event.
 bool run_some(DoubleCommandQueue* first) {
@@ -55,7 +62,7 @@ extern "C" __attribute__((visibility("default"))) long metal_double_unread(void)
 }
 
 /// What fails next, once. 1: an allocation; 2: an encode; 3: a command buffer, while it runs; 4: a
-/// new event.
+/// new event; 5: a command buffer, as the device was removed.
 extern "C" __attribute__((visibility("default"))) void metal_double_fail(int kind) {
   next_failure = static_cast<DoubleFailure>(kind);
 }
@@ -150,6 +157,12 @@ void refuse(const char* what, const std::string& why) {
 - (NSError*)error {
   return error_;
 }
+- (CFTimeInterval)GPUStartTime {
+  return start_;
+}
+- (CFTimeInterval)GPUEndTime {
+  return end_;
+}
 - (void)addCompletedHandler:(MTLCommandBufferHandler)block {
   if (committed_) refuse("MTLCommandBuffer addCompletedHandler", "it was committed");
   handlers_->push_back(Block_copy(block));
@@ -173,19 +186,25 @@ void refuse(const char* what, const std::string& why) {
   const Ref<id<MTLSharedEvent>> signalled = shared_event(event);
   commands_->push_back({[signalled, value] { signal_on_device(signalled.get(), value); }, {}});
 }
-- (void)failCommands {
-  NSDictionary* info = [NSDictionary dictionaryWithObject:@"the GPU hung"
-                                                   forKey:NSLocalizedDescriptionKey];
-  error_ = [[NSError alloc] initWithDomain:@"MTLCommandBufferErrorDomain" code:2 userInfo:info];
+/// 2: it ran too long; 11: the device was removed.
+- (void)failCommands:(NSInteger)code {
+  NSString* text = code == 11 ? @"the device was removed" : @"the GPU hung";
+  NSDictionary* info = [NSDictionary dictionaryWithObject:text forKey:NSLocalizedDescriptionKey];
+  error_ = [[NSError alloc] initWithDomain:@"MTLCommandBufferErrorDomain" code:code userInfo:info];
 }
 - (BOOL)runCommands {
   for (; next_ < commands_->size() && error_ == nil; ++next_) {
     const DoubleCommand& command = (*commands_)[next_];
     if (command.may_run && !command.may_run()) return NO;
     if (!begun_ && fails_now(DoubleFailure::RUN)) {
-      [self failCommands];
+      [self failCommands:2];
       break;
     }
+    if (!begun_ && fails_now(DoubleFailure::REMOVAL)) {
+      [self failCommands:11];
+      break;
+    }
+    if (!begun_) start_ = host_time();
     begun_ = YES;
     bool runs = true;
     for (MPSPredicate* predicate : command.predicates) {
@@ -201,6 +220,9 @@ void refuse(const char* what, const std::string& why) {
   for (DoubleCommand& command : *commands_)
     for (MPSPredicate* predicate : command.predicates) [predicate release];
   commands_->clear();
+  // Metal has times of empty ones, too.
+  end_ = host_time();
+  if (!begun_) start_ = end_;
   done_ = YES;
   for (MTLCommandBufferHandler handler : *handlers_) {
     handler(self);

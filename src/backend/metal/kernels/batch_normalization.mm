@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: MIT
 // normalization_statistics, normalization of the columns of matrices, or the channels of a batch:
-// both MPSMatrixBatchNormalization; normalization_sums, normalization_gradient: both its gradient.
-#include "backend/metal/kernels.h"
+// both MPSMatrixBatchNormalization; normalization_sums: products with what it makes;
+// normalization_gradient: its gradient.
+#include <algorithm>
+
+#include "backend/metal/kernels/cell.h"
 #include "base/attributes.h"
 
 namespace mpsnn::backend::metal {
@@ -56,71 +59,103 @@ std::shared_ptr<Kernel> prepare_normalization_statistics(const KernelQuery& quer
 // source, mean, variance, gamma, beta -> result
 Fit fits_normalization(const KernelQuery& query) { return fits_columns(query, query.inputs[1]); }
 
-std::shared_ptr<Kernel> prepare_normalization(const KernelQuery& query) {
-  const MatrixView rows = rows_of(query.inputs[0]);
-  const std::int64_t columns = query.inputs[0].dims.back();
-  const Lazy<MPSMatrixBatchNormalization*> kernel([a = query.attributes](id<MTLDevice> device) {
-    const auto number = [&](std::string_view name) {
-      return static_cast<float>(get_float(a, name));
-    };
-    MPSMatrixBatchNormalization* made = [[MPSMatrixBatchNormalization alloc] initWithDevice:device];
-    [made setEpsilon:number("epsilon")];
-    [made setNeuronType:static_cast<MPSCNNNeuronType>(get_int(a, "neuron_type"))
-             parameterA:number("neuron_a")
-             parameterB:number("neuron_b")
-             parameterC:number("neuron_c")];
-    return made;
-  });
-  return make_single(query, [=](const Site& site) {
-    [kernel.on(site) encodeToCommandBuffer:site.commands()
-                               inputMatrix:site.matrix(site.input(0), rows)
-                                meanVector:site.vector(site.input(1), columns)
-                            varianceVector:site.vector(site.input(2), columns)
-                               gammaVector:site.vector_if(site.input(3), columns)
-                                betaVector:site.vector_if(site.input(4), columns)
-                              resultMatrix:site.matrix(site.output(0), rows)];
-  });
-}
-
-// MPSMatrixBatchNormalizationGradient makes all gradients at once; each of the two operations keeps
-// what it is for.
 namespace {
 
-Lazy<MPSMatrixBatchNormalizationGradient*> make_gradient(const KernelQuery& query) {
-  const auto epsilon = static_cast<float>(get_float(query.attributes, "epsilon"));
-  return Lazy<MPSMatrixBatchNormalizationGradient*>([=](id<MTLDevice> device) {
-    MPSMatrixBatchNormalizationGradient* made =
-        [[MPSMatrixBatchNormalizationGradient alloc] initWithDevice:device];
-    [made setEpsilon:epsilon];
+NeuronDescriptor neuron_of(const AttributeMap& a) {
+  const auto number = [&](std::string_view name) { return static_cast<float>(get_float(a, name)); };
+  return {static_cast<NeuronType>(get_int(a, "neuron_type")), number("neuron_a"),
+          number("neuron_b"), number("neuron_c")};
+}
+
+/// GeLU as MPSMatrixBatchNormalization's own neuron was measured to crash on macOS 26.5 (and no
+/// more on 27.0): it is a neuron of its own behind it, on the result in its place.
+Lazy<MPSMatrixNeuron*> make_separate_gelu() {
+  return Lazy<MPSMatrixNeuron*>([](id<MTLDevice> device) {
+    MPSMatrixNeuron* made = [[MPSMatrixNeuron alloc] initWithDevice:device];
+    [made setNeuronType:MPSCNNNeuronTypeGeLU parameterA:0 parameterB:0 parameterC:0];
     return made;
   });
 }
 
 }  // namespace
 
-// gradient, source, mean, variance -> gradients of gamma, beta; that of the source goes to the
-// scratch
-Fit fits_normalization_sums(const KernelQuery& query) {
-  const bool is_plain = !has_input(query, 4) && !has_output(query, 2) && !has_output(query, 3);
-  return is_plain ? fits_columns(query, query.inputs[2]) : Fit::no("it makes two sums");
+std::shared_ptr<Kernel> prepare_normalization(const KernelQuery& query) {
+  const MatrixView rows = rows_of(query.inputs[0]);
+  const std::int64_t columns = query.inputs[0].dims.back();
+  const NeuronDescriptor neuron = neuron_of(query.attributes);
+  const bool is_gelu = neuron.type == NeuronType::GELU;
+  const auto epsilon = static_cast<float>(get_float(query.attributes, "epsilon"));
+  const Lazy<MPSMatrixBatchNormalization*> kernel([=](id<MTLDevice> device) {
+    MPSMatrixBatchNormalization* made = [[MPSMatrixBatchNormalization alloc] initWithDevice:device];
+    [made setEpsilon:epsilon];
+    if (is_gelu) return made;
+    [made setNeuronType:static_cast<MPSCNNNeuronType>(neuron.type)
+             parameterA:neuron.a
+             parameterB:neuron.b
+             parameterC:neuron.c];
+    return made;
+  });
+  return make_single(query, [=, gelu = make_separate_gelu()](const Site& site) {
+    MPSMatrix* result = site.matrix(site.output(0), rows);
+    [kernel.on(site) encodeToCommandBuffer:site.commands()
+                               inputMatrix:site.matrix(site.input(0), rows)
+                                meanVector:site.vector(site.input(1), columns)
+                            varianceVector:site.vector(site.input(2), columns)
+                               gammaVector:site.vector_if(site.input(3), columns)
+                                betaVector:site.vector_if(site.input(4), columns)
+                              resultMatrix:result];
+    if (!is_gelu) return;
+    [gelu.on(site) encodeToCommandBuffer:site.commands()
+                             inputMatrix:result
+                              biasVector:nil
+                            resultMatrix:result];
+  });
 }
 
+// gradient, source, mean, variance -> gradients of gamma, beta
+Fit fits_normalization_sums(const KernelQuery& query) {
+  const bool is_plain = !has_input(query, 4) && !has_output(query, 2) && !has_output(query, 3);
+  if (!is_plain) return Fit::no("it makes two sums");
+  if (Fit fit = fits_columns(query, query.inputs[2]); !fit.yes) return fit;
+  return CellProgram::fits_image(1, query.inputs[1].dims.back());
+}
+
+namespace {
+
+/// A dense operand as one matrix.
+CellMatrix operand_of(std::size_t i, const TensorDesc& desc) {
+  const MatrixView rows = rows_of(desc);
+  return {CellMatrix::Memory::INPUT, i, 0, rows.rows, rows.columns, rows.row_bytes};
+}
+
+/// MPSMatrixBatchNormalizationGradient was measured to leave zeros for gamma and beta on macOS 26.5
+/// (on 27.0 the sums): the sums are made of the normalised source, products in images, and products
+/// with ones.
+std::shared_ptr<Kernel> make_sums_without_gradient_kernel(const KernelQuery& query) {
+  CellProgram program(query);
+  const CellMatrix gradient = operand_of(0, query.inputs[0]),
+                   source = operand_of(1, query.inputs[1]);
+  const CellMatrix normalized = program.scratch(source);
+  program.normalize(source, operand_of(2, query.inputs[2]), operand_of(3, query.inputs[3]),
+                    static_cast<float>(get_float(query.attributes, "epsilon")), normalized);
+  // As many rows as an image has.
+  for (NSUInteger row = 0; row < source.rows; row += kMostPixels) {
+    const auto part = [&](CellMatrix matrix) {
+      matrix.offset += row * matrix.row_bytes;
+      matrix.rows = std::min<NSUInteger>(matrix.rows - row, kMostPixels);
+      return matrix;
+    };
+    program.sum({CellTerm{part(gradient), part(normalized)}}, part(normalized));
+  }
+  program.column_sums(normalized, program.output(0), false);
+  program.column_sums(gradient, program.output(1), false);
+  return program.finish();
+}
+
+}  // namespace
+
 std::shared_ptr<Kernel> prepare_normalization_sums(const KernelQuery& query) {
-  const MatrixView rows = rows_of(query.inputs[1]);
-  const std::int64_t columns = query.inputs[1].dims.back();
-  const auto encode = [=, kernel = make_gradient(query)](const Site& site) {
-    [kernel.on(site) encodeToCommandBuffer:site.commands()
-                            gradientMatrix:site.matrix(site.input(0), rows)
-                               inputMatrix:site.matrix(site.input(1), rows)
-                                meanVector:site.vector(site.input(2), columns)
-                            varianceVector:site.vector(site.input(3), columns)
-                               gammaVector:nil
-                                betaVector:nil
-               resultGradientForDataMatrix:site.matrix(site.scratch(), rows)
-              resultGradientForGammaVector:site.vector(site.output(0), columns)
-               resultGradientForBetaVector:site.vector(site.output(1), columns)];
-  };
-  return make_single(query, encode, query.inputs[1].bytes());
+  return make_sums_without_gradient_kernel(query);
 }
 
 // gradient, source, mean, variance, gamma, sums, sums -> source gradient. MPS sums by itself.
@@ -132,7 +167,14 @@ Fit fits_normalization_gradient(const KernelQuery& query) {
 std::shared_ptr<Kernel> prepare_normalization_gradient(const KernelQuery& query) {
   const MatrixView rows = rows_of(query.inputs[1]);
   const std::int64_t columns = query.inputs[1].dims.back();
-  return make_single(query, [=, kernel = make_gradient(query)](const Site& site) {
+  const auto epsilon = static_cast<float>(get_float(query.attributes, "epsilon"));
+  const Lazy<MPSMatrixBatchNormalizationGradient*> kernel([=](id<MTLDevice> device) {
+    MPSMatrixBatchNormalizationGradient* made =
+        [[MPSMatrixBatchNormalizationGradient alloc] initWithDevice:device];
+    [made setEpsilon:epsilon];
+    return made;
+  });
+  return make_single(query, [=](const Site& site) {
     [kernel.on(site) encodeToCommandBuffer:site.commands()
                             gradientMatrix:site.matrix(site.input(0), rows)
                                inputMatrix:site.matrix(site.input(1), rows)

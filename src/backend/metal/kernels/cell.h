@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What an operation of a recurrent cell is made of: neurons, their slopes and sums of products of
-// matrices, one MPS kernel after the other. For .mm files.
+// What an operation of a recurrent cell, or of several kernels, is made of: neurons, their slopes
+// and sums of products of matrices, one MPS kernel after the other. For .mm files.
 #pragma once
 
 #include <cstdint>
@@ -49,6 +49,9 @@ class CellProgram {
   /// to = gradient * the neuron's slope at `at`.
   void slope(const NeuronDescriptor& neuron, const CellMatrix& gradient, const CellMatrix& at,
              const CellMatrix& to);
+  /// to = (from - mean) / sqrt(variance + epsilon) of each column. Mean, variance: a row.
+  void normalize(const CellMatrix& from, const CellMatrix& mean, const CellMatrix& variance,
+                 float epsilon, const CellMatrix& to);
   void copy(const CellMatrix& from, const CellMatrix& to) { neuron({}, from, to); }
   /// Itself, or a copy of it.
   CellMatrix dense(const CellMatrix& matrix);

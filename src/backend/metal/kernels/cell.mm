@@ -152,6 +152,24 @@ void CellProgram::slope(const NeuronDescriptor& neuron, const CellMatrix& gradie
   });
 }
 
+void CellProgram::normalize(const CellMatrix& from, const CellMatrix& mean,
+                            const CellMatrix& variance, float epsilon, const CellMatrix& to) {
+  const Lazy<MPSMatrixBatchNormalization*> kernel([=](id<MTLDevice> device) {
+    MPSMatrixBatchNormalization* made = [[MPSMatrixBatchNormalization alloc] initWithDevice:device];
+    [made setEpsilon:epsilon];
+    return made;
+  });
+  steps_.emplace_back([=](const Site& site) {
+    [kernel.on(site) encodeToCommandBuffer:site.commands()
+                               inputMatrix:mps_matrix(site, from)
+                                meanVector:mps_row(site, mean)
+                            varianceVector:mps_row(site, variance)
+                               gammaVector:nil
+                                betaVector:nil
+                              resultMatrix:mps_matrix(site, to)];
+  });
+}
+
 CellMatrix CellProgram::dense(const CellMatrix& matrix) {
   return matrix.is_dense() ? matrix : neuron({}, matrix);
 }

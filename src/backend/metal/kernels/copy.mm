@@ -207,8 +207,9 @@ class Conversion {
   DataType from_, to_;
   std::int64_t count_;
   Lazy<MPSCNNNeuron*> neuron_{[](id<MTLDevice> device) {
+    // 1 x + 0: no header says that a neuron of no type is a kernel.
     MPSNNNeuronDescriptor* identity =
-        [MPSNNNeuronDescriptor cnnNeuronDescriptorWithType:MPSCNNNeuronTypeNone a:0 b:0 c:0];
+        [MPSNNNeuronDescriptor cnnNeuronDescriptorWithType:MPSCNNNeuronTypeLinear a:1 b:0 c:0];
     return [[MPSCNNNeuron alloc] initWithDevice:device neuronDescriptor:identity];
   }};
 };

@@ -2,6 +2,7 @@
 // random_philox, random_mtgp32: MPS's own generators. They begin at the start of their stream and
 // go on from encode to encode; the position that our state holds says where one must be.
 #include <algorithm>
+#include <cmath>
 #include <cstddef>
 
 #include "backend/metal/generators.h"
@@ -9,6 +10,7 @@
 #include "base/attributes.h"
 #include "base/mtgp.h"
 #include "base/philox.h"
+#include "mpsnn/error.h"
 
 namespace mpsnn::backend::metal {
 namespace {
@@ -17,6 +19,9 @@ namespace {
 constexpr std::uint64_t kGroup = 4;
 /// Words of a stream that are made at once to be passed over.
 constexpr std::uint64_t kPassed = std::uint64_t{1} << 20;
+
+/// The inverse of the normal distribution at 2^-24.
+constexpr float kLeastNormal = -5.2947041F;
 
 std::uint64_t rounded_down(std::uint64_t words) { return words / kGroup * kGroup; }
 std::uint64_t rounded_up(std::uint64_t words) { return rounded_down(words + kGroup - 1); }
@@ -91,6 +96,8 @@ class Filling {
     const bool is_direct = is_dense_ && words == count_ && result.offset % 16 == 0;
     BufferRange made = is_direct ? result : site.range(site.scratch());
     take(site, entry, made, words);
+    if (stream_.distribution == MPSMatrixRandomDistributionNormal)
+      replace_nan(site, made, words, entry.stream);
     if (is_direct) return;
     made.offset += static_cast<NSUInteger>(first * 4);
     copy_->encode(site, made, result);
@@ -105,6 +112,26 @@ class Filling {
     if (!unread) fail_on_device("random numbers", "the device has no memory left");
     for (; words > 0; words -= std::min(words, kPassed))
       take(site, entry, {unread, 0}, std::min(words, kPassed));
+  }
+
+  /// Apple's normal numbers are NaN where a word's 23 bits are 0 (measured on an M3 Pro,
+  /// macOS 26.5, https://github.com/JuliaGPU/Metal.jl/issues/474), where ours are the number half a
+  /// step above. No kernel of MPS is documented to tell a NaN from a number, or to keep one out of
+  /// its result: the device is waited for and the host looks.
+  static void replace_nan(const Site& site, const BufferRange& made, std::uint64_t words,
+                          const Stream32& stream) {
+    if (site.stream().is_the_programs()) {
+      throw UnsupportedError(
+          "normal random numbers on a command buffer of the program's: MPS makes a NaN once in "
+          "2^23, which the host replaces, and nothing runs before the program commits it");
+    }
+    site.settle();
+    auto* numbers = reinterpret_cast<float*>(static_cast<std::byte*>([made.buffer.get() contents]) +
+                                             made.offset);
+    const auto [minimum, maximum, mean, deviation] = stream.parameters;
+    const float least = std::clamp(std::fma(deviation, kLeastNormal, mean), minimum, maximum);
+    std::replace_if(
+        numbers, numbers + words, [](float number) { return std::isnan(number); }, least);
   }
 
   static void take(const Site& site, Generators::Entry& entry, const BufferRange& to,

@@ -70,9 +70,20 @@ void set_strides(MPSNNBinaryArithmeticNode* made, const ImageSize& all, const Im
   if (part.channels != all.channels) [made setSecondaryStrideInFeatureChannels:0];
 }
 
+bool is_subtraction(const FilterRecord& node) {
+  return node.node_class->name.starts_with("Subtraction");
+}
+
+/// What the secondary source is multiplied by. MPSCNNMath.h wants a primaryScale of -1 for the
+/// second gradient of a subtraction, and graphs were measured to ignore an addition's: a - b is
+/// a + (-1) b, whose gradients want no scale.
+double secondary_scale(const FilterRecord& node) {
+  const double scale = get_float(node.attributes, "secondary_scale");
+  return is_subtraction(node) ? -scale : scale;
+}
+
 Class class_of(const FilterRecord& node) {
   const std::string_view name = node.node_class->name;
-  if (name == "SubtractionNode") return [MPSNNSubtractionNode class];
   if (name == "MultiplicationNode") return [MPSNNMultiplicationNode class];
   if (name == "DivisionNode") return [MPSNNDivisionNode class];
   if (name == "ComparisonNode") return [MPSNNComparisonNode class];
@@ -98,7 +109,8 @@ std::string refuse_broadcast(const NodeCase& node) {
     return str("batches of one size", sizes, ": MPS does not broadcast images of a batch");
   if (covers(a, b)) return {};
   const std::string_view name = node.node.node_class->name;
-  const bool may_swap = name == "AdditionNode" || name == "MultiplicationNode";
+  const bool may_swap =
+      name == "AdditionNode" || name == "SubtractionNode" || name == "MultiplicationNode";
   if (may_swap && covers(b, a)) return {};
   return str("a primary source of the result's size", sizes, ": MPS sizes the result by it");
 }
@@ -107,18 +119,68 @@ void lower_arithmetic(Builder& builder, const FilterRecord& node) {
   const AttributeMap& a = node.attributes;
   MPSNNFilterNode* made =
       make_binary(builder, node, scaled(builder.source(node, 0), get_float(a, "primary_scale")),
-                  scaled(builder.source(node, 1), get_float(a, "secondary_scale")));
+                  scaled(builder.source(node, 1), secondary_scale(node)));
   builder.finish(node, made, with_bias_and_bounds(made, a));
 }
+
+namespace {
+
+/// Sums along the dimensions in which `to` has 1.
+MPSNNImageNode* summed(MPSNNImageNode* image, const ImageSize& from, const ImageSize& to) {
+  const auto add_up = [&](std::int64_t before, std::int64_t after, Class along) {
+    if (before == after) return;
+    MPSNNFilterNode* made = [along nodeWithSource:image];
+    image = [made resultImage];
+  };
+  add_up(from.width, to.width, [MPSNNReductionRowSumNode class]);
+  add_up(from.height, to.height, [MPSNNReductionColumnSumNode class]);
+  add_up(from.channels, to.channels, [MPSNNReductionFeatureChannelsSumNode class]);
+  return image;
+}
+
+/// The gradient for one of two sources of different sizes. MPS's headers do not say what strides
+/// its gradient filters have, nor which image they are of: the gradient, times the other source of
+/// a product, is added up along what was repeated.
+MPSNNImageNode* broadcast_gradient(Builder& builder, const FilterRecord& node, bool is_secondary) {
+  const ImageSize primary = builder.size(node, 1), secondary = builder.size(node, 2);
+  const ImageSize &own = is_secondary ? secondary : primary,
+                  &other = is_secondary ? primary : secondary, all = builder.size(node, 0);
+  MPSNNImageNode* gradient = builder.source(node, 0);
+  if (node.node_class->name.starts_with("Multiplication")) {
+    const double scale =
+        get_float(node.attributes, is_secondary ? "primary_scale" : "secondary_scale");
+    MPSNNBinaryArithmeticNode* product = [MPSNNMultiplicationNode
+        nodeWithLeftSource:gradient
+               rightSource:scaled(builder.source(node, is_secondary ? 1 : 2), scale)];
+    set_strides(product, all, other);
+    gradient = [product resultImage];
+  }
+  return summed(gradient, all, own);
+}
+
+/// MPS does not say in which order it makes the gradient filters of two sources.
+MPSNNGradientFilterNode* filter_for(NSArray<MPSNNGradientFilterNode*>* filters, bool is_secondary) {
+  for (MPSNNGradientFilterNode* one in filters) {
+    const bool is_own = [static_cast<MPSNNArithmeticGradientNode*>(one) isSecondarySourceFilter];
+    if (is_own == is_secondary) return one;
+  }
+  fail_on_device(
+      "MPSNNBinaryArithmeticNode",
+      str("made no gradient filter of the ", is_secondary ? "secondary" : "primary", " source"));
+}
+
+}  // namespace
 
 /// Bias and bounds have no part in the gradient; the neuron that scaled the source has.
 void lower_arithmetic_gradient(Builder& builder, const FilterRecord& node) {
   const bool is_secondary = get_bool(node.attributes, "is_secondary_source_filter");
-  const bool swapped = is_swapped(builder, *node.inference_node);
-  MPSNNFilterNode* made = [builder.gradients(node) objectAtIndex:is_secondary != swapped ? 1 : 0];
   const double scale =
-      get_float(node.attributes, is_secondary ? "secondary_scale" : "primary_scale");
-  builder.finish(node, scale == 1.0 ? made : linear([made resultImage], scale, 0.0));
+      is_secondary ? secondary_scale(node) : get_float(node.attributes, "primary_scale");
+  if (builder.size(node, 1) == builder.size(node, 2)) {
+    MPSNNFilterNode* made = filter_for(builder.gradients(node), is_secondary);
+    return builder.finish(node, scale == 1.0 ? made : linear([made resultImage], scale, 0.0));
+  }
+  builder.finish(node, linear(broadcast_gradient(builder, node, is_secondary), scale, 0.0));
 }
 
 /// MPS has no gradient filter of a division: of a / b it is g / b and -g a / b².

@@ -29,15 +29,6 @@ graph::Geometry geometry_of(const FilterRecord& node, const ImageSize& source) {
                       {d.kernel_width, d.stride_in_pixels_x, d.dilation_rate_x}, source);
 }
 
-/// Whether a window reads a position outside of the image.
-bool reads_outside(const FilterRecord& node, const ImageSize& source) {
-  const graph::Geometry g = geometry_of(node, source);
-  const auto along = [](const auto& window, const auto& at, std::int64_t length) {
-    return at.pad > 0 || (at.size - 1) * window.stride - at.pad + window.extent() > length;
-  };
-  return along(g.y, g.at_y, source.height) || along(g.x, g.at_x, source.width);
-}
-
 /// Whether the graph itself trains the node's weights.
 bool is_trained(const NodeCase& node) {
   const auto& sources = node.graph.network.data_sources;
@@ -107,7 +98,7 @@ std::string refuse_binary_convolution(const NodeCase& node) {
   const auto type =
       static_cast<BinaryConvolutionType>(get_int(record.attributes, "convolution_type"));
   const bool is_plain = type == BinaryConvolutionType::BINARY_WEIGHTS && biases.empty();
-  if (is_plain || !reads_outside(record, node.source(0))) return {};
+  if (is_plain || !reads_outside(geometry_of(record, node.source(0)), node.source(0))) return {};
   return "padding_policy: Apple's header does not say what positions outside of the image add once "
          "they are binary or have a bias";
 }

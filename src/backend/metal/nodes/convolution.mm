@@ -80,7 +80,13 @@ std::string refuse_convolution(const NodeCase& node) {
 std::string refuse_convolution_gradient(const NodeCase& node) {
   if (descriptor_of(node.node).sub_pixel_scale_factor > 1)
     return "sub_pixel_scale_factor: MPS has no gradient of a sub-pixel convolution";
-  return refuse_orphan(node);
+  if (std::string reason = refuse_orphan(node); !reason.empty()) return reason;
+  const FilterRecord& forward = *node.node.inference_node;
+  const ImageSize source = node.graph.size(forward.sources[0]);
+  const WindowRule rule = rule_of(forward, source);
+  if (rule.edge_mode != ImageEdgeMode::CLAMP || !reads_outside(rule.geometry, source)) return {};
+  return "edge_mode: by Apple's header the gradient is a convolution filled with zeros, which adds "
+         "nothing to the pixels that CLAMP repeats";
 }
 
 std::string refuse_convolution_transpose(const NodeCase& node) {

@@ -5,6 +5,8 @@
 
 #import <Foundation/Foundation.h>
 
+typedef double CFTimeInterval;  // CoreFoundation's
+
 typedef NS_OPTIONS(NSUInteger, MTLResourceOptions) {
   MTLResourceStorageModeShared = 0,
 };
@@ -34,6 +36,8 @@ typedef void (^MTLCommandBufferHandler)(id<MTLCommandBuffer>);
 @protocol MTLCommandBuffer <NSObject>
 @property(copy) NSString* label;
 @property(readonly) NSError* error;
+@property(readonly) CFTimeInterval GPUStartTime;
+@property(readonly) CFTimeInterval GPUEndTime;
 - (void)addCompletedHandler:(MTLCommandBufferHandler)block;
 - (void)commit;
 - (void)waitUntilCompleted;

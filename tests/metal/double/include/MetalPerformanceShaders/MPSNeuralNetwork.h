@@ -6,7 +6,9 @@
 
 typedef NS_ENUM(int32_t, MPSCNNNeuronType) {
   MPSCNNNeuronTypeNone = 0,
+  MPSCNNNeuronTypeLinear = 2,
   MPSCNNNeuronTypePReLU = 10,
+  MPSCNNNeuronTypeGeLU = 15,
 };
 typedef NS_OPTIONS(NSUInteger, MPSNNPaddingMethod) {
   MPSNNPaddingMethodAlignCentered = 0,
@@ -416,14 +418,15 @@ struct DoubleGraph;
 @end
 @interface MPSNNAdditionNode : MPSNNBinaryArithmeticNode
 @end
-@interface MPSNNSubtractionNode : MPSNNBinaryArithmeticNode
-@end
 @interface MPSNNMultiplicationNode : MPSNNBinaryArithmeticNode
 @end
 @interface MPSNNDivisionNode : MPSNNBinaryArithmeticNode
 @end
 @interface MPSNNComparisonNode : MPSNNBinaryArithmeticNode
 @property(readwrite, nonatomic) MPSNNComparisonType comparisonType;
+@end
+@interface MPSNNArithmeticGradientNode : MPSNNGradientFilterNode
+@property(readonly, nonatomic) BOOL isSecondarySourceFilter;
 @end
 
 @interface MPSNNUnaryReductionNode : MPSNNFilterNode
