@@ -28,8 +28,8 @@ class Buffer {
   Buffer(const Device& device, std::size_t bytes);
   /// Copies the caller's bytes, which may change afterwards.
   Buffer(const Device& device, const void* data, std::size_t bytes);
-  /// Shares the caller's memory, on the CPU any and on Metal whole pages of the system (else, and on
-  /// other devices, UnsupportedError); `owner` is held for as long as the buffer or work on it
+  /// Shares the caller's memory, on the CPU any and on Metal whole pages of the system (else, and
+  /// on other devices, UnsupportedError); `owner` is held for as long as the buffer or work on it
   /// lives. Apple: newBufferWithBytesNoCopy.
   static Buffer wrap(const Device& device, void* data, std::size_t bytes,
                      std::shared_ptr<void> owner);
