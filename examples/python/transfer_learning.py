@@ -146,7 +146,7 @@ def learn(
     way: Way = BOTH,
     timeline: StepTimeline | None = None,
     *,
-    progress: bool = False,
+    title: str = "",
 ) -> None:
     """Trains a graph.
 
@@ -156,7 +156,7 @@ def learn(
         epochs: Passes over them.
         way: How the steps are handed to the device; changes no number.
         timeline: Captures a few of the first steps; None: nothing does.
-        progress: Draw a progress bar.
+        title: Of a progress bar; "": none is drawn.
     """
     trainer = Trainer(
         graph,
@@ -164,7 +164,9 @@ def learn(
         schedule=StepSchedule(2e-3),
         way=way,
         timeline=timeline,
-        progress=progress,
+        progress=bool(title),
+        title=title,
+        steps=len(seen.classes) // BATCH,
     )
     trainer.run(epochs)
     if trainer.interrupted:
@@ -253,7 +255,7 @@ def transfer_and_compare(way: Way, timeline: StepTimeline, out: Path | None = No
     numbers = RandomNumbers(seed=1)
     first = Net(fresh_body(numbers), fresh_last(numbers, "first"))
     seen, unseen = digits(0)
-    learn(training(device, first), seen, 8, way, progress=True)
+    learn(training(device, first), seen, 8, way, title="digits 0 to 4")
     print(f"digits 0 to 4: {100 * accuracy(device, first, unseen):.1f} % right")
 
     second = Net(first.body, fresh_last(numbers, "second"))
@@ -261,7 +263,7 @@ def transfer_and_compare(way: Way, timeline: StepTimeline, out: Path | None = No
     print(f"digits 5 to 9 before: {100 * accuracy(device, second, unseen):.1f} % right")
     before = parameters(device, first.body)
     transfer = training(device, second, only_last=True)
-    learn(transfer, seen, 15, way, timeline, progress=True)
+    learn(transfer, seen, 15, way, timeline, title="digits 5 to 9")
     after = parameters(device, first.body)
     print(f"digits 5 to 9 after: {100 * accuracy(device, second, unseen):.1f} % right")
     same = all(np.array_equal(a, b) for a, b in zip(before, after, strict=True))

@@ -2006,7 +2006,7 @@ class Image:
 
         Args:
             device: Where the image is.
-            array: float32 or float16 array (N, H, W, C) or (H, W, C), writable and in C order.
+            array: float32 or float16 array (N, H, W, C) or (H, W, C), writable, aligned and in C order.
 
         Returns:
             The image. While work on it runs the array must not be written to.
@@ -2423,8 +2423,8 @@ class Matrix(Array):
 
         Args:
             device: Where it is.
-            array: Writable array with positive strides; the elements of a row lie together. While work on
-                it runs it must not be written to.
+            array: Writable, aligned array with positive strides; the elements of a row lie together. While
+                work on it runs it must not be written to.
 
         Returns:
             The view.
@@ -2523,8 +2523,8 @@ class Vector(Array):
 
         Args:
             device: Where it is.
-            array: Writable array with positive strides; the elements of a row lie together. While work on
-                it runs it must not be written to.
+            array: Writable, aligned array with positive strides; the elements of a row lie together. While
+                work on it runs it must not be written to.
 
         Returns:
             The view.
@@ -2647,8 +2647,8 @@ class NDArray(Array):
 
         Args:
             device: Where it is.
-            array: Writable array with positive strides; the elements of a row lie together. While work on
-                it runs it must not be written to.
+            array: Writable, aligned array with positive strides; the elements of a row lie together. While
+                work on it runs it must not be written to.
 
         Returns:
             The view.

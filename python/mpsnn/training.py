@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import math
+import math
 import signal
 import sys
 import threading
@@ -36,6 +37,7 @@ from mpsnn._core import (
     KeyedArchiver,
     Matrix,
     Optimizer,
+    StateError,
 )
 from mpsnn.committing import BOTH, StepTimeline, Way
 from mpsnn.files import prepare_output
@@ -150,6 +152,10 @@ class Trainer:
     Raises:
         FileError: The checkpoint's file could not be written; told before the first step.
 
+    Attributes:
+        interrupted: Ctrl-C ended the last `run` early.
+        nothing_left: The last `run` found all its epochs done.
+
     Ctrl-C ends the loop after the step that runs; a second one raises KeyboardInterrupt at once.
     """
 
@@ -177,7 +183,7 @@ class Trainer:
         self.queue = self.device.command_queue("training")
         self.schedule = schedule
         self.state = TrainerState(random=_random_state(np.random.Generator(np.random.Philox(seed))))
-        self.interrupted = False
+        self.interrupted = self.nothing_left = False
         self._batches = batches
         self._on_epoch = on_epoch
         if checkpoint is not None:
@@ -214,6 +220,7 @@ class Trainer:
             The record of every epoch so far.
         """
         state = self.state
+        self.nothing_left = state.epoch >= epochs
         progress = _Progress(
             state.epoch,
             epochs,
@@ -243,6 +250,15 @@ class Trainer:
             archiver.set_metadata(key, text)
         archiver.set_metadata(METADATA_KEY, self.state.to_json())
         archiver.write(str(self._checkpoint))
+
+    def tell_nothing_left(self, epochs: int) -> None:
+        """Prints that the last `run` had nothing to do, where that is so.
+
+        Args:
+            epochs: What the run was asked for, in all.
+        """
+        if self.nothing_left:
+            print(f"nothing was left to train: of {epochs} epochs {self.state.epoch} were done")
 
     def archive(self, archiver: KeyedArchiver) -> None:
         """Adds what is trained to a checkpoint.
@@ -315,6 +331,12 @@ class Trainer:
     def _collect(self, pending: deque[Image | Matrix], bar: _Progress) -> int:
         values = np.asarray(pending.popleft(), dtype=np.float64)
         loss = float(values.sum())
+        if not math.isfinite(loss):  # all that follows would be lost, the checkpoint too
+            state = self.state
+            raise StateError(
+                f"training: epoch {state.epoch + 1}, step {state.batch + 1}: expected a finite "
+                f"loss, got {loss}; try a lower learning rate"
+            )
         self.state.losses.append(loss)
         self.state.batch += 1
         bar.step(loss, len(values))

@@ -59,14 +59,38 @@ class TemporaryName {
   std::string path_;
 };
 
+/// The system would take what stands before the zero byte for the name.
+void check_name(const std::string& path, std::string_view what) {
+  const std::size_t zero = path.find('\0');
+  if (zero == std::string::npos) return;
+  throw FileError("\"" + path.substr(0, zero) + "\": " + std::string(what) +
+                  ": the path has a zero byte behind it");
+}
+
+/// What a link to a file that is not there yet names; the path itself where it is no link.
+std::filesystem::path behind_links(std::filesystem::path target) {
+  constexpr int kLinks = 40;  // as many as Linux follows
+  std::error_code error;
+  for (int i = 0; i < kLinks; ++i) {
+    const std::filesystem::path next = std::filesystem::read_symlink(target, error);
+    if (error) break;  // no link
+    target = target.parent_path() / next;
+  }
+  return target;
+}
+
 /// The file that is written in the end: links are followed; what is not a regular file is refused,
 /// so that a device or a folder is never replaced.
 std::string resolve(const std::string& path) {
   if (path.empty()) throw FileError("\"\": cannot write: the path is empty");
+  check_name(path, "cannot write");
   std::error_code error;
   const std::filesystem::path target(path);
   const auto status = std::filesystem::status(target, error);
-  if (!std::filesystem::exists(status)) return path;
+  const std::filesystem::file_type type = status.type();
+  if (type == std::filesystem::file_type::none || type == std::filesystem::file_type::unknown)
+    fail(path, "cannot write", error.value());  // links in a circle, a folder that is not ours
+  if (!std::filesystem::exists(status)) return behind_links(target).string();
   if (!std::filesystem::is_regular_file(status))
     throw FileError("\"" + path + "\": cannot write: not a regular file");
   const auto real = std::filesystem::canonical(target, error);
@@ -87,11 +111,13 @@ void write_all(int file, std::span<const std::byte> bytes, const std::string& pa
 /// Creates a file that was not there, with a name that no one else takes.
 std::pair<int, std::string> create_beside(const std::filesystem::path& target) {
   constexpr int kAttempts = 100;
+  constexpr std::size_t kLongName = 200;  // names may have 255 bytes
   std::random_device random;
+  const std::string wanted = target.filename().string();
+  const std::string stem = wanted.size() > kLongName ? "mpsnn" : wanted;
   for (int attempt = 0; attempt < kAttempts; ++attempt) {
     std::filesystem::path name = target;
-    name.replace_filename("." + target.filename().string() + "." + std::to_string(random()) +
-                          ".tmp");
+    name.replace_filename("." + stem + "." + std::to_string(random()) + ".tmp");
     const int file = ::open(name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
     if (file >= 0) return {file, name.string()};
     if (errno != EEXIST) break;
@@ -115,6 +141,7 @@ void sync_folder(const std::filesystem::path& folder) {
 }  // namespace
 
 MappedFile::MappedFile(const std::string& path) : path_(path) {
+  check_name(path, "cannot open");
   Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   if (file.get() < 0) fail(path, "cannot open", errno);
   struct stat info{};

@@ -37,6 +37,17 @@ double number_of(const std::string& name, py::handle object) {
   return value;
 }
 
+/// Texts of Python may hold halves of surrogate pairs, which are no characters.
+std::string utf8_of(const std::string& name, py::handle object) {
+  Py_ssize_t size = 0;
+  const char* const bytes = PyUnicode_AsUTF8AndSize(object.ptr(), &size);
+  if (bytes == nullptr) {
+    PyErr_Clear();
+    throw InvalidArgumentError(name + ": expected text that UTF-8 can say, got " + text_of(object));
+  }
+  return {bytes, static_cast<std::size_t>(size)};
+}
+
 AttributeValue list_of(const std::string& name, const py::list& items) {
   const auto is_integer = [](py::handle item) { return PyLong_Check(item.ptr()) != 0; };
   if (std::all_of(items.begin(), items.end(), is_integer)) {
@@ -61,7 +72,7 @@ AttributeValue list_of(const std::string& name, const py::list& items) {
 AttributeValue attribute_value(const std::string& name, const py::object& object) {
   py::detail::make_caster<bool> flag;  // takes numpy's as well
   if (flag.load(object, /*convert=*/false)) return py::detail::cast_op<bool>(flag);
-  if (py::isinstance<py::str>(object)) return object.cast<std::string>();
+  if (py::isinstance<py::str>(object)) return utf8_of(name, object);
   if (py::isinstance<py::list>(object) || py::isinstance<py::tuple>(object)) {
     return list_of(name, py::list(object));
   }

@@ -138,7 +138,7 @@ pages, as that of `mmap` is. Apple: newBufferWithBytesNoCopy.
 
 Args:
     device: Where the image is.
-    array: float32 or float16 array (N, H, W, C) or (H, W, C), writable and in C order.
+    array: float32 or float16 array (N, H, W, C) or (H, W, C), writable, aligned and in C order.
 
 Returns:
     The image. While work on it runs the array must not be written to.

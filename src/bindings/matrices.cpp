@@ -317,8 +317,8 @@ pages, as that of `mmap` is. Apple: newBufferWithBytesNoCopy.
 
 Args:
     device: Where it is.
-    array: Writable array with positive strides; the elements of a row lie together. While work on
-        it runs it must not be written to.
+    array: Writable, aligned array with positive strides; the elements of a row lie together. While
+        work on it runs it must not be written to.
 
 Returns:
     The view.

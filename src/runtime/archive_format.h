@@ -20,9 +20,10 @@ inline constexpr std::string_view kHalfTensor = "F16", kByteTensor = "U8";
 inline constexpr std::string_view kRangesTensor = ".ranges", kTableTensor = ".lookup_table";
 
 /// Data sources and objects of a program's own classes: the class's name and what it stored. Arrays
-/// are tensors, `<data source>.secure.<key>` and `objects/<object's key>/<key>`.
+/// are tensors, `<data source>.secure.<key>` and `objects/<object's key>/<key>`; their keys are
+/// listed, as other names may begin like these: an object "a" and an object "a/b".
 inline constexpr std::string_view kSecureCoding = "secure_coding";
-inline constexpr std::string_view kSecureTensor = "secure.";
+inline constexpr std::string_view kSecureTensor = "secure.", kSecureArrays = "arrays";
 
 inline std::string object_tensors(const std::string& key) { return "objects/" + key + "/"; }
 

@@ -75,11 +75,14 @@ Json secure_json(const SecureCoding& object, const std::string& prefix,
                  std::vector<StoredTensor>& tensors) {
   Coder coder;
   object.encode(coder);
+  Json::Array arrays;
   for (const auto& [key, array] : coder.arrays()) {
     tensors.push_back(store<float>(prefix + key, runtime::kFloatTensor, array.shape, array.values));
+    arrays.emplace_back(key);
   }
   return Json::Object{{"class", object.secure_class_name()},
-                      {"values", graph::to_json(coder.values())}};
+                      {"values", graph::to_json(coder.values())},
+                      {std::string(runtime::kSecureArrays), std::move(arrays)}};
 }
 
 std::vector<StoredTensor> snapshot(const DataSource& source,

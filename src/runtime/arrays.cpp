@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 // The public Matrix, Vector and NDArray.
 #include <array>
+#include <bit>
+#include <cstdint>
 #include <limits>
 #include <utility>
 
@@ -115,6 +117,10 @@ std::shared_ptr<ArrayState> view(const Buffer& buffer, ArrayKind kind, const Ten
     throw_expected(str(name_of(kind), ": offset"),
                    str("elements inside of the buffer's ", buffer.bytes(), " bytes"),
                    str(bytes, " bytes from ", offset));
+  }
+  if (std::bit_cast<std::uintptr_t>(buffer.data()) % size != 0) {
+    throw_expected(str(name_of(kind), ": buffer"), str("memory at a multiple of ", size, " bytes"),
+                   "wrapped memory at another address");
   }
   return std::make_shared<ArrayState>(ArrayState{kind, buffer, offset, graph::normalized(desc)});
 }

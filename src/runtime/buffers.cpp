@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The public Buffer and Predicate.
+#include <bit>
+#include <cstdint>
 #include <cstring>
 #include <utility>
 
@@ -97,6 +99,10 @@ std::shared_ptr<PredicateState> at(const Buffer& buffer, std::size_t offset) {
   if (offset + sizeof(std::int32_t) > buffer.bytes() || offset > buffer.bytes()) {
     throw_expected("Predicate: offset", str("4 bytes inside of the buffer's ", buffer.bytes()),
                    str(offset));
+  }
+  if (std::bit_cast<std::uintptr_t>(buffer.data()) % sizeof(std::int32_t) != 0) {
+    throw_expected("Predicate: buffer", "memory at a multiple of 4 bytes",
+                   "wrapped memory at another address");
   }
   return std::make_shared<PredicateState>(PredicateState{buffer, offset, nullptr});
 }

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: MIT
+#include <bit>
+#include <cstdint>
 #include <limits>
 
 #include "mpsnn/error.h"
@@ -50,6 +52,10 @@ Image::Image(const Device& device, ImageSize size, DataType format, const void* 
 Image Image::wrap(const Device& device, ImageSize size, DataType format, void* data,
                   std::shared_ptr<void> owner) {
   const std::size_t bytes = runtime::checked_bytes(size, format);
+  if (std::bit_cast<std::uintptr_t>(data) % size_of(format) != 0) {
+    throw InvalidArgumentError("Image: wrap: data: expected memory at a multiple of " +
+                               std::to_string(size_of(format)) + " bytes, got another address");
+  }
   const auto& state = device.state();
   return Image(std::make_shared<ImageState>(
       state, size, format, runtime::wrap_memory(*state, "Image", data, bytes, std::move(owner))));

@@ -223,6 +223,36 @@ struct Archive::Impl {
     return weights;
   }
 
+  /// Keys of the arrays that an object stored: those listed; all that begin with the prefix in
+  /// files that are older than the list.
+  std::vector<std::string> array_keys(const JsonField& field, const std::string& prefix) const {
+    std::vector<std::string> keys;
+    if (const auto listed = field.find(runtime::kSecureArrays)) {
+      for (std::size_t i = 0; i < listed->size(); ++i) keys.push_back(listed->at(i).string());
+      return keys;
+    }
+    for (auto at = file.tensors().lower_bound(prefix);
+         at != file.tensors().end() && at->first.starts_with(prefix); ++at)
+      keys.push_back(at->first.substr(prefix.size()));
+    return keys;
+  }
+
+  std::map<std::string, Coder::Array, std::less<>> arrays_of(const JsonField& field,
+                                                             const std::string& prefix) const {
+    std::map<std::string, Coder::Array, std::less<>> arrays;
+    for (const std::string& key : array_keys(field, prefix)) {
+      if (arrays.contains(key)) field.fail("arrays: expected each once, got \"" + key + "\" again");
+      const auto found = file.tensors().find(prefix + key);
+      if (found == file.tensors().end())
+        field.fail("expected a tensor \"" + prefix + key + "\", got none");
+      const base::TensorView& tensor = found->second;
+      if (tensor.dtype != runtime::kFloatTensor)
+        field.fail("tensor \"" + found->first + "\": expected F32, got " + tensor.dtype);
+      arrays.emplace(key, Coder::Array{tensor.shape, elements_of<float>(tensor)});
+    }
+    return arrays;
+  }
+
   /// An object of a class of the program's, which must have been named.
   std::shared_ptr<SecureCoding> decode_own(const JsonField& field,
                                            const std::string& prefix) const {
@@ -235,16 +265,8 @@ struct Archive::Impl {
       name.fail("expected a class that the unarchiver allows, " +
                 (named.empty() ? "which are none" : named) + ", got \"" + name.string() + "\"");
     }
-    std::map<std::string, Coder::Array, std::less<>> arrays;
-    for (auto at = file.tensors().lower_bound(prefix);
-         at != file.tensors().end() && at->first.starts_with(prefix); ++at) {
-      if (at->second.dtype != runtime::kFloatTensor)
-        field.fail("tensor \"" + at->first + "\": expected F32, got " + at->second.dtype);
-      arrays.emplace(at->first.substr(prefix.size()),
-                     Coder::Array{at->second.shape, elements_of<float>(at->second)});
-    }
     auto object = found->second(
-        Coder(graph::read_attributes(field.at("values")), std::move(arrays), field.path()));
+        Coder(graph::read_attributes(field.at("values")), arrays_of(field, prefix), field.path()));
     if (!object) field.fail("expected an object from its class's function, got none");
     return object;
   }

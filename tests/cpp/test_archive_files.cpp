@@ -71,6 +71,32 @@ TEST_CASE("files: a link is followed, not replaced") {
   CHECK(std::filesystem::is_symlink(folder / "link"));
 }
 
+TEST_CASE("files: a link to what is not there yet is followed, one in a circle refused") {
+  const Folder folder;
+  std::filesystem::create_directory(folder / "inner");
+  std::filesystem::create_symlink("inner/second", folder / "first");
+  std::filesystem::create_symlink("file", folder / "inner/second");
+  write_text(folder / "first", "new");
+  CHECK_EQ(read_bytes(folder / "inner/file"), "new");
+  CHECK(std::filesystem::is_symlink(folder / "first"));
+  CHECK(std::filesystem::is_symlink(folder / "inner/second"));
+  std::filesystem::create_symlink(folder / "circle", folder / "circle");
+  CHECK_THROWS_CONTAINS(write_text(folder / "circle", "x"), FileError, "cannot write");
+  CHECK(std::filesystem::is_symlink(folder / "circle"));
+}
+
+TEST_CASE("files: names as long as the system takes, and no part of a name") {
+  const Folder folder;
+  const std::string longest(255, 'n');
+  write_text(folder / longest, "x");
+  CHECK_EQ(read_bytes(folder / longest), "x");
+  CHECK_THROWS_CONTAINS(write_text(folder / (longest + "n"), "x"), FileError, "too long");
+  const std::string cut = (folder / "file") + std::string("\0.txt", 5);
+  CHECK_THROWS_CONTAINS(write_text(cut, "x"), FileError, "zero byte");
+  CHECK_THROWS_CONTAINS(base::MappedFile(cut), FileError, "zero byte");
+  CHECK_EQ(folder.file_count(), 1U);
+}
+
 TEST_CASE("files: what cannot be written or read is a FileError with path and reason") {
   const Folder folder;
   CHECK_THROWS_CONTAINS(write_text(folder / "no/such/file", "x"), FileError, "No such file");

@@ -123,6 +123,35 @@ TEST_CASE("own objects: a class that was not named is refused") {
                         "one of \"Other\", got \"Settings\"");
 }
 
+TEST_CASE("own objects: names that begin like others keep their arrays apart") {
+  const Folder folder;
+  const Rig rig;
+  KeyedArchiver archiver;
+  archiver.encode("a", settings());
+  archiver.encode("a/b", settings());
+  // Its tensors' names begin as those of arrays of "own" do, and its time step is no float32.
+  const auto own = std::make_shared<Constant>(2.0F, "own");
+  const auto other = convolution_weights(2, 2, "own.secure", std::make_shared<OptimizerAdam>(0.5));
+  archiver.encode("own", own, rig.device);
+  archiver.encode("other", other, rig.device);
+  archiver.write(folder / "net");
+  KeyedUnarchiver counting(rig.device);
+  std::vector<std::size_t> arrays;
+  counting.allow("Settings", [&](const Coder& coder) {
+    arrays.push_back(coder.arrays().size());
+    return Settings::decode(coder);
+  });
+  counting.allow("Constant", [&](const Coder& coder) {
+    arrays.push_back(coder.arrays().size());
+    return Constant::decode(coder);
+  });
+  const Archive read = counting.open(folder / "net");
+  for (const std::string key : {"a", "a/b"}) CHECK(read.decode_object(key) != nullptr);
+  CHECK(read.decode_data_source("own") != nullptr);
+  CHECK(read.decode_data_source("other") != nullptr);
+  CHECK(arrays == std::vector<std::size_t>{1, 1, 0});
+}
+
 TEST_CASE("own objects: a data source keeps class, weights, optimizer and moments") {
   const Folder folder;
   const Rig rig, elsewhere;
@@ -232,4 +261,17 @@ TEST_CASE("own objects: spoilt entries are refused with their place") {
   CHECK_THROWS_CONTAINS(read(entry("Settings", values), "I32"), ArchiveError,
                         "\"objects/a/curve\": expected F32, got I32");
   CHECK_THROWS_CONTAINS(read(Json::Array{}, "F32"), ArchiveError, "objects: expected an object");
+  const auto listing = [&](Json arrays) {
+    return Json::Object{
+        {"a",
+         Json::Object{{"class", "Settings"}, {"values", values}, {"arrays", std::move(arrays)}}}};
+  };
+  read(listing(Json::Array{"curve"}), "F32");
+  CHECK_THROWS_CONTAINS(read(listing(Json::Array{"curve", "none"}), "F32"), ArchiveError,
+                        "objects.a: expected a tensor \"objects/a/none\", got none");
+  CHECK_THROWS_CONTAINS(read(listing(Json::Array{"curve", "curve"}), "F32"), ArchiveError,
+                        "arrays: expected each once, got \"curve\" again");
+  CHECK_THROWS_CONTAINS(read(listing(Json::Array{1}), "F32"), ArchiveError, "arrays[0]");
+  CHECK_THROWS_CONTAINS(read(listing("curve"), "F32"), ArchiveError, "arrays: expected an array");
+  CHECK_THROWS_CONTAINS(read(listing(Json::Array{}), "F32"), ArchiveError, "\"curve\"");
 }

@@ -90,6 +90,10 @@ TEST_CASE("images: wrapped memory is shared and its owner kept") {
     CHECK_EQ(image.data(), static_cast<void*>(owner->data()));
   }
   CHECK_EQ(owner.use_count(), 1);
+  auto* odd = reinterpret_cast<std::byte*>(owner->data()) + 2;
+  CHECK_THROWS_CONTAINS(Image::wrap(rig.device, {1, 1, 1, 3}, DataType::FLOAT32, odd, owner),
+                        InvalidArgumentError, "a multiple of 4 bytes");
+  CHECK_EQ(Image::wrap(rig.device, {1, 1, 1, 3}, DataType::FLOAT16, odd, owner).bytes(), 6U);
   CHECK_THROWS_AS(Image::wrap(rig.device, {1, 1, 1, 4}, DataType::FLOAT32, nullptr, nullptr),
                   InvalidArgumentError);
 }

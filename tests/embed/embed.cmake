@@ -31,6 +31,15 @@ if(status EQUAL 0 OR NOT said MATCHES "none.safetensors: error 8: ")
   message(FATAL_ERROR "run_archive without an archive: expected error 8, got ${status}: ${said}")
 endif()
 
+# A project of C alone is told what it lacks.
+file(WRITE "${WORK}/c_alone/CMakeLists.txt" "cmake_minimum_required(VERSION 3.25)\nproject(c_alone LANGUAGES C)\n"
+                                            "find_package(mpsnn CONFIG REQUIRED)\n")
+execute_process(COMMAND "${CMAKE_COMMAND}" -S "${WORK}/c_alone" -B "${WORK}/c_alone/build" -G "${GENERATOR}"
+                RESULT_VARIABLE status OUTPUT_QUIET ERROR_VARIABLE said)
+if(status EQUAL 0 OR NOT said MATCHES "mpsnn needs the language CXX")
+  message(FATAL_ERROR "A project of C alone: expected to be told that it needs CXX, got ${status}: ${said}")
+endif()
+
 # Elsewhere filter_image.cmake does it, with the double of Metal.
 if(CMAKE_HOST_APPLE)
   build(objc/filter_image)

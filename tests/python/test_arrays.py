@@ -165,6 +165,16 @@ def test_torch_tensors_through_dlpack(cpu: mps.Device) -> None:
     np.testing.assert_array_equal(mps.Image(cpu, tensor).numpy(), tensor.numpy())
 
 
+def test_memory_that_is_not_aligned_is_copied_and_not_shared(cpu: mps.Device) -> None:
+    values = ramp(3, 4, 5)
+    odd = np.ndarray(values.shape, np.float32, bytearray(b"x" + values.tobytes()), 1)
+    for share in (mps.Image.wrap, mps.Image.from_dlpack, mps.NDArray.wrap, mps.NDArray.from_dlpack):
+        with pytest.raises(mps.InvalidArgumentError, match="multiple of 4 bytes"):
+            share(cpu, odd)
+    np.testing.assert_array_equal(mps.Image(cpu, odd).numpy()[0], values)
+    np.testing.assert_array_equal(mps.NDArray.from_array(cpu, odd).numpy(), values)
+
+
 def test_jax_arrays_through_dlpack(cpu: mps.Device) -> None:
     jax = pytest.importorskip("jax")
     image = mps.Image(cpu, ramp(1, 2, 3, 4))

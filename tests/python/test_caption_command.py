@@ -18,10 +18,11 @@ from mpsnn.apps.caption import Captioned, render, scenes
 from mpsnn.apps.caption import pictures as picture_files
 from mpsnn.apps.caption.cli import UNSEEN
 
-TRAIN_SMALL = (
+SMALL = (
     *("--size", "32", "--widths", "4,6", "--embedding", "8", "--hidden", "12", "--batch", "4"),
-    *("--count", "8", "--validation-count", "4", "--checkpoint-every", "1"),
+    *("--checkpoint-every", "1"),
 )
+TRAIN_SMALL = (*SMALL, "--count", "8", "--validation-count", "4")
 
 
 def run(*arguments: object) -> int:
@@ -50,10 +51,12 @@ def test_command_trains_resumes_and_applies(
     own = folder_of(tmp_path / "own", pictures(4))
     assert run("apply", net, own / "0.png", own / "1.png", "--commit", "double") == 0
     assert capsys.readouterr().out.count("tokens") == 2
-    assert (
-        run("train", tmp_path / "own.safetensors", "--folder", own, *TRAIN_SMALL, "--epochs", 1)
-        == 0
-    )
+    folder = ("train", tmp_path / "own.safetensors", "--folder", own, *SMALL, "--epochs")
+    assert run(*folder, 1) == 0
+    for option in ("count", "validation-count", "refresh-every"):  # they would change nothing
+        capsys.readouterr()
+        assert run(*folder, 2, "--resume", f"--{option}", 3) == 2
+        assert f"{option}: expected none with --folder" in capsys.readouterr().err
 
 
 def test_scenes_are_not_drawn_for_other_words(
@@ -62,7 +65,7 @@ def test_scenes_are_not_drawn_for_other_words(
     own, net = folder_of(tmp_path / "own", pictures(4)), tmp_path / "net.safetensors"
     text = "".join(f"{index}.png\tpart {index}\n" for index in range(4))
     (own / picture_files.CAPTIONS).write_text(text, encoding="utf-8")
-    assert run("train", net, "--folder", own, *TRAIN_SMALL, "--epochs", 1) == 0
+    assert run("train", net, "--folder", own, *SMALL, "--epochs", 1) == 0
     capsys.readouterr()
     assert run("apply", net) == 2
     assert "pictures: expected some to caption, got none" in capsys.readouterr().err
@@ -169,7 +172,8 @@ def test_command_tells_what_is_wrong(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file").touch()
-    count = ("--count", "4", "--validation-count", "2") if arguments[0] != "apply" else ()
+    drawn = arguments[0] != "apply" and "--folder" not in arguments
+    count = ("--count", "4", "--validation-count", "2") if drawn else ()
     assert run(*arguments, *count) == 2
     captured = capsys.readouterr()
     assert captured.err.startswith("mpsnn: error: ")  # and nothing before it: no epoch was trained

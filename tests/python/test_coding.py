@@ -186,6 +186,8 @@ def test_wrong_arguments(cpu: mps.Device) -> None:
     coder.encode("a", 1)
     with pytest.raises(mps.InvalidArgumentError, match="a new one"):
         coder.encode("a", 2)
+    with pytest.raises(mps.InvalidArgumentError, match=r'"text": expected text that UTF-8 can say'):
+        coder.encode("text", "\ud800")
     with pytest.raises(mps.ArgumentTypeError, match="float64"):
         coder.encode("b", np.zeros(2))  # type: ignore[arg-type]
     with pytest.raises(mps.ArchiveError, match='"b": expected a value, got none'):

@@ -89,7 +89,11 @@ def test_the_demo(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     [((), "deep/net-samples"), (("--samples", "grids"), "grids"), (("--no-samples",), None)],
 )
 def test_where_samples_are_drawn(
-    chosen: tuple[str, ...], folder: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    chosen: tuple[str, ...],
+    folder: str | None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("mpsnn.apps.gan.cli.bundled", lambda edge: marks(edge=edge))
@@ -98,6 +102,9 @@ def test_where_samples_are_drawn(
     assert cli.main([*train, *chosen]) == 0
     drawn = {str(path.parent) for path in Path().rglob("*.png")}
     assert drawn == ({folder} if folder else set())
+    assert "nothing was left" not in capsys.readouterr().out
+    assert cli.main([*train, *chosen, "--resume"]) == 0
+    assert "nothing was left to train: of 1 epochs 1 were done" in capsys.readouterr().out
     if folder is not None:
         names = {path.name for path in Path(folder).iterdir()}
         assert names == {"real.png", "epoch-000.png", "epoch-001.png"}

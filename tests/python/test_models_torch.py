@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 import mpsnn as mps
 from mpsnn import models
+from mpsnn.models.tensor_files import read_tensors
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 import nets_torch  # noqa: E402
@@ -289,6 +290,49 @@ def test_files(tmp_path: Path) -> None:
     assert models.load_state_dict(other, path) == []
     for name, tensor in models.state_dict(one).items():
         assert np.array_equal(models.state_dict(other)[name], tensor), name
+
+
+def test_element_types_of_files(tmp_path: Path) -> None:
+    save = pytest.importorskip("safetensors.torch").save_file
+    path = tmp_path / "net.safetensors"
+    tensors = {"short": torch.linspace(-3, 3, 6).bfloat16().reshape(2, 3), "none": torch.ones(0, 2)}
+    tensors |= {"one": torch.tensor(0.1).bfloat16(), "half": torch.ones(2).half()}
+    save(tensors, path)
+    found = read_tensors(path)
+    for name, tensor in tensors.items():
+        assert found[name].dtype == (np.float16 if name == "half" else np.float32)
+        assert np.array_equal(found[name], tensor.float().numpy()), name
+    for element in (torch.float8_e4m3fn, torch.complex64):
+        save({"x": torch.ones(2).to(element)}, path)
+        with pytest.raises(mps.FileError, match=r"^[^:]*net\.safetensors: x: expected one of F64"):
+            read_tensors(path)
+
+
+def test_files_of_torch_that_are_damaged_or_hold_other_tensors(tmp_path: Path) -> None:
+    path = tmp_path / "net.pth"
+    others: tuple[Any, ...] = (torch.eye(2).to_sparse(), torch.ones(2).to(torch.float8_e4m3fn))
+    for tensor in (*others, torch.ones(2, device="meta")):
+        torch.save({"fine": torch.ones(1), "odd": tensor}, path)
+        with pytest.raises(mps.FileError, match="odd: expected a tensor for NumPy"):
+            read_tensors(path)
+    torch.save({"state_dict": {"x": torch.ones(1)}}, path)
+    with pytest.raises(mps.FileError, match="by name, got 'state_dict', a dict"):
+        read_tensors(path)
+    random = np.random.default_rng(0)
+    refused = 0
+    for zipped in (True, False):
+        torch.save({"x": torch.ones(3)}, path, _use_new_zipfile_serialization=zipped)
+        whole = path.read_bytes()
+        for _ in range(60):
+            changed = bytearray(whole)
+            for place in random.integers(4, len(whole), 4):
+                changed[place] = random.integers(256)
+            path.write_bytes(changed[: random.integers(5, 2 * len(whole))])
+            try:
+                read_tensors(path)
+            except mps.FileError:
+                refused += 1
+    assert refused > 20
 
 
 class Harmful:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -225,7 +226,12 @@ def test_refusals(cpu: mps.Device) -> None:
         export_model(graph, None, {})
     with pytest.raises(mps.InvalidArgumentError, match=r"sizes.*other"):
         export_model(graph, None, {"x": (1, 2, 2, 1), "other": (1, 2, 2, 1)})
-    with pytest.raises(mps.InvalidArgumentError, match=r"sizes: x"):
-        export_model(graph, None, {"x": (1, None, 2, 1)})
+    wrong: tuple[Any, ...] = (
+        *((1, None, 2, 1), (1, 2, 2), (-1, 2, 2, 1), (0, 2, 2, 1), (1.5, 2, 2, 1)),
+        *((1, 2, 2, 2**40), "NHWC", 4),
+    )
+    for size in wrong:
+        with pytest.raises(mps.InvalidArgumentError, match=r"sizes: x: expected \(N, H, W, C\)"):
+            export_model(graph, None, {"x": size})
     with pytest.raises(mps.InvalidArgumentError, match=r"layout.*'HWC'"):
         export_model(graph, None, {"x": (1, 2, 2, 1)}, layout="HWC")

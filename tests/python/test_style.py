@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from PIL import Image
 
 import mpsnn as mps
 from mpsnn import cli
@@ -33,8 +36,9 @@ from mpsnn.apps.style.features import (
 )
 from mpsnn.apps.style.model import EPSILON, Transformer, build_training
 from mpsnn.apps.style.photographs import cutouts
-from mpsnn.apps.style.train import style_targets
+from mpsnn.apps.style.train import StyleTrainer, style_targets
 from mpsnn.committing import WAYS
+from mpsnn.training import Batch
 
 jax.config.update("jax_enable_x64", True)
 
@@ -209,10 +213,37 @@ def test_resume_continues_bit_exactly(tmp_path: Path) -> None:
         assert np.array_equal(Styliser.load(path)(picture(9), style), expected)
 
 
+def test_a_run_interrupted_within_an_epoch_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, whole = tmp_path / "net.safetensors", run_training(3)
+    encode, left = StyleTrainer.encode, 5  # Ctrl-C in the second step of the second epoch
+
+    def encode_and_interrupt(
+        self: StyleTrainer, commands: mps.CommandBuffer, batch: Batch
+    ) -> mps.Image:
+        nonlocal left
+        left -= 1
+        if left == 0:
+            signal.raise_signal(signal.SIGINT)
+        return encode(self, commands, batch)
+
+    monkeypatch.setattr(StyleTrainer, "encode", encode_and_interrupt)
+    run_training(3, path)
+    stands = json.loads(mps.KeyedUnarchiver(mps.Device("cpu")).open(str(path)).metadata["trainer"])
+    assert (stands["epoch"], stands["batch"]) == (1, 2)
+    rest = run_training(3, path, resume=True)
+    for style in (0, 1):
+        assert np.array_equal(rest(picture(9), style), whole(picture(9), style))
+
+
 def test_resume_refuses_other_styles(tmp_path: Path) -> None:
     path = tmp_path / "net.safetensors"
     run_training(1, path)
-    with pytest.raises(mps.InvalidArgumentError, match="resume: targets"):
+    with pytest.raises(
+        mps.InvalidArgumentError,
+        match=r"resume: styles: expected 2 seen through the feature net, checksum \w{8} as in",
+    ):
         train(
             [picture(1), picture(2, 24)],
             [picture(3), picture(5)],
@@ -301,11 +332,25 @@ def test_bad_weights(tmp_path: Path) -> None:
         (tensors | {"features.29.weight": cut}, r"not expected: features\.29\.weight"),
         (tensors | {"features.12.weight": cut}, r"features\.12\.weight: .* \(8, 8, 3, 3\), got"),
         (tensors | {"features.2.bias": np.zeros(2, np.int32)}, r"floating point, got int32"),
+        (
+            tensors | {"features.2.bias": np.full(2, np.nan, np.float32)},
+            r"2\.bias: expected finite",
+        ),
         (tensors | {"features.0.weight": np.zeros(6, np.float32)}, "of 4 dimensions"),
     ):
         save_file(changed, path)
         with pytest.raises(mps.InvalidArgumentError, match=rf"weights\.safetensors: .*{text}"):
             FeatureNet.from_file(path)
+
+
+def test_weights_that_see_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "weights.safetensors"
+    dead = {name: np.zeros_like(array) for name, array in vgg_tensors().items()}
+    pytest.importorskip("safetensors.numpy").save_file(dead, path)
+    with pytest.raises(mps.InvalidArgumentError, match=r"expected features in relu1_2, got none"):
+        train(
+            [picture(1)], [picture(3)] * 2, FeatureNet.from_file(path), options(1), progress=False
+        )
 
 
 def test_pytorchs_types(tmp_path: Path) -> None:
@@ -384,6 +429,10 @@ def test_command(tmp_path: Path) -> None:
     done = run(*common, "--epochs", 2, "--resume", "--no-preview", "--timeline", steps)
     assert done.returncode == 0, done.stderr
     assert "no timeline: the run ended before step 3" in done.stdout
+    assert "nothing was left" not in done.stdout
+    done = run(*common, "--epochs", 2, "--resume", "--no-preview")
+    assert done.returncode == 0, done.stderr
+    assert "nothing was left to train: of 2 epochs 2 were done" in done.stdout
     done = run("apply", net, look, "--style", 1, "--out", out)
     assert done.returncode == 0, done.stderr
     assert [path.name for path in preview.iterdir()] == ["epoch-001.png"]
@@ -433,5 +482,7 @@ def test_the_demo_makes_what_it_says(tmp_path: Path, capsys: pytest.CaptureFixtu
     for name in styles:
         assert pictures.read(tmp_path / name, "style").shape[:2] == (300, 448)
     assert not set(photographs.STYLES) & {*photographs.TRAINED, photographs.UNSEEN}
+    with Image.open(tmp_path / "stylised.png") as drawn:
+        assert drawn.size == (3 * 450 - 2, 2 * 302 - 2)  # the photograph beside what was painted
     assert "fixed random weights" in capsys.readouterr().out
     assert len(Styliser.load(tmp_path / "style.safetensors").graphs) == len(photographs.STYLES)

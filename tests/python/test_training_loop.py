@@ -148,6 +148,29 @@ def test_an_interrupt_leaves_a_checkpoint_to_resume_from(cpu: mps.Device, tmp_pa
     assert [r.loss for r in second.state.history] == [r.loss for r in whole.state.history]
 
 
+def test_a_loss_that_is_not_finite_ends_the_run_and_leaves_the_checkpoint(
+    cpu: mps.Device, tmp_path: Path
+) -> None:
+    def spoilt(epoch: int, _generator: np.random.Generator) -> Iterator[dict[str, np.ndarray]]:
+        for step in range(3):
+            bad = epoch == 1 and step == 1
+            yield {
+                "x": np.full(SHAPE, np.inf if bad else 1, np.float32),
+                "y": np.ones(SHAPE, np.float32),
+            }
+
+    path = tmp_path / "net.safetensors"
+    run = trainer(cpu, path, data=spoilt)
+    with pytest.raises(mps.StateError, match="epoch 2, step 2: expected a finite loss, got inf"):
+        run.run(3)
+    weights = mps.KeyedUnarchiver(cpu).open(str(path)).decode_graph("training")
+    assert all(
+        np.isfinite(weights.device.read_parameter(source, name)).all()
+        for source in weights.data_sources
+        for name in source.parameters
+    )
+
+
 def test_a_second_interrupt_stops_at_once(cpu: mps.Device) -> None:
     def impatient(epoch: int, generator: np.random.Generator) -> Iterator[Any]:
         for batch in batches(epoch, generator):

@@ -4,9 +4,9 @@
 from __future__ import annotations
 
 import os
-import pickle  # the name of an error only
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,11 @@ from mpsnn.files import MissingPackageError, optional_module
 
 # A file of torch.save: a zip file, or before PyTorch 1.6 a bare pickle.
 PICKLES = (b"PK\x03\x04", b"\x80")
+
+# Element types of safetensors that are read; NumPy lacks bfloat16.
+SHORT = "BF16"
+ELEMENTS = ("F64", "F32", "F16", SHORT, *(f"{s}{bits}" for s in "IU" for bits in (64, 32, 16, 8)))
+ELEMENTS += ("BOOL",)
 
 Tensors = Mapping[str, NDArray[np.floating]]
 
@@ -32,7 +37,8 @@ def read_tensors(path: str | os.PathLike[str], extra: str = "models") -> Tensors
         Arrays by name. NumPy has no bfloat16: such tensors come as float32.
 
     Raises:
-        FileError: There is no such file, or it is neither, or holds other things than tensors.
+        FileError: There is no such file, or it is neither, or damaged, or holds other things than
+            tensors that NumPy has.
         MissingPackageError: The package is missing that reads it.
     """
     try:
@@ -46,12 +52,38 @@ def read_tensors(path: str | os.PathLike[str], extra: str = "models") -> Tensors
 
 def _read_safetensors(path: str | os.PathLike[str], extra: str) -> Tensors:
     package = optional_module("safetensors", extra, f"reading {path}")
-    reader = optional_module("safetensors.numpy", extra, f"reading {path}")
+    optional_module("safetensors.numpy", extra, f"reading {path}")
     try:
-        tensors: Tensors = reader.load_file(path)
+        with package.safe_open(path, framework="numpy") as file:
+            types = {name: file.get_slice(name).get_dtype() for name in file.keys()}  # noqa: SIM118 (no mapping)
+            _check_elements(path, types)
+            short = {name for name, element in types.items() if element == SHORT}
+            tensors = {name: file.get_tensor(name) for name in types if name not in short}
+        if short:
+            tensors |= {
+                name: _widened(entry)
+                for name, entry in package.deserialize(Path(path).read_bytes())
+                if name in short
+            }
+    except FileError:  # ours, which is an OSError
+        raise
     except (OSError, package.SafetensorError) as error:
         raise FileError(f"{path}: expected a safetensors file of tensors: {error}") from error
     return tensors
+
+
+def _check_elements(path: str | os.PathLike[str], types: Mapping[str, str]) -> None:
+    for name, element in types.items():
+        if element not in ELEMENTS:
+            msg = f"{path}: {name}: expected one of {', '.join(ELEMENTS)}, got {element}"
+            raise FileError(msg)
+
+
+def _widened(entry: Mapping[str, Any]) -> NDArray[np.float32]:
+    """Of bfloat16, which are the upper halves of float32."""
+    bits = np.frombuffer(entry["data"], "<u2").astype(np.uint32) << 16
+    values: NDArray[np.float32] = bits.view(np.float32).reshape(entry["shape"])
+    return values
 
 
 def _read_torch(path: str | os.PathLike[str]) -> Tensors:
@@ -65,13 +97,18 @@ def _read_torch(path: str | os.PathLike[str]) -> Tensors:
     wanted = f"{path}: expected PyTorch's file of tensors by name"
     try:
         found = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        raise FileError(f"{wanted}: {str(error).partition(chr(10))[0]}") from error
-    if not isinstance(found, Mapping) or not all(
-        isinstance(tensor, torch.Tensor) for tensor in found.values()
-    ):
-        raise FileError(f"{wanted}, got {type(found)}")
-    return {
-        str(name): (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).detach().numpy()
-        for name, tensor in found.items()
-    }
+    except Exception as error:  # whatever a damaged file makes it meet
+        text = str(error).partition("\n")[0] or type(error).__name__
+        raise FileError(f"{wanted}: {text}") from error
+    if not isinstance(found, Mapping):
+        raise FileError(f"{wanted}, got a {type(found).__name__}")
+    tensors: dict[str, NDArray[Any]] = {}
+    for name, tensor in found.items():
+        if not isinstance(tensor, torch.Tensor):
+            raise FileError(f"{wanted}, got {name!r}, a {type(tensor).__name__}")
+        try:
+            wide = tensor.float() if tensor.dtype == torch.bfloat16 else tensor
+            tensors[str(name)] = wide.detach().resolve_conj().resolve_neg().numpy()
+        except (RuntimeError, TypeError) as error:  # sparse, quantized, of 8 bits, without memory
+            raise FileError(f"{path}: {name}: expected a tensor for NumPy: {error}") from error
+    return tensors

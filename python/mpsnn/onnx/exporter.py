@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from math import prod
+from operator import index
 
 import numpy as np
 import onnx
@@ -29,6 +31,7 @@ Size = tuple[int, int, int, int]
 SourceSize = Sequence[int | None]
 
 LAYOUTS = ("NHWC", "NCHW")
+LARGEST_IMAGE = 2**31 - 1  # values, as in models that are read
 LARGEST_MODEL = 2**31 - 1  # bytes: protobuf's bound
 
 
@@ -95,14 +98,24 @@ def _checked_sizes(graph: Graph, sizes: Mapping[str, SourceSize]) -> dict[str, S
     if unknown:
         msg = f"export_model: sizes: expected the sources {handles}, got {unknown}"
         raise InvalidArgumentError(msg)
-    for handle in handles:
-        size = sizes.get(handle)
-        fits = size is not None and len(size) == 4 and None not in tuple(size)[1:]
-        if not fits:
-            got = "nothing" if size is None else tuple(size)
-            msg = f"export_model: sizes: {handle}: expected (N, H, W, C), got {got}"
-            raise InvalidArgumentError(msg)
-    return {handle: tuple(sizes[handle]) for handle in handles}
+    return {handle: _checked_size(handle, sizes.get(handle)) for handle in handles}
+
+
+def _checked_size(handle: str, size: SourceSize | None) -> SourceSize:
+    try:
+        found = [None if extent is None else index(extent) for extent in size or ()]
+    except TypeError:  # no numbers
+        found = []
+    extents = [extent for extent in found if extent is not None]
+    fits = len(found) == 4 and None not in found[1:] and min(extents) >= 1
+    if not fits or prod(extents) > LARGEST_IMAGE:
+        got = "nothing" if size is None else repr(size)
+        msg = (
+            f"export_model: sizes: {handle}: expected (N, H, W, C), each at least 1 and at most "
+            f"{LARGEST_IMAGE} together, got {got}"
+        )
+        raise InvalidArgumentError(msg)
+    return tuple(found)
 
 
 class _Export:

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 # Seeds from here on are never trained on.
 UNSEEN = 1_000_000
 INCEPTION_SIZE = 299
+# Of drawn scenes: options that a folder of pictures has no use for, and what they are if not given.
+DRAWN = {"count": 4000, "validation_count": 300, "refresh_every": TrainOptions().refresh_every}
 SHOWN = 12
 TIMED = 3
 
@@ -74,13 +76,19 @@ def _add_train(actions: Commands) -> None:
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
     options = TrainOptions()
+    widths = ",".join(map(str, options.model.widths))
     add = parser.add_argument
     add("--size", type=int, help="edge of the pictures in pixels (48; 299 for Inception-v3)")
-    add("--widths", type=_widths, default=options.model.widths, help="of the small net's layers")
+    add(
+        "--widths",
+        type=_widths,
+        default=options.model.widths,
+        help=f"of the small net's layers (default {widths})",
+    )
     add("--embedding", type=int, default=options.model.embedding, help="(default %(default)s)")
     add("--hidden", type=int, default=options.model.hidden, help="of the LSTM (%(default)s)")
-    add("--count", type=int, default=4000, help="scenes to draw (default %(default)s)")
-    add("--validation-count", type=int, default=300, help="held-out scenes (%(default)s)")
+    add("--count", type=int, help=f"scenes to draw (default {DRAWN['count']})")
+    add("--validation-count", type=int, help=f"held-out scenes ({DRAWN['validation_count']})")
     add("--epochs", type=int, default=options.epochs, help="in all (default %(default)s)")
     add("--batch", type=int, default=options.batch, help="pictures a step (%(default)s)")
     add("--learning-rate", type=float, default=options.learning_rate, help="(%(default)s)")
@@ -88,11 +96,15 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     add(
         "--refresh-every",
         type=int,
-        default=options.refresh_every,
-        help="epochs until new scenes are drawn (default %(default)s; 0: never)",
+        help=f"epochs until new scenes are drawn (default {DRAWN['refresh_every']}; 0: never)",
     )
-    add("--validate-every", type=int, default=options.validate_every, help="(%(default)s)")
-    add("--checkpoint-every", type=int, default=options.checkpoint_every, help="epochs")
+    add("--validate-every", type=int, default=options.validate_every, help="epochs (%(default)s)")
+    add(
+        "--checkpoint-every",
+        type=int,
+        default=options.checkpoint_every,
+        help="epochs (%(default)s)",
+    )
     add("--seed", type=int, default=options.seed, help="of weights and order (%(default)s)")
     add("--device", default="", help="device kind (default: the best here)")
     add_options(parser)
@@ -104,9 +116,9 @@ def _add_apply(actions: Commands) -> None:
     add("archive", type=Path, help="what `train` wrote")
     add("pictures", type=Path, nargs="*", help="picture files; none: held-out scenes are drawn")
     add("--scenes", type=int, default=SHOWN, help="how many (default %(default)s)")
-    add("--seed", type=int, default=UNSEEN, help="of the scenes")
+    add("--seed", type=int, default=UNSEEN, help="of the scenes (%(default)s)")
     add("--beam", type=int, default=1, help="sentences followed at once; 1: greedy (%(default)s)")
-    add("--out", type=Path, help="also draw pictures and captions to this file")
+    add("--out", type=Path, help="also draw pictures and captions (.png, .svg, .pdf)")
     add("--time", action="store_true", help="also measure it with and without predicates")
     add("--device", default="", help="device kind (default: the best here)")
     add_options(parser)
@@ -130,6 +142,11 @@ def _widths(text: str) -> tuple[int, ...]:
         raise argparse.ArgumentTypeError(f"expected numbers as 24,48,64, got {text!r}") from None
 
 
+def _drawn_option(arguments: argparse.Namespace, name: str) -> int:
+    given: int | None = getattr(arguments, name)
+    return DRAWN[name] if given is None else given
+
+
 def _train_options(arguments: argparse.Namespace) -> TrainOptions:
     default = INCEPTION_SIZE if arguments.features == INCEPTION else ModelOptions().size
     return TrainOptions(
@@ -137,7 +154,7 @@ def _train_options(arguments: argparse.Namespace) -> TrainOptions:
         batch=arguments.batch,
         learning_rate=arguments.learning_rate,
         halve_every=arguments.halve_every,
-        refresh_every=arguments.refresh_every,
+        refresh_every=_drawn_option(arguments, "refresh_every"),
         validate_every=arguments.validate_every,
         checkpoint_every=arguments.checkpoint_every,
         seed=arguments.seed,
@@ -154,11 +171,13 @@ def _train_options(arguments: argparse.Namespace) -> TrainOptions:
 
 def _drawn(arguments: argparse.Namespace, size: int) -> tuple[DataFactory, Captioned]:
     """Scenes to train on, and held-out ones."""
+    count = _drawn_option(arguments, "count")
 
     def data(refresh: int) -> Captioned:
-        return scenes.render(arguments.count, arguments.seed + refresh, size)
+        return scenes.render(count, arguments.seed + refresh, size)
 
-    return data, scenes.render(arguments.validation_count, UNSEEN, size, held_out=True)
+    held_out = _drawn_option(arguments, "validation_count")
+    return data, scenes.render(held_out, UNSEEN, size, held_out=True)
 
 
 def _train(arguments: argparse.Namespace) -> None:
@@ -191,6 +210,13 @@ def _check_train(arguments: argparse.Namespace, model: ModelOptions) -> None:
         raise mps.InvalidArgumentError(
             "validation-folder: expected a folder to train on beside it (--folder), got none"
         )
+    if arguments.folder is not None:
+        for name in DRAWN:
+            if getattr(arguments, name) is not None:
+                raise mps.InvalidArgumentError(
+                    f"{name.replace('_', '-')}: expected none with --folder, it is of scenes that "
+                    f"are drawn, got {getattr(arguments, name)}"
+                )
 
 
 def _folder(folder: Path, size: int) -> Captioned:
@@ -206,12 +232,6 @@ def _run(
     archive: Path,
     timeline: StepTimeline,
 ) -> None:
-    ran: list[EpochRecord] = []
-
-    def on_epoch(record: EpochRecord) -> None:
-        ran.append(record)
-        _announce(record)
-
     _, trainer = train(
         data,
         validation,
@@ -221,7 +241,7 @@ def _run(
         archive=archive,
         resume=arguments.resume,
         device=mps.Device(arguments.device),
-        on_epoch=on_epoch,
+        on_epoch=_announce,
         way=way_of(arguments),
         timeline=timeline,
     )
@@ -232,10 +252,7 @@ def _run(
             f"`mpsnn caption train {archive} --resume` and the same options"
         )
         sys.exit(130)
-    if not ran:
-        print(
-            f"nothing was left to train: of {options.epochs} epochs {trainer.state.epoch} were done"
-        )
+    trainer.tell_nothing_left(options.epochs)
 
 
 def _announce(record: EpochRecord) -> None:
@@ -337,7 +354,8 @@ def _demo(arguments: argparse.Namespace) -> None:
     prepare_output(archive)
     prepare_output(out, DRAWINGS)
     data, held_out = _drawn(arguments, options.model.size)
-    print(f"1. draw {arguments.count} scenes an epoch and {len(held_out)} held-out ones")
+    count = _drawn_option(arguments, "count")
+    print(f"1. draw {count} scenes an epoch and {len(held_out)} held-out ones")
     print(f"2. train on {device.name}")
     _run(arguments, data, held_out, options, words, archive, timeline)
     print(f"3. restore {archive} and caption combinations never trained on")

@@ -197,13 +197,15 @@ def render(count: int, seed: int, edge: int = 48, *, held_out: bool = False) -> 
         The pictures with their sentences.
 
     Raises:
-        InvalidArgumentError: No picture, or an edge below 32 pixels.
+        InvalidArgumentError: No picture, an edge below 32 pixels, or a seed below 0.
     """
     if count < 1 or edge < SMALLEST_EDGE:
         raise mps.InvalidArgumentError(
             f"scenes: expected 1 picture or more of {SMALLEST_EDGE} pixels or more, "
             f"got {count} of {edge}"
         )
+    if seed < 0:
+        raise mps.InvalidArgumentError(f"scenes: seed: expected 0 or more, got {seed}")
     pictures = np.empty((count, edge, edge, 3), np.float32)  # fails at once where it is too much
     generator = np.random.Generator(np.random.Philox(seed))
     scenes = [random_scene(generator, held_out=held_out) for _ in range(count)]

@@ -36,16 +36,17 @@ from mpsnn.apps.caption.step import TrainingStep, pack
 from mpsnn.apps.caption.words import Vocabulary
 from mpsnn.committing import BOTH, StepTimeline, Way
 from mpsnn.files import prepare_output
-from mpsnn.training import Batch, EpochRecord, StepSchedule, Trainer, with_progress
+from mpsnn.training import Batch, EpochRecord, StepSchedule, Trainer, check_resumed, with_progress
 
 RUN_KEY, DATA_KEY, ADAM_KEY, HEAD_KEY, BASE_KEY = "run", "data", "adam", "head", "base"
+REFRESH = "refresh_every"
 # Gives the training pictures of the n-th refresh.
 DataFactory = Callable[[int], Captioned]
 
 MOMENTS = ("momentum", "velocity")
 SMALLEST = {
     **dict.fromkeys(("epochs", "batch", "validate_every", "checkpoint_every"), 1),
-    **dict.fromkeys(("halve_every", "refresh_every"), 0),
+    **dict.fromkeys(("halve_every", "refresh_every", "seed"), 0),
 }
 BASE_BATCH = 8  # pictures that Inception-v3 takes at once
 
@@ -181,6 +182,7 @@ class CaptionTrainer(Trainer):
             way=way,
             timeline=timeline,
             progress=progress,
+            steps=len(first) // options.batch,
         )
         self.step = step
         self._options, self._vocabulary, self._data = options, vocabulary, data
@@ -414,7 +416,7 @@ def _check_run(stored: mps.Archive, options: TrainOptions, path: str) -> Vocabul
     before = {**_run_of(stored, path), **asdict(model)}
     now = {**options.fixed(), **asdict(options.model)}
     # It is another where the data is: a folder's data never changes.
-    _check_same(before, now, sorted((before.keys() | now.keys()) - {"refresh_every"}), path)
+    check_resumed(before, {**now, REFRESH: before.get(REFRESH)}, path)
     return vocabulary
 
 
@@ -426,16 +428,6 @@ def _run_of(stored: mps.Archive, path: str) -> dict[str, object]:
         raise mps.ArchiveError(f"{path}: the run's options cannot be read: {error}") from error
 
 
-def _check_same(
-    before: dict[str, object], now: dict[str, object], names: list[str], path: str
-) -> None:
-    for name in names:
-        if before.get(name) != now.get(name):
-            raise mps.InvalidArgumentError(
-                f"resume: {name}: expected {before.get(name)} as in {path}, got {now.get(name)}"
-            )
-
-
 def _check_data(stored: mps.Archive, first: Captioned, options: TrainOptions, path: str) -> None:
     """Refuses other pictures than those of the run to be resumed."""
     before = stored.metadata[DATA_KEY]
@@ -444,4 +436,4 @@ def _check_data(stored: mps.Archive, first: Captioned, options: TrainOptions, pa
             f"resume: data: expected the captions and files of {path}, {before}, got "
             f"{first.summary}"
         )
-    _check_same(_run_of(stored, path), options.fixed(), ["refresh_every"], path)
+    check_resumed(_run_of(stored, path), options.fixed(), path)

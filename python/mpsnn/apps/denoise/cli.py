@@ -263,10 +263,11 @@ def _train(arguments: argparse.Namespace) -> None:
             arguments, arguments.count, refresh * arguments.count, arguments.renders
         )
         validation = _rendered(arguments, arguments.validation_count, UNSEEN, arguments.renders)
+    options = _train_options(arguments)
     _, trainer = train(
         data,
         validation,
-        _train_options(arguments),
+        options,
         archive=arguments.archive,
         resume=arguments.resume,
         device=mps.Device(arguments.device),
@@ -280,6 +281,7 @@ def _train(arguments: argparse.Namespace) -> None:
     if trainer.interrupted:
         print(f"interrupted in epoch {trainer.state.epoch + 1}; go on with --resume")
         sys.exit(130)
+    trainer.tell_nothing_left(options.epochs)
     print(f"the net is in {arguments.archive}")
 
 

@@ -55,7 +55,9 @@ def _add_train(actions: Commands) -> None:
         "beside it)",
     )
     samples.add_argument("--no-samples", action="store_true", help="draw no grids along training")
-    parser.add_argument("--curves", type=Path, help="also draw losses and quality to this PNG")
+    parser.add_argument(
+        "--curves", type=Path, help="also draw losses and quality (.png, .svg, .pdf)"
+    )
     parser.add_argument("--resume", action="store_true", help="go on from the archive")
     _add_run_options(parser)
     parser.set_defaults(run=_train)
@@ -77,7 +79,12 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
         default=options.model.edge,
         help="of the bundled digits in pixels (default %(default)s; MNIST's stay 28)",
     )
-    add("--latent", type=int, default=options.model.latent, help="random numbers of a picture")
+    add(
+        "--latent",
+        type=int,
+        default=options.model.latent,
+        help="random numbers of a picture (default %(default)s)",
+    )
     add("--width", type=int, default=options.model.width, help="channels (default %(default)s)")
     add(
         "--dropout",
@@ -96,9 +103,21 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
         help="share that an epoch leaves of the average of the generator's weights, which draws "
         "(default %(default)s; 0: the latest weights draw)",
     )
-    add("--judge-every", type=int, default=options.judge_every, help="epochs between two measures")
-    add("--seed", type=int, default=options.seed, help="of all that is random")
-    add("--checkpoint-every", type=int, default=options.checkpoint_every, help="epochs")
+    add(
+        "--judge-every",
+        type=int,
+        default=options.judge_every,
+        help="epochs between two measures (default %(default)s)",
+    )
+    add(
+        "--seed", type=int, default=options.seed, help="of all that is random (default %(default)s)"
+    )
+    add(
+        "--checkpoint-every",
+        type=int,
+        default=options.checkpoint_every,
+        help="epochs (default %(default)s)",
+    )
     add("--device", default="", help="device kind (default: the best here)")
     add_options(parser)
 
@@ -227,8 +246,12 @@ def _run(
         save_curves(curves, trainer.state.history)
         print(f"losses and quality over the epochs: {curves}")
     if trainer.interrupted:
-        print(f"interrupted in epoch {trainer.state.epoch + 1}; go on with --resume")
+        print(
+            f"interrupted in epoch {trainer.state.epoch + 1}; go on with "
+            f"`mpsnn gan train {archive} --resume` and the same options"
+        )
         sys.exit(130)
+    trainer.tell_nothing_left(options.epochs)
     return trainer
 
 

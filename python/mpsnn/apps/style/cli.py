@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 import mpsnn as mps
 from mpsnn.apps import pictures
 from mpsnn.apps.pictures import Picture
@@ -68,12 +70,14 @@ def _add_train(actions: Commands) -> None:
         help="a folder of photographs to learn on (default: some that scikit-image ships)",
     )
     parser.add_argument("--resume", action="store_true", help="go on from the archive")
-    parser.add_argument(
+    preview = parser.add_mutually_exclusive_group()
+    preview.add_argument(
         "--preview",
         type=Path,
-        help="a folder for a picture after each epoch (default: the archive's name and -steps)",
+        metavar="FOLDER",
+        help="for a picture after each epoch (default: the archive's name and -steps, beside it)",
     )
-    parser.add_argument("--no-preview", action="store_true", help="draw no such pictures")
+    preview.add_argument("--no-preview", action="store_true", help="draw no such pictures")
     _add_common(parser, TrainOptions())
     parser.set_defaults(run=_train)
 
@@ -120,7 +124,12 @@ def _add_common(parser: argparse.ArgumentParser, options: TrainOptions) -> None:
     add("--width", type=int, default=options.model.width, help="channels (default %(default)s)")
     add("--residuals", type=int, default=options.model.residuals, help="blocks (%(default)s)")
     add("--seed", type=int, default=options.seed, help="of weights and cutouts (%(default)s)")
-    add("--checkpoint-every", type=int, default=options.checkpoint_every, help="epochs")
+    add(
+        "--checkpoint-every",
+        type=int,
+        default=options.checkpoint_every,
+        help="epochs (default %(default)s)",
+    )
     add("--device", default="", help="device kind (default: the best here)")
     add_options(parser)
 
@@ -164,6 +173,15 @@ def _even(picture: Picture) -> Picture:
     return picture[:height, :width]
 
 
+def _centred(picture: Picture, size: tuple[int, int]) -> Picture:
+    """A square picture in the middle of a white one, as high."""
+    height, width = size
+    left = (width - height) // 2
+    cell = np.ones((height, width, 3), np.float32)
+    cell[:, left : left + height] = pictures.resized(picture, (height, height), EXTRA)
+    return cell
+
+
 def _run(
     arguments: argparse.Namespace,
     archive: Path,
@@ -173,6 +191,7 @@ def _run(
     shown: Picture,
     *,
     resume: bool,
+    go_on: str = "",
 ) -> Trainer:
     def show(record: EpochRecord, styliser: Styliser) -> None:
         if not sys.stderr.isatty():
@@ -182,6 +201,8 @@ def _run(
             path = preview / f"epoch-{record.epoch + 1:03}.png"
             pictures.write(path, pictures.grid([shown, *every], len(every) + 1), EXTRA)
 
+    if resume and not archive.is_file():
+        raise mps.FileError(f"{archive}: expected the archive to resume from, got none")
     options = _options(arguments, len(styles))
     timeline = timeline_of(arguments)
     if preview is not None:
@@ -200,8 +221,10 @@ def _run(
     )
     timeline.tell()
     if trainer.interrupted:
-        print(f"interrupted in epoch {trainer.state.epoch + 1}; go on with --resume")
+        again = f"; go on with {go_on}" if go_on else ""
+        print(f"interrupted in epoch {trainer.state.epoch + 1}{again}")
         sys.exit(130)
+    trainer.tell_nothing_left(options.epochs)
     return trainer
 
 
@@ -218,6 +241,7 @@ def _train(arguments: argparse.Namespace) -> None:
         None if arguments.no_preview else preview,
         _even(content[0]),
         resume=arguments.resume,
+        go_on="--resume",
     )
     print(f"the net is in {archive}")
 
@@ -255,12 +279,13 @@ def _demo(arguments: argparse.Namespace) -> None:
     print(f"2. restore {archive} and paint {photographs.UNSEEN}, never trained on")
     styliser = Styliser.load(archive, mps.Device(arguments.device))
     whole = _even(photographs.bundled(photographs.UNSEEN))
-    for style, name in enumerate(names):
-        pictures.write(out / f"{name}.png", styliser(whole, style), EXTRA)
-    above = [pictures.resized(style, unseen.shape[:2], EXTRA) for style in styles]
-    cells = [*above, *(styliser(unseen, style) for style in range(len(styles)))]
-    pictures.write(out / "stylised.png", pictures.grid(cells, len(styles)), EXTRA)
-    print(f"styles over stylised pictures: {out / 'stylised.png'}")
+    painted = [styliser(whole, style) for style in range(len(styles))]
+    for picture, name in zip(painted, names, strict=True):
+        pictures.write(out / f"{name}.png", picture, EXTRA)
+    above = [_centred(style, whole.shape[:2]) for style in styles]
+    cells = [np.ones_like(whole), *above, whole, *painted]
+    pictures.write(out / "stylised.png", pictures.grid(cells, 1 + len(styles)), EXTRA)
+    print(f"styles over the photograph painted in them: {out / 'stylised.png'}")
 
 
 __all__ = ["add_parser"]

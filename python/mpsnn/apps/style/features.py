@@ -75,7 +75,7 @@ class FeatureNet:
 
         Raises:
             FileError: The file cannot be read.
-            InvalidArgumentError: It holds other tensors than VGG-16's.
+            InvalidArgumentError: It holds other tensors than VGG-16's, or numbers that are none.
             MissingPackageError: A package is missing that reads it.
         """
         tensors = {
@@ -100,6 +100,11 @@ class FeatureNet:
                 f"{path}: expected VGG-16's convolutions, missing or not expected: "
                 f"{', '.join(wrong)}"
             )
+        for name, tensor in tensors.items():
+            if not np.isfinite(tensor).all():
+                raise mps.InvalidArgumentError(
+                    f"{path}: {name}: expected finite numbers, got nan or inf"
+                )
         net.is_random = False
         return net
 

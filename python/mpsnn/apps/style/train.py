@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import math
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
@@ -27,7 +28,8 @@ from mpsnn.apps.style.model import (
 )
 from mpsnn.apps.style.photographs import check, cutouts, square
 from mpsnn.committing import BOTH, StepTimeline, Way
-from mpsnn.training import Batch, EpochRecord, StepSchedule, Trainer
+from mpsnn.files import prepare_output
+from mpsnn.training import Batch, EpochRecord, StepSchedule, Trainer, check_resumed
 
 RUN_KEY = "style.run"
 STYLE = "style"  # which style a batch is for
@@ -102,7 +104,8 @@ def style_targets(
         (1, 1, C, C) by name: "gram.colour", "gram.relu1_2" ….
 
     Raises:
-        InvalidArgumentError: The picture is too small or has another shape.
+        InvalidArgumentError: The picture is too small or has another shape, or the feature net does
+            not see it: there is nothing that a loss could be a share of.
     """
     _check_style(picture)
     height, width = (extent - extent % FEATURE_DIVISOR for extent in picture.shape[:2])
@@ -112,7 +115,14 @@ def style_targets(
     commands.commit()
     commands.wait_until_completed()
     names = [f"gram.{layer}" for layer in (COLOUR_LAYER, *STYLE_LAYERS)]
-    return {name: np.array(outputs[name]) for name in names}
+    targets = {name: np.array(outputs[name]) for name in names}
+    for name, gram in targets.items():
+        if not 0.0 < float(np.square(gram, dtype=np.float64).sum()) < math.inf:
+            raise mps.InvalidArgumentError(
+                f"style: picture of a style: expected features in {name.removeprefix('gram.')}, "
+                "got none, or no numbers: other weights of the feature net are needed"
+            )
+    return targets
 
 
 class StyleTrainer(Trainer):
@@ -197,18 +207,19 @@ def train(
         )
     for picture in styles:
         _check_style(picture)
+    if archive is not None:
+        prepare_output(archive)  # before the feature net is applied
     features.standardise(device, np.stack([_reference(picture) for picture in styles]))
     targets = [style_targets(device, features, picture) for picture in styles]
-    run = json.dumps(
-        {
-            **options.fixed(),
-            "targets": _checksum(array for arrays in targets for array in arrays.values()),
-            "photographs": f"{len(photographs)}, checksum {_checksum(photographs):08x}",
-        }
-    )
+    seen = _checksum(array for arrays in targets for array in arrays.values())
+    run = {
+        **options.fixed(),
+        "styles": f"{len(styles)} seen through the feature net, checksum {seen:08x}",
+        "photographs": f"{len(photographs)}, checksum {_checksum(photographs):08x}",
+    }
     indices = range(len(styles))
     if resume:
-        stored = _open_checkpoint(archive, device, json.dumps(asdict(options.model)), run)
+        stored = _open_checkpoint(archive, device, asdict(options.model), run)
         training = [stored.decode_graph(f"training.{i}" if i else "training") for i in indices]
         inference = [stored.decode_graph(graph_key(i)) for i in indices]
     else:
@@ -238,10 +249,11 @@ def train(
         checkpoint=archive,
         checkpoint_every=options.checkpoint_every,
         archived={graph_key(i): graph for i, graph in enumerate(inference)},
-        metadata={OPTIONS_KEY: json.dumps(asdict(options.model)), RUN_KEY: run},
+        metadata={OPTIONS_KEY: json.dumps(asdict(options.model)), RUN_KEY: json.dumps(run)},
         way=way,
         timeline=timeline,
         progress=progress,
+        steps=options.steps,
     )
     if resume:
         trainer.resume(stored)
@@ -271,19 +283,20 @@ def _checksum(arrays: Iterable[np.ndarray]) -> int:
     return checksum
 
 
-def _open_checkpoint(path: Path | None, device: mps.Device, model: str, run: str) -> mps.Archive:
+def _open_checkpoint(
+    path: Path | None, device: mps.Device, model: dict[str, object], run: dict[str, object]
+) -> mps.Archive:
     if path is None:
         raise mps.InvalidArgumentError("resume: expected the archive to go on from, got none")
     stored = mps.KeyedUnarchiver(device).open(str(path))
-    for key, text in ((OPTIONS_KEY, model), (RUN_KEY, run)):
+    for key, now in ((OPTIONS_KEY, model), (RUN_KEY, run)):
         if key not in stored.metadata:
             raise mps.ArchiveError(
                 f"{path}: expected a checkpoint of `mpsnn style train`, it has no '{key}'"
             )
-        before, now = json.loads(stored.metadata[key]), json.loads(text)
-        for name in sorted(before.keys() | now.keys()):
-            if before.get(name) != now.get(name):
-                raise mps.InvalidArgumentError(
-                    f"resume: {name}: expected {before.get(name)} as in {path}, got {now.get(name)}"
-                )
+        try:
+            before = dict(json.loads(stored.metadata[key]))
+        except (TypeError, ValueError) as error:
+            raise mps.ArchiveError(f"{path}: the run's options cannot be read: {error}") from error
+        check_resumed(before, now, path)
     return stored
