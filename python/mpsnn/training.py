@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import math
-import math
 import signal
 import sys
 import threading
