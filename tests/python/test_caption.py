@@ -391,10 +391,17 @@ def test_inception_needs_its_weights(
         build_features(cpu, inception, None, {"Conv2d_1a_3x3.conv.weight": np.zeros((32, 3, 3, 3))})
     net = inception_v3(mps.ImageNode("x"), classes=1000, size=(75, 75))
     weights = tmp_path / "inception.safetensors"
+    run, data = options(2, model=inception), pictures(4, edge=75)
+    first = "Conv2d_1a_3x3.conv.weight"
+    for value, text in (
+        (np.zeros((8, 3, 3, 3), np.float32), rf"inception\.safetensors: .*{first}"),
+        (np.full((32, 3, 3, 3), np.nan, np.float32), r"inception\.safetensors: .*finite numbers"),
+    ):
+        save_file({**state_dict(net), first: value}, weights)
+        with pytest.raises(mps.InvalidArgumentError, match=text):
+            train(lambda _: data, None, run, weights=weights, progress=False)
     save_file(state_dict(net), weights)
-    data = pictures(4, edge=75)
     archive = tmp_path / "net.safetensors"
-    run = options(2, model=inception)
     captioner, trainer = train(
         lambda _: data, None, run, weights=weights, archive=archive, progress=False
     )

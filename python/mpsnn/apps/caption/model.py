@@ -164,6 +164,11 @@ def build_features(
             f"features: expected Inception-v3's weights by torchvision's names, missing or not "
             f"expected are {len(missing)}: {', '.join(missing[:3])} …"
         )
+    for name, source in net.data_sources.items():
+        if not all(np.isfinite(source.initial(part)).all() for part in source.parameters):
+            raise mps.InvalidArgumentError(
+                f"features: {name}: expected finite numbers, got nan or inf"
+            )
     pooled = net.activations["avgpool"]
     base = mps.Graph(device, [_named(pooled, "head")])
     return FeatureNet(

@@ -374,8 +374,12 @@ def _check_size(data: Captioned, model: ModelOptions) -> None:
 
 def _fresh_features(device: mps.Device, options: TrainOptions, weights: Path | None) -> FeatureNet:
     optimizer = mps.OptimizerAdam(options.learning_rate)
-    file = None if weights is None else str(weights)
-    return build_features(device, options.model, optimizer, file)
+    if weights is None:
+        return build_features(device, options.model, optimizer, None)
+    try:
+        return build_features(device, options.model, optimizer, str(weights))
+    except mps.InvalidArgumentError as error:
+        raise mps.InvalidArgumentError(f"{weights}: {error}") from error
 
 
 def _fresh(
