@@ -495,6 +495,27 @@ def test_preconditions_are_refused_before_mps(device: mps.Device, one: Precondit
         one.call(device, mps.CommandBuffer(device.command_queue()))
 
 
+def test_a_normalisation_with_gelu_is_as_on_the_cpu(device: mps.Device) -> None:
+    rows = np.random.default_rng(3).normal(size=(4, 3)).astype(np.float32)
+
+    def normalised(on: mps.Device) -> np.ndarray:
+        x, mean, variance = (
+            mps.Matrix.from_array(on, rows),
+            mps.Vector.from_array(on, rows.mean(0)),
+            mps.Vector.from_array(on, rows.var(0)),
+        )
+        result = mps.Matrix(on, rows=4, columns=3)
+        kernel = mps.MatrixBatchNormalization(on, neuron_type=mps.NeuronType.GELU)
+        commands = mps.CommandBuffer(on.command_queue())
+        kernel.encode(commands, x, mean, variance, result)
+        commands.commit()
+        return result.read()
+
+    wanted = normalised(mps.Device("cpu"))
+    assert wanted.min() < -0.1
+    np.testing.assert_allclose(normalised(device), wanted, rtol=0, atol=1e-5)
+
+
 @pytest.mark.parametrize(
     "test",
     [
