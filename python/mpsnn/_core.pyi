@@ -3196,7 +3196,7 @@ class KernelSequence:
     """Kernels with their operands, encoded together as often as wanted.
 
     They are checked and planned once, when they are added: what a loop records again and again, each time
-    over the same memory, takes a quarter of the time on the host or less. A kernel has the parameters
+    over the same memory, takes about a quarter of the time on the host. A kernel has the parameters
     that it had when it was added. May be encoded from several threads at once, but not while kernels are added.
 
     Args:

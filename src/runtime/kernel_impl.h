@@ -49,18 +49,17 @@ namespace runtime {
 
 /// An encode without its command buffer.
 struct BoundKernel {
-  PlanRun run;               // but the heap, and the table where there is one
+  PlanRun run;               // where it needs a heap, without that and its table
   std::vector<void*> bases;  // in the order of CompiledPlan::Base; the heap's is null
 
   std::size_t heap_bytes() const { return run.plan->plan().heap_bytes; }
+  /// Completes the run on a command buffer's heap.
+  void take_heap(CommandBufferState& buffer);
 };
 
 /// Checks and plans an encode; arguments and errors are those of DeviceKernel::encode_method.
 BoundKernel bind_kernel(const DeviceKernel& kernel, std::string_view method,
                         const std::vector<KernelOperands>& operands, const AttributeMap& changed);
-/// Records what was bound; the command buffer is the kernel's device's.
-void record_kernel(CommandBuffer& commands, std::shared_ptr<const BoundKernel> bound);
-
 /// Throws InvalidArgumentError where device and command buffer are apart. `title()` is how errors
 /// call what is encoded.
 template <class Title>

@@ -26,7 +26,7 @@ void KernelSequence::add(const DeviceKernel& kernel, const std::vector<KernelOpe
 }
 
 void KernelSequence::encode(CommandBuffer& commands) const {
-  const runtime::CommandBufferState& buffer = *commands.state();
+  runtime::CommandBufferState& buffer = *commands.state();
   runtime::HostSpan span(SpanKind::ENCODE, label_, buffer.label());
   runtime::expect_device([&] { return str("KernelSequence \"", label_, '"'); }, device_, buffer);
   std::uint64_t bytes = 0, flops = 0;
@@ -34,7 +34,13 @@ void KernelSequence::encode(CommandBuffer& commands) const {
     const runtime::CompiledPlan& plan = *kernel->run.plan;
     bytes += plan.bytes_before(plan.plan().operations.size());
     flops += plan.flops_before(plan.plan().operations.size());
-    runtime::record_kernel(commands, kernel);
+    std::shared_ptr<const runtime::PlanRun> run(kernel, &kernel->run);
+    if (kernel->heap_bytes() != 0) {
+      runtime::BoundKernel own = *kernel;
+      own.take_heap(buffer);
+      run = std::make_shared<runtime::PlanRun>(std::move(own.run));
+    }
+    buffer.record(std::move(run), commands.layer()->stack());
   }
   span.set_work(bytes, flops);
 }

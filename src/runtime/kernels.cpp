@@ -346,19 +346,10 @@ runtime::BoundKernel runtime::bind_kernel(const DeviceKernel& kernel, std::strin
   return bound;
 }
 
-void runtime::record_kernel(CommandBuffer& commands, std::shared_ptr<const BoundKernel> bound) {
-  CommandBufferState& buffer = *commands.state();
-  const std::size_t bytes = bound->heap_bytes();
-  if (bytes == 0) {
-    return buffer.record(std::shared_ptr<const PlanRun>(bound, &bound->run),
-                         commands.layer()->stack());
-  }
-  const auto run = std::make_shared<PlanRun>(bound->run);
-  std::vector<void*> bases = bound->bases;
-  run->heap = buffer.heap(bytes);
-  bases[1] = run->heap->device_pointer();
-  run->table = run->plan->table(bases);
-  buffer.record(run, commands.layer()->stack());
+void runtime::BoundKernel::take_heap(CommandBufferState& buffer) {
+  run.heap = buffer.heap(heap_bytes());
+  bases[1] = run.heap->device_pointer();
+  run.table = run.plan->table(bases);
 }
 
 void DeviceKernel::encode_method(CommandBuffer& commands, std::string_view method,
@@ -367,12 +358,12 @@ void DeviceKernel::encode_method(CommandBuffer& commands, std::string_view metho
   runtime::CommandBufferState& buffer = *commands.state();
   runtime::HostSpan span(SpanKind::ENCODE, impl_->label, buffer.label());
   runtime::expect_device([&] { return impl_->title(); }, impl_->device, buffer);
-  auto bound =
-      std::make_shared<runtime::BoundKernel>(runtime::bind_kernel(*this, method, given, changed));
-  const runtime::CompiledPlan& plan = *bound->run.plan;
+  runtime::BoundKernel bound = runtime::bind_kernel(*this, method, given, changed);
+  const runtime::CompiledPlan& plan = *bound.run.plan;
   span.set_work(plan.bytes_before(plan.plan().operations.size()),
                 plan.flops_before(plan.plan().operations.size()));
-  runtime::record_kernel(commands, std::move(bound));
+  if (bound.heap_bytes() != 0) bound.take_heap(buffer);
+  buffer.record(std::make_shared<PlanRun>(std::move(bound.run)), commands.layer()->stack());
 }
 
 HostKernel::HostKernel(Function function, std::string label)

@@ -55,8 +55,9 @@ FloatArray = NDArray[np.float32]
 ROLES = ("noisy", "clean", "albedo", "normals")
 GAMMA = 2.2
 
-# What NumPy, Mitsuba and Pillow raise on damaged files; NumPy reads its header with the tokenizer.
 EXTRA = "denoise"
+
+# What NumPy, Mitsuba and Pillow raise on damaged files; NumPy reads its header with the tokenizer.
 UNREADABLE = (
     FileError,
     OSError,
