@@ -234,14 +234,18 @@ def test_progress_is_drawn_with_and_without_tqdm(
     assert capsys.readouterr().err.startswith("judge: epoch 1: loss ")
 
 
-def test_progress_over_a_list(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_progress_over_a_list(capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("tqdm")
     assert list(with_progress(range(3), "reading", "pictures")) == [0, 1, 2]
     told = capsys.readouterr().err
     assert "reading: 100%" in told
     assert "| 3/3 [" in told
     assert "pictures" in told
+
+
+def test_progress_over_a_list_without_tqdm(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert list(with_progress(range(3), "reading", "pictures", on=False)) == [0, 1, 2]
     assert capsys.readouterr().err == ""
     monkeypatch.setitem(__import__("sys").modules, "tqdm", None)
