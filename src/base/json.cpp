@@ -1,15 +1,31 @@
 // SPDX-License-Identifier: MIT
 #include "base/json.h"
 
+#ifdef __APPLE__
+#include <xlocale.h>
+#endif
+
 #include <array>
 #include <charconv>
+#include <clocale>
 #include <cmath>
+#include <cstdlib>
+#include <iomanip>
+#include <locale>
+#include <sstream>
 #include <system_error>
 
 #include "mpsnn/error.h"
 
 namespace mpsnn::base {
 namespace {
+
+/// The nearest double, whatever the program's locale is. Apple's libc++ has no std::from_chars of
+/// doubles, and its std::to_chars is newer than the systems that we run on.
+double to_double(const std::string& digits) {
+  static const locale_t kClassic = newlocale(LC_ALL_MASK, "C", nullptr);
+  return strtod_l(digits.c_str(), nullptr, kClassic);
+}
 
 /// Bytes of the well-formed UTF-8 sequence at the start of `text`, 0 where there is none
 /// (Unicode, table 3-7).
@@ -221,8 +237,13 @@ class Parser {
       skip_digits();
     }
     const std::string_view digits = text_.substr(start, at_ - start);
-    if (whole) return convert<std::int64_t>(digits, start, "an integer of 64 bits");
-    return convert<double>(digits, start, "a number in the range of a double");
+    if (whole) return integer(digits, start);
+    const double value = to_double(std::string(digits));
+    if (!std::isfinite(value)) {
+      at_ = start;
+      fail("a number in the range of a double");
+    }
+    return value;
   }
 
   void skip_digits() {
@@ -230,13 +251,12 @@ class Parser {
     while (digit()) ++at_;
   }
 
-  template <class T>
-  T convert(std::string_view digits, std::size_t start, std::string_view expected) {
-    T value{};
+  std::int64_t integer(std::string_view digits, std::size_t start) {
+    std::int64_t value = 0;
     const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
     if (error != std::errc() || end != digits.data() + digits.size()) {
       at_ = start;
-      fail(expected);
+      fail("an integer of 64 bits");
     }
     return value;
   }
@@ -267,12 +287,17 @@ void write_string(std::string& out, std::string_view text) {
 void write_double(std::string& out, double value) {
   if (!std::isfinite(value))
     throw InvalidArgumentError("JSON: expected a finite number, got infinity or NaN");
-  std::array<char, 32> text{};
-  const auto end = std::to_chars(text.data(), text.data() + text.size(), value).ptr;
-  const std::string_view digits(text.data(), static_cast<std::size_t>(end - text.data()));
+  std::string digits;
+  for (const int precision : {15, 16, 17}) {  // 17 tell any two doubles apart
+    std::ostringstream text;
+    text.imbue(std::locale::classic());
+    text << std::setprecision(precision) << value;
+    digits = std::move(text).str();
+    if (to_double(digits) == value) break;
+  }
   out.append(digits);
   // Without a mark it would be read back as an integer.
-  if (digits.find_first_of(".e") == std::string_view::npos) out.append(".0");
+  if (digits.find_first_of(".e") == std::string::npos) out.append(".0");
 }
 
 void write(std::string& out, const Json& value) {

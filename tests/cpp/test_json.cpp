@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include <cmath>
 #include <limits>
+#include <locale>
 #include <string>
 
 #include "base/json.h"
@@ -37,10 +38,30 @@ TEST_CASE("json: values of every kind") {
 }
 
 TEST_CASE("json: integers and doubles keep their kind") {
-  CHECK_EQ(again("[1, 1.0, 1e0, 0, -0.0, 1e300, 5e-324]"), "[1,1.0,1.0,0,-0.0,1e+300,5e-324]");
+  CHECK_EQ(again("[1, 1.0, 1e0, 0, -0.0, 1e300, 5e-324]"),
+           "[1,1.0,1.0,0,-0.0,1e+300,4.94065645841247e-324]");
   const double third = 1.0 / 3.0;
   CHECK(parse_json(to_string(Json(third))) == Json(third));
   CHECK(parse_json(to_string(Json(1e22))).get_if<double>() != nullptr);
+  for (const double value : {5e-324, 2.2250738585072014e-308, 1.7976931348623157e308,
+                             std::nextafter(1.0, 2.0), 0.1F + 0.0, 9007199254740993.0}) {
+    CHECK(parse_json(to_string(Json(value))) == Json(value));
+    CHECK(parse_json(to_string(Json(-value))) == Json(-value));
+  }
+  CHECK_EQ(to_string(Json(0.1)), "0.1");
+  CHECK_EQ(to_string(Json(1e22)), "1e+22");
+  CHECK_EQ(to_string(Json(123456.0)), "123456.0");
+}
+
+TEST_CASE("json: numbers are the same in every locale") {
+  struct Comma final : std::numpunct<char> {
+    char do_decimal_point() const override { return ','; }
+    std::string do_grouping() const override { return "\3"; }
+  };
+  const std::locale before = std::locale::global(std::locale(std::locale(), new Comma));
+  const std::string text = again("[1234567, 1234567.5]");
+  std::locale::global(before);
+  CHECK_EQ(text, "[1234567,1234567.5]");
 }
 
 TEST_CASE("json: text is written compact, sorted and escaped") {

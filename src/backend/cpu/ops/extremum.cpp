@@ -31,8 +31,8 @@ struct Extents {
   std::int64_t chunks() const noexcept { return (inner + kChunk - 1) / kChunk; }
 };
 
-MPSNN_INLINE float larger(float a, float b) { return (b > a) | (b != b) ? b : a; }
-MPSNN_INLINE float smaller(float a, float b) { return (b < a) | (b != b) ? b : a; }
+MPSNN_INLINE float larger(float a, float b) { return ((b > a) | (b != b)) ? b : a; }
+MPSNN_INLINE float smaller(float a, float b) { return ((b < a) | (b != b)) ? b : a; }
 
 MPSNN_SIMD void take_larger(const float* x, float* best, std::int64_t count) {
   MPSNN_IVDEP
