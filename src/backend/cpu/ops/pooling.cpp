@@ -26,7 +26,7 @@ struct Window {
   bool empty() const noexcept { return y.count == 0 || x.count == 0; }
 };
 
-MPSNN_INLINE float larger(float a, float b) { return (b > a) | (b != b) ? b : a; }
+MPSNN_INLINE float larger(float a, float b) { return ((b > a) | (b != b)) ? b : a; }
 
 MPSNN_SIMD void max_2x2(const float* top, const float* bottom, float* out, std::int64_t columns,
                         std::int64_t channels) {

@@ -15,9 +15,6 @@
 namespace mpsnn::backend::cpu {
 namespace {
 
-constexpr std::uint64_t kMultiplier0 = 0xD2511F53, kMultiplier1 = 0xCD9E8D57;
-constexpr std::uint32_t kStep0 = 0x9E3779B9, kStep1 = 0xBB67AE85;
-
 constexpr int kLanesOfPlain = 16;
 static_assert(kPhiloxGroup % kLanesOfPlain == 0);
 
@@ -43,6 +40,9 @@ MPSNN_SIMD void words_plain(const PhiloxStream& stream, std::uint64_t first, std
 }
 
 #if defined(__x86_64__)
+
+constexpr std::uint64_t kMultiplier0 = 0xD2511F53, kMultiplier1 = 0xCD9E8D57;
+constexpr std::uint32_t kStep0 = 0x9E3779B9, kStep1 = 0xBB67AE85;
 
 /// What is the same for all blocks below 2^32: three of the four counter words are, so that half of
 /// the first three rounds is done once.
