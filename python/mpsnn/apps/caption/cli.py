@@ -247,10 +247,8 @@ def _run(
     )
     timeline.tell()
     if trainer.interrupted:
-        print(
-            f"interrupted in epoch {trainer.state.epoch + 1}; go on with "
-            f"`mpsnn caption train {archive} --resume` and the same options"
-        )
+        go_on = f"`mpsnn caption train {archive} --resume` and the same options"
+        trainer.tell_interrupted(options.epochs, go_on)
         sys.exit(130)
     trainer.tell_nothing_left(options.epochs)
 
