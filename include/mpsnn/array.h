@@ -97,8 +97,7 @@ class Matrix : public Array {
   /// that are too short or no multiple, elements beyond the buffer's end.
   Matrix(const Device& device, const MatrixDescriptor& descriptor);
   /// A view of a buffer from `offset` bytes on. Throws InvalidArgumentError, too, where the offset
-  /// is no multiple of the element's size, or the buffer's memory, which was wrapped, is not at
-  /// one.
+  /// is no multiple of the element's size, or the buffer's memory, wrapped, does not lie at one.
   Matrix(const Buffer& buffer, const MatrixDescriptor& descriptor, std::size_t offset = 0);
 
   std::int64_t rows() const;
