@@ -22,7 +22,6 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.datasets import load_digits
 
 import mpsnn as mps
 from mpsnn.committing import BOTH, StepTimeline, Way, add_options, timeline_of, way_of
@@ -129,8 +128,11 @@ def digits(first: int) -> tuple[Digits, Digits]:
 
     Args:
         first: The first of them, which is class 0.
+
+    Raises:
+        MissingPackageError: scikit-learn is not installed.
     """
-    data = load_digits()
+    data = optional_module("sklearn.datasets", "gan", "the digits' data set").load_digits()
     wanted = (data.target >= first) & (data.target < first + CLASSES)
     pictures = np.asarray(data.images[wanted], np.float32)[..., None] / 16.0
     classes = np.asarray(data.target[wanted], np.int64) - first

@@ -90,7 +90,8 @@ class KeyedUnarchiver {
   /// Names a class that archives opened from now on may hold: objects of others are refused. Throws
   /// InvalidArgumentError for an empty or repeated name.
   void allow(const std::string& class_name, DecodeObject decode);
-  /// Maps and checks the file. Throws FileError, ArchiveError (truncated, foreign, newer format).
+  /// Maps and checks the file. Throws FileError, ArchiveError (truncated, foreign, newer format, a
+  /// tensor whose bytes are not aligned to its element type: it is used where it lies).
   Archive open(const std::string& path) const;
 
  private:

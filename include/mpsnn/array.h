@@ -96,7 +96,8 @@ class Matrix : public Array {
   /// Zeros. All constructors throw InvalidArgumentError naming the field: extents below 1, strides
   /// that are too short or no multiple, elements beyond the buffer's end.
   Matrix(const Device& device, const MatrixDescriptor& descriptor);
-  /// A view of a buffer from `offset` bytes on, a multiple of the element's size.
+  /// A view of a buffer from `offset` bytes on. Throws InvalidArgumentError, too, where the offset
+  /// is no multiple of the element's size, or the buffer's memory, wrapped, does not lie at one.
   Matrix(const Buffer& buffer, const MatrixDescriptor& descriptor, std::size_t offset = 0);
 
   std::int64_t rows() const;
@@ -109,7 +110,10 @@ class Matrix : public Array {
 /// One or more vectors of one length. Apple: MPSVector.
 class Vector : public Array {
  public:
+  /// Zeros. Throws as Matrix does.
   Vector(const Device& device, const VectorDescriptor& descriptor);
+  /// A view of a buffer from `offset` bytes on. Throws as Matrix does, also for memory that is not
+  /// aligned to the element's size.
   Vector(const Buffer& buffer, const VectorDescriptor& descriptor, std::size_t offset = 0);
 
   std::int64_t length() const;
@@ -120,7 +124,10 @@ class Vector : public Array {
 /// An array of up to 16 dimensions. Apple: MPSNDArray.
 class NDArray : public Array {
  public:
+  /// Zeros. Throws as Matrix does.
   NDArray(const Device& device, const NDArrayDescriptor& descriptor);
+  /// A view of a buffer from `offset` bytes on. Throws as Matrix does, also for memory that is not
+  /// aligned to the element's size.
   NDArray(const Buffer& buffer, const NDArrayDescriptor& descriptor, std::size_t offset = 0);
 
   /// The same memory with two dimensions exchanged. Apple: transposeDimension:withDimension:.

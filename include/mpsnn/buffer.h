@@ -30,7 +30,9 @@ class Buffer {
   Buffer(const Device& device, const void* data, std::size_t bytes);
   /// Shares the caller's memory, on the CPU any and on Metal whole pages of the system (else, and
   /// on other devices, UnsupportedError); `owner` is held for as long as the buffer or work on it
-  /// lives. Apple: newBufferWithBytesNoCopy.
+  /// lives. Bytes may lie anywhere: it is views and predicates in the buffer that throw
+  /// InvalidArgumentError where `data` is no multiple of their element's size. Apple:
+  /// newBufferWithBytesNoCopy.
   static Buffer wrap(const Device& device, void* data, std::size_t bytes,
                      std::shared_ptr<void> owner);
 
@@ -57,8 +59,9 @@ class Buffer {
 /// Apple: MPSPredicate.
 class Predicate {
  public:
-  /// Throws InvalidArgumentError where the offset (in bytes) is no multiple of 4, or the four bytes
-  /// do not lie inside of the buffer.
+  /// Throws InvalidArgumentError where the offset (in bytes) is no multiple of 4, the four bytes do
+  /// not lie inside of the buffer, or the buffer's memory, which was wrapped, is not at a multiple
+  /// of 4.
   Predicate(const Buffer& buffer, std::size_t offset);
   /// A slot of a buffer that predicates share, given back when the last handle and the last kernel
   /// that reads it are gone. Starts with 1. Apple: initWithDevice.

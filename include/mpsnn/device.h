@@ -105,7 +105,8 @@ class Image {
   Image(const Device& device, ImageSize size, DataType format, const void* data);
   /// Shares the caller's memory, on the CPU any (64-byte aligned is fastest) and on Metal whole
   /// pages of the system (else, and on other devices, UnsupportedError); `owner` is held for as
-  /// long as the image or work on it lives. Apple: newBufferWithBytesNoCopy.
+  /// long as the image or work on it lives. Throws InvalidArgumentError where `data` is no multiple
+  /// of the element's size, 4 or 2 bytes. Apple: newBufferWithBytesNoCopy.
   static Image wrap(const Device& device, ImageSize size, DataType format, void* data,
                     std::shared_ptr<void> owner);
 

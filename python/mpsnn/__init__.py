@@ -16,6 +16,10 @@ Example:
     (1, 4, 4, 3)
 """
 
+from mpsnn import starting
+
+starting.begin()
+
 from mpsnn import kernels, nodes
 from mpsnn._core import (
     AlphaType,

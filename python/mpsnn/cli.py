@@ -4,16 +4,19 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import os
 import platform
+import select
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 import numpy as np
 
 import mpsnn
+from mpsnn import starting
 from mpsnn.files import MissingPackageError
 
 if TYPE_CHECKING:
@@ -63,7 +66,7 @@ def completion(shell: str) -> None:
 
 
 FAILED = 2  # as argparse ends where it refuses an argument
-INTERRUPTED = 130  # as shells tell of a program that Ctrl-C ended
+CLOSED = 141  # as shells tell of a program that wrote to a pipe nobody reads
 
 # Applications bring packages of their own: each is imported only where it is wanted.
 APPLICATIONS = {
@@ -108,6 +111,55 @@ def _parser(application: str | None) -> argparse.ArgumentParser:
     return parser
 
 
+def _flush() -> None:
+    """Writes what was printed, so that a failure shows while it can be told."""
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            stream.flush()
+
+
+def _is_closed(stream: TextIO | None) -> bool:
+    """Whether a stream is a pipe that nobody reads any more."""
+    try:
+        number = stream.fileno() if stream is not None else -1
+    except (OSError, ValueError):
+        number = -1
+    if number < 0:
+        return False
+    poll = select.poll()
+    poll.register(number, 0)
+    return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
+
+
+def _discard_unwritten(stream: TextIO | None) -> None:
+    """Lets a stream that cannot be written end in nothing: Python flushes it as it ends."""
+    if stream is None:
+        return
+    try:
+        stream.flush()
+    except OSError:
+        nothing = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nothing, stream.fileno())
+        os.close(nothing)
+
+
+def _tell(text: str) -> None:
+    """Prints a line on stderr, if anybody reads it."""
+    with contextlib.suppress(OSError):
+        print(text, file=sys.stderr, flush=True)
+
+
+def _run(given: list[str]) -> None:
+    try:
+        parsed = _parser(given[0] if given else "").parse_args(given)
+        starting.end()
+        parsed.run(parsed)
+    except SystemExit:  # of `--help`, too
+        _flush()
+        raise
+    _flush()
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command.
 
@@ -115,20 +167,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: The command's arguments; None: those of the process.
 
     Returns:
-        The exit status: 0, 2 where an argument or a file is not what was expected, or 130 where
-        Ctrl-C ended it.
+        The exit status: 0, 2 where an argument or a file is not what was expected, 130 where
+        Ctrl-C ended it, or 141 where nobody reads what it prints.
     """
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    parsed = _parser(given[0] if given else "").parse_args(given)
+    status = 0
     try:
-        parsed.run(parsed)
+        _run(list(sys.argv[1:] if arguments is None else arguments))
     except (mpsnn.Error, MissingPackageError, ValueError, OSError, MemoryError) as error:
-        print(f"mpsnn: error: {error}", file=sys.stderr)
-        return FAILED
+        if isinstance(error, BrokenPipeError) and any(map(_is_closed, (sys.stdout, sys.stderr))):
+            status = CLOSED
+        else:
+            _tell(f"mpsnn: error: {error}")
+            status = FAILED
     except KeyboardInterrupt:
-        print("mpsnn: interrupted", file=sys.stderr)
-        return INTERRUPTED
-    return 0
+        _tell(starting.INTERRUPTED_LINE)
+        status = starting.INTERRUPTED
+    if status:
+        _discard_unwritten(sys.stdout)
+        _discard_unwritten(sys.stderr)
+    return status
 
 
 if __name__ == "__main__":

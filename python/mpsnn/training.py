@@ -259,6 +259,20 @@ class Trainer:
         if self.nothing_left:
             print(f"nothing was left to train: of {epochs} epochs {self.state.epoch} were done")
 
+    def tell_interrupted(self, epochs: int, go_on: str = "") -> None:
+        """Prints where Ctrl-C ended the last `run`: also that all of it had been trained by then.
+
+        Args:
+            epochs: What the run was asked for, in all.
+            go_on: How the rest is trained; "": not told.
+        """
+        if self.state.epoch < epochs:
+            again = f"; go on with {go_on}" if go_on else ""
+            print(f"interrupted in epoch {self.state.epoch + 1}{again}")
+            return
+        written = f"; what it made is in {self._checkpoint}" if self._checkpoint else ""
+        print(f"interrupted when the training was complete, all {epochs} epochs{written}")
+
     def archive(self, archiver: KeyedArchiver) -> None:
         """Adds what is trained to a checkpoint.
 

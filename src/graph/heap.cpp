@@ -40,28 +40,32 @@ class Placed {
     HeapBlock& block = blocks_[index];
     const std::size_t bytes = aligned(block.bytes);
     std::size_t end = 0, best = std::numeric_limits<std::size_t>::max(), best_gap = best;
-    for (const std::size_t other_index : by_offset_) {
-      const HeapBlock& other = blocks_[other_index];
+    for (const Taken& other : by_offset_) {
       if (other.last < block.first || other.first > block.last) continue;
       if (other.offset >= end + bytes && other.offset - end < best_gap) {
         best_gap = other.offset - end;
         best = end;
       }
-      end = std::max(end, other.offset + aligned(other.bytes));
+      end = std::max(end, other.end);
     }
     block.offset = best_gap == std::numeric_limits<std::size_t>::max() ? end : best;
     top_ = std::max(top_, block.offset + bytes);
     const auto after = std::upper_bound(
         by_offset_.begin(), by_offset_.end(), block.offset,
-        [this](std::size_t offset, std::size_t i) { return offset < blocks_[i].offset; });
-    by_offset_.insert(after, index);
+        [](std::size_t offset, const Taken& other) { return offset < other.offset; });
+    by_offset_.insert(after, {block.offset, block.offset + bytes, block.first, block.last});
   }
 
   std::size_t top() const noexcept { return top_; }
 
  private:
+  struct Taken {
+    std::size_t offset, end;    // whole steps of the alignment
+    std::uint32_t first, last;  // as a block's
+  };
+
   std::vector<HeapBlock>& blocks_;
-  std::vector<std::size_t> by_offset_;
+  std::vector<Taken> by_offset_;  // walked for each block: side by side in memory
   std::size_t top_ = 0;
 };
 

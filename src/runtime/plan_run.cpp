@@ -34,38 +34,28 @@ ValueId CompiledPlan::root_of(ValueId value) const {
 
 void CompiledPlan::place_values() {
   const auto count = static_cast<ValueId>(plan_.values.size());
+  std::vector<std::uint32_t> bases(count, kHeapBase);  // by root
+  for (std::size_t i = 0; i < plan_.sources.size(); ++i)
+    bases[plan_.sources[i]] = kFirstSourceBase + static_cast<std::uint32_t>(i);
   for (ValueId id = 0; id < count; ++id) {
     if (root_of(id) != id) continue;
     if (plan_.values[id].kind == ValueKind::RESULT) allocated_.push_back(id);
     if (plan_.values[id].kind == ValueKind::PARAMETER) parameters_.push_back(id);
   }
+  for (std::size_t i = 0; i < allocated_.size(); ++i)
+    bases[allocated_[i]] = first_allocated_base() + static_cast<std::uint32_t>(i);
+  for (std::size_t i = 0; i < parameters_.size(); ++i)
+    bases[parameters_[i]] = first_parameter_base() + static_cast<std::uint32_t>(i);
   for (ValueId id = 0; id < count; ++id) {
-    places_.push_back(place_of(root_of(id)));
+    const ValueId root = root_of(id);
+    const bool is_temporary = plan_.values[root].kind == ValueKind::TEMPORARY;
+    check_internal(is_temporary == (bases[root] == kHeapBase),
+                   "every value of a plan has its memory");
+    places_.push_back({bases[root], is_temporary ? plan_.values[root].offset : 0});
     if (plan_.values[id].kind == ValueKind::OPERAND) places_[id].offset = plan_.values[id].offset;
     places_[id].offset += plan_.values[id].within;
   }
   places_.push_back({});
-}
-
-CompiledPlan::Place CompiledPlan::place_of(ValueId root) {
-  const auto index = [root](const std::vector<ValueId>& ids) {
-    const auto found = std::ranges::find(ids, root);
-    check_internal(found != ids.end(), "every value of a plan has its memory");
-    return static_cast<std::uint32_t>(found - ids.begin());
-  };
-  const Value& value = plan_.values[root];
-  switch (value.kind) {
-    case ValueKind::TEMPORARY:
-      return {kHeapBase, value.offset};
-    case ValueKind::SOURCE:
-    case ValueKind::OPERAND:
-      return {kFirstSourceBase + index(plan_.sources), 0};
-    case ValueKind::RESULT:
-      return {first_allocated_base() + index(allocated_), 0};
-    case ValueKind::PARAMETER:
-      return {first_parameter_base() + index(parameters_), 0};
-  }
-  throw InternalError("kind of a value out of range");
 }
 
 void CompiledPlan::add_step(const graph::Operation& operation) {

@@ -78,7 +78,6 @@ class CompiledPlan {
   /// Where an optimizer's scalars begin, and their number; a new one's come last.
   std::pair<std::uint32_t, std::uint32_t> add_scalars(const std::shared_ptr<Optimizer>& optimizer);
   void place_values();
-  Place place_of(graph::ValueId root);
   void add_step(const graph::Operation& operation);
   graph::ValueId root_of(graph::ValueId value) const;
 

@@ -3,6 +3,8 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "mpsnn/array.h"
+#include "mpsnn/buffer.h"
 #include "mpsnn/error.h"
 #include "runtime_fixtures.h"
 #include "testing.h"
@@ -96,6 +98,25 @@ TEST_CASE("images: wrapped memory is shared and its owner kept") {
   CHECK_EQ(Image::wrap(rig.device, {1, 1, 1, 3}, DataType::FLOAT16, odd, owner).bytes(), 6U);
   CHECK_THROWS_AS(Image::wrap(rig.device, {1, 1, 1, 4}, DataType::FLOAT32, nullptr, nullptr),
                   InvalidArgumentError);
+}
+
+TEST_CASE("buffers: wrapped memory may lie anywhere, elements in it only where they are aligned") {
+  const Rig rig;
+  auto owner = std::make_shared<std::vector<float>>(8);
+  void* odd = reinterpret_cast<std::byte*>(owner->data()) + 2;
+  const Buffer buffer = Buffer::wrap(rig.device, odd, 16, owner);
+  CHECK_EQ(buffer.data(), odd);
+  CHECK_THROWS_CONTAINS(Matrix(buffer, MatrixDescriptor{.rows = 1, .columns = 3}),
+                        InvalidArgumentError,
+                        "Matrix: buffer: expected memory at a multiple of 4 bytes");
+  CHECK_THROWS_CONTAINS(Vector(buffer, VectorDescriptor{.length = 3}), InvalidArgumentError,
+                        "Vector: buffer: expected memory at a multiple of 4 bytes");
+  CHECK_THROWS_CONTAINS(NDArray(buffer, NDArrayDescriptor{.shape = {3}}), InvalidArgumentError,
+                        "NDArray: buffer: expected memory at a multiple of 4 bytes");
+  CHECK_THROWS_CONTAINS(Predicate(buffer, 4), InvalidArgumentError,
+                        "Predicate: buffer: expected memory at a multiple of 4 bytes");
+  const Vector halves(buffer, VectorDescriptor{.length = 8, .data_type = DataType::FLOAT16});
+  CHECK_EQ(halves.bytes(), 16U);
 }
 
 TEST_CASE("images: bad sizes and counts") {

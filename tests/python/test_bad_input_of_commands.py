@@ -69,6 +69,7 @@ REFUSED = [
     *((f"{start} --learning-rate -1", "learning_rate") for start in (STYLE, GAN, CAPTION)),
     *((f"{start} --seed -1", "seed: expected 0 or more, got -1") for start in (STYLE, CAPTION)),
     *((f"{start} --device toaster", 'got "toaster"') for start in (GAN, DENOISE)),
+    (f"{STYLE} --batch 100000000", "style: batch: expected one whose step fits in this machine's"),
     (f"{STYLE} --style-weight nan", "weight of the style loss: expected a finite number"),
     (f"{GAN} --dropout nan", "dropout: expected from 0 to below 1"),
     (f"{GAN} --averaging 1", "averaging: expected from 0 to below 1"),

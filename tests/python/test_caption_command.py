@@ -149,6 +149,18 @@ def test_the_demo_describes_what_it_never_saw(
     ("arguments", "text"),
     [
         (("apply", "none.safetensors"), "none.safetensors"),
+        (
+            ("apply", "x.safetensors", "a.png", "b.png", "--scenes", "3"),
+            "scenes: expected none with pictures (a.png), it is of scenes that are drawn, got 3",
+        ),
+        (
+            ("apply", "x.safetensors", "a.png", "--seed", "0"),
+            "seed: expected none with pictures (a.png), it is of scenes that are drawn, got 0",
+        ),
+        (
+            ("train", "x.safetensors", "--features", "inception", "--widths", "24,48"),
+            "widths: expected none with --features inception, they are of the small net's layers",
+        ),
         (("train", "x.safetensors", "--folder", "none"), "captions.tsv"),
         (("train", "x.safetensors", "--features", "inception"), "weights of Inception-v3"),
         (("train", "x.safetensors", "--size", "50"), "multiple of 8"),

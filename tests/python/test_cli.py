@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import re
 import shlex
 import shutil
@@ -100,6 +101,93 @@ def test_missing_packages_are_told_in_one_line(
     assert cli.main(["devices"]) == 2
     text = "mpsnn: error: the chart needs no_such (No module named 'no_such'): "
     assert capsys.readouterr().err == text + "pip install 'mpsnn[plot]'\n"
+
+
+COMMANDS = {
+    "module": [sys.executable, "-m", "mpsnn"],
+    "script": [str(Path(sys.executable).with_name("mpsnn"))],
+}
+
+
+@pytest.mark.parametrize("how", COMMANDS)
+@pytest.mark.parametrize("stage", ["numpy", "mpsnn.nodes", "mpsnn.cli", "mpsnn.apps.gan.cli"])
+def test_ctrl_c_during_the_imports_ends_in_one_line(how: str, stage: str, tmp_path: Path) -> None:
+    """A finder sends the signal when a module is looked for: no clock is involved."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os, signal, sys\n"
+        "class Finder:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        f"        if name == {stage!r}:\n"
+        "            os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Finder())\n",
+        encoding="utf-8",
+    )
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    command = [*COMMANDS[how], "gan", "train", str(tmp_path / "a.safetensors"), "--mnist", "none"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "mpsnn: interrupted\n")
+
+
+def test_importing_the_library_leaves_ctrl_c_as_it_is(tmp_path: Path) -> None:
+    code = "import mpsnn, signal; assert signal.getsignal(2) is signal.default_int_handler"
+    script = tmp_path / "mpsnn_user.py"
+    script.write_text(code, encoding="utf-8")
+    for command in (["-c", code], [str(script)], ["-m", "timeit", "-n1", code]):
+        done = subprocess.run([sys.executable, *command], capture_output=True, check=False)
+        assert done.returncode == 0, done.stderr
+
+
+def test_ctrl_c_is_given_back_before_a_command_runs() -> None:
+    code = (
+        "import sys; sys.argv = ['mpsnn', 'devices']; sys.orig_argv = ['python', *sys.argv]\n"
+        "import signal; from mpsnn import cli\n"
+        "held = signal.getsignal(2) is not signal.default_int_handler\n"
+        "cli.devices = lambda: print(held, signal.getsignal(2) is signal.default_int_handler)\n"
+        "sys.exit(cli.main())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "True True\n", "")
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("words", ["info", "devices", "--help", "--version", "completion bash"])
+def test_nobody_reads_the_output(words: str, unbuffered: str) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    environment = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
+    command = [*COMMANDS["module"], *words.split()]
+    done = subprocess.run(
+        command, stdout=writer, stderr=subprocess.PIPE, check=False, env=environment
+    )
+    os.close(writer)
+    # argparse itself passes over what it cannot print.
+    assert (done.returncode, done.stderr) == (0 if unbuffered and "--" in words else 141, b"")
+
+
+def test_a_pipe_of_the_command_itself_that_breaks_is_an_error(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail() -> None:
+        raise BrokenPipeError("the child is gone")
+
+    monkeypatch.setattr(cli, "devices", fail)
+    assert cli.main(["devices"]) == 2
+    assert capsys.readouterr().err == "mpsnn: error: the child is gone\n"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a full disk to write to")
+def test_output_that_cannot_be_written_is_an_error() -> None:
+    environment = {**os.environ, "PYTHONUNBUFFERED": ""}
+    with Path("/dev/full").open("w", encoding="utf-8") as full:
+        done = subprocess.run(
+            [*COMMANDS["module"], "info"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            check=False,
+            env=environment,
+        )
+    text = b"mpsnn: error: [Errno 28] No space left on device\n"
+    assert (done.returncode, done.stderr) == (2, text)
 
 
 def test_the_package_runs_as_the_command() -> None:

@@ -18,6 +18,7 @@ import pytest
 import mpsnn as mps
 from mpsnn import cli
 from mpsnn.apps.denoise import Denoiser, ModelOptions, TrainOptions, build_training, train
+from mpsnn.apps.denoise import cli as denoise_cli
 from mpsnn.apps.denoise.dataset import ROLES, Batch, DataSet
 from mpsnn.apps.denoise.metrics import psnr
 from mpsnn.apps.denoise.model import build_net
@@ -314,6 +315,22 @@ def test_command_tells_what_is_wrong(tmp_path: Path) -> None:
     assert done.returncode != 0
     assert str(net) in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_command_interrupted_while_its_last_epoch_is_measured(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = _write_folder(tmp_path / "pictures", pictures(4, edge=32))
+    net = tmp_path / "net.safetensors"
+    monkeypatch.setattr(denoise_cli, "_announce", lambda _: os.kill(os.getpid(), signal.SIGINT))
+    command = ["denoise", "train", str(net), "--folder", str(folder), *map(str, TRAIN_SMALL)]
+    with pytest.raises(SystemExit) as ended:
+        cli.main([*command, "--epochs", "1"])
+    assert ended.value.code == 130
+    told = capsys.readouterr().out.splitlines()
+    text = "interrupted when the training was complete, all 1 epochs; what it made is in"
+    assert told[-1] == f"{text} {net}"
+    assert Denoiser.load(net).graph.data_sources
 
 
 def test_interrupted_command_leaves_a_checkpoint(tmp_path: Path) -> None:

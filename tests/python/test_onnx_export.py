@@ -235,3 +235,8 @@ def test_refusals(cpu: mps.Device) -> None:
             export_model(graph, None, {"x": size})
     with pytest.raises(mps.InvalidArgumentError, match=r"layout.*'HWC'"):
         export_model(graph, None, {"x": (1, 2, 2, 1)}, layout="HWC")
+    nothing: Any = None
+    with pytest.raises(mps.ArgumentTypeError, match="graph: expected a Graph, got None"):
+        export_model(nothing, None, {})
+    with pytest.raises(mps.ArgumentTypeError, match="sizes: expected a Mapping, got None"):
+        export_model(graph, None, nothing)

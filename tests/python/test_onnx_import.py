@@ -191,6 +191,22 @@ def test_run_refuses_other_inputs(cpu: mps.Device) -> None:
         read.run(cpu, {"x": numbers(2, 3, 6, 7), "z": numbers(1)})
     with pytest.raises(mps.InvalidArgumentError, match="results"):
         read.graph(cpu, ["nothing"])
+    with pytest.raises(mps.InvalidArgumentError, match=r"outputs: expected \['y'\], got 'z'"):
+        read.output("z", numbers(2, 6, 7, 4))
+
+
+@pytest.mark.parametrize("missing", ["type", "shape"])
+@pytest.mark.parametrize("title", ["input", "output"])
+def test_inputs_and_outputs_without_a_shape_are_named(title: str, missing: str) -> None:
+    model = model_of([helper.make_node("Relu", ["x"], ["y"])], (1, 1, 2, 2))
+    (value,) = getattr(model.graph, title)
+    if missing == "type":
+        value.ClearField("type")
+    else:
+        value.type.tensor_type.ClearField("shape")
+    text = f"{title} {value.name}: expected a type with a shape, .* gives no {missing}"
+    with pytest.raises(mps.ArchiveError, match=text):
+        import_model(model)
 
 
 @pytest.mark.parametrize(

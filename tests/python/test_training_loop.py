@@ -148,6 +148,29 @@ def test_an_interrupt_leaves_a_checkpoint_to_resume_from(cpu: mps.Device, tmp_pa
     assert [r.loss for r in second.state.history] == [r.loss for r in whole.state.history]
 
 
+@pytest.mark.parametrize("named", [False, True])
+def test_an_interrupt_after_the_last_step_proposes_no_resume(
+    cpu: mps.Device, tmp_path: Path, capsys: pytest.CaptureFixture[str], named: bool
+) -> None:
+    """Ctrl-C while the last epoch is measured: nothing is left to train."""
+
+    def interrupt(record: EpochRecord) -> None:
+        if record.epoch == 1:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    path = tmp_path / "run.safetensors" if named else None
+    whole = trainer(cpu, path, on_epoch=interrupt)
+    whole.run(2)
+    assert whole.interrupted
+    assert whole.state.epoch == 2
+    whole.tell_interrupted(2, "--resume")
+    written = f"; what it made is in {path}" if named else ""
+    text = f"interrupted when the training was complete, all 2 epochs{written}\n"
+    assert capsys.readouterr().out == text
+    whole.tell_interrupted(3, "--resume")
+    assert capsys.readouterr().out == "interrupted in epoch 3; go on with --resume\n"
+
+
 def test_a_loss_that_is_not_finite_ends_the_run_and_leaves_the_checkpoint(
     cpu: mps.Device, tmp_path: Path
 ) -> None:

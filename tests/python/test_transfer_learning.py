@@ -4,7 +4,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -113,6 +116,16 @@ def test_bad_options_end_the_example_with_2(
     assert capsys.readouterr().err == (
         "error: digits.bmp: expected a file ending in .pdf, .png, .svg\n"
     )
+
+
+def test_without_scikit_learn_the_example_names_the_extra(tmp_path: Path) -> None:
+    (tmp_path / "sklearn.py").write_text("raise ImportError('not here')", encoding="utf-8")
+    script = Path(__file__).resolve().parents[2] / "examples" / "python" / "transfer_learning.py"
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    command = [sys.executable, str(script)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    text = "error: the digits' data set needs sklearn (not here): pip install 'mpsnn[gan]'\n"
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", text)
 
 
 def test_the_example_shows_progress_and_draws_what_it_found(

@@ -13,6 +13,7 @@ import onnx
 from onnx import helper
 
 from mpsnn._core import (
+    ArgumentTypeError,
     CommandBuffer,
     DataType,
     FilterNode,
@@ -65,7 +66,12 @@ def export_model(
         UnsupportedError: A node that ONNX cannot say, with the reason; a graph that trains; a model
             of more than 2 GiB.
         FileError: The file cannot be written.
+        ArgumentTypeError: What is given is no graph, or the sizes are no mapping.
     """
+    for argument, given, wanted in (("graph", graph, Graph), ("sizes", sizes, Mapping)):
+        if not isinstance(given, wanted):
+            msg = f"export_model: {argument}: expected a {wanted.__name__}, got {given!r}"
+            raise ArgumentTypeError(msg)
     if layout not in LAYOUTS:
         msg = f"export_model: layout: expected one of {', '.join(LAYOUTS)}, got {layout!r}"
         raise InvalidArgumentError(msg)

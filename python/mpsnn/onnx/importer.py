@@ -134,7 +134,13 @@ class ImportedModel:
 
         Returns:
             The array.
+
+        Raises:
+            InvalidArgumentError: There is no such output that a graph makes.
         """
+        if name not in self._outputs:
+            msg = f"ImportedModel: outputs: expected {list(self._outputs)}, got {name!r}"
+            raise InvalidArgumentError(msg)
         tensor = self._outputs[name]
         return from_image(image, tensor.shape, tensor.axes).astype(tensor.dtype)
 

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -31,8 +31,9 @@ def read_model(model: str | os.PathLike[str] | bytes | onnx.ModelProto) -> onnx.
         The model.
 
     Raises:
-        ArchiveError: It is truncated, inconsistent or for another version; a tensor's data is
-            outside of the model's folder, or of another size than the tensor.
+        ArchiveError: It is truncated, inconsistent or for another version; an input or output has
+            no shape, known or open; a tensor's data is outside of the model's folder, or of another
+            size than the tensor.
         FileError: The file cannot be read.
     """
     folder = None
@@ -52,11 +53,26 @@ def read_model(model: str | os.PathLike[str] | bytes | onnx.ModelProto) -> onnx.
         _check_tensor(tensor)
         if tensor.data_location == TensorProto.EXTERNAL:
             _take_in(tensor, folder)
+    for title, values in (("input", found.graph.input), ("output", found.graph.output)):
+        _check_shapes(title, values)
     try:
         onnx.checker.check_model(found)
     except Exception as error:  # whatever the checker meets
         raise ArchiveError(f"import_model: {_first_lines(error)}") from error
     return found
+
+
+def _check_shapes(title: str, values: Iterable[onnx.ValueInfoProto]) -> None:
+    """The checker asks for the same, but does not say of which."""
+    for value in values:
+        kind = value.type.WhichOneof("value")
+        tensor = value.type.tensor_type
+        if kind is None or (kind == "tensor_type" and not tensor.HasField("shape")):
+            missing = "type" if kind is None else "shape"
+            raise ArchiveError(
+                f"import_model: {title} {value.name}: expected a type with a shape, whose extents "
+                f"may be open, the model gives no {missing}"
+            )
 
 
 def opset_of(model: onnx.ModelProto) -> int:

@@ -8,13 +8,16 @@ namespace {
 class Sharing {
  public:
   explicit Sharing(Plan& plan)
-      : plan_(plan), last_read_(plan.values.size(), 0), members_(plan.values.size()) {
+      : plan_(plan),
+        last_read_(plan.values.size(), 0),
+        newest_(plan.values.size()),
+        before_(plan.values.size(), kNoValue) {
     for (std::size_t i = 0; i < plan.operations.size(); ++i) {
       for (const ValueId input : plan.operations[i].inputs) {
         if (input != kNoValue) last_read_[input] = i;
       }
     }
-    for (ValueId id = 0; id < plan.values.size(); ++id) members_[id] = {id};
+    for (ValueId id = 0; id < plan.values.size(); ++id) newest_[id] = id;
   }
 
   void run() {
@@ -34,26 +37,30 @@ class Sharing {
     const Value &from = plan_.values[input], &to = plan_.values[output];
     const ValueId root = from.storage;
     // Only the group's newest member can be alive: the ones before it died where it was written.
-    const bool dies_here = last_read_[input] == at && members_[root].back() == input;
+    const bool dies_here = last_read_[input] == at && newest_[root] == input;
     const bool is_free =
         plan_.values[root].kind == ValueKind::TEMPORARY && from.kind == ValueKind::TEMPORARY;
     if (!dies_here || !is_free || from.desc.bytes() != to.desc.bytes() ||
         from.desc.type != to.desc.type) {
       return false;
     }
+    before_[output] = input;
+    newest_[root] = output;
     // A result's memory comes from outside of the heap: it takes over what was computed before it.
-    const bool takes_over = to.kind == ValueKind::RESULT;
-    const ValueId new_root = takes_over ? output : root;
-    std::vector<ValueId> group = std::move(members_[root]);
-    group.push_back(output);
-    for (const ValueId member : group) plan_.values[member].storage = new_root;
-    members_[new_root] = std::move(group);
+    // Nothing is written over a result, so that this walk is a group's last.
+    if (to.kind == ValueKind::RESULT) {
+      for (ValueId member = output; member != kNoValue; member = before_[member])
+        plan_.values[member].storage = output;
+    } else {
+      plan_.values[output].storage = root;
+    }
     return true;
   }
 
   Plan& plan_;
-  std::vector<std::size_t> last_read_;         // by value: the last operation that reads it
-  std::vector<std::vector<ValueId>> members_;  // by root: the values in its memory, oldest first
+  std::vector<std::size_t> last_read_;  // by value: the last operation that reads it
+  std::vector<ValueId> newest_;         // by root: the last of the values in its memory
+  std::vector<ValueId> before_;         // by value: the one that it was written over; or kNoValue
 };
 
 }  // namespace

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -38,6 +39,8 @@ INCEPTION_SIZE = 299
 # Of drawn scenes: options that a folder of pictures has no use for, and what they are if not given.
 DRAWN = {"count": 4000, "validation_count": 300, "refresh_every": TrainOptions().refresh_every}
 SHOWN = 12
+# The same of `apply`, which has no use for them beside pictures.
+APPLIED = {"scenes": SHOWN, "seed": UNSEEN}
 TIMED = 3
 
 
@@ -82,7 +85,6 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     add(
         "--widths",
         type=_widths,
-        default=options.model.widths,
         help=f"of the small net's layers (default {widths})",
     )
     add("--embedding", type=int, default=options.model.embedding, help="(default %(default)s)")
@@ -115,8 +117,8 @@ def _add_apply(actions: Commands) -> None:
     add = parser.add_argument
     add("archive", type=Path, help="what `train` wrote")
     add("pictures", type=Path, nargs="*", help="picture files; none: held-out scenes are drawn")
-    add("--scenes", type=int, default=SHOWN, help="how many (default %(default)s)")
-    add("--seed", type=int, default=UNSEEN, help="of the scenes (%(default)s)")
+    add("--scenes", type=int, help=f"how many (default {APPLIED['scenes']})")
+    add("--seed", type=int, help=f"of the scenes ({APPLIED['seed']})")
     add("--beam", type=int, default=1, help="sentences followed at once; 1: greedy (%(default)s)")
     add("--out", type=Path, help="also draw pictures and captions (.png, .svg, .pdf)")
     add("--time", action="store_true", help="also measure it with and without predicates")
@@ -142,9 +144,20 @@ def _widths(text: str) -> tuple[int, ...]:
         raise argparse.ArgumentTypeError(f"expected numbers as 24,48,64, got {text!r}") from None
 
 
-def _drawn_option(arguments: argparse.Namespace, name: str) -> int:
+def _drawn_option(
+    arguments: argparse.Namespace, name: str, otherwise: Mapping[str, int] = DRAWN
+) -> int:
     given: int | None = getattr(arguments, name)
-    return DRAWN[name] if given is None else given
+    return otherwise[name] if given is None else given
+
+
+def _refuse_of_scenes(arguments: argparse.Namespace, names: Iterable[str], beside: str) -> None:
+    for name in names:
+        if getattr(arguments, name) is not None:
+            raise mps.InvalidArgumentError(
+                f"{name.replace('_', '-')}: expected none with {beside}, it is of scenes that are "
+                f"drawn, got {getattr(arguments, name)}"
+            )
 
 
 def _train_options(arguments: argparse.Namespace) -> TrainOptions:
@@ -161,7 +174,7 @@ def _train_options(arguments: argparse.Namespace) -> TrainOptions:
         model=ModelOptions(
             features=arguments.features,
             size=default if arguments.size is None else arguments.size,
-            widths=arguments.widths,
+            widths=ModelOptions().widths if arguments.widths is None else arguments.widths,
             embedding=arguments.embedding,
             hidden=arguments.hidden,
             seed=arguments.seed,
@@ -211,12 +224,12 @@ def _check_train(arguments: argparse.Namespace, model: ModelOptions) -> None:
             "validation-folder: expected a folder to train on beside it (--folder), got none"
         )
     if arguments.folder is not None:
-        for name in DRAWN:
-            if getattr(arguments, name) is not None:
-                raise mps.InvalidArgumentError(
-                    f"{name.replace('_', '-')}: expected none with --folder, it is of scenes that "
-                    f"are drawn, got {getattr(arguments, name)}"
-                )
+        _refuse_of_scenes(arguments, DRAWN, "--folder")
+    if arguments.features == INCEPTION and arguments.widths is not None:
+        raise mps.InvalidArgumentError(
+            f"widths: expected none with --features {INCEPTION}, they are of the small net's "
+            f"layers, got {','.join(map(str, arguments.widths))}"
+        )
 
 
 def _folder(folder: Path, size: int) -> Captioned:
@@ -247,10 +260,8 @@ def _run(
     )
     timeline.tell()
     if trainer.interrupted:
-        print(
-            f"interrupted in epoch {trainer.state.epoch + 1}; go on with "
-            f"`mpsnn caption train {archive} --resume` and the same options"
-        )
+        go_on = f"`mpsnn caption train {archive} --resume` and the same options"
+        trainer.tell_interrupted(options.epochs, go_on)
         sys.exit(130)
     trainer.tell_nothing_left(options.epochs)
 
@@ -311,6 +322,8 @@ def _check_describes_scenes(captioner: Captioner) -> None:
 
 def _apply(arguments: argparse.Namespace) -> None:
     timeline = timeline_of(arguments)
+    if arguments.pictures:
+        _refuse_of_scenes(arguments, APPLIED, f"pictures ({arguments.pictures[0]})")
     if arguments.out is not None:
         optional_module("matplotlib", pictures.EXTRA, pictures.USER)
         prepare_output(arguments.out, DRAWINGS)
@@ -323,7 +336,8 @@ def _apply(arguments: argparse.Namespace) -> None:
         names = [path.name for path in files]
     else:
         _check_describes_scenes(captioner)
-        drawn = scenes.render(arguments.scenes, arguments.seed, size, held_out=True)
+        count, seed = (_drawn_option(arguments, name, APPLIED) for name in APPLIED)
+        drawn = scenes.render(count, seed, size, held_out=True)
         shown, expected = drawn.pictures, drawn.sentences
         names = [f"scene {index}" for index in range(len(drawn))]
     with timeline.whole():

@@ -279,7 +279,7 @@ def _train(arguments: argparse.Namespace) -> None:
     if arguments.curve is not None and trainer.state.history:
         _draw_curve(arguments.curve, trainer)
     if trainer.interrupted:
-        print(f"interrupted in epoch {trainer.state.epoch + 1}; go on with --resume")
+        trainer.tell_interrupted(options.epochs, "--resume")
         sys.exit(130)
     trainer.tell_nothing_left(options.epochs)
     print(f"the net is in {arguments.archive}")
@@ -391,6 +391,7 @@ def _demo(arguments: argparse.Namespace) -> None:
         _draw_curve(out / "loss.png", trainer)
         print(f"the loss over the epochs: {out / 'loss.png'}")
     if trainer.interrupted:
+        trainer.tell_interrupted(arguments.epochs)
         sys.exit(130)
     print(f"3. restore {archive} and denoise a scene never trained on")
     unseen = render_set(

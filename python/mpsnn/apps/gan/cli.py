@@ -246,10 +246,8 @@ def _run(
         save_curves(curves, trainer.state.history)
         print(f"losses and quality over the epochs: {curves}")
     if trainer.interrupted:
-        print(
-            f"interrupted in epoch {trainer.state.epoch + 1}; go on with "
-            f"`mpsnn gan train {archive} --resume` and the same options"
-        )
+        go_on = f"`mpsnn gan train {archive} --resume` and the same options"
+        trainer.tell_interrupted(options.epochs, go_on)
         sys.exit(130)
     trainer.tell_nothing_left(options.epochs)
     return trainer

@@ -221,8 +221,7 @@ def _run(
     )
     timeline.tell()
     if trainer.interrupted:
-        again = f"; go on with {go_on}" if go_on else ""
-        print(f"interrupted in epoch {trainer.state.epoch + 1}{again}")
+        trainer.tell_interrupted(options.epochs, go_on)
         sys.exit(130)
     trainer.tell_nothing_left(options.epochs)
     return trainer

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
@@ -194,8 +195,8 @@ def train(
         The net, and the trainer with the history of losses.
 
     Raises:
-        InvalidArgumentError: Pictures that do not fit, or options that differ from those of the run
-            to be resumed.
+        InvalidArgumentError: Pictures that do not fit, a step larger than the memory, or options
+            that differ from those of the run to be resumed.
         ArchiveError: The checkpoint is damaged or of something else.
         FileError: A checkpoint cannot be read or written.
     """
@@ -232,6 +233,7 @@ def train(
             )
             for i in indices
         ]
+    _check_memory(training[0], targets, options)
     styliser = Styliser(inference)
 
     def batches(epoch: int, generator: np.random.Generator) -> Iterator[Batch]:
@@ -267,6 +269,26 @@ def _check_style(picture: Picture) -> None:
         raise mps.InvalidArgumentError(
             f"style: picture of a style: expected shape (H, W, 3) of {least} x {least} pixels or "
             f"more, got {picture.shape}"
+        )
+
+
+def _check_memory(
+    training: mps.Graph, targets: Sequence[dict[str, np.ndarray]], options: TrainOptions
+) -> None:
+    """Refuses a batch whose step cannot fit before any of it is allocated."""
+    count = options.batch
+    sizes = {name: (count, *array.shape[1:]) for name, array in targets[0].items()}
+    sizes["content"] = (count, options.edge, options.edge, 3)
+    pixels = math.prod(sizes["content"]) + len(targets) * sum(
+        math.prod(sizes[name]) for name in targets[0]
+    )
+    least = training.cost(sizes).heap_bytes + pixels * np.dtype(np.float32).itemsize
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if least > memory:
+        raise mps.InvalidArgumentError(
+            f"style: batch: expected one whose step fits in this machine's {memory / 2**30:.1f} "
+            f"GiB of memory, got {count} cutouts of {options.edge} x {options.edge}: "
+            f"{least / 2**30:.1f} GiB"
         )
 
 
