@@ -219,12 +219,13 @@ TEST_CASE("cpu kernels: one prepared kernel runs on several threads at once") {
         ready.inputs[i] = in_layout(c.inputs[i], kernel->input_layouts[i]);
     }
     const std::vector<float> expected = run_once(*kernel, ready)[0].floats();
-    std::vector<std::jthread> threads;
+    std::vector<std::thread> threads;
     for (int t = 0; t < 4; ++t) {
       threads.emplace_back([&] {
         for (int i = 0; i < 20; ++i) CHECK_EQ(run_once(*kernel, ready)[0].floats(), expected);
       });
     }
+    for (std::thread& thread : threads) thread.join();
   }
 }
 
