@@ -88,7 +88,7 @@ MPSMatrix* batch_of(const Numbers<float>& numbers) {
 
 /// MPSMatrixMultiplication's batchStart and batchSize, which without the second argument stays as
 /// MPS sets it. Left are [[1, 2], [3, 4]] times 1, 2 and 3, right three times [[1, 1], [0, 1]], and
-/// the results begin as 9s. Returns the three results, 12 numbers.
+/// the results begin as -1s. Returns the three results, 12 numbers.
 std::vector<double> multiply_batch(const Runner& runner, Arguments arguments) {
   std::vector<float> scaled;
   for (const float scale : {1.0F, 2.0F, 3.0F}) {
@@ -96,7 +96,7 @@ std::vector<double> multiply_batch(const Runner& runner, Arguments arguments) {
   }
   const Numbers<float> left(runner.device(), scaled),
       right(runner.device(), {1, 1, 0, 1, 1, 1, 0, 1, 1, 1, 0, 1}),
-      result(runner.device(), std::vector<float>(kMatrices * kSide * kSide, 9));
+      result(runner.device(), std::vector<float>(kMatrices * kSide * kSide, -1));
   const Owned<MPSMatrixMultiplication*> kernel([[MPSMatrixMultiplication alloc]
        initWithDevice:runner.device()
         transposeLeft:NO
