@@ -26,7 +26,7 @@ struct ImageState;
 /// Bytes of a queue's temporaries.
 struct QueueMemory {
   std::string label;
-  std::size_t heap = 0;    // held by its arenas
+  std::size_t heap = 0;    // held by its arenas, and by the backend for temporaries of whole graphs
   std::size_t arenas = 0;  // 1, and one more for each command buffer that records meanwhile
 };
 

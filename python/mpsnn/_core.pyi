@@ -1750,7 +1750,7 @@ class QueueMemory:
         """The queue's label."""
     @property
     def heap(self) -> int:
-        """Held by its arenas."""
+        """Held by its arenas, and by the backend for temporaries of whole graphs."""
     @property
     def arenas(self) -> int:
         """1, and one more for each command buffer that recorded meanwhile."""

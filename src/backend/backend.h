@@ -144,6 +144,12 @@ class Queue {
   virtual ~Queue() = default;  // waits for what was submitted
   /// Returns at once. Throws DeviceLostError.
   virtual void submit(std::shared_ptr<Submission> work) = 0;
+  /// Before the first submit: `changed` is called, on any thread, with each change of the bytes
+  /// that the queue holds for temporaries beside what Device::allocate gave. It asks nothing of the
+  /// queue.
+  virtual void watch_heaps(std::function<void(std::ptrdiff_t)> /*changed*/) {}
+  /// Gives back what it holds so and no work uses.
+  virtual void trim() {}
 };
 
 /// A device. Thread-safe.

@@ -120,7 +120,8 @@ void write_parameter(const Device& device, DataSource& source, const std::string
 void bind_memory_stats(py::module_& m) {
   py::class_<QueueMemory>(m, "QueueMemory", "Bytes of a queue's temporaries.")
       .def_readonly("label", &QueueMemory::label, "The queue's label.")
-      .def_readonly("heap", &QueueMemory::heap, "Held by its arenas.")
+      .def_readonly("heap", &QueueMemory::heap,
+                    "Held by its arenas, and by the backend for temporaries of whole graphs.")
       .def_readonly("arenas", &QueueMemory::arenas,
                     "1, and one more for each command buffer that recorded meanwhile.")
       .def("__repr__", [](const QueueMemory& q) {

@@ -123,6 +123,15 @@ MemoryHandle Allocator::allocate(std::size_t wanted, MemoryUse use) {
           }};
 }
 
+void Allocator::count_heap(std::ptrdiff_t change) noexcept {
+  const std::lock_guard lock(pool_->mutex);
+  if (change >= 0) {
+    pool_->count(static_cast<std::size_t>(change), MemoryUse::HEAP);
+  } else {
+    pool_->discount(static_cast<std::size_t>(-change), MemoryUse::HEAP);
+  }
+}
+
 MemoryStats Allocator::statistics() const {
   const std::lock_guard lock(pool_->mutex);
   return pool_->counts;

@@ -20,7 +20,7 @@ enum class MemoryUse { GENERAL, HEAP };
 /// in flight holds a handle of everything that it touches.
 using MemoryHandle = std::shared_ptr<backend::Memory>;
 
-/// Thread-safe. Memory that was handed out may outlive the allocator.
+/// Thread-safe. Memory that was handed out may outlive the allocator. A copy is the same one.
 class Allocator {
  public:
   explicit Allocator(std::shared_ptr<backend::Device> device);
@@ -28,6 +28,8 @@ class Allocator {
   /// At least `bytes`; contents undefined. Gives the cache back and tries again before it throws
   /// OutOfMemoryError.
   MemoryHandle allocate(std::size_t bytes, MemoryUse use = MemoryUse::GENERAL);
+  /// Counts bytes of heaps that a backend holds itself.
+  void count_heap(std::ptrdiff_t change) noexcept;
   MemoryStats statistics() const;
   void trim();
 

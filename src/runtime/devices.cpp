@@ -229,15 +229,12 @@ CommandQueue Device::command_queue(const std::string& label) const {
 }
 MemoryStats Device::memory_stats() const {
   MemoryStats stats = state_->allocator.statistics();
-  for (const auto& queue : state_->queues()) {
-    stats.queues.push_back(queue->arenas.statistics());
-    stats.queues.back().label = queue->label;
-  }
+  for (const auto& queue : state_->queues()) stats.queues.push_back(queue->statistics());
   return stats;
 }
 
 void Device::trim() const {
-  for (const auto& queue : state_->queues()) queue->arenas.trim();
+  for (const auto& queue : state_->queues()) queue->trim();
   state_->allocator.trim();
 }
 

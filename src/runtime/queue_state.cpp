@@ -103,7 +103,13 @@ QueueState::QueueState(std::shared_ptr<DeviceState> of, std::string with_label,
     : device(std::move(of)),
       label(std::move(with_label)),
       arenas(device->allocator),
-      backend(std::move(over)) {}
+      backend(std::move(over)) {
+  backend->watch_heaps(
+      [allocator = device->allocator, own = own_heaps](std::ptrdiff_t change) mutable {
+        allocator.count_heap(change);
+        *own += change;
+      });
+}
 
 QueueState::~QueueState() {
   life->close();
@@ -118,6 +124,18 @@ void QueueState::wait() {
     waited_for = last;
   }
   if (waited_for) waited_for->wait(PieceState::FINISHED);
+}
+
+void QueueState::trim() {
+  arenas.trim();
+  backend->trim();
+}
+
+QueueMemory QueueState::statistics() const {
+  QueueMemory memory = arenas.statistics();
+  memory.label = label;
+  memory.heap += static_cast<std::size_t>(own_heaps->load());
+  return memory;
 }
 
 }  // namespace mpsnn::runtime

@@ -70,10 +70,16 @@ struct QueueState {
 
   /// Waits for all that was committed. Does not throw what failed.
   void wait();
+  /// Frees the memory of heaps that no work uses.
+  void trim();
+  QueueMemory statistics() const;
 
   const std::shared_ptr<DeviceState> device;
   const std::string label;
   Arenas arenas;
+  /// Bytes of heaps that the backend's queue holds itself, beside the arenas.
+  const std::shared_ptr<std::atomic<std::ptrdiff_t>> own_heaps =
+      std::make_shared<std::atomic<std::ptrdiff_t>>(0);
   const std::shared_ptr<FailureLog> failures = std::make_shared<FailureLog>();
   const std::shared_ptr<QueueLife> life = std::make_shared<QueueLife>(label);
   /// Held from ordering a piece against other work until it is submitted.

@@ -2,6 +2,7 @@
 // The Metal backend as C++ sees it: no Objective-C in here.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -21,6 +22,16 @@ std::shared_ptr<Device> make_device(const std::string& name, bool low_power);
 /// The system's default. Null as above.
 std::shared_ptr<Device> make_device();
 
+/// Memory that a queue holds for MPS's temporaries. Thread-safe.
+class Heaps {
+ public:
+  virtual ~Heaps() = default;
+  /// From now on called with each change of the bytes held, under a lock.
+  virtual void watch(std::function<void(std::ptrdiff_t)> changed) = 0;
+  /// Gives back what no work uses.
+  virtual void trim() = 0;
+};
+
 /// What a queue's thread does on the device, in the order of the calls. One thread uses it.
 class Stream {
  public:
@@ -35,6 +46,7 @@ class Stream {
   };
 
   virtual ~Stream() = default;
+  virtual std::shared_ptr<Heaps> heaps() const noexcept = 0;
   /// Set by the queue: waits until the device has done all that the queue was given, and says
   /// whether the predicates let the current kernel run. For kernels that change what the host
   /// reads.

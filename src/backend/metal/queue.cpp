@@ -7,7 +7,9 @@
 #include <algorithm>
 #include <chrono>
 #include <condition_variable>
+#include <cstddef>
 #include <deque>
+#include <functional>
 #include <mutex>
 #include <optional>
 #include <thread>
@@ -247,7 +249,7 @@ class Worker {
 class MetalQueue final : public Queue {
  public:
   MetalQueue(std::string label, std::unique_ptr<Stream> stream)
-      : label_(std::move(label)), stream_(std::move(stream)) {}
+      : label_(std::move(label)), stream_(std::move(stream)), heaps_(stream_->heaps()) {}
 
   ~MetalQueue() override {
     {
@@ -277,9 +279,15 @@ class MetalQueue final : public Queue {
     shared_->changed.notify_one();
   }
 
+  void watch_heaps(std::function<void(std::ptrdiff_t)> changed) override {
+    heaps_->watch(std::move(changed));
+  }
+  void trim() override { heaps_->trim(); }
+
  private:
   std::string label_;
-  std::unique_ptr<Stream> stream_;
+  std::unique_ptr<Stream> stream_;  // until the thread has it
+  const std::shared_ptr<Heaps> heaps_;
   std::shared_ptr<Shared> shared_ = std::make_shared<Shared>();
   std::thread thread_;
 };

@@ -2,11 +2,13 @@
 // The command buffers of a queue. For .mm files; queue.cpp sees metal::Stream.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <vector>
 
 #include "backend/metal/device.h"
+#include "backend/metal/heaps.h"
 #include "backend/metal/images.h"
 
 namespace mpsnn::backend::metal {
@@ -25,6 +27,7 @@ class CommandStream final : public Stream {
   /// here.
   void encode_onto(id<MTLCommandBuffer> commands);
   std::optional<Times> wait(Ticket& ticket) override;
+  std::shared_ptr<Heaps> heaps() const noexcept override { return heaps_; }
   void signal_event(Event& event, std::uint64_t value) override;
   void wait_for_event(Event& event, std::uint64_t value) override;
 
@@ -44,6 +47,8 @@ class CommandStream final : public Stream {
   MPSCommandBuffer* wrapped(MPSCommandBuffer* innermost) const;
   /// The stream's own command buffer, made where there is none.
   MPSCommandBuffer* ours();
+  /// After Metal began another command buffer for it.
+  void begin_piece();
   /// The command buffer of Metal's that is encoded onto now. MPS puts others in its place.
   id<MTLCommandBuffer> root();
 
@@ -51,9 +56,12 @@ class CommandStream final : public Stream {
   const Owned<id<MTLCommandQueue>> queue_;
   const std::shared_ptr<BufferMap> buffers_;
   const std::shared_ptr<Generators> generators_;
+  const std::shared_ptr<QueueHeaps> heaps_;
+  const Owned<id<MPSHeapProvider>> heap_provider_;
   Owned<id<MTLCommandBuffer>> theirs_;  // null: command buffers of our own
   Owned<MPSCommandBuffer*> commands_;   // null: nothing was encoded since the last commit
   Owned<id<MTLCommandBuffer>> first_;   // the first root since then; MPS may have committed it
+  std::uint64_t piece_ = 0;             // what is encoded now, as heaps_ counts
   std::vector<const std::int32_t*> predicates_;
   Owned<MPSCommandBuffer*> predicated_;  // null: not wrapped in the predicates yet
   std::optional<ImageCopies> copies_;

@@ -13,13 +13,16 @@ namespace {
 /// same Metal queue runs them in order.
 class Root final : public Stream::Ticket {
  public:
-  Root(Owned<id<MTLCommandBuffer>> first, MPSCommandBuffer* commands)
-      : first_(std::move(first)),
+  Root(std::uint64_t piece, Owned<id<MTLCommandBuffer>> first, MPSCommandBuffer* commands)
+      : piece_(piece),
+        first_(std::move(first)),
         last_(Owned<id<MTLCommandBuffer>>::retained([commands rootCommandBuffer])) {}
+  std::uint64_t piece() const noexcept { return piece_; }
   id<MTLCommandBuffer> first() const noexcept { return first_.get(); }
   id<MTLCommandBuffer> last() const noexcept { return last_.get(); }
 
  private:
+  const std::uint64_t piece_;
   const Owned<id<MTLCommandBuffer>> first_, last_;
 };
 
@@ -56,7 +59,9 @@ CommandStream::CommandStream(id<MTLDevice> device, std::shared_ptr<BufferMap> bu
     : device_(Owned<id<MTLDevice>>::retained(device)),
       queue_(make_metal_queue(device, label)),
       buffers_(std::move(buffers)),
-      generators_(std::move(generators)) {}
+      generators_(std::move(generators)),
+      heaps_(std::make_shared<QueueHeaps>(device)),
+      heap_provider_(make_heap_provider(heaps_)) {}
 
 void CommandStream::set_predicates(std::span<const std::int32_t* const> predicates) {
   predicates_.assign(predicates.begin(), predicates.end());
@@ -72,9 +77,16 @@ MPSCommandBuffer* CommandStream::ours() {
     commands_ = Owned<MPSCommandBuffer*>::retained(
         [MPSCommandBuffer commandBufferFromCommandQueue:queue_.get()]);
     if (!commands_) fail_on_device("command buffer", "the queue makes no more");
-    first_ = Owned<id<MTLCommandBuffer>>::retained([commands_.get() rootCommandBuffer]);
+    begin_piece();
   }
   return commands_.get();
+}
+
+void CommandStream::begin_piece() {
+  first_ = Owned<id<MTLCommandBuffer>>::retained([commands_.get() rootCommandBuffer]);
+  piece_ = heaps_->begin_piece();
+  // The header does not say whether it is carried on with the heap.
+  [commands_.get() setHeapProvider:heap_provider_.get()];
 }
 
 MPSCommandBuffer* CommandStream::commands() {
@@ -121,9 +133,9 @@ std::unique_ptr<Stream::Ticket> CommandStream::commit_and_continue() {
   return guarded("commit", [&]() -> std::unique_ptr<Ticket> {
     predicated_ = {};
     // It puts another root in its place, which is asked for before.
-    auto root = std::make_unique<Root>(first_, commands_.get());
+    auto root = std::make_unique<Root>(piece_, first_, commands_.get());
     [commands_.get() commitAndContinue];
-    first_ = Owned<id<MTLCommandBuffer>>::retained([commands_.get() rootCommandBuffer]);
+    begin_piece();
     return root;
   });
 }
@@ -131,7 +143,7 @@ std::unique_ptr<Stream::Ticket> CommandStream::commit_and_continue() {
 std::unique_ptr<Stream::Ticket> CommandStream::commit(std::string_view label) {
   if (!commands_) return nullptr;
   return guarded("commit", [&]() -> std::unique_ptr<Ticket> {
-    auto root = std::make_unique<Root>(std::move(first_), commands_.get());
+    auto root = std::make_unique<Root>(piece_, std::move(first_), commands_.get());
     [root->last() setLabel:to_ns_string(label)];
     [commands_.get() commit];
     commands_ = {};
@@ -144,6 +156,7 @@ std::optional<Stream::Times> CommandStream::wait(Ticket& ticket) {
   return guarded("wait", [&]() -> std::optional<Times> {
     const auto& root = static_cast<Root&>(ticket);
     [root.last() waitUntilCompleted];
+    heaps_->end_piece(root.piece());
     for (id<MTLCommandBuffer> commands : {root.first(), root.last()}) {
       if (const auto failure = failure_of([commands error])) std::rethrow_exception(failure);
     }

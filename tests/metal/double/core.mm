@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "double.h"
+#include "heaps.h"
 
 using metal_double::Pixels;
 
@@ -66,6 +67,13 @@ using metal_double::Pixels;
   [predicate_ autorelease];
   predicate_ = [predicate retain];
 }
+/// Of all wrappers of one Metal command buffer.
+- (id<MPSHeapProvider>)heapProvider {
+  return (*root_of(wrapped_)->heaps_)->provider();
+}
+- (void)setHeapProvider:(id<MPSHeapProvider>)heapProvider {
+  (*root_of(wrapped_)->heaps_)->set_provider(heapProvider);
+}
 - (NSString*)label {
   return label_;
 }
@@ -87,9 +95,12 @@ using metal_double::Pixels;
 }
 - (void)commitAndContinue {
   if (queue_ == nil) return [static_cast<MPSCommandBuffer*>(wrapped_) commitAndContinue];
+  DoubleCommandBuffer* next = static_cast<DoubleCommandBuffer*>([queue_ commandBuffer]);
+  // MPSCommandBuffer.h: the heap goes on with the new command buffer.
+  *next->heaps_ = *root_of(wrapped_)->heaps_;
   [wrapped_ commit];
   [wrapped_ release];
-  wrapped_ = [[queue_ commandBuffer] retain];
+  wrapped_ = [next retain];
 }
 - (void)waitUntilCompleted {
   [[self rootCommandBuffer] waitUntilCompleted];
@@ -160,7 +171,7 @@ MPSTemporaryImage* usable(MPSImage* image, id<MTLCommandBuffer> commands) {
 
 std::shared_ptr<Pixels> read_from(MPSImage* image, id<MTLCommandBuffer> commands) {
   MPSTemporaryImage* temporary = usable(image, commands);
-  if (temporary != nil) --temporary->readCount_;
+  if (temporary != nil && --temporary->readCount_ == 0) image->image_->place.reset();
   return image->image_->data;
 }
 
@@ -171,7 +182,8 @@ std::shared_ptr<Pixels> written_to(MPSImage* image, id<MTLCommandBuffer> command
 
 MPSTemporaryImage* temporary_image(std::shared_ptr<Pixels> pixels, id<MTLCommandBuffer> commands) {
   MPSTemporaryImage* made = [[[MPSTemporaryImage alloc] init] autorelease];
-  made->image_ = new DoubleImage{std::move(pixels)};
+  auto place = std::make_shared<HeapPlace>(*root_of(commands)->heaps_, texture_bytes(*pixels));
+  made->image_ = new DoubleImage{std::move(pixels), std::move(place)};
   made->readCount_ = 1;
   made->owner_ = commands;
   count_object(1);
@@ -201,6 +213,7 @@ MPSTemporaryImage* temporary_image(std::shared_ptr<Pixels> pixels, id<MTLCommand
 - (void)setReadCount:(NSUInteger)readCount {
   if (readCount_ == 0) refuse("MPSTemporaryImage", "readCount: its memory was given back");
   readCount_ = readCount;
+  if (readCount_ == 0) image_->place.reset();
 }
 @end
 

@@ -20,9 +20,13 @@ void count_unread();
 /// What MPS would end the process for.
 [[noreturn]] void refuse(const char* what, const std::string& why);
 
+class DoubleHeaps;  // heaps.h
+class HeapPlace;
+
 /// An image node's or kernel's pixels; `data` is shared with the commands that use it.
 struct DoubleImage {
   std::shared_ptr<metal_double::Pixels> data;
+  std::shared_ptr<HeapPlace> place = nullptr;  // of a temporary image, until its last read
 };
 
 struct DoubleCommand {
@@ -37,6 +41,7 @@ struct DoubleCommand {
   std::vector<DoubleCommand>* commands_;
   std::vector<MTLCommandBufferHandler>* handlers_;  // copied blocks
   id<MTLCommandQueue> queue_;                       // not retained: the queue outlives it
+  std::shared_ptr<DoubleHeaps>* heaps_;             // null within it: the device has run it
   NSString* label_;
   NSError* error_;
   std::size_t next_;  // command to run
@@ -75,7 +80,7 @@ MPSTemporaryImage* temporary_image(std::shared_ptr<metal_double::Pixels> pixels,
                                    id<MTLCommandBuffer> commands);
 
 /// What metal_double_fail() asked for: takes it back, once.
-enum class DoubleFailure { NONE, ALLOCATION, ENCODE, RUN, EVENT, REMOVAL };
+enum class DoubleFailure { NONE, ALLOCATION, ENCODE, RUN, EVENT, REMOVAL, HEAP };
 bool fails_now(DoubleFailure kind);
 
 /// Bytes of an element.

@@ -6,6 +6,7 @@
 #include <set>
 
 #include "double.h"
+#include "heaps.h"
 #include "yolo.h"
 
 using metal_double::Origin;
@@ -488,8 +489,14 @@ void commit_piece(id<MTLCommandBuffer> commands) {
   }
   NSUInteger s = 0;
   for (MPSStateBatch* batch in sourceStates) encoding.add_labels(graph_->labelled[s++], batch);
+  // What is between the nodes lies in the heaps. Here all of it does until the graph's end.
+  std::vector<std::unique_ptr<HeapPlace>> between;
   for (const NodePointer& node : graph_->order) {
     encoding.encode(node);
+    for (const auto& pixels : encoding.values(node)) {
+      between.push_back(
+          std::make_unique<HeapPlace>(*root_of(commandBuffer)->heaps_, texture_bytes(*pixels)));
+    }
     commit_piece(commandBuffer);
   }
   graph_->last = root_of(commandBuffer);

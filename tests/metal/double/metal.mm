@@ -12,6 +12,7 @@
 
 #include "double.h"
 #include "events.h"
+#include "heaps.h"
 
 namespace {
 
@@ -62,7 +63,7 @@ extern "C" __attribute__((visibility("default"))) long metal_double_unread(void)
 }
 
 /// What fails next, once. 1: an allocation; 2: an encode; 3: a command buffer, while it runs; 4: a
-/// new event; 5: a command buffer, as the device was removed.
+/// new event; 5: a command buffer, as the device was removed; 6: a heap.
 extern "C" __attribute__((visibility("default"))) void metal_double_fail(int kind) {
   next_failure = static_cast<DoubleFailure>(kind);
 }
@@ -133,6 +134,7 @@ void refuse(const char* what, const std::string& why) {
   queue_ = queue;
   commands_ = new std::vector<DoubleCommand>();
   handlers_ = new std::vector<MTLCommandBufferHandler>();
+  heaps_ = new std::shared_ptr<DoubleHeaps>(std::make_shared<DoubleHeaps>());
   count_object(1);
   return self;
 }
@@ -142,6 +144,7 @@ void refuse(const char* what, const std::string& why) {
   delete commands_;
   for (MTLCommandBufferHandler handler : *handlers_) Block_release(handler);
   delete handlers_;
+  delete heaps_;
   [label_ release];
   [error_ release];
   count_object(-1);
@@ -223,6 +226,7 @@ void refuse(const char* what, const std::string& why) {
   // Metal has times of empty ones, too.
   end_ = host_time();
   if (!begun_) start_ = end_;
+  heaps_->reset();
   done_ = YES;
   for (MTLCommandBufferHandler handler : *handlers_) {
     handler(self);
@@ -319,6 +323,9 @@ void refuse(const char* what, const std::string& why) {
 }
 - (id<MTLSharedEvent>)newSharedEvent {
   return fails_now(DoubleFailure::EVENT) ? nil : make_shared_event();
+}
+- (id<MTLHeap>)newHeapWithDescriptor:(MTLHeapDescriptor*)descriptor {
+  return make_heap(descriptor);
 }
 - (id<MTLBuffer>)newBufferWithLength:(NSUInteger)length options:(MTLResourceOptions)options {
   if (options != MTLResourceStorageModeShared) refuse("newBufferWithLength", "not shared");

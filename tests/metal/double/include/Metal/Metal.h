@@ -9,6 +9,7 @@ typedef double CFTimeInterval;  // CoreFoundation's
 
 typedef NS_OPTIONS(NSUInteger, MTLResourceOptions) {
   MTLResourceStorageModeShared = 0,
+  MTLResourceStorageModePrivate = 32,
 };
 
 @protocol MTLResource <NSObject>
@@ -20,6 +21,25 @@ typedef NS_OPTIONS(NSUInteger, MTLResourceOptions) {
 @protocol MTLBuffer <MTLResource>
 @property(readonly) NSUInteger length;
 - (void*)contents;
+@end
+
+typedef NS_ENUM(NSInteger, MTLHeapType) {
+  MTLHeapTypeAutomatic = 0,
+};
+
+@interface MTLHeapDescriptor : NSObject <NSCopying> {
+  NSUInteger size_;
+  MTLResourceOptions resourceOptions_;
+  MTLHeapType type_;
+}
+@property(readwrite, nonatomic) NSUInteger size;
+@property(readwrite, nonatomic) MTLResourceOptions resourceOptions;
+@property(readwrite, nonatomic) MTLHeapType type;
+@end
+
+@protocol MTLHeap <NSObject>
+@property(copy) NSString* label;
+@property(readonly) NSUInteger size;
 @end
 
 @protocol MTLEvent <NSObject>
@@ -67,6 +87,7 @@ typedef struct {
 @property(readonly) NSUInteger maxBufferLength;
 - (id<MTLCommandQueue>)newCommandQueue;
 - (id<MTLSharedEvent>)newSharedEvent;
+- (id<MTLHeap>)newHeapWithDescriptor:(MTLHeapDescriptor*)descriptor;
 - (id<MTLBuffer>)newBufferWithLength:(NSUInteger)length options:(MTLResourceOptions)options;
 - (id<MTLBuffer>)newBufferWithBytesNoCopy:(void*)pointer
                                    length:(NSUInteger)length

@@ -51,6 +51,12 @@ struct DoubleImage;
 + (instancetype)predicateWithBuffer:(id<MTLBuffer>)buffer offset:(NSUInteger)offset;
 @end
 
+@protocol MPSHeapProvider <NSObject>
+- (id<MTLHeap>)newHeapWithDescriptor:(MTLHeapDescriptor*)descriptor;
+@optional
+- (void)retireHeap:(id<MTLHeap>)heap cacheDelay:(double)seconds;
+@end
+
 @interface MPSCommandBuffer : NSObject <MTLCommandBuffer> {
   id<MTLCommandBuffer> wrapped_;
   id<MTLCommandQueue> queue_;
@@ -60,6 +66,7 @@ struct DoubleImage;
 @property(readonly, retain, nonatomic) id<MTLCommandBuffer> commandBuffer;
 @property(readonly, retain, nonatomic) id<MTLCommandBuffer> rootCommandBuffer;
 @property(readwrite, retain, nonatomic) MPSPredicate* predicate;
+@property(readwrite, retain, nonatomic) id<MPSHeapProvider> heapProvider;
 + (instancetype)commandBufferWithCommandBuffer:(id<MTLCommandBuffer>)commandBuffer;
 + (instancetype)commandBufferFromCommandQueue:(id<MTLCommandQueue>)commandQueue;
 - (void)commitAndContinue;
