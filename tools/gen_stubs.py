@@ -44,6 +44,10 @@ _HostFunction: typing.TypeAlias = collections.abc.Callable[..., object]
 _NodeHandler: typing.TypeAlias = collections.abc.Callable[
     [FilterNode, FilterNode | None, ImageNode | None, ImageNode], FilterNode | None
 ]
+
+def _metal_probe(
+    device: Device, name: str, arguments: collections.abc.Sequence[int]
+) -> list[float]: ...
 '''
 
 SPECIAL = {

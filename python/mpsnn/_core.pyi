@@ -32,6 +32,10 @@ _NodeHandler: typing.TypeAlias = collections.abc.Callable[
     [FilterNode, FilterNode | None, ImageNode | None, ImageNode], FilterNode | None
 ]
 
+def _metal_probe(
+    device: Device, name: str, arguments: collections.abc.Sequence[int]
+) -> list[float]: ...
+
 class Error(Exception):
     """Base of all errors. The text names the node or argument, what was expected and what came."""
 

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 import mpsnn as mps
+from mpsnn._core import _metal_probe
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -102,6 +103,18 @@ def philox(device: mps.Device) -> list[Finding]:
             "differs" if np.array_equal(high, zero) else "as expected",
         ),
     ]
+
+
+def philox_in_parts(device: mps.Device) -> list[Finding]:
+    """Where a second fill of one MPSMatrixRandomPhilox begins that follows one of 5 words."""
+    made = np.array(_metal_probe(device, "fill_in_parts", [5, 8]))
+    (stream,) = _fills(device, mps.MatrixRandomPhilox(device), 16)
+    got = _words(made)
+    if np.array_equal(made[5:], stream[8:16]):
+        got += " (the second fill begins with the next group of four)"
+    elif np.array_equal(made[5:], stream[4:12]):
+        got += " (the second fill begins with the group of four that the first one ended in)"
+    return [_compared("5 words and then 8, seed 0", got, _words(stream[:13]))]
 
 
 def _loss(device: mps.Device, kind: mps.LossType, y: float, t: float) -> tuple[float, float]:
@@ -204,13 +217,30 @@ def batch_range(device: mps.Device) -> list[Finding]:
     """A product of one matrix of a batch."""
     what = "product of matrix 1 of three"
     if device.kind == "metal":
-        what += " (the backend gives MPS this matrix alone: nothing is told of its batchStart)"
+        what += " (the backend gives MPS this matrix alone)"
     ones = mps.Matrix.from_array(device, np.ones((3, 1, 1), np.float32))
     values = mps.Matrix.from_array(device, np.array([[[1]], [[2]], [[3]]], np.float32))
     result = mps.Matrix(device, rows=1, columns=1, matrices=3)
     kernel = mps.MatrixMultiplication(device, batch_start=1, batch_size=1)
     _run(device, lambda commands: kernel.encode(commands, ones, values, result))
     return [_near(what, np.array(result).ravel(), np.array([0.0, 2.0, 0.0]))]
+
+
+def batch_range_of_mps(device: mps.Device) -> list[Finding]:
+    """MPSMatrixMultiplication's batchStart and batchSize: on a macOS any size took all matrices."""
+    left = np.array([[1, 2], [3, 4]]) * np.array([1, 2, 3]).reshape(3, 1, 1)
+    products = left @ np.array([[1, 1], [0, 1]])
+    found = []
+    for start, size in ((0, None), (1, 1), (1, 2), (0, 2), (2, None), (0, 0)):
+        arguments = [start] if size is None else [start, size]
+        got = np.array(_metal_probe(device, "multiply_batch", arguments))
+        expected = np.full((3, 2, 2), -1)
+        stop = None if size is None else start + size
+        expected[start:stop] = products[start:stop]
+        what = f"products of three matrices over -1s, batchStart {start}, batchSize "
+        what += "as it is" if size is None else str(size)
+        found.append(_near(what, got, expected.ravel()))
+    return found
 
 
 def gamma(device: mps.Device) -> list[Finding]:
@@ -305,6 +335,30 @@ def _step(
     layer.encode_gradient_sequence(commands, [x], [upstream], [back], gradients, kept, weights)
 
 
+def recurrent_gradients_of_mps(device: mps.Device) -> list[Finding]:
+    """MPSRNNMatrixTrainingLayer's accumulateWeightGradients, of which its header says two things.
+
+    The layer is h = 2 x + 0.5 h0 + 1, of two steps.
+    """
+    x, upstream, weight, recurrent, bias = (3, 4), (5, 7), 2, 0.5, 1
+    first = weight * x[0] + bias
+    h = np.array([first, weight * x[1] + recurrent * first + bias])
+    of_h = np.array([upstream[0] + recurrent * upstream[1], upstream[1]])
+    once = np.array([of_h @ x, of_h[1] * h[0], of_h.sum()])  # of weight, recurrent weight, bias
+    found = []
+    for accumulates in (False, True):
+        made = np.array(_metal_probe(device, "accumulate_gradients", [int(accumulates)]))
+        if not accumulates:
+            found.append(_near("recurrent layer of MPS, two steps", made[:2], h))
+            found.append(_near("gradients of its sources", made[2:4], weight * of_h))
+        what = f"of its weights from 100 on, accumulateWeightGradients {accumulates}, encode "
+        for encode in (1, 2):
+            got = made[1 + 3 * encode : 4 + 3 * encode]
+            expected = 100 + encode * once if accumulates else once
+            found.append(_near(f"{what}{encode}", got, expected))
+    return found
+
+
 def upsampling(device: mps.Device) -> list[Finding]:
     """The last column of bilinear upsampling."""
     row = np.array([1, 2, 4], np.float32).reshape(1, 1, 3, 1)
@@ -341,13 +395,16 @@ def adam(device: mps.Device) -> list[Finding]:
 
 MEASUREMENTS: dict[str, Callable[[mps.Device], list[Finding]]] = {
     "Philox": philox,
+    "Philox in parts": philox_in_parts,
     "losses": losses,
     "padding": padding,
     "MTGP32": mtgp32,
     "dropout": dropout,
     "batches": batch_range,
+    "batches of MPS": batch_range_of_mps,
     "gamma": gamma,
     "recurrent gradients": recurrent_gradients,
+    "recurrent gradients of MPS": recurrent_gradients_of_mps,
     "upsampling": upsampling,
     "Adam": adam,
 }

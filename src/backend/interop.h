@@ -3,7 +3,11 @@
 // here: those of Objective-C are seen by .mm files only.
 #pragma once
 
+#include <cstdint>
 #include <memory>
+#include <span>
+#include <string_view>
+#include <vector>
 
 #include "backend/backend.h"
 
@@ -23,6 +27,10 @@ class Interop {
   /// Encode a copy between an image and memory of this device, which is held until it is done.
   virtual void copy_from(void* commands, void* image, std::shared_ptr<Memory> to) const = 0;
   virtual void copy_to(void* commands, void* image, std::shared_ptr<Memory> from) const = 0;
+  /// Runs a kernel of the vendor's in a way that ours do not, for measurements; see its backend.
+  /// Throws InvalidArgumentError for a probe that there is not.
+  virtual std::vector<double> probe(std::string_view name,
+                                    std::span<const std::uint64_t> arguments) const = 0;
 };
 
 }  // namespace mpsnn::backend

@@ -16,6 +16,12 @@
 #include "bindings/bindings.h"
 #include "bindings/casters.h"
 
+namespace mpsnn::metal::detail {
+// What Metal's own kernels do, for mpsnn.measurements: no part of the public API.
+std::vector<double> probe(const Device& device, const std::string& name,
+                          const std::vector<std::uint64_t>& arguments);
+}  // namespace mpsnn::metal::detail
+
 namespace mpsnn::bindings {
 namespace {
 
@@ -330,6 +336,8 @@ void bind_device(py::module_& m) {
   bind_devices(m, live);
   bind_queue(queue);
   bind_null_device(m, live);
+  m.def("_metal_probe", &metal::detail::probe, py::arg("device"), py::arg("name"),
+        py::arg("arguments"), ReleaseGil());
   py::module_::import("atexit").attr("register")(
       py::cpp_function([live] { synchronize_at_exit(*live); }, py::name("synchronize_at_exit")));
 }

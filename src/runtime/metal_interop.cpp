@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: MIT
-// Behind mpsnn/metal.h: the program's own Metal objects.
-#if defined(MPSNN_WITH_METAL) || defined(MPSNN_WITH_METAL_DOUBLE)
+// Behind mpsnn/metal.h: the program's own Metal objects. And probes, which every build refuses
+// where the device is no Metal one.
+#include <cstdint>
 #include <map>
 #include <memory>
 #include <mutex>
 #include <string>
+#include <vector>
 
 #include "backend/interop.h"
 #include "mpsnn/command_buffer.h"
@@ -12,6 +14,35 @@
 #include "runtime/image_state.h"
 #include "runtime/queue_state.h"
 
+namespace mpsnn::metal::detail {
+// Of the Python module alone (src/bindings/device.cpp).
+std::vector<double> probe(const Device& device, const std::string& name,
+                          const std::vector<std::uint64_t>& arguments);
+
+namespace {
+
+#ifdef MPSNN_WITH_METAL_DOUBLE
+constexpr const char* kKind = "metal-double";
+#else
+constexpr const char* kKind = "metal";
+#endif
+
+backend::Interop& interop_of(runtime::DeviceState& device) {
+  if (auto* interop = dynamic_cast<backend::Interop*>(device.backend.get())) return *interop;
+  throw UnsupportedError("device: expected one of kind \"" + std::string(kKind) + "\", got \"" +
+                         device.kind() + "\"");
+}
+
+}  // namespace
+
+std::vector<double> probe(const Device& device, const std::string& name,
+                          const std::vector<std::uint64_t>& arguments) {
+  return interop_of(*device.state()).probe(name, arguments);
+}
+
+}  // namespace mpsnn::metal::detail
+
+#if defined(MPSNN_WITH_METAL) || defined(MPSNN_WITH_METAL_DOUBLE)
 namespace mpsnn::backend::metal {
 std::shared_ptr<Device> device_over(void* device);
 }
@@ -26,21 +57,9 @@ void encode_copy_to(const Image& image, void* commands, void* to);
 
 namespace {
 
-#ifdef MPSNN_WITH_METAL
-constexpr const char* kKind = "metal";
-#else
-constexpr const char* kKind = "metal-double";
-#endif
-
 void check_given(const char* what, const void* object) {
   if (object == nullptr)
     throw InvalidArgumentError(std::string(what) + ": expected an object, got nil");
-}
-
-backend::Interop& interop_of(runtime::DeviceState& device) {
-  if (auto* interop = dynamic_cast<backend::Interop*>(device.backend.get())) return *interop;
-  throw UnsupportedError("device: expected one of kind \"" + std::string(kKind) + "\", got \"" +
-                         device.kind() + "\"");
 }
 
 /// The state of Device("metal"); null where this machine has none.

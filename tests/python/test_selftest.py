@@ -26,6 +26,16 @@ def test_the_cpu_is_as_expected(cpu: mps.Device) -> None:
     assert {one["verdict"] for one in findings if one["expected"]} <= EXPECTED
 
 
+@pytest.mark.parametrize("kind", ["cpu", "null"])
+@pytest.mark.parametrize(
+    "name", ["Philox in parts", "batches of MPS", "recurrent gradients of MPS"]
+)
+def test_what_is_of_mps_alone_is_refused_elsewhere(kind: str, name: str) -> None:
+    (one,) = measure_one(mps.Device(kind), name)
+    assert one["verdict"] == "refused"
+    assert f'device: expected one of kind "metal", got "{kind}"' in one["got"]
+
+
 @pytest.mark.parametrize("what", odd_windows(5))
 def test_windows_tell_the_sides_apart(cpu: mps.Device, what: str) -> None:
     """A measurement that comes out the same on either side would measure nothing."""

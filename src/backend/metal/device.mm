@@ -12,6 +12,7 @@
 #include "backend/metal/interop.h"
 #include "backend/metal/kernels.h"
 #include "backend/metal/memory.h"
+#include "backend/metal/probes.h"
 #include "backend/metal/stream.h"
 #include "mpsnn/error.h"
 
@@ -81,6 +82,10 @@ class MetalDevice final : public Device, public Interop, private GraphCompiler {
                       describe_image(image));
     });
     when_completed(commands, [from](const std::exception_ptr&) {});
+  }
+  std::vector<double> probe(std::string_view name,
+                            std::span<const std::uint64_t> arguments) const override {
+    return run_probe(device_.get(), name, arguments);
   }
 
  private:

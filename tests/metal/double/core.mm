@@ -236,13 +236,30 @@ NSUInteger bytes_of(MPSDataType type) { return static_cast<NSUInteger>(type & 0x
                                  columns:(NSUInteger)columns
                                 rowBytes:(NSUInteger)rowBytes
                                 dataType:(MPSDataType)dataType {
+  return [self matrixDescriptorWithRows:rows
+                                columns:columns
+                               matrices:1
+                               rowBytes:rowBytes
+                            matrixBytes:rows * rowBytes
+                               dataType:dataType];
+}
++ (instancetype)matrixDescriptorWithRows:(NSUInteger)rows
+                                 columns:(NSUInteger)columns
+                                matrices:(NSUInteger)matrices
+                                rowBytes:(NSUInteger)rowBytes
+                             matrixBytes:(NSUInteger)matrixBytes
+                                dataType:(MPSDataType)dataType {
   const NSUInteger size = bytes_of(dataType);
   if (rowBytes % size != 0 || rowBytes < columns * size)
     refuse("MPSMatrixDescriptor", "rowBytes must hold the columns");
+  if (matrixBytes < rows * rowBytes || (rowBytes != 0 && matrixBytes % rowBytes != 0))
+    refuse("MPSMatrixDescriptor", "matrixBytes must be whole rows and hold them all");
   MPSMatrixDescriptor* made = [[[MPSMatrixDescriptor alloc] init] autorelease];
   made->rows_ = rows;
   made->columns_ = columns;
+  made->matrices_ = matrices;
   made->rowBytes_ = rowBytes;
+  made->matrixBytes_ = matrixBytes;
   made->dataType_ = dataType;
   return made;
 }
@@ -254,16 +271,20 @@ NSUInteger bytes_of(MPSDataType type) { return static_cast<NSUInteger>(type & 0x
                     descriptor:(MPSMatrixDescriptor*)d {
   self = [super init];
   if (self == nil) return nil;
-  if (d->rows_ == 0 || d->columns_ == 0) refuse("MPSMatrix", "no rows or no columns");
+  if (d->rows_ == 0 || d->columns_ == 0 || d->matrices_ == 0)
+    refuse("MPSMatrix", "no rows, no columns or no matrices");
   if (offset % bytes_of(d->dataType_) != 0) refuse("MPSMatrix", "an offset between two elements");
-  if (offset + (d->rows_ - 1) * d->rowBytes_ + d->columns_ * bytes_of(d->dataType_) >
+  if (offset + (d->matrices_ - 1) * d->matrixBytes_ + (d->rows_ - 1) * d->rowBytes_ +
+          d->columns_ * bytes_of(d->dataType_) >
       [buffer length])
     refuse("MPSMatrix", "the buffer is too small for its rows");
   buffer_ = [buffer retain];
   offset_ = offset;
   rows_ = d->rows_;
   columns_ = d->columns_;
+  matrices_ = d->matrices_;
   rowBytes_ = d->rowBytes_;
+  matrixBytes_ = d->matrixBytes_;
   dataType_ = d->dataType_;
   count_object(1);
   return self;

@@ -9,12 +9,13 @@
 
 #include "double.h"
 
-/// The elements of a matrix or vector, as the commands that use it hold them.
+/// The elements of one matrix of an object, or of a vector, as the commands that use it hold them.
 class Elements {
  public:
-  explicit Elements(MPSMatrix* matrix)
+  explicit Elements(MPSMatrix* matrix, NSUInteger index = 0)
       : buffer_(matrix->buffer_),
-        start_(static_cast<char*>([matrix->buffer_ contents]) + matrix->offset_),
+        start_(static_cast<char*>([matrix->buffer_ contents]) + matrix->offset_ +
+               index * matrix->matrixBytes_),
         row_bytes_(matrix->rowBytes_),
         type_(matrix->dataType_),
         rows(matrix->rows_),

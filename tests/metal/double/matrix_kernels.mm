@@ -11,7 +11,34 @@
 @implementation MPSMatrixBinaryKernel
 @end
 
+namespace {
+
+struct Product {
+  NSUInteger rows, columns, interior;
+  BOOL left_turns, right_turns;
+  double alpha, beta;
+};
+
+void record_product(id<MTLCommandBuffer> commands, const Product& p, const Elements& left,
+                    const Elements& right, const Elements& result) {
+  record(commands, [=] {
+    for (NSUInteger i = 0; i < p.rows; ++i) {
+      for (NSUInteger j = 0; j < p.columns; ++j) {
+        double sum = 0;
+        for (NSUInteger k = 0; k < p.interior; ++k) {
+          sum += (p.left_turns ? left.at(k, i) : left.at(i, k)) *
+                 (p.right_turns ? right.at(j, k) : right.at(k, j));
+        }
+        result.set(i, j, p.alpha * sum + (p.beta == 0 ? 0 : p.beta * result.at(i, j)));
+      }
+    }
+  });
+}
+
+}  // namespace
+
 @implementation MPSMatrixMultiplication
+@synthesize batchStart = batchStart_, batchSize = batchSize_;
 - (instancetype)initWithDevice:(id<MTLDevice>)device
                  transposeLeft:(BOOL)transposeLeft
                 transposeRight:(BOOL)transposeRight
@@ -28,6 +55,7 @@
   interior_ = interiorColumns;
   alpha_ = alpha;
   beta_ = beta;
+  batchSize_ = NSUIntegerMax;
   return self;
 }
 - (void)encodeToCommandBuffer:(id<MTLCommandBuffer>)commandBuffer
@@ -45,21 +73,17 @@
   if (left.type() != right.type() || !is_float_type(result.type()) ||
       !(small || is_float_type(left.type())))
     refuse(name, "data types that it does not multiply");
-  const NSUInteger rows = rows_, columns = columns_, interior = interior_;
-  const BOOL left_turns = leftTurns_, right_turns = rightTurns_;
-  const double alpha = alpha_, beta = beta_;
-  record(commandBuffer, [=] {
-    for (NSUInteger i = 0; i < rows; ++i) {
-      for (NSUInteger j = 0; j < columns; ++j) {
-        double sum = 0;
-        for (NSUInteger k = 0; k < interior; ++k) {
-          sum += (left_turns ? left.at(k, i) : left.at(i, k)) *
-                 (right_turns ? right.at(j, k) : right.at(k, j));
-        }
-        result.set(i, j, alpha * sum + (beta == 0 ? 0 : beta * result.at(i, j)));
-      }
-    }
-  });
+  // All that there are, unless the program names a range.
+  const NSUInteger there =
+      std::min({leftMatrix->matrices_, rightMatrix->matrices_, resultMatrix->matrices_});
+  if (batchStart_ > there || (batchSize_ != NSUIntegerMax && batchSize_ > there - batchStart_))
+    refuse(name, "a range beyond the batch");
+  const NSUInteger end = batchStart_ + std::min(batchSize_, there - batchStart_);
+  const Product product{rows_, columns_, interior_, leftTurns_, rightTurns_, alpha_, beta_};
+  for (NSUInteger n = batchStart_; n < end; ++n) {
+    record_product(commandBuffer, product, Elements(leftMatrix, n), Elements(rightMatrix, n),
+                   Elements(resultMatrix, n));
+  }
 }
 @end
 

@@ -3,75 +3,9 @@
 // operand, read again at every encode: on the device, since an optimizer may just have changed them
 // there.
 #include "backend/metal/convolution_weights.h"
+#include "backend/metal/fixed_weights.h"
 #include "backend/metal/image_kernels.h"
 #include "base/attributes.h"
-
-/// What MPSCNNConvolution is made of: zeros, which the first encode replaces.
-@interface MpsnnZeroWeights : NSObject <MPSCNNConvolutionDataSource> {
-  MPSCNNConvolutionDescriptor* descriptor_;
-  NSMutableData* zeros_;
-}
-- (instancetype)initWithDescriptor:(MPSCNNConvolutionDescriptor*)descriptor count:(NSUInteger)count;
-@end
-
-@implementation MpsnnZeroWeights
-
-- (instancetype)initWithDescriptor:(MPSCNNConvolutionDescriptor*)descriptor
-                             count:(NSUInteger)count {
-  self = [super init];
-  if (self == nil) return nil;
-  descriptor_ = [descriptor retain];
-  zeros_ = [[NSMutableData alloc] initWithLength:count * sizeof(float)];
-  return self;
-}
-
-- (void)dealloc {
-  [descriptor_ release];
-  [zeros_ release];
-  [super dealloc];
-}
-
-- (instancetype)copyWithZone:(NSZone*)zone {
-  static_cast<void>(zone);
-  return [self retain];  // nothing of it changes
-}
-
-- (MPSDataType)dataType {
-  return MPSDataTypeFloat32;
-}
-
-- (MPSDataType)kernelWeightsDataType {
-  return MPSDataTypeFloat32;
-}
-
-- (MPSCNNConvolutionWeightsLayout)weightsLayout {
-  return MPSCNNConvolutionWeightsLayoutOHWI;
-}
-
-- (MPSCNNConvolutionDescriptor*)descriptor {
-  return descriptor_;
-}
-
-- (void*)weights {
-  return [zeros_ mutableBytes];
-}
-
-- (float*)biasTerms {
-  return nullptr;
-}
-
-- (BOOL)load {
-  return YES;
-}
-
-- (void)purge {
-}
-
-- (NSString*)label {
-  return @"weights";
-}
-
-@end
 
 namespace mpsnn::backend::metal {
 namespace {
@@ -96,10 +30,11 @@ NSInteger offset_along(std::int64_t kernel, std::int64_t dilation, std::int64_t 
 
 MPSCNNConvolution* make_convolution(id<MTLDevice> device, const ConvolutionDescriptor& d,
                                     MPSOffset offset) {
-  const auto zeros = Owned<MpsnnZeroWeights*>([[MpsnnZeroWeights alloc]
-      initWithDescriptor:make_descriptor(d).get()
-                   count:static_cast<NSUInteger>(d.weight_count())]);
-  MPSCNNConvolution* made = [[MPSCNNConvolution alloc] initWithDevice:device weights:zeros.get()];
+  // Zeros, which the first encode replaces.
+  const std::vector<float> zeros(static_cast<std::size_t>(d.weight_count()));
+  MPSCNNConvolution* made =
+      [[MPSCNNConvolution alloc] initWithDevice:device
+                                        weights:fixed_weights(make_descriptor(d).get(), zeros)];
   [made setOffset:offset];
   [made setEdgeMode:MPSImageEdgeModeZero];
   [made setAccumulatorPrecisionOption:MPSNNConvolutionAccumulatorPrecisionOptionFloat];

@@ -128,19 +128,25 @@ typedef NSArray<MPSImage*> MPSImageBatch;
 
 @interface MPSMatrixDescriptor : NSObject {
  @public
-  NSUInteger rows_, columns_, rowBytes_;
+  NSUInteger rows_, columns_, matrices_, rowBytes_, matrixBytes_;
   MPSDataType dataType_;
 }
 + (instancetype)matrixDescriptorWithRows:(NSUInteger)rows
                                  columns:(NSUInteger)columns
                                 rowBytes:(NSUInteger)rowBytes
                                 dataType:(MPSDataType)dataType;
++ (instancetype)matrixDescriptorWithRows:(NSUInteger)rows
+                                 columns:(NSUInteger)columns
+                                matrices:(NSUInteger)matrices
+                                rowBytes:(NSUInteger)rowBytes
+                             matrixBytes:(NSUInteger)matrixBytes
+                                dataType:(MPSDataType)dataType;
 @end
 
 @interface MPSMatrix : NSObject {
  @public
   id<MTLBuffer> buffer_;
-  NSUInteger offset_, rows_, columns_, rowBytes_;
+  NSUInteger offset_, rows_, columns_, matrices_, rowBytes_, matrixBytes_;
   MPSDataType dataType_;
 }
 - (instancetype)initWithBuffer:(id<MTLBuffer>)buffer

@@ -94,9 +94,11 @@ struct DoubleNeuron;
 
 @interface MPSMatrixMultiplication : MPSKernel {
   BOOL leftTurns_, rightTurns_;
-  NSUInteger rows_, columns_, interior_;
+  NSUInteger rows_, columns_, interior_, batchStart_, batchSize_;
   double alpha_, beta_;
 }
+@property(readwrite, nonatomic) NSUInteger batchStart;
+@property(readwrite, nonatomic) NSUInteger batchSize;
 - (instancetype)initWithDevice:(id<MTLDevice>)device
                  transposeLeft:(BOOL)transposeLeft
                 transposeRight:(BOOL)transposeRight

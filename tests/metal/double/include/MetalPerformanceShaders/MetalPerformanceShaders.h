@@ -9,3 +9,4 @@
 #import <MetalPerformanceShaders/MPSMatrixKernels.h>
 #import <MetalPerformanceShaders/MPSNeuralNetwork.h>
 #import <MetalPerformanceShaders/MPSNormalization.h>
+#import <MetalPerformanceShaders/MPSRNN.h>
