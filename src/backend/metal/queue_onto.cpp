@@ -24,9 +24,9 @@ class QueueOnto final : public Queue {
     std::exception_ptr failure = work->refused();
     if (!failure) failure = encode(*work);
     if (failure) return work->completed(std::move(failure));
-    when_completed(commands_, [work, label = label_](const std::exception_ptr& failure) {
+    when_completed(commands_, [work, label = label_](const std::exception_ptr& of_device) {
       std::exception_ptr failed = work->refused();
-      if (!failed && failure) failed = name_failure(failure, label);
+      if (!failed && of_device) failed = name_failure(of_device, label);
       work->completed(std::move(failed));
     });
   }
