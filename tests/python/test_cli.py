@@ -8,8 +8,10 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -103,12 +105,21 @@ def test_missing_packages_are_told_in_one_line(
     assert capsys.readouterr().err == text + "pip install 'mpsnn[plot]'\n"
 
 
+@pytest.fixture
+def ctrl_c_is_heard() -> Iterator[None]:
+    """Children hear the signal also where the tests run behind a shell that has them ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 COMMANDS = {
     "module": [sys.executable, "-m", "mpsnn"],
     "script": [str(Path(sys.executable).with_name("mpsnn"))],
 }
 
 
+@pytest.mark.usefixtures("ctrl_c_is_heard")
 @pytest.mark.parametrize("how", COMMANDS)
 @pytest.mark.parametrize("stage", ["numpy", "mpsnn.nodes", "mpsnn.cli", "mpsnn.apps.gan.cli"])
 def test_ctrl_c_during_the_imports_ends_in_one_line(how: str, stage: str, tmp_path: Path) -> None:
@@ -128,6 +139,7 @@ def test_ctrl_c_during_the_imports_ends_in_one_line(how: str, stage: str, tmp_pa
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "mpsnn: interrupted\n")
 
 
+@pytest.mark.usefixtures("ctrl_c_is_heard")
 def test_importing_the_library_leaves_ctrl_c_as_it_is(tmp_path: Path) -> None:
     code = "import mpsnn, signal; assert signal.getsignal(2) is signal.default_int_handler"
     script = tmp_path / "mpsnn_user.py"
@@ -137,6 +149,7 @@ def test_importing_the_library_leaves_ctrl_c_as_it_is(tmp_path: Path) -> None:
         assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.usefixtures("ctrl_c_is_heard")
 def test_ctrl_c_is_given_back_before_a_command_runs() -> None:
     code = (
         "import sys; sys.argv = ['mpsnn', 'devices']; sys.orig_argv = ['python', *sys.argv]\n"
