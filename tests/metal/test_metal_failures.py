@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import mmap
 import os
+import threading
 import time
 from contextlib import nullcontext
 
@@ -17,7 +18,7 @@ import pytest
 
 import mpsnn as mps
 
-ALLOCATION, ENCODE, RUN, REMOVAL = 1, 2, 3, 5
+ALLOCATION, ENCODE, RUN, REMOVAL, SIZE = 1, 2, 3, 5, 7
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +103,83 @@ def test_memory_of_the_callers_that_is_too_large(device: mps.Device) -> None:
         with pytest.raises(mps.UnsupportedError, match="at most 4294967296 bytes of the caller's"):
             mps.Matrix.wrap(device, values)
         del values
+
+
+def test_results_of_another_size_than_planned_are_not_copied(device: mps.Device) -> None:
+    """A copy into memory that is too small would end the process."""
+    graph = mps.Graph(device, [mps.NeuronReLUNode(mps.ImageNode("x")).result_image])
+    commands = mps.CommandBuffer(device.command_queue())
+    graph.encode(commands, {"x": np.zeros((2, 3, 4, 5), np.float32)})
+    fail_next(SIZE)
+    commands.commit()
+    text = r"expected float32 \(2, 3, 4, 5\), got dims of float32 \(2, 3, 5, 5\)"
+    with pytest.raises(mps.DeviceError, match=text):
+        commands.wait_until_completed()
+
+
+@pytest.mark.parametrize("one_read", [False, True])
+def test_a_source_that_several_nodes_read_is_given_back(device: mps.Device, one_read: bool) -> None:
+    """Whichever of the two things is true that MPSNNGraph.h says (conftest.py looks for images)."""
+    double = ctypes.CDLL(os.environ["MPSNN_METAL_DOUBLE"])
+    x = mps.ImageNode("x")
+    node = mps.AdditionNode(
+        mps.NeuronReLUNode(x).result_image, mps.NeuronAbsoluteNode(x).result_image
+    )
+    graph = mps.Graph(device, [node.result_image])
+    commands = mps.CommandBuffer(device.command_queue())
+    double.metal_double_one_read(int(one_read))
+    try:
+        (y,) = graph.encode(commands, {"x": np.full((2, 3, 4, 5), -2, np.float32)})
+        commands.commit()
+        commands.wait_until_completed()
+    finally:
+        double.metal_double_one_read(0)
+    np.testing.assert_array_equal(np.array(y), np.full((2, 3, 4, 5), 2, np.float32))
+
+
+def test_a_handler_may_wait_for_the_same_graph_on_another_queue(device: mps.Device) -> None:
+    """Work that waits for the device runs handlers of earlier work, and must hold no lock then.
+
+    Generators have one of their own: they are a queue's each, as one would be ordered.
+    """
+    normal = mps.MatrixRandomDistributionDescriptor.normal(0.0, 1.0)
+    kernels = {
+        label: mps.MatrixRandomPhilox(
+            device, data_type=mps.DataType.FLOAT32, distribution_descriptor=normal
+        )
+        for label in ("first", "second")
+    }
+    source = mps.ConvolutionDataSource(
+        mps.ConvolutionDescriptor(1, 1, 1, 1), np.ones((1, 1, 1, 1), np.float32)
+    )
+    graph = mps.Graph(device, [mps.ConvolutionNode(mps.ImageNode("x"), source).result_image])
+    first, second = device.command_queue("first"), device.command_queue("second")
+    done: list[str] = []
+
+    def work(queue: mps.CommandQueue) -> mps.CommandBuffer:
+        commands = mps.CommandBuffer(queue)
+        kernels[queue.label].encode(commands, mps.Matrix(device, rows=4, columns=4))
+        graph.encode(commands, {"x": np.ones((1, 1, 1, 1), np.float32)})
+        return commands
+
+    def handler(_: mps.CommandBuffer) -> None:
+        other = work(second)
+        other.commit()
+        other.wait_until_completed()
+        done.append("other")
+
+    def steps() -> None:
+        for _ in range(4):
+            commands = work(first)
+            commands.add_completed_handler(handler)
+            commands.commit()
+        first.wait_until_idle()
+
+    thread = threading.Thread(target=steps, daemon=True)
+    thread.start()
+    thread.join(60)
+    assert not thread.is_alive()
+    assert done == ["other"] * 4
 
 
 def test_no_normal_number_is_nan(device: mps.Device) -> None:

@@ -126,6 +126,29 @@ TEST_CASE("interop: several graphs, one after the other, and an MPSCommandBuffer
   CHECK_EQ(values(*outputs.results[0]), (Values{12}));
 }
 
+TEST_CASE("interop: graphs that were not made yet, behind others on one command buffer") {
+  const Program program;
+  const Device device = metal::device(program.theirs);
+  const auto scaled = [&](float scale) {
+    auto weights = std::make_shared<ConvolutionDataSource>(ConvolutionDescriptor(1, 1, 1, 1),
+                                                           std::vector<float>{scale});
+    return Graph(device, {ConvolutionNode(ImageNode("x"), weights).result_image()});
+  };
+  const Graph twice = scaled(2), thrice = scaled(3);
+  id<MTLCommandBuffer> theirs = [program.queue commandBuffer];
+  CommandBuffer commands = metal::command_buffer(device, theirs);
+  const Image small = metal::encode_copy(device, theirs, program.image(1, 1, 1, {5}));
+  const Image large = metal::encode_copy(device, theirs, program.image(1, 2, 1, {5, 7}));
+  const GraphOutputs once = twice.encode(commands, {{"x", small}});
+  const GraphOutputs outputs = thrice.encode(commands, {{"x", *once.results[0]}});
+  const GraphOutputs other_size = twice.encode(commands, {{"x", large}});
+  commands.commit();
+  [theirs commit];
+  [theirs waitUntilCompleted];
+  CHECK_EQ(values(*outputs.results[0]), (Values{30}));
+  CHECK_EQ(values(*other_size.results[0]), (Values{10, 14}));
+}
+
 TEST_CASE("interop: half floats stay half floats") {
   const Program program;
   const Device device = metal::device(program.theirs);

@@ -73,6 +73,24 @@ void give_back(MPSImageBatch* batch) {
   }
 }
 
+/// Images that MPS has sized go into memory that our planner has sized: where they differ, a copy
+/// would end the process (MPSImageCopy.h).
+void check_images(MPSImageBatch* batch, const TensorDesc& desc, const std::string& name) {
+  const ImageSize size = desc.image();
+  bool fits = [batch count] == static_cast<NSUInteger>(size.n);
+  TensorDesc got = desc;
+  for (MPSImage* image in batch) {
+    got.dims = {static_cast<std::int64_t>([batch count]), static_cast<std::int64_t>([image height]),
+                static_cast<std::int64_t>([image width]),
+                static_cast<std::int64_t>([image featureChannels])};
+    fits = fits && got.dims == desc.dims && [image featureChannelFormat] == format_of(desc);
+    if (!fits) break;
+  }
+  if (fits) return;
+  fail_on_device("MPSNNGraph", str(name, ": expected ", mpsnn::to_string(desc), ", got dims of ",
+                                   mpsnn::to_string(got), " in ", [batch count], " images"));
+}
+
 std::size_t index_of(id<MPSHandle> handle) {
   return [static_cast<MpsnnHandle*>(static_cast<id>(handle)) index];
 }
@@ -93,8 +111,14 @@ class GraphKernel final : public Kernel {
   void add_weights(const graph::WholeGraph& graph);
   /// Makes the MPSNNGraph, once the arrays of the data sources are bound.
   void build() const;
-  /// Reads weights again that others changed; for that, all that may still use them is waited for.
-  void refresh(CommandStream& stream) const;
+  /// Whether the MPSNNGraph is there and has the weights as they are.
+  bool is_current() const;
+  /// Makes it or has it read weights again that others changed. Nothing may use them meanwhile.
+  void refresh() const;
+  /// Whether work that the stream was given may change the weights, or an encode of this graph use
+  /// them. Of a command buffer of the program's nothing can be waited for: what is on it before
+  /// changes none unless it holds a graph that trains.
+  bool reads_what_is_encoded(const CommandStream& stream) const;
   void encode(const KernelArgs& args, CommandStream& stream) const;
   NSArray<MPSImageBatch*>* copy_sources(const KernelArgs& args, MPSCommandBuffer* commands,
                                         const BufferMap& buffers) const;
@@ -211,32 +235,41 @@ void GraphKernel::build() const {
   for (const auto& weights : weights_) weights->note_current();
 }
 
-void GraphKernel::refresh(CommandStream& stream) const {
-  if (std::ranges::none_of(weights_, [](const auto& one) { return one->is_stale(); })) return;
-  stream.settle();
-  if (has_binary_weights_) return build();  // MPS's binary convolutions have no reloadWeights
+bool GraphKernel::is_current() const {
+  return graph_ && std::ranges::none_of(weights_, [](const auto& one) { return one->is_stale(); });
+}
+
+void GraphKernel::refresh() const {
+  // MPS's binary convolutions have no reloadWeights.
+  if (!graph_ || has_binary_weights_) return build();
   [graph_.get() reloadFromDataSources];
   for (const auto& weights : weights_) weights->note_current();
 }
 
 void GraphKernel::run(const KernelArgs& args) const {
   auto& stream = *static_cast<CommandStream*>(static_cast<Stream*>(args.queue));
-  const std::lock_guard lock(mutex_);
   // Updates are counted on the host, so whether this one happens must be known here.
   if (updates_ && stream.is_predicated()) {
     if (!stream.settle()) return;
     stream.set_predicates({});
   }
+  std::unique_lock lock(mutex_);
   guarded(network_.results[0].producer()->label(), [&] {
     for (const auto& weights : weights_) weights->bind(args, stream.buffers());
-    if (graph_) {
-      refresh(stream);
-    } else {
-      stream.settle();  // the arrays are read now
-      build();
+    if (!is_current() && reads_what_is_encoded(stream)) {
+      // Handlers of earlier work run meanwhile, which may wait for this kernel on another queue.
+      lock.unlock();
+      stream.settle();
+      lock.lock();
+      for (const auto& weights : weights_) weights->bind(args, stream.buffers());
     }
+    if (!is_current()) refresh();
     encode(args, stream);
   });
+}
+
+bool GraphKernel::reads_what_is_encoded(const CommandStream& stream) const {
+  return !weights_.empty() && (!stream.is_the_programs() || stream.has_updates());
 }
 
 void GraphKernel::encode(const KernelArgs& args, CommandStream& stream) const {
@@ -251,12 +284,13 @@ void GraphKernel::encode(const KernelArgs& args, CommandStream& stream) const {
   NSMutableArray<MPSImageBatch*>* intermediates = [NSMutableArray array];
   MPSCommandBuffer* commands = stream.commands();
   NSArray<MPSStateBatch*>* labels = make_labels(args, commands, stream.buffers());
-  MPSImageBatch* first =
-      [graph_.get() encodeBatchToCommandBuffer:commands
-                                  sourceImages:copy_sources(args, commands, stream.buffers())
-                                  sourceStates:labels
-                            intermediateImages:intermediates
-                             destinationStates:nil];
+  NSArray<MPSImageBatch*>* sources = copy_sources(args, commands, stream.buffers());
+  MPSImageBatch* first = [graph_.get() encodeBatchToCommandBuffer:commands
+                                                     sourceImages:sources
+                                                     sourceStates:labels
+                                               intermediateImages:intermediates
+                                                destinationStates:nil];
+  for (MPSImageBatch* batch in sources) give_back(batch);
   std::vector<bool> there(outputs_.size());
   copy_results(args, commands, stream.buffers(), first, intermediates, there);
   copy_losses(args, commands, stream.buffers(), labels, there);
@@ -264,6 +298,7 @@ void GraphKernel::encode(const KernelArgs& args, CommandStream& stream) const {
     if (!there[i]) fail_on_device("MPSNNGraph", str(outputs_[i].name(), " did not come out"));
   }
   for (const auto& weights : weights_) weights->count_update();
+  if (updates_) stream.note_updates();
 }
 
 NSArray<MPSImageBatch*>* GraphKernel::copy_sources(const KernelArgs& args,
@@ -276,7 +311,7 @@ NSArray<MPSImageBatch*>* GraphKernel::copy_sources(const KernelArgs& args,
     MPSImageBatch* batch =
         copies_.copy_in(commands, buffers.find(args.table[args.inputs[i]]), desc);
     // The header says at one place that a graph takes one from the read count, at another that it
-    // takes this many; an image has 1.
+    // takes this many; an image has 1. What is left is given back.
     const NSUInteger reads = [graph_.get() readCountForSourceImageAtIndex:[batches count]];
     if (reads > 1) MPSImageBatchIncrementReadCount(batch, static_cast<NSInteger>(reads - 1));
     [batches addObject:batch];
@@ -288,6 +323,7 @@ void GraphKernel::copy_results(const KernelArgs& args, MPSCommandBuffer* command
                                const BufferMap& buffers, MPSImageBatch* first,
                                NSArray<MPSImageBatch*>* others, std::vector<bool>& there) const {
   const auto copy = [&](MPSImageBatch* batch, std::size_t i) {
+    check_images(batch, outputs_[i].desc, outputs_[i].name());
     copies_.copy_out(commands, batch, buffers.find(args.table[args.outputs[i]]), outputs_[i].desc);
   };
   NSUInteger at = 0;
@@ -345,6 +381,7 @@ void GraphKernel::copy_losses(const KernelArgs& args, MPSCommandBuffer* commands
       [losses addObject:[static_cast<MPSCNNLossLabels*>(one) lossImage]];
     for (std::size_t i = 0; i < outputs_.size(); ++i) {
       if (outputs_[i].image != nullptr || outputs_[i].node != labelled_[index_of(handle)]) continue;
+      check_images(losses, outputs_[i].desc, outputs_[i].name());
       copies_.copy_out(commands, losses, buffers.find(args.table[args.outputs[i]]),
                        outputs_[i].desc);
       there[i] = true;

@@ -42,7 +42,9 @@ MatrixView rows_of(const TensorDesc& desc);
 /// Where a kernel is encoded.
 class Site {
  public:
-  Site(const KernelArgs& args, CommandStream& stream) : args_(args), stream_(stream) {}
+  /// `lock`: the kernel's, held.
+  Site(const KernelArgs& args, CommandStream& stream, std::unique_lock<std::mutex>& lock)
+      : args_(args), stream_(stream), lock_(lock) {}
 
   /// The command buffer, under the predicates of the kernel.
   MPSCommandBuffer* commands() const { return stream_.commands(); }
@@ -71,11 +73,18 @@ class Site {
   }
   /// For what the host must read: waits for all earlier work of the queue. False: a predicate skips
   /// the kernel.
-  bool settle() const { return stream_.settle(); }
+  bool settle() const {
+    // Handlers of earlier work run meanwhile, which may wait for this kernel on another queue.
+    lock_.unlock();
+    const bool runs = stream_.settle();
+    lock_.lock();
+    return runs;
+  }
 
  private:
   const KernelArgs& args_;
   CommandStream& stream_;
+  std::unique_lock<std::mutex>& lock_;
 };
 
 /// A kernel that calls `encode`, which keeps its MPS objects; by one thread at a time.

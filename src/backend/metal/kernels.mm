@@ -224,8 +224,8 @@ MPSVector* Site::vector(const void* address, std::int64_t length, MPSDataType ty
 
 void SingleKernel::run(const KernelArgs& args) const {
   auto& stream = *static_cast<CommandStream*>(static_cast<Stream*>(args.queue));
-  const std::lock_guard lock(mutex_);
-  guarded(label_, [&] { encode_(Site(args, stream)); });
+  std::unique_lock lock(mutex_);
+  guarded(label_, [&] { encode_(Site(args, stream, lock)); });
 }
 
 }  // namespace mpsnn::backend::metal

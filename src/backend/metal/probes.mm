@@ -106,6 +106,7 @@ std::vector<double> multiply_batch(const Runner& runner, Arguments arguments) {
       interiorColumns:kSide
                 alpha:1
                  beta:0]);
+  if (!kernel) fail_on_device("probe", "MPS makes no product");
   [kernel.get() setBatchStart:static_cast<NSUInteger>(arguments[0])];
   if (arguments.size() > 1) [kernel.get() setBatchSize:static_cast<NSUInteger>(arguments[1])];
   runner.run([&](id<MTLCommandBuffer> commands) {
@@ -239,6 +240,7 @@ std::vector<double> fill_in_parts(const Runner& runner, Arguments arguments) {
                         seed:0
       distributionDescriptor:[MPSMatrixRandomDistributionDescriptor
                                  defaultDistributionDescriptor]]);
+  if (!kernel) fail_on_device("probe", "MPS makes no generator");
   std::vector<double> made;
   for (const std::uint64_t length : arguments) {
     const Numbers<std::uint32_t> words(runner.device(), std::vector<std::uint32_t>(length));

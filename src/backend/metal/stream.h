@@ -42,6 +42,9 @@ class CommandStream final : public Stream {
   /// Whether it encodes onto a command buffer of the program's, of which nothing can be waited for.
   bool is_the_programs() const noexcept { return static_cast<bool>(theirs_); }
   bool is_predicated() const noexcept { return !predicates_.empty(); }
+  /// A graph that changes weights was encoded.
+  void note_updates() noexcept { has_updates_ = true; }
+  bool has_updates() const noexcept { return has_updates_; }
 
  private:
   MPSCommandBuffer* wrapped(MPSCommandBuffer* innermost) const;
@@ -64,6 +67,7 @@ class CommandStream final : public Stream {
   std::uint64_t piece_ = 0;             // what is encoded now, as heaps_ counts
   std::vector<const std::int32_t*> predicates_;
   Owned<MPSCommandBuffer*> predicated_;  // null: not wrapped in the predicates yet
+  bool has_updates_ = false;
   std::optional<ImageCopies> copies_;
 };
 

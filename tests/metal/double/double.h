@@ -80,7 +80,7 @@ MPSTemporaryImage* temporary_image(std::shared_ptr<metal_double::Pixels> pixels,
                                    id<MTLCommandBuffer> commands);
 
 /// What metal_double_fail() asked for: takes it back, once.
-enum class DoubleFailure { NONE, ALLOCATION, ENCODE, RUN, EVENT, REMOVAL, HEAP };
+enum class DoubleFailure { NONE, ALLOCATION, ENCODE, RUN, EVENT, REMOVAL, HEAP, SIZE };
 bool fails_now(DoubleFailure kind);
 
 /// Bytes of an element.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // MPSNNGraph: walks back from the results, asks data sources for weights, and encodes node by node.
 #include <algorithm>
+#include <atomic>
 #include <cstring>
 #include <map>
 #include <set>
@@ -54,6 +55,18 @@ struct DoubleGraph {
 
 namespace {
 
+std::atomic<bool> takes_one_read{false};
+
+}  // namespace
+
+/// MPSNNGraph.h says two things of how often a graph reads a source that several nodes do: once, or
+/// (0) as often as readCountForSourceImageAtIndex: says.
+extern "C" __attribute__((visibility("default"))) void metal_double_one_read(int on) {
+  takes_one_read = on != 0;
+}
+
+namespace {
+
 /// One encode: what every node makes, for each image of the batch.
 class Encoding {
  public:
@@ -62,8 +75,16 @@ class Encoding {
 
   void add_source(const NodePointer& node, MPSImageBatch* batch) {
     for (MPSImage* image in batch) {
-      for (NSUInteger i = 1; i < graph_.reads(*node); ++i) read_from(image, commands_);
+      const NSUInteger reads = takes_one_read ? 1 : graph_.reads(*node);
+      for (NSUInteger i = 1; i < reads; ++i) read_from(image, commands_);
       values_[node.get()].push_back(read_from(image, commands_));
+    }
+  }
+  /// The node's images have one more column.
+  void widen(const NodePointer& node) {
+    for (auto& pixels : values_[node.get()]) {
+      pixels = std::make_shared<Pixels>(pixels->height, pixels->width + 1, pixels->channels,
+                                        pixels->half);
     }
   }
   void add_labels(const NodePointer& node, MPSStateBatch* batch) {
@@ -500,6 +521,7 @@ void commit_piece(id<MTLCommandBuffer> commands) {
     commit_piece(commandBuffer);
   }
   graph_->last = root_of(commandBuffer);
+  if (fails_now(DoubleFailure::SIZE)) encoding.widen(graph_->results[0]);
   // MPSNNGraph.h: the result has a read count of 2 there, others of 1.
   for (const NodePointer& node : graph_->exported) {
     const bool is_result = graph_->needed[0] && node == graph_->results[0];

@@ -63,7 +63,8 @@ extern "C" __attribute__((visibility("default"))) long metal_double_unread(void)
 }
 
 /// What fails next, once. 1: an allocation; 2: an encode; 3: a command buffer, while it runs; 4: a
-/// new event; 5: a command buffer, as the device was removed; 6: a heap.
+/// new event; 5: a command buffer, as the device was removed; 6: a heap; 7: a graph has
+/// another idea of its results' size.
 extern "C" __attribute__((visibility("default"))) void metal_double_fail(int kind) {
   next_failure = static_cast<DoubleFailure>(kind);
 }

@@ -76,9 +76,15 @@ class Filling {
       rewind(*reinterpret_cast<MtgpState*>(state), stream.seed);
     }
     const std::uint64_t position = *state;
-    site.stream().generators().with(site.device(), state, stream, rounded_down(position),
-                                    [&](Generators::Entry& entry) { fill(site, entry, position); });
+    Made made;
+    site.stream().generators().with(
+        site.device(), state, stream, rounded_down(position),
+        [&](Generators::Entry& entry) { made = fill(site, entry, position); });
     *state = position + count_;
+    if (stream_.distribution == MPSMatrixRandomDistributionNormal) replace_nan(site, made, stream);
+    if (made.is_direct) return;
+    made.range.offset += static_cast<NSUInteger>(made.first * 4);
+    copy_->encode(site, made.range, site.range(site.output(0)));
   }
 
  private:
@@ -89,18 +95,21 @@ class Filling {
     for (std::size_t s = 0; s < kMtgpStreams; ++s) state.streams[s] = mtgp_first_words(seed, s);
   }
 
-  void fill(const Site& site, Generators::Entry& entry, std::uint64_t position) const {
+  /// Words as MPS makes them, of which the first ones may be passed over.
+  struct Made {
+    BufferRange range;
+    std::uint64_t words = 0, first = 0;
+    bool is_direct = false;  // they are where they shall be
+  };
+
+  Made fill(const Site& site, Generators::Entry& entry, std::uint64_t position) const {
     pass(site, entry, rounded_down(position) - entry.position);
     const std::uint64_t first = position - entry.position, words = rounded_up(first + count_);
-    BufferRange result = site.range(site.output(0));
+    const BufferRange result = site.range(site.output(0));
     const bool is_direct = is_dense_ && words == count_ && result.offset % 16 == 0;
-    BufferRange made = is_direct ? result : site.range(site.scratch());
+    const BufferRange made = is_direct ? result : site.range(site.scratch());
     take(site, entry, made, words);
-    if (stream_.distribution == MPSMatrixRandomDistributionNormal)
-      replace_nan(site, made, words, entry.stream);
-    if (is_direct) return;
-    made.offset += static_cast<NSUInteger>(first * 4);
-    copy_->encode(site, made, result);
+    return {made, words, first, is_direct};
   }
 
   /// Words of the stream before the position: into memory that nobody reads.
@@ -118,20 +127,19 @@ class Filling {
   /// macOS 26.5, https://github.com/JuliaGPU/Metal.jl/issues/474), where ours are the number half a
   /// step above. No kernel of MPS is documented to tell a NaN from a number, or to keep one out of
   /// its result: the device is waited for and the host looks.
-  static void replace_nan(const Site& site, const BufferRange& made, std::uint64_t words,
-                          const Stream32& stream) {
+  static void replace_nan(const Site& site, const Made& made, const Stream32& stream) {
     if (site.stream().is_the_programs()) {
       throw UnsupportedError(
           "normal random numbers on a command buffer of the program's: MPS makes a NaN once in "
           "2^23, which the host replaces, and nothing runs before the program commits it");
     }
     site.settle();
-    auto* numbers = reinterpret_cast<float*>(static_cast<std::byte*>([made.buffer.get() contents]) +
-                                             made.offset);
+    auto* numbers = reinterpret_cast<float*>(
+        static_cast<std::byte*>([made.range.buffer.get() contents]) + made.range.offset);
     const auto [minimum, maximum, mean, deviation] = stream.parameters;
     const float least = std::clamp(std::fma(deviation, kLeastNormal, mean), minimum, maximum);
     std::replace_if(
-        numbers, numbers + words, [](float number) { return std::isnan(number); }, least);
+        numbers, numbers + made.words, [](float number) { return std::isnan(number); }, least);
   }
 
   static void take(const Site& site, Generators::Entry& entry, const BufferRange& to,
