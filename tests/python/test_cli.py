@@ -173,8 +173,9 @@ def test_nobody_reads_the_output(words: str, unbuffered: str) -> None:
         command, stdout=writer, stderr=subprocess.PIPE, check=False, env=environment
     )
     os.close(writer)
-    # argparse itself passes over what it cannot print.
-    assert (done.returncode, done.stderr) == (0 if unbuffered and "--" in words else 141, b"")
+    # argparse of some Pythons passes over what it cannot print.
+    assert done.returncode in ((0, 141) if unbuffered and "--" in words else (141,))
+    assert done.stderr == b""
 
 
 def test_a_pipe_of_the_command_itself_that_breaks_is_an_error(
