@@ -40,6 +40,8 @@ inline id<MTLDevice> metal_device(const Device& device) {
 /// recorded and commits nothing; the program commits its own afterwards, once. Recorded work may
 /// come from several graphs. Results can be read when the program's command buffer is completed;
 /// before it is committed, a read would wait for ever. One such buffer for each of the program's.
+/// What reads a result that another of the program's command buffers makes waits for that at
+/// `commit()`: commit the other one before, or the wait never ends.
 /// Where an MPSCommandBuffer is given, MPS may commitAndContinue it inside of a graph, as it does
 /// for every MPSNNGraph; it leaves a plain MTLCommandBuffer alone.
 ///
@@ -57,6 +59,8 @@ inline CommandBuffer command_buffer(const Device& device, id<MTLCommandBuffer> c
 /// goes: a source for graphs that are committed after. (numberOfImages, height, width,
 /// featureChannels), float32 or float16 as the image is; UnsupportedError for other formats
 /// (convert those with MPSImageConversion). A texture: MPSImage's initWithTexture:featureChannels:.
+/// Nothing else waits for the copy: before the image is read, or used on the library's own queues,
+/// the program's command buffer must have completed.
 inline Image encode_copy(const Device& device, id<MTLCommandBuffer> commands, MPSImage* image) {
   return detail::encode_copy_from(device, (__bridge void*)commands, (__bridge void*)image);
 }
