@@ -389,6 +389,16 @@ def test_preconditions_are_refused_before_mps(device: mps.Device, one: Precondit
         graph.encode(mps.CommandBuffer(device.command_queue()), images)
 
 
+def test_batches_of_two_sizes_are_refused_before_mps(device: mps.Device) -> None:
+    source = (ROOT / "src/backend/metal/nodes/arithmetic.mm").read_text("utf-8")
+    assert " refuse_broadcast(" in source
+    node = mps.AdditionNode(mps.ImageNode("x"), mps.ImageNode("y"), label="n")
+    graph = mps.Graph(device, [node.result_image])
+    images = {"x": np.ones((2, 2, 3, 4), np.float32), "y": np.ones((1, 2, 3, 4), np.float32)}
+    with pytest.raises(mps.UnsupportedError, match=r'"n".*batches of one size'):
+        graph.encode(mps.CommandBuffer(device.command_queue()), images)
+
+
 def weights(
     optimizer: mps.Optimizer | None, inputs: int = 4, outputs: int = 4
 ) -> mps.ConvolutionDataSource:

@@ -11,10 +11,8 @@ import ctypes
 import gc
 import mmap
 import os
-import re
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -364,135 +362,6 @@ def test_memory_of_the_caller_may_be_used_twice(device: mps.Device) -> None:
     values[:] = 3
     soft_max(whole)
     np.testing.assert_allclose(values, 4 / page, rtol=1e-6)
-
-
-@dataclass(frozen=True)
-class Precondition:
-    """What Apple's headers ask for, where it is checked, and what comes instead of an end."""
-
-    rule: str
-    place: str  # below src/: file, function
-    call: Callable[[mps.Device, mps.CommandBuffer], object]
-    error: type[Exception]
-    message: str
-
-
-def vector(device: mps.Device, *values: int) -> mps.Vector:
-    return mps.Vector.from_array(device, np.array(values, np.uint32))
-
-
-def matrix(device: mps.Device, *shape: int, dtype: str = "float32") -> mps.Matrix:
-    return mps.Matrix.from_array(device, np.ones(shape, dtype))
-
-
-PRECONDITIONS = [
-    Precondition(
-        "at most 16 largest values (MPSMatrixFindTopK.h)",
-        "backend/metal/kernels/matrix_rows.mm, fits_top_k",
-        lambda d, c: mps.MatrixFindTopK(d, 17).encode(
-            c, matrix(d, 1, 20), matrix(d, 1, 17, dtype="uint32"), matrix(d, 1, 17)
-        ),
-        mps.UnsupportedError,
-        "it finds at most 16 values, wanted are 17",
-    ),
-    Precondition(
-        "random numbers are UInt32 or Float32 (MPSMatrixRandom.h)",
-        "backend/metal/kernels/random.mm, fits_filling",
-        lambda d, c: mps.MatrixRandomPhilox(d, data_type=mps.DataType.FLOAT16).encode(
-            c, matrix(d, 1, 4, dtype="float16")
-        ),
-        mps.UnsupportedError,
-        "MPS makes uint32 and float32, got float16",
-    ),
-    Precondition(
-        "two matrices are summed or more (measured: MPSMatrixSum ends the process for one)",
-        "backend/metal/kernels/matrix_rows.mm, fits_matrix_sum",
-        lambda d, c: mps.MatrixSum(d).encode(c, [matrix(d, 2, 2)], m2(d)),
-        mps.UnsupportedError,
-        "it sums two matrices or more, got one",
-    ),
-    Precondition(
-        "an image and its matrix are of one data type (MPSImageCopy.h)",
-        "backend/metal/kernels/copy.mm, fits_conversion",
-        lambda d, c: mps.MatrixCopy(d).encode(c, [matrix(d, 2, 2, dtype="int32")], [m2(d)]),
-        mps.UnsupportedError,
-        "MPS converts float16 and float32, got int32 -> float32",
-    ),
-    Precondition(
-        "data types that are multiplied (MPSMatrixMultiplication.h)",
-        "backend/metal/kernels/matrix_multiplication.mm, fits_matrix_multiplication",
-        lambda d, c: mps.MatrixMultiplication(d).encode(
-            c,
-            *(matrix(d, 2, 2, dtype="int8") for _ in range(2)),
-            matrix(d, 2, 2, dtype="int32"),
-        ),
-        mps.UnsupportedError,
-        "its results are float32, got int32",
-    ),
-    Precondition(
-        "a range of the batch lies in it (MPSMatrixMultiplication.h, batchStart)",
-        "graph/kernels/matrix_tools.cpp, matrix_part",
-        lambda d, c: mps.MatrixMultiplication(d, batch_start=2, batch_size=2).encode(
-            c, matrix(d, 3, 2, 2), matrix(d, 3, 2, 2), matrix(d, 3, 2, 2)
-        ),
-        mps.InvalidArgumentError,
-        "of matrices 2 + 2",
-    ),
-    Precondition(
-        "an origin and a size lie in the matrix (MPSMatrixMultiplication.h)",
-        "graph/kernels/matrix_tools.cpp, matrix_part",
-        lambda d, c: mps.MatrixSoftMax(d, source_matrix_origin=[1, 0], source_rows=2).encode(
-            c, m2(d), m2(d)
-        ),
-        mps.InvalidArgumentError,
-        "rows and columns [1, 0]",
-    ),
-    Precondition(
-        "a buffer holds its matrix (MPSMatrix.h)",
-        "runtime/arrays.cpp, view",
-        lambda d, _: mps.Matrix(mps.Buffer(d, 16), rows=2, columns=2, offset=4),
-        mps.InvalidArgumentError,
-        "buffer",
-    ),
-    Precondition(
-        "rowBytes are a multiple of the element (MPSMatrix.h)",
-        "runtime/arrays.cpp, stride",
-        lambda d, _: mps.Matrix(mps.Buffer(d, 64), rows=2, columns=2, row_bytes=9),
-        mps.InvalidArgumentError,
-        "row_bytes: expected a multiple of 4 bytes",
-    ),
-    Precondition(
-        "a predicate lies at a multiple of four (MPSCommandBuffer.h)",
-        "runtime/buffers.cpp, Predicate",
-        lambda d, _: mps.Predicate(mps.Buffer(d, 16), 2),
-        mps.InvalidArgumentError,
-        "Predicate: offset: expected a multiple of 4",
-    ),
-    Precondition(
-        "memory without a copy is whole pages (MTLDevice.h, newBufferWithBytesNoCopy)",
-        "backend/metal/memory.mm, wrap_memory",
-        lambda d, _: mps.Matrix.wrap(d, np.ones((2, 2), np.float32)),
-        mps.UnsupportedError,
-        "begins at a page and is whole pages",
-    ),
-    Precondition(
-        "a texture has at most 16384 columns (MTLTexture)",
-        "backend/metal/kernels/image.mm, float32_images",
-        lambda d, c: mps.ImageAdd(d).encode(
-            c, *(mps.Image(d, size=(1, 1, 16385, 1)) for _ in range(3))
-        ),
-        mps.UnsupportedError,
-        "images have at most 16384 rows and columns",
-    ),
-]
-
-
-@pytest.mark.parametrize("one", PRECONDITIONS, ids=lambda one: one.rule)
-def test_preconditions_are_refused_before_mps(device: mps.Device, one: Precondition) -> None:
-    file, function = one.place.split(", ")
-    assert f"{function}(" in (ROOT / "src" / file).read_text("utf-8")
-    with pytest.raises(one.error, match=re.escape(one.message)):
-        one.call(device, mps.CommandBuffer(device.command_queue()))
 
 
 def test_a_normalisation_with_gelu_is_as_on_the_cpu(device: mps.Device) -> None:

@@ -90,10 +90,10 @@ typedef NS_ENUM(int32_t, MPSCNNReductionType) {
   NSUInteger dilationX_, dilationY_;
   MPSNNNeuronDescriptor* neuron_;
 }
-@property(readonly, nonatomic) NSUInteger kernelWidth;
-@property(readonly, nonatomic) NSUInteger kernelHeight;
-@property(readonly, nonatomic) NSUInteger inputFeatureChannels;
-@property(readonly, nonatomic) NSUInteger outputFeatureChannels;
+@property(readwrite, nonatomic) NSUInteger kernelWidth;
+@property(readwrite, nonatomic) NSUInteger kernelHeight;
+@property(readwrite, nonatomic) NSUInteger inputFeatureChannels;
+@property(readwrite, nonatomic) NSUInteger outputFeatureChannels;
 @property(readwrite, nonatomic) NSUInteger strideInPixelsX;
 @property(readwrite, nonatomic) NSUInteger strideInPixelsY;
 @property(readwrite, nonatomic) NSUInteger groups;
