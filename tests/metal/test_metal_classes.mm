@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "backend/metal/fixed_weights.h"
+#include "refused.h"
 #include "testing.h"
 
 using mpsnn::backend::metal::fixed_weights;
@@ -23,18 +24,6 @@ constexpr std::array<std::array<NSUInteger, 2>, 3> kShapes = {
     {{kOutputs, kInputs}, {kOutputs, kOutputs}, {1, kOutputs}}};
 /// Of three steps: the second sequence is shorter.
 constexpr std::array<NSUInteger, 3> kRows = {2, 2, 1};
-
-bool is_refused(void (^call)(void)) {
-  bool is_caught = false;
-  @autoreleasepool {
-    @try {
-      call();
-    } @catch (NSException*) {
-      is_caught = true;
-    }
-  }
-  return is_caught;
-}
 
 /// A device, a queue, and a pool around each case.
 struct Bench {

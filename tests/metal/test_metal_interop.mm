@@ -7,6 +7,7 @@
 
 #include "mpsnn/metal.h"
 #include "mpsnn/mpsnn.h"
+#include "refused.h"
 #include "testing.h"
 
 using namespace mpsnn;
@@ -311,29 +312,18 @@ TEST_CASE("double: what an event refuses") {
   [commands commit];
   [commands waitUntilCompleted];
   CHECK_EQ([event signaledValue], 5U);
-  const auto refused = [](void (^call)(void)) {
-    bool is_caught = false;
-    @autoreleasepool {
-      @try {
-        call();
-      } @catch (NSException*) {
-        is_caught = true;
-      }
-    }
-    return is_caught;
-  };
   id<MTLCommandBuffer> fresh = [program.queue commandBuffer];
   const id no_event = program.queue;
-  CHECK(refused(^{
+  CHECK(is_refused(^{
     [event setSignaledValue:4];
   }));
-  CHECK(refused(^{
+  CHECK(is_refused(^{
     [commands encodeSignalEvent:event value:6];
   }));
-  CHECK(refused(^{
+  CHECK(is_refused(^{
     [commands encodeWaitForEvent:event value:6];
   }));
-  CHECK(refused(^{
+  CHECK(is_refused(^{
     [fresh encodeWaitForEvent:no_event value:1];
   }));
 }

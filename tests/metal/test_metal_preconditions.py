@@ -296,7 +296,7 @@ PRECONDITIONS = [
         "row_permute_indices: expected uint32, got float32",
     ),
     Precondition(
-        "indices of a gather are integers (MPSNDArrayGather.h)",
+        "indices of a gather are integers (our own rule)",
         "graph/kernels/ndarray.cpp, check_gather",
         lambda d, c: mps.NDArrayGather(d).encode(
             c, *(mps.NDArray(d, shape=shape) for shape in ((2, 2), (2,), (2, 2)))
@@ -305,7 +305,7 @@ PRECONDITIONS = [
         "indices: expected int32 or uint32, got float32",
     ),
     Precondition(
-        "a vector's data lies at a multiple of its element (MPSMatrix.h)",
+        "a vector's data lies at a multiple of its element (our own rule)",
         "runtime/arrays.cpp, view",
         lambda d, _: mps.Vector(mps.Buffer(d, 16), length=2, offset=2),
         mps.InvalidArgumentError,

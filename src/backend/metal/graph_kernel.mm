@@ -73,24 +73,6 @@ void give_back(MPSImageBatch* batch) {
   }
 }
 
-/// Images that MPS has sized go into memory that our planner has sized: where they differ, a copy
-/// would end the process (MPSImageCopy.h).
-void check_images(MPSImageBatch* batch, const TensorDesc& desc, const std::string& name) {
-  const ImageSize size = desc.image();
-  bool fits = [batch count] == static_cast<NSUInteger>(size.n);
-  TensorDesc got = desc;
-  for (MPSImage* image in batch) {
-    got.dims = {static_cast<std::int64_t>([batch count]), static_cast<std::int64_t>([image height]),
-                static_cast<std::int64_t>([image width]),
-                static_cast<std::int64_t>([image featureChannels])};
-    fits = fits && got.dims == desc.dims && [image featureChannelFormat] == format_of(desc);
-    if (!fits) break;
-  }
-  if (fits) return;
-  fail_on_device("MPSNNGraph", str(name, ": expected ", mpsnn::to_string(desc), ", got dims of ",
-                                   mpsnn::to_string(got), " in ", [batch count], " images"));
-}
-
 std::size_t index_of(id<MPSHandle> handle) {
   return [static_cast<MpsnnHandle*>(static_cast<id>(handle)) index];
 }
@@ -107,6 +89,9 @@ class GraphKernel final : public Kernel {
     TensorDesc desc;
     bool is_mask = false;
     std::string name() const;
+    /// Images that MPS has sized go into memory that our planner has sized: where they differ, a
+    /// copy would end the process (MPSImageCopy.h).
+    void check(MPSImageBatch* batch) const;
   };
   void add_weights(const graph::WholeGraph& graph);
   /// Makes the MPSNNGraph, once the arrays of the data sources are bound.
@@ -152,6 +137,21 @@ class GraphKernel final : public Kernel {
 std::string GraphKernel::Output::name() const {
   if (image != nullptr) return str("image \"", image->handle, '"');
   return str(is_mask ? "the mask of " : "the loss of ", title(*node));
+}
+
+void GraphKernel::Output::check(MPSImageBatch* batch) const {
+  bool fits = [batch count] == static_cast<NSUInteger>(desc.image().n);
+  TensorDesc got = desc;
+  for (MPSImage* one in batch) {
+    got.dims = {static_cast<std::int64_t>([batch count]), static_cast<std::int64_t>([one height]),
+                static_cast<std::int64_t>([one width]),
+                static_cast<std::int64_t>([one featureChannels])};
+    fits = fits && got.dims == desc.dims && [one featureChannelFormat] == format_of(desc);
+    if (!fits) break;
+  }
+  if (fits) return;
+  fail_on_device("MPSNNGraph", str(name(), ": expected ", mpsnn::to_string(desc), ", got dims of ",
+                                   mpsnn::to_string(got), " in ", [batch count], " images"));
 }
 
 GraphKernel::GraphKernel(const graph::WholeGraph& graph, id<MTLDevice> device)
@@ -323,7 +323,7 @@ void GraphKernel::copy_results(const KernelArgs& args, MPSCommandBuffer* command
                                const BufferMap& buffers, MPSImageBatch* first,
                                NSArray<MPSImageBatch*>* others, std::vector<bool>& there) const {
   const auto copy = [&](MPSImageBatch* batch, std::size_t i) {
-    check_images(batch, outputs_[i].desc, outputs_[i].name());
+    outputs_[i].check(batch);
     copies_.copy_out(commands, batch, buffers.find(args.table[args.outputs[i]]), outputs_[i].desc);
   };
   NSUInteger at = 0;
@@ -381,7 +381,7 @@ void GraphKernel::copy_losses(const KernelArgs& args, MPSCommandBuffer* commands
       [losses addObject:[static_cast<MPSCNNLossLabels*>(one) lossImage]];
     for (std::size_t i = 0; i < outputs_.size(); ++i) {
       if (outputs_[i].image != nullptr || outputs_[i].node != labelled_[index_of(handle)]) continue;
-      check_images(losses, outputs_[i].desc, outputs_[i].name());
+      outputs_[i].check(losses);
       copies_.copy_out(commands, losses, buffers.find(args.table[args.outputs[i]]),
                        outputs_[i].desc);
       there[i] = true;

@@ -86,7 +86,8 @@ void CommandStream::begin_piece() {
   first_ = Owned<id<MTLCommandBuffer>>::retained([commands_.get() rootCommandBuffer]);
   piece_ = heaps_->begin_piece();
   // The header does not say whether it is carried on with the heap.
-  [commands_.get() setHeapProvider:heap_provider_.get()];
+  if ([commands_.get() heapProvider] != heap_provider_.get())
+    [commands_.get() setHeapProvider:heap_provider_.get()];
 }
 
 MPSCommandBuffer* CommandStream::commands() {

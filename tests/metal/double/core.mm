@@ -74,13 +74,7 @@ using metal_double::Pixels;
 - (void)setHeapProvider:(id<MPSHeapProvider>)heapProvider {
   (*root_of(wrapped_)->heaps_)->set_provider(heapProvider);
 }
-- (NSString*)label {
-  return label_;
-}
-- (void)setLabel:(NSString*)label {
-  [label_ autorelease];
-  label_ = [label copy];
-}
+DOUBLE_LABEL
 - (NSError*)error {
   return [wrapped_ error];
 }

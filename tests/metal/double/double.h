@@ -105,6 +105,16 @@ class Ref {
   T object_ = nil;
 };
 
+/// Accessors of a label, which dealloc releases.
+#define DOUBLE_LABEL                   \
+  -(NSString*)label {                  \
+    return label_;                     \
+  }                                    \
+  -(void)setLabel : (NSString*)label { \
+    [label_ autorelease];              \
+    label_ = [label copy];             \
+  }
+
 /// Accessors of the training style that nodes of filters with weights have; gradient nodes take it
 /// over.
 #define DOUBLE_TRAINING_STYLE                                   \

@@ -24,13 +24,7 @@
   count_object(-1);
   [super dealloc];
 }
-- (NSString*)label {
-  return label_;
-}
-- (void)setLabel:(NSString*)label {
-  [label_ autorelease];
-  label_ = [label copy];
-}
+DOUBLE_LABEL
 - (uint64_t)signaledValue {
   return value_->load();
 }

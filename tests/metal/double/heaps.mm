@@ -61,13 +61,7 @@ extern "C" __attribute__((visibility("default"))) void metal_double_retire_early
   count_object(-1);
   [super dealloc];
 }
-- (NSString*)label {
-  return label_;
-}
-- (void)setLabel:(NSString*)label {
-  [label_ autorelease];
-  label_ = [label copy];
-}
+DOUBLE_LABEL
 - (NSUInteger)size {
   return size_;
 }

@@ -151,13 +151,7 @@ void refuse(const char* what, const std::string& why) {
   count_object(-1);
   [super dealloc];
 }
-- (NSString*)label {
-  return label_;
-}
-- (void)setLabel:(NSString*)label {
-  [label_ autorelease];
-  label_ = [label copy];
-}
+DOUBLE_LABEL
 - (NSError*)error {
   return error_;
 }
@@ -271,13 +265,7 @@ void refuse(const char* what, const std::string& why) {
   count_object(-1);
   [super dealloc];
 }
-- (NSString*)label {
-  return label_;
-}
-- (void)setLabel:(NSString*)label {
-  [label_ autorelease];
-  label_ = [label copy];
-}
+DOUBLE_LABEL
 - (id<MTLCommandBuffer>)commandBuffer {
   return [[[DoubleCommandBuffer alloc] initWithQueue:self] autorelease];
 }

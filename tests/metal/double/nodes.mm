@@ -103,13 +103,7 @@ MPSNNFilterNode* fill_node(MPSNNFilterNode* fresh, DoubleKind kind,
 - (MPSNNImageNode*)resultImage {
   return result_;
 }
-- (NSString*)label {
-  return label_;
-}
-- (void)setLabel:(NSString*)label {
-  [label_ autorelease];
-  label_ = [label copy];
-}
+DOUBLE_LABEL
 - (id<MPSNNPadding>)paddingPolicy {
   return node_of(self)->padding;
 }
