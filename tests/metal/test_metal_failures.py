@@ -18,7 +18,7 @@ import pytest
 
 import mpsnn as mps
 
-ALLOCATION, ENCODE, RUN, REMOVAL, SIZE = 1, 2, 3, 5, 7
+ALLOCATION, ENCODE, RUN, REMOVAL, SIZE, FOREIGN = 1, 2, 3, 5, 7, 8
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +77,16 @@ def test_a_device_that_was_removed_is_lost(device: mps.Device) -> None:
     commands.commit()
     with pytest.raises(mps.DeviceLostError, match='"rows": command buffer: the device was removed'):
         commands.wait_until_completed()
+
+
+def test_the_code_of_a_removed_device_in_another_domain_loses_none(device: mps.Device) -> None:
+    commands = mps.CommandBuffer(device.command_queue())
+    softmax(device, commands)
+    fail_next(FOREIGN)
+    commands.commit()
+    with pytest.raises(mps.DeviceError, match='"rows": command buffer: no more processes') as error:
+        commands.wait_until_completed()
+    assert not isinstance(error.value, mps.DeviceLostError)
 
 
 def test_times_are_the_devices_own(device: mps.Device) -> None:

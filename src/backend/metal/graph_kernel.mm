@@ -2,11 +2,13 @@
 #include "backend/metal/graph_kernel.h"
 
 #include <algorithm>
+#include <limits>
 #include <mutex>
 #include <optional>
 #include <utility>
 #include <vector>
 
+#include "backend/metal/coding.h"
 #include "backend/metal/images.h"
 #include "backend/metal/lowering.h"
 #include "backend/metal/stream.h"
@@ -48,7 +50,10 @@
 }
 
 - (instancetype)initWithCoder:(NSCoder*)coder {
-  return [self initWithIndex:static_cast<NSUInteger>([coder decodeInt64ForKey:@"index"])];
+  [self autorelease];  // a reader raises
+  const mpsnn::backend::metal::ArchiveReader from(coder, [MpsnnHandle class]);
+  constexpr std::int64_t kMost = std::numeric_limits<std::int64_t>::max();
+  return [[self initWithIndex:static_cast<NSUInteger>(from.integer(@"index", 0, kMost))] retain];
 }
 
 @end

@@ -15,12 +15,10 @@ using metal_double::Pixels;
   MPSPredicate* made = [[[MPSPredicate alloc] init] autorelease];
   made->buffer_ = [buffer retain];
   made->offset_ = offset;
-  count_object(1);
   return made;
 }
 - (void)dealloc {
   [buffer_ release];
-  count_object(-1);
   [super dealloc];
 }
 - (id<MTLBuffer>)predicateBuffer {
@@ -35,7 +33,6 @@ using metal_double::Pixels;
 + (instancetype)commandBufferWithCommandBuffer:(id<MTLCommandBuffer>)commandBuffer {
   MPSCommandBuffer* made = [[[MPSCommandBuffer alloc] init] autorelease];
   made->wrapped_ = [commandBuffer retain];
-  count_object(1);
   return made;
 }
 + (instancetype)commandBufferFromCommandQueue:(id<MTLCommandQueue>)commandQueue {
@@ -48,7 +45,6 @@ using metal_double::Pixels;
   [queue_ release];
   [predicate_ release];
   [label_ release];
-  count_object(-1);
   [super dealloc];
 }
 - (id<MTLCommandBuffer>)commandBuffer {
@@ -116,12 +112,10 @@ DOUBLE_LABEL
   if (self == nil) return nil;
   if (device == nil) refuse("MPSKernel", "no device");
   device_ = [device retain];
-  count_object(1);
   return self;
 }
 - (void)dealloc {
   [device_ release];
-  count_object(-1);
   [super dealloc];
 }
 - (id<MTLDevice>)device {
@@ -180,7 +174,6 @@ MPSTemporaryImage* temporary_image(std::shared_ptr<Pixels> pixels, id<MTLCommand
   made->image_ = new DoubleImage{std::move(pixels), std::move(place)};
   made->readCount_ = 1;
   made->owner_ = commands;
-  count_object(1);
   return made;
 }
 
@@ -280,12 +273,10 @@ NSUInteger bytes_of(MPSDataType type) { return static_cast<NSUInteger>(type & 0x
   rowBytes_ = d->rowBytes_;
   matrixBytes_ = d->matrixBytes_;
   dataType_ = d->dataType_;
-  count_object(1);
   return self;
 }
 - (void)dealloc {
   [buffer_ release];
-  count_object(-1);
   [super dealloc];
 }
 @end
@@ -312,21 +303,15 @@ NSUInteger bytes_of(MPSDataType type) { return static_cast<NSUInteger>(type & 0x
   offset_ = offset;
   length_ = d->length_;
   dataType_ = d->dataType_;
-  count_object(1);
   return self;
 }
 - (void)dealloc {
   [buffer_ release];
-  count_object(-1);
   [super dealloc];
 }
 @end
 
 @implementation MPSState
-- (void)dealloc {
-  count_object(-1);
-  [super dealloc];
-}
 - (NSUInteger)readCount {
   return readCount_;
 }
@@ -445,12 +430,10 @@ void store(char* row, std::size_t i, float value, bool half) {
   if (self == nil) return nil;
   if (device == nil) refuse("MPSImage", "no device");
   image_ = new DoubleImage{pixels_like(imageDescriptor)};
-  count_object(1);
   return self;
 }
 - (void)dealloc {
   delete image_;
-  count_object(-1);
   [super dealloc];
 }
 - (NSUInteger)width {

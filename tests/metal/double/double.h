@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // What is behind the double's classes: images in slices of four channels, command buffers as lists
-// of functions, and the count of objects alive.
+// of functions. live.mm counts the objects alive.
 #pragma once
 
 #import <MetalPerformanceShaders/MetalPerformanceShaders.h>
@@ -12,8 +12,6 @@
 
 #include "ops.h"
 
-/// Objects of the double that are alive. Each class counts in its init and its dealloc.
-void count_object(int change);
 /// Counts a temporary image that was given back before it was read as often as it says.
 void count_unread();
 
@@ -80,7 +78,7 @@ MPSTemporaryImage* temporary_image(std::shared_ptr<metal_double::Pixels> pixels,
                                    id<MTLCommandBuffer> commands);
 
 /// What metal_double_fail() asked for: takes it back, once.
-enum class DoubleFailure { NONE, ALLOCATION, ENCODE, RUN, EVENT, REMOVAL, HEAP, SIZE };
+enum class DoubleFailure { NONE, ALLOCATION, ENCODE, RUN, EVENT, REMOVAL, HEAP, SIZE, FOREIGN };
 bool fails_now(DoubleFailure kind);
 
 /// Bytes of an element.
@@ -218,7 +216,6 @@ template <class State>
 State* temporary_state(State* state, NSUInteger reads = 1) {
   state->isTemporary_ = YES;
   state->readCount_ = reads;
-  count_object(1);
   return [state autorelease];
 }
 

@@ -412,7 +412,6 @@ MPSImageBatch* batch_of(const Batch& values) {
   for (const auto& pixels : values) {
     MPSImage* image = [[[MPSImage alloc] init] autorelease];
     image->image_ = new DoubleImage{pixels};
-    count_object(1);
     [batch addObject:image];
   }
   return batch;

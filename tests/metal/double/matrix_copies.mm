@@ -175,14 +175,12 @@ DoubleStream* make_stream(MPSDataType type, NSUInteger seed,
     [sources_ addObject:[NSNull null]];
     [destinations_ addObject:[NSNull null]];
   }
-  count_object(1);
   return self;
 }
 - (void)dealloc {
   [sources_ release];
   [destinations_ release];
   [offsets_ release];
-  count_object(-1);
   [super dealloc];
 }
 - (void)setCopyOperationAtIndex:(NSUInteger)index

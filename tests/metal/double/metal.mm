@@ -16,7 +16,7 @@
 
 namespace {
 
-std::atomic<long> objects_alive{0}, images_unread{0};
+std::atomic<long> images_unread{0};
 std::atomic<DoubleFailure> next_failure{DoubleFailure::NONE};
 // One device: what runs and what is committed. Handlers run under it and may ask the device again.
 std::recursive_mutex device_mutex;
@@ -40,21 +40,17 @@ bool run_some(DoubleCommandQueue* first) {
 
 }  // namespace
 
+NSErrorDomain const MTLCommandBufferErrorDomain = @"MTLCommandBufferErrorDomain";
+
 void wake_device() {
   const std::lock_guard lock(device_mutex);
   device_changed.notify_all();
 }
 
-void count_object(int change) { objects_alive += change; }
-
 void count_unread() { ++images_unread; }
 
 bool fails_now(DoubleFailure kind) {
   return next_failure.compare_exchange_strong(kind, DoubleFailure::NONE);
-}
-
-extern "C" __attribute__((visibility("default"))) long metal_double_objects(void) {
-  return objects_alive.load();
 }
 
 /// Temporary images given back too early: Metal's validation layer ends the process for one.
@@ -64,7 +60,7 @@ extern "C" __attribute__((visibility("default"))) long metal_double_unread(void)
 
 /// What fails next, once. 1: an allocation; 2: an encode; 3: a command buffer, while it runs; 4: a
 /// new event; 5: a command buffer, as the device was removed; 6: a heap; 7: a graph has
-/// another idea of its results' size.
+/// another idea of its results' size; 8: a command buffer, with an error of another domain.
 extern "C" __attribute__((visibility("default"))) void metal_double_fail(int kind) {
   next_failure = static_cast<DoubleFailure>(kind);
 }
@@ -100,7 +96,6 @@ void refuse(const char* what, const std::string& why) {
   const NSUInteger page = 4096;
   contents_ = std::aligned_alloc(page, (length + page - 1) / page * page);
   length_ = length;
-  count_object(1);
   return self;
 }
 - (instancetype)initWithBytesNoCopy:(void*)bytes length:(NSUInteger)length {
@@ -112,12 +107,10 @@ void refuse(const char* what, const std::string& why) {
   contents_ = bytes;
   length_ = length;
   borrowed_ = YES;
-  count_object(1);
   return self;
 }
 - (void)dealloc {
   if (!borrowed_) std::free(contents_);
-  count_object(-1);
   [super dealloc];
 }
 - (NSUInteger)length {
@@ -136,7 +129,6 @@ void refuse(const char* what, const std::string& why) {
   commands_ = new std::vector<DoubleCommand>();
   handlers_ = new std::vector<MTLCommandBufferHandler>();
   heaps_ = new std::shared_ptr<DoubleHeaps>(std::make_shared<DoubleHeaps>());
-  count_object(1);
   return self;
 }
 - (void)dealloc {
@@ -148,7 +140,6 @@ void refuse(const char* what, const std::string& why) {
   delete heaps_;
   [label_ release];
   [error_ release];
-  count_object(-1);
   [super dealloc];
 }
 DOUBLE_LABEL
@@ -184,24 +175,26 @@ DOUBLE_LABEL
   const Ref<id<MTLSharedEvent>> signalled = shared_event(event);
   commands_->push_back({[signalled, value] { signal_on_device(signalled.get(), value); }, {}});
 }
-/// 2: it ran too long; 11: the device was removed.
-- (void)failCommands:(NSInteger)code {
-  NSString* text = code == 11 ? @"the device was removed" : @"the GPU hung";
+- (void)failCommands:(NSString*)text code:(NSInteger)code domain:(NSErrorDomain)domain {
   NSDictionary* info = [NSDictionary dictionaryWithObject:text forKey:NSLocalizedDescriptionKey];
-  error_ = [[NSError alloc] initWithDomain:@"MTLCommandBufferErrorDomain" code:code userInfo:info];
+  error_ = [[NSError alloc] initWithDomain:domain code:code userInfo:info];
+}
+/// Whether it was asked to.
+- (BOOL)fails {
+  if (fails_now(DoubleFailure::RUN)) {
+    [self failCommands:@"the GPU hung" code:2 domain:MTLCommandBufferErrorDomain];
+  } else if (fails_now(DoubleFailure::REMOVAL)) {
+    [self failCommands:@"the device was removed" code:11 domain:MTLCommandBufferErrorDomain];
+  } else if (fails_now(DoubleFailure::FOREIGN)) {
+    [self failCommands:@"no more processes" code:11 domain:NSPOSIXErrorDomain];  // EAGAIN
+  }
+  return error_ != nil;
 }
 - (BOOL)runCommands {
   for (; next_ < commands_->size() && error_ == nil; ++next_) {
     const DoubleCommand& command = (*commands_)[next_];
     if (command.may_run && !command.may_run()) return NO;
-    if (!begun_ && fails_now(DoubleFailure::RUN)) {
-      [self failCommands:2];
-      break;
-    }
-    if (!begun_ && fails_now(DoubleFailure::REMOVAL)) {
-      [self failCommands:11];
-      break;
-    }
+    if (!begun_ && [self fails]) break;
     if (!begun_) start_ = host_time();
     begun_ = YES;
     bool runs = true;
@@ -251,7 +244,6 @@ DOUBLE_LABEL
   committed_ = new std::vector<DoubleCommandBuffer*>();
   const std::lock_guard lock(device_mutex);
   queues.push_back(self);
-  count_object(1);
   return self;
 }
 - (void)dealloc {
@@ -262,7 +254,6 @@ DOUBLE_LABEL
   for (DoubleCommandBuffer* left : *committed_) [left release];
   delete committed_;
   [label_ release];
-  count_object(-1);
   [super dealloc];
 }
 DOUBLE_LABEL
