@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "backend/metal/objects.h"
 
-#include "backend/metal/device.h"
 #include "mpsnn/error.h"
 
 namespace mpsnn::backend::metal {
