@@ -150,11 +150,14 @@ extern "C" __attribute__((visibility("default"))) long metal_double_objects_of(c
   return found == live().alive.end() ? 0 : found->second;
 }
 
-/// Says on standard error how many objects are alive, by class.
-extern "C" __attribute__((visibility("default"))) void metal_double_list(void) {
+/// Objects alive by class: "DoubleBuffer 3 MPSImage 1". Valid until the thread asks again.
+extern "C" __attribute__((visibility("default"))) const char* metal_double_alive(void) {
+  thread_local std::string text;
+  text.clear();
   const std::lock_guard lock(live().mutex);
   for (const auto& [name, count] : live().alive)
-    if (count != 0) std::fprintf(stderr, "metal double: %ld of %s\n", count, name.c_str());
+    if (count != 0) text += (text.empty() ? "" : " ") + name + " " + std::to_string(count);
+  return text.c_str();
 }
 
 /// Messages to objects that were gone, since this was last asked: each is a release too many.
