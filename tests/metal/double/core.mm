@@ -152,6 +152,9 @@ DOUBLE_LABEL
 @end
 
 static std::shared_ptr<Pixels> pixels_like(const MPSImageDescriptor* d) {
+  const bool is_empty = d->width_ == 0 || d->height_ == 0 || d->featureChannels_ == 0;
+  if (is_empty || d->width_ > 16384 || d->height_ > 16384 || d->featureChannels_ > 8192)
+    refuse("MPSImage", "no texture has this size");
   return std::make_shared<Pixels>(static_cast<int>(d->height_), static_cast<int>(d->width_),
                                   static_cast<int>(d->featureChannels_),
                                   d->channelFormat_ == MPSImageFeatureChannelFormatFloat16);
@@ -201,8 +204,6 @@ MPSTemporaryImage* temporary_image(std::shared_ptr<Pixels> pixels, id<MTLCommand
 + (instancetype)temporaryImageWithCommandBuffer:(id<MTLCommandBuffer>)commandBuffer
                                 imageDescriptor:(const MPSImageDescriptor*)d {
   if (commandBuffer == nil) refuse("MPSTemporaryImage", "no command buffer");
-  if (d->width_ > 16384 || d->height_ > 16384 || d->featureChannels_ > 8192 || d->width_ == 0)
-    refuse("MPSTemporaryImage", "no texture has this size");
   const auto pixels = pixels_like(d);
   // What was in its memory before.
   metal_double::each(*pixels, [&](int y, int x, int c) {
@@ -219,6 +220,7 @@ MPSTemporaryImage* temporary_image(std::shared_ptr<Pixels> pixels, id<MTLCommand
 }
 - (void)setReadCount:(NSUInteger)readCount {
   if (readCount_ == 0) refuse("MPSTemporaryImage", "readCount: its memory was given back");
+  if (readCount == 0 && fails_now(DoubleFailure::IMAGE_KEPT)) return;
   readCount_ = readCount;
   if (readCount_ == 0) image_->place.reset();
 }
@@ -226,12 +228,15 @@ MPSTemporaryImage* temporary_image(std::shared_ptr<Pixels> pixels, id<MTLCommand
 
 NSUInteger MPSImageBatchIncrementReadCount(MPSImageBatch* batch, NSInteger amount) {
   NSMutableArray<MPSImage*>* once = [NSMutableArray array];
+  if (fails_now(DoubleFailure::IMAGE_NOT_RAISED)) return [batch count];
   for (MPSImage* image in batch) {
     if ([once indexOfObjectIdenticalTo:image] != NSNotFound) continue;
     [once addObject:image];
     if (![image isKindOfClass:[MPSTemporaryImage class]]) continue;
     auto* temporary = static_cast<MPSTemporaryImage*>(image);
-    if (temporary->readCount_ != 0) temporary->readCount_ += static_cast<NSUInteger>(amount);
+    if (temporary->readCount_ == 0)
+      refuse("MPSImageBatchIncrementReadCount", "its memory was given back");
+    temporary->readCount_ += static_cast<NSUInteger>(amount);
   }
   return [once count];
 }
@@ -338,7 +343,9 @@ NSUInteger bytes_of(MPSDataType type) { return static_cast<NSUInteger>(type & 0x
 - (void)setReadCount:(NSUInteger)readCount {
   if (!isTemporary_) refuse("MPSState", "readCount of a state that is not temporary");
   if (readCount_ == 0) refuse("MPSState", "readCount below zero");
+  if (fails_now(DoubleFailure::STATE_KEPT)) return;
   readCount_ = readCount;
+  if (fails_now(DoubleFailure::STATE_TWICE)) [self setReadCount:readCount - 1];
 }
 - (BOOL)isTemporary {
   return isTemporary_;

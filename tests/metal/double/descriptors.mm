@@ -80,6 +80,8 @@
   if (self == nil) return nil;
   const NSUInteger count = descriptor->outputs_ * descriptor->kernelHeight_ *
                            descriptor->kernelWidth_ * descriptor->inputs_ / descriptor->groups_;
+  if (weightsOffset % sizeof(float) != 0 || biasesOffset % sizeof(float) != 0)
+    refuse("MPSCNNConvolutionWeightsAndBiasesState", "an offset that is no multiple of four");
   if (weightsOffset + count * sizeof(float) > [weights length])
     refuse("MPSCNNConvolutionWeightsAndBiasesState", "the buffer is too small for the weights");
   if (biases != nil && biasesOffset + descriptor->outputs_ * sizeof(float) > [biases length])

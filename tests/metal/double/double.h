@@ -103,7 +103,22 @@ MPSTemporaryImage* temporary_image(std::shared_ptr<metal_double::Pixels> pixels,
                                    id<MTLCommandBuffer> commands);
 
 /// What metal_double_fail() asked for: takes it back, once.
-enum class DoubleFailure { NONE, ALLOCATION, ENCODE, RUN, EVENT, REMOVAL, HEAP, SIZE, FOREIGN };
+enum class DoubleFailure {
+  NONE,
+  ALLOCATION,
+  ENCODE,
+  RUN,
+  EVENT,
+  REMOVAL,
+  HEAP,
+  SIZE,
+  FOREIGN,
+  // As if the caller had broken a rule of read counts.
+  IMAGE_KEPT,
+  IMAGE_NOT_RAISED,
+  STATE_KEPT,
+  STATE_TWICE,
+};
 bool fails_now(DoubleFailure kind);
 
 /// Bytes of an element.

@@ -53,14 +53,17 @@ bool fails_now(DoubleFailure kind) {
   return next_failure.compare_exchange_strong(kind, DoubleFailure::NONE);
 }
 
-/// Temporary images given back too early: Metal's validation layer ends the process for one.
+/// Temporary images given back too early, since this was last asked: Metal's validation layer ends
+/// the process for one.
 extern "C" __attribute__((visibility("default"))) long metal_double_unread(void) {
-  return images_unread.load();
+  return images_unread.exchange(0);
 }
 
 /// What fails next, once. 1: an allocation; 2: an encode; 3: a command buffer, while it runs; 4: a
 /// new event; 5: a command buffer, as the device was removed; 6: a heap; 7: a graph has
 /// another idea of its results' size; 8: a command buffer, with an error of another domain.
+/// What else goes wrong, as if the caller had: 9: an image's readCount is not set to 0; 10: those
+/// of a batch are not raised; 11: a state's is not set; 12: it is lowered twice.
 extern "C" __attribute__((visibility("default"))) void metal_double_fail(int kind) {
   next_failure = static_cast<DoubleFailure>(kind);
 }
