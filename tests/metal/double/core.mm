@@ -190,6 +190,16 @@ std::shared_ptr<Pixels> written_to(MPSImage* image, id<MTLCommandBuffer> command
   return image->image_->data;
 }
 
+ImagePairs pairs_of(MPSImageBatch* sources, MPSImageBatch* results, id<MTLCommandBuffer> commands) {
+  if ([sources count] != [results count]) refuse("MPSCNNKernel", "batches of one size are wanted");
+  ImagePairs pairs;
+  for (NSUInteger i = 0; i < [sources count]; ++i) {
+    auto from = read_from([sources objectAtIndex:i], commands);
+    pairs.emplace_back(std::move(from), written_to([results objectAtIndex:i], commands));
+  }
+  return pairs;
+}
+
 MPSTemporaryImage* temporary_image(std::shared_ptr<Pixels> pixels, id<MTLCommandBuffer> commands) {
   MPSTemporaryImage* made = [[[MPSTemporaryImage alloc] init] autorelease];
   auto place = std::make_shared<HeapPlace>(*root_of(commands)->heaps_, texture_bytes(*pixels));

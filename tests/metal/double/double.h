@@ -98,6 +98,11 @@ void record(id<MTLCommandBuffer> commands, std::function<void()> run);
 std::shared_ptr<metal_double::Pixels> read_from(MPSImage* image, id<MTLCommandBuffer> commands);
 std::shared_ptr<metal_double::Pixels> written_to(MPSImage* image, id<MTLCommandBuffer> commands);
 
+/// The images of two batches of one size, for a kernel that reads one and writes the other.
+using ImagePairs = std::vector<
+    std::pair<std::shared_ptr<metal_double::Pixels>, std::shared_ptr<metal_double::Pixels>>>;
+ImagePairs pairs_of(MPSImageBatch* sources, MPSImageBatch* results, id<MTLCommandBuffer> commands);
+
 /// A temporary image of pixels that are computed elsewhere; autoreleased.
 MPSTemporaryImage* temporary_image(std::shared_ptr<metal_double::Pixels> pixels,
                                    id<MTLCommandBuffer> commands);

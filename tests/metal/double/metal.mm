@@ -343,6 +343,8 @@ DOUBLE_LABEL
 }
 - (id<MTLBuffer>)newBufferWithLength:(NSUInteger)length options:(MTLResourceOptions)options {
   if (options != MTLResourceStorageModeShared) refuse("newBufferWithLength", "not shared");
+  if (length == 0 || length > [self maxBufferLength])
+    refuse("newBufferWithLength", "no bytes, or more than maxBufferLength");
   if (fails_now(DoubleFailure::ALLOCATION)) return nil;
   return [[DoubleBuffer alloc] initWithLength:length];
 }
@@ -352,6 +354,8 @@ DOUBLE_LABEL
                               deallocator:(void (^)(void*, NSUInteger))deallocator {
   if (options != MTLResourceStorageModeShared || deallocator != nil)
     refuse("newBufferWithBytesNoCopy", "the double has shared memory of the caller's only");
+  if (length == 0 || length > [self maxBufferLength])
+    refuse("newBufferWithBytesNoCopy", "no bytes, or more than maxBufferLength");
   return [[DoubleBuffer alloc] initWithBytesNoCopy:pointer length:length];
 }
 @end
