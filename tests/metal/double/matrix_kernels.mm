@@ -35,10 +35,14 @@ void record_product(id<MTLCommandBuffer> commands, const Product& p, const Eleme
   });
 }
 
-void check_rows(const char* name, const Elements& source, const Elements& result) {
-  want(name, "the other matrix", result, source.rows, source.columns);
-  if (source.type() != result.type() || !is_float_type(source.type()))
-    refuse(name, "the matrices are of one floating-point type");
+void check_alike(const char* name, const Elements& source, const Elements& other) {
+  want(name, "the other matrix", other, source.rows, source.columns);
+  if (source.type() != other.type()) refuse(name, "the matrices are of one data type");
+}
+
+void check_rows(const char* name, const Elements& source, const Elements& other) {
+  check_alike(name, source, other);
+  if (!is_float_type(source.type())) refuse(name, "the matrices are of a floating-point type");
 }
 
 }  // namespace
@@ -124,7 +128,7 @@ NEURON_METHODS
                    biasVector:(MPSVector*)biasVector
                  resultMatrix:(MPSMatrix*)resultMatrix {
   const Elements input(inputMatrix), bias(biasVector), result(resultMatrix);
-  check_rows("MPSMatrixNeuron", input, result);
+  check_alike("MPSMatrixNeuron", input, result);
   if (bias && bias.columns < input.columns) refuse("MPSMatrixNeuron", "the bias is too short");
   neuron_->check_slopes(input.columns);
   record(commandBuffer, [=, neuron = *neuron_] {
@@ -150,8 +154,8 @@ NEURON_METHODS
     refuse("MPSMatrixNeuronGradient", "the double makes no gradient of the bias");
   const Elements gradient(gradientMatrix), input(inputMatrix), bias(biasVector),
       result(resultGradientForDataMatrix);
-  check_rows("MPSMatrixNeuronGradient", input, result);
-  check_rows("MPSMatrixNeuronGradient", input, gradient);
+  check_alike("MPSMatrixNeuronGradient", input, result);
+  check_alike("MPSMatrixNeuronGradient", input, gradient);
   if (bias && bias.columns < input.columns)
     refuse("MPSMatrixNeuronGradient", "the bias is too short");
   neuron_->check_slopes(input.columns);
