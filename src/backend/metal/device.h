@@ -51,6 +51,8 @@ class Stream {
   /// whether the predicates let the current kernel run. For kernels that change what the host
   /// reads.
   std::function<bool()> settle;
+  /// Set by a kernel that encoded a graph of MPS's.
+  bool has_graph = false;
   /// Later kernels run only where none of these is 0 when the device comes to them; kept until the
   /// next call. Addresses lie in memory of the device.
   virtual void set_predicates(std::span<const std::int32_t* const> predicates) = 0;
