@@ -137,6 +137,32 @@ def test_a_source_that_several_nodes_read_is_given_back(device: mps.Device, one_
     np.testing.assert_array_equal(np.array(y), np.full((2, 3, 4, 5), 2, np.float32))
 
 
+@pytest.mark.parametrize("listing", [0, 1, 2, 3, 4, 6])
+def test_results_are_known_however_mps_lists_them(device: mps.Device, listing: int) -> None:
+    """All but the first are among the images that are exported, once or twice; those that are not
+    needed may be there, too, with handles or without (MPSNNGraph.h does not say)."""
+    double = ctypes.CDLL(os.environ["MPSNN_METAL_DOUBLE"])
+    x = mps.ImageNode("x")
+    first, second, third, unseen = (mps.NeuronLinearNode(x, a=float(a)) for a in (1, 2, 3, 5))
+    seen = mps.NeuronLinearNode(x, a=4.0)
+    seen.result_image.handle = "seen"
+    seen.result_image.export_from_graph = True
+    last = mps.AdditionNode(third.result_image, seen.result_image)
+    results = [one.result_image for one in (first, unseen, second, last)]
+    graph = mps.Graph(device, results, results_are_needed=[True, False, True, True])
+    commands = mps.CommandBuffer(device.command_queue())
+    double.metal_double_list(listing)
+    try:
+        made = graph.encode(commands, {"x": np.ones((2, 1, 1, 1), np.float32)})
+        commands.commit()
+        commands.wait_until_completed()
+    finally:
+        double.metal_double_list(0)
+    assert made[1] is None
+    images = [made[0], made[2], made[3], made["seen"]]
+    assert [float(np.array(one)[1, 0, 0, 0]) for one in images] == [1, 2, 7, 4]
+
+
 def test_a_handler_may_wait_for_the_same_graph_on_another_queue(device: mps.Device) -> None:
     """Work that waits for the device runs handlers of earlier work, and must hold no lock then.
 

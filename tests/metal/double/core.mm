@@ -184,7 +184,16 @@ MPSTemporaryImage* temporary_image(std::shared_ptr<Pixels> pixels, id<MTLCommand
   return made;
 }
 
+@interface DoubleAllocator : NSObject <MPSImageAllocator>
+@end
+@implementation DoubleAllocator
+@end
+
 @implementation MPSTemporaryImage
++ (id<MPSImageAllocator>)defaultAllocator {
+  static DoubleAllocator* const one = [[DoubleAllocator alloc] init];
+  return one;
+}
 + (instancetype)temporaryImageWithCommandBuffer:(id<MTLCommandBuffer>)commandBuffer
                                 imageDescriptor:(const MPSImageDescriptor*)d {
   if (commandBuffer == nil) refuse("MPSTemporaryImage", "no command buffer");
@@ -439,6 +448,11 @@ void store(char* row, std::size_t i, float value, bool half) {
 @end
 
 @implementation MPSImage
+/// One a class.
++ (id<MPSImageAllocator>)defaultAllocator {
+  static DoubleAllocator* const one = [[DoubleAllocator alloc] init];
+  return one;
+}
 - (instancetype)initWithDevice:(id<MTLDevice>)device
                imageDescriptor:(const MPSImageDescriptor*)imageDescriptor {
   self = [super init];
