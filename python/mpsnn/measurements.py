@@ -359,6 +359,22 @@ def recurrent_gradients_of_mps(device: mps.Device) -> list[Finding]:
     return found
 
 
+def results(device: mps.Device) -> list[Finding]:
+    """Which image is which where a graph hands out several."""
+    x = mps.ImageNode("x")
+    first, second, third, unseen = (mps.NeuronLinearNode(x, a=float(a)) for a in (1, 2, 3, 5))
+    seen = mps.NeuronLinearNode(x, a=4.0)
+    seen.result_image.handle, seen.result_image.export_from_graph = "seen", True
+    last = mps.AdditionNode(third.result_image, seen.result_image)
+    nodes = [node.result_image for node in (first, unseen, last, second)]
+    graph = mps.Graph(device, nodes, results_are_needed=[True, False, True, True])
+    ones = np.ones((2, 1, 1, 1), np.float32)
+    made = _run(device, lambda commands: graph.encode(commands, {"x": ones}))
+    got = np.array([np.ravel(np.array(made[key])) for key in (0, 2, 3, "seen")])
+    expected = np.repeat([1.0, 7.0, 2.0, 4.0], 2).reshape(4, 2)
+    return [_near("three results and an image that is exported", got, expected)]
+
+
 def upsampling(device: mps.Device) -> list[Finding]:
     """The last column of bilinear upsampling."""
     row = np.array([1, 2, 4], np.float32).reshape(1, 1, 3, 1)
@@ -405,6 +421,7 @@ MEASUREMENTS: dict[str, Callable[[mps.Device], list[Finding]]] = {
     "gamma": gamma,
     "recurrent gradients": recurrent_gradients,
     "recurrent gradients of MPS": recurrent_gradients_of_mps,
+    "results": results,
     "upsampling": upsampling,
     "Adam": adam,
 }

@@ -37,7 +37,7 @@ def found(hidden: int, options: str = "{}") -> str:
 
 @pytest.mark.parametrize("hidden", [0, NO_DEFAULT, NO_LIST])
 def test_a_default_or_a_list_is_enough(hidden: int) -> None:
-    """Programs without a window server, and those in sandboxes, were seen to have one of the two."""
+    """Programs without a window server or in sandboxes were seen to have one of the two."""
     assert found(hidden) == "Metal double"
 
 

@@ -139,8 +139,11 @@ def test_a_source_that_several_nodes_read_is_given_back(device: mps.Device, one_
 
 @pytest.mark.parametrize("listing", [0, 1, 2, 3, 4, 6])
 def test_results_are_known_however_mps_lists_them(device: mps.Device, listing: int) -> None:
-    """All but the first are among the images that are exported, once or twice; those that are not
-    needed may be there, too, with handles or without (MPSNNGraph.h does not say)."""
+    """MPSNNGraph.h leaves open where results but the first are, which are exported, too.
+
+    Among the exported images only, or behind them again; those that are not needed may be there,
+    with handles or without.
+    """
     double = ctypes.CDLL(os.environ["MPSNN_METAL_DOUBLE"])
     x = mps.ImageNode("x")
     first, second, third, unseen = (mps.NeuronLinearNode(x, a=float(a)) for a in (1, 2, 3, 5))

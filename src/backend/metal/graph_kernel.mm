@@ -91,15 +91,7 @@ class HandedOut {
   /// results but the first; not whether one that is both is there twice, nor whether results that
   /// are not needed are there. Turi Create finds what it exports before results.
   NSArray<MPSImageBatch*>* others(std::size_t handles) const {
-    if (listed() == handles) return others_;
-    NSMutableArray<MPSImageBatch*>* once = [NSMutableArray array];
-    NSMutableArray<MPSImage*>* seen = [NSMutableArray array];
-    for (MPSImageBatch* batch in others_) {
-      if ([seen indexOfObjectIdenticalTo:[batch objectAtIndex:0]] != NSNotFound) continue;
-      [seen addObject:[batch objectAtIndex:0]];
-      [once addObject:batch];
-    }
-    if ([once count] >= handles) return once;
+    if (listed() >= handles) return others_;
     fail_on_device("MPSNNGraph",
                    str("expected ", handles, " images with handles, got ", listed()));
   }
