@@ -67,9 +67,7 @@ MpsnnHandle* handle_of(std::size_t index) {
 /// that is released before its count is 0 is refused.
 void give_back(MPSImageBatch* batch) {
   for (MPSImage* image in batch) {
-    if (![image isKindOfClass:[MPSTemporaryImage class]]) continue;
-    auto* temporary = static_cast<MPSTemporaryImage*>(image);
-    if ([temporary readCount] > 0) [temporary setReadCount:0];
+    if (read_count(image) > 0) [static_cast<MPSTemporaryImage*>(image) setReadCount:0];
   }
 }
 
@@ -92,8 +90,7 @@ class HandedOut {
   /// are not needed are there. Turi Create finds what it exports before results.
   NSArray<MPSImageBatch*>* others(std::size_t handles) const {
     if (listed() >= handles) return others_;
-    fail_on_device("MPSNNGraph",
-                   str("expected ", handles, " images with handles, got ", listed()));
+    fail_on_device("MPSNNGraph", str("expected ", handles, " images with handles, got ", listed()));
   }
 
  private:

@@ -481,7 +481,8 @@ void commit_piece(id<MTLCommandBuffer> commands) {
   // MPSNNGraphNodes.h: handles are not used to tell results apart.
   for (const NodePointer& node : graph_->exported) [handles addObject:node->handle.get()];
   for (std::size_t r = 1; r < graph_->results.size(); ++r) {
-    if (!graph_->needed[r] && (listing & 4) != 0) [handles addObject:graph_->results[r]->handle.get()];
+    if (!graph_->needed[r] && (listing & 4) != 0)
+      [handles addObject:graph_->results[r]->handle.get()];
   }
   return handles;
 }
@@ -544,8 +545,9 @@ void commit_piece(id<MTLCommandBuffer> commands) {
   if (graph_->needed[0]) {
     const Batch& values = encoding.values(graph_->results[0]);
     // MPSNNGraph.h: where it is exported, too, it has a read count of 2.
-    first = is_temporary ? temporary_batch(values, commandBuffer, graph_->results[0]->exported ? 2 : 1)
-                         : batch_of(values);
+    first = is_temporary
+                ? temporary_batch(values, commandBuffer, graph_->results[0]->exported ? 2 : 1)
+                : batch_of(values);
   }
   std::map<const DoubleNode*, MPSImageBatch*> listed;
   const auto list = [&](const NodePointer& node) {
