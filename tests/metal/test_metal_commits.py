@@ -49,6 +49,14 @@ def test_small_kernels_share_command_buffers(
     np.testing.assert_array_equal(x, np.full((1, 4), 2.0 ** (kernels - 40), np.float32))
 
 
+def test_large_kernels_have_command_buffers_of_their_own(device: mps.Device) -> None:
+    """64 MiB of operands are enough; these have 2 x 32."""
+    x = mps.Matrix(device, rows=1 << 11, columns=1 << 12)
+    commands = mps.CommandBuffer(device.command_queue())
+    twice(commands, 3, x)
+    assert committed(commands) == 3
+
+
 def test_a_graph_is_handed_over_at_once(device: mps.Device) -> None:
     """The double commits a piece after each of its nodes, here one, by itself."""
     graph = mps.Graph(device, [mps.NeuronReLUNode(mps.ImageNode("x")).result_image])

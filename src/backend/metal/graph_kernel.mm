@@ -329,7 +329,7 @@ void GraphKernel::encode(const KernelArgs& args, CommandStream& stream) const {
   }
   for (const auto& weights : weights_) weights->count_update();
   if (updates_) stream.note_updates();
-  stream.has_graph = true;
+  stream.encoded_bytes += Stream::kGraphBytes;
 }
 
 NSArray<MPSImageBatch*>* GraphKernel::copy_sources(const KernelArgs& args,

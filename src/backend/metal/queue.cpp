@@ -26,9 +26,10 @@ namespace {
 /// Submissions on the device at once: one runs, one waits behind it.
 constexpr std::size_t kInFlight = 2;
 
-/// Kernels of one command buffer. Apple advises few of them; the device is to have work while the
-/// host encodes more. A graph of MPS's is many kernels, and is handed over at once.
+/// Kernels of one command buffer, and bytes of their operands. Apple advises few command buffers;
+/// but the device is to have work while the host encodes more, and ends one that takes seconds.
 constexpr int kKernelsAtOnce = 16;
+constexpr std::size_t kBytesAtOnce = std::size_t{64} << 20;
 
 /// So long a signal that another queue is about to encode is waited for before the device is.
 constexpr std::chrono::milliseconds kSoon(1);
@@ -114,6 +115,7 @@ class Worker {
   /// After a commit.
   void add_leg(Flight& flight, std::unique_ptr<Stream::Ticket> ticket) {
     flight.kernels = 0;
+    stream_->encoded_bytes = 0;
     if (!ticket && flight.turns.empty()) return;
     flight.legs.push_back({std::move(ticket), std::exchange(flight.turns, {})});
     for (const auto& turn : flight.legs.back().turns) {
@@ -161,19 +163,22 @@ class Worker {
       finish(flight, launch.label);
       return !is_skipped(launch);
     };
-    stream_->has_graph = false;
     launch.kernel->run(launch.args);
     stream_->set_predicates({});
-    flight.kernels += stream_->has_graph ? kKernelsAtOnce : 1;
+    ++flight.kernels;
     end_step(flight, launch, goes_on, is_traced);
     return skipped;
+  }
+
+  bool is_enough(const Flight& flight) const {
+    return flight.kernels >= kKernelsAtOnce || stream_->encoded_bytes >= kBytesAtOnce;
   }
 
   /// Hands over what is enough for a command buffer, and signals, which others may wait for.
   void end_step(Flight& flight, const Launch& launch, bool goes_on, bool is_traced) {
     if (is_traced) {
       finish(flight, launch.label);
-    } else if (goes_on && (launch.event || flight.kernels >= kKernelsAtOnce)) {
+    } else if (goes_on && (launch.event || is_enough(flight))) {
       add_leg(flight, stream_->commit_and_continue());
     }
   }
