@@ -135,7 +135,7 @@ void Weights::encode_update(const BoundParameter& parameter, id<MTLBuffer> gradi
 }
 
 void drop_read(MPSState* state) {
-  if ([state isTemporary]) [state setReadCount:[state readCount] - 1];
+  if ([state isTemporary] && [state readCount] > 0) [state setReadCount:[state readCount] - 1];
 }
 
 std::shared_ptr<Weights> make_weights(const graph::WholeGraph& graph, std::size_t index,
