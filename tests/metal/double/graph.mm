@@ -22,7 +22,7 @@ struct DoubleGraph {
   std::map<const DoubleNode*, std::shared_ptr<DoubleFilter>> filters;
   std::set<const DoubleNode*> differentiated;
   Ref<id<MPSImageAllocator>> allocator = [MPSImage defaultAllocator];
-  Ref<DoubleCommandBuffer*> last;  // of the last encode
+  std::weak_ptr<int> in_use;  // until the device has done the last encode
 
   /// How often a source is read, which is taken from its read count.
   NSUInteger reads(const DoubleNode& source) const {
@@ -415,11 +415,11 @@ class Encoding {
   std::map<const DoubleNode*, std::vector<Ref<MPSCNNLossLabels*>>> labels_;
 };
 
-MPSImageBatch* batch_of(const Batch& values) {
+MPSImageBatch* batch_of(const Batch& values, id<MTLDevice> device) {
   NSMutableArray* batch = [NSMutableArray array];
   for (const auto& pixels : values) {
     MPSImage* image = [[[MPSImage alloc] init] autorelease];
-    image->image_ = new DoubleImage{pixels};
+    image->image_ = new DoubleImage{.data = pixels, .device = device};
     count_object(1);
     [batch addObject:image];
   }
@@ -502,8 +502,7 @@ void commit_piece(id<MTLCommandBuffer> commands) {
   return graph_->reads(*graph_->sources.at(index));
 }
 - (void)reloadFromDataSources {
-  DoubleCommandBuffer* last = graph_->last;
-  if (last != nil && !last->done_)
+  if (!graph_->in_use.expired())
     refuse("MPSNNGraph reloadFromDataSources",
            "it acts at once, and the device still uses the weights");
   for (const auto& entry : graph_->filters) entry.second->load();
@@ -538,7 +537,7 @@ void commit_piece(id<MTLCommandBuffer> commands) {
     }
     commit_piece(commandBuffer);
   }
-  graph_->last = root_of(commandBuffer);
+  graph_->in_use = *root_of(commandBuffer)->in_use_;
   if (fails_now(DoubleFailure::SIZE)) encoding.widen(graph_->results[0]);
   const bool is_temporary = graph_->allocator.get() == [MPSTemporaryImage defaultAllocator];
   MPSImageBatch* first = nil;
@@ -547,7 +546,7 @@ void commit_piece(id<MTLCommandBuffer> commands) {
     // MPSNNGraph.h: where it is exported, too, it has a read count of 2.
     first = is_temporary
                 ? temporary_batch(values, commandBuffer, graph_->results[0]->exported ? 2 : 1)
-                : batch_of(values);
+                : batch_of(values, encoding.graph_device);
   }
   std::map<const DoubleNode*, MPSImageBatch*> listed;
   const auto list = [&](const NodePointer& node) {
