@@ -375,6 +375,42 @@ def results(device: mps.Device) -> list[Finding]:
     return [_near("three results and an image that is exported", got, expected)]
 
 
+def stale_channels(device: mps.Device) -> list[Finding]:
+    """Whether what memory held before comes through where images have no four channels."""
+    x = mps.ImageNode("x")
+    stale = mps.Graph(device, [mps.NeuronReLUNode(x, a=1.0).result_image])
+    ones = np.ones((1, 1, 1, 3), np.float32)
+    source = mps.ConvolutionDataSource(mps.ConvolutionDescriptor(1, 1, 3, 1), ones)
+    copy = mps.NeuronLinearNode(x).result_image
+    nodes = {
+        "convolution": mps.ConvolutionNode(copy, source),
+        "sum of channels": mps.ReductionFeatureChannelsSumNode(copy),
+        "softmax": mps.SoftMaxNode(copy),
+        "Gram matrix": mps.GramMatrixCalculationNode(copy),
+    }
+    graphs = {what: mps.Graph(device, [node.result_image]) for what, node in nodes.items()}
+    nan = np.full((4, 8, 8, 4), np.nan, np.float32)
+    images = np.ones((4, 8, 8, 3), np.float32)
+
+    def record(commands: mps.CommandBuffer) -> dict[str, mps.Image]:
+        made = {}
+        for what, graph in graphs.items():
+            stale.encode(commands, {"x": nan})
+            (made[what],) = graph.encode(commands, {"x": images})
+        return made
+
+    made = _run(device, record)
+    values = {"convolution": 3.0, "sum of channels": 3.0, "softmax": 1 / 3, "Gram matrix": 64.0}
+    return [
+        _near(
+            f"{what} of three channels behind NaNs",
+            np.unique(np.asarray(made[what])),
+            np.array([value]),
+        )
+        for what, value in values.items()
+    ]
+
+
 def upsampling(device: mps.Device) -> list[Finding]:
     """The last column of bilinear upsampling."""
     row = np.array([1, 2, 4], np.float32).reshape(1, 1, 3, 1)
@@ -422,6 +458,7 @@ MEASUREMENTS: dict[str, Callable[[mps.Device], list[Finding]]] = {
     "recurrent gradients": recurrent_gradients,
     "recurrent gradients of MPS": recurrent_gradients_of_mps,
     "results": results,
+    "stale channels": stale_channels,
     "upsampling": upsampling,
     "Adam": adam,
 }
