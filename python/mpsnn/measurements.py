@@ -392,7 +392,7 @@ def stale_channels(device: mps.Device) -> list[Finding]:
     nan = np.full((4, 8, 8, 4), np.nan, np.float32)
     images = np.ones((4, 8, 8, 3), np.float32)
 
-    def record(commands: mps.CommandBuffer) -> dict[str, mps.Image]:
+    def record(commands: mps.CommandBuffer) -> dict[str, mps.Image | None]:
         made = {}
         for what, graph in graphs.items():
             stale.encode(commands, {"x": nan})
