@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 // MPSCore: predicates, command buffers, images, matrices, vectors, and the copies between them.
+#include <atomic>
 #include <cstring>
 #include <limits>
 
@@ -184,6 +185,18 @@ std::shared_ptr<Pixels> read_from(MPSImage* image, id<MTLCommandBuffer> commands
   return image->image_->data;
 }
 
+static std::atomic<bool> reads_uncounted{false};
+
+/// MPSImage.h says that reads of MPSCNNKernels are counted, and at another place those of all
+/// kernels. 1: only the former's are.
+extern "C" __attribute__((visibility("default"))) void metal_double_uncounted(int on) {
+  reads_uncounted = on != 0;
+}
+
+std::shared_ptr<Pixels> read_by_other_kernel(MPSImage* image, id<MTLCommandBuffer> commands) {
+  return reads_uncounted ? written_to(image, commands) : read_from(image, commands);
+}
+
 std::shared_ptr<Pixels> written_to(MPSImage* image, id<MTLCommandBuffer> commands) {
   usable(image, commands);
   check_usage(image, MTLTextureUsageShaderWrite);
@@ -210,7 +223,16 @@ MPSTemporaryImage* temporary_image(std::shared_ptr<Pixels> pixels, id<MTLCommand
   return made;
 }
 
+@interface DoubleAllocator : NSObject <MPSImageAllocator>
+@end
+@implementation DoubleAllocator
+@end
+
 @implementation MPSTemporaryImage
++ (id<MPSImageAllocator>)defaultAllocator {
+  static DoubleAllocator* const one = [[DoubleAllocator alloc] init];
+  return one;
+}
 + (instancetype)temporaryImageWithCommandBuffer:(id<MTLCommandBuffer>)commandBuffer
                                 imageDescriptor:(const MPSImageDescriptor*)d {
   if (commandBuffer == nil) refuse("MPSTemporaryImage", "no command buffer");
@@ -447,7 +469,8 @@ void store(char* row, std::size_t i, float value, bool half) {
   check_copy("MPSImageCopyToMatrix", sourceImages, destinationMatrix);
   Ref<MPSMatrix*> matrix(destinationMatrix);
   std::vector<std::shared_ptr<Pixels>> images;
-  for (MPSImage* image in sourceImages) images.push_back(read_from(image, commandBuffer));
+  for (MPSImage* image in sourceImages)
+    images.push_back(read_by_other_kernel(image, commandBuffer));
   record(commandBuffer, [matrix, images] {
     for (std::size_t n = 0; n < images.size(); ++n) {
       const Pixels& from = *images[n];
@@ -461,6 +484,11 @@ void store(char* row, std::size_t i, float value, bool half) {
 @end
 
 @implementation MPSImage
+/// One a class.
++ (id<MPSImageAllocator>)defaultAllocator {
+  static DoubleAllocator* const one = [[DoubleAllocator alloc] init];
+  return one;
+}
 - (instancetype)initWithDevice:(id<MTLDevice>)device
                imageDescriptor:(const MPSImageDescriptor*)imageDescriptor {
   self = [super init];

@@ -96,6 +96,9 @@ void record(id<MTLCommandBuffer> commands, std::function<void()> run);
 /// command buffer that it was made for, while it may still be read; a read takes one from its read
 /// count.
 std::shared_ptr<metal_double::Pixels> read_from(MPSImage* image, id<MTLCommandBuffer> commands);
+/// By a kernel that is not an MPSCNNKernel.
+std::shared_ptr<metal_double::Pixels> read_by_other_kernel(MPSImage* image,
+                                                           id<MTLCommandBuffer> commands);
 std::shared_ptr<metal_double::Pixels> written_to(MPSImage* image, id<MTLCommandBuffer> commands);
 
 /// The images of two batches of one size, for a kernel that reads one and writes the other.

@@ -23,7 +23,7 @@ std::recursive_mutex device_mutex;
 std::condition_variable_any device_changed;
 std::vector<DoubleCommandQueue*> queues;  // all that there are
 bool held = false;                        // nothing is run
-std::atomic<long> event_waits{0};
+std::atomic<long> event_waits{0}, commits{0};
 
 /// The host's time, in which Metal gives times: seconds.
 CFTimeInterval host_time() {
@@ -78,6 +78,11 @@ extern "C" __attribute__((visibility("default"))) void metal_double_hold(int on)
 /// Waits for events that were encoded, since the process began.
 extern "C" __attribute__((visibility("default"))) long metal_double_event_waits(void) {
   return event_waits.load();
+}
+
+/// Command buffers that were committed, since the process began.
+extern "C" __attribute__((visibility("default"))) long metal_double_commits(void) {
+  return commits.load();
 }
 
 void refuse(const char* what, const std::string& why) {
@@ -179,6 +184,7 @@ DOUBLE_LABEL
 }
 - (void)commit {
   if (committed_) refuse("MTLCommandBuffer commit", "committed twice");
+  ++commits;
   const std::lock_guard lock(device_mutex);
   committed_ = YES;
   [self enter:MTLCommandBufferStatusCommitted];
@@ -360,11 +366,20 @@ DOUBLE_LABEL
 }
 @end
 
+static std::atomic<int> devices_hidden{0};
+
+/// 1: the system has no default device; 2: it lists none; 3: both. 0: neither.
+extern "C" __attribute__((visibility("default"))) void metal_double_hide_devices(int which) {
+  devices_hidden = which;
+}
+
 id<MTLDevice> MTLCreateSystemDefaultDevice(void) {
+  if ((devices_hidden & 1) != 0) return nil;
   return [[DoubleDevice alloc] initWithName:@"Metal double" lowPower:NO];
 }
 
 NSArray<id<MTLDevice>>* MTLCopyAllDevices(void) {
+  if ((devices_hidden & 2) != 0) return [[NSArray alloc] init];
   id<MTLDevice> fast = [[[DoubleDevice alloc] initWithName:@"Metal double"
                                                   lowPower:NO] autorelease];
   id<MTLDevice> small = [[[DoubleDevice alloc] initWithName:@"Metal double, low power"
