@@ -13,8 +13,10 @@ import pytest
 
 import mpsnn as mps
 
-# What a device keeps as long as the process runs: generators, copies from and to images.
+# What lives as long as the process: MPS's allocators; a device's generators and its copies from and
+# to images.
 KEPT = {
+    "DoubleAllocator",
     "DoubleDevice",
     "MPSImageCopyToMatrix",
     "MPSMatrixCopyToImage",
