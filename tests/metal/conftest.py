@@ -13,8 +13,10 @@ import pytest
 
 import mpsnn as mps
 
-# What a device keeps as long as the process runs: generators, copies from and to images.
+# What lives as long as the process: MPS's allocators; a device's generators and its copies from and
+# to images.
 KEPT = {
+    "DoubleAllocator",
     "DoubleDevice",
     "MPSImageCopyToMatrix",
     "MPSMatrixCopyToImage",
@@ -76,7 +78,10 @@ def no_object_is_left() -> Iterator[None]:
 
     def alive() -> Counter[str]:
         gc.collect()
-        mps.Device("metal-double").trim()  # memory that is kept for others
+        for low_power in (False, True):
+            device = mps.Device("metal-double", low_power=low_power)
+            mps.Predicate(device)  # has a place in a buffer that the device keeps
+            device.trim()
         return objects_alive()
 
     before = alive()
