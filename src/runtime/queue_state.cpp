@@ -109,9 +109,11 @@ QueueState::QueueState(std::shared_ptr<DeviceState> of, std::string with_label,
         allocator.count_heap(change);
         *own += change;
       });
+  device->allocator.add_owner(*this);
 }
 
 QueueState::~QueueState() {
+  device->allocator.remove_owner(*this);
   life->close();
   // Where the last handle is dropped on a queue's thread, the backend's queue ends by itself later.
   if (last) device->add_leftover({std::move(last), failures});

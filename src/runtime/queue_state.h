@@ -58,7 +58,7 @@ class FailureLog {
   std::deque<std::shared_ptr<Failure>> failures_;
 };
 
-struct QueueState {
+struct QueueState final : HeapOwner {
   QueueState(std::shared_ptr<DeviceState> of, std::string with_label);
   /// Over a queue of the backend that is there already.
   QueueState(std::shared_ptr<DeviceState> of, std::string with_label,
@@ -71,7 +71,7 @@ struct QueueState {
   /// Waits for all that was committed. Does not throw what failed.
   void wait();
   /// Frees the memory of heaps that no work uses.
-  void trim();
+  void trim() override;
   QueueMemory statistics() const;
 
   const std::shared_ptr<DeviceState> device;
