@@ -36,8 +36,8 @@ class Allocator {
  public:
   explicit Allocator(std::shared_ptr<backend::Device> device);
 
-  /// At least `bytes`; contents undefined. Before it throws OutOfMemoryError it gives back the cache
-  /// and then the idle heaps of all owners, and tries again.
+  /// At least `bytes`; contents undefined. Before it throws OutOfMemoryError it gives back the
+  /// cache and then the idle heaps of all owners, and tries again.
   MemoryHandle allocate(std::size_t bytes, MemoryUse use = MemoryUse::GENERAL);
   /// From now on until it is removed, an owner's idle heaps make room for others.
   void add_owner(HeapOwner& owner);

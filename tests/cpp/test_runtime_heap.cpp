@@ -323,10 +323,11 @@ TEST_CASE("memory: heaps of the backend's queues make room, until the queue is g
   const Rig rig = rig_of(kAll);
   auto holding = std::make_unique<HoldingQueue>(*rig.null, kAll / 2);
   HoldingQueue& backend = *holding;
-  auto queue =
-      std::make_shared<runtime::QueueState>(rig.device.state(), "own", std::move(holding));
+  auto queue = std::make_shared<runtime::QueueState>(rig.device.state(), "own", std::move(holding));
   CHECK_EQ(rig.device.memory_stats().heap, kAll / 2);
-  { const Buffer most(rig.device, kAll); }
+  {
+    const Buffer most(rig.device, kAll);
+  }
   CHECK_EQ(rig.device.memory_stats().heap, 0U);
   rig.device.trim();  // the cache
   backend.hold();
@@ -352,7 +353,8 @@ TEST_CASE("memory: threads that run out of it, trim, encode, and end queues") {
       for (int i = 0; i < 300; ++i) {
         try {
           // Larger than the one before, which is in the cache: both do not fit.
-          const Buffer buffer(rig.device, (std::size_t{360} << 10) + static_cast<std::size_t>(i) * 128);
+          const Buffer buffer(rig.device,
+                              (std::size_t{360} << 10) + static_cast<std::size_t>(i) * 128);
           ++served;
         } catch (const OutOfMemoryError&) {
           std::this_thread::yield();

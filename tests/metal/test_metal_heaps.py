@@ -181,7 +181,7 @@ def test_idle_heaps_make_room_for_memory(device: mps.Device) -> None:
     double.metal_double_fail(ALLOCATION)
     made = mps.Buffer(device, 1 << 20)
     assert device.memory_stats().heap == 0
-    assert device.memory_stats().current == stats.current - stats.heap + made.length
+    assert device.memory_stats().current == stats.current - stats.heap + made.size
     # Nothing is idle now: the first refusal is the last one.
     double.metal_double_fail(ALLOCATION)
     with pytest.raises(mps.OutOfMemoryError, match="bytes of memory left"):
