@@ -5,6 +5,7 @@
 #include <array>
 #include <limits>
 #include <numeric>
+#include <optional>
 
 #include "graph/heap_tree.h"
 #include "graph/plan.h"
@@ -30,12 +31,13 @@ bool earlier(const HeapBlock& a, const HeapBlock& b) { return a.first < b.first;
 /// One block may not be like the other three ways; ties keep the order of the values.
 constexpr std::array<Before, 4> kOrders = {larger, larger_area, longer, earlier};
 
-/// Above so many blocks it matters how long it takes to place them.
+/// Above so many blocks comparing each with all others is felt.
 constexpr std::size_t kMany = 4096;
-/// So much more than the least is then good enough: no other order is tried.
+/// Of many blocks: so much more than the least is good enough not to compare them for another
+/// order.
 constexpr std::size_t kSlackShare = 1024;
 /// Ranges for each block that the tree may look at: with more of them it has no advantage.
-constexpr std::size_t kTreeWork = 256;
+constexpr std::size_t kTreeWork = 64;
 
 /// Blocks that are placed, by offset: each further one is compared with all of them.
 class Placed {
@@ -71,12 +73,15 @@ bool place_by_tree(std::vector<HeapBlock>& blocks, const std::vector<std::size_t
   return true;
 }
 
-std::size_t place_in_order(std::vector<HeapBlock>& blocks, Before before) {
+/// The bytes of the heap. None: many blocks that only comparing all would place, and it must not.
+std::optional<std::size_t> place_in_order(std::vector<HeapBlock>& blocks, Before before,
+                                          bool may_compare) {
   std::vector<std::size_t> order(blocks.size());
   std::iota(order.begin(), order.end(), std::size_t{0});
   std::stable_sort(order.begin(), order.end(),
                    [&](std::size_t a, std::size_t b) { return before(blocks[a], blocks[b]); });
   if (blocks.size() <= kMany || !place_by_tree(blocks, order)) {
+    if (!may_compare) return std::nullopt;
     Placed placed;
     for (const std::size_t i : order) placed.add(blocks[i], aligned(blocks[i].bytes));
   }
@@ -107,12 +112,12 @@ std::size_t place(std::vector<HeapBlock>& blocks) {
   std::size_t best_bytes = std::numeric_limits<std::size_t>::max();
   for (const Before before : kOrders) {
     std::vector<HeapBlock> attempt = blocks;
-    const std::size_t bytes = place_in_order(attempt, before);
-    if (bytes < best_bytes) {
-      best_bytes = bytes;
+    const auto bytes = place_in_order(attempt, before, best_bytes > enough);
+    if (bytes && *bytes < best_bytes) {
+      best_bytes = *bytes;
       best = std::move(attempt);
     }
-    if (best_bytes <= enough) break;
+    if (best_bytes == least) break;
   }
   blocks = std::move(best);
   return best_bytes;

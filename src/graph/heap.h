@@ -15,8 +15,7 @@ struct HeapBlock {
 };
 
 /// Sets the offsets so that no two blocks overlap that are alive at once; the bytes of the heap.
-/// Tries several orders and keeps the best, of thousands of blocks the first that is good; the same
-/// blocks give the same offsets.
+/// Tries several orders and keeps the best; the same blocks give the same offsets.
 std::size_t place(std::vector<HeapBlock>& blocks);
 
 /// The most bytes alive at once: no placement needs less.
