@@ -24,6 +24,7 @@ from mpsnn.apps.caption.train import (
     TrainOptions,
     accuracy,
     caption_all,
+    check_batch,
     train,
 )
 from mpsnn.committing import StepTimeline, add_options, timeline_of, way_of
@@ -196,7 +197,7 @@ def _drawn(arguments: argparse.Namespace, size: int) -> tuple[DataFactory, Capti
 def _train(arguments: argparse.Namespace) -> None:
     timeline = timeline_of(arguments)
     options = _train_options(arguments)
-    _check_train(arguments, options.model)
+    _check_train(arguments, options)
     size = options.model.size
     words: list[str] | None = None
     validation: Captioned | None = None
@@ -212,9 +213,9 @@ def _train(arguments: argparse.Namespace) -> None:
     print(f"the captioner is in {arguments.archive}")
 
 
-def _check_train(arguments: argparse.Namespace, model: ModelOptions) -> None:
+def _check_train(arguments: argparse.Namespace, options: TrainOptions) -> None:
     """Tells what can be told before any picture is read or drawn."""
-    check_weights(model, given=arguments.weights is not None)
+    check_weights(options.model, given=arguments.weights is not None)
     mps.Device(arguments.device)
     prepare_output(arguments.archive)
     if arguments.resume and not arguments.archive.is_file():
@@ -225,6 +226,9 @@ def _check_train(arguments: argparse.Namespace, model: ModelOptions) -> None:
         )
     if arguments.folder is not None:
         _refuse_of_scenes(arguments, DRAWN, "--folder")
+        check_batch(options, pictures.count_pictures(arguments.folder))
+    else:
+        check_batch(options, _drawn_option(arguments, "count"))
     if arguments.features == INCEPTION and arguments.widths is not None:
         raise mps.InvalidArgumentError(
             f"widths: expected none with --features {INCEPTION}, they are of the small net's "
@@ -367,8 +371,9 @@ def _demo(arguments: argparse.Namespace) -> None:
     device = mps.Device(arguments.device)
     prepare_output(archive)
     prepare_output(out, DRAWINGS)
-    data, held_out = _drawn(arguments, options.model.size)
     count = _drawn_option(arguments, "count")
+    check_batch(options, count)
+    data, held_out = _drawn(arguments, options.model.size)
     print(f"1. draw {count} scenes an epoch and {len(held_out)} held-out ones")
     print(f"2. train on {device.name}")
     _run(arguments, data, held_out, options, words, archive, timeline)
