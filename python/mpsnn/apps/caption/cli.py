@@ -215,7 +215,6 @@ def _train(arguments: argparse.Namespace) -> None:
 
 def _check_train(arguments: argparse.Namespace, options: TrainOptions) -> None:
     """Tells what can be told before any picture is read or drawn."""
-    check_weights(options.model, given=arguments.weights is not None)
     mps.Device(arguments.device)
     prepare_output(arguments.archive)
     if arguments.resume and not arguments.archive.is_file():
@@ -226,14 +225,19 @@ def _check_train(arguments: argparse.Namespace, options: TrainOptions) -> None:
         )
     if arguments.folder is not None:
         _refuse_of_scenes(arguments, DRAWN, "--folder")
-        check_batch(options, pictures.count_pictures(arguments.folder))
-    else:
-        check_batch(options, _drawn_option(arguments, "count"))
     if arguments.features == INCEPTION and arguments.widths is not None:
         raise mps.InvalidArgumentError(
             f"widths: expected none with --features {INCEPTION}, they are of the small net's "
             f"layers, got {','.join(map(str, arguments.widths))}"
         )
+    weights_are_given = arguments.weights is not None
+    check_weights(options.model, given=weights_are_given, fresh=not arguments.resume)
+    check_batch(
+        options,
+        _drawn_option(arguments, "count")
+        if arguments.folder is None
+        else pictures.count_pictures(arguments.folder),
+    )
 
 
 def _folder(folder: Path, size: int) -> Captioned:
