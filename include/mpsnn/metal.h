@@ -37,19 +37,26 @@ inline id<MTLDevice> metal_device(const Device& device) {
 }
 
 /// A command buffer that encodes onto one of the program's: `commit()` encodes all that was
-/// recorded and commits nothing; the program commits its own afterwards, once. Recorded work may
-/// come from several graphs. Results can be read when the program's command buffer is completed;
-/// before it is committed, a read would wait for ever. One such buffer for each of the program's.
-/// What reads a result that another of the program's command buffers makes waits for that at
-/// `commit()`: commit the other one before, or the wait never ends.
+/// recorded, on the calling thread, and commits nothing; the program commits its own afterwards,
+/// once. Recorded work may come from several graphs.
+///
+/// Results can be read once the program committed its command buffer: a read waits until that is
+/// completed. Before, whatever would wait for it throws StateError: reads, waits, and the
+/// `commit()` of work on other queues that uses what it uses. Command buffers of one
+/// MTLCommandQueue may use each other's results before they are committed; the program commits them
+/// in the order in which they were encoded. Where the program lets go of its command buffer and
+/// never commits it, what was encoded on it fails with StateError.
+///
 /// Where an MPSCommandBuffer is given, MPS may commitAndContinue it inside of a graph, as it does
 /// for every MPSNNGraph; it leaves a plain MTLCommandBuffer alone.
 ///
-/// Throws InvalidArgumentError for nil, UnsupportedError for a device of another kind. What cannot
-/// be encoded ahead becomes the buffer's error (`error()`, and thrown by reads): predicates, host
-/// functions, waits for events and updates by the host, which need the device's results in between.
-/// Signals of events are encoded; the host and other queues hear of them when the command buffer is
-/// completed.
+/// Throws InvalidArgumentError for nil and a command buffer of another device, StateError for one
+/// that was committed (`commit()` does, too), UnsupportedError for one that does not hold what it
+/// uses (commandBufferWithUnretainedReferences) and for a device of another kind. What cannot be
+/// encoded ahead becomes the buffer's error (`error()`, and thrown by reads): predicates, and
+/// behind other work host functions, waits for events and kernels that read on the host, which need
+/// the device's results in between. Signals of events are encoded; the host and other queues hear
+/// of them when the command buffer is completed.
 inline CommandBuffer command_buffer(const Device& device, id<MTLCommandBuffer> commands,
                                     const std::string& label = "") {
   return detail::command_buffer_onto(device, (__bridge void*)commands, label);
@@ -57,17 +64,24 @@ inline CommandBuffer command_buffer(const Device& device, id<MTLCommandBuffer> c
 
 /// Encodes a copy of an image onto the program's command buffer, at the call, and returns where it
 /// goes: a source for graphs that are committed after. (numberOfImages, height, width,
-/// featureChannels), float32 or float16 as the image is; UnsupportedError for other formats
-/// (convert those with MPSImageConversion). A texture: MPSImage's initWithTexture:featureChannels:.
-/// Nothing else waits for the copy: before the image is read, or used on the library's own queues,
-/// the program's command buffer must have completed.
+/// featureChannels), float32 or float16 as the image is. A texture: MPSImage's
+/// initWithTexture:featureChannels:. It is read, and used by other work, as a result of
+/// `command_buffer` is. Of a temporary image, which must be one of this command buffer, it takes
+/// one from the read count.
+///
+/// Throws as `command_buffer` does for the command buffer; InvalidArgumentError for nil, an image
+/// of another device, or one whose usage has no MTLTextureUsageShaderRead; StateError for a
+/// temporary image of read count 0; UnsupportedError for other formats (convert those with
+/// MPSImageConversion).
 inline Image encode_copy(const Device& device, id<MTLCommandBuffer> commands, MPSImage* image) {
   return detail::encode_copy_from(device, (__bridge void*)commands, (__bridge void*)image);
 }
 
 /// Encodes a copy of a result into an image of the program's, of the same size and format, at the
-/// call: after the `commit()` of what makes the result. Throws InvalidArgumentError for another
-/// size or format.
+/// call. Work of the library's own queues that makes the result is waited for. Throws StateError
+/// where what makes the result was not committed (`commit()` comes first), and its failure where it
+/// failed; InvalidArgumentError for another size or format; for the command buffer and the image as
+/// above, with MTLTextureUsageShaderWrite.
 inline void encode_copy(const Image& image, id<MTLCommandBuffer> commands, MPSImage* to) {
   detail::encode_copy_to(image, (__bridge void*)commands, (__bridge void*)to);
 }

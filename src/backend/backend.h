@@ -96,10 +96,18 @@ class EventTurn {
   virtual void failed(std::exception_ptr failure) noexcept = 0;
 };
 
+/// What a function of a step does.
+enum class HostWork {
+  FUNCTION,  // runs once all before it has run
+  WAIT,      // waits for work of other queues, whatever of this one has run
+  ENCODE,    // puts work onto the command buffer that its queue encodes onto
+};
+
 /// A step of a submission: one prepared kernel with its operands, or a host function.
 struct Launch {
   const Kernel* kernel = nullptr;  // null: call `host` instead
   std::function<void()> host;
+  HostWork host_work = HostWork::FUNCTION;
   /// Null: no event, or one that the host keeps.
   std::shared_ptr<EventTurn> event = nullptr;
   std::string_view label;  // for errors and traces
@@ -131,6 +139,12 @@ class Submission {
   /// Asked before the first step: an error means that an earlier piece of the same buffer failed,
   /// and nothing of this one is run.
   virtual std::exception_ptr refused() const noexcept = 0;
+  /// From a queue that cannot complete it yet: it will fail. `completed` follows.
+  virtual void failed(const std::exception_ptr& /*failure*/) noexcept {}
+  /// Whether nothing that its queue was given before is left to run.
+  virtual bool is_first() const noexcept { return true; }
+  /// Waits until it is. Throws StateError where the program has yet to commit what is before it.
+  virtual void wait_for_earlier() const {}
   /// Asked once, before the first step.
   virtual bool is_traced() const noexcept { return false; }
   /// When step i ran on the device; `skipped`: its predicate was 0.
@@ -144,6 +158,11 @@ class Queue {
   virtual ~Queue() = default;  // waits for what was submitted
   /// Returns at once. Throws DeviceLostError.
   virtual void submit(std::shared_ptr<Submission> work) = 0;
+  /// After each submit, with no lock held: for what has to run on the thread that submits.
+  virtual void run_submitted() {}
+  /// Of a queue that encodes onto a command buffer of the program's: whether the program committed
+  /// that. Else none.
+  virtual std::function<bool()> is_committed() const { return {}; }
   /// Before the first submit: `changed` is called, on any thread, with each change of the bytes
   /// that the queue holds for temporaries beside what Device::allocate gave. It asks nothing of the
   /// queue.

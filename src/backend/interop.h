@@ -20,13 +20,22 @@ class Interop {
   /// id<MTLDevice>.
   virtual void* object() const noexcept = 0;
   /// A queue that encodes what is submitted onto a command buffer of the program's, on the calling
-  /// thread, and never commits. A submission is completed when that command buffer is.
+  /// thread, and never commits. A submission is completed when that command buffer is. Throws as
+  /// `queue_of` does.
   virtual std::unique_ptr<Queue> make_queue_onto(void* commands) = 0;
-  /// Size and type of an image. Throws UnsupportedError for a format that we have no type for.
-  virtual TensorDesc describe(void* image) const = 0;
-  /// Encode a copy between an image and memory of this device, which is held until it is done.
-  virtual void copy_from(void* commands, void* image, std::shared_ptr<Memory> to) const = 0;
-  virtual void copy_to(void* commands, void* image, std::shared_ptr<Memory> from) const = 0;
+  /// The program's queue, in whose order the command buffer runs: id<MTLCommandQueue>. Throws
+  /// InvalidArgumentError naming the argument for a command buffer of another device, StateError
+  /// for one that was committed, UnsupportedError for one that does not hold what it uses.
+  virtual void* queue_of(std::string_view argument, void* commands) const = 0;
+  enum class Access { READ, WRITE };
+  /// Size and type of an image. Throws UnsupportedError for a format that we have no type for,
+  /// InvalidArgumentError for an image of another device or one that must not be used so,
+  /// StateError for a temporary image that was read as often as it says.
+  virtual TensorDesc describe(std::string_view argument, void* image, Access access) const = 0;
+  /// Encode a copy between an image and memory of this device, which the caller holds until it is
+  /// done.
+  virtual void copy_from(void* commands, void* image, const Memory& to) const = 0;
+  virtual void copy_to(void* commands, void* image, const Memory& from) const = 0;
   /// Runs a kernel of the vendor's in a way that ours do not, for measurements; see its backend.
   /// Throws InvalidArgumentError for a probe that there is not.
   virtual std::vector<double> probe(std::string_view name,

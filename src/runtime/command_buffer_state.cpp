@@ -36,7 +36,7 @@ CommandBufferState::CommandBufferState(const std::shared_ptr<QueueState>& queue,
 }
 
 std::shared_ptr<Piece> CommandBufferState::new_piece(const QueueState& queue) const {
-  return std::make_shared<Piece>(label_, queue.life);
+  return std::make_shared<Piece>(label_, queue.life, queue.backend->is_committed());
 }
 
 std::shared_ptr<QueueState> CommandBufferState::queue() const {
@@ -114,9 +114,9 @@ void CommandBufferState::record(std::shared_ptr<const PlanRun> run,
     if (!auto_commit_ || !is_full(recording_.flops, recording_.bytes) || !can_commit()) continue;
     const Handed handed = hand_over(true);
     automatic_pieces_ = std::min(automatic_pieces_ + 1, 63U);
-    if (!handed.failure) continue;
     lock.unlock();
-    give_up(handed);
+    see_off(handed);
+    lock.lock();
   } while (first < count);
 }
 
@@ -158,6 +158,7 @@ CommandBufferState::Handed CommandBufferState::hand_over(bool go_on) {
     throw;
   }
   piece->times.committed = PieceTimes::now();
+  work->set_earlier(queue->life->follow(piece));
   queue->last = piece;
   {
     const std::lock_guard lock(status_mutex_);
@@ -166,7 +167,7 @@ CommandBufferState::Handed CommandBufferState::hand_over(bool go_on) {
     ++piece_count_;
     is_recording_ = go_on;
   }
-  Handed handed{work, nullptr};
+  Handed handed{queue, work, nullptr};
   try {
     queue->backend->submit(work);
   } catch (...) {
@@ -178,7 +179,8 @@ CommandBufferState::Handed CommandBufferState::hand_over(bool go_on) {
   return handed;
 }
 
-void CommandBufferState::give_up(const Handed& handed) {
+void CommandBufferState::see_off(const Handed& handed) {
+  if (!handed.failure) return handed.queue->backend->run_submitted();
   handed.work->completed(handed.failure);
   failure()->rethrow();  // an earlier failure of this buffer, if there was one
 }
@@ -188,7 +190,7 @@ void CommandBufferState::commit(bool go_on) {
   check_recording();
   const Handed handed = hand_over(go_on);
   lock.unlock();
-  if (handed.failure) give_up(handed);
+  see_off(handed);
 }
 
 void CommandBufferState::abandon() noexcept {
@@ -215,7 +217,9 @@ std::shared_ptr<Piece> CommandBufferState::last_committed(std::string_view call)
 bool CommandBufferState::wait(PieceState until,
                               std::optional<std::chrono::nanoseconds> at_most) const {
   const HostSpan span(SpanKind::WAIT, label_, label_);
-  if (!last_committed("wait")->wait(until, at_most)) return false;
+  const auto last = last_committed("wait");
+  last->rethrow_if_held_back();
+  if (!last->wait(until, at_most)) return false;
   if (const auto failed = failure()) failed->rethrow();
   return true;
 }

@@ -35,6 +35,7 @@ struct HostStep {
   std::function<void()> function;
   std::vector<ResourceUse> uses = {};
   std::shared_ptr<const Binding> parameters = nullptr;  // that it changes; null: none
+  backend::HostWork work = backend::HostWork::FUNCTION;
 };
 
 /// Signals an event, or waits for it.
@@ -135,6 +136,7 @@ class CommandBufferState : public std::enable_shared_from_this<CommandBufferStat
  private:
   /// A piece that was handed over, and how that went.
   struct Handed {
+    std::shared_ptr<QueueState> queue;
     std::shared_ptr<PieceSubmission> work;
     std::exception_ptr failure;
   };
@@ -142,8 +144,8 @@ class CommandBufferState : public std::enable_shared_from_this<CommandBufferStat
   std::shared_ptr<Piece> new_piece(const QueueState& queue) const;
   /// Hands over what is recorded; recording_mutex_ is held. Throws StateError, changing nothing.
   Handed hand_over(bool go_on);
-  /// After a failed hand-over, without the lock: tells everyone, and throws.
-  void give_up(const Handed& handed);
+  /// After a hand-over, without the lock. One that failed: tells everyone, and throws.
+  void see_off(const Handed& handed);
   /// Whether so much work ends a piece.
   bool is_full(std::uint64_t flops, std::uint64_t bytes) const noexcept {
     return flops >> automatic_pieces_ >= threshold_.flops ||

@@ -244,8 +244,13 @@ void Device::synchronize() const {
   const runtime::HostSpan span(SpanKind::WAIT, "synchronize", state_->kind());
   const auto queues = state_->queues();
   const auto leftovers = state_->leftovers();
-  for (const auto& queue : queues) queue->wait();
-  for (const auto& leftover : leftovers) leftover.last->wait(runtime::PieceState::FINISHED);
+  // What the program holds back is as good as not committed.
+  for (const auto& queue : queues) {
+    if (!queue->is_held_back()) queue->wait();
+  }
+  for (const auto& leftover : leftovers) {
+    if (!leftover.last->is_held_back()) leftover.last->wait(runtime::PieceState::FINISHED);
+  }
   for (const auto& queue : queues) queue->failures->rethrow_first_untold();
   for (const auto& leftover : leftovers) leftover.failures->rethrow_first_untold();
 }

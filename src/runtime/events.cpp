@@ -9,6 +9,15 @@
 namespace mpsnn {
 namespace runtime {
 
+void QueueLife::open() noexcept {
+  ++queues_;
+  closing_ = false;
+}
+
+void QueueLife::close_one() noexcept {
+  if (--queues_ == 0) close();
+}
+
 void QueueLife::close() noexcept {
   closing_ = true;
   std::shared_ptr<EventState> event;

@@ -2,15 +2,18 @@
 // Behind mpsnn/metal.h: the program's own Metal objects. And probes, which every build refuses
 // where the device is no Metal one.
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "backend/interop.h"
 #include "mpsnn/command_buffer.h"
 #include "mpsnn/error.h"
+#include "runtime/command_buffer_state.h"
 #include "runtime/image_state.h"
 #include "runtime/metal_probe.h"
 #include "runtime/queue_state.h"
@@ -59,6 +62,46 @@ void check_given(const char* what, const void* object) {
     throw InvalidArgumentError(std::string(what) + ": expected an object, got nil");
 }
 
+/// What the program's command buffers are one queue of: all of one command queue of its own run in
+/// the order in which it commits them.
+std::shared_ptr<runtime::QueueLife> life_of(void* queue) {
+  static std::mutex mutex;
+  static std::map<void*, std::weak_ptr<runtime::QueueLife>> known;
+  const std::lock_guard lock(mutex);
+  std::erase_if(known, [](const auto& one) { return one.second.expired(); });
+  std::shared_ptr<runtime::QueueLife> life = known[queue].lock();
+  if (!life) known[queue] = life = std::make_shared<runtime::QueueLife>("the program's queue");
+  return life;
+}
+
+/// A command buffer onto one of the program's, for an argument of that name.
+std::shared_ptr<runtime::QueueState> queue_onto(const std::string& argument, const Device& device,
+                                                void* commands, const std::string& label) {
+  check_given(argument.c_str(), commands);
+  const auto& state = device.state();
+  backend::Interop& interop = interop_of(*state);
+  auto life = life_of(interop.queue_of(argument, commands));
+  auto queue = std::make_shared<runtime::QueueState>(
+      state, label, interop.make_queue_onto(commands), std::move(life));
+  state->add_queue(queue);
+  return queue;
+}
+
+/// A copy in the order of all other work; its errors come at once.
+void encode_copy(const Device& device, void* commands, runtime::ResourceUse use,
+                 std::function<void()> copy) {
+  const std::string label = "encode_copy";
+  CommandBuffer once(CommandQueue(queue_onto(label + ": commands", device, commands, label)), label,
+                     false);
+  once.state()->record({.label = label,
+                        .function = std::move(copy),
+                        .uses = {std::move(use)},
+                        .work = backend::HostWork::ENCODE},
+                       nullptr);
+  once.commit();
+  if (const auto failure = once.state()->failure()) failure->rethrow();
+}
+
 /// The state of Device("metal"); null where this machine has none.
 std::shared_ptr<runtime::DeviceState> built_in() {
   for (const std::string& kind : Device::available()) {
@@ -87,37 +130,36 @@ Device device_over(void* device) {
 void* object_of(const Device& device) { return interop_of(*device.state()).object(); }
 
 CommandBuffer command_buffer_onto(const Device& device, void* commands, const std::string& label) {
-  check_given("command_buffer: commands", commands);
-  auto queue = std::make_shared<runtime::QueueState>(
-      device.state(), label, interop_of(*device.state()).make_queue_onto(commands));
-  return CommandBuffer(CommandQueue(std::move(queue)), label, false);
+  return CommandBuffer(
+      CommandQueue(queue_onto("command_buffer: commands", device, commands, label)), label, false);
 }
 
 Image encode_copy_from(const Device& device, void* commands, void* image) {
-  check_given("encode_copy: commands", commands);
   check_given("encode_copy: image", image);
   const backend::Interop& interop = interop_of(*device.state());
-  const TensorDesc desc = interop.describe(image);
+  const TensorDesc desc =
+      interop.describe("encode_copy: image", image, backend::Interop::Access::READ);
   const ImageSize size = desc.image();
   const auto& state = device.state();
   auto made = std::make_shared<runtime::ImageState>(
       state, size, desc.type, state->allocator.allocate(runtime::checked_bytes(size, desc.type)));
-  interop.copy_from(commands, image, made->memory);
+  encode_copy(device, commands, {made, true},
+              [&] { interop.copy_from(commands, image, *made->memory); });
   return Image(std::move(made));
 }
 
 void encode_copy_to(const Image& image, void* commands, void* to) {
-  check_given("encode_copy: commands", commands);
   check_given("encode_copy: to", to);
-  runtime::ImageState& state = *image.state();
+  const runtime::ImageState& state = *image.state();
   const backend::Interop& interop = interop_of(*state.device);
-  const TensorDesc desc = interop.describe(to);
+  const TensorDesc desc = interop.describe("encode_copy: to", to, backend::Interop::Access::WRITE);
   if (desc.image() != state.size || desc.type != state.format) {
     throw InvalidArgumentError("encode_copy: to: expected " + to_string(state.size) + " of " +
                                std::string(name_of(state.format)) + ", got " +
                                to_string(desc.image()) + " of " + std::string(name_of(desc.type)));
   }
-  interop.copy_to(commands, to, state.memory);
+  encode_copy(image.device(), commands, {image.state(), false},
+              [&] { interop.copy_to(commands, to, *state.memory); });
 }
 
 }  // namespace mpsnn::metal::detail

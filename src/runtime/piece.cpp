@@ -22,6 +22,17 @@ bool is_in_flight(const Piece& piece) {
 
 }  // namespace
 
+std::shared_ptr<Piece> QueueLife::follow(const std::shared_ptr<Piece>& piece) {
+  const std::lock_guard lock(mutex_);
+  std::shared_ptr<Piece> before = last_.lock();
+  last_ = piece;
+  return before && !before->is_executed() ? before : nullptr;
+}
+
+bool Piece::is_held_back() const {
+  return is_committed_ && is_in_flight(*this) && !is_committed_();
+}
+
 std::shared_ptr<Failure> Piece::failure() const {
   const std::lock_guard lock(mutex_);
   return failure_;
@@ -41,12 +52,22 @@ void Piece::advance(PieceState state, std::shared_ptr<Failure> failure) noexcept
   for (const auto& function : functions) function();
 }
 
+void Piece::fail(std::shared_ptr<Failure> failure) noexcept {
+  const std::lock_guard lock(mutex_);
+  if (!failure_) failure_ = std::move(failure);
+}
+
 void Piece::when_finished(std::function<void()> function) {
   {
     const std::lock_guard lock(mutex_);
     if (!is_end(state_)) return when_finished_.push_back(std::move(function));
   }
   function();
+}
+
+void Piece::rethrow_if_held_back() const {
+  if (!is_held_back()) return;
+  if (const auto failed = failure()) failed->rethrow();
 }
 
 bool Piece::wait(PieceState until, std::optional<std::chrono::nanoseconds> at_most) const {
@@ -61,6 +82,11 @@ bool Piece::wait(PieceState until, std::optional<std::chrono::nanoseconds> at_mo
                      "\": a handler or host function waited for later work of its own queue");
   }
   const auto is_there = [&] { return state() >= until; };
+  if (!is_there() && is_held_back()) {
+    throw StateError("command buffer \"" + label_ +
+                     "\": waited for work on a command buffer of the program's, which the program "
+                     "has yet to commit");
+  }
   if (is_true_soon(is_there, at_most)) return true;
   std::unique_lock lock(mutex_);
   if (at_most) return changed_.wait_for(lock, *at_most, is_there);
@@ -75,7 +101,8 @@ OnQueueThread::~OnQueueThread() { queue_of_this_thread = previous_; }
 
 void Usage::add_reader(const std::shared_ptr<Piece>& piece) {
   std::erase_if(readers, [&](const auto& reader) {
-    return reader->queue() == piece->queue() || !is_in_flight(*reader);
+    const bool is_before = reader->queue() == piece->queue() && !reader->is_held_back();
+    return is_before || !is_in_flight(*reader);
   });
   readers.push_back(piece);
 }

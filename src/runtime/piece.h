@@ -33,24 +33,37 @@ struct Failure {
 enum class PieceState { RECORDING, DROPPED, COMMITTED, SCHEDULED, EXECUTED, FINISHED };
 
 class EventState;
+class Piece;
 
-/// What is known of a queue after it is gone, and by its address which queue is meant.
+/// Asked on any thread, and asks nothing of the runtime.
+using IsCommitted = std::function<bool()>;
+
+/// What is known of a queue after it is gone, and by its address which queue is meant. Queues that
+/// encode onto command buffers of one queue of the program's are one queue here.
 class QueueLife {
  public:
   explicit QueueLife(std::string label) : label_(std::move(label)) {}
   const std::string& label() const noexcept { return label_; }
-  /// The queue is being destroyed.
+  /// A queue has this life from now on.
+  void open() noexcept;
+  /// The last queue of this life is being destroyed.
   bool is_closing() const noexcept { return closing_.load(); }
-  /// Wakes a step that waits for an event.
+  /// One more queue goes; the last one wakes a step that waits for an event.
+  void close_one() noexcept;
+  /// The same, whatever queues there are.
   void close() noexcept;
   /// What the queue's thread waits for; null: it goes on.
   void waits_for(std::shared_ptr<EventState> event) noexcept;
+  /// Enters what is committed next. Returns what was before it, and is not executed; null: nothing.
+  std::shared_ptr<Piece> follow(const std::shared_ptr<Piece>& piece);
 
  private:
   const std::string label_;
   std::atomic<bool> closing_ = false;
+  std::atomic<int> queues_ = 0;
   std::mutex mutex_;
   std::shared_ptr<EventState> waiting_for_;
+  std::weak_ptr<Piece> last_;
 };
 
 /// Nanoseconds of the steady clock; 0 where not yet.
@@ -67,22 +80,33 @@ struct PieceTimes {
 /// Thread-safe.
 class Piece {
  public:
-  Piece(std::string buffer_label, std::shared_ptr<QueueLife> queue)
-      : label_(std::move(buffer_label)), queue_(std::move(queue)) {}
+  /// `is_committed`: whether the program committed the command buffer of its own that this goes
+  /// onto; none: there is no such.
+  Piece(std::string buffer_label, std::shared_ptr<QueueLife> queue, IsCommitted is_committed = {})
+      : label_(std::move(buffer_label)),
+        queue_(std::move(queue)),
+        is_committed_(std::move(is_committed)) {}
 
   const std::string& label() const noexcept { return label_; }
   /// Whose piece it is.
   const std::shared_ptr<QueueLife>& queue() const noexcept { return queue_; }
   PieceState state() const noexcept { return state_.load(std::memory_order_acquire); }
   bool is_executed() const { return state() >= PieceState::EXECUTED; }
+  /// It was committed, but lies on a command buffer that the program has yet to commit: who waits
+  /// for it may wait for ever.
+  bool is_held_back() const;
   /// The first failure; null while running and where all went well.
   std::shared_ptr<Failure> failure() const;
 
   void advance(PieceState state, std::shared_ptr<Failure> failure = nullptr) noexcept;
+  /// Its failure is known before its end.
+  void fail(std::shared_ptr<Failure> failure) noexcept;
+  /// Throws that of a piece held back, for those who would wait to be told it.
+  void rethrow_if_held_back() const;
   /// Calls the function once the piece is FINISHED or DROPPED: now, where it is.
   void when_finished(std::function<void()> function);
-  /// Waits until it is that far. Throws StateError where it was not committed, and on the queue's
-  /// own thread (a handler, a host function) where the wait would never end.
+  /// Waits until it is that far. Throws StateError where it was not committed or is held back, and
+  /// on the queue's own thread (a handler, a host function) where the wait would never end.
   /// false: `at_most` was over before (none: waits on).
   bool wait(PieceState until, std::optional<std::chrono::nanoseconds> at_most = std::nullopt) const;
 
@@ -91,6 +115,7 @@ class Piece {
  private:
   const std::string label_;
   const std::shared_ptr<QueueLife> queue_;
+  const IsCommitted is_committed_;
   mutable std::mutex mutex_;
   mutable std::condition_variable changed_;
   std::atomic<PieceState> state_ = PieceState::RECORDING;  // changes under the mutex

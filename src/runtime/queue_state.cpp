@@ -96,13 +96,15 @@ bool FailureLog::is_empty() const noexcept {
 }
 
 QueueState::QueueState(std::shared_ptr<DeviceState> of, std::string with_label)
-    : QueueState(of, with_label, of->backend->make_queue(with_label)) {}
+    : QueueState(of, with_label, of->backend->make_queue(with_label),
+                 std::make_shared<QueueLife>(with_label)) {}
 
 QueueState::QueueState(std::shared_ptr<DeviceState> of, std::string with_label,
-                       std::unique_ptr<backend::Queue> over)
+                       std::unique_ptr<backend::Queue> over, std::shared_ptr<QueueLife> with_life)
     : device(std::move(of)),
       label(std::move(with_label)),
       arenas(device->allocator),
+      life(std::move(with_life)),
       backend(std::move(over)) {
   backend->watch_heaps(
       [allocator = device->allocator, own = own_heaps](std::ptrdiff_t change) mutable {
@@ -110,11 +112,12 @@ QueueState::QueueState(std::shared_ptr<DeviceState> of, std::string with_label,
         *own += change;
       });
   device->allocator.add_owner(*this);
+  life->open();  // last: what throws before leaves nothing open
 }
 
 QueueState::~QueueState() {
   device->allocator.remove_owner(*this);
-  life->close();
+  life->close_one();
   // Where the last handle is dropped on a queue's thread, the backend's queue ends by itself later.
   if (last) device->add_leftover({std::move(last), failures});
 }
@@ -126,6 +129,11 @@ void QueueState::wait() {
     waited_for = last;
   }
   if (waited_for) waited_for->wait(PieceState::FINISHED);
+}
+
+bool QueueState::is_held_back() {
+  const std::lock_guard lock(submit_mutex);
+  return last && last->is_held_back();
 }
 
 void QueueState::trim() {

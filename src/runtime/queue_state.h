@@ -60,16 +60,19 @@ class FailureLog {
 
 struct QueueState final : HeapOwner {
   QueueState(std::shared_ptr<DeviceState> of, std::string with_label);
-  /// Over a queue of the backend that is there already.
+  /// Over a queue of the backend that is there already. Queues of one life run in one order.
   QueueState(std::shared_ptr<DeviceState> of, std::string with_label,
-             std::unique_ptr<backend::Queue> over);
+             std::unique_ptr<backend::Queue> over, std::shared_ptr<QueueLife> with_life);
 
   ~QueueState();
   QueueState(const QueueState&) = delete;
   QueueState& operator=(const QueueState&) = delete;
 
-  /// Waits for all that was committed. Does not throw what failed.
+  /// Waits for all that was committed. Does not throw what failed. Throws StateError where the
+  /// program holds it back.
   void wait();
+  /// Whether the program holds back what was committed last.
+  bool is_held_back();
   /// Frees the memory of heaps that no work uses.
   void trim() override;
   QueueMemory statistics() const;
@@ -81,7 +84,7 @@ struct QueueState final : HeapOwner {
   const std::shared_ptr<std::atomic<std::ptrdiff_t>> own_heaps =
       std::make_shared<std::atomic<std::ptrdiff_t>>(0);
   const std::shared_ptr<FailureLog> failures = std::make_shared<FailureLog>();
-  const std::shared_ptr<QueueLife> life = std::make_shared<QueueLife>(label);
+  const std::shared_ptr<QueueLife> life;
   /// Held from ordering a piece against other work until it is submitted.
   std::mutex submit_mutex;
   std::shared_ptr<Piece> last;  // the last piece committed; guarded by submit_mutex

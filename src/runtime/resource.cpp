@@ -52,6 +52,7 @@ void wait_for_maker(const Resource& resource) {
                          ": read: expected an image that was made, got one whose ",
                          "command buffer \"", maker->label(), "\" was not committed"));
   }
+  maker->rethrow_if_held_back();
   if (!maker->is_executed()) {
     const HostSpan span(SpanKind::WAIT, resource.title() + ": read", maker->label());
     maker->wait(PieceState::EXECUTED);

@@ -11,6 +11,15 @@
 namespace mpsnn::runtime {
 namespace {
 
+/// Nothing of another queue is waited for that may never run.
+void check_on_its_way(const Piece& other, const Piece& piece) {
+  if (!other.is_held_back()) return;
+  throw StateError("command buffer \"" + piece.label() +
+                   "\": commit: expected work that it must wait for to be on its way, got that of "
+                   "command buffer \"" +
+                   other.label() + "\", which the program has yet to commit");
+}
+
 /// What is read must be made by work that was committed before, or by this very piece.
 void check_maker(const Resource& resource, const Piece& reader) {
   if (is_made(resource, reader)) return;
@@ -57,7 +66,9 @@ void enter(const Item& item, const std::shared_ptr<Piece>& piece) {
 
 bool is_made(const Resource& resource, const Piece& reader) {
   const auto& maker = resource.usage.writer;
-  return !maker || maker.get() == &reader || maker->state() >= PieceState::COMMITTED;
+  if (!maker || maker.get() == &reader) return true;
+  if (maker->state() < PieceState::COMMITTED) return false;
+  return maker->queue() == reader.queue() || !maker->is_held_back();
 }
 
 Dependencies order_piece(const Recording& recording, DeviceState& device) {
@@ -67,6 +78,7 @@ Dependencies order_piece(const Recording& recording, DeviceState& device) {
   // A queue runs in order: its own earlier work needs no waiting for.
   std::erase_if(found.waits,
                 [&](const auto& piece) { return piece->queue() == recording.piece->queue(); });
+  for (const auto& piece : found.waits) check_on_its_way(*piece, *recording.piece);
   recording.piece->advance(PieceState::COMMITTED);
   for (const Item& item : recording.items) {
     enter(item, recording.piece);
@@ -106,6 +118,7 @@ backend::Launch Item::step(std::size_t i, const Piece& piece, const DeviceState&
     launch = slice->run->launch(slice->first + i);
   } else if (const auto* host = std::get_if<HostStep>(&work)) {
     launch.label = host->label;
+    launch.host_work = host->work;
     launch.host = [host, queue = piece.queue().get()] {
       const OnQueueThread here(queue);
       host->function();
@@ -133,6 +146,7 @@ backend::Launch PieceSubmission::wait_step(std::size_t i) const {
   const auto& piece = dependencies_.waits[i];
   const bool is_maker =
       std::ranges::find(dependencies_.makers, piece) != dependencies_.makers.end();
+  launch.host_work = backend::HostWork::WAIT;
   launch.host = [piece, is_maker] {
     piece->wait(PieceState::EXECUTED);
     const auto failure = is_maker ? piece->failure() : nullptr;
@@ -213,11 +227,20 @@ std::exception_ptr PieceSubmission::refused() const noexcept {
   return nullptr;
 }
 
+void PieceSubmission::failed(const std::exception_ptr& failure) noexcept {
+  recording_.piece->fail(buffer_->fail(failure));
+}
+
+void PieceSubmission::wait_for_earlier() const {
+  if (earlier_) earlier_->wait(PieceState::EXECUTED);
+}
+
 /// Before anyone who waits goes on: what they then read as memory in use is without this piece.
 void PieceSubmission::release_memory() noexcept {
   recording_.items.clear();
   recording_.items.shrink_to_fit();
   dependencies_ = {};
+  earlier_ = nullptr;
 }
 
 void PieceSubmission::timed(Clock::time_point start, Clock::time_point end) noexcept {

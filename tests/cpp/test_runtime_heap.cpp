@@ -323,7 +323,8 @@ TEST_CASE("memory: heaps of the backend's queues make room, until the queue is g
   const Rig rig = rig_of(kAll);
   auto holding = std::make_unique<HoldingQueue>(*rig.null, kAll / 2);
   HoldingQueue& backend = *holding;
-  auto queue = std::make_shared<runtime::QueueState>(rig.device.state(), "own", std::move(holding));
+  auto queue = std::make_shared<runtime::QueueState>(rig.device.state(), "own", std::move(holding),
+                                                     std::make_shared<runtime::QueueLife>("own"));
   CHECK_EQ(rig.device.memory_stats().heap, kAll / 2);
   {
     const Buffer most(rig.device, kAll);

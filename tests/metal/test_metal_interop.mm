@@ -1,19 +1,15 @@
 // SPDX-License-Identifier: MIT
 // Graphs on the program's own Metal objects: mpsnn/metal.h, on the double. What is thrown is caught
 // in C++ (interop_failures.cpp), since not every runtime of Objective-C lets it be caught here.
-#include <functional>
 #include <string>
-#include <vector>
 
 #include "mpsnn/metal.h"
 #include "mpsnn/mpsnn.h"
+#include "program.h"
 #include "refused.h"
 #include "testing.h"
 
 using namespace mpsnn;
-
-/// The text of what the function throws; empty: nothing.
-std::string failure_of(const std::function<void()>& function);
 
 extern "C" void metal_double_fail(int kind);
 extern "C" long metal_double_unread(void);
@@ -35,49 +31,6 @@ extern "C" long metal_double_unread(void);
   return static_cast<MPSImageFeatureChannelFormat>(1);
 }
 @end
-
-namespace {
-
-using Values = std::vector<float>;
-
-/// What a program has: a device, a queue, and a pool around each case.
-struct Program {
-  NSAutoreleasePool* pool = [[NSAutoreleasePool alloc] init];
-  id<MTLDevice> theirs = [MTLCreateSystemDefaultDevice() autorelease];
-  id<MTLCommandQueue> queue = [[theirs newCommandQueue] autorelease];
-  ~Program() { [pool release]; }
-
-  MPSImage* image(NSUInteger height, NSUInteger width, NSUInteger channels,
-                  const Values& values = {},
-                  MPSImageFeatureChannelFormat format = MPSImageFeatureChannelFormatFloat32) const {
-    MPSImageDescriptor* descriptor = [MPSImageDescriptor imageDescriptorWithChannelFormat:format
-                                                                                    width:width
-                                                                                   height:height
-                                                                          featureChannels:channels];
-    MPSImage* made = [[[MPSImage alloc] initWithDevice:theirs
-                                       imageDescriptor:descriptor] autorelease];
-    if (!values.empty()) {
-      [made writeBytes:values.data()
-            dataLayout:MPSDataLayoutHeightxWidthxFeatureChannels
-            imageIndex:0];
-    }
-    return made;
-  }
-};
-
-Values values(MPSImage* image) {
-  Values read([image width] * [image height] * [image featureChannels]);
-  [image readBytes:read.data() dataLayout:MPSDataLayoutHeightxWidthxFeatureChannels imageIndex:0];
-  return read;
-}
-
-Values values(const Image& image) {
-  Values read(static_cast<std::size_t>(image.size().count()));
-  image.read(read.data(), image.bytes());
-  return read;
-}
-
-}  // namespace
 
 TEST_CASE("interop: the same device for the same object") {
   const Program program;
@@ -163,19 +116,15 @@ TEST_CASE("interop: what cannot be is said") {
   const Program program;
   const Device device = metal::device(program.theirs);
   id<MTLCommandBuffer> theirs = [program.queue commandBuffer];
-  const auto says = [](const std::string& part, const std::function<void()>& function) {
-    const std::string text = failure_of(function);
-    if (!CHECK(text.find(part) != std::string::npos)) CHECK_EQ(text, part);
-  };
-  says("device: expected an object, got nil", [] { metal::device(nil); });
-  says("got \"cpu\"", [] { metal::metal_device(Device("cpu")); });
-  says("got \"cpu\"", [&] { metal::command_buffer(Device("cpu"), theirs); });
-  says("commands: expected an object, got nil", [&] { metal::command_buffer(device, nil); });
+  check_says("device: expected an object, got nil", [] { metal::device(nil); });
+  check_says("got \"cpu\"", [] { metal::metal_device(Device("cpu")); });
+  check_says("got \"cpu\"", [&] { metal::command_buffer(Device("cpu"), theirs); });
+  check_says("commands: expected an object, got nil", [&] { metal::command_buffer(device, nil); });
   const Image image(device, {1, 2, 2, 1});
-  says("expected (1, 2, 2, 1) of float32, got (1, 1, 2, 1) of float32",
-       [&] { metal::encode_copy(image, theirs, program.image(1, 2, 1)); });
+  check_says("expected (1, 2, 2, 1) of float32, got (1, 1, 2, 1) of float32",
+             [&] { metal::encode_copy(image, theirs, program.image(1, 2, 1)); });
 
-  says("can use, got \"Old GPU\"", [] {
+  check_says("can use, got \"Old GPU\"", [] {
     const id old = [[[OldDevice alloc] init] autorelease];
     metal::device(static_cast<id<MTLDevice>>(old));
   });
@@ -186,15 +135,15 @@ TEST_CASE("interop: what cannot be is said") {
                                            featureChannels:1];
   ByteImage* bytes = [[[ByteImage alloc] initWithDevice:program.theirs
                                         imageDescriptor:descriptor] autorelease];
-  says("featureChannelFormat: expected MPSImageFeatureChannelFormatFloat16 or Float32, got 1",
-       [&] { metal::encode_copy(device, theirs, bytes); });
+  check_says("featureChannelFormat: expected MPSImageFeatureChannelFormatFloat16 or Float32, got 1",
+             [&] { metal::encode_copy(device, theirs, bytes); });
 
   CommandBuffer commands = metal::command_buffer(device, theirs);
   commands.set_predicate(Predicate(device));
   const Graph graph(device, {NeuronReLUNode(ImageNode("x")).result_image()});
   const GraphOutputs outputs = graph.encode(commands, {{"x", image}});
   commands.commit();
-  says("takes no predicates", [&] { values(*outputs.results[0]); });
+  check_says("takes no predicates", [&] { values(*outputs.results[0]); });
 }
 
 TEST_CASE("interop: what the device says of the program's command buffer") {

@@ -61,27 +61,31 @@ class MetalDevice final : public Device, public Interop, private GraphCompiler {
 
   void* object() const noexcept override { return device_.get(); }
   std::unique_ptr<Queue> make_queue_onto(void* commands) override {
-    auto stream = std::make_unique<CommandStream>(device_.get(), buffers_, generators_, "");
-    stream->encode_onto(static_cast<id<MTLCommandBuffer>>(commands));
-    return metal::make_queue_onto(std::move(stream), commands);
+    queue_of("commands", commands);
+    auto stream = std::make_unique<CommandStream>(device_.get(), buffers_, generators_,
+                                                  static_cast<id<MTLCommandBuffer>>(commands));
+    return metal::make_queue_onto(std::move(stream), program_commands(commands));
   }
-  TensorDesc describe(void* image) const override { return describe_image(image); }
-  void copy_from(void* commands, void* image, std::shared_ptr<Memory> to) const override {
+  void* queue_of(std::string_view argument, void* commands) const override {
+    return metal::queue_of(argument, commands, device_.get());
+  }
+  TensorDesc describe(std::string_view argument, void* image, Access access) const override {
+    return describe_image(argument, image, device_.get(), access);
+  }
+  void copy_from(void* commands, void* image, const Memory& to) const override {
     guarded("copy from an image", [&] {
       const std::lock_guard lock(copying_);
       copies_.copy_out(static_cast<id<MTLCommandBuffer>>(commands), batch_of(image),
-                       buffers_->find(to->device_pointer()), describe_image(image));
+                       buffers_->find(to.device_pointer()), describe("image", image, Access::READ));
     });
-    when_completed(commands, [to](const std::exception_ptr&) {});
   }
-  void copy_to(void* commands, void* image, std::shared_ptr<Memory> from) const override {
+  void copy_to(void* commands, void* image, const Memory& from) const override {
     guarded("copy to an image", [&] {
       const std::lock_guard lock(copying_);
       copies_.copy_in(static_cast<id<MTLCommandBuffer>>(commands),
-                      buffers_->find(from->device_pointer()), batch_of(image),
-                      describe_image(image));
+                      buffers_->find(from.device_pointer()), batch_of(image),
+                      describe("to", image, Access::WRITE));
     });
-    when_completed(commands, [from](const std::exception_ptr&) {});
   }
   std::vector<double> probe(std::string_view name,
                             std::span<const std::uint64_t> arguments) const override {

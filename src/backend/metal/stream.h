@@ -20,12 +20,13 @@ class CommandStream final : public Stream {
   CommandStream(id<MTLDevice> device, std::shared_ptr<BufferMap> buffers,
                 std::shared_ptr<Generators> generators, std::string_view label);
 
+  /// Kernels encode onto this command buffer of the program's, which is never committed here.
+  CommandStream(id<MTLDevice> device, std::shared_ptr<BufferMap> buffers,
+                std::shared_ptr<Generators> generators, id<MTLCommandBuffer> theirs);
+
   void set_predicates(std::span<const std::int32_t* const> predicates) override;
   std::unique_ptr<Ticket> commit_and_continue() override;
   std::unique_ptr<Ticket> commit(std::string_view label) override;
-  /// From now on kernels encode onto this command buffer of the program's, which is never committed
-  /// here.
-  void encode_onto(id<MTLCommandBuffer> commands);
   std::optional<Times> wait(Ticket& ticket) override;
   std::shared_ptr<Heaps> heaps() const noexcept override { return heaps_; }
   void signal_event(Event& event, std::uint64_t value) override;
@@ -56,15 +57,15 @@ class CommandStream final : public Stream {
   id<MTLCommandBuffer> root();
 
   const Owned<id<MTLDevice>> device_;
-  const Owned<id<MTLCommandQueue>> queue_;
+  const Owned<id<MTLCommandQueue>> queue_;  // nil: there is `theirs_`
   const std::shared_ptr<BufferMap> buffers_;
   const std::shared_ptr<Generators> generators_;
   const std::shared_ptr<QueueHeaps> heaps_;
   const Owned<id<MPSHeapProvider>> heap_provider_;
-  Owned<id<MTLCommandBuffer>> theirs_;  // null: command buffers of our own
-  Owned<MPSCommandBuffer*> commands_;   // null: nothing was encoded since the last commit
-  Owned<id<MTLCommandBuffer>> first_;   // the first root since then; MPS may have committed it
-  std::uint64_t piece_ = 0;             // what is encoded now, as heaps_ counts
+  const Owned<id<MTLCommandBuffer>> theirs_;  // nil: command buffers of our own
+  Owned<MPSCommandBuffer*> commands_;         // null: nothing was encoded since the last commit
+  Owned<id<MTLCommandBuffer>> first_;  // the first root since then; MPS may have committed it
+  std::uint64_t piece_ = 0;            // what is encoded now, as heaps_ counts
   std::vector<const std::int32_t*> predicates_;
   Owned<MPSCommandBuffer*> predicated_;  // null: not wrapped in the predicates yet
   bool has_updates_ = false;

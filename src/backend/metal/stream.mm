@@ -63,13 +63,17 @@ CommandStream::CommandStream(id<MTLDevice> device, std::shared_ptr<BufferMap> bu
       heaps_(std::make_shared<QueueHeaps>(device)),
       heap_provider_(make_heap_provider(heaps_)) {}
 
+CommandStream::CommandStream(id<MTLDevice> device, std::shared_ptr<BufferMap> buffers,
+                             std::shared_ptr<Generators> generators, id<MTLCommandBuffer> theirs)
+    : device_(Owned<id<MTLDevice>>::retained(device)),
+      buffers_(std::move(buffers)),
+      generators_(std::move(generators)),
+      heaps_(std::make_shared<QueueHeaps>(device)),
+      theirs_(Owned<id<MTLCommandBuffer>>::retained(theirs)) {}
+
 void CommandStream::set_predicates(std::span<const std::int32_t* const> predicates) {
   predicates_.assign(predicates.begin(), predicates.end());
   predicated_ = {};
-}
-
-void CommandStream::encode_onto(id<MTLCommandBuffer> commands) {
-  theirs_ = Owned<id<MTLCommandBuffer>>::retained(commands);
 }
 
 MPSCommandBuffer* CommandStream::ours() {

@@ -105,6 +105,18 @@ DOUBLE_LABEL
 - (void)encodeSignalEvent:(id<MTLEvent>)event value:(uint64_t)value {
   [[self rootCommandBuffer] encodeSignalEvent:event value:value];
 }
+- (id<MTLDevice>)device {
+  return [[self rootCommandBuffer] device];
+}
+- (id<MTLCommandQueue>)commandQueue {
+  return [[self rootCommandBuffer] commandQueue];
+}
+- (BOOL)retainedReferences {
+  return [[self rootCommandBuffer] retainedReferences];
+}
+- (MTLCommandBufferStatus)status {
+  return [[self rootCommandBuffer] status];
+}
 - (void)addCompletedHandler:(MTLCommandBufferHandler)block {
   [[self rootCommandBuffer] addCompletedHandler:block];
 }
@@ -130,7 +142,7 @@ DOUBLE_LABEL
 @end
 
 @implementation MPSImageDescriptor
-@synthesize width = width_, height = height_;
+@synthesize width = width_, height = height_, usage = usage_;
 + (instancetype)imageDescriptorWithChannelFormat:(MPSImageFeatureChannelFormat)channelFormat
                                            width:(NSUInteger)width
                                           height:(NSUInteger)height
@@ -140,6 +152,7 @@ DOUBLE_LABEL
   made->width_ = width;
   made->height_ = height;
   made->featureChannels_ = featureChannels;
+  made->usage_ = MTLTextureUsageShaderRead | MTLTextureUsageShaderWrite;
   return made;
 }
 @end
@@ -161,23 +174,30 @@ MPSTemporaryImage* usable(MPSImage* image, id<MTLCommandBuffer> commands) {
   return temporary;
 }
 
+void check_usage(MPSImage* image, MTLTextureUsage wanted) {
+  if ((image->image_->usage & wanted) == 0) refuse("MPSImage", "its usage does not allow this");
+}
+
 }  // namespace
 
 std::shared_ptr<Pixels> read_from(MPSImage* image, id<MTLCommandBuffer> commands) {
   MPSTemporaryImage* temporary = usable(image, commands);
   if (temporary != nil && --temporary->readCount_ == 0) image->image_->place.reset();
+  check_usage(image, MTLTextureUsageShaderRead);
   return image->image_->data;
 }
 
 std::shared_ptr<Pixels> written_to(MPSImage* image, id<MTLCommandBuffer> commands) {
   usable(image, commands);
+  check_usage(image, MTLTextureUsageShaderWrite);
   return image->image_->data;
 }
 
 MPSTemporaryImage* temporary_image(std::shared_ptr<Pixels> pixels, id<MTLCommandBuffer> commands) {
   MPSTemporaryImage* made = [[[MPSTemporaryImage alloc] init] autorelease];
   auto place = std::make_shared<HeapPlace>(*root_of(commands)->heaps_, texture_bytes(*pixels));
-  made->image_ = new DoubleImage{std::move(pixels), std::move(place)};
+  made->image_ = new DoubleImage{.data = std::move(pixels), .device = [commands device]};
+  made->image_->place = std::move(place);
   made->readCount_ = 1;
   made->owner_ = commands;
   count_object(1);
@@ -444,7 +464,8 @@ void store(char* row, std::size_t i, float value, bool half) {
   self = [super init];
   if (self == nil) return nil;
   if (device == nil) refuse("MPSImage", "no device");
-  image_ = new DoubleImage{pixels_like(imageDescriptor)};
+  image_ = new DoubleImage{
+      .data = pixels_like(imageDescriptor), .device = device, .usage = imageDescriptor->usage_};
   count_object(1);
   return self;
 }
@@ -452,6 +473,12 @@ void store(char* row, std::size_t i, float value, bool half) {
   delete image_;
   count_object(-1);
   [super dealloc];
+}
+- (id<MTLDevice>)device {
+  return image_->device;
+}
+- (MTLTextureUsage)usage {
+  return image_->usage;
 }
 - (NSUInteger)width {
   return static_cast<NSUInteger>(image_->data->width);

@@ -23,9 +23,30 @@ void count_unread();
 class DoubleHeaps;  // heaps.h
 class HeapPlace;
 
+/// A reference to an object that a C++ struct holds.
+template <class T>
+class Ref {
+ public:
+  Ref() = default;
+  Ref(T object) : object_([object retain]) {}
+  Ref(const Ref& other) : object_([other.object_ retain]) {}
+  Ref& operator=(Ref other) {
+    std::swap(object_, other.object_);
+    return *this;
+  }
+  ~Ref() { [object_ release]; }
+  operator T() const { return object_; }
+  T get() const { return object_; }
+
+ private:
+  T object_ = nil;
+};
+
 /// An image node's or kernel's pixels; `data` is shared with the commands that use it.
 struct DoubleImage {
   std::shared_ptr<metal_double::Pixels> data;
+  Ref<id<MTLDevice>> device;
+  MTLTextureUsage usage = MTLTextureUsageShaderRead | MTLTextureUsageShaderWrite;
   std::shared_ptr<HeapPlace> place = nullptr;  // of a temporary image, until its last read
 };
 
@@ -40,13 +61,15 @@ struct DoubleCommand {
  @public
   std::vector<DoubleCommand>* commands_;
   std::vector<MTLCommandBufferHandler>* handlers_;  // copied blocks
-  id<MTLCommandQueue> queue_;                       // not retained: the queue outlives it
+  id<MTLCommandQueue> queue_;                       // retained
   std::shared_ptr<DoubleHeaps>* heaps_;             // null within it: the device has run it
+  std::shared_ptr<int>* in_use_;                    // null within it, too
   NSString* label_;
   NSError* error_;
   std::size_t next_;  // command to run
-  BOOL committed_, begun_, done_;
-  CFTimeInterval start_, end_;  // 0: not yet
+  BOOL committed_, begun_, done_, unretained_;
+  MTLCommandBufferStatus status_;  // atomic: asked while others hold the device
+  CFTimeInterval start_, end_;     // 0: not yet
 }
 /// Goes on with the commands. NO: the next one waits for an event.
 - (BOOL)runCommands;
@@ -55,8 +78,10 @@ struct DoubleCommand {
 @interface DoubleCommandQueue : NSObject <MTLCommandQueue> {
  @public
   std::vector<DoubleCommandBuffer*>* committed_;  // retained, in order, not run yet
+  id<MTLDevice> device_;                          // retained
   NSString* label_;
 }
+- (instancetype)initWithDevice:(id<MTLDevice>)device;
 /// Runs what it may of the first one committed. NO: nothing could be run.
 - (BOOL)runSome;
 @end
@@ -85,25 +110,6 @@ bool fails_now(DoubleFailure kind);
 
 /// Bytes of an element.
 NSUInteger bytes_of(MPSDataType type);
-
-/// A reference to an object that a C++ struct holds.
-template <class T>
-class Ref {
- public:
-  Ref() = default;
-  Ref(T object) : object_([object retain]) {}
-  Ref(const Ref& other) : object_([other.object_ retain]) {}
-  Ref& operator=(Ref other) {
-    std::swap(object_, other.object_);
-    return *this;
-  }
-  ~Ref() { [object_ release]; }
-  operator T() const { return object_; }
-  T get() const { return object_; }
-
- private:
-  T object_ = nil;
-};
 
 /// Accessors of a label, which dealloc releases.
 #define DOUBLE_LABEL                   \

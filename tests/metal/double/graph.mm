@@ -21,7 +21,7 @@ struct DoubleGraph {
   MPSImageFeatureChannelFormat format = MPSImageFeatureChannelFormatFloat16;
   std::map<const DoubleNode*, std::shared_ptr<DoubleFilter>> filters;
   std::set<const DoubleNode*> differentiated;
-  Ref<DoubleCommandBuffer*> last;  // of the last encode
+  std::weak_ptr<int> in_use;  // until the device has done the last encode
 
   /// How often a source is read, which is taken from its read count.
   NSUInteger reads(const DoubleNode& source) const {
@@ -407,11 +407,11 @@ class Encoding {
   std::map<const DoubleNode*, std::vector<Ref<MPSCNNLossLabels*>>> labels_;
 };
 
-MPSImageBatch* batch_of(const Batch& values) {
+MPSImageBatch* batch_of(const Batch& values, id<MTLDevice> device) {
   NSMutableArray* batch = [NSMutableArray array];
   for (const auto& pixels : values) {
     MPSImage* image = [[[MPSImage alloc] init] autorelease];
-    image->image_ = new DoubleImage{pixels};
+    image->image_ = new DoubleImage{.data = pixels, .device = device};
     count_object(1);
     [batch addObject:image];
   }
@@ -484,8 +484,7 @@ void commit_piece(id<MTLCommandBuffer> commands) {
   return graph_->reads(*graph_->sources.at(index));
 }
 - (void)reloadFromDataSources {
-  DoubleCommandBuffer* last = graph_->last;
-  if (last != nil && !last->done_)
+  if (!graph_->in_use.expired())
     refuse("MPSNNGraph reloadFromDataSources",
            "it acts at once, and the device still uses the weights");
   for (const auto& entry : graph_->filters) entry.second->load();
@@ -520,7 +519,7 @@ void commit_piece(id<MTLCommandBuffer> commands) {
     }
     commit_piece(commandBuffer);
   }
-  graph_->last = root_of(commandBuffer);
+  graph_->in_use = *root_of(commandBuffer)->in_use_;
   if (fails_now(DoubleFailure::SIZE)) encoding.widen(graph_->results[0]);
   // MPSNNGraph.h: the result has a read count of 2 there, others of 1.
   for (const NodePointer& node : graph_->exported) {
@@ -533,6 +532,7 @@ void commit_piece(id<MTLCommandBuffer> commands) {
     if (graph_->needed[r] && !node->exported)
       [intermediateImages addObject:temporary_batch(encoding.values(node), commandBuffer, 1)];
   }
-  return graph_->needed[0] ? batch_of(encoding.values(graph_->results[0])) : nil;
+  return graph_->needed[0] ? batch_of(encoding.values(graph_->results[0]), encoding.graph_device)
+                           : nil;
 }
 @end

@@ -132,10 +132,11 @@ void refuse(const char* what, const std::string& why) {
 - (instancetype)initWithQueue:(DoubleCommandQueue*)queue {
   self = [super init];
   if (self == nil) return nil;
-  queue_ = queue;
+  queue_ = [queue retain];
   commands_ = new std::vector<DoubleCommand>();
   handlers_ = new std::vector<MTLCommandBufferHandler>();
   heaps_ = new std::shared_ptr<DoubleHeaps>(std::make_shared<DoubleHeaps>());
+  in_use_ = new std::shared_ptr<int>(std::make_shared<int>(0));
   count_object(1);
   return self;
 }
@@ -146,14 +147,31 @@ void refuse(const char* what, const std::string& why) {
   for (MTLCommandBufferHandler handler : *handlers_) Block_release(handler);
   delete handlers_;
   delete heaps_;
+  delete in_use_;
   [label_ release];
   [error_ release];
+  [queue_ release];
   count_object(-1);
   [super dealloc];
 }
 DOUBLE_LABEL
 - (NSError*)error {
   return error_;
+}
+- (void)enter:(MTLCommandBufferStatus)status {
+  __atomic_store_n(&status_, status, __ATOMIC_RELEASE);
+}
+- (id<MTLDevice>)device {
+  return [queue_ device];
+}
+- (id<MTLCommandQueue>)commandQueue {
+  return queue_;
+}
+- (BOOL)retainedReferences {
+  return !unretained_;
+}
+- (MTLCommandBufferStatus)status {
+  return __atomic_load_n(&status_, __ATOMIC_ACQUIRE);
 }
 - (CFTimeInterval)GPUStartTime {
   return start_;
@@ -167,8 +185,9 @@ DOUBLE_LABEL
 }
 - (void)commit {
   if (committed_) refuse("MTLCommandBuffer commit", "committed twice");
-  committed_ = YES;
   const std::lock_guard lock(device_mutex);
+  committed_ = YES;
+  [self enter:MTLCommandBufferStatusCommitted];
   static_cast<DoubleCommandQueue*>(queue_)->committed_->push_back([self retain]);
   device_changed.notify_all();
 }
@@ -222,7 +241,9 @@ DOUBLE_LABEL
   end_ = host_time();
   if (!begun_) start_ = end_;
   heaps_->reset();
+  in_use_->reset();
   done_ = YES;
+  [self enter:error_ == nil ? MTLCommandBufferStatusCompleted : MTLCommandBufferStatusError];
   for (MTLCommandBufferHandler handler : *handlers_) {
     handler(self);
     Block_release(handler);
@@ -245,9 +266,10 @@ DOUBLE_LABEL
 @end
 
 @implementation DoubleCommandQueue
-- (instancetype)init {
+- (instancetype)initWithDevice:(id<MTLDevice>)device {
   self = [super init];
   if (self == nil) return nil;
+  device_ = [device retain];
   committed_ = new std::vector<DoubleCommandBuffer*>();
   const std::lock_guard lock(device_mutex);
   queues.push_back(self);
@@ -261,13 +283,22 @@ DOUBLE_LABEL
   }
   for (DoubleCommandBuffer* left : *committed_) [left release];
   delete committed_;
+  [device_ release];
   [label_ release];
   count_object(-1);
   [super dealloc];
 }
 DOUBLE_LABEL
+- (id<MTLDevice>)device {
+  return device_;
+}
 - (id<MTLCommandBuffer>)commandBuffer {
   return [[[DoubleCommandBuffer alloc] initWithQueue:self] autorelease];
+}
+- (id<MTLCommandBuffer>)commandBufferWithUnretainedReferences {
+  DoubleCommandBuffer* made = static_cast<DoubleCommandBuffer*>([self commandBuffer]);
+  made->unretained_ = YES;
+  return made;
 }
 - (BOOL)runSome {
   if (committed_->empty()) return NO;
@@ -308,7 +339,7 @@ DOUBLE_LABEL
   return NSUInteger{1} << 32;
 }
 - (id<MTLCommandQueue>)newCommandQueue {
-  return [[DoubleCommandQueue alloc] init];
+  return [[DoubleCommandQueue alloc] initWithDevice:self];
 }
 - (id<MTLSharedEvent>)newSharedEvent {
   return fails_now(DoubleFailure::EVENT) ? nil : make_shared_event();

@@ -15,6 +15,12 @@ typedef NS_OPTIONS(NSUInteger, MTLResourceOptions) {
 @protocol MTLResource <NSObject>
 @end
 
+typedef NS_OPTIONS(NSUInteger, MTLTextureUsage) {
+  MTLTextureUsageUnknown = 0,
+  MTLTextureUsageShaderRead = 1,
+  MTLTextureUsageShaderWrite = 2,
+};
+
 @protocol MTLTexture <MTLResource>
 @end
 
@@ -50,12 +56,24 @@ typedef NS_ENUM(NSInteger, MTLHeapType) {
 @property(readwrite) uint64_t signaledValue;
 @end
 
+@protocol MTLDevice;
+@protocol MTLCommandQueue;
 @protocol MTLCommandBuffer;
+typedef NS_ENUM(NSUInteger, MTLCommandBufferStatus) {
+  MTLCommandBufferStatusNotEnqueued = 0,
+  MTLCommandBufferStatusCommitted = 2,
+  MTLCommandBufferStatusCompleted = 4,
+  MTLCommandBufferStatusError = 5,
+};
 typedef void (^MTLCommandBufferHandler)(id<MTLCommandBuffer>);
 
 @protocol MTLCommandBuffer <NSObject>
 @property(copy) NSString* label;
 @property(readonly) NSError* error;
+@property(readonly) id<MTLDevice> device;
+@property(readonly) id<MTLCommandQueue> commandQueue;
+@property(readonly) BOOL retainedReferences;
+@property(readonly) MTLCommandBufferStatus status;
 @property(readonly) CFTimeInterval GPUStartTime;
 @property(readonly) CFTimeInterval GPUEndTime;
 - (void)addCompletedHandler:(MTLCommandBufferHandler)block;
@@ -67,7 +85,9 @@ typedef void (^MTLCommandBufferHandler)(id<MTLCommandBuffer>);
 
 @protocol MTLCommandQueue <NSObject>
 @property(copy) NSString* label;
+@property(readonly) id<MTLDevice> device;
 - (id<MTLCommandBuffer>)commandBuffer;
+- (id<MTLCommandBuffer>)commandBufferWithUnretainedReferences;
 @end
 
 typedef struct {

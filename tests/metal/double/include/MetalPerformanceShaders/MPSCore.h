@@ -83,9 +83,11 @@ struct DoubleImage;
  @public
   NSUInteger width_, height_, featureChannels_;
   MPSImageFeatureChannelFormat channelFormat_;
+  MTLTextureUsage usage_;
 }
 @property(readwrite, nonatomic) NSUInteger width;
 @property(readwrite, nonatomic) NSUInteger height;
+@property(readwrite, nonatomic) MTLTextureUsage usage;
 + (instancetype)imageDescriptorWithChannelFormat:(MPSImageFeatureChannelFormat)channelFormat
                                            width:(NSUInteger)width
                                           height:(NSUInteger)height
@@ -99,10 +101,12 @@ typedef NSArray<MPSImage*> MPSImageBatch;
  @public
   DoubleImage* image_;
 }
+@property(readonly, retain, nonatomic) id<MTLDevice> device;
 @property(readonly, nonatomic) NSUInteger width;
 @property(readonly, nonatomic) NSUInteger height;
 @property(readonly, nonatomic) NSUInteger featureChannels;
 @property(readonly, nonatomic) NSUInteger numberOfImages;
+@property(readonly, nonatomic) MTLTextureUsage usage;
 @property(readonly, nonatomic) MPSImageFeatureChannelFormat featureChannelFormat;
 - (instancetype)initWithDevice:(id<MTLDevice>)device
                imageDescriptor:(const MPSImageDescriptor*)imageDescriptor;
