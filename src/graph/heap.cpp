@@ -33,8 +33,8 @@ constexpr std::array<Before, 4> kOrders = {larger, larger_area, longer, earlier}
 
 /// Above so many blocks comparing each with all others is felt.
 constexpr std::size_t kMany = 4096;
-/// Of many blocks: so much more than the least is good enough not to compare them for another
-/// order.
+/// Of many blocks: where a heap is above the least by no more than this share, further orders are
+/// only tried by the tree.
 constexpr std::size_t kSlackShare = 1024;
 /// Ranges for each block that the tree may look at: with more of them it has no advantage.
 constexpr std::size_t kTreeWork = 64;

@@ -44,8 +44,8 @@ class HeapTree {
  public:
   /// Of so many operations.
   explicit HeapTree(std::uint32_t operations);
-  /// Places a block of whole steps of the alignment: the best fit between those alive at the same
-  /// time.
+  /// Sets the block's offset: the best fit between those alive at the same time. `bytes`: its size
+  /// in whole steps of the alignment.
   void add(HeapBlock& block, std::size_t bytes);
   /// Ranges that were looked at for the blocks placed so far.
   std::size_t work() const noexcept { return work_; }
