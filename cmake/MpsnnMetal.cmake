@@ -73,5 +73,10 @@ macro(mpsnn_configure_metal_backend)
   else()
     mpsnn_layer_links(backend_metal "-framework Foundation" "-framework Metal"
                       "-framework MetalPerformanceShaders")
+    if(CMAKE_SYSTEM_NAME STREQUAL "Darwin")
+      # Metal has a default device only where this framework is in the process
+      # (MTLCreateSystemDefaultDevice); nothing else of it is used.
+      mpsnn_layer_links(backend_metal "-framework CoreGraphics")
+    endif()
   endif()
 endmacro()

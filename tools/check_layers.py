@@ -7,6 +7,7 @@
   along the arrows of ARROWS;
 - a vendor's header stands only in the folder that VENDORS names;
 - the library's Python modules do not import the applications built on them;
+- each group of rows in Metal's table of lowerings names the file that defines its functions;
 - a file has at most 600 lines, a function at most 100; files say their licence; headers have
   ``#pragma once``; no handler swallows an exception; no unfinished work is marked in comments.
 
@@ -27,7 +28,7 @@ ROOT = Path(__file__).resolve().parent.parent
 FILE_LINES = 600
 FUNCTION_LINES = 100
 FOLDERS = ("include", "src", "python", "tests", "tools", "bench", "examples", "cmake")
-CODE = (".h", ".in", ".c", ".cpp", ".def", ".py", ".pyi", ".cmake", ".txt")
+CODE = (".h", ".in", ".c", ".cpp", ".mm", ".def", ".py", ".pyi", ".cmake", ".txt")
 
 # Headers that each folder's files may include, as prefixes; the longest matching folder counts.
 GRAPH_API = [
@@ -80,6 +81,9 @@ VENDORS = {
 }
 OURS = ("mpsnn.h", "mpsnn/", "base/", "graph/", "runtime/", "backend/", "bindings/")
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^">]+)[">]', re.MULTILINE)
+LOWERINGS = "src/backend/metal/lowering.mm"
+NODE_ROWS = re.compile(r"to_array<NodeRow>\(\{\n(.*?)^\}\);", re.DOTALL | re.MULTILINE)
+ROW_MAKER = re.compile(r"^constexpr NodeRow (\w+)\([^)]*\) \{[^}]*&(\w+)\};", re.MULTILINE)
 UNFINISHED = re.compile(r"\b(TO(?:)DO|FIX(?:)ME|XX(?:)X|HA(?:)CK)\b")
 SWALLOWED = re.compile(r"catch\s*\([^)]*\)\s*\{\s*\}|except[^:\n]*:\s*pass\b")
 
@@ -140,6 +144,31 @@ def check_imports(name: str, text: str) -> Iterator[str]:
                 yield f"{name}:{node.lineno}: the library imports an application: {imported}"
 
 
+def defines(text: str, function: str) -> bool:
+    """Whether a C++ file defines a function."""
+    return re.search(rf"^[\w:]+\*? {function}\([^;{{]*\) \{{", text, re.MULTILINE) is not None
+
+
+def check_lowerings(folder: Path, text: str) -> Iterator[str]:
+    """A row's functions stand in the file that the comment above its group names, or here."""
+    rows = NODE_ROWS.search(text)
+    if rows is None:
+        yield f"{LOWERINGS}: expected a table of NodeRow, found none"
+        return
+    makers = dict(ROW_MAKER.findall(text))
+    file, where = "", ""
+    for line in rows[1].splitlines():
+        named = re.fullmatch(r"\s*// (nodes/\w+\.mm)", line)
+        if named is not None:
+            file = named[1]
+            path = folder / file
+            where = path.read_text(encoding="utf-8") if path.is_file() else ""
+        made = [makers[name] for name in re.findall(r"^\s*(\w+)\(", line) if name in makers]
+        for function in [*re.findall(r"&(\w+)", line), *made]:
+            if not defines(text, function) and not defines(where, function):
+                yield f"{LOWERINGS}: {function} is not defined in {file or 'a file that is named'}"
+
+
 def check_text(name: str, text: str) -> Iterator[str]:
     """Licence line, header guard, marks that must not stay."""
     if text and "SPDX-License-Identifier: MIT" not in "\n".join(text.splitlines()[:5]):
@@ -158,7 +187,7 @@ def check_budgets(path: Path, name: str, text: str) -> Iterator[str]:
     lines = text.count("\n")
     if lines > FILE_LINES:
         yield f"{name}: {lines} lines, the budget is {FILE_LINES}"
-    if path.suffix not in {".h", ".cpp", ".py"}:
+    if path.suffix not in {".h", ".cpp", ".mm", ".py"}:
         return
     for function in lizard.analyze_file.analyze_source_code(str(path), text).function_list:
         if function.length > FUNCTION_LINES:
@@ -176,10 +205,12 @@ def main() -> int:
         text = path.read_text(encoding="utf-8")
         problems += check_text(name, text)
         problems += check_budgets(path, name, text)
-        if path.suffix in {".h", ".cpp", ".in", ".def"}:
+        if path.suffix in {".h", ".cpp", ".mm", ".in", ".def"}:
             problems += check_includes(name, text)
         elif path.suffix == ".py":
             problems += check_imports(name, text)
+    text = (ROOT / LOWERINGS).read_text(encoding="utf-8")
+    problems += check_lowerings((ROOT / LOWERINGS).parent, text)
     for problem in problems:
         print(problem)
     print(f"layers and budgets: {count} files, {len(problems)} problems")

@@ -359,6 +359,58 @@ def recurrent_gradients_of_mps(device: mps.Device) -> list[Finding]:
     return found
 
 
+def results(device: mps.Device) -> list[Finding]:
+    """Which image is which where a graph hands out several."""
+    x = mps.ImageNode("x")
+    first, second, third, unseen = (mps.NeuronLinearNode(x, a=float(a)) for a in (1, 2, 3, 5))
+    seen = mps.NeuronLinearNode(x, a=4.0)
+    seen.result_image.handle, seen.result_image.export_from_graph = "seen", True
+    last = mps.AdditionNode(third.result_image, seen.result_image)
+    nodes = [node.result_image for node in (first, unseen, last, second)]
+    graph = mps.Graph(device, nodes, results_are_needed=[True, False, True, True])
+    ones = np.ones((2, 1, 1, 1), np.float32)
+    made = _run(device, lambda commands: graph.encode(commands, {"x": ones}))
+    got = np.array([np.ravel(np.array(made[key])) for key in (0, 2, 3, "seen")])
+    expected = np.repeat([1.0, 7.0, 2.0, 4.0], 2).reshape(4, 2)
+    return [_near("three results and an image that is exported", got, expected)]
+
+
+def stale_channels(device: mps.Device) -> list[Finding]:
+    """Whether what memory held before comes through where images have no four channels."""
+    x = mps.ImageNode("x")
+    stale = mps.Graph(device, [mps.NeuronReLUNode(x, a=1.0).result_image])
+    ones = np.ones((1, 1, 1, 3), np.float32)
+    source = mps.ConvolutionDataSource(mps.ConvolutionDescriptor(1, 1, 3, 1), ones)
+    copy = mps.NeuronLinearNode(x).result_image
+    nodes = {
+        "convolution": mps.ConvolutionNode(copy, source),
+        "sum of channels": mps.ReductionFeatureChannelsSumNode(copy),
+        "softmax": mps.SoftMaxNode(copy),
+        "Gram matrix": mps.GramMatrixCalculationNode(copy),
+    }
+    graphs = {what: mps.Graph(device, [node.result_image]) for what, node in nodes.items()}
+    nan = np.full((4, 8, 8, 4), np.nan, np.float32)
+    images = np.ones((4, 8, 8, 3), np.float32)
+
+    def record(commands: mps.CommandBuffer) -> dict[str, mps.Image | None]:
+        made = {}
+        for what, graph in graphs.items():
+            stale.encode(commands, {"x": nan})
+            (made[what],) = graph.encode(commands, {"x": images})
+        return made
+
+    made = _run(device, record)
+    values = {"convolution": 3.0, "sum of channels": 3.0, "softmax": 1 / 3, "Gram matrix": 64.0}
+    return [
+        _near(
+            f"{what} of three channels behind NaNs",
+            np.unique(np.asarray(made[what])),
+            np.array([value]),
+        )
+        for what, value in values.items()
+    ]
+
+
 def upsampling(device: mps.Device) -> list[Finding]:
     """The last column of bilinear upsampling."""
     row = np.array([1, 2, 4], np.float32).reshape(1, 1, 3, 1)
@@ -405,6 +457,8 @@ MEASUREMENTS: dict[str, Callable[[mps.Device], list[Finding]]] = {
     "gamma": gamma,
     "recurrent gradients": recurrent_gradients,
     "recurrent gradients of MPS": recurrent_gradients_of_mps,
+    "results": results,
+    "stale channels": stale_channels,
     "upsampling": upsampling,
     "Adam": adam,
 }

@@ -4,22 +4,81 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import os
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 
 import pytest
 
+import mpsnn as mps
+
+# What a device keeps as long as the process runs: generators, copies from and to images.
+KEPT = {
+    "DoubleDevice",
+    "MPSImageCopyToMatrix",
+    "MPSMatrixCopyToImage",
+    "MPSMatrixRandomMTGP32",
+    "MPSMatrixRandomPhilox",
+}
+
+
+def double() -> ctypes.CDLL:
+    return ctypes.CDLL(os.environ["MPSNN_METAL_DOUBLE"])
+
 
 def unread_images() -> int:
-    """Temporary images that were given back before they were read, since the process began."""
-    library = ctypes.CDLL(os.environ["MPSNN_METAL_DOUBLE"])
+    """Temporary images that were given back before they were read, since this was last asked."""
+    library = double()
     library.metal_double_unread.restype = ctypes.c_long
     return int(library.metal_double_unread())
+
+
+def over_releases() -> int:
+    """Messages to objects that were gone, since this was last asked."""
+    library = double()
+    library.metal_double_over_releases.restype = ctypes.c_long
+    return int(library.metal_double_over_releases())
+
+
+def objects_alive() -> Counter[str]:
+    """Objects of the double and of the backend, by class, but for what is kept."""
+    library = double()
+    library.metal_double_alive.restype = ctypes.c_char_p
+    words = library.metal_double_alive().decode().split()
+    alive = {name: int(n) for name, n in zip(words[::2], words[1::2], strict=True)}
+    return Counter({name: n for name, n in alive.items() if name not in KEPT})
 
 
 @pytest.fixture(autouse=True)
 def every_temporary_image_is_read() -> Iterator[None]:
     """Metal's validation layer ends a process that gives one back with reads left."""
-    before = unread_images()
     yield
-    assert unread_images() == before
+    assert unread_images() == 0
+
+
+@pytest.fixture
+def count_unread() -> Callable[[], int]:
+    """What the fixture above asks, for tests that break the rule."""
+    return unread_images
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_released_too_often() -> Iterator[None]:
+    """Standard error names the class and what was sent to its object."""
+    yield
+    assert over_releases() == 0
+
+
+@pytest.fixture(autouse=True, scope="module")
+def no_object_is_left() -> Iterator[None]:
+    """A file's tests, among them those of failures, leave none."""
+
+    def alive() -> Counter[str]:
+        gc.collect()
+        mps.Device("metal-double").trim()  # memory that is kept for others
+        return objects_alive()
+
+    before = alive()
+    yield
+    assert alive() - before == Counter()

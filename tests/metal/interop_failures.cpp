@@ -3,7 +3,7 @@
 #include <functional>
 #include <string>
 
-/// For test_metal_interop.mm.
+/// For .mm files, whose own handlers know no classes of C++ in GNU's runtime.
 std::string failure_of(const std::function<void()>& function);
 
 std::string failure_of(const std::function<void()>& function) {

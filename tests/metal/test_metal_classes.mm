@@ -1,15 +1,25 @@
 // SPDX-License-Identifier: MIT
-// Classes of the double that the library uses in its probes only, without the backend: a training
-// layer against differences of its own forward pass, and what they refuse.
+// Classes of the double without the backend's kernels: a training layer against differences of its
+// own forward pass, and what they refuse.
 #include <array>
 #include <cstring>
+#include <functional>
+#include <string>
+#include <utility>
 #include <vector>
 
+#include "backend/metal/convolution_weights.h"
 #include "backend/metal/fixed_weights.h"
 #include "refused.h"
 #include "testing.h"
 
+using mpsnn::ConvolutionDescriptor;
 using mpsnn::backend::metal::fixed_weights;
+using mpsnn::backend::metal::make_descriptor;
+using mpsnn::backend::metal::make_state;
+using mpsnn::backend::metal::Owned;
+
+std::string failure_of(const std::function<void()>& function);  // interop_failures.cpp
 
 namespace {
 
@@ -303,4 +313,175 @@ TEST_CASE("double: what a batch of matrices refuses") {
                                                          matrixBytes:16
                                                             dataType:MPSDataTypeFloat32]];
   }));
+}
+
+TEST_CASE("double: what offsets of arrays and of weights refuse") {
+  const Bench bench;
+  const Bench* one = &bench;
+  id<MTLBuffer> buffer =
+      [[bench.device newBufferWithLength:64 options:MTLResourceStorageModeShared] autorelease];
+  MPSCNNConvolutionDescriptor* wide =
+      [MPSCNNConvolutionDescriptor cnnConvolutionDescriptorWithKernelWidth:1
+                                                              kernelHeight:1
+                                                      inputFeatureChannels:2
+                                                     outputFeatureChannels:1];
+  const auto state = [=](NSUInteger weights, NSUInteger biases) {
+    return is_refused(^{
+      [[[MPSCNNConvolutionWeightsAndBiasesState alloc] initWithWeights:buffer
+                                                         weightsOffset:weights
+                                                                biases:buffer
+                                                          biasesOffset:biases
+                                              cnnConvolutionDescriptor:wide] release];
+    });
+  };
+  CHECK(!state(4, 12));
+  CHECK(state(2, 12));
+  CHECK(state(4, 13));
+  CHECK(state(60, 0));  // ends beyond the buffer
+  CHECK(is_refused(^{
+    [[MPSVector alloc]
+        initWithBuffer:buffer
+                offset:6
+            descriptor:[MPSVectorDescriptor vectorDescriptorWithLength:2
+                                                              dataType:MPSDataTypeFloat32]];
+  }));
+  CHECK(is_refused(^{
+    [[MPSMatrix alloc]
+        initWithBuffer:buffer
+                offset:6
+            descriptor:[MPSMatrixDescriptor matrixDescriptorWithRows:1
+                                                             columns:2
+                                                            rowBytes:8
+                                                            dataType:MPSDataTypeFloat32]];
+  }));
+  for (const NSUInteger length : {NSUInteger{0}, [bench.device maxBufferLength] + 4096}) {
+    CHECK(is_refused(^{
+      [one->device newBufferWithLength:length options:MTLResourceStorageModeShared];
+    }));
+    CHECK(is_refused(^{
+      [one->device newBufferWithBytesNoCopy:[buffer contents]
+                                     length:length
+                                    options:MTLResourceStorageModeShared
+                                deallocator:nil];
+    }));
+  }
+}
+
+TEST_CASE("backend: weights are given to MPS at offsets that it takes") {
+  const Bench bench;
+  ConvolutionDescriptor descriptor;
+  descriptor.kernel_width = descriptor.kernel_height = 1;
+  const auto made = make_descriptor(descriptor);
+  const auto buffer =
+      Owned<id<MTLBuffer>>([bench.device newBufferWithLength:64
+                                                     options:MTLResourceStorageModeShared]);
+  CHECK(make_state({buffer, 60}, {buffer, 4}, made.get()) != nil);
+  CHECK(make_state({buffer, 60}, {}, made.get()) != nil);
+  for (const auto& [weights, biases] : {std::pair{6U, 4U}, {4U, 6U}}) {
+    const auto make = [&] { make_state({buffer, weights}, {buffer, biases}, made.get()); };
+    CHECK(failure_of(make).ends_with("weights and biases begin at a multiple of four bytes"));
+  }
+}
+
+TEST_CASE("double: what images and their read counts refuse") {
+  const Bench bench;
+  const Bench* one = &bench;
+  const auto described = [](NSUInteger width, NSUInteger height, NSUInteger channels) {
+    return [MPSImageDescriptor imageDescriptorWithChannelFormat:MPSImageFeatureChannelFormatFloat16
+                                                          width:width
+                                                         height:height
+                                                featureChannels:channels];
+  };
+  const auto makes = [=](NSUInteger width, NSUInteger height, NSUInteger channels) {
+    return !is_refused(^{
+      [[[MPSImage alloc] initWithDevice:one->device
+                        imageDescriptor:described(width, height, channels)] release];
+    });
+  };
+  CHECK(makes(2, 1, 4));
+  CHECK(!makes(16385, 1, 1));
+  CHECK(!makes(1, 16385, 1));
+  CHECK(!makes(1, 1, 8193));
+  CHECK(!makes(1, 0, 1));
+  CHECK(!makes(1, 1, 0));
+  MPSCommandBuffer* commands = [MPSCommandBuffer commandBufferFromCommandQueue:bench.queue];
+  MPSTemporaryImage* temporary =
+      [MPSTemporaryImage temporaryImageWithCommandBuffer:commands
+                                         imageDescriptor:described(2, 1, 4)];
+  MPSImageBatch* batch = [NSArray arrayWithObject:temporary];
+  MPSImageBatchIncrementReadCount(batch, 1);
+  CHECK_EQ([temporary readCount], NSUInteger { 2 });
+  [temporary setReadCount:0];
+  CHECK(is_refused(^{
+    MPSImageBatchIncrementReadCount(batch, 1);
+  }));
+  CHECK(is_refused(^{
+    [temporary setReadCount:1];
+  }));
+}
+
+TEST_CASE("double: what optimizers and sums refuse") {
+  const Bench bench;
+  const Bench* one = &bench;
+  id<MTLCommandBuffer> commands = [bench.queue commandBuffer];
+  id<MTLBuffer> buffer =
+      [[bench.device newBufferWithLength:64 options:MTLResourceStorageModeShared] autorelease];
+  const auto vector = [=](NSUInteger length, MPSDataType type = MPSDataTypeFloat32) {
+    return [[[MPSVector alloc] initWithBuffer:buffer
+                                       offset:0
+                                   descriptor:[MPSVectorDescriptor vectorDescriptorWithLength:length
+                                                                                     dataType:type]]
+        autorelease];
+  };
+  MPSNNOptimizerDescriptor* descriptor =
+      [MPSNNOptimizerDescriptor optimizerDescriptorWithLearningRate:1
+                                                    gradientRescale:1
+                                              applyGradientClipping:NO
+                                                    gradientClipMax:0
+                                                    gradientClipMin:0
+                                                 regularizationType:MPSNNRegularizationTypeNone
+                                                regularizationScale:0];
+  MPSNNOptimizerAdam* adam = [[[MPSNNOptimizerAdam alloc] initWithDevice:bench.device
+                                                                   beta1:0.9
+                                                                   beta2:0.99
+                                                                 epsilon:1e-8F
+                                                                timeStep:0
+                                                     optimizerDescriptor:descriptor] autorelease];
+  const auto update = [=](MPSVector* gradient, MPSVector* momentum) {
+    return is_refused(^{
+      [adam encodeToCommandBuffer:commands
+              inputGradientVector:gradient
+                inputValuesVector:vector(4)
+              inputMomentumVector:momentum
+              inputVelocityVector:vector(4)
+            maximumVelocityVector:nil
+               resultValuesVector:vector(4)];
+    });
+  };
+  CHECK(!update(vector(4), vector(4)));
+  CHECK(update(vector(3), vector(4)));
+  CHECK(update(vector(4, MPSDataTypeFloat16), vector(4)));
+  CHECK(update(nil, vector(4)));
+  CHECK(update(vector(4), nil));
+  const auto sum = [=](MPSMatrix* second, MPSVector* scales, MPSVector* offsets) {
+    return is_refused(^{
+      MPSMatrixSum* kernel = [[[MPSMatrixSum alloc] initWithDevice:one->device
+                                                             count:2
+                                                              rows:2
+                                                           columns:2
+                                                         transpose:NO] autorelease];
+      [kernel encodeToCommandBuffer:commands
+                     sourceMatrices:@[ one->matrix(2, 2), second ]
+                       resultMatrix:one->matrix(2, 2)
+                        scaleVector:scales
+                       offsetVector:offsets
+                         biasVector:nil
+                         startIndex:0];
+    });
+  };
+  CHECK(!sum(bench.matrix(2, 2), vector(2), vector(4, MPSDataTypeUInt32)));
+  CHECK(sum(bench.matrix(1, 2), nil, nil));
+  CHECK(sum(bench.matrix(2, 2, {}, 1, MPSDataTypeInt32), nil, nil));
+  CHECK(sum(bench.matrix(2, 2), vector(2, MPSDataTypeFloat16), nil));
+  CHECK(sum(bench.matrix(2, 2), nil, vector(4)));
 }

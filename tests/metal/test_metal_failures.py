@@ -18,7 +18,7 @@ import pytest
 
 import mpsnn as mps
 
-ALLOCATION, ENCODE, RUN, REMOVAL, SIZE = 1, 2, 3, 5, 7
+ALLOCATION, ENCODE, RUN, REMOVAL, SIZE, FOREIGN = 1, 2, 3, 5, 7, 8
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +79,16 @@ def test_a_device_that_was_removed_is_lost(device: mps.Device) -> None:
         commands.wait_until_completed()
 
 
+def test_the_code_of_a_removed_device_in_another_domain_loses_none(device: mps.Device) -> None:
+    commands = mps.CommandBuffer(device.command_queue())
+    softmax(device, commands)
+    fail_next(FOREIGN)
+    commands.commit()
+    with pytest.raises(mps.DeviceError, match='"rows": command buffer: no more processes') as error:
+        commands.wait_until_completed()
+    assert not isinstance(error.value, mps.DeviceLostError)
+
+
 def test_times_are_the_devices_own(device: mps.Device) -> None:
     """Work that the device holds back begins when it is let go, not when it was encoded."""
     double = ctypes.CDLL(os.environ["MPSNN_METAL_DOUBLE"])
@@ -135,6 +145,54 @@ def test_a_source_that_several_nodes_read_is_given_back(device: mps.Device, one_
     finally:
         double.metal_double_one_read(0)
     np.testing.assert_array_equal(np.array(y), np.full((2, 3, 4, 5), 2, np.float32))
+
+
+@pytest.mark.parametrize("uncounted", [False, True])
+def test_reads_of_kernels_that_are_no_cnn_kernels(device: mps.Device, uncounted: bool) -> None:
+    """Whether MPS counts them or not (conftest.py looks for images that were not read)."""
+    double = ctypes.CDLL(os.environ["MPSNN_METAL_DOUBLE"])
+    image = mps.Image(device, array=np.ones((2, 3, 4, 6), np.float32))
+    graph = mps.Graph(device, [mps.NeuronReLUNode(mps.ImageNode("x")).result_image])
+    blurred = mps.Image(device, size=(2, 3, 4, 6))
+    commands = mps.CommandBuffer(device.command_queue())
+    double.metal_double_uncounted(int(uncounted))
+    try:
+        (y,) = graph.encode(commands, {"x": image})
+        mps.ImageBox(device, kernel_width=1, kernel_height=1).encode(commands, y, blurred)
+        commands.commit()
+        commands.wait_until_completed()
+    finally:
+        double.metal_double_uncounted(0)
+    np.testing.assert_array_equal(np.array(blurred), np.ones((2, 3, 4, 6)))
+
+
+@pytest.mark.parametrize("listing", [0, 1, 2, 3, 4, 6])
+def test_results_are_known_however_mps_lists_them(device: mps.Device, listing: int) -> None:
+    """MPSNNGraph.h leaves open where results but the first are, which are exported, too.
+
+    Among the exported images only, or behind them again; those that are not needed may be there,
+    with handles or without.
+    """
+    double = ctypes.CDLL(os.environ["MPSNN_METAL_DOUBLE"])
+    x = mps.ImageNode("x")
+    first, second, third, unseen = (mps.NeuronLinearNode(x, a=float(a)) for a in (1, 2, 3, 5))
+    seen = mps.NeuronLinearNode(x, a=4.0)
+    seen.result_image.handle = "seen"
+    seen.result_image.export_from_graph = True
+    last = mps.AdditionNode(third.result_image, seen.result_image)
+    results = [one.result_image for one in (first, unseen, second, last)]
+    graph = mps.Graph(device, results, results_are_needed=[True, False, True, True])
+    commands = mps.CommandBuffer(device.command_queue())
+    double.metal_double_list(listing)
+    try:
+        made = graph.encode(commands, {"x": np.ones((2, 1, 1, 1), np.float32)})
+        commands.commit()
+        commands.wait_until_completed()
+    finally:
+        double.metal_double_list(0)
+    assert made[1] is None
+    images = [made[0], made[2], made[3], made["seen"]]
+    assert [float(np.array(one)[1, 0, 0, 0]) for one in images] == [1, 2, 7, 4]
 
 
 def test_a_handler_may_wait_for_the_same_graph_on_another_queue(device: mps.Device) -> None:

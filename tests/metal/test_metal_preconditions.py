@@ -6,7 +6,9 @@ Run by tools/run_metal_double.py, with the module that is built against the doub
 
 from __future__ import annotations
 
+import ctypes
 import mmap
+import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -311,55 +313,154 @@ PRECONDITIONS = [
         mps.InvalidArgumentError,
         "offset: expected a multiple of 4 bytes",
     ),
+    Precondition(
+        "so does a matrix's, whose offset is the weights' and the gradients', too (our own rule)",
+        "runtime/arrays.cpp, view",
+        lambda d, _: mps.Matrix(mps.Buffer(d, 64), rows=2, columns=2, offset=6),
+        mps.InvalidArgumentError,
+        "Matrix: offset: expected a multiple of 4 bytes",
+    ),
+    Precondition(
+        "and an array's, of which matrices are made (our own rule)",
+        "runtime/arrays.cpp, view",
+        lambda d, _: mps.NDArray(mps.Buffer(d, 64), shape=[2, 2], offset=6),
+        mps.InvalidArgumentError,
+        "NDArray: offset: expected a multiple of 4 bytes",
+    ),
+    Precondition(
+        "matrixBytes are a multiple of rowBytes (MPSMatrix.h)",
+        "runtime/arrays.cpp, stride",
+        lambda d, _: mps.Matrix(
+            mps.Buffer(d, 64), rows=2, columns=2, matrices=2, row_bytes=8, matrix_bytes=20
+        ),
+        mps.InvalidArgumentError,
+        "matrix_bytes: expected a multiple of 8 bytes",
+    ),
+    Precondition(
+        "vectorBytes are a multiple of the element (MPSMatrix.h)",
+        "runtime/arrays.cpp, stride",
+        lambda d, _: mps.Vector(mps.Buffer(d, 64), length=2, vectors=2, vector_bytes=10),
+        mps.InvalidArgumentError,
+        "vector_bytes: expected a multiple of 4 bytes",
+    ),
+    Precondition(
+        "rowBytes of a matrix that is an array's are such a multiple, too (MPSMatrix.h)",
+        "runtime/arrays.cpp, desc_of",
+        lambda d, _: mps.NDArray(mps.Buffer(d, 64), shape=[2, 2], strides=[10, 4]),
+        mps.InvalidArgumentError,
+        "strides: expected multiples of 4 bytes",
+    ),
 ]
+
+
+def step(device: mps.Device) -> None:
+    """A step of training, which changes weights and biases."""
+    source = mps.ConvolutionDataSource(
+        mps.ConvolutionDescriptor(1, 1, 1, 2),
+        np.ones((2, 1, 1, 1), np.float32),
+        np.ones(2, np.float32),
+        "w",
+        mps.OptimizerAdam(0.1),
+    )
+    node = mps.ConvolutionNode(mps.ImageNode("x"), source)
+    last = mps.InitialGradientNode(node.result_image).training_graph()
+    encode(mps.Graph(device, [last[0].result_image], results_are_needed=[False]))
+    assert (device.read_parameter(source, "bias") != 1).all()
+
+
+def encode(graph: mps.Graph) -> None:
+    commands = mps.CommandBuffer(graph.device.command_queue())
+    graph.encode(commands, {"x": np.ones((2, 1, 1, 1), np.float32)})
+    commands.commit()
+    commands.wait_until_completed()
+
+
+def source_of_two(device: mps.Device) -> None:
+    x = mps.ImageNode("x")
+    node = mps.AdditionNode(
+        mps.NeuronReLUNode(x).result_image, mps.NeuronAbsoluteNode(x).result_image
+    )
+    encode(mps.Graph(device, [node.result_image]))
+
+
+def source_read_once(device: mps.Device) -> None:
+    """A graph that takes one read where it says that there are two: what is left is given back."""
+    double = ctypes.CDLL(os.environ["MPSNN_METAL_DOUBLE"])
+    double.metal_double_one_read(1)
+    try:
+        source_of_two(device)
+    finally:
+        double.metal_double_one_read(0)
 
 
 @dataclass(frozen=True)
 class Kept:
-    """What headers ask for that no argument can break: where it is kept, what refuses it here.
+    """What headers ask for that no argument can break: where it is kept, what sees it broken.
 
     Attributes:
         rule: The rule, and the header that has it.
         place: Below src/: file, function.
-        refusal: Below tests/metal/double: file, what the double ends a call with.
+        call: Work that the rule is for.
+        fault: What the double does as if the function had broken the rule: metal_double_fail().
+        refusal: What the double ends the call with then; empty: it counts an image unread.
     """
 
     rule: str
     place: str
+    call: Callable[[mps.Device], None]
+    fault: int
     refusal: str
 
 
+IMAGE_KEPT, IMAGE_NOT_RAISED, STATE_KEPT, STATE_TWICE = 9, 10, 11, 12
 KEPT = [
     Kept(
         "temporary images are read as often as their readCount (MPSImage.h)",
         "backend/metal/graph_kernel.mm, give_back",
-        "core.mm, count_unread()",
+        source_read_once,
+        IMAGE_KEPT,
+        "",
     ),
     Kept(
         "no temporary image is read more often (MPSImage.h)",
-        "backend/metal/graph_kernel.mm, give_back",
-        "core.mm, used although its readCount is 0",
+        "backend/metal/graph_kernel.mm, copy_sources",
+        source_of_two,
+        IMAGE_NOT_RAISED,
+        "used although its readCount is 0",
     ),
     Kept(
         "an update reads both states once (MPSCNNConvolution.h, updateWithCommandBuffer)",
         "backend/metal/weights.mm, drop_read",
-        "convolution.mm, state->readCount_ != 0 || before->readCount_ != 0",
+        step,
+        STATE_KEPT,
+        "the states' read counts must be decremented",
     ),
     Kept(
         "a state's readCount does not go below zero (MPSState.h)",
         "backend/metal/weights.mm, drop_read",
-        "core.mm, readCount below zero",
+        step,
+        STATE_TWICE,
+        "readCount below zero",
     ),
 ]
 
 
 @pytest.mark.parametrize("one", KEPT, ids=lambda one: one.rule)
-def test_what_no_argument_breaks_is_kept_and_held(one: Kept) -> None:
+def test_what_no_argument_breaks_is_kept_and_held(
+    device: mps.Device, count_unread: Callable[[], int], one: Kept
+) -> None:
     file, function = one.place.split(", ")
-    text = (ROOT / "src" / file).read_text("utf-8")
-    assert f"void {function}(" in text
-    file, refusal = one.refusal.split(", ")
-    assert refusal in (ROOT / "tests/metal/double" / file).read_text("utf-8")
+    assert f"{function}(" in (ROOT / "src" / file).read_text("utf-8")
+    one.call(device)
+    assert count_unread() == 0
+    ctypes.CDLL(os.environ["MPSNN_METAL_DOUBLE"]).metal_double_fail(one.fault)
+    if one.refusal:
+        with pytest.raises(mps.DeviceError, match=one.refusal):
+            one.call(device)
+        count_unread()  # what the call left behind
+    else:
+        one.call(device)
+        assert count_unread() == 1
 
 
 @pytest.mark.parametrize("one", PRECONDITIONS, ids=lambda one: one.rule)

@@ -203,6 +203,32 @@ def convolution(
     )
 
 
+@pytest.mark.parametrize("is_convolution", [True, False])
+def test_every_node_of_a_data_source_sees_what_one_of_them_trains(
+    device: mps.Device, *, is_convolution: bool
+) -> None:
+    """MPS has a copy of the weights for each node; an update reaches the trained one's only."""
+    found: list[list[Floats]] = []
+    for on in (device, mps.Device("cpu")):
+        source = convolution() if is_convolution else SOURCES[1](mps.OptimizerAdam(0.05))
+        kind: Any = mps.ConvolutionNode if is_convolution else NODES[1]
+        x = mps.ImageNode("x")
+        other = kind(x, source)
+        trained = kind(x, source)
+        loss = mps.ForwardLossNode(
+            trained.result_image,
+            mps.ImageNode("t"),
+            mps.LossDescriptor(mps.LossType.MEAN_SQUARED_ERROR, mps.ReductionType.SUM, weight=0.05),
+        )
+        last = mps.InitialGradientNode(loss.result_image).training_graph()
+        results = [last[0].result_image, other.result_image]
+        graph = mps.Graph(on, results, results_are_needed=[False, True])
+        found.append([np.asarray(encode(graph, BATCH)[1]) for _ in range(3)])
+    for got, expected in zip(*found, strict=True):
+        np.testing.assert_allclose(got, expected, rtol=1e-3, atol=1e-5)
+    assert np.abs(found[0][2] - found[0][0]).max() > 1e-3
+
+
 def refused(graph: mps.Graph, reason: str) -> None:
     with pytest.raises(mps.UnsupportedError, match=reason):
         encode(graph, {name: BATCH.get(name, BATCH["x"]) for name in graph.source_handles})

@@ -68,6 +68,34 @@ def test_include_arrows(layers: ModuleType, name: str, include: str, problem: st
         assert found[0].startswith(f"{name}:2: ")
 
 
+ROWS = """constexpr NodeRow neuron(std::string_view name) { return {name, nullptr, &lower_neuron}; }
+constexpr auto kRows = std::to_array<NodeRow>({
+    // nodes/convolution.mm
+    {"ConvolutionNode", nullptr, &lower_convolution},
+    {"ConvolutionGradientNode", &refuse_orphan, nullptr},
+    // nodes/neuron.mm
+    neuron("NeuronReLUNode"),
+});
+std::string refuse_orphan(const NodeCase& node) { return {}; }
+"""
+
+
+def test_lowerings_stand_where_the_table_says(layers: ModuleType, tmp_path: Path) -> None:
+    (tmp_path / "nodes").mkdir()
+    for name in ("convolution", "neuron"):
+        text = f"void lower_{name}(Builder& builder,\n    const Record& node) {{\n}}\n"
+        (tmp_path / f"nodes/{name}.mm").write_text(text)
+    assert not list(layers.check_lowerings(tmp_path, ROWS))
+    assert list(layers.check_lowerings(tmp_path, ROWS.replace("neuron.mm", "neurons.mm"))) == [
+        "src/backend/metal/lowering.mm: lower_neuron is not defined in nodes/neurons.mm"
+    ]
+    (tmp_path / "nodes/convolution.mm").write_text("void lower_convolution(Builder& builder);\n")
+    (problem,) = layers.check_lowerings(tmp_path, ROWS)
+    assert "lower_convolution is not defined in nodes/convolution.mm" in problem
+    (problem,) = layers.check_lowerings(tmp_path, "constexpr int kRows = 0;\n")
+    assert "expected a table of NodeRow" in problem
+
+
 def test_the_library_does_not_import_applications(layers: ModuleType) -> None:
     text = "from mpsnn.apps import denoise\n"
     assert list(layers.check_imports("python/mpsnn/training.py", text))

@@ -17,6 +17,13 @@ id<MPSCNNConvolutionDataSource> binary_weights(id<MPSCNNConvolutionDataSource> w
 /// Apple's kind of the descriptor.
 Owned<MPSCNNConvolutionDescriptor*> make_descriptor(const ConvolutionDescriptor& descriptor);
 
+/// Arrays as MPS takes them in place of its own weights, where `biases` may be of no buffer.
+/// Autoreleased. MPS reads floats: MPSCNNConvolution.h wants offsets that are multiples of four,
+/// which our arrays have.
+MPSCNNConvolutionWeightsAndBiasesState* make_state(const BufferRange& weights,
+                                                   const BufferRange& biases,
+                                                   MPSCNNConvolutionDescriptor* descriptor);
+
 class ConvolutionWeights final : public Weights {
  public:
   ConvolutionWeights(std::shared_ptr<ConvolutionDataSource> source, std::size_t index,

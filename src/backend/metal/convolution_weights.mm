@@ -162,6 +162,18 @@ Owned<MPSCNNConvolutionDescriptor*> make_descriptor(const ConvolutionDescriptor&
   return Owned<MPSCNNConvolutionDescriptor*>::retained(made);
 }
 
+MPSCNNConvolutionWeightsAndBiasesState* make_state(const BufferRange& weights,
+                                                   const BufferRange& biases,
+                                                   MPSCNNConvolutionDescriptor* descriptor) {
+  check_internal(weights.offset % sizeof(float) == 0 && biases.offset % sizeof(float) == 0,
+                 "weights and biases begin at a multiple of four bytes");
+  return [[[MPSCNNConvolutionWeightsAndBiasesState alloc] initWithWeights:weights.buffer.get()
+                                                            weightsOffset:weights.offset
+                                                                   biases:biases.buffer.get()
+                                                             biasesOffset:biases.offset
+                                                 cnnConvolutionDescriptor:descriptor] autorelease];
+}
+
 id<MPSCNNConvolutionDataSource> binary_weights(id<MPSCNNConvolutionDataSource> weights) {
   return [[[MpsnnBinaryWeights alloc]
       initWithWeights:[static_cast<MpsnnConvolutionWeights*>(weights) owner]] autorelease];
@@ -186,14 +198,8 @@ MPSCNNConvolutionWeightsAndBiasesState* ConvolutionWeights::update(
   if (bias != nullptr) encode_update(*bias, [gradients gradientForBiases], commands);
   drop_read(gradients);
   drop_read(source);
-  const BufferRange& weights_range = weights.array.range;
-  const BufferRange bias_range = bias != nullptr ? bias->array.range : BufferRange{};
-  return [[[MPSCNNConvolutionWeightsAndBiasesState alloc] initWithWeights:weights_range.buffer.get()
-                                                            weightsOffset:weights_range.offset
-                                                                   biases:bias_range.buffer.get()
-                                                             biasesOffset:bias_range.offset
-                                                 cnnConvolutionDescriptor:descriptor_.get()]
-      autorelease];
+  return make_state(weights.array.range, bias != nullptr ? bias->array.range : BufferRange{},
+                    descriptor_.get());
 }
 
 }  // namespace mpsnn::backend::metal

@@ -51,6 +51,10 @@ class Stream {
   /// whether the predicates let the current kernel run. For kernels that change what the host
   /// reads.
   std::function<bool()> settle;
+  /// What kernels have encoded since the queue set it to 0: bytes of their operands, and for a
+  /// graph of MPS's, which is many kernels, more than any command buffer is to have.
+  std::size_t encoded_bytes = 0;
+  static constexpr std::size_t kGraphBytes = std::size_t{1} << 62;
   /// Later kernels run only where none of these is 0 when the device comes to them; kept until the
   /// next call. Addresses lie in memory of the device.
   virtual void set_predicates(std::span<const std::int32_t* const> predicates) = 0;

@@ -105,13 +105,24 @@ class MetalDevice final : public Device, public Interop, private GraphCompiler {
   DeviceInfo info_;
 };
 
+/// Those of the machine; without a window server or in a sandbox Metal was seen to list none where
+/// it has a default (https://github.com/iree-org/iree/pull/24839).
 Owned<NSArray<id<MTLDevice>>*> all_devices() {
-#if TARGET_OS_IPHONE
+#if !TARGET_OS_IPHONE
+  Owned<NSArray<id<MTLDevice>>*> listed(MTLCopyAllDevices());
+  if ([listed.get() count] > 0) return listed;
+#endif
   Owned<id<MTLDevice>> device(MTLCreateSystemDefaultDevice());
   return Owned<NSArray<id<MTLDevice>>*>::retained(device ? @[ device.get() ] : @[]);
-#else
-  return Owned<NSArray<id<MTLDevice>>*>(MTLCopyAllDevices());
-#endif
+}
+
+/// The system's default. Programs that show nothing were seen to have none where Metal lists a
+/// device (https://github.com/antirez/ds4/pull/92): then the first that it lists.
+Owned<id<MTLDevice>> default_device() {
+  Owned<id<MTLDevice>> device(MTLCreateSystemDefaultDevice());
+  if (device) return device;
+  const auto listed = all_devices();
+  return Owned<id<MTLDevice>>::retained([listed.get() firstObject]);
 }
 
 bool is_low_power(id<MTLDevice> device) {
@@ -151,8 +162,7 @@ std::shared_ptr<Device> make_device(const std::string& name, bool low_power) {
 }
 
 std::shared_ptr<Device> make_device() {
-  return guarded("device",
-                 [&] { return make(Owned<id<MTLDevice>>(MTLCreateSystemDefaultDevice())); });
+  return guarded("device", [&] { return make(default_device()); });
 }
 
 std::shared_ptr<Device> device_over(void* device) {

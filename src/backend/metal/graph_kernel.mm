@@ -2,11 +2,13 @@
 #include "backend/metal/graph_kernel.h"
 
 #include <algorithm>
+#include <limits>
 #include <mutex>
 #include <optional>
 #include <utility>
 #include <vector>
 
+#include "backend/metal/coding.h"
 #include "backend/metal/images.h"
 #include "backend/metal/lowering.h"
 #include "backend/metal/stream.h"
@@ -48,7 +50,10 @@
 }
 
 - (instancetype)initWithCoder:(NSCoder*)coder {
-  return [self initWithIndex:static_cast<NSUInteger>([coder decodeInt64ForKey:@"index"])];
+  [self autorelease];  // a reader raises
+  const mpsnn::backend::metal::ArchiveReader from(coder, [MpsnnHandle class]);
+  constexpr std::int64_t kMost = std::numeric_limits<std::int64_t>::max();
+  return [[self initWithIndex:static_cast<NSUInteger>(from.integer(@"index", 0, kMost))] retain];
 }
 
 @end
@@ -67,11 +72,36 @@ MpsnnHandle* handle_of(std::size_t index) {
 /// that is released before its count is 0 is refused.
 void give_back(MPSImageBatch* batch) {
   for (MPSImage* image in batch) {
-    if (![image isKindOfClass:[MPSTemporaryImage class]]) continue;
-    auto* temporary = static_cast<MPSTemporaryImage*>(image);
-    if ([temporary readCount] > 0) [temporary setReadCount:0];
+    if (read_count(image) > 0) [static_cast<MPSTemporaryImage*>(image) setReadCount:0];
   }
 }
+
+/// What an encode handed out, which is given back once it was copied, or was not as planned.
+class HandedOut {
+ public:
+  HandedOut(MPSImageBatch* first, NSArray<MPSImageBatch*>* others)
+      : first_(first), others_(others) {}
+  ~HandedOut() {
+    give_back(first_);
+    for (MPSImageBatch* batch in others_) give_back(batch);
+  }
+  HandedOut(const HandedOut&) = delete;
+  HandedOut& operator=(const HandedOut&) = delete;
+
+  MPSImageBatch* first() const noexcept { return first_; }
+  std::size_t listed() const noexcept { return [others_ count]; }
+  /// The images that the handles name, in their order. MPSNNGraph.h lists exported images there and
+  /// results but the first; not whether one that is both is there twice, nor whether results that
+  /// are not needed are there. Turi Create finds what it exports before results.
+  NSArray<MPSImageBatch*>* others(std::size_t handles) const {
+    if (listed() >= handles) return others_;
+    fail_on_device("MPSNNGraph", str("expected ", handles, " images with handles, got ", listed()));
+  }
+
+ private:
+  MPSImageBatch* const first_;
+  NSArray<MPSImageBatch*>* const others_;
+};
 
 std::size_t index_of(id<MPSHandle> handle) {
   return [static_cast<MpsnnHandle*>(static_cast<id>(handle)) index];
@@ -112,8 +142,7 @@ class GraphKernel final : public Kernel {
                                        const BufferMap& buffers) const;
   /// Says in `there` which outputs came out.
   void copy_results(const KernelArgs& args, MPSCommandBuffer* commands, const BufferMap& buffers,
-                    MPSImageBatch* first, NSArray<MPSImageBatch*>* others,
-                    std::vector<bool>& there) const;
+                    const HandedOut& made, std::vector<bool>& there) const;
   /// What MPS left in the labels of such nodes.
   void copy_losses(const KernelArgs& args, MPSCommandBuffer* commands, const BufferMap& buffers,
                    NSArray<MPSStateBatch*>* labels, std::vector<bool>& there) const;
@@ -225,6 +254,9 @@ void GraphKernel::build() const {
     // MPSNNGraph.h hands all but the first out among the intermediate images, where only exported
     // ones are known by their handles.
     if (i > 0 && network_.needed[i]) [[results lastObject] setExportFromGraph:YES];
+    // Those that are not needed have a handle of no output, should MPS list them all the same.
+    if (!network_.needed[i] && [[results lastObject] handle] == nil)
+      [[results lastObject] setHandle:handle_of(outputs_.size())];
   }
   graph_ = Owned<MPSNNGraph*>([[MPSNNGraph alloc]
         initWithDevice:device_.get()
@@ -232,6 +264,8 @@ void GraphKernel::build() const {
       resultsAreNeeded:reinterpret_cast<BOOL*>(needed.data())]);
   if (!graph_) fail_on_device("MPSNNGraph", "MPS cannot make this graph");
   [graph_.get() setFormat:MPSImageFeatureChannelFormatFloat32];
+  // The first result is copied out at once: a temporary image will do, in the queue's heaps.
+  [graph_.get() setDestinationImageAllocator:[MPSTemporaryImage defaultAllocator]];
   for (const auto& weights : weights_) weights->note_current();
 }
 
@@ -290,15 +324,17 @@ void GraphKernel::encode(const KernelArgs& args, CommandStream& stream) const {
                                                      sourceStates:labels
                                                intermediateImages:intermediates
                                                 destinationStates:nil];
+  const HandedOut made(first, intermediates);
   for (MPSImageBatch* batch in sources) give_back(batch);
   std::vector<bool> there(outputs_.size());
-  copy_results(args, commands, stream.buffers(), first, intermediates, there);
+  copy_results(args, commands, stream.buffers(), made, there);
   copy_losses(args, commands, stream.buffers(), labels, there);
   for (std::size_t i = 0; i < outputs_.size(); ++i) {
     if (!there[i]) fail_on_device("MPSNNGraph", str(outputs_[i].name(), " did not come out"));
   }
   for (const auto& weights : weights_) weights->count_update();
   if (updates_) stream.note_updates();
+  stream.encoded_bytes += Stream::kGraphBytes;
 }
 
 NSArray<MPSImageBatch*>* GraphKernel::copy_sources(const KernelArgs& args,
@@ -320,30 +356,27 @@ NSArray<MPSImageBatch*>* GraphKernel::copy_sources(const KernelArgs& args,
 }
 
 void GraphKernel::copy_results(const KernelArgs& args, MPSCommandBuffer* commands,
-                               const BufferMap& buffers, MPSImageBatch* first,
-                               NSArray<MPSImageBatch*>* others, std::vector<bool>& there) const {
+                               const BufferMap& buffers, const HandedOut& made,
+                               std::vector<bool>& there) const {
   const auto copy = [&](MPSImageBatch* batch, std::size_t i) {
     outputs_[i].check(batch);
     copies_.copy_out(commands, batch, buffers.find(args.table[args.outputs[i]]), outputs_[i].desc);
   };
-  NSUInteger at = 0;
-  NSArray<id<MPSHandle>>* handles = [graph_.get() intermediateImageHandles];
-  if ([handles count] != [others count]) {
-    fail_on_device("MPSNNGraph",
-                   str("expected ", [handles count], " images with handles, got ", [others count]));
-  }
-  for (id<MPSHandle> handle in handles) {
-    const std::size_t i = index_of(handle);
-    MPSImageBatch* batch = [others objectAtIndex:at++];
-    if (i < outputs_.size() && !there[i]) {
-      copy(batch, i);
-      there[i] = true;
-    }
-    give_back(batch);
+  std::vector<std::size_t> named;
+  for (id<MPSHandle> handle in [graph_.get() intermediateImageHandles])
+    named.push_back(index_of(handle));
+  if (named.size() != made.listed())  // results that are not needed have handles, and no images
+    std::erase_if(named, [this](std::size_t i) { return i >= outputs_.size(); });
+  NSArray<MPSImageBatch*>* others = made.others(named.size());
+  for (std::size_t k = 0; k < named.size(); ++k) {
+    const std::size_t i = named[k];
+    if (i >= outputs_.size() || there[i]) continue;
+    copy([others objectAtIndex:k], i);
+    there[i] = true;
   }
   // A result that is exported, too, is handed out twice.
-  if (first != nil && !there[0]) {
-    copy(first, 0);
+  if (made.first() != nil && !there[0]) {
+    copy(made.first(), 0);
     there[0] = true;
   }
 }

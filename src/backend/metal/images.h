@@ -4,6 +4,8 @@
 // .mm files.
 #pragma once
 
+#include <vector>
+
 #include "backend/metal/memory.h"
 
 namespace mpsnn::backend::metal {
@@ -13,8 +15,27 @@ inline constexpr std::int64_t kMostPixels = 16384, kMostChannels = std::int64_t{
 
 MPSImageFeatureChannelFormat format_of(const TensorDesc& desc);
 
+/// 0: it is none that is temporary, or its memory was given back.
+NSUInteger read_count(MPSImage* image);
+
 /// The batch of an image of one's own, autoreleased: as many as it has.
 MPSImageBatch* batch_of(void* image);
+
+/// Calls `encode`, a read of the images by a kernel that is not an MPSCNNKernel. MPSImage.h says of
+/// those only that a read takes one from the read count of a temporary image, and at another place
+/// of every MPSKernel: what MPS did not count is counted here.
+template <class Encode>
+void read_once(MPSImageBatch* images, Encode&& encode) {
+  std::vector<NSUInteger> counts;
+  for (MPSImage* image in images) counts.push_back(read_count(image));
+  encode();
+  NSUInteger i = 0;
+  for (MPSImage* image in images) {
+    const NSUInteger before = counts[i++];
+    if (before > 0 && read_count(image) == before)
+      [static_cast<MPSTemporaryImage*>(image) setReadCount:before - 1];
+  }
+}
 
 /// Encoded by one thread at a time.
 class ImageCopies {

@@ -35,6 +35,11 @@ MPSImageFeatureChannelFormat format_of(const TensorDesc& desc) {
                                         : MPSImageFeatureChannelFormatFloat32;
 }
 
+NSUInteger read_count(MPSImage* image) {
+  const bool is_temporary = [image isKindOfClass:[MPSTemporaryImage class]];
+  return is_temporary ? [static_cast<MPSTemporaryImage*>(image) readCount] : 0;
+}
+
 MPSImageBatch* batch_of(void* image) { return [static_cast<MPSImage*>(image) batchRepresentation]; }
 
 ImageCopies::ImageCopies(id<MTLDevice> device)
@@ -80,9 +85,11 @@ void ImageCopies::copy_in(id<MTLCommandBuffer> commands, const BufferRange& from
 
 void ImageCopies::copy_out(id<MTLCommandBuffer> commands, MPSImageBatch* from,
                            const BufferRange& to, const TensorDesc& desc) const {
-  [out_.get() encodeBatchToCommandBuffer:commands
-                            sourceImages:from
-                       destinationMatrix:matrix_over(to, desc)];
+  read_once(from, [&] {
+    [out_.get() encodeBatchToCommandBuffer:commands
+                              sourceImages:from
+                         destinationMatrix:matrix_over(to, desc)];
+  });
 }
 
 }  // namespace mpsnn::backend::metal

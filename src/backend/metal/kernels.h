@@ -92,18 +92,19 @@ class SingleKernel final : public Kernel {
  public:
   using Encode = std::function<void(const Site&)>;
 
-  SingleKernel(std::string_view label, Encode encode) : label_(label), encode_(std::move(encode)) {}
+  SingleKernel(const KernelQuery& query, Encode encode);
   void run(const KernelArgs& args) const override;
 
  private:
   const std::string label_;
+  const std::size_t bytes_;  // of its operands
   const Encode encode_;
   mutable std::mutex mutex_;
 };
 
 inline std::shared_ptr<Kernel> make_single(const KernelQuery& query, SingleKernel::Encode encode,
                                            std::size_t scratch_bytes = 0) {
-  auto kernel = std::make_shared<SingleKernel>(query.label, std::move(encode));
+  auto kernel = std::make_shared<SingleKernel>(query, std::move(encode));
   kernel->scratch_bytes = scratch_bytes;
   return kernel;
 }

@@ -222,10 +222,27 @@ MPSVector* Site::vector(const void* address, std::int64_t length, MPSDataType ty
                                  descriptor:descriptor] autorelease];
 }
 
+namespace {
+
+std::size_t operand_bytes(const KernelQuery& query) {
+  std::size_t bytes = 0;
+  for (const auto& operands : {query.inputs, query.outputs}) {
+    for (const TensorDesc& desc : operands)
+      if (!desc.dims.empty()) bytes += dense(desc).bytes();
+  }
+  return bytes;
+}
+
+}  // namespace
+
+SingleKernel::SingleKernel(const KernelQuery& query, Encode encode)
+    : label_(query.label), bytes_(operand_bytes(query)), encode_(std::move(encode)) {}
+
 void SingleKernel::run(const KernelArgs& args) const {
   auto& stream = *static_cast<CommandStream*>(static_cast<Stream*>(args.queue));
   std::unique_lock lock(mutex_);
   guarded(label_, [&] { encode_(Site(args, stream, lock)); });
+  stream.encoded_bytes += bytes_;
 }
 
 }  // namespace mpsnn::backend::metal

@@ -21,16 +21,21 @@ constexpr NodeRow neuron(std::string_view name) { return {name, nullptr, &lower_
 std::string refuse_without_gradient(const NodeCase&) {
   return "MPS's graph has no gradient filter for this node";
 }
-/// In the order of the node table.
+
+/// In the order of the node table. Each group names the file of its functions; this one holds those
+/// that several groups share.
 constexpr auto kRows = std::to_array<NodeRow>({
+    // nodes/convolution.mm
     {"ConvolutionNode", &refuse_convolution, &lower_convolution},
     {"ConvolutionGradientNode", &refuse_convolution_gradient, &lower_convolution_gradient},
     {"ConvolutionTransposeNode", &refuse_convolution_transpose, &lower_convolution_transpose},
     {"ConvolutionTransposeGradientNode", &refuse_orphan, &lower_convolution_gradient},
     {"FullyConnectedNode", nullptr, &lower_fully_connected},
     {"FullyConnectedGradientNode", &refuse_orphan, &lower_convolution_gradient},
+    // nodes/binary_convolution.mm
     {"BinaryConvolutionNode", &refuse_binary_convolution, &lower_binary_convolution},
     {"BinaryFullyConnectedNode", &refuse_binary_convolution, &lower_binary_convolution},
+    // nodes/neuron.mm
     neuron("NeuronReLUNode"),
     neuron("NeuronLinearNode"),
     neuron("NeuronSigmoidNode"),
@@ -47,6 +52,7 @@ constexpr auto kRows = std::to_array<NodeRow>({
     neuron("NeuronLogarithmNode"),
     neuron("NeuronGeLUNode"),
     {"NeuronGradientNode", &refuse_orphan, &lower_single_gradient},
+    // nodes/pooling.mm
     {"PoolingMaxNode", nullptr, &lower_pooling_max},
     {"PoolingMaxGradientNode", &refuse_orphan, &lower_single_gradient},
     {"PoolingAverageNode", nullptr, &lower_pooling_average},
@@ -59,6 +65,7 @@ constexpr auto kRows = std::to_array<NodeRow>({
     {"UpsamplingNearestGradientNode", &refuse_orphan, &lower_single_gradient},
     {"UpsamplingBilinearNode", nullptr, &lower_upsampling_bilinear},
     {"UpsamplingBilinearGradientNode", &refuse_orphan, &lower_single_gradient},
+    // nodes/arithmetic.mm
     {"AdditionNode", &refuse_broadcast, &lower_arithmetic},
     {"AdditionGradientNode", &refuse_orphan, &lower_arithmetic_gradient},
     {"SubtractionNode", &refuse_broadcast, &lower_arithmetic},
@@ -68,6 +75,7 @@ constexpr auto kRows = std::to_array<NodeRow>({
     {"DivisionNode", &refuse_broadcast, &lower_arithmetic},
     {"DivisionGradientNode", &refuse_division_gradient, &lower_division_gradient},
     {"ComparisonNode", &refuse_comparison, &lower_comparison},
+    // nodes/reduction.mm
     {"ReductionRowMinNode", nullptr, &lower_reduction},
     {"ReductionRowMinGradientNode", &refuse_without_gradient, nullptr},
     {"ReductionRowMaxNode", nullptr, &lower_reduction},
@@ -96,6 +104,7 @@ constexpr auto kRows = std::to_array<NodeRow>({
     {"ReductionFeatureChannelsArgumentMaxNode", nullptr, &lower_reduction},
     {"ReductionSpatialMeanNode", nullptr, &lower_reduction},
     {"ReductionSpatialMeanGradientNode", &refuse_orphan, &lower_single_gradient},
+    // nodes/shape.mm
     {"PadNode", &refuse_pad, &lower_pad},
     {"PadGradientNode", &refuse_orphan, &lower_single_gradient},
     {"CropNode", &refuse_crop, &lower_crop},
@@ -108,6 +117,7 @@ constexpr auto kRows = std::to_array<NodeRow>({
     {"LanczosScaleGradientNode", &refuse_without_gradient, nullptr},
     {"ConcatenationNode", nullptr, &lower_concatenation},
     {"ConcatenationGradientNode", &refuse_orphan, &lower_concatenation_gradient},
+    // nodes/normalization.mm
     {"BatchNormalizationNode", nullptr, &lower_batch_normalization},
     {"BatchNormalizationGradientNode", &refuse_batch_normalization_gradient,
      &lower_batch_normalization_gradient},
@@ -115,6 +125,7 @@ constexpr auto kRows = std::to_array<NodeRow>({
     {"InstanceNormalizationGradientNode", &refuse_orphan, &lower_image_normalization_gradient},
     {"GroupNormalizationNode", nullptr, &lower_group_normalization},
     {"GroupNormalizationGradientNode", &refuse_orphan, &lower_image_normalization_gradient},
+    // nodes/window_normalization.mm
     {"SpatialNormalizationNode", &refuse_window_normalization, &lower_spatial_normalization},
     {"SpatialNormalizationGradientNode", &refuse_orphan, &lower_single_gradient},
     {"LocalContrastNormalizationNode", &refuse_window_normalization,
@@ -122,18 +133,24 @@ constexpr auto kRows = std::to_array<NodeRow>({
     {"LocalContrastNormalizationGradientNode", &refuse_orphan, &lower_single_gradient},
     {"CrossChannelNormalizationNode", nullptr, &lower_cross_channel_normalization},
     {"CrossChannelNormalizationGradientNode", &refuse_orphan, &lower_single_gradient},
+    // nodes/shape.mm
     {"GramMatrixCalculationNode", nullptr, &lower_gram_matrix},
     {"GramMatrixCalculationGradientNode", &refuse_orphan, &lower_single_gradient},
+    // nodes/dropout.mm
     {"DropoutNode", nullptr, &lower_dropout},
     {"DropoutGradientNode", &refuse_dropout_gradient, &lower_dropout_gradient},
+    // nodes/softmax.mm
     {"SoftMaxNode", nullptr, &lower_softmax},
     {"SoftMaxGradientNode", &refuse_orphan, &lower_single_gradient},
     {"LogSoftMaxNode", nullptr, &lower_softmax},
     {"LogSoftMaxGradientNode", &refuse_orphan, &lower_single_gradient},
+    // nodes/loss.mm
     {"ForwardLossNode", &refuse_loss, &lower_loss},
     {"LossNode", &refuse_loss, &lower_loss_start},
     {"LossGradientNode", &refuse_loss_gradient, &lower_loss_gradient},
+    // nodes/yolo_loss.mm
     {"YOLOLossNode", &refuse_yolo_loss, &lower_yolo_loss},
+    // nodes/loss.mm
     {"InitialGradientNode", nullptr, &lower_initial_gradient},
 });
 

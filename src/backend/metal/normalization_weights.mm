@@ -66,6 +66,11 @@ using mpsnn::backend::metal::NormalizationWeights;
 
 @end
 
+/// Empty where MPS made no gradients (MPSCNNBatchNormalization.h).
+static NSArray<id<MTLBuffer>>* array_of(id<MTLBuffer> buffer) {
+  return buffer == nil ? [NSArray array] : [NSArray arrayWithObject:buffer];
+}
+
 @interface MpsnnBatchNormalizationWeights
     : MpsnnNormalizationWeights <MPSCNNBatchNormalizationDataSource>
 @end
@@ -83,9 +88,9 @@ using mpsnn::backend::metal::NormalizationWeights;
 - (MPSCNNNormalizationGammaAndBetaState*)
     updateGammaAndBetaWithCommandBuffer:(id<MTLCommandBuffer>)commandBuffer
                 batchNormalizationState:(MPSCNNBatchNormalizationState*)batchNormalizationState {
-  MPSCNNNormalizationGammaAndBetaState* made = (*weights_)->update(
-      commandBuffer, [NSArray arrayWithObject:[batchNormalizationState gradientForGamma]],
-      [NSArray arrayWithObject:[batchNormalizationState gradientForBeta]]);
+  MPSCNNNormalizationGammaAndBetaState* made =
+      (*weights_)->update(commandBuffer, array_of([batchNormalizationState gradientForGamma]),
+                          array_of([batchNormalizationState gradientForBeta]));
   drop_read(batchNormalizationState);
   return made;
 }
@@ -245,7 +250,8 @@ NSUInteger NormalizationWeights::groups() const noexcept {
 void NormalizationWeights::update(const BoundParameter& parameter,
                                   NSArray<id<MTLBuffer>>* gradients,
                                   id<MTLCommandBuffer> commands) const {
-  id<MTLBuffer> first = [gradients objectAtIndex:0];
+  id<MTLBuffer> first = [gradients firstObject];
+  if (first == nil) fail_on_device(parameter.name, "MPS made no gradient of it");
   const BoundArray sum = {{Owned<id<MTLBuffer>>::retained(first), 0}, parameter.count};
   for (NSUInteger i = 1; i < [gradients count]; ++i)
     encode_step(sum_.get(), commands, [gradients objectAtIndex:i], sum);

@@ -11,6 +11,7 @@
 #include <string>
 #include <utility>
 
+#include "backend/metal/device.h"
 #include "base/check.h"
 
 namespace mpsnn::backend::metal {
@@ -49,16 +50,16 @@ NSString* to_ns_string(std::string_view text);  // autoreleased
 /// Null: nothing failed.
 std::exception_ptr failure_of(NSError* error);
 
-/// Runs a function in a pool of its own; an NSException becomes a DeviceError that says what was
-/// done.
+/// Runs a function in a pool of its own, which an error drains, too: @autoreleasepool would leave
+/// it to the next pool around, and a program's thread may have none. An NSException becomes a
+/// DeviceError that says what was done.
 template <class Function>
 auto guarded(std::string_view what, Function&& function) {
-  @autoreleasepool {
-    @try {
-      return function();
-    } @catch (NSException* exception) {
-      fail_on_device(what, to_string([exception reason]));
-    }
+  const ReleasePool pool;
+  @try {
+    return function();
+  } @catch (NSException* exception) {
+    fail_on_device(what, to_string([exception reason]));
   }
 }
 

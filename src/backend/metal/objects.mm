@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "backend/metal/objects.h"
 
-#include "backend/metal/device.h"
 #include "mpsnn/error.h"
 
 namespace mpsnn::backend::metal {
@@ -26,7 +25,10 @@ std::exception_ptr failure_of(NSError* error) {
   // MTLCommandBufferErrorDeviceRemoved, which the headers for iOS do not let one name.
   constexpr NSInteger kDeviceRemoved = 11;
   const std::string text = "command buffer: " + to_string([error localizedDescription]);
-  if ([error code] == kDeviceRemoved) return std::make_exception_ptr(DeviceLostError(text));
+  if ([[error domain] isEqualToString:MTLCommandBufferErrorDomain] &&
+      [error code] == kDeviceRemoved) {
+    return std::make_exception_ptr(DeviceLostError(text));
+  }
   return std::make_exception_ptr(DeviceError(text));
 }
 

@@ -1,6 +1,11 @@
 // SPDX-License-Identifier: MIT
 #include "backend/metal/padding.h"
 
+#include <limits>
+
+#include "backend/metal/coding.h"
+#include "backend/metal/images.h"
+
 /// A policy that was computed before: size of the result, offset and edge mode of the kernel. MPS
 /// keeps what a policy sets on a kernel between runs, which does not matter here: it is always the
 /// same.
@@ -81,15 +86,23 @@
 - (instancetype)initWithCoder:(NSCoder*)coder {
   self = [super init];
   if (self == nil) return nil;
-  const auto number = [coder](NSString* key) { return [coder decodeInt64ForKey:key]; };
-  offset_ = {static_cast<NSInteger>(number(@"offsetX")), static_cast<NSInteger>(number(@"offsetY")),
-             0};
-  width_ = static_cast<NSUInteger>(number(@"width"));
-  height_ = static_cast<NSUInteger>(number(@"height"));
-  edgeMode_ = static_cast<MPSImageEdgeMode>(number(@"edgeMode"));
-  borderX_ = static_cast<NSUInteger>(number(@"borderX"));
-  borderY_ = static_cast<NSUInteger>(number(@"borderY"));
-  return self;
+  [self autorelease];  // a reader raises
+  const mpsnn::backend::metal::ArchiveReader from(coder, [MpsnnPadding class]);
+  constexpr std::int64_t kMost = std::numeric_limits<std::int32_t>::max();
+  const auto offset = [&](NSString* key) {
+    return static_cast<NSInteger>(from.integer(key, -kMost, kMost));
+  };
+  const auto extent = [&](NSString* key, std::int64_t least, std::int64_t most) {
+    return static_cast<NSUInteger>(from.integer(key, least, most));
+  };
+  offset_ = {offset(@"offsetX"), offset(@"offsetY"), 0};
+  width_ = extent(@"width", 1, mpsnn::backend::metal::kMostPixels);
+  height_ = extent(@"height", 1, mpsnn::backend::metal::kMostPixels);
+  edgeMode_ = static_cast<MPSImageEdgeMode>(
+      from.integer(@"edgeMode", MPSImageEdgeModeZero, MPSImageEdgeModeClamp));
+  borderX_ = extent(@"borderX", 0, kMost);
+  borderY_ = extent(@"borderY", 0, kMost);
+  return [self retain];
 }
 
 @end

@@ -26,6 +26,11 @@ namespace {
 /// Submissions on the device at once: one runs, one waits behind it.
 constexpr std::size_t kInFlight = 2;
 
+/// Kernels of one command buffer, and bytes of their operands. Apple advises few command buffers;
+/// but the device is to have work while the host encodes more, and ends one that takes seconds.
+constexpr int kKernelsAtOnce = 16;
+constexpr std::size_t kBytesAtOnce = std::size_t{64} << 20;
+
 /// So long a signal that another queue is about to encode is waited for before the device is.
 constexpr std::chrono::milliseconds kSoon(1);
 
@@ -68,6 +73,7 @@ class Worker {
     std::shared_ptr<Submission> work;
     std::deque<Leg> legs;                                // on the device
     std::vector<std::shared_ptr<EventTurn>> turns = {};  // of the leg that is being encoded
+    int kernels = 0;                                     // of that leg
     std::exception_ptr failure = nullptr;
     std::string label = {};                             // of its last step
     std::optional<Stream::Times> times = std::nullopt;  // of the legs that have ended
@@ -108,6 +114,8 @@ class Worker {
 
   /// After a commit.
   void add_leg(Flight& flight, std::unique_ptr<Stream::Ticket> ticket) {
+    flight.kernels = 0;
+    stream_->encoded_bytes = 0;
     if (!ticket && flight.turns.empty()) return;
     flight.legs.push_back({std::move(ticket), std::exchange(flight.turns, {})});
     for (const auto& turn : flight.legs.back().turns) {
@@ -157,14 +165,20 @@ class Worker {
     };
     launch.kernel->run(launch.args);
     stream_->set_predicates({});
+    ++flight.kernels;
     end_step(flight, launch, goes_on, is_traced);
     return skipped;
   }
 
+  bool is_enough(const Flight& flight) const {
+    return flight.kernels >= kKernelsAtOnce || stream_->encoded_bytes >= kBytesAtOnce;
+  }
+
+  /// Hands over what is enough for a command buffer, and signals, which others may wait for.
   void end_step(Flight& flight, const Launch& launch, bool goes_on, bool is_traced) {
     if (is_traced) {
       finish(flight, launch.label);
-    } else if (goes_on) {
+    } else if (goes_on && (launch.event || is_enough(flight))) {
       add_leg(flight, stream_->commit_and_continue());
     }
   }
@@ -185,6 +199,8 @@ class Worker {
     if (!turn.is_wait()) {
       stream_->signal_event(turn.event(), turn.value());
     } else if (way == EventTurn::Way::DEVICE) {
+      // Nothing before the wait is held by it.
+      if (flight.kernels > 0) add_leg(flight, stream_->commit_and_continue());
       stream_->wait_for_event(turn.event(), turn.value());
     }
     flight.turns.push_back(launch.event);

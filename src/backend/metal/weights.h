@@ -59,7 +59,9 @@ class Weights : public std::enable_shared_from_this<Weights> {
   /// Whether the arrays were changed by others since this graph last read or changed them.
   bool is_stale() const;
   void note_current();
-  /// Counts an update that was encoded.
+  /// Counts an update that was encoded. Where several nodes use the data source, the graph is no
+  /// longer current: each has a copy of the arrays, and MPS's headers do not say that an update
+  /// reaches others than that of the node that is trained.
   void count_update();
 
   NSString* label() const;  // autoreleased
@@ -80,6 +82,7 @@ class Weights : public std::enable_shared_from_this<Weights> {
 
   const std::shared_ptr<DataSource> source_;
   const std::size_t index_;
+  const bool has_copies_;
   std::vector<BoundParameter> parameters_;
   std::vector<std::int64_t> seen_;  // versions
 };

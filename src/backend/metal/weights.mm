@@ -6,12 +6,21 @@
 #include "backend/metal/convolution_weights.h"
 #include "backend/metal/normalization_weights.h"
 #include "backend/metal/optimizer.h"
+#include "graph/node_table.h"
 
 namespace mpsnn::backend::metal {
 namespace {
 
 std::int64_t* counter_at(const KernelArgs& args, std::uint32_t input) {
   return static_cast<std::int64_t*>(args.table[args.inputs[input]]);
+}
+
+/// Whether several forward nodes use a data source.
+bool is_used_again(const DataSource& source, const graph::WholeGraph& graph) {
+  return std::ranges::count_if(graph.network.nodes, [&](const FilterNode& node) {
+           const graph::FilterRecord& record = *node.record();
+           return record.weights.get() == &source && !record.node_class->gradient;
+         }) > 1;
 }
 
 }  // namespace
@@ -31,7 +40,7 @@ MPSVector* BoundArray::vector() const {
 
 Weights::Weights(std::shared_ptr<DataSource> source, std::size_t index,
                  const graph::WholeGraph& graph, id<MTLDevice> device)
-    : source_(std::move(source)), index_(index) {
+    : source_(std::move(source)), index_(index), has_copies_(is_used_again(*source_, graph)) {
   for (const ParameterInfo& info : source_->parameters()) {
     add_parameter(info, graph);
     BoundParameter& parameter = parameters_.back();
@@ -104,7 +113,7 @@ void Weights::count_update() {
     ++*parameter.version;
     if (parameter.time_step != nullptr) ++*parameter.time_step;
   }
-  note_current();
+  if (!has_copies_) note_current();
 }
 
 NSString* Weights::label() const { return to_ns_string(source_->label()); }
@@ -126,7 +135,7 @@ void Weights::encode_update(const BoundParameter& parameter, id<MTLBuffer> gradi
 }
 
 void drop_read(MPSState* state) {
-  if ([state isTemporary]) [state setReadCount:[state readCount] - 1];
+  if ([state isTemporary] && [state readCount] > 0) [state setReadCount:[state readCount] - 1];
 }
 
 std::shared_ptr<Weights> make_weights(const graph::WholeGraph& graph, std::size_t index,

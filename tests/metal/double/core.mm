@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 // MPSCore: predicates, command buffers, images, matrices, vectors, and the copies between them.
+#include <atomic>
 #include <cstring>
 #include <limits>
 
@@ -15,12 +16,10 @@ using metal_double::Pixels;
   MPSPredicate* made = [[[MPSPredicate alloc] init] autorelease];
   made->buffer_ = [buffer retain];
   made->offset_ = offset;
-  count_object(1);
   return made;
 }
 - (void)dealloc {
   [buffer_ release];
-  count_object(-1);
   [super dealloc];
 }
 - (id<MTLBuffer>)predicateBuffer {
@@ -35,7 +34,6 @@ using metal_double::Pixels;
 + (instancetype)commandBufferWithCommandBuffer:(id<MTLCommandBuffer>)commandBuffer {
   MPSCommandBuffer* made = [[[MPSCommandBuffer alloc] init] autorelease];
   made->wrapped_ = [commandBuffer retain];
-  count_object(1);
   return made;
 }
 + (instancetype)commandBufferFromCommandQueue:(id<MTLCommandQueue>)commandQueue {
@@ -48,7 +46,6 @@ using metal_double::Pixels;
   [queue_ release];
   [predicate_ release];
   [label_ release];
-  count_object(-1);
   [super dealloc];
 }
 - (id<MTLCommandBuffer>)commandBuffer {
@@ -128,12 +125,10 @@ DOUBLE_LABEL
   if (self == nil) return nil;
   if (device == nil) refuse("MPSKernel", "no device");
   device_ = [device retain];
-  count_object(1);
   return self;
 }
 - (void)dealloc {
   [device_ release];
-  count_object(-1);
   [super dealloc];
 }
 - (id<MTLDevice>)device {
@@ -158,6 +153,9 @@ DOUBLE_LABEL
 @end
 
 static std::shared_ptr<Pixels> pixels_like(const MPSImageDescriptor* d) {
+  const bool is_empty = d->width_ == 0 || d->height_ == 0 || d->featureChannels_ == 0;
+  if (is_empty || d->width_ > 16384 || d->height_ > 16384 || d->featureChannels_ > 8192)
+    refuse("MPSImage", "no texture has this size");
   return std::make_shared<Pixels>(static_cast<int>(d->height_), static_cast<int>(d->width_),
                                   static_cast<int>(d->featureChannels_),
                                   d->channelFormat_ == MPSImageFeatureChannelFormatFloat16);
@@ -187,10 +185,32 @@ std::shared_ptr<Pixels> read_from(MPSImage* image, id<MTLCommandBuffer> commands
   return image->image_->data;
 }
 
+static std::atomic<bool> reads_uncounted{false};
+
+/// MPSImage.h says that reads of MPSCNNKernels are counted, and at another place those of all
+/// kernels. 1: only the former's are.
+extern "C" __attribute__((visibility("default"))) void metal_double_uncounted(int on) {
+  reads_uncounted = on != 0;
+}
+
+std::shared_ptr<Pixels> read_by_other_kernel(MPSImage* image, id<MTLCommandBuffer> commands) {
+  return reads_uncounted ? written_to(image, commands) : read_from(image, commands);
+}
+
 std::shared_ptr<Pixels> written_to(MPSImage* image, id<MTLCommandBuffer> commands) {
   usable(image, commands);
   check_usage(image, MTLTextureUsageShaderWrite);
   return image->image_->data;
+}
+
+ImagePairs pairs_of(MPSImageBatch* sources, MPSImageBatch* results, id<MTLCommandBuffer> commands) {
+  if ([sources count] != [results count]) refuse("MPSCNNKernel", "batches of one size are wanted");
+  ImagePairs pairs;
+  for (NSUInteger i = 0; i < [sources count]; ++i) {
+    auto from = read_from([sources objectAtIndex:i], commands);
+    pairs.emplace_back(std::move(from), written_to([results objectAtIndex:i], commands));
+  }
+  return pairs;
 }
 
 MPSTemporaryImage* temporary_image(std::shared_ptr<Pixels> pixels, id<MTLCommandBuffer> commands) {
@@ -200,16 +220,22 @@ MPSTemporaryImage* temporary_image(std::shared_ptr<Pixels> pixels, id<MTLCommand
   made->image_->place = std::move(place);
   made->readCount_ = 1;
   made->owner_ = commands;
-  count_object(1);
   return made;
 }
 
+@interface DoubleAllocator : NSObject <MPSImageAllocator>
+@end
+@implementation DoubleAllocator
+@end
+
 @implementation MPSTemporaryImage
++ (id<MPSImageAllocator>)defaultAllocator {
+  static DoubleAllocator* const one = [[DoubleAllocator alloc] init];
+  return one;
+}
 + (instancetype)temporaryImageWithCommandBuffer:(id<MTLCommandBuffer>)commandBuffer
                                 imageDescriptor:(const MPSImageDescriptor*)d {
   if (commandBuffer == nil) refuse("MPSTemporaryImage", "no command buffer");
-  if (d->width_ > 16384 || d->height_ > 16384 || d->featureChannels_ > 8192 || d->width_ == 0)
-    refuse("MPSTemporaryImage", "no texture has this size");
   const auto pixels = pixels_like(d);
   // What was in its memory before.
   metal_double::each(*pixels, [&](int y, int x, int c) {
@@ -226,6 +252,7 @@ MPSTemporaryImage* temporary_image(std::shared_ptr<Pixels> pixels, id<MTLCommand
 }
 - (void)setReadCount:(NSUInteger)readCount {
   if (readCount_ == 0) refuse("MPSTemporaryImage", "readCount: its memory was given back");
+  if (readCount == 0 && fails_now(DoubleFailure::IMAGE_KEPT)) return;
   readCount_ = readCount;
   if (readCount_ == 0) image_->place.reset();
 }
@@ -233,12 +260,15 @@ MPSTemporaryImage* temporary_image(std::shared_ptr<Pixels> pixels, id<MTLCommand
 
 NSUInteger MPSImageBatchIncrementReadCount(MPSImageBatch* batch, NSInteger amount) {
   NSMutableArray<MPSImage*>* once = [NSMutableArray array];
+  if (fails_now(DoubleFailure::IMAGE_NOT_RAISED)) return [batch count];
   for (MPSImage* image in batch) {
     if ([once indexOfObjectIdenticalTo:image] != NSNotFound) continue;
     [once addObject:image];
     if (![image isKindOfClass:[MPSTemporaryImage class]]) continue;
     auto* temporary = static_cast<MPSTemporaryImage*>(image);
-    if (temporary->readCount_ != 0) temporary->readCount_ += static_cast<NSUInteger>(amount);
+    if (temporary->readCount_ == 0)
+      refuse("MPSImageBatchIncrementReadCount", "its memory was given back");
+    temporary->readCount_ += static_cast<NSUInteger>(amount);
   }
   return [once count];
 }
@@ -300,12 +330,10 @@ NSUInteger bytes_of(MPSDataType type) { return static_cast<NSUInteger>(type & 0x
   rowBytes_ = d->rowBytes_;
   matrixBytes_ = d->matrixBytes_;
   dataType_ = d->dataType_;
-  count_object(1);
   return self;
 }
 - (void)dealloc {
   [buffer_ release];
-  count_object(-1);
   [super dealloc];
 }
 @end
@@ -332,28 +360,24 @@ NSUInteger bytes_of(MPSDataType type) { return static_cast<NSUInteger>(type & 0x
   offset_ = offset;
   length_ = d->length_;
   dataType_ = d->dataType_;
-  count_object(1);
   return self;
 }
 - (void)dealloc {
   [buffer_ release];
-  count_object(-1);
   [super dealloc];
 }
 @end
 
 @implementation MPSState
-- (void)dealloc {
-  count_object(-1);
-  [super dealloc];
-}
 - (NSUInteger)readCount {
   return readCount_;
 }
 - (void)setReadCount:(NSUInteger)readCount {
   if (!isTemporary_) refuse("MPSState", "readCount of a state that is not temporary");
   if (readCount_ == 0) refuse("MPSState", "readCount below zero");
+  if (fails_now(DoubleFailure::STATE_KEPT)) return;
   readCount_ = readCount;
+  if (fails_now(DoubleFailure::STATE_TWICE)) [self setReadCount:readCount - 1];
 }
 - (BOOL)isTemporary {
   return isTemporary_;
@@ -445,7 +469,8 @@ void store(char* row, std::size_t i, float value, bool half) {
   check_copy("MPSImageCopyToMatrix", sourceImages, destinationMatrix);
   Ref<MPSMatrix*> matrix(destinationMatrix);
   std::vector<std::shared_ptr<Pixels>> images;
-  for (MPSImage* image in sourceImages) images.push_back(read_from(image, commandBuffer));
+  for (MPSImage* image in sourceImages)
+    images.push_back(read_by_other_kernel(image, commandBuffer));
   record(commandBuffer, [matrix, images] {
     for (std::size_t n = 0; n < images.size(); ++n) {
       const Pixels& from = *images[n];
@@ -459,6 +484,11 @@ void store(char* row, std::size_t i, float value, bool half) {
 @end
 
 @implementation MPSImage
+/// One a class.
++ (id<MPSImageAllocator>)defaultAllocator {
+  static DoubleAllocator* const one = [[DoubleAllocator alloc] init];
+  return one;
+}
 - (instancetype)initWithDevice:(id<MTLDevice>)device
                imageDescriptor:(const MPSImageDescriptor*)imageDescriptor {
   self = [super init];
@@ -466,12 +496,10 @@ void store(char* row, std::size_t i, float value, bool half) {
   if (device == nil) refuse("MPSImage", "no device");
   image_ = new DoubleImage{
       .data = pixels_like(imageDescriptor), .device = device, .usage = imageDescriptor->usage_};
-  count_object(1);
   return self;
 }
 - (void)dealloc {
   delete image_;
-  count_object(-1);
   [super dealloc];
 }
 - (id<MTLDevice>)device {

@@ -12,7 +12,6 @@
   made->a_ = a;
   made->b_ = b;
   made->c_ = c;
-  count_object(1);
   return made;
 }
 + (MPSNNNeuronDescriptor*)cnnNeuronPReLUDescriptorWithData:(NSData*)data noCopy:(bool)noCopy {
@@ -25,7 +24,6 @@
 }
 - (void)dealloc {
   [data_ release];
-  count_object(-1);
   [super dealloc];
 }
 @end
@@ -49,12 +47,10 @@
   const bool is_depthwise = self == [MPSCNNDepthWiseConvolutionDescriptor class];
   made->strideX_ = made->strideY_ = made->dilationX_ = made->dilationY_ = 1;
   made->groups_ = is_depthwise ? inputFeatureChannels : 1;
-  count_object(1);
   return made;
 }
 - (void)dealloc {
   [neuron_ release];
-  count_object(-1);
   [super dealloc];
 }
 @end
@@ -84,6 +80,8 @@
   if (self == nil) return nil;
   const NSUInteger count = descriptor->outputs_ * descriptor->kernelHeight_ *
                            descriptor->kernelWidth_ * descriptor->inputs_ / descriptor->groups_;
+  if (weightsOffset % sizeof(float) != 0 || biasesOffset % sizeof(float) != 0)
+    refuse("MPSCNNConvolutionWeightsAndBiasesState", "an offset that is no multiple of four");
   if (weightsOffset + count * sizeof(float) > [weights length])
     refuse("MPSCNNConvolutionWeightsAndBiasesState", "the buffer is too small for the weights");
   if (biases != nil && biasesOffset + descriptor->outputs_ * sizeof(float) > [biases length])
@@ -92,7 +90,6 @@
   biases_ = [biases retain];
   weightsOffset_ = weightsOffset;
   biasesOffset_ = biasesOffset;
-  count_object(1);
   return self;
 }
 - (void)dealloc {
@@ -114,12 +111,7 @@
   made->weight_ = made->delta_ = 1;
   made->numberOfClasses_ = 1;
   made->epsilon_ = 1e-7F;
-  count_object(1);
   return made;
-}
-- (void)dealloc {
-  count_object(-1);
-  [super dealloc];
 }
 @end
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // What is behind the double's classes: images in slices of four channels, command buffers as lists
-// of functions, and the count of objects alive.
+// of functions. live.mm counts the objects alive.
 #pragma once
 
 #import <MetalPerformanceShaders/MetalPerformanceShaders.h>
@@ -12,8 +12,6 @@
 
 #include "ops.h"
 
-/// Objects of the double that are alive. Each class counts in its init and its dealloc.
-void count_object(int change);
 /// Counts a temporary image that was given back before it was read as often as it says.
 void count_unread();
 
@@ -98,14 +96,37 @@ void record(id<MTLCommandBuffer> commands, std::function<void()> run);
 /// command buffer that it was made for, while it may still be read; a read takes one from its read
 /// count.
 std::shared_ptr<metal_double::Pixels> read_from(MPSImage* image, id<MTLCommandBuffer> commands);
+/// By a kernel that is not an MPSCNNKernel.
+std::shared_ptr<metal_double::Pixels> read_by_other_kernel(MPSImage* image,
+                                                           id<MTLCommandBuffer> commands);
 std::shared_ptr<metal_double::Pixels> written_to(MPSImage* image, id<MTLCommandBuffer> commands);
+
+/// The images of two batches of one size, for a kernel that reads one and writes the other.
+using ImagePairs = std::vector<
+    std::pair<std::shared_ptr<metal_double::Pixels>, std::shared_ptr<metal_double::Pixels>>>;
+ImagePairs pairs_of(MPSImageBatch* sources, MPSImageBatch* results, id<MTLCommandBuffer> commands);
 
 /// A temporary image of pixels that are computed elsewhere; autoreleased.
 MPSTemporaryImage* temporary_image(std::shared_ptr<metal_double::Pixels> pixels,
                                    id<MTLCommandBuffer> commands);
 
 /// What metal_double_fail() asked for: takes it back, once.
-enum class DoubleFailure { NONE, ALLOCATION, ENCODE, RUN, EVENT, REMOVAL, HEAP, SIZE };
+enum class DoubleFailure {
+  NONE,
+  ALLOCATION,
+  ENCODE,
+  RUN,
+  EVENT,
+  REMOVAL,
+  HEAP,
+  SIZE,
+  FOREIGN,
+  // As if the caller had broken a rule of read counts.
+  IMAGE_KEPT,
+  IMAGE_NOT_RAISED,
+  STATE_KEPT,
+  STATE_TWICE,
+};
 bool fails_now(DoubleFailure kind);
 
 /// Bytes of an element.
@@ -224,7 +245,6 @@ template <class State>
 State* temporary_state(State* state, NSUInteger reads = 1) {
   state->isTemporary_ = YES;
   state->readCount_ = reads;
-  count_object(1);
   return [state autorelease];
 }
 

@@ -15,13 +15,11 @@
   self = [super init];
   if (self == nil) return nil;
   value_ = new std::atomic<uint64_t>(0);
-  count_object(1);
   return self;
 }
 - (void)dealloc {
   delete value_;
   [label_ release];
-  count_object(-1);
   [super dealloc];
 }
 DOUBLE_LABEL

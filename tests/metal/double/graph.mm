@@ -21,6 +21,7 @@ struct DoubleGraph {
   MPSImageFeatureChannelFormat format = MPSImageFeatureChannelFormatFloat16;
   std::map<const DoubleNode*, std::shared_ptr<DoubleFilter>> filters;
   std::set<const DoubleNode*> differentiated;
+  Ref<id<MPSImageAllocator>> allocator = [MPSImage defaultAllocator];
   std::weak_ptr<int> in_use;  // until the device has done the last encode
 
   /// How often a source is read, which is taken from its read count.
@@ -56,6 +57,7 @@ struct DoubleGraph {
 namespace {
 
 std::atomic<bool> takes_one_read{false};
+std::atomic<int> listing{0};
 
 }  // namespace
 
@@ -63,6 +65,12 @@ std::atomic<bool> takes_one_read{false};
 /// (0) as often as readCountForSourceImageAtIndex: says.
 extern "C" __attribute__((visibility("default"))) void metal_double_one_read(int on) {
   takes_one_read = on != 0;
+}
+
+/// What MPSNNGraph.h leaves open of the intermediate images. 1: a result that is exported, too, is
+/// there twice; 2: results that are not needed are there; 4: and so are their handles.
+extern "C" __attribute__((visibility("default"))) void metal_double_list(int what) {
+  listing = what;
 }
 
 namespace {
@@ -412,7 +420,6 @@ MPSImageBatch* batch_of(const Batch& values, id<MTLDevice> device) {
   for (const auto& pixels : values) {
     MPSImage* image = [[[MPSImage alloc] init] autorelease];
     image->image_ = new DoubleImage{.data = pixels, .device = device};
-    count_object(1);
     [batch addObject:image];
   }
   return batch;
@@ -472,6 +479,10 @@ void commit_piece(id<MTLCommandBuffer> commands) {
   NSMutableArray* handles = [NSMutableArray array];
   // MPSNNGraphNodes.h: handles are not used to tell results apart.
   for (const NodePointer& node : graph_->exported) [handles addObject:node->handle.get()];
+  for (std::size_t r = 1; r < graph_->results.size(); ++r) {
+    if (!graph_->needed[r] && (listing & 4) != 0)
+      [handles addObject:graph_->results[r]->handle.get()];
+  }
   return handles;
 }
 - (MPSImageFeatureChannelFormat)format {
@@ -479,6 +490,12 @@ void commit_piece(id<MTLCommandBuffer> commands) {
 }
 - (void)setFormat:(MPSImageFeatureChannelFormat)format {
   graph_->format = format;
+}
+- (id<MPSImageAllocator>)destinationImageAllocator {
+  return graph_->allocator;
+}
+- (void)setDestinationImageAllocator:(id<MPSImageAllocator>)destinationImageAllocator {
+  graph_->allocator = destinationImageAllocator;
 }
 - (NSUInteger)readCountForSourceImageAtIndex:(NSUInteger)index {
   return graph_->reads(*graph_->sources.at(index));
@@ -521,18 +538,27 @@ void commit_piece(id<MTLCommandBuffer> commands) {
   }
   graph_->in_use = *root_of(commandBuffer)->in_use_;
   if (fails_now(DoubleFailure::SIZE)) encoding.widen(graph_->results[0]);
-  // MPSNNGraph.h: the result has a read count of 2 there, others of 1.
-  for (const NodePointer& node : graph_->exported) {
-    const bool is_result = graph_->needed[0] && node == graph_->results[0];
-    [intermediateImages
-        addObject:temporary_batch(encoding.values(node), commandBuffer, is_result ? 2 : 1)];
+  const bool is_temporary = graph_->allocator.get() == [MPSTemporaryImage defaultAllocator];
+  MPSImageBatch* first = nil;
+  if (graph_->needed[0]) {
+    const Batch& values = encoding.values(graph_->results[0]);
+    // MPSNNGraph.h: where it is exported, too, it has a read count of 2.
+    first = is_temporary
+                ? temporary_batch(values, commandBuffer, graph_->results[0]->exported ? 2 : 1)
+                : batch_of(values, encoding.graph_device);
   }
+  std::map<const DoubleNode*, MPSImageBatch*> listed;
+  const auto list = [&](const NodePointer& node) {
+    MPSImageBatch*& batch = listed[node.get()];
+    if (first != nil && node == graph_->results[0]) batch = first;
+    if (batch == nil) batch = temporary_batch(encoding.values(node), commandBuffer, 1);
+    [intermediateImages addObject:batch];
+  };
+  for (const NodePointer& node : graph_->exported) list(node);
   for (std::size_t r = 1; r < graph_->results.size(); ++r) {
     const NodePointer& node = graph_->results[r];
-    if (graph_->needed[r] && !node->exported)
-      [intermediateImages addObject:temporary_batch(encoding.values(node), commandBuffer, 1)];
+    if (!graph_->needed[r] ? (listing & 2) != 0 : !node->exported || (listing & 1) != 0) list(node);
   }
-  return graph_->needed[0] ? batch_of(encoding.values(graph_->results[0]), encoding.graph_device)
-                           : nil;
+  return first;
 }
 @end

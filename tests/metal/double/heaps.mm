@@ -52,13 +52,11 @@ extern "C" __attribute__((visibility("default"))) void metal_double_retire_early
   resourceOptions_ = [descriptor resourceOptions];
   type_ = [descriptor type];
   busy_ = new std::atomic<bool>(false);
-  count_object(1);
   return self;
 }
 - (void)dealloc {
   delete busy_;
   [label_ release];
-  count_object(-1);
   [super dealloc];
 }
 DOUBLE_LABEL

@@ -78,7 +78,7 @@ void want_edge_mode(const char* kernel, MPSImageEdgeMode mode) {
 - (void)encodeToCommandBuffer:(id<MTLCommandBuffer>)commandBuffer
                   sourceImage:(MPSImage*)sourceImage
              destinationImage:(MPSImage*)destinationImage {
-  const Shared from = read_from(sourceImage, commandBuffer),
+  const Shared from = read_by_other_kernel(sourceImage, commandBuffer),
                to = written_to(destinationImage, commandBuffer);
   if (from == to) refuse("MPSUnaryImageKernel", "the result must not be the source");
   if (from->channels > 4 || to->channels > 4)

@@ -273,12 +273,14 @@ double reduced(const Pixels& from, int axis, Reduce kind, int y, int x, int c) {
 - (void)encodeBatchToCommandBuffer:(id<MTLCommandBuffer>)commandBuffer
                       sourceImages:(MPSImageBatch*)sourceImages
                  destinationImages:(MPSImageBatch*)destinationImages {
-  std::vector<std::pair<std::shared_ptr<Pixels>, std::shared_ptr<Pixels>>> images;
-  for (NSUInteger i = 0; i < [sourceImages count]; ++i) {
-    images.emplace_back(read_from([sourceImages objectAtIndex:i], commandBuffer),
-                        written_to([destinationImages objectAtIndex:i], commandBuffer));
-  }
+  const ImagePairs images = pairs_of(sourceImages, destinationImages, commandBuffer);
   const int axis = [self axis];
+  for (const auto& [from, to] : images) {
+    if (to->height != (axis == 1 ? 1 : from->height) ||
+        to->width != (axis == 2 ? 1 : from->width) ||
+        to->channels != (axis == 3 ? 1 : from->channels))
+      refuse("MPSNNReduceUnary", "the result has another size than the source, reduced");
+  }
   const Reduce kind = [self kind];
   record(commandBuffer, [=] {
     for (const auto& [from, to] : images) {

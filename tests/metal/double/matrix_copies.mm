@@ -175,14 +175,12 @@ DoubleStream* make_stream(MPSDataType type, NSUInteger seed,
     [sources_ addObject:[NSNull null]];
     [destinations_ addObject:[NSNull null]];
   }
-  count_object(1);
   return self;
 }
 - (void)dealloc {
   [sources_ release];
   [destinations_ release];
   [offsets_ release];
-  count_object(-1);
   [super dealloc];
 }
 - (void)setCopyOperationAtIndex:(NSUInteger)index
@@ -301,11 +299,10 @@ void run_copy(const OneCopy& copy, NSUInteger rows, NSUInteger columns, BOOL sou
 - (void)encodeBatchToCommandBuffer:(id<MTLCommandBuffer>)commandBuffer
                       sourceImages:(MPSImageBatch*)sourceImages
                  destinationImages:(MPSImageBatch*)destinationImages {
-  using metal_double::Pixels;
-  std::vector<std::pair<std::shared_ptr<Pixels>, std::shared_ptr<Pixels>>> images;
-  for (NSUInteger i = 0; i < [sourceImages count]; ++i) {
-    images.emplace_back(read_from([sourceImages objectAtIndex:i], commandBuffer),
-                        written_to([destinationImages objectAtIndex:i], commandBuffer));
+  const ImagePairs images = pairs_of(sourceImages, destinationImages, commandBuffer);
+  for (const auto& [from, to] : images) {
+    if (from->height != to->height || from->width != to->width || from->channels != to->channels)
+      refuse("MPSCNNNeuron", "the result has another size than the source");
   }
   record(commandBuffer, [images, rule = neuron_->rule] {
     for (const auto& [from, to] : images) {

@@ -35,6 +35,16 @@ void record_product(id<MTLCommandBuffer> commands, const Product& p, const Eleme
   });
 }
 
+void check_alike(const char* name, const Elements& source, const Elements& other) {
+  want(name, "the other matrix", other, source.rows, source.columns);
+  if (source.type() != other.type()) refuse(name, "the matrices are of one data type");
+}
+
+void check_rows(const char* name, const Elements& source, const Elements& other) {
+  check_alike(name, source, other);
+  if (!is_float_type(source.type())) refuse(name, "the matrices are of a floating-point type");
+}
+
 }  // namespace
 
 @implementation MPSMatrixMultiplication
@@ -118,7 +128,7 @@ NEURON_METHODS
                    biasVector:(MPSVector*)biasVector
                  resultMatrix:(MPSMatrix*)resultMatrix {
   const Elements input(inputMatrix), bias(biasVector), result(resultMatrix);
-  want("MPSMatrixNeuron", "the result", result, input.rows, input.columns);
+  check_alike("MPSMatrixNeuron", input, result);
   if (bias && bias.columns < input.columns) refuse("MPSMatrixNeuron", "the bias is too short");
   neuron_->check_slopes(input.columns);
   record(commandBuffer, [=, neuron = *neuron_] {
@@ -144,8 +154,10 @@ NEURON_METHODS
     refuse("MPSMatrixNeuronGradient", "the double makes no gradient of the bias");
   const Elements gradient(gradientMatrix), input(inputMatrix), bias(biasVector),
       result(resultGradientForDataMatrix);
-  want("MPSMatrixNeuronGradient", "the result", result, input.rows, input.columns);
-  want("MPSMatrixNeuronGradient", "the gradient", gradient, input.rows, input.columns);
+  check_alike("MPSMatrixNeuronGradient", input, result);
+  check_alike("MPSMatrixNeuronGradient", input, gradient);
+  if (bias && bias.columns < input.columns)
+    refuse("MPSMatrixNeuronGradient", "the bias is too short");
   neuron_->check_slopes(input.columns);
   record(commandBuffer, [=, neuron = *neuron_] {
     for (NSUInteger i = 0; i < input.rows; ++i) {
@@ -188,8 +200,15 @@ NEURON_METHODS
   if (scales && scales.columns < startIndex + count_) refuse("MPSMatrixSum", "too few scales");
   if (offsets && offsets.columns < 2 * (startIndex + count_))
     refuse("MPSMatrixSum", "too few offsets");
+  if (scales && scales.type() != MPSDataTypeFloat32) refuse("MPSMatrixSum", "scales are Float32");
+  if (offsets && offsets.type() != MPSDataTypeUInt32) refuse("MPSMatrixSum", "offsets are UInt32");
   std::vector<Elements> sources;
-  for (MPSMatrix* source in sourceMatrices) sources.emplace_back(source);
+  for (MPSMatrix* source in sourceMatrices) {
+    sources.emplace_back(source);
+    if (!offsets) want("MPSMatrixSum", "a source", sources.back(), rows_, columns_);
+    if (sources.back().type() != result.type())
+      refuse("MPSMatrixSum", "the double sums matrices of one data type");
+  }
   const NSUInteger rows = rows_, columns = columns_;
   record(buffer, [=] {
     for (NSUInteger i = 0; i < rows; ++i) {
@@ -207,16 +226,6 @@ NEURON_METHODS
   });
 }
 @end
-
-namespace {
-
-void check_rows(const char* name, const Elements& source, const Elements& result) {
-  want(name, "the result", result, source.rows, source.columns);
-  if (source.type() != result.type() || !is_float_type(source.type()))
-    refuse(name, "the matrices are of one floating-point type");
-}
-
-}  // namespace
 
 @implementation MPSMatrixSoftMax
 - (instancetype)initWithDevice:(id<MTLDevice>)device {
@@ -255,6 +264,7 @@ void check_rows(const char* name, const Elements& source, const Elements& result
                  resultMatrix:(MPSMatrix*)resultMatrix {
   const Elements gradient(gradientMatrix), output(forwardOutputMatrix), result(resultMatrix);
   check_rows("MPSMatrixSoftMaxGradient", gradient, result);
+  check_rows("MPSMatrixSoftMaxGradient", gradient, output);
   const BOOL logarithm = [self isKindOfClass:[MPSMatrixLogSoftMaxGradient class]];
   record(commandBuffer, [=] {
     for (NSUInteger i = 0; i < gradient.rows; ++i) {

@@ -8,6 +8,11 @@ namespace {
 
 constexpr std::int32_t kSuccess = 0, kSingular = -2, kNonPositiveDefinite = -3;
 
+void check_status(const char* kernel, id<MTLBuffer> status) {
+  if (status != nil && [status length] < sizeof(std::int32_t))
+    refuse(kernel, "the buffer is too small for the status");
+}
+
 void write_status(id<MTLBuffer> status, std::int32_t value) {
   if (status != nil) std::memcpy([status contents], &value, sizeof value);
 }
@@ -85,6 +90,7 @@ void solve(T&& triangle, bool upper, bool unit, NSUInteger order, double* x, NSU
   want(name, "the result", result, rows_, columns_);
   want(name, "the pivots", pivots, 1, std::min(rows_, columns_));
   if (pivots.type() != MPSDataTypeUInt32) refuse(name, "pivots are UInt32");
+  check_status(name, status);
   const NSUInteger rows = rows_, columns = columns_;
   const Ref<id<MTLBuffer>> to(status);
   record(commandBuffer, [=] {
@@ -110,6 +116,7 @@ void solve(T&& triangle, bool upper, bool unit, NSUInteger order, double* x, NSU
   const Elements source(sourceMatrix), result(resultMatrix);
   want("MPSMatrixDecompositionCholesky", "the source", source, order_, order_);
   want("MPSMatrixDecompositionCholesky", "the result", result, order_, order_);
+  check_status("MPSMatrixDecompositionCholesky", status);
   const NSUInteger order = order_;
   const BOOL lower = lower_;
   const Ref<id<MTLBuffer>> to(status);
@@ -208,6 +215,7 @@ void solve(T&& triangle, bool upper, bool unit, NSUInteger order, double* x, NSU
   want(name, "the right-hand side", sides, order_, sides_);
   want(name, "the solution", solution, order_, sides_);
   want(name, "the pivots", pivots, 1, order_);
+  if (pivots.type() != MPSDataTypeUInt32) refuse(name, "pivots are UInt32");
   const NSUInteger order = order_, count = sides_;
   record(commandBuffer, [=] {
     Work work(sides, order, count);

@@ -16,14 +16,14 @@
 
 namespace {
 
-std::atomic<long> objects_alive{0}, images_unread{0};
+std::atomic<long> images_unread{0};
 std::atomic<DoubleFailure> next_failure{DoubleFailure::NONE};
 // One device: what runs and what is committed. Handlers run under it and may ask the device again.
 std::recursive_mutex device_mutex;
 std::condition_variable_any device_changed;
 std::vector<DoubleCommandQueue*> queues;  // all that there are
 bool held = false;                        // nothing is run
-std::atomic<long> event_waits{0};
+std::atomic<long> event_waits{0}, commits{0};
 
 /// The host's time, in which Metal gives times: seconds.
 CFTimeInterval host_time() {
@@ -40,12 +40,12 @@ bool run_some(DoubleCommandQueue* first) {
 
 }  // namespace
 
+NSErrorDomain const MTLCommandBufferErrorDomain = @"MTLCommandBufferErrorDomain";
+
 void wake_device() {
   const std::lock_guard lock(device_mutex);
   device_changed.notify_all();
 }
-
-void count_object(int change) { objects_alive += change; }
 
 void count_unread() { ++images_unread; }
 
@@ -53,18 +53,17 @@ bool fails_now(DoubleFailure kind) {
   return next_failure.compare_exchange_strong(kind, DoubleFailure::NONE);
 }
 
-extern "C" __attribute__((visibility("default"))) long metal_double_objects(void) {
-  return objects_alive.load();
-}
-
-/// Temporary images given back too early: Metal's validation layer ends the process for one.
+/// Temporary images given back too early, since this was last asked: Metal's validation layer ends
+/// the process for one.
 extern "C" __attribute__((visibility("default"))) long metal_double_unread(void) {
-  return images_unread.load();
+  return images_unread.exchange(0);
 }
 
 /// What fails next, once. 1: an allocation; 2: an encode; 3: a command buffer, while it runs; 4: a
 /// new event; 5: a command buffer, as the device was removed; 6: a heap; 7: a graph has
-/// another idea of its results' size.
+/// another idea of its results' size; 8: a command buffer, with an error of another domain.
+/// What else goes wrong, as if the caller had: 9: an image's readCount is not set to 0; 10: those
+/// of a batch are not raised; 11: a state's is not set; 12: it is lowered twice.
 extern "C" __attribute__((visibility("default"))) void metal_double_fail(int kind) {
   next_failure = static_cast<DoubleFailure>(kind);
 }
@@ -79,6 +78,11 @@ extern "C" __attribute__((visibility("default"))) void metal_double_hold(int on)
 /// Waits for events that were encoded, since the process began.
 extern "C" __attribute__((visibility("default"))) long metal_double_event_waits(void) {
   return event_waits.load();
+}
+
+/// Command buffers that were committed, since the process began.
+extern "C" __attribute__((visibility("default"))) long metal_double_commits(void) {
+  return commits.load();
 }
 
 void refuse(const char* what, const std::string& why) {
@@ -100,7 +104,6 @@ void refuse(const char* what, const std::string& why) {
   const NSUInteger page = 4096;
   contents_ = std::aligned_alloc(page, (length + page - 1) / page * page);
   length_ = length;
-  count_object(1);
   return self;
 }
 - (instancetype)initWithBytesNoCopy:(void*)bytes length:(NSUInteger)length {
@@ -112,12 +115,10 @@ void refuse(const char* what, const std::string& why) {
   contents_ = bytes;
   length_ = length;
   borrowed_ = YES;
-  count_object(1);
   return self;
 }
 - (void)dealloc {
   if (!borrowed_) std::free(contents_);
-  count_object(-1);
   [super dealloc];
 }
 - (NSUInteger)length {
@@ -137,7 +138,6 @@ void refuse(const char* what, const std::string& why) {
   handlers_ = new std::vector<MTLCommandBufferHandler>();
   heaps_ = new std::shared_ptr<DoubleHeaps>(std::make_shared<DoubleHeaps>());
   in_use_ = new std::shared_ptr<int>(std::make_shared<int>(0));
-  count_object(1);
   return self;
 }
 - (void)dealloc {
@@ -151,7 +151,6 @@ void refuse(const char* what, const std::string& why) {
   [label_ release];
   [error_ release];
   [queue_ release];
-  count_object(-1);
   [super dealloc];
 }
 DOUBLE_LABEL
@@ -185,6 +184,7 @@ DOUBLE_LABEL
 }
 - (void)commit {
   if (committed_) refuse("MTLCommandBuffer commit", "committed twice");
+  ++commits;
   const std::lock_guard lock(device_mutex);
   committed_ = YES;
   [self enter:MTLCommandBufferStatusCommitted];
@@ -203,24 +203,26 @@ DOUBLE_LABEL
   const Ref<id<MTLSharedEvent>> signalled = shared_event(event);
   commands_->push_back({[signalled, value] { signal_on_device(signalled.get(), value); }, {}});
 }
-/// 2: it ran too long; 11: the device was removed.
-- (void)failCommands:(NSInteger)code {
-  NSString* text = code == 11 ? @"the device was removed" : @"the GPU hung";
+- (void)failCommands:(NSString*)text code:(NSInteger)code domain:(NSErrorDomain)domain {
   NSDictionary* info = [NSDictionary dictionaryWithObject:text forKey:NSLocalizedDescriptionKey];
-  error_ = [[NSError alloc] initWithDomain:@"MTLCommandBufferErrorDomain" code:code userInfo:info];
+  error_ = [[NSError alloc] initWithDomain:domain code:code userInfo:info];
+}
+/// Whether it was asked to.
+- (BOOL)fails {
+  if (fails_now(DoubleFailure::RUN)) {
+    [self failCommands:@"the GPU hung" code:2 domain:MTLCommandBufferErrorDomain];
+  } else if (fails_now(DoubleFailure::REMOVAL)) {
+    [self failCommands:@"the device was removed" code:11 domain:MTLCommandBufferErrorDomain];
+  } else if (fails_now(DoubleFailure::FOREIGN)) {
+    [self failCommands:@"no more processes" code:11 domain:NSPOSIXErrorDomain];  // EAGAIN
+  }
+  return error_ != nil;
 }
 - (BOOL)runCommands {
   for (; next_ < commands_->size() && error_ == nil; ++next_) {
     const DoubleCommand& command = (*commands_)[next_];
     if (command.may_run && !command.may_run()) return NO;
-    if (!begun_ && fails_now(DoubleFailure::RUN)) {
-      [self failCommands:2];
-      break;
-    }
-    if (!begun_ && fails_now(DoubleFailure::REMOVAL)) {
-      [self failCommands:11];
-      break;
-    }
+    if (!begun_ && [self fails]) break;
     if (!begun_) start_ = host_time();
     begun_ = YES;
     bool runs = true;
@@ -273,7 +275,6 @@ DOUBLE_LABEL
   committed_ = new std::vector<DoubleCommandBuffer*>();
   const std::lock_guard lock(device_mutex);
   queues.push_back(self);
-  count_object(1);
   return self;
 }
 - (void)dealloc {
@@ -285,7 +286,6 @@ DOUBLE_LABEL
   delete committed_;
   [device_ release];
   [label_ release];
-  count_object(-1);
   [super dealloc];
 }
 DOUBLE_LABEL
@@ -349,6 +349,8 @@ DOUBLE_LABEL
 }
 - (id<MTLBuffer>)newBufferWithLength:(NSUInteger)length options:(MTLResourceOptions)options {
   if (options != MTLResourceStorageModeShared) refuse("newBufferWithLength", "not shared");
+  if (length == 0 || length > [self maxBufferLength])
+    refuse("newBufferWithLength", "no bytes, or more than maxBufferLength");
   if (fails_now(DoubleFailure::ALLOCATION)) return nil;
   return [[DoubleBuffer alloc] initWithLength:length];
 }
@@ -358,15 +360,26 @@ DOUBLE_LABEL
                               deallocator:(void (^)(void*, NSUInteger))deallocator {
   if (options != MTLResourceStorageModeShared || deallocator != nil)
     refuse("newBufferWithBytesNoCopy", "the double has shared memory of the caller's only");
+  if (length == 0 || length > [self maxBufferLength])
+    refuse("newBufferWithBytesNoCopy", "no bytes, or more than maxBufferLength");
   return [[DoubleBuffer alloc] initWithBytesNoCopy:pointer length:length];
 }
 @end
 
+static std::atomic<int> devices_hidden{0};
+
+/// 1: the system has no default device; 2: it lists none; 3: both. 0: neither.
+extern "C" __attribute__((visibility("default"))) void metal_double_hide_devices(int which) {
+  devices_hidden = which;
+}
+
 id<MTLDevice> MTLCreateSystemDefaultDevice(void) {
+  if ((devices_hidden & 1) != 0) return nil;
   return [[DoubleDevice alloc] initWithName:@"Metal double" lowPower:NO];
 }
 
 NSArray<id<MTLDevice>>* MTLCopyAllDevices(void) {
+  if ((devices_hidden & 2) != 0) return [[NSArray alloc] init];
   id<MTLDevice> fast = [[[DoubleDevice alloc] initWithName:@"Metal double"
                                                   lowPower:NO] autorelease];
   id<MTLDevice> small = [[[DoubleDevice alloc] initWithName:@"Metal double, low power"

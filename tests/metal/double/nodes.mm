@@ -13,7 +13,6 @@ namespace {
 MPSNNImageNode* image_of(const NodePointer& node) {
   MPSNNImageNode* image = [[[MPSNNImageNode alloc] init] autorelease];
   image->node_ = new NodePointer(node);
-  count_object(1);
   return image;
 }
 
@@ -28,7 +27,6 @@ Filter* fill(Filter* filter, DoubleKind kind, std::initializer_list<MPSNNImageNo
   }
   filter->node_ = new NodePointer(node);
   filter->result_ = [image_of(node) retain];
-  count_object(1);
   return filter;
 }
 
@@ -69,7 +67,6 @@ MPSNNFilterNode* fill_node(MPSNNFilterNode* fresh, DoubleKind kind,
 }
 - (void)dealloc {
   delete static_cast<NodePointer*>(node_);
-  count_object(-1);
   [super dealloc];
 }
 - (id<MPSHandle>)handle {
@@ -97,7 +94,6 @@ MPSNNFilterNode* fill_node(MPSNNFilterNode* fresh, DoubleKind kind,
   [result_ release];
   [label_ release];
   delete static_cast<NodePointer*>(node_);
-  count_object(-1);
   [super dealloc];
 }
 - (MPSNNImageNode*)resultImage {

@@ -15,7 +15,6 @@ using metal_double::Pixels;
   if (self == nil) return nil;
   gamma_ = [gamma retain];
   beta_ = [beta retain];
-  count_object(1);
   return self;
 }
 - (void)dealloc {
@@ -32,7 +31,6 @@ using metal_double::Pixels;
   if (self == nil) return nil;
   mean_ = [mean retain];
   variance_ = [variance retain];
-  count_object(1);
   return self;
 }
 - (void)dealloc {

@@ -38,10 +38,13 @@ struct Settings {
 
 using Vector = Ref<MPSVector*>;
 
-void check_lengths(MPSVector* values, std::initializer_list<MPSVector*> others) {
-  for (MPSVector* other : others) {
-    if (other != nil && other->length_ != values->length_)
-      refuse("MPSNNOptimizer", "vectors of different lengths");
+/// `others`: vectors that may be nil are left out where they are.
+void check_vectors(MPSVector* values, std::initializer_list<MPSVector*> others) {
+  for (MPSVector* one : others) {
+    if (one == nil || values == nil) refuse("MPSNNOptimizer", "a vector is nil");
+    if (one->length_ != values->length_) refuse("MPSNNOptimizer", "vectors of different lengths");
+    if (one->dataType_ != MPSDataTypeFloat32 || values->dataType_ != MPSDataTypeFloat32)
+      refuse("MPSNNOptimizer", "the double updates Float32");
   }
 }
 
@@ -94,7 +97,8 @@ void check_lengths(MPSVector* values, std::initializer_list<MPSVector*> others) 
             inputValuesVector:(MPSVector*)inputValuesVector
           inputMomentumVector:(MPSVector*)inputMomentumVector
            resultValuesVector:(MPSVector*)resultValuesVector {
-  check_lengths(inputValuesVector, {inputGradientVector, inputMomentumVector, resultValuesVector});
+  check_vectors(inputValuesVector, {inputGradientVector, resultValuesVector});
+  if (inputMomentumVector != nil) check_vectors(inputValuesVector, {inputMomentumVector});
   const Vector g(inputGradientVector), v(inputValuesVector), m(inputMomentumVector),
       r(resultValuesVector);
   const Settings settings(descriptor_);
@@ -135,7 +139,7 @@ void check_lengths(MPSVector* values, std::initializer_list<MPSVector*> others) 
             inputValuesVector:(MPSVector*)inputValuesVector
       inputSumOfSquaresVector:(MPSVector*)inputSumOfSquaresVector
            resultValuesVector:(MPSVector*)resultValuesVector {
-  check_lengths(inputValuesVector,
+  check_vectors(inputValuesVector,
                 {inputGradientVector, inputSumOfSquaresVector, resultValuesVector});
   const Vector g(inputGradientVector), v(inputValuesVector), s(inputSumOfSquaresVector),
       r(resultValuesVector);
@@ -186,8 +190,9 @@ void check_lengths(MPSVector* values, std::initializer_list<MPSVector*> others) 
           inputVelocityVector:(MPSVector*)inputVelocityVector
         maximumVelocityVector:(MPSVector*)maximumVelocityVector
            resultValuesVector:(MPSVector*)resultValuesVector {
-  check_lengths(inputValuesVector, {inputGradientVector, inputMomentumVector, inputVelocityVector,
-                                    maximumVelocityVector, resultValuesVector});
+  check_vectors(inputValuesVector, {inputGradientVector, inputMomentumVector, inputVelocityVector,
+                                    resultValuesVector});
+  if (maximumVelocityVector != nil) check_vectors(inputValuesVector, {maximumVelocityVector});
   const Vector g(inputGradientVector), v(inputValuesVector), m(inputMomentumVector),
       u(inputVelocityVector), largest(maximumVelocityVector), r(resultValuesVector);
   const Settings settings(descriptor_);

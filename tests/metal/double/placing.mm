@@ -14,7 +14,6 @@ int extent(int kernel, int dilation) { return (kernel - 1) * dilation + 1; }
 /// The kernel that a policy sets up, with the offsets that the class has.
 MPSCNNKernel* make_kernel(Class kind, const Window& w) {
   MPSCNNKernel* kernel = [[[kind alloc] init] autorelease];
-  count_object(1);
   [kernel setEdgeMode:w.clamps ? MPSImageEdgeModeClamp : MPSImageEdgeModeZero];
   return kernel;
 }

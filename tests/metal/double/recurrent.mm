@@ -27,13 +27,11 @@ struct DoubleStep {
   MPSRNNSingleGateDescriptor* made = [[[self alloc] init] autorelease];
   made->inputs_ = inputs;
   made->outputs_ = outputs;
-  count_object(1);
   return made;
 }
 - (void)dealloc {
   [inputWeights_ release];
   [recurrentWeights_ release];
-  count_object(-1);
   [super dealloc];
 }
 @end
@@ -42,7 +40,6 @@ struct DoubleStep {
 - (instancetype)init {
   self = [super init];
   step_ = new DoubleStep;
-  count_object(1);
   return self;
 }
 - (void)dealloc {

@@ -4,14 +4,8 @@
 
 @implementation MPSNNStateNode
 @synthesize handle = handle_;
-- (instancetype)init {
-  self = [super init];
-  if (self != nil) count_object(1);
-  return self;
-}
 - (void)dealloc {
   [handle_ release];
-  count_object(-1);
   [super dealloc];
 }
 @end
@@ -55,7 +49,6 @@
   made->scaleClass_ = 2;
   made->presence_ = 0.7F;
   made->absence_ = 0.3F;
-  count_object(1);
   return made;
 }
 - (void)dealloc {
@@ -64,7 +57,6 @@
   [confidence_ release];
   [classes_ release];
   [anchors_ release];
-  count_object(-1);
   [super dealloc];
 }
 @end
@@ -87,7 +79,6 @@
                                                      width:lossImageSize.width
                                                     height:lossImageSize.height
                                            featureChannels:lossImageSize.depth]];
-  count_object(1);
   return self;
 }
 - (void)dealloc {

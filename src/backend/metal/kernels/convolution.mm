@@ -66,13 +66,8 @@ std::shared_ptr<Kernel> prepare_convolution(const KernelQuery& query) {
       [=](id<MTLDevice>) { return [make_descriptor(d).get() retain]; });
   return make_single(query, [=](const Site& site) {
     MPSCommandBuffer* commands = site.commands();
-    const BufferRange weights = site.range(site.input(1));
-    MPSCNNConvolutionWeightsAndBiasesState* state = [[[MPSCNNConvolutionWeightsAndBiasesState alloc]
-                 initWithWeights:weights.buffer.get()
-                   weightsOffset:weights.offset
-                          biases:nil
-                    biasesOffset:0
-        cnnConvolutionDescriptor:descriptor.on(site)] autorelease];
+    MPSCNNConvolutionWeightsAndBiasesState* state =
+        make_state(site.range(site.input(1)), {}, descriptor.on(site));
     [kernel.on(site) reloadWeightsAndBiasesWithCommandBuffer:commands state:state];
     MPSImageBatch* made = ImageCopies::make_images(commands, result);
     [kernel.on(site) encodeBatchToCommandBuffer:commands

@@ -48,11 +48,13 @@ void encode_filter(const Site& site, const Filter& filter, const ImagePlace& fro
   MPSCommandBuffer* commands = site.commands();
   MPSImageBatch* sources = copies.copy_in(commands, from.range, from.desc);
   MPSImageBatch* results = ImageCopies::make_images(commands, to.desc);
-  for (NSUInteger i = 0; i < [sources count]; ++i) {
-    [filter.on(site) encodeToCommandBuffer:commands
-                               sourceImage:[sources objectAtIndex:i]
-                          destinationImage:[results objectAtIndex:i]];
-  }
+  read_once(sources, [&] {
+    for (NSUInteger i = 0; i < [sources count]; ++i) {
+      [filter.on(site) encodeToCommandBuffer:commands
+                                 sourceImage:[sources objectAtIndex:i]
+                            destinationImage:[results objectAtIndex:i]];
+    }
+  });
   copies.copy_out(commands, results, to.range, to.desc);
 }
 

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Concatenation, reshaping, margins, resizing, Gram matrices.
+#include <limits>
+
+#include "backend/metal/coding.h"
 #include "backend/metal/lowering.h"
 #include "backend/metal/padding.h"
 #include "base/attributes.h"
@@ -39,9 +42,13 @@
 }
 
 - (instancetype)initWithCoder:(NSCoder*)coder {
-  const auto value = [coder](NSString* key) { return [coder decodeDoubleForKey:key]; };
-  return [self initWithTransform:{value(@"scaleX"), value(@"scaleY"), value(@"translateX"),
-                                  value(@"translateY")}];
+  [self autorelease];  // a reader raises
+  const mpsnn::backend::metal::ArchiveReader from(coder, [MpsnnTransform class]);
+  constexpr double kMostScale = 16384, kMost = std::numeric_limits<double>::max();
+  const auto scale = [&](NSString* key) { return from.number(key, 1 / kMostScale, kMostScale); };
+  const auto translation = [&](NSString* key) { return from.number(key, -kMost, kMost); };
+  return [[self initWithTransform:{scale(@"scaleX"), scale(@"scaleY"), translation(@"translateX"),
+                                   translation(@"translateY")}] retain];
 }
 
 @end

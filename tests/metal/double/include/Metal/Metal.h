@@ -56,6 +56,14 @@ typedef NS_ENUM(NSInteger, MTLHeapType) {
 @property(readwrite) uint64_t signaledValue;
 @end
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+extern NSErrorDomain const MTLCommandBufferErrorDomain;
+#ifdef __cplusplus
+}
+#endif
+
 @protocol MTLDevice;
 @protocol MTLCommandQueue;
 @protocol MTLCommandBuffer;

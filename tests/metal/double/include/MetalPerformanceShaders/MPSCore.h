@@ -97,11 +97,15 @@ struct DoubleImage;
 @class MPSImage;
 typedef NSArray<MPSImage*> MPSImageBatch;
 
+@protocol MPSImageAllocator <NSObject>
+@end
+
 @interface MPSImage : NSObject {
  @public
   DoubleImage* image_;
 }
 @property(readonly, retain, nonatomic) id<MTLDevice> device;
++ (id<MPSImageAllocator>)defaultAllocator;
 @property(readonly, nonatomic) NSUInteger width;
 @property(readonly, nonatomic) NSUInteger height;
 @property(readonly, nonatomic) NSUInteger featureChannels;
@@ -126,6 +130,7 @@ typedef NSArray<MPSImage*> MPSImageBatch;
   const void* owner_;  // the command buffer that it was made for; only compared
 }
 @property(readwrite, nonatomic) NSUInteger readCount;
++ (id<MPSImageAllocator>)defaultAllocator;
 + (instancetype)temporaryImageWithCommandBuffer:(id<MTLCommandBuffer>)commandBuffer
                                 imageDescriptor:(const MPSImageDescriptor*)imageDescriptor;
 @end

@@ -560,6 +560,7 @@ struct DoubleGraph;
 @property(readonly, copy, nonatomic) NSArray<id<MPSHandle>>* sourceStateHandles;
 @property(readonly, copy, nonatomic) NSArray<id<MPSHandle>>* intermediateImageHandles;
 @property(readwrite, nonatomic) MPSImageFeatureChannelFormat format;
+@property(readwrite, nonatomic, retain) id<MPSImageAllocator> destinationImageAllocator;
 - (instancetype)initWithDevice:(id<MTLDevice>)device
                   resultImages:(NSArray<MPSNNImageNode*>*)resultImages
               resultsAreNeeded:(BOOL*)areResultsNeeded;
