@@ -4,9 +4,12 @@
 #include <chrono>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <thread>
+#include <utility>
+#include <vector>
 
 #include "program.h"
 
@@ -270,6 +273,41 @@ TEST_CASE("interop: host functions and handlers may use the command buffer") {
   commands.commit();
   CHECK_EQ(order, (Values{1, 2}));
   CHECK(commands.status() == CommandBufferStatus::COMPLETED);  // nothing of it is the device's
+}
+
+TEST_CASE("interop: a graph reads weights once the device has trained them") {
+  const Program program;
+  const Device device = metal::device(program.theirs);
+  const auto weights = std::make_shared<ConvolutionDataSource>(
+      ConvolutionDescriptor(1, 1, 1, 1), std::vector<float>{2}, std::nullopt, "w",
+      std::make_shared<OptimizerStochasticGradientDescent>(1.0));
+  const ConvolutionNode node(ImageNode("x"), weights);
+  const Graph inference(device, {node.result_image()});
+  const auto last = InitialGradientNode(node.result_image()).training_graph();
+  const Graph training(device, {last[0].result_image()}, std::vector<bool>{false});
+  id<MTLCommandBuffer> theirs = [program.queue commandBuffer];
+  const Image three = metal::encode_copy(device, theirs, program.image(1, 1, 1, {3}));
+  const auto encode = [&](const Graph& graph, id<MTLCommandBuffer> onto) {
+    CommandBuffer commands = metal::command_buffer(device, onto);
+    const GraphOutputs outputs = graph.encode(commands, {{"x", three}});
+    commands.commit();
+    return std::pair(commands, outputs);
+  };
+  encode(training, theirs);
+  CHECK(encode(training, theirs).first.error() == nullptr);  // MPS has its weights
+  // For another graph the host would read 2, on this command buffer and on the next.
+  id<MTLCommandBuffer> next = [program.queue commandBuffer];
+  for (id<MTLCommandBuffer> onto : {theirs, next}) {
+    const CommandBuffer early = encode(inference, onto).first;
+    CHECK(early.status() == CommandBufferStatus::ERROR);
+    check_says("which the program has yet to commit", [&] { early.wait_until_completed(); });
+  }
+  [theirs commit];
+  [theirs waitUntilCompleted];
+  const GraphOutputs outputs = encode(inference, next).second;
+  [next commit];
+  [next waitUntilCompleted];
+  CHECK_EQ(values(*outputs.results[0]), (Values{-12}));  // 2 - 3 - 3, of 3
 }
 
 TEST_CASE("interop: kernels that read on the host, behind other work") {

@@ -10,6 +10,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "backend/backend.h"
 
@@ -55,6 +56,9 @@ class Stream {
   /// graph of MPS's, which is many kernels, more than any command buffer is to have.
   std::size_t encoded_bytes = 0;
   static constexpr std::size_t kGraphBytes = std::size_t{1} << 62;
+  /// On a command buffer of the program's: what its queue keeps until the device has run what
+  /// kernels have encoded.
+  std::vector<std::shared_ptr<const void>> kept;
   /// Later kernels run only where none of these is 0 when the device comes to them; kept until the
   /// next call. Addresses lie in memory of the device.
   virtual void set_predicates(std::span<const std::int32_t* const> predicates) = 0;

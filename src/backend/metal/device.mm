@@ -62,7 +62,7 @@ class MetalDevice final : public Device, public Interop, private GraphCompiler {
   void* object() const noexcept override { return device_.get(); }
   std::unique_ptr<Queue> make_queue_onto(void* commands) override {
     queue_of("commands", commands);
-    auto stream = std::make_unique<CommandStream>(device_.get(), buffers_, generators_,
+    auto stream = std::make_unique<CommandStream>(device_.get(), buffers_, generators_, updates_,
                                                   static_cast<id<MTLCommandBuffer>>(commands));
     return metal::make_queue_onto(std::move(stream), program_commands(commands));
   }
@@ -100,6 +100,7 @@ class MetalDevice final : public Device, public Interop, private GraphCompiler {
   const Owned<id<MTLDevice>> device_;
   const std::shared_ptr<BufferMap> buffers_ = std::make_shared<BufferMap>();
   const std::shared_ptr<Generators> generators_ = std::make_shared<Generators>();
+  const std::shared_ptr<PendingUpdates> updates_ = std::make_shared<PendingUpdates>();
   mutable std::mutex copying_;
   const ImageCopies copies_{device_.get()};
   DeviceInfo info_;

@@ -303,7 +303,9 @@ void GraphKernel::run(const KernelArgs& args) const {
 }
 
 bool GraphKernel::reads_what_is_encoded(const CommandStream& stream) const {
-  return !weights_.empty() && (!stream.is_the_programs() || stream.has_updates());
+  const PendingUpdates* pending = stream.pending_updates();
+  if (pending == nullptr) return !weights_.empty();
+  return std::ranges::any_of(weights_, [&](const auto& one) { return one->is_among(*pending); });
 }
 
 void GraphKernel::encode(const KernelArgs& args, CommandStream& stream) const {
@@ -333,7 +335,9 @@ void GraphKernel::encode(const KernelArgs& args, CommandStream& stream) const {
     if (!there[i]) fail_on_device("MPSNNGraph", str(outputs_[i].name(), " did not come out"));
   }
   for (const auto& weights : weights_) weights->count_update();
-  if (updates_) stream.note_updates();
+  if (PendingUpdates* pending = stream.pending_updates()) {
+    for (const auto& weights : weights_) weights->add_changed(*pending, stream.kept);
+  }
   stream.encoded_bytes += Stream::kGraphBytes;
 }
 

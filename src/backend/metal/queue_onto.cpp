@@ -5,6 +5,7 @@
 #include <mutex>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include "backend/metal/interop.h"
 #include "base/failure.h"
@@ -22,8 +23,9 @@ namespace {
 /// when that goes without having been committed.
 class Ending {
  public:
-  Ending(std::shared_ptr<Submission> work, std::string label)
-      : work_(std::move(work)), label_(std::move(label)) {}
+  using Kept = std::vector<std::shared_ptr<const void>>;
+  Ending(std::shared_ptr<Submission> work, std::string label, Kept kept)
+      : work_(std::move(work)), label_(std::move(label)), kept_(std::move(kept)) {}
   ~Ending() {
     tell(std::make_exception_ptr(
         StateError("the program's command buffer was released, and never committed")));
@@ -39,6 +41,7 @@ class Ending {
     if (!work) return;
     if (!failure_) failure_ = work->refused();
     if (!failure_ && of_device) failure_ = name_failure(of_device, label_);
+    kept_.clear();  // before anyone who waits goes on
     work->completed(std::exchange(failure_, nullptr));
   }
 
@@ -46,6 +49,7 @@ class Ending {
   std::shared_ptr<Submission> work_;
   std::exception_ptr failure_;
   const std::string label_;  // of its last step
+  Kept kept_;
 };
 
 class QueueOnto final : public Queue {
@@ -100,7 +104,7 @@ class QueueOnto final : public Queue {
     if (!failure) failure = run_steps(*work);
     if (failure) work->failed(failure);
     // Until the device is done with what was encoded, its memory is held.
-    const auto ending = std::make_shared<Ending>(work, label_);
+    const auto ending = std::make_shared<Ending>(work, label_, std::exchange(stream_->kept, {}));
     if (failure) ending->expect(failure);
     if (!has_tried_ && (failure || work->is_first())) return ending->tell(nullptr);
     try {

@@ -10,6 +10,7 @@
 #include "backend/metal/device.h"
 #include "backend/metal/heaps.h"
 #include "backend/metal/images.h"
+#include "backend/metal/pending_updates.h"
 
 namespace mpsnn::backend::metal {
 
@@ -22,7 +23,8 @@ class CommandStream final : public Stream {
 
   /// Kernels encode onto this command buffer of the program's, which is never committed here.
   CommandStream(id<MTLDevice> device, std::shared_ptr<BufferMap> buffers,
-                std::shared_ptr<Generators> generators, id<MTLCommandBuffer> theirs);
+                std::shared_ptr<Generators> generators, std::shared_ptr<PendingUpdates> updates,
+                id<MTLCommandBuffer> theirs);
 
   void set_predicates(std::span<const std::int32_t* const> predicates) override;
   std::unique_ptr<Ticket> commit_and_continue() override;
@@ -43,9 +45,8 @@ class CommandStream final : public Stream {
   /// Whether it encodes onto a command buffer of the program's, of which nothing can be waited for.
   bool is_the_programs() const noexcept { return static_cast<bool>(theirs_); }
   bool is_predicated() const noexcept { return !predicates_.empty(); }
-  /// A graph that changes weights was encoded.
-  void note_updates() noexcept { has_updates_ = true; }
-  bool has_updates() const noexcept { return has_updates_; }
+  /// Of the program's command buffers; null: there are `ours`.
+  PendingUpdates* pending_updates() const noexcept { return updates_.get(); }
 
  private:
   MPSCommandBuffer* wrapped(MPSCommandBuffer* innermost) const;
@@ -60,6 +61,7 @@ class CommandStream final : public Stream {
   const Owned<id<MTLCommandQueue>> queue_;  // nil: there is `theirs_`
   const std::shared_ptr<BufferMap> buffers_;
   const std::shared_ptr<Generators> generators_;
+  const std::shared_ptr<PendingUpdates> updates_;
   const std::shared_ptr<QueueHeaps> heaps_;
   const Owned<id<MPSHeapProvider>> heap_provider_;
   const Owned<id<MTLCommandBuffer>> theirs_;  // nil: command buffers of our own
@@ -68,7 +70,6 @@ class CommandStream final : public Stream {
   std::uint64_t piece_ = 0;            // what is encoded now, as heaps_ counts
   std::vector<const std::int32_t*> predicates_;
   Owned<MPSCommandBuffer*> predicated_;  // null: not wrapped in the predicates yet
-  bool has_updates_ = false;
   std::optional<ImageCopies> copies_;
 };
 

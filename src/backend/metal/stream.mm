@@ -64,10 +64,12 @@ CommandStream::CommandStream(id<MTLDevice> device, std::shared_ptr<BufferMap> bu
       heap_provider_(make_heap_provider(heaps_)) {}
 
 CommandStream::CommandStream(id<MTLDevice> device, std::shared_ptr<BufferMap> buffers,
-                             std::shared_ptr<Generators> generators, id<MTLCommandBuffer> theirs)
+                             std::shared_ptr<Generators> generators,
+                             std::shared_ptr<PendingUpdates> updates, id<MTLCommandBuffer> theirs)
     : device_(Owned<id<MTLDevice>>::retained(device)),
       buffers_(std::move(buffers)),
       generators_(std::move(generators)),
+      updates_(std::move(updates)),
       heaps_(std::make_shared<QueueHeaps>(device)),
       theirs_(Owned<id<MTLCommandBuffer>>::retained(theirs)) {}
 

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "backend/metal/memory.h"
+#include "backend/metal/pending_updates.h"
 #include "graph/whole_graph.h"
 
 namespace mpsnn::backend::metal {
@@ -63,6 +64,11 @@ class Weights : public std::enable_shared_from_this<Weights> {
   /// longer current: each has a copy of the arrays, and MPS's headers do not say that an update
   /// reaches others than that of the node that is trained.
   void count_update();
+
+  /// After an encode onto a command buffer of the program's: enters the arrays that it changes.
+  void add_changed(PendingUpdates& pending, std::vector<std::shared_ptr<const void>>& kept) const;
+  /// Whether the host would read an array too early.
+  bool is_among(const PendingUpdates& pending) const;
 
   NSString* label() const;  // autoreleased
   /// The values of a parameter where the host reads them; null: the data source has none.

@@ -116,6 +116,19 @@ void Weights::count_update() {
   if (!has_copies_) note_current();
 }
 
+void Weights::add_changed(PendingUpdates& pending,
+                          std::vector<std::shared_ptr<const void>>& kept) const {
+  for (const BoundParameter& parameter : parameters_) {
+    if (parameter.changes) kept.push_back(pending.add(parameter.array.contents()));
+  }
+}
+
+bool Weights::is_among(const PendingUpdates& pending) const {
+  return std::ranges::any_of(parameters_, [&](const BoundParameter& parameter) {
+    return pending.contains(parameter.array.contents());
+  });
+}
+
 NSString* Weights::label() const { return to_ns_string(source_->label()); }
 
 float* Weights::values(std::string_view name) const {
