@@ -10,16 +10,26 @@ namespace mpsnn {
 namespace runtime {
 
 void QueueLife::open() noexcept {
+  const std::lock_guard lock(mutex_);
   ++queues_;
   closing_ = false;
 }
 
 void QueueLife::close_one() noexcept {
-  if (--queues_ == 0) close();
+  {
+    const std::lock_guard lock(mutex_);
+    if (--queues_ > 0) return;
+    closing_ = true;
+  }
+  wake();
 }
 
 void QueueLife::close() noexcept {
   closing_ = true;
+  wake();
+}
+
+void QueueLife::wake() noexcept {
   std::shared_ptr<EventState> event;
   {
     const std::lock_guard lock(mutex_);

@@ -58,10 +58,13 @@ class QueueLife {
   std::shared_ptr<Piece> follow(const std::shared_ptr<Piece>& piece);
 
  private:
+  /// Wakes the step that waits for an event.
+  void wake() noexcept;
+
   const std::string label_;
-  std::atomic<bool> closing_ = false;
-  std::atomic<int> queues_ = 0;
   std::mutex mutex_;
+  std::atomic<bool> closing_ = false;  // set by the last queue under the mutex
+  int queues_ = 0;
   std::shared_ptr<EventState> waiting_for_;
   std::weak_ptr<Piece> last_;
 };
