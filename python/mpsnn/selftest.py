@@ -5,7 +5,7 @@ In a checkout it runs the shared case tables of `tests/cases`, each case against
 and pytest are needed: `pip install -e '.[test]'`), then measurements of what documentation
 leaves open. Elsewhere there are no tables, and it says so. All of it runs in a child process: a
 case that ends the process is told as failed, and the rest goes on. The file of --json is written
-anew after each class.
+anew after each class. A case or a measurement that takes ten minutes is ended and told as failed.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import argparse
 import json
 import os
 import platform
+import select
 import signal
 import subprocess
 import tempfile
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 STATES = ("passed", "refused", "failed", "differs", "not run")
 # A class whose cases ended so many processes is left: each new one takes seconds.
 DEATHS_OF_A_CLASS = 3
+# What takes longer hangs.
+SECONDS_OF_AN_ITEM = 600.0
 
 
 def add_parser(commands: Commands) -> None:
@@ -69,29 +72,48 @@ def find_tests() -> Path | None:
     return None
 
 
-def _ending(status: int, log: IO[bytes]) -> str:
+def _ending(how: str, log: IO[bytes]) -> str:
     """How a child process ended, and the last that it wrote."""
     log.seek(0)
     said = " ".join(log.read().decode(errors="replace").split())
-    how = f"signal {signal.Signals(-status).name}" if status < 0 else f"status {status}"
-    return f"the process ended with {how}" + (f": … {said[-400:]}" if said else "")
+    return how + (f": … {said[-400:]}" if said else "")
+
+
+def _lines(pipe: IO[bytes]) -> Iterator[bytes]:
+    """Whole lines of a child process until it ends; it may end within one.
+
+    Raises:
+        TimeoutError: None came for too long, behind the first one.
+    """
+    rest = b""
+    seconds: float | None = None
+    while select.select([pipe], [], [], seconds)[0]:
+        new = os.read(pipe.fileno(), 1 << 16)
+        if not new:
+            return
+        *lines, rest = (rest + new).split(b"\n")
+        yield from lines
+        seconds = SECONDS_OF_AN_ITEM
+    raise TimeoutError(f"the process hung: nothing within {SECONDS_OF_AN_ITEM:g} seconds")
 
 
 def _run_child(task: Task, start: int, leave: frozenset[str]) -> Iterator[Event]:
     """Events of one child process; the last one is {"status", "text"}: how it ended."""
     reader, writer = os.pipe()
-    with tempfile.TemporaryFile() as log, os.fdopen(reader, encoding="utf-8") as lines:
+    with tempfile.TemporaryFile() as log, os.fdopen(reader, "rb", buffering=0) as pipe:
         try:
             arguments = arguments_of(task, start=start, leave=leave, pipe=writer)
             process = subprocess.Popen(arguments, pass_fds=[writer], stderr=log)
         finally:
             os.close(writer)
         try:
-            for line in lines:
-                if line.endswith("\n"):  # it may end within a line
-                    yield json.loads(line)
+            for line in _lines(pipe):
+                yield json.loads(line)
             status = process.wait()
-            yield {"status": status, "text": _ending(status, log)}
+            how = f"signal {signal.Signals(-status).name}" if status < 0 else f"status {status}"
+            yield {"status": status, "text": _ending(f"the process ended with {how}", log)}
+        except TimeoutError as error:
+            yield {"status": -signal.SIGKILL, "text": _ending(str(error), log)}
         finally:
             process.kill()
             process.wait()

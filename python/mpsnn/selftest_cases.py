@@ -95,7 +95,7 @@ def _node_cases(device: mps.Device) -> Iterator[Item]:
 
 
 def _kernel_cases(device: mps.Device) -> Iterator[Item]:
-    """The same of every kernel of matrices and images."""
+    """The same of every kernel of matrices and images, random numbers and recurrent layers."""
     matrices: Any = importlib.import_module("test_matrix_kernels")
     memory: Any = importlib.import_module("kernel_memory").Memory
     for case in matrices.KERNEL_CASES:
@@ -104,6 +104,14 @@ def _kernel_cases(device: mps.Device) -> Iterator[Item]:
     formats = (np.float32, np.float32)
     for case in images.KERNEL_CASES:
         yield Item(case.kernel, case.id, partial(images.test_values, device, case, formats))
+    numbers: Any = importlib.import_module("test_random")
+    for case in numbers.KERNEL_CASES:
+        if case.kernel != "MatrixRandomMTGP32":  # whose words are MPS's own: a measurement
+            yield Item(case.kernel, case.id, partial(numbers.test_case, device, case))
+    layers: Any = importlib.import_module("test_recurrent")
+    for case in importlib.import_module("cases.recurrent").RECURRENT_CASES:
+        name = f"{case.kernel}, {layers.identify(case)}"
+        yield Item(case.kernel, name, partial(layers.check_case, device, case))
 
 
 def _quick(items: Iterator[Item]) -> Iterator[Item]:

@@ -26,19 +26,6 @@ from recurrent_nets import data_sources, descriptor_of, make_weights, matrices  
 
 import mpsnn as mps  # noqa: E402
 
-RUN: dict[tuple[str, str], Callable[[mps.Device, RecurrentCase], None]] = {
-    ("RNNMatrixInferenceLayer", "encode_sequence"): recurrent_tests.test_matrix_inference,
-    (
-        "RNNMatrixInferenceLayer",
-        "encode_bidirectional_sequence",
-    ): recurrent_tests.test_matrix_inference_both_ways,
-    ("RNNImageInferenceLayer", "encode_sequence"): recurrent_tests.test_image_inference,
-    ("RNNImageInferenceLayer", "encode_bidirectional_sequence"): (
-        recurrent_tests.test_image_inference
-    ),
-    ("RNNMatrixTrainingLayer", "encode_gradient_sequence"): recurrent_tests.test_training,
-}
-
 
 @pytest.fixture(scope="module")
 def device() -> mps.Device:
@@ -47,7 +34,7 @@ def device() -> mps.Device:
 
 @pytest.mark.parametrize("case", RECURRENT_CASES, ids=recurrent_tests.identify)
 def test_cases(device: mps.Device, case: RecurrentCase) -> None:
-    RUN[case.kernel, case.method](device, case)
+    recurrent_tests.check_case(device, case)
 
 
 @pytest.mark.parametrize(

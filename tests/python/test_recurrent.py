@@ -295,6 +295,20 @@ def test_training(device: mps.Device, case: RecurrentCase) -> None:
         expect_close(memory.read(), of_initial[1], exact=case.exact, terms=256)
 
 
+CHECKS: dict[tuple[str, str], Callable[[mps.Device, RecurrentCase], None]] = {
+    ("RNNMatrixInferenceLayer", "encode_sequence"): test_matrix_inference,
+    ("RNNMatrixInferenceLayer", "encode_bidirectional_sequence"): test_matrix_inference_both_ways,
+    ("RNNImageInferenceLayer", "encode_sequence"): test_image_inference,
+    ("RNNImageInferenceLayer", "encode_bidirectional_sequence"): test_image_inference,
+    ("RNNMatrixTrainingLayer", "encode_gradient_sequence"): test_training,
+}
+
+
+def check_case(device: mps.Device, case: RecurrentCase) -> None:
+    """Any case of RECURRENT_CASES, for other devices."""
+    CHECKS[case.kernel, case.method](device, case)
+
+
 def named_weights(layer: mps.RNNMatrixTrainingLayer, cell: Cell, weights: Named) -> dict[str, int]:
     """Index of each weight's matrix."""
     names = weight_names(cell, weights)

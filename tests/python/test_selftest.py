@@ -143,6 +143,9 @@ FILES = {
     "python/node_tests.py": NODES,
     "python/test_matrix_kernels.py": "KERNEL_CASES = []",
     "python/test_image_kernels.py": "KERNEL_CASES = []",
+    "python/test_random.py": "KERNEL_CASES = []",
+    "python/test_recurrent.py": "",
+    "cases/recurrent.py": "RECURRENT_CASES = []",
     "python/kernel_memory.py": "Memory = None",
     "cases/__init__.py": "",
     "cases/arithmetic.py": CASES,
@@ -182,6 +185,15 @@ def test_a_case_that_ends_its_process_is_a_failure_and_the_rest_goes_on(
     assert first["error"].startswith("the process ended with signal SIGABRT: … ")
     assert "MPSSetSize.mm:14: failed assertion of a2" in first["error"]
     assert set(made["measurements"]) == set(MEASUREMENTS)
+
+
+def test_a_case_that_hangs_is_ended(small_tables: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = small_tables / "python/node_tests.py"
+    path.write_text(path.read_text().replace("os.abort()", "__import__('time').sleep(600)"))
+    monkeypatch.setattr(selftest, "SECONDS_OF_AN_ITEM", 2)
+    events = selftest.run_children(selftest_cases.Task("null", "", str(small_tables)))
+    assert next(events)["outcome"] == "passed"
+    assert next(events)["text"].startswith("the process hung: nothing within 2 seconds: … ")
 
 
 def test_the_report_so_far_is_told(cpu: mps.Device, small_tables: Path) -> None:
