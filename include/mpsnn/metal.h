@@ -54,9 +54,10 @@ inline id<MTLDevice> metal_device(const Device& device) {
 /// that was committed (`commit()` does, too), UnsupportedError for one that does not hold what it
 /// uses (commandBufferWithUnretainedReferences) and for a device of another kind. What cannot be
 /// encoded ahead becomes the buffer's error (`error()`, and thrown by reads): predicates, and
-/// behind other work host functions, waits for events and kernels that read on the host, which need
-/// the device's results in between. Signals of events are encoded; the host and other queues hear
-/// of them when the command buffer is completed.
+/// behind other work host functions, waits for events and kernels that read on the host, as a graph
+/// does that is to read weights which that work trains: they need the device's results in between.
+/// Signals of events are encoded; the host and other queues hear of them when the command buffer is
+/// completed.
 inline CommandBuffer command_buffer(const Device& device, id<MTLCommandBuffer> commands,
                                     const std::string& label = "") {
   return detail::command_buffer_onto(device, (__bridge void*)commands, label);
