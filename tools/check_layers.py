@@ -66,6 +66,7 @@ ARROWS: dict[str, list[str]] = {
     "src/runtime/null_device.cpp": ["runtime/", "backend/null/", "mpsnn/"],
     "src/capi": ["mpsnn.h", "mpsnn/"],
     "src/bindings": ["bindings/", "mpsnn/", "graph/node_table.h", "graph/kernel_table.h"],
+    "src/bindings/device.cpp": ["bindings/", "mpsnn/", "runtime/metal_probe.h"],
     "tests/cpp": ["", "mpsnn.h", "mpsnn/"],
     "examples": ["mpsnn.h", "mpsnn/"],
     "tests/embed": ["mpsnn/"],

@@ -72,6 +72,22 @@ def prepare_output(path: str | Path, suffixes: Sequence[str] = ()) -> None:
         ) from error
 
 
+def prepare_drawing(path: str | Path, extra: str, user: str) -> None:
+    """Tells before anything runs why a drawing could not be written at the end.
+
+    Args:
+        path: The file, as for `prepare_output`; its ending is one of `DRAWINGS`.
+        extra: The extra of mpsnn that brings Matplotlib.
+        user: Who draws, for the error.
+
+    Raises:
+        FileError: As for `prepare_output`.
+        MissingPackageError: Matplotlib is not installed.
+    """
+    optional_module("matplotlib", extra, user)
+    prepare_output(path, DRAWINGS)
+
+
 def prepare_folder(path: str | Path) -> None:
     """Makes a folder for files that are written later.
 

@@ -15,12 +15,7 @@
 #include "bindings/arrays.h"
 #include "bindings/bindings.h"
 #include "bindings/casters.h"
-
-namespace mpsnn::metal::detail {
-// What Metal's own kernels do, for mpsnn.measurements: no part of the public API.
-std::vector<double> probe(const Device& device, const std::string& name,
-                          const std::vector<std::uint64_t>& arguments);
-}  // namespace mpsnn::metal::detail
+#include "runtime/metal_probe.h"
 
 namespace mpsnn::bindings {
 namespace {

@@ -5,7 +5,9 @@
 #include <array>
 #include <limits>
 #include <numeric>
+#include <optional>
 
+#include "graph/heap_tree.h"
 #include "graph/plan.h"
 
 namespace mpsnn::graph {
@@ -29,54 +31,63 @@ bool earlier(const HeapBlock& a, const HeapBlock& b) { return a.first < b.first;
 /// One block may not be like the other three ways; ties keep the order of the values.
 constexpr std::array<Before, 4> kOrders = {larger, larger_area, longer, earlier};
 
-/// Blocks that are placed, by offset; finds gaps for further ones.
+/// Above so many blocks comparing each with all others is felt.
+constexpr std::size_t kMany = 4096;
+/// Of many blocks: where a heap is above the least by no more than this share, further orders are
+/// only tried by the tree.
+constexpr std::size_t kSlackShare = 1024;
+/// Ranges for each block that the tree may look at: with more of them it has no advantage.
+constexpr std::size_t kTreeWork = 64;
+
+/// Blocks that are placed, by offset: each further one is compared with all of them.
 class Placed {
  public:
-  explicit Placed(std::vector<HeapBlock>& blocks) : blocks_(blocks) {}
-
-  /// Best fit: the smallest gap between blocks alive at the same time, else behind the last of
-  /// them.
-  void add(std::size_t index) {
-    HeapBlock& block = blocks_[index];
-    const std::size_t bytes = aligned(block.bytes);
-    std::size_t end = 0, best = std::numeric_limits<std::size_t>::max(), best_gap = best;
+  /// The best fit between blocks alive at the same time.
+  void add(HeapBlock& block, std::size_t bytes) {
+    BestFit fit(bytes);
     for (const Taken& other : by_offset_) {
-      if (other.last < block.first || other.first > block.last) continue;
-      if (other.offset >= end + bytes && other.offset - end < best_gap) {
-        best_gap = other.offset - end;
-        best = end;
-      }
-      end = std::max(end, other.end);
+      if (other.last >= block.first && other.first <= block.last) fit.pass(other.range);
     }
-    block.offset = best_gap == std::numeric_limits<std::size_t>::max() ? end : best;
-    top_ = std::max(top_, block.offset + bytes);
-    const auto after = std::upper_bound(
-        by_offset_.begin(), by_offset_.end(), block.offset,
-        [](std::size_t offset, const Taken& other) { return offset < other.offset; });
-    by_offset_.insert(after, {block.offset, block.offset + bytes, block.first, block.last});
+    block.offset = fit.offset();
+    const auto after = std::ranges::upper_bound(
+        by_offset_, block.offset, {}, [](const Taken& other) { return other.range.offset; });
+    by_offset_.insert(after, {{block.offset, block.offset + bytes}, block.first, block.last});
   }
-
-  std::size_t top() const noexcept { return top_; }
 
  private:
   struct Taken {
-    std::size_t offset, end;    // whole steps of the alignment
+    HeapRange range;
     std::uint32_t first, last;  // as a block's
   };
 
-  std::vector<HeapBlock>& blocks_;
   std::vector<Taken> by_offset_;  // walked for each block: side by side in memory
-  std::size_t top_ = 0;
 };
 
-std::size_t place_in_order(std::vector<HeapBlock>& blocks, Before before) {
+/// False: the tree would take longer than comparing all. Else the offsets are the same.
+bool place_by_tree(std::vector<HeapBlock>& blocks, const std::vector<std::size_t>& order) {
+  HeapTree tree(std::ranges::max(blocks, {}, &HeapBlock::last).last + 1);
+  for (const std::size_t i : order) {
+    tree.add(blocks[i], aligned(blocks[i].bytes));
+    if (tree.work() > kTreeWork * blocks.size()) return false;
+  }
+  return true;
+}
+
+/// The bytes of the heap. None: many blocks that only comparing all would place, and it must not.
+std::optional<std::size_t> place_in_order(std::vector<HeapBlock>& blocks, Before before,
+                                          bool may_compare) {
   std::vector<std::size_t> order(blocks.size());
   std::iota(order.begin(), order.end(), std::size_t{0});
   std::stable_sort(order.begin(), order.end(),
                    [&](std::size_t a, std::size_t b) { return before(blocks[a], blocks[b]); });
-  Placed placed(blocks);
-  for (const std::size_t i : order) placed.add(i);
-  return placed.top();
+  if (blocks.size() <= kMany || !place_by_tree(blocks, order)) {
+    if (!may_compare) return std::nullopt;
+    Placed placed;
+    for (const std::size_t i : order) placed.add(blocks[i], aligned(blocks[i].bytes));
+  }
+  std::size_t top = 0;
+  for (const HeapBlock& block : blocks) top = std::max(top, block.offset + aligned(block.bytes));
+  return top;
 }
 
 }  // namespace
@@ -96,13 +107,14 @@ std::size_t least_heap_bytes(const std::vector<HeapBlock>& blocks) {
 
 std::size_t place(std::vector<HeapBlock>& blocks) {
   const std::size_t least = least_heap_bytes(blocks);
+  const std::size_t enough = blocks.size() > kMany ? least + least / kSlackShare : least;
   std::vector<HeapBlock> best;
   std::size_t best_bytes = std::numeric_limits<std::size_t>::max();
   for (const Before before : kOrders) {
     std::vector<HeapBlock> attempt = blocks;
-    const std::size_t bytes = place_in_order(attempt, before);
-    if (bytes < best_bytes) {
-      best_bytes = bytes;
+    const auto bytes = place_in_order(attempt, before, best_bytes > enough);
+    if (bytes && *bytes < best_bytes) {
+      best_bytes = *bytes;
       best = std::move(attempt);
     }
     if (best_bytes == least) break;

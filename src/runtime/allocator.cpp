@@ -39,6 +39,11 @@ struct Allocator::Pool {
   MemoryStats counts;
   std::list<Block> kept;  // the oldest first
   std::multimap<std::size_t, std::list<Block>::iterator> kept_by_size;
+  std::size_t freed = 0;  // bytes that the device got back, ever
+  /// Taken before `mutex` and before what an owner locks to trim. An owner that is being destroyed
+  /// waits for it, so that those in the list are whole.
+  std::mutex owners_mutex;
+  std::vector<HeapOwner*> owners;
 
   void count(std::size_t bytes, MemoryUse use) {
     counts.current += bytes;
@@ -48,7 +53,9 @@ struct Allocator::Pool {
 
   void discount(std::size_t bytes, MemoryUse use) {
     counts.current -= bytes;
-    if (use == MemoryUse::HEAP) counts.heap -= bytes;
+    if (use != MemoryUse::HEAP) return;
+    counts.heap -= bytes;
+    freed += bytes;
   }
 
   Block take_kept(std::size_t bytes) {
@@ -75,6 +82,7 @@ struct Allocator::Pool {
       kept_by_size.erase(at);
       dropped.splice(dropped.end(), kept, kept.begin());
       counts.cached -= bytes;
+      freed += bytes;
     }
     return dropped;
   }
@@ -92,6 +100,47 @@ struct Allocator::Pool {
     counts.cached += bytes;
     dropped = drop_kept(kCacheLimit);
   }
+
+  void free_cache() {
+    std::list<Block> dropped;
+    const std::lock_guard lock(mutex);
+    dropped = drop_kept(0);
+  }
+
+  void free_heaps() {
+    const std::lock_guard lock(owners_mutex);
+    for (HeapOwner* owner : owners) owner->trim();
+  }
+
+  /// Null: there is no memory for it.
+  Block try_to_make(std::size_t bytes) const {
+    try {
+      return device->allocate(bytes);
+    } catch (const OutOfMemoryError&) {
+      return nullptr;
+    }
+  }
+
+  Block make(std::size_t bytes) {
+    const std::size_t before = freed_ever();
+    try {
+      return device->allocate(bytes);
+    } catch (const OutOfMemoryError&) {
+      free_cache();
+      if (freed_ever() != before) {
+        if (Block block = try_to_make(bytes)) return block;
+      }
+      free_heaps();  // last, as the queues' next temporaries need memory again
+      if (freed_ever() == before) throw;
+    }
+    return device->allocate(bytes);
+  }
+
+ private:
+  std::size_t freed_ever() const {
+    const std::lock_guard lock(mutex);
+    return freed;
+  }
 };
 
 Allocator::Allocator(std::shared_ptr<backend::Device> device)
@@ -100,15 +149,7 @@ Allocator::Allocator(std::shared_ptr<backend::Device> device)
 MemoryHandle Allocator::allocate(std::size_t wanted, MemoryUse use) {
   const std::size_t bytes = round_up(wanted);
   Pool::Block block = use == MemoryUse::GENERAL ? pool_->take_kept(bytes) : nullptr;
-  if (!block) {
-    try {
-      block = pool_->device->allocate(bytes);
-    } catch (const OutOfMemoryError&) {
-      if (statistics().cached == 0) throw;
-      trim();
-      block = pool_->device->allocate(bytes);
-    }
-  }
+  if (!block) block = pool_->make(bytes);
   {
     const std::lock_guard lock(pool_->mutex);
     pool_->count(block->bytes(), use);
@@ -137,10 +178,19 @@ MemoryStats Allocator::statistics() const {
   return pool_->counts;
 }
 
+void Allocator::add_owner(HeapOwner& owner) {
+  const std::lock_guard lock(pool_->owners_mutex);
+  pool_->owners.push_back(&owner);
+}
+
+void Allocator::remove_owner(HeapOwner& owner) noexcept {
+  const std::lock_guard lock(pool_->owners_mutex);
+  std::erase(pool_->owners, &owner);
+}
+
 void Allocator::trim() {
-  std::list<Pool::Block> dropped;
-  const std::lock_guard lock(pool_->mutex);
-  dropped = pool_->drop_kept(0);
+  pool_->free_heaps();
+  pool_->free_cache();
 }
 
 void fill_zeros(backend::Device& device, backend::Memory& memory, std::size_t bytes) {

@@ -20,17 +20,32 @@ enum class MemoryUse { GENERAL, HEAP };
 /// in flight holds a handle of everything that it touches.
 using MemoryHandle = std::shared_ptr<backend::Memory>;
 
+/// Who holds memory for temporaries: a queue.
+class HeapOwner {
+ public:
+  /// Gives back what no work uses. Called on any thread, whatever locks that one holds: it waits
+  /// for no work, makes no memory, and destroys nothing but memory.
+  virtual void trim() = 0;
+
+ protected:
+  ~HeapOwner() = default;
+};
+
 /// Thread-safe. Memory that was handed out may outlive the allocator. A copy is the same one.
 class Allocator {
  public:
   explicit Allocator(std::shared_ptr<backend::Device> device);
 
-  /// At least `bytes`; contents undefined. Gives the cache back and tries again before it throws
-  /// OutOfMemoryError.
+  /// At least `bytes`; contents undefined. Before it throws OutOfMemoryError it gives back the
+  /// cache and then the idle heaps of all owners, and tries again.
   MemoryHandle allocate(std::size_t bytes, MemoryUse use = MemoryUse::GENERAL);
+  /// From now on until it is removed, an owner's idle heaps make room for others.
+  void add_owner(HeapOwner& owner);
+  void remove_owner(HeapOwner& owner) noexcept;
   /// Counts bytes of heaps that a backend holds itself.
   void count_heap(std::ptrdiff_t change) noexcept;
   MemoryStats statistics() const;
+  /// Gives back the cache and the owners' idle heaps.
   void trim();
 
  private:

@@ -233,10 +233,7 @@ MemoryStats Device::memory_stats() const {
   return stats;
 }
 
-void Device::trim() const {
-  for (const auto& queue : state_->queues()) queue->trim();
-  state_->allocator.trim();
-}
+void Device::trim() const { state_->allocator.trim(); }
 
 void Device::shut_down() const {
   for (const auto& queue : state_->queues()) queue->life->close();

@@ -99,7 +99,8 @@ void EventState::settle(std::uint64_t value, const void* queue,
       if (!failure) value_ = std::max(value_, value);
     }
     if (failure) keep_failure(value, std::move(failure));
-    risen = find_stranded();
+    // Also where a signal of the host's has set the device's event back meanwhile.
+    risen = std::max(find_stranded(), value_);
   }
   changed_.notify_all();
   if (on_device_) on_device_->signal(risen);

@@ -15,13 +15,10 @@
 #include "mpsnn/error.h"
 #include "runtime/command_buffer_state.h"
 #include "runtime/image_state.h"
+#include "runtime/metal_probe.h"
 #include "runtime/queue_state.h"
 
 namespace mpsnn::metal::detail {
-// Of the Python module alone (src/bindings/device.cpp).
-std::vector<double> probe(const Device& device, const std::string& name,
-                          const std::vector<std::uint64_t>& arguments);
-
 namespace {
 
 #ifdef MPSNN_WITH_METAL_DOUBLE

@@ -106,15 +106,17 @@ QueueState::QueueState(std::shared_ptr<DeviceState> of, std::string with_label,
       arenas(device->allocator),
       life(std::move(with_life)),
       backend(std::move(over)) {
-  life->open();
   backend->watch_heaps(
       [allocator = device->allocator, own = own_heaps](std::ptrdiff_t change) mutable {
         allocator.count_heap(change);
         *own += change;
       });
+  device->allocator.add_owner(*this);
+  life->open();  // last: what throws before leaves nothing open
 }
 
 QueueState::~QueueState() {
+  device->allocator.remove_owner(*this);
   life->close_one();
   // Where the last handle is dropped on a queue's thread, the backend's queue ends by itself later.
   if (last) device->add_leftover({std::move(last), failures});

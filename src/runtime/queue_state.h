@@ -58,7 +58,7 @@ class FailureLog {
   std::deque<std::shared_ptr<Failure>> failures_;
 };
 
-struct QueueState {
+struct QueueState final : HeapOwner {
   QueueState(std::shared_ptr<DeviceState> of, std::string with_label);
   /// Over a queue of the backend that is there already. Queues of one life run in one order.
   QueueState(std::shared_ptr<DeviceState> of, std::string with_label,
@@ -74,7 +74,7 @@ struct QueueState {
   /// Whether the program holds back what was committed last.
   bool is_held_back();
   /// Frees the memory of heaps that no work uses.
-  void trim();
+  void trim() override;
   QueueMemory statistics() const;
 
   const std::shared_ptr<DeviceState> device;

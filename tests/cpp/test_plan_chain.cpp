@@ -5,6 +5,7 @@
 #include <ctime>
 #include <limits>
 
+#include "graph/heap.h"
 #include "graph_fixtures.h"
 #include "testing.h"
 
@@ -33,7 +34,33 @@ double planning_seconds(std::size_t nodes) {
   return least;
 }
 
+/// As above: placing what the training of so many layers needs, results that wait for their
+/// gradient and what lives shortly beside them.
+double placing_seconds(std::uint32_t layers) {
+  std::vector<graph::HeapBlock> blocks;
+  for (std::uint32_t i = 0; i < layers; ++i) {
+    const std::uint32_t back = 5 * layers - 4 * i;
+    blocks.push_back({1024 * (1 + i % 3), i, back});
+    for (std::uint32_t k = 0; k < 4; ++k) blocks.push_back({512U << k, back + k, back + k + 1});
+  }
+  double least = std::numeric_limits<double>::max();
+  for (int round = 0; round < 3; ++round) {
+    std::vector<graph::HeapBlock> placed = blocks;
+    const std::clock_t start = std::clock();
+    const std::size_t bytes = graph::place(placed);
+    const std::clock_t ticks = std::clock() - start;
+    REQUIRE(bytes >= graph::least_heap_bytes(placed));
+    least = std::min(least, static_cast<double>(ticks) / CLOCKS_PER_SEC);
+  }
+  return least;
+}
+
 }  // namespace
+
+TEST_CASE("four times the layers take about four times as long to place") {
+  const double few = placing_seconds(2500), many = placing_seconds(10000);
+  CHECK(many < 9 * few);  // 16 times where every block is compared with all that are placed
+}
 
 TEST_CASE("four times the nodes take about four times as long to plan") {
   const double few = planning_seconds(10000), many = planning_seconds(40000);

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT
 // The verifier finds every rule broken; the heap's placement keeps its own.
+#include <limits>
 #include <random>
 
 #include "graph/heap.h"
+#include "graph/heap_tree.h"
 #include "graph/verify.h"
 #include "graph_fixtures.h"
 #include "testing.h"
@@ -39,6 +41,26 @@ graph::ValueId a_temporary(const Plan& plan) {
 bool overlap(const graph::HeapBlock& a, const graph::HeapBlock& b) {
   const bool in_time = a.first <= b.last && b.first <= a.last;
   return in_time && a.offset < b.offset + b.bytes && b.offset < a.offset + a.bytes;
+}
+
+/// Where a block fits best, found step by step of the alignment.
+std::size_t best_fit_among(const std::vector<graph::HeapBlock>& placed,
+                           const graph::HeapBlock& block) {
+  std::vector<bool> taken;
+  for (const graph::HeapBlock& other : placed) {
+    if (other.first > block.last || other.last < block.first) continue;
+    const std::size_t end = (other.offset + other.bytes) / graph::kHeapAlignment;
+    if (taken.size() < end) taken.resize(end);
+    for (std::size_t i = other.offset / graph::kHeapAlignment; i < end; ++i) taken[i] = true;
+  }
+  std::size_t best = taken.size(), best_steps = std::numeric_limits<std::size_t>::max();
+  const std::size_t wanted = block.bytes / graph::kHeapAlignment;
+  for (std::size_t i = 0, start = 0; i < taken.size(); ++i) {
+    if (!taken[i]) continue;
+    if (i - start >= wanted && i - start < best_steps) best = start, best_steps = i - start;
+    start = i + 1;
+  }
+  return best * graph::kHeapAlignment;
 }
 
 }  // namespace
@@ -109,6 +131,63 @@ TEST_CASE("heap: random blocks never overlap and stay near the least") {
       for (std::size_t j = i + 1; j < blocks.size(); ++j) CHECK(!overlap(blocks[i], blocks[j]));
     }
   }
+}
+
+TEST_CASE("heap: the tree finds the places that comparing with every block finds") {
+  std::mt19937 random(11);
+  const auto below = [&](std::uint32_t n) { return static_cast<std::uint32_t>(random() % n); };
+  for (int round = 0; round < 100; ++round) {
+    const std::uint32_t operations = 1 + below(90), longest = 1 + below(operations);
+    graph::HeapTree tree(operations);
+    std::vector<graph::HeapBlock> placed;
+    for (std::uint32_t i = 1 + below(120); i > 0; --i) {
+      graph::HeapBlock block;
+      block.bytes = graph::kHeapAlignment * (1 + below(9));
+      block.first = below(operations);
+      block.last = std::min(operations - 1, block.first + below(longest));
+      const std::size_t expected = best_fit_among(placed, block);
+      tree.add(block, block.bytes);
+      CHECK_EQ(block.offset, expected);
+      placed.push_back(block);
+    }
+  }
+}
+
+TEST_CASE("heap: thousands of blocks, as a training has them, take hardly more than the least") {
+  constexpr std::uint32_t kLayers = 3000;
+  std::mt19937 random(5);
+  std::vector<graph::HeapBlock> blocks;
+  for (std::uint32_t i = 0; i < kLayers; ++i) {  // what the gradient reads, and the gradient
+    const std::uint32_t back = 2 * kLayers - i;
+    blocks.push_back({1024 * (1 + random() % 4), i, back});
+    blocks.push_back({1024 * (1 + random() % 4), back, back + 1});
+  }
+  const std::size_t bytes = graph::place(blocks), least = graph::least_heap_bytes(blocks);
+  CHECK(bytes <= least + least / 1024);
+  std::size_t overlaps = 0, outside = 0;
+  for (std::size_t i = 0; i < blocks.size(); ++i) {
+    outside += blocks[i].offset + blocks[i].bytes > bytes;
+    for (std::size_t j = i + 1; j < blocks.size(); ++j) overlaps += overlap(blocks[i], blocks[j]);
+  }
+  CHECK_EQ(overlaps, 0U);
+  CHECK_EQ(outside, 0U);
+}
+
+TEST_CASE("heap: thousands of blocks in no order") {
+  std::mt19937 random(3);
+  std::vector<graph::HeapBlock> blocks(5000);
+  for (graph::HeapBlock& block : blocks) {
+    block.first = random() % 5000;
+    block.last = block.first + random() % 2500;
+    block.bytes = 1 + random() % 5000;
+  }
+  const std::size_t bytes = graph::place(blocks), least = graph::least_heap_bytes(blocks);
+  CHECK(static_cast<double>(bytes) <= 1.1 * static_cast<double>(least));
+  std::size_t overlaps = 0;
+  for (std::size_t i = 0; i < blocks.size(); ++i) {
+    for (std::size_t j = i + 1; j < blocks.size(); ++j) overlaps += overlap(blocks[i], blocks[j]);
+  }
+  CHECK_EQ(overlaps, 0U);
 }
 
 TEST_CASE("heap: nothing to place") {

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Memory: the queue's heap and its arenas, the caching allocator, statistics.
+#include <atomic>
 #include <set>
+#include <thread>
 
 #include "mpsnn/error.h"
 #include "runtime/allocator.h"
@@ -24,6 +26,48 @@ std::vector<const void*> temporaries(const Rig& rig) {
 std::size_t heap_bytes(const Graph& graph, std::int64_t size) {
   return graph.cost({{"in", {1, size, size, 3}}}).heap_bytes;
 }
+
+Rig rig_of(std::size_t memory_bytes) {
+  backend::null_device::Options options;
+  options.memory_bytes = memory_bytes;
+  return Rig(options);
+}
+
+void run_once(const Graph& graph, const CommandQueue& queue, std::int64_t size) {
+  CommandBuffer commands(queue);
+  graph.encode(commands, {{"in", input(graph.device(), size)}});
+  commands.commit();
+  commands.wait_until_completed();
+}
+
+/// A queue that holds memory of the device for itself, as Metal's do, and lets go of it when asked.
+class HoldingQueue final : public backend::Queue {
+ public:
+  HoldingQueue(NullDevice& device, std::size_t bytes) : device_(device), bytes_(bytes) {}
+  void submit(std::shared_ptr<backend::Submission> /*work*/) override {}
+  void watch_heaps(std::function<void(std::ptrdiff_t)> changed) override {
+    changed_ = std::move(changed);
+    hold();
+  }
+  void hold() {
+    const std::lock_guard lock(mutex_);
+    held_ = device_.allocate(bytes_);
+    changed_(static_cast<std::ptrdiff_t>(held_->bytes()));
+  }
+  void trim() override {
+    const std::lock_guard lock(mutex_);
+    if (!held_) return;
+    changed_(-static_cast<std::ptrdiff_t>(held_->bytes()));
+    held_.reset();
+  }
+
+ private:
+  NullDevice& device_;
+  const std::size_t bytes_;
+  std::mutex mutex_;
+  std::function<void(std::ptrdiff_t)> changed_;
+  std::unique_ptr<backend::Memory> held_;
+};
 
 }  // namespace
 
@@ -220,4 +264,109 @@ TEST_CASE("memory: running out in the middle of an encode leaves nothing behind"
   commands.commit();
   commands.wait_until_completed();
   CHECK_EQ(rig.labels().size(), 2U);
+}
+
+TEST_CASE("memory: before it runs out, queues give back their idle heaps") {
+  constexpr std::size_t kAll = std::size_t{1} << 20;
+  const Rig rig = rig_of(kAll);
+  const CommandQueue one(rig.device), two(rig.device);
+  const Graph graph = SmallNet().graph(rig.device);
+  for (const CommandQueue& queue : {one, two}) run_once(graph, queue, 64);
+  const MemoryStats before = rig.device.memory_stats();
+  CHECK_EQ(before.heap, 2 * heap_bytes(graph, 64));
+  CHECK(before.cached > 0);
+  const std::size_t rest = kAll - (before.current - before.heap);
+  {
+    const Buffer all(rig.device, rest);
+    CHECK_EQ(rig.device.memory_stats().heap, 0U);
+    CHECK_EQ(rig.null->allocated(), kAll);
+  }
+  run_once(graph, one, 64);  // makes its heap anew
+  CHECK_EQ(rig.device.memory_stats().heap, heap_bytes(graph, 64));
+  CHECK_THROWS_CONTAINS(Buffer(rig.device, rest + 1), OutOfMemoryError, "null");
+  CHECK_EQ(rig.device.memory_stats().heap, 0U);
+}
+
+TEST_CASE("memory: a heap makes room for another queue's, and what is held stays") {
+  constexpr std::size_t kAll = std::size_t{200} << 10;
+  const Rig rig = rig_of(kAll);
+  const CommandQueue one(rig.device), two(rig.device);
+  const Graph graph = SmallNet().graph(rig.device);
+  run_once(graph, one, 64);
+  const std::size_t heap = heap_bytes(graph, 64);
+  CommandBuffer held(two);
+  held.prefetch_heap(100 << 10);  // beside one's 64 KiB and the weights
+  CHECK_EQ(rig.device.memory_stats().heap, heap + (std::size_t{100} << 10));
+  CommandBuffer second(two);
+  second.prefetch_heap(64 << 10);  // instead of one's
+  CHECK_EQ(rig.device.memory_stats().heap, std::size_t{164} << 10);
+  CommandBuffer third(one);
+  CHECK_THROWS_AS(third.prefetch_heap(64 << 10), OutOfMemoryError);  // two command buffers hold it
+  CHECK_EQ(rig.device.memory_stats().heap, std::size_t{164} << 10);
+}
+
+TEST_CASE("memory: only the cache is given back where that is enough") {
+  constexpr std::size_t kAll = std::size_t{1} << 20;
+  const Rig rig = rig_of(kAll);
+  const CommandQueue queue(rig.device);
+  const Graph graph = SmallNet().graph(rig.device);
+  run_once(graph, queue, 64);
+  const MemoryStats before = rig.device.memory_stats();
+  REQUIRE(before.cached > 0);
+  const Buffer buffer(rig.device, kAll - before.current);
+  CHECK_EQ(rig.device.memory_stats().cached, 0U);
+  CHECK_EQ(rig.device.memory_stats().heap, before.heap);
+}
+
+TEST_CASE("memory: heaps of the backend's queues make room, until the queue is gone") {
+  constexpr std::size_t kAll = std::size_t{1} << 20;
+  const Rig rig = rig_of(kAll);
+  auto holding = std::make_unique<HoldingQueue>(*rig.null, kAll / 2);
+  HoldingQueue& backend = *holding;
+  auto queue = std::make_shared<runtime::QueueState>(rig.device.state(), "own", std::move(holding),
+                                                     std::make_shared<runtime::QueueLife>("own"));
+  CHECK_EQ(rig.device.memory_stats().heap, kAll / 2);
+  {
+    const Buffer most(rig.device, kAll);
+  }
+  CHECK_EQ(rig.device.memory_stats().heap, 0U);
+  rig.device.trim();  // the cache
+  backend.hold();
+  CHECK_EQ(queue->statistics().heap, kAll / 2);
+  rig.device.trim();
+  CHECK_EQ(queue->statistics().heap, 0U);
+  queue.reset();
+  CHECK_THROWS_AS(Buffer(rig.device, kAll + 1), OutOfMemoryError);
+}
+
+TEST_CASE("memory: threads that run out of it, trim, encode, and end queues") {
+  const Rig rig = rig_of(std::size_t{700} << 10);
+  const Graph graph = SmallNet().graph(rig.device);
+  std::atomic<int> served = 0;
+  {
+    std::vector<std::jthread> threads;
+    for (int t = 0; t < 3; ++t) {
+      threads.emplace_back([&] {
+        for (int i = 0; i < 100; ++i) run_once(graph, CommandQueue(rig.device), 32);
+      });
+    }
+    threads.emplace_back([&] {
+      for (int i = 0; i < 300; ++i) {
+        try {
+          // Larger than the one before, which is in the cache: both do not fit.
+          const Buffer buffer(rig.device,
+                              (std::size_t{360} << 10) + static_cast<std::size_t>(i) * 128);
+          ++served;
+        } catch (const OutOfMemoryError&) {
+          std::this_thread::yield();
+        }
+        if (i % 3 == 0) rig.device.trim();
+      }
+    });
+  }
+  CHECK(served > 0);
+  rig.device.synchronize();
+  rig.device.trim();
+  CHECK_EQ(rig.device.memory_stats().heap, 0U);
+  CHECK_EQ(rig.null->allocated(), rig.device.memory_stats().current);
 }

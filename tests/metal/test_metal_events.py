@@ -18,7 +18,7 @@ import pytest
 
 import mpsnn as mps
 
-RUN, EVENT = 3, 4
+RUN, EVENT, LATE = 3, 4, 13
 double = ctypes.CDLL(os.environ["MPSNN_METAL_DOUBLE"])
 double.metal_double_event_waits.restype = ctypes.c_long
 
@@ -280,3 +280,24 @@ def test_an_event_that_the_device_has_not(device: mps.Device) -> None:
     with pytest.raises(mps.DeviceError, match="event: the device makes no more"):
         mps.SharedEvent(device)
     assert mps.SharedEvent(device).signaled_value == 0
+
+
+def test_a_signal_of_the_host_behind_a_greater_one_of_the_device(device: mps.Device) -> None:
+    """Metal has none of the host's that only raises: what was set back is raised again."""
+    pages, event = Pages(device, 3), mps.SharedEvent(device)
+    pages.rows[0][:] = 1
+    first, then = buffers(device, 2)
+    double_it(first, pages[0], pages[1])
+    first.encode_signal_event(event, 5)
+    then.encode_wait_for_event(event, 5)
+    double_it(then, pages[1], pages[2])
+    with held_device(1) as waits:
+        first.commit()
+        then.commit()
+        while waits() < 1:
+            time.sleep(0.001)
+        double.metal_double_fail(LATE)
+        event.signal(3)
+    assert then.wait_until_completed(30)
+    assert event.signaled_value == 5
+    assert pages.values() == [1, 2, 4]

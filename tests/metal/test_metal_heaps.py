@@ -17,7 +17,7 @@ import pytest
 
 import mpsnn as mps
 
-HEAP = 6
+ALLOCATION, HEAP = 1, 6
 double = ctypes.CDLL(os.environ["MPSNN_METAL_DOUBLE"])
 
 
@@ -165,3 +165,38 @@ def test_without_memory_for_a_heap_mps_takes_one_of_its_own(device: mps.Device) 
     commands, y = encoded(graph, queue, image(device, 16))
     commands.wait_until_completed()
     np.testing.assert_array_equal(np.array(y), np.full((1, 16, 64, 4), 9.0))
+
+
+@pytest.mark.usefixtures("retires_early")
+def test_idle_heaps_make_room_for_memory(device: mps.Device) -> None:
+    graph, queue, other = squares(device), device.command_queue("one"), device.command_queue("two")
+    x = image(device, 64)
+    kept = [encoded(graph, each, x) for each in (queue, other)]
+    for commands, _ in kept:
+        commands.wait_until_completed()
+    assert own_heaps(device, "one") > 0
+    assert own_heaps(device, "two") > 0
+    stats = device.memory_stats()
+    assert stats.cached == 0
+    double.metal_double_fail(ALLOCATION)
+    made = mps.Buffer(device, 1 << 20)
+    assert device.memory_stats().heap == 0
+    assert device.memory_stats().current == stats.current - stats.heap + made.size
+    # Nothing is idle now: the first refusal is the last one.
+    double.metal_double_fail(ALLOCATION)
+    with pytest.raises(mps.OutOfMemoryError, match="bytes of memory left"):
+        mps.Buffer(device, 1 << 20)
+    commands, y = encoded(graph, queue, x)
+    commands.wait_until_completed()
+    np.testing.assert_array_equal(np.array(y), np.full((1, 64, 64, 4), 9.0))
+
+
+def test_heaps_in_use_stay_when_memory_runs_out(device: mps.Device) -> None:
+    graph, queue = squares(device), device.command_queue("one")
+    with switched("metal_double_hold"):
+        commands, y = encoded(graph, queue, image(device, 64))
+        double.metal_double_fail(ALLOCATION)
+        with pytest.raises(mps.OutOfMemoryError, match="bytes of memory left"):
+            mps.Buffer(device, 1 << 20)
+    commands.wait_until_completed()
+    np.testing.assert_array_equal(np.array(y), np.full((1, 64, 64, 4), 9.0))

@@ -14,8 +14,8 @@ from mpsnn.apps import pictures
 
 STYLE = "style train new.safetensors --style look.png --content photographs --edge 16"
 GAN = "gan train new.safetensors --edge 8"
-CAPTION = "caption train new.safetensors --count 4 --validation-count 2 --size 32"
-DENOISE = "denoise train new.safetensors --folder renders"
+CAPTION = "caption train new.safetensors --count 4 --validation-count 2 --size 32 --batch 4"
+DENOISE = "denoise train new.safetensors --folder renders --batch 1"
 
 REFUSED = [
     # Pictures, and folders of them.
@@ -70,6 +70,32 @@ REFUSED = [
     *((f"{start} --seed -1", "seed: expected 0 or more, got -1") for start in (STYLE, CAPTION)),
     *((f"{start} --device toaster", 'got "toaster"') for start in (GAN, DENOISE)),
     (f"{STYLE} --batch 100000000", "style: batch: expected one whose step fits in this machine's"),
+    # More than there is memory for, and steps that are larger than the data.
+    *(
+        (f"{start} --batch 100000000", "batch: expected")
+        for start in ("denoise demo", "denoise train new.safetensors", "caption demo", CAPTION, GAN)
+    ),
+    ("denoise demo --count 20000 --batch 40000", "one whose step fits in this machine's"),
+    ("denoise demo --count 100000000", "render: count: expected as many scenes as fit in this"),
+    ("denoise render new --count 100000000", "render: count: expected as many scenes as fit in"),
+    ("caption demo --count 100000000", "scenes: expected as many as fit in this machine's"),
+    (
+        "bench resnet50 --batch 10000",
+        "bench: batch: expected one whose step fits in this machine's",
+    ),
+    ("bench resnet50 --batch 100000000", "bench: batch: expected one whose pictures fit in this"),
+    # What would be found when all is rendered, read or measured.
+    ("denoise demo --crop 200", "denoise: crop: expected 1 x 1 to 96 x 96, the pictures' size"),
+    ("denoise demo --size 0", "denoise: size: expected 1 or more, got 0"),
+    ("denoise demo --size 100", "height and width: expected multiples of 8"),
+    ("denoise demo --learning-rate nan", "learning_rate"),
+    ("denoise train new.safetensors --size 100 --crop 64", "height and width: expected multiples"),
+    ("denoise train new.safetensors --renders file", "file: expected a folder to write to"),
+    ("denoise train new.safetensors --resume", "new.safetensors: expected the archive to resume"),
+    (f"{STYLE} --content none --epochs 0", "style: epochs: expected 1 or more"),
+    ("caption train a.safetensors --folder captioned --batch 3", "no more than the 2 pictures"),
+    ("bench resnet50 --json file/a.json", "file/a.json: its folder cannot be made"),
+    ("bench resnet50 --chart a.bmp", "a.bmp: expected a file ending in .pdf, .png, .svg"),
     (f"{STYLE} --style-weight nan", "weight of the style loss: expected a finite number"),
     (f"{GAN} --dropout nan", "dropout: expected from 0 to below 1"),
     (f"{GAN} --averaging 1", "averaging: expected from 0 to below 1"),
@@ -88,6 +114,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     generator = np.random.default_rng(0)
     for name in ("look.png", "photographs/a.png"):
         pictures.write(root / name, generator.random((32, 32, 3)), "style")
+    (root / "captioned").mkdir()
+    # No pictures: they are not read.
+    (root / "captioned/captions.tsv").write_text("a.png\tone\nb.png\tone more\n", "utf-8")
     (root / "renders").mkdir()
     for role in ("noisy", "clean", "albedo", "normals"):
         np.save(root / "renders" / f"0.{role}.npy", np.full((8, 8, 3), 0.5, np.float32))

@@ -86,6 +86,8 @@ struct DoubleCommand {
 
 /// The device came further, or was given more: those who wait for it look again.
 void wake_device();
+/// Runs what may run until that holds, also while nothing is to run.
+void run_until(const std::function<bool()>& is_there);
 
 /// The command buffer of Metal's behind wrappers.
 DoubleCommandBuffer* root_of(id<MTLCommandBuffer> commands);
@@ -126,6 +128,7 @@ enum class DoubleFailure {
   IMAGE_NOT_RAISED,
   STATE_KEPT,
   STATE_TWICE,
+  LATE,
 };
 bool fails_now(DoubleFailure kind);
 

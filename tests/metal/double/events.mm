@@ -7,6 +7,7 @@
  @public
   std::atomic<uint64_t>* value_;
   NSString* label_;
+  BOOL late_;  // the host saw a value that is gone
 }
 @end
 
@@ -24,12 +25,18 @@
 }
 DOUBLE_LABEL
 - (uint64_t)signaledValue {
-  return value_->load();
+  const uint64_t value = value_->load();
+  if (fails_now(DoubleFailure::LATE)) {
+    run_until([&] { return value_->load() != value; });
+    late_ = YES;
+  }
+  return value;
 }
 - (void)setSignaledValue:(uint64_t)value {
-  if (value < value_->load())
+  if (value < value_->load() && !late_)
     refuse("MTLSharedEvent signaledValue",
            "it sinks: whoever waits for the value before never ends");
+  late_ = NO;
   value_->store(value);
   wake_device();
 }
@@ -41,6 +48,10 @@ id<MTLSharedEvent> shared_event(id<MTLEvent> event) {
   if (![static_cast<id>(event) isKindOfClass:[DoubleSharedEvent class]])
     refuse("MTLCommandBuffer", "no event of this device");
   return static_cast<DoubleSharedEvent*>(static_cast<id>(event));
+}
+
+uint64_t value_of(id<MTLSharedEvent> event) {
+  return static_cast<DoubleSharedEvent*>(static_cast<id>(event))->value_->load();
 }
 
 void signal_on_device(id<MTLSharedEvent> event, uint64_t value) {

@@ -42,6 +42,13 @@ bool run_some(DoubleCommandQueue* first) {
 
 NSErrorDomain const MTLCommandBufferErrorDomain = @"MTLCommandBufferErrorDomain";
 
+void run_until(const std::function<bool()>& is_there) {
+  const std::lock_guard lock(device_mutex);
+  while (!is_there() && std::ranges::any_of(queues, [](auto* queue) { return [queue runSome]; }))
+    continue;
+  device_changed.notify_all();
+}
+
 void wake_device() {
   const std::lock_guard lock(device_mutex);
   device_changed.notify_all();
@@ -63,7 +70,8 @@ extern "C" __attribute__((visibility("default"))) long metal_double_unread(void)
 /// new event; 5: a command buffer, as the device was removed; 6: a heap; 7: a graph has
 /// another idea of its results' size; 8: a command buffer, with an error of another domain.
 /// What else goes wrong, as if the caller had: 9: an image's readCount is not set to 0; 10: those
-/// of a batch are not raised; 11: a state's is not set; 12: it is lowered twice.
+/// of a batch are not raised; 11: a state's is not set; 12: it is lowered twice. 13: the device
+/// signals an event between the host's look at its value and the host's own signal.
 extern "C" __attribute__((visibility("default"))) void metal_double_fail(int kind) {
   next_failure = static_cast<DoubleFailure>(kind);
 }
@@ -194,8 +202,7 @@ DOUBLE_LABEL
 - (void)encodeWaitForEvent:(id<MTLEvent>)event value:(uint64_t)value {
   if (committed_) refuse("MTLCommandBuffer encodeWaitForEvent", "it was committed");
   const Ref<id<MTLSharedEvent>> awaited = shared_event(event);
-  commands_->push_back(
-      {[] {}, {}, [awaited, value] { return [awaited.get() signaledValue] >= value; }});
+  commands_->push_back({[] {}, {}, [awaited, value] { return value_of(awaited.get()) >= value; }});
   ++event_waits;
 }
 - (void)encodeSignalEvent:(id<MTLEvent>)event value:(uint64_t)value {

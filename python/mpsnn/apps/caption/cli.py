@@ -24,6 +24,7 @@ from mpsnn.apps.caption.train import (
     TrainOptions,
     accuracy,
     caption_all,
+    check_batch,
     train,
 )
 from mpsnn.committing import StepTimeline, add_options, timeline_of, way_of
@@ -196,7 +197,7 @@ def _drawn(arguments: argparse.Namespace, size: int) -> tuple[DataFactory, Capti
 def _train(arguments: argparse.Namespace) -> None:
     timeline = timeline_of(arguments)
     options = _train_options(arguments)
-    _check_train(arguments, options.model)
+    _check_train(arguments, options)
     size = options.model.size
     words: list[str] | None = None
     validation: Captioned | None = None
@@ -212,9 +213,8 @@ def _train(arguments: argparse.Namespace) -> None:
     print(f"the captioner is in {arguments.archive}")
 
 
-def _check_train(arguments: argparse.Namespace, model: ModelOptions) -> None:
+def _check_train(arguments: argparse.Namespace, options: TrainOptions) -> None:
     """Tells what can be told before any picture is read or drawn."""
-    check_weights(model, given=arguments.weights is not None)
     mps.Device(arguments.device)
     prepare_output(arguments.archive)
     if arguments.resume and not arguments.archive.is_file():
@@ -230,6 +230,14 @@ def _check_train(arguments: argparse.Namespace, model: ModelOptions) -> None:
             f"widths: expected none with --features {INCEPTION}, they are of the small net's "
             f"layers, got {','.join(map(str, arguments.widths))}"
         )
+    weights_are_given = arguments.weights is not None
+    check_weights(options.model, given=weights_are_given, fresh=not arguments.resume)
+    check_batch(
+        options,
+        _drawn_option(arguments, "count")
+        if arguments.folder is None
+        else pictures.count_pictures(arguments.folder),
+    )
 
 
 def _folder(folder: Path, size: int) -> Captioned:
@@ -367,8 +375,9 @@ def _demo(arguments: argparse.Namespace) -> None:
     device = mps.Device(arguments.device)
     prepare_output(archive)
     prepare_output(out, DRAWINGS)
-    data, held_out = _drawn(arguments, options.model.size)
     count = _drawn_option(arguments, "count")
+    check_batch(options, count)
+    data, held_out = _drawn(arguments, options.model.size)
     print(f"1. draw {count} scenes an epoch and {len(held_out)} held-out ones")
     print(f"2. train on {device.name}")
     _run(arguments, data, held_out, options, words, archive, timeline)

@@ -98,20 +98,26 @@ class FeatureNet:
     training: mps.Graph
 
 
-def check_weights(options: ModelOptions, *, given: bool) -> None:
+def check_weights(options: ModelOptions, *, given: bool, fresh: bool = False) -> None:
     """Tells whether a feature net takes weights.
 
     Args:
         options: Says which net it is.
         given: There are some.
+        fresh: The net begins with them: no archive has it.
 
     Raises:
-        InvalidArgumentError: There are some for the small net, which is trained here.
+        InvalidArgumentError: There are some for the small net, which is trained here, or none for
+            a fresh Inception-v3.
     """
     if given and options.features == SMALL:
         raise mps.InvalidArgumentError(
             f"weights: expected none for the features '{SMALL}', which are trained here, got some: "
             f"they are Inception-v3's (--features {INCEPTION})"
+        )
+    if fresh and not given and options.features == INCEPTION:
+        raise mps.InvalidArgumentError(
+            "features: expected the weights of Inception-v3 (--weights FILE), got none"
         )
 
 
@@ -139,11 +145,7 @@ def build_features(
         InvalidArgumentError: Inception-v3 without weights or with ones that do not fit, or the
             small net, whose weights are trained here, with some.
     """
-    check_weights(options, given=weights is not None)
-    if weights is None and options.features == INCEPTION:
-        raise mps.InvalidArgumentError(
-            "features: expected the weights of Inception-v3 (--weights FILE), got none"
-        )
+    check_weights(options, given=weights is not None, fresh=True)
     trained = _TrainedPart(options, optimizer)
     last = trained.build(mps.ImageNode("head")).training_graph(mps.ImageNode("gradient"))
     training = mps.Graph(device, [last[0].result_image], results_are_needed=[False])

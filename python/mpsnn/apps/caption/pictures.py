@@ -61,6 +61,29 @@ def load_folder(folder: Path, size: int, *, progress: bool = False) -> Captioned
         FileError: The file or a picture is missing or cannot be read, or a line is none; the text
             names the line.
     """
+    rows = _rows(folder)
+    pictures, origins = [], []
+    for row in with_progress(rows, f"reading {folder}", "pictures", on=progress):
+        picture, checksum = _read(folder / row.name, size, row.place)
+        pictures.append(picture)
+        origins.append(f"{row.name} {checksum:08x}")
+    return Captioned(np.stack(pictures), [row.sentence for row in rows], tuple(origins))
+
+
+def count_pictures(folder: Path) -> int:
+    """How many pictures `load_folder` reads.
+
+    Args:
+        folder: As for `load_folder`.
+
+    Raises:
+        FileError: The file of captions is missing or cannot be read, or a line is none.
+    """
+    return len(_rows(folder))
+
+
+def _rows(folder: Path) -> list[_Row]:
+    """The lines of the captions, one at least."""
     path = folder / CAPTIONS
     try:
         lines = path.read_bytes().removeprefix(BYTE_ORDER_MARK).splitlines()
@@ -69,12 +92,7 @@ def load_folder(folder: Path, size: int, *, progress: bool = False) -> Captioned
     rows = [_row(line, f"{path}:{number}") for number, line in enumerate(lines, 1) if line.strip()]
     if not rows:
         raise mps.FileError(f"{path}: expected a line a picture, got none")
-    pictures, origins = [], []
-    for row in with_progress(rows, f"reading {folder}", "pictures", on=progress):
-        picture, checksum = _read(folder / row.name, size, row.place)
-        pictures.append(picture)
-        origins.append(f"{row.name} {checksum:08x}")
-    return Captioned(np.stack(pictures), [row.sentence for row in rows], tuple(origins))
+    return rows
 
 
 def _read(path: Path, size: int, place: str) -> tuple[FloatArray, int]:

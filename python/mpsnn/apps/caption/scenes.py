@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import mpsnn as mps
+from mpsnn.memory import array_bytes, check_fits
 
 FloatArray = NDArray[np.float32]
 
@@ -197,7 +198,8 @@ def render(count: int, seed: int, edge: int = 48, *, held_out: bool = False) -> 
         The pictures with their sentences.
 
     Raises:
-        InvalidArgumentError: No picture, an edge below 32 pixels, or a seed below 0.
+        InvalidArgumentError: No picture, more than fit in memory, an edge below 32 pixels, or a
+            seed below 0.
     """
     if count < 1 or edge < SMALLEST_EDGE:
         raise mps.InvalidArgumentError(
@@ -206,7 +208,9 @@ def render(count: int, seed: int, edge: int = 48, *, held_out: bool = False) -> 
         )
     if seed < 0:
         raise mps.InvalidArgumentError(f"scenes: seed: expected 0 or more, got {seed}")
-    pictures = np.empty((count, edge, edge, 3), np.float32)  # fails at once where it is too much
+    shape = (count, edge, edge, 3)
+    check_fits("scenes", "as many as fit", array_bytes(shape), f"{count} of {edge} x {edge}")
+    pictures = np.empty(shape, np.float32)
     generator = np.random.Generator(np.random.Philox(seed))
     scenes = [random_scene(generator, held_out=held_out) for _ in range(count)]
     for picture, scene in zip(pictures, scenes, strict=True):

@@ -36,6 +36,7 @@ from mpsnn.apps.caption.step import TrainingStep, pack
 from mpsnn.apps.caption.words import Vocabulary
 from mpsnn.committing import BOTH, StepTimeline, Way
 from mpsnn.files import prepare_output
+from mpsnn.memory import check_step_fits
 from mpsnn.training import Batch, EpochRecord, StepSchedule, Trainer, check_resumed, with_progress
 
 RUN_KEY, DATA_KEY, ADAM_KEY, HEAD_KEY, BASE_KEY = "run", "data", "adam", "head", "base"
@@ -214,10 +215,7 @@ class CaptionTrainer(Trainer):
 
     def _take(self, data: Captioned) -> None:
         _check_size(data, self._options.model)
-        if len(data) < self._options.batch:
-            raise mps.InvalidArgumentError(
-                f"batch: expected no more than the {len(data)} pictures, got {self._options.batch}"
-            )
+        check_batch(self._options, len(data))
         self._numbers = [self._vocabulary.numbers(sentence) for sentence in data.sentences]
         self._heads = self._made_heads(data.pictures)
 
@@ -307,8 +305,8 @@ def train(
         tells whether Ctrl-C ended the run early.
 
     Raises:
-        InvalidArgumentError: Sizes, words or weights that do not fit, or options or data that
-            differ from those of the run to be resumed.
+        InvalidArgumentError: Sizes, words or weights that do not fit, a step larger than the
+            memory, or options or data that differ from those of the run to be resumed.
         ArchiveError: The checkpoint is damaged or of something else.
         FileError: A checkpoint cannot be read or written.
     """
@@ -333,6 +331,9 @@ def train(
         first = data(0)
         vocabulary = Vocabulary(words) if words else Vocabulary.of(first.sentences)
         step = _fresh(device, features, options, len(vocabulary))
+
+    check_batch(options, len(first))
+    _check_step(step, options)
 
     def captioner() -> Captioner:
         step.publish()
@@ -362,6 +363,30 @@ def train(
         trainer.resume(stored)
     trainer.run(options.epochs)
     return captioner(), trainer
+
+
+def check_batch(options: TrainOptions, count: int) -> None:
+    """Checks that the pictures make a step.
+
+    Args:
+        options: How to train.
+        count: Pictures to train on.
+
+    Raises:
+        InvalidArgumentError: There are fewer than a batch.
+    """
+    if count < options.batch:
+        raise mps.InvalidArgumentError(
+            f"batch: expected no more than the {count} pictures, got {options.batch}"
+        )
+
+
+def _check_step(step: TrainingStep, options: TrainOptions) -> None:
+    """Refuses a batch whose step cannot fit, by what the convolutions alone need."""
+    count, model = options.batch, options.model
+    sizes = {"head": (count, *model.head_shape), "gradient": (count, 1, 1, model.embedding)}
+    got = f"{count} pictures of {model.size} x {model.size}"
+    check_step_fits("batch", step.features.training, sizes, got)
 
 
 def _check_size(data: Captioned, model: ModelOptions) -> None:

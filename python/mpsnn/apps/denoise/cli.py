@@ -14,10 +14,10 @@ import numpy as np
 import mpsnn as mps
 from mpsnn.apps.denoise import dataset, metrics, pictures
 from mpsnn.apps.denoise.apply import Denoiser
-from mpsnn.apps.denoise.dataset import DataSet, FloatArray
+from mpsnn.apps.denoise.dataset import DataSet, FloatArray, optional_module
 from mpsnn.apps.denoise.model import ModelOptions
 from mpsnn.apps.denoise.render import render_set
-from mpsnn.apps.denoise.train import DataFactory, TrainOptions, train
+from mpsnn.apps.denoise.train import DataFactory, TrainOptions, check, train
 from mpsnn.committing import (
     SINGLE,
     StepTimeline,
@@ -26,7 +26,7 @@ from mpsnn.committing import (
     timeline_of,
     way_of,
 )
-from mpsnn.files import DRAWINGS, prepare_output
+from mpsnn.files import prepare_drawing, prepare_folder, prepare_output
 from mpsnn.training import EpochRecord, Trainer
 
 if TYPE_CHECKING:
@@ -247,8 +247,12 @@ def _render(arguments: argparse.Namespace) -> None:
 
 def _train(arguments: argparse.Namespace) -> None:
     timeline = timeline_of(arguments)
+    options, device = _train_options(arguments), mps.Device(arguments.device)
+    prepare_output(arguments.archive)
+    if arguments.resume and not arguments.archive.is_file():
+        raise mps.FileError(f"{arguments.archive}: expected the archive to resume from, got none")
     if arguments.curve is not None:
-        prepare_output(arguments.curve, DRAWINGS)
+        prepare_drawing(arguments.curve, dataset.EXTRA, "the curve")
     data: DataFactory
     if arguments.folder is not None:
         own = dataset.load_folder(arguments.folder)
@@ -259,18 +263,18 @@ def _train(arguments: argparse.Namespace) -> None:
             else None
         )
     else:
+        _check_rendered(arguments, options, device, arguments.renders)
         data = lambda refresh: _rendered(  # noqa: E731
             arguments, arguments.count, refresh * arguments.count, arguments.renders
         )
         validation = _rendered(arguments, arguments.validation_count, UNSEEN, arguments.renders)
-    options = _train_options(arguments)
     _, trainer = train(
         data,
         validation,
         options,
         archive=arguments.archive,
         resume=arguments.resume,
-        device=mps.Device(arguments.device),
+        device=device,
         on_epoch=_announce,
         way=way_of(arguments),
         timeline=timeline,
@@ -283,6 +287,15 @@ def _train(arguments: argparse.Namespace) -> None:
         sys.exit(130)
     trainer.tell_nothing_left(options.epochs)
     print(f"the net is in {arguments.archive}")
+
+
+def _check_rendered(
+    arguments: argparse.Namespace, options: TrainOptions, device: mps.Device, renders: Path
+) -> None:
+    """Tells what can be told before a scene is rendered."""
+    size = (arguments.size, arguments.size)
+    check(options, arguments.count, size, size, device)
+    prepare_folder(renders)
 
 
 def _announce(record: EpochRecord) -> None:
@@ -353,11 +366,17 @@ def _write_each(folder: Path, names: Sequence[str], denoised: FloatArray) -> Non
 def _apply(arguments: argparse.Namespace) -> None:
     timeline = timeline_of(arguments)
     prepare_output(arguments.out)
+    if arguments.each is not None:
+        optional_module("mitsuba")
+        prepare_folder(arguments.each)
     denoiser = Denoiser.load(arguments.archive, mps.Device(arguments.device))
     if arguments.folder is not None:
         scenes = dataset.load_folder(arguments.folder)
         names = dataset.picture_names(arguments.folder)
     else:
+        if not arguments.pad:
+            denoiser.options.check_size(arguments.size, arguments.size)
+        prepare_folder(arguments.renders)
         scenes = _rendered(arguments, 1, arguments.scene, arguments.renders)
         names = [f"scene-{arguments.scene}"]
     denoised = _denoise_and_show(
@@ -371,7 +390,9 @@ def _demo(arguments: argparse.Namespace) -> None:
     timeline = timeline_of(arguments)
     out: Path = arguments.out
     renders, archive = out / "renders", out / "denoiser.safetensors"
-    device = mps.Device(arguments.device)
+    device, options = mps.Device(arguments.device), _train_options(arguments)
+    prepare_drawing(out / "loss.png", dataset.EXTRA, "the curve")
+    _check_rendered(arguments, options, device, renders)
     print(f"1. render {arguments.count} scenes to train on and 2 to validate with")
     training = _rendered(arguments, arguments.count, 0, renders)
     validation = _rendered(arguments, 2, UNSEEN, renders)
@@ -379,7 +400,7 @@ def _demo(arguments: argparse.Namespace) -> None:
     _, trainer = train(
         lambda _: training,
         validation,
-        _train_options(arguments),
+        options,
         archive=archive,
         device=device,
         on_epoch=_announce,

@@ -33,6 +33,7 @@ from mpsnn.apps.denoise.scenes import (
     path_integrator,
     random_scene,
 )
+from mpsnn.memory import array_bytes, check_fits
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -123,10 +124,17 @@ def render_set(
 
     Raises:
         ImportError: A scene is missing on disk and Mitsuba is not installed.
+        InvalidArgumentError: More scenes than fit in memory.
         ValueError: ``count`` is not positive, or a scene's setting is out of range.
     """
     if count < 1:
         raise ValueError(f"count: expected at least 1 scene, got {count}")
+    check_fits(
+        "render: count",
+        "as many scenes as fit",
+        array_bytes(*len(ROLES) * [(count, *size, 3)]),
+        f"{count} of {size[0]} x {size[1]}",
+    )
     seeds: Iterable[int] = range(first_seed, first_seed + count)
     if progress:
         seeds = optional_module("tqdm").tqdm(seeds, desc="rendering", unit="scene")

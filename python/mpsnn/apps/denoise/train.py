@@ -16,6 +16,8 @@ from mpsnn.apps.denoise.apply import GRAPH_KEY, OPTIONS_KEY, Denoiser, with_unus
 from mpsnn.apps.denoise.dataset import Batch, DataSet
 from mpsnn.apps.denoise.metrics import psnr
 from mpsnn.apps.denoise.model import (
+    COLOURS,
+    INPUT_CHANNELS,
     INPUTS,
     ModelOptions,
     build_inference,
@@ -23,6 +25,8 @@ from mpsnn.apps.denoise.model import (
     build_training,
 )
 from mpsnn.committing import BOTH, StepTimeline, Way
+from mpsnn.files import prepare_output
+from mpsnn.memory import check_step_fits
 from mpsnn.training import Batch as SourceBatch
 from mpsnn.training import EpochRecord, StepSchedule, Trainer, check_resumed
 
@@ -101,6 +105,58 @@ def mean_psnr(denoiser: Denoiser, pictures: DataSet) -> float:
     return float(np.mean(values))
 
 
+def check(
+    options: TrainOptions,
+    count: int,
+    size: tuple[int, int],
+    validation: tuple[int, int] | None = None,
+    device: mps.Device | None = None,
+) -> None:
+    """Tells what cannot be trained, before the pictures are made.
+
+    Args:
+        options: How to train.
+        count: Training pictures.
+        size: Their height and width.
+        validation: Height and width of the pictures never trained on; None: there are none.
+        device: Where to train: whether a step fits in memory is told, too; None: it is not.
+
+    Raises:
+        InvalidArgumentError: No pictures, a batch larger than the pass, a cutout larger than the
+            pictures, sizes that the net cannot take, or a step larger than the memory.
+    """
+    for name, value in (("count", count), ("size", min(size))):
+        if value < 1:
+            raise mps.InvalidArgumentError(f"denoise: {name}: expected 1 or more, got {value}")
+    there = count * options.repeats
+    if options.batch > there:
+        raise mps.InvalidArgumentError(
+            f"denoise: batch: expected 1 to {there}, the {count} pictures times {options.repeats} "
+            f"repeats, got {options.batch}"
+        )
+    window = options.crop or size
+    if not all(1 <= part <= whole for part, whole in zip(window, size, strict=True)):
+        raise mps.InvalidArgumentError(
+            f"denoise: crop: expected 1 x 1 to {size[0]} x {size[1]}, the pictures' size, got "
+            f"{window[0]} x {window[1]}"
+        )
+    options.model.check_size(*window)
+    if validation is not None:
+        options.model.check_size(*validation)
+    if device is not None:
+        net = build_net(options.model, mps.OptimizerAdam(options.learning_rate))
+        _check_step(
+            build_training(device, net, options.batch, window, options.edge_weight), options, window
+        )
+
+
+def _check_step(training: mps.Graph, options: TrainOptions, size: tuple[int, int]) -> None:
+    sizes = dict.fromkeys(INPUTS, (options.batch, *size, INPUT_CHANNELS))
+    sizes["clean"] = (options.batch, *size, COLOURS)
+    got = f"{options.batch} pictures of {size[0]} x {size[1]}"
+    check_step_fits("denoise: batch", training, sizes, got)
+
+
 def train(
     data: DataFactory,
     validation: DataSet | None,
@@ -133,25 +189,29 @@ def train(
         whether Ctrl-C ended the run early.
 
     Raises:
-        InvalidArgumentError: Sizes that the net cannot take, or options that differ from those of
-            the run to be resumed.
+        InvalidArgumentError: As for `check`, or options that differ from those of the run to be
+            resumed.
         ArchiveError: The checkpoint is damaged or of something else.
         FileError: A checkpoint cannot be read or written.
     """
     device = device or mps.Device()
-    first = data(0)
-    size = options.crop or first.size
-    options.model.check_size(*size)
+    if archive is not None:
+        prepare_output(archive)
     if resume:
         if archive is None:
             raise mps.InvalidArgumentError("resume: expected the archive to go on from, got none")
         stored = _open_checkpoint(archive, device, options)
+    first = data(0)
+    check(options, len(first), first.size, None if validation is None else validation.size)
+    size = options.crop or first.size
+    if resume:
         training = stored.decode_graph("training")
         inference = stored.decode_graph(GRAPH_KEY)
     else:
         net = build_net(options.model, mps.OptimizerAdam(options.learning_rate))
         inference = build_inference(device, net)
         training = build_training(device, net, options.batch, size, options.edge_weight)
+    _check_step(training, options, size)
     denoiser = Denoiser(inference, options.model)
 
     def finish_epoch(record: EpochRecord) -> None:

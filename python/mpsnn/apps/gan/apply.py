@@ -14,6 +14,7 @@ from mpsnn.apps.gan.data import CLASSES, FloatArray, one_hot
 from mpsnn.apps.gan.model import DIGITS, LATENT, SAMPLES, ModelOptions
 from mpsnn.apps.gan.quality import Classifier
 from mpsnn.committing import SINGLE, StepTimeline, Way
+from mpsnn.memory import array_bytes, check_fits
 
 GENERATOR_KEY, CLASSIFIER_KEY = "generator", "classifier"
 MODEL_KEY, ACCURACY_KEY = "gan model", "classifier accuracy"
@@ -164,12 +165,20 @@ class Generator:
             Pictures (count, edge, edge, 1) from -1, paper, to 1, ink.
 
         Raises:
-            InvalidArgumentError: A count below 1, or a seed or a digit that is none.
+            InvalidArgumentError: A count below 1 or of more than fit in memory, or a seed or a
+                digit that is none.
         """
         if count < 1:
             raise mps.InvalidArgumentError(f"gan: count: expected 1 or more, got {count}")
         if seed < 0:
             raise mps.InvalidArgumentError(f"gan: seed: expected 0 or more, got {seed}")
+        edge = self.options.edge
+        check_fits(
+            "gan: count",
+            "as many as fit",
+            array_bytes((count, edge, edge, 1)),
+            f"{count} of {edge} x {edge}",
+        )
         latents = RandomLatents.seeded(self.graph.device, self.options.latent, seed)
         asked = one_hot(asked_digits(count, digit))
         batches = [asked[start : start + BATCH] for start in range(0, count, BATCH)]

@@ -18,7 +18,7 @@ from mpsnn.apps.gan.quality import Quality
 from mpsnn.apps.gan.train import JUDGED, JUDGED_SEED, AdversarialTrainer, TrainOptions, train
 from mpsnn.apps.pictures import WRITTEN
 from mpsnn.committing import StepTimeline, add_options, timeline_of, way_of
-from mpsnn.files import DRAWINGS, prepare_folder, prepare_output
+from mpsnn.files import prepare_drawing, prepare_folder, prepare_output
 from mpsnn.training import EpochRecord
 
 if TYPE_CHECKING:
@@ -225,7 +225,7 @@ def _run(
     if resume and not archive.is_file():
         raise mps.FileError(f"{archive}: expected the archive to resume from, got none")
     if curves is not None:
-        prepare_output(curves, DRAWINGS)
+        prepare_drawing(curves, "gan", "drawing curves")
     digits = _digits(arguments)
     options = _train_options(arguments, digits.edge)
     if samples is not None:

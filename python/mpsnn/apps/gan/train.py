@@ -22,7 +22,7 @@ from mpsnn.apps.gan.apply import (
     asked_digits,
 )
 from mpsnn.apps.gan.average import WeightAverage, kept_share
-from mpsnn.apps.gan.data import Digits, one_hot
+from mpsnn.apps.gan.data import CLASSES, Digits, one_hot
 from mpsnn.apps.gan.model import (
     DIGITS,
     FAKE_LABELS,
@@ -36,6 +36,7 @@ from mpsnn.apps.gan.model import (
 from mpsnn.apps.gan.quality import Classifier
 from mpsnn.committing import BOTH, StepTimeline, Way
 from mpsnn.files import prepare_output
+from mpsnn.memory import check_step_fits
 from mpsnn.training import Batch, EpochRecord, StepSchedule, Trainer, check_resumed
 
 RUN_KEY, RANDOM_KEY, LOSSES_KEY = "gan run", "random", "gan generator losses"
@@ -258,8 +259,9 @@ def train(
         ended the run early.
 
     Raises:
-        InvalidArgumentError: Digits of another size than the nets', fewer than a batch, or options
-            or digits that differ from those of the run to be resumed.
+        InvalidArgumentError: Digits of another size than the nets', fewer than a batch, a step
+            larger than the memory, or options or digits that differ from those of the run to be
+            resumed.
         ArchiveError: The checkpoint is damaged or of something else.
         FileError: A checkpoint cannot be read or written.
         KeyboardInterrupt: Ctrl-C while the judge is trained, when there is nothing to go on from.
@@ -334,11 +336,26 @@ def _fresh(
 ) -> tuple[Generator, mps.Graph, mps.Graph]:
     adam = [mps.OptimizerAdam(options.learning_rate, options.beta1) for _ in range(2)]
     nets = Nets(options.model, *adam)
+    first = nets.discriminator_training(device, options.batch)
+    second = nets.generator_training(device, options.batch)
+    _check_step(first, options)
     classifier = Classifier.trained(digits, device, options.seed, progress=progress)
     average = Nets(options.model)  # weights of its own, which begin as the same
     generator = Generator(average.inference(device), options.model, classifier)
-    first = nets.discriminator_training(device, options.batch)
-    return generator, first, nets.generator_training(device, options.batch)
+    return generator, first, second
+
+
+def _check_step(first: mps.Graph, options: TrainOptions) -> None:
+    """Refuses a batch whose step cannot fit, before the judge is trained."""
+    count, edge = options.batch, options.model.edge
+    sizes = {
+        LATENT: (count, 1, 1, options.model.latent),
+        DIGITS: (count, 1, 1, CLASSES),
+        REAL: (count, edge, edge, 1),
+        FAKE_LABELS: (count, 1, 1, 1),
+        REAL_LABELS: (count, 1, 1, 1),
+    }
+    check_step_fits("gan: batch", first, sizes, f"{count} pictures of {edge} x {edge}")
 
 
 def _philox(kernel: mps.DeviceKernel) -> mps.MatrixRandomPhilox:

@@ -18,12 +18,13 @@ from typing import Any
 
 import numpy as np
 
-from mpsnn import FileError, InternalError
-from mpsnn.apps.resnet50 import contestant
+from mpsnn import Device, FileError, InternalError
+from mpsnn.apps.resnet50 import cifar10, contestant, ways
 from mpsnn.apps.resnet50.contestant import PEER, Options
 from mpsnn.committing import WAYS
 from mpsnn.files import atomic_path
 from mpsnn.measuring import Spread, run_contestant
+from mpsnn.memory import array_bytes, check_fits, check_step_fits
 
 PEER_TITLE = "PyTorch"
 
@@ -171,6 +172,28 @@ def _without_nan(value: Any) -> Any:  # noqa: ANN401
     if isinstance(value, list):
         return [_without_nan(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def check_step(options: Options) -> None:
+    """Refuses a batch that cannot fit, before pictures are drawn or anything is measured.
+
+    Raises:
+        InvalidArgumentError: The batch's step, or the pictures that are drawn for it, need more
+            memory than the machine has.
+    """
+    edge, classes = cifar10.EDGE, len(cifar10.CLASSES)
+    got = f"{options.batch} pictures of {edge} x {edge}"
+    if options.dataset != "cifar10":
+        # Drawn in float64.
+        drawn = 2 * array_bytes((contestant.drawn(options), edge, edge, cifar10.CHANNELS))
+        check_fits("bench: batch", "one whose pictures fit", drawn, got)
+    net = ways.build_net(options.width, classes, options.seed, ways.optimizer())
+    graph = ways.build_training(Device(options.device), net, options.batch).graph
+    sizes = {
+        "images": (options.batch, edge, edge, cifar10.CHANNELS),
+        "labels": (options.batch, 1, 1, classes),
+    }
+    check_step_fits("bench: batch", graph, sizes, got)
 
 
 def check_data(options: Options) -> None:

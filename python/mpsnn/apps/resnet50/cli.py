@@ -11,7 +11,7 @@ import mpsnn as mps
 from mpsnn.apps.resnet50 import bench, chart, contestant
 from mpsnn.apps.resnet50.contestant import Options
 from mpsnn.committing import WAYS, check_timeline
-from mpsnn.files import MissingPackageError, optional_module
+from mpsnn.files import MissingPackageError, prepare_drawing, prepare_output
 from mpsnn.measuring import available_processors, run_contestant
 
 if TYPE_CHECKING:
@@ -42,7 +42,12 @@ def add_parser(commands: Commands) -> None:
     add("--device", default=options.device, help="device kind (default: the best here)")
     add("--batch", type=_positive, default=options.batch, help="(default %(default)s)")
     add("--steps", type=_positive, default=options.steps, help="a round (default %(default)s)")
-    add("--warm", type=int, default=options.warm, help="steps before them (default %(default)s)")
+    add(
+        "--warm",
+        type=_not_negative,
+        default=options.warm,
+        help="steps before them (default %(default)s)",
+    )
     add("--rounds", type=int, default=3, help="(default %(default)s; 0: only the timeline)")
     add("--format", default="float32", help="element type of images (default %(default)s)")
     add("--width", type=_positive, default=options.width, help="channels after the stem (64)")
@@ -76,6 +81,13 @@ def _positive(text: str) -> int:
     return value
 
 
+def _not_negative(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"expected 0 or more, got {text}")
+    return value
+
+
 def _run(arguments: argparse.Namespace) -> None:
     device = mps.Device(arguments.device)
     if device.kind == "null":
@@ -103,11 +115,14 @@ def _run(arguments: argparse.Namespace) -> None:
         threads=arguments.threads,
         seed=arguments.seed,
     )
-    bench.check_data(options)
     # Not only when all is measured.
     check_timeline(arguments.timeline)
+    if arguments.json is not None:
+        prepare_output(arguments.json)
     if arguments.chart is not None:
-        optional_module("matplotlib", "plot", "mpsnn bench's picture")
+        prepare_drawing(arguments.chart, "plot", "mpsnn bench's picture")
+    bench.check_step(options)
+    bench.check_data(options)
     if arguments.rounds:
         _measure(arguments, options, peer=peer)
     if arguments.timeline is not None:

@@ -60,7 +60,12 @@ def pictures(options: Options) -> cifar10.LabelledImages:
     """
     if options.dataset == "cifar10":
         return cifar10.load(Path(options.data))
-    return images.synthetic(max(16 * options.batch, 256), options.seed)
+    return images.synthetic(drawn(options), options.seed)
+
+
+def drawn(options: Options) -> int:
+    """How many synthetic pictures there are."""
+    return max(16 * options.batch, 256)
 
 
 def ours(way: Way, options: Options, classes: int) -> tuple[Step, str]:

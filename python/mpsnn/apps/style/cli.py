@@ -19,7 +19,7 @@ from mpsnn.apps.style.features import FeatureNet
 from mpsnn.apps.style.model import LossOptions, ModelOptions
 from mpsnn.apps.style.photographs import EXTRA
 from mpsnn.apps.style.train import TrainOptions, train
-from mpsnn.committing import add_options, timeline_of, way_of
+from mpsnn.committing import add_options, check_timeline, timeline_of, way_of
 from mpsnn.files import prepare_folder, prepare_output
 from mpsnn.training import EpochRecord, Trainer
 
@@ -182,8 +182,18 @@ def _centred(picture: Picture, size: tuple[int, int]) -> Picture:
     return cell
 
 
+def _checked_options(arguments: argparse.Namespace, archive: Path, styles: int) -> TrainOptions:
+    """Tells what can be told before a picture is read."""
+    options = _options(arguments, styles)
+    mps.Device(arguments.device)
+    check_timeline(arguments.timeline)
+    prepare_output(archive)
+    return options
+
+
 def _run(
     arguments: argparse.Namespace,
+    options: TrainOptions,
     archive: Path,
     content: list[Picture],
     styles: list[Picture],
@@ -201,9 +211,6 @@ def _run(
             path = preview / f"epoch-{record.epoch + 1:03}.png"
             pictures.write(path, pictures.grid([shown, *every], len(every) + 1), EXTRA)
 
-    if resume and not archive.is_file():
-        raise mps.FileError(f"{archive}: expected the archive to resume from, got none")
-    options = _options(arguments, len(styles))
     timeline = timeline_of(arguments)
     if preview is not None:
         prepare_folder(preview)
@@ -230,10 +237,14 @@ def _run(
 def _train(arguments: argparse.Namespace) -> None:
     archive: Path = arguments.archive
     preview = arguments.preview or archive.with_name(f"{archive.stem}-steps")
+    if arguments.resume and not archive.is_file():
+        raise mps.FileError(f"{archive}: expected the archive to resume from, got none")
+    options = _checked_options(arguments, archive, len(arguments.style))
     styles = [pictures.read(path, EXTRA) for path in arguments.style]
     content = _content(arguments.content, arguments.edge)
     _run(
         arguments,
+        options,
         archive,
         content,
         styles,
@@ -261,12 +272,14 @@ def _demo(arguments: argparse.Namespace) -> None:
     out: Path = arguments.out
     prepare_folder(out)
     archive = out / "style.safetensors"
+    options = _checked_options(arguments, archive, len(photographs.STYLES))
     unseen = photographs.square(photographs.bundled(photographs.UNSEEN), DEMO_SHOWN_EDGE)
     names = photographs.STYLES
     styles = [photographs.square(photographs.bundled(name), DEMO_STYLE_EDGE) for name in names]
     print(f"1. train on {', '.join(photographs.TRAINED)} in the styles of {' and '.join(names)}")
     _run(
         arguments,
+        options,
         archive,
         _content(None, arguments.edge),
         styles,

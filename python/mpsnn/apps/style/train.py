@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
@@ -30,6 +29,7 @@ from mpsnn.apps.style.model import (
 from mpsnn.apps.style.photographs import check, cutouts, square
 from mpsnn.committing import BOTH, StepTimeline, Way
 from mpsnn.files import prepare_output
+from mpsnn.memory import array_bytes, check_step_fits
 from mpsnn.training import Batch, EpochRecord, StepSchedule, Trainer, check_resumed
 
 RUN_KEY = "style.run"
@@ -276,20 +276,15 @@ def _check_memory(
     training: mps.Graph, targets: Sequence[dict[str, np.ndarray]], options: TrainOptions
 ) -> None:
     """Refuses a batch whose step cannot fit before any of it is allocated."""
-    count = options.batch
-    sizes = {name: (count, *array.shape[1:]) for name, array in targets[0].items()}
-    sizes["content"] = (count, options.edge, options.edge, 3)
-    pixels = math.prod(sizes["content"]) + len(targets) * sum(
-        math.prod(sizes[name]) for name in targets[0]
+    count, edge = options.batch, options.edge
+    grams = {name: (count, *array.shape[1:]) for name, array in targets[0].items()}
+    check_step_fits(
+        "style: batch",
+        training,
+        {**grams, "content": (count, edge, edge, 3)},
+        f"{count} cutouts of {edge} x {edge}",
+        (len(targets) - 1) * array_bytes(*grams.values()),
     )
-    least = training.cost(sizes).heap_bytes + pixels * np.dtype(np.float32).itemsize
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    if least > memory:
-        raise mps.InvalidArgumentError(
-            f"style: batch: expected one whose step fits in this machine's {memory / 2**30:.1f} "
-            f"GiB of memory, got {count} cutouts of {options.edge} x {options.edge}: "
-            f"{least / 2**30:.1f} GiB"
-        )
 
 
 def _reference(picture: Picture) -> Picture:

@@ -4,6 +4,8 @@
 #if defined(MPSNN_WITH_ONEDNN)
 
 #include <algorithm>
+#include <cstdint>
+#include <limits>
 #include <numeric>
 #include <utility>
 
@@ -184,6 +186,11 @@ Fit fits_geometry(const KernelQuery& query) {
   const ConvolutionCase c = read_convolution(query);
   if (c.y.pad < 0 || c.x.pad < 0)
     return Fit::no("oneDNN takes no negative padding at the top or left");
+  // Beyond them it divides by zero.
+  const std::int64_t most =
+      std::max({c.y.source * c.x.source, c.y.result * c.x.result, c.inputs, c.outputs});
+  if (c.images * most > std::numeric_limits<std::int32_t>::max())
+    return Fit::no("oneDNN counts the pixels and channels of a batch in 32 bits");
   return {};
 }
 

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "backend/cpu/ops/extrema.h"
 #include "backend/cpu/ops/kernel_tools.h"
 #include "backend/cpu/ops/rows.h"
 #include "backend/cpu/parallel.h"
@@ -30,9 +31,6 @@ struct Extents {
   }
   std::int64_t chunks() const noexcept { return (inner + kChunk - 1) / kChunk; }
 };
-
-MPSNN_INLINE float larger(float a, float b) { return ((b > a) | (b != b)) ? b : a; }
-MPSNN_INLINE float smaller(float a, float b) { return ((b < a) | (b != b)) ? b : a; }
 
 MPSNN_SIMD void take_larger(const float* x, float* best, std::int64_t count) {
   MPSNN_IVDEP

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "backend/cpu/ops/extrema.h"
 #include "backend/cpu/ops/pooling.h"
 #include "backend/cpu/ops/rows.h"
 #include "backend/cpu/parallel.h"
@@ -25,8 +26,6 @@ struct Window {
       : y(p.y, row), x(p.x, column), cut(y.count * x.count != p.y.kernel * p.x.kernel) {}
   bool empty() const noexcept { return y.count == 0 || x.count == 0; }
 };
-
-MPSNN_INLINE float larger(float a, float b) { return ((b > a) | (b != b)) ? b : a; }
 
 MPSNN_SIMD void max_2x2(const float* top, const float* bottom, float* out, std::int64_t columns,
                         std::int64_t channels) {
