@@ -6,6 +6,7 @@ from __future__ import annotations
 import ctypes
 import gc
 import os
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 
@@ -36,6 +37,13 @@ def unread_images() -> int:
     return int(library.metal_double_unread())
 
 
+def wait_until(holds: Callable[[], bool], seconds: float = 5) -> None:
+    """Queues' threads let go of the last objects behind what they told the host."""
+    end = time.monotonic() + seconds
+    while not holds() and time.monotonic() < end:
+        time.sleep(0.01)
+
+
 def over_releases() -> int:
     """Messages to objects that were gone, since this was last asked."""
     library = double()
@@ -50,6 +58,21 @@ def objects_alive() -> Counter[str]:
     words = library.metal_double_alive().decode().split()
     alive = {name: int(n) for name, n in zip(words[::2], words[1::2], strict=True)}
     return Counter({name: n for name, n in alive.items() if name not in KEPT})
+
+
+@pytest.fixture(scope="session")
+def alive() -> Callable[[], Counter[str]]:
+    """Objects that neither Python nor the caches of devices hold."""
+
+    def count() -> Counter[str]:
+        gc.collect()
+        for low_power in (False, True):
+            device = mps.Device("metal-double", low_power=low_power)
+            mps.Predicate(device)  # has a place in a buffer that the device keeps
+            device.trim()
+        return objects_alive()
+
+    return count
 
 
 @pytest.fixture(autouse=True)
@@ -73,17 +96,9 @@ def nothing_is_released_too_often() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True, scope="module")
-def no_object_is_left() -> Iterator[None]:
+def no_object_is_left(alive: Callable[[], Counter[str]]) -> Iterator[None]:
     """A file's tests, among them those of failures, leave none."""
-
-    def alive() -> Counter[str]:
-        gc.collect()
-        for low_power in (False, True):
-            device = mps.Device("metal-double", low_power=low_power)
-            mps.Predicate(device)  # has a place in a buffer that the device keeps
-            device.trim()
-        return objects_alive()
-
     before = alive()
     yield
+    wait_until(lambda: alive() <= before)
     assert alive() - before == Counter()

@@ -78,6 +78,7 @@ struct Pool {
 
 /// Through a secure archive and back; autoreleased.
 id archived(id object) {
+  CHECK([[object class] supportsSecureCoding]);  // which GNUstep does not ask
   NSMutableData* data = [NSMutableData data];
   auto* to = [[[NSKeyedArchiver alloc] initForWritingWithMutableData:data] autorelease];
   [to setRequiresSecureCoding:YES];
