@@ -38,7 +38,8 @@ inline id<MTLDevice> metal_device(const Device& device) {
 
 /// A command buffer that encodes onto one of the program's: `commit()` encodes all that was
 /// recorded, on the calling thread, and commits nothing; the program commits its own afterwards,
-/// once. Recorded work may come from several graphs.
+/// once. Recorded work may come from several graphs. As everything that encodes onto one command
+/// buffer of Metal's, `commit()` is called by one thread at a time.
 ///
 /// Results can be read once the program committed its command buffer: a read waits until that is
 /// completed. Before, whatever would wait for it throws StateError: reads, waits, and the

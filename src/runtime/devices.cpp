@@ -245,12 +245,11 @@ void Device::synchronize() const {
   const auto queues = state_->queues();
   const auto leftovers = state_->leftovers();
   // What the program holds back is as good as not committed.
-  for (const auto& queue : queues) {
-    if (!queue->is_held_back()) queue->wait();
-  }
-  for (const auto& leftover : leftovers) {
-    if (!leftover.last->is_held_back()) leftover.last->wait(runtime::PieceState::FINISHED);
-  }
+  const auto wait_for = [](const std::shared_ptr<runtime::Piece>& last) {
+    if (last && !last->is_held_back()) last->wait(runtime::PieceState::FINISHED);
+  };
+  for (const auto& queue : queues) wait_for(queue->last_piece());
+  for (const auto& leftover : leftovers) wait_for(leftover.last);
   for (const auto& queue : queues) queue->failures->rethrow_first_untold();
   for (const auto& leftover : leftovers) leftover.failures->rethrow_first_untold();
 }

@@ -122,18 +122,13 @@ QueueState::~QueueState() {
   if (last) device->add_leftover({std::move(last), failures});
 }
 
-void QueueState::wait() {
-  std::shared_ptr<Piece> waited_for;
-  {
-    const std::lock_guard lock(submit_mutex);
-    waited_for = last;
-  }
-  if (waited_for) waited_for->wait(PieceState::FINISHED);
+std::shared_ptr<Piece> QueueState::last_piece() {
+  const std::lock_guard lock(submit_mutex);
+  return last;
 }
 
-bool QueueState::is_held_back() {
-  const std::lock_guard lock(submit_mutex);
-  return last && last->is_held_back();
+void QueueState::wait() {
+  if (const auto waited_for = last_piece()) waited_for->wait(PieceState::FINISHED);
 }
 
 void QueueState::trim() {

@@ -68,11 +68,11 @@ struct QueueState final : HeapOwner {
   QueueState(const QueueState&) = delete;
   QueueState& operator=(const QueueState&) = delete;
 
+  /// What was committed last; null: nothing.
+  std::shared_ptr<Piece> last_piece();
   /// Waits for all that was committed. Does not throw what failed. Throws StateError where the
   /// program holds it back.
   void wait();
-  /// Whether the program holds back what was committed last.
-  bool is_held_back();
   /// Frees the memory of heaps that no work uses.
   void trim() override;
   QueueMemory statistics() const;

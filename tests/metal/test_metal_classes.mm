@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Classes of the double without the backend's kernels: a training layer against differences of its
 // own forward pass, and what they refuse.
+#include <algorithm>
 #include <array>
-#include <cstring>
 #include <functional>
 #include <string>
 #include <utility>
@@ -50,7 +50,7 @@ struct Bench {
     const NSUInteger row = columns * sizeof(float);
     id<MTLBuffer> buffer = [[device newBufferWithLength:matrices * rows * row
                                                 options:MTLResourceStorageModeShared] autorelease];
-    std::memcpy([buffer contents], values.data(), values.size() * sizeof(float));
+    std::copy(values.begin(), values.end(), static_cast<float*>([buffer contents]));
     return [[[MPSMatrix alloc]
         initWithBuffer:buffer
                 offset:0

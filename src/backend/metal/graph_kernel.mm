@@ -328,17 +328,18 @@ void GraphKernel::encode(const KernelArgs& args, CommandStream& stream) const {
                                                 destinationStates:nil];
   const HandedOut made(first, intermediates);
   for (MPSImageBatch* batch in sources) give_back(batch);
+  // The device will change the weights, whatever fails below.
+  for (const auto& weights : weights_) weights->count_update();
+  if (PendingUpdates* pending = stream.pending_updates()) {
+    for (const auto& weights : weights_) weights->add_changed(*pending, stream.kept);
+  }
+  stream.encoded_bytes += Stream::kGraphBytes;
   std::vector<bool> there(outputs_.size());
   copy_results(args, commands, stream.buffers(), made, there);
   copy_losses(args, commands, stream.buffers(), labels, there);
   for (std::size_t i = 0; i < outputs_.size(); ++i) {
     if (!there[i]) fail_on_device("MPSNNGraph", str(outputs_[i].name(), " did not come out"));
   }
-  for (const auto& weights : weights_) weights->count_update();
-  if (PendingUpdates* pending = stream.pending_updates()) {
-    for (const auto& weights : weights_) weights->add_changed(*pending, stream.kept);
-  }
-  stream.encoded_bytes += Stream::kGraphBytes;
 }
 
 NSArray<MPSImageBatch*>* GraphKernel::copy_sources(const KernelArgs& args,

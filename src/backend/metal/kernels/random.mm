@@ -62,6 +62,12 @@ class Filling {
   std::size_t scratch_bytes() const noexcept { return rounded_up(count_ + kGroup) * 4; }
 
   void encode(const Site& site) const {
+    const bool is_normal = stream_.distribution == MPSMatrixRandomDistributionNormal;
+    if (is_normal && site.stream().is_the_programs()) {
+      throw UnsupportedError(
+          "normal random numbers on a command buffer of the program's: MPS makes a NaN once in "
+          "2^23, which the host replaces, and nothing runs before the program commits it");
+    }
     // The state is the host's: it must know whether this fill happens.
     if (site.stream().is_predicated()) {
       if (!site.settle()) return;
@@ -81,7 +87,7 @@ class Filling {
         site.device(), state, stream, rounded_down(position),
         [&](Generators::Entry& entry) { made = fill(site, entry, position); });
     *state = position + count_;
-    if (stream_.distribution == MPSMatrixRandomDistributionNormal) replace_nan(site, made, stream);
+    if (is_normal) replace_nan(site, made, stream);
     if (made.is_direct) return;
     made.range.offset += static_cast<NSUInteger>(made.first * 4);
     copy_->encode(site, made.range, site.range(site.output(0)));
@@ -128,11 +134,6 @@ class Filling {
   /// step above. No kernel of MPS is documented to tell a NaN from a number, or to keep one out of
   /// its result: the device is waited for and the host looks.
   static void replace_nan(const Site& site, const Made& made, const Stream32& stream) {
-    if (site.stream().is_the_programs()) {
-      throw UnsupportedError(
-          "normal random numbers on a command buffer of the program's: MPS makes a NaN once in "
-          "2^23, which the host replaces, and nothing runs before the program commits it");
-    }
     site.settle();
     auto* numbers = reinterpret_cast<float*>(
         static_cast<std::byte*>([made.range.buffer.get() contents]) + made.range.offset);
