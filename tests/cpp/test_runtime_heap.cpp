@@ -343,27 +343,26 @@ TEST_CASE("memory: threads that run out of it, trim, encode, and end queues") {
   const Rig rig = rig_of(std::size_t{700} << 10);
   const Graph graph = SmallNet().graph(rig.device);
   std::atomic<int> served = 0;
-  {
-    std::vector<std::jthread> threads;
-    for (int t = 0; t < 3; ++t) {
-      threads.emplace_back([&] {
-        for (int i = 0; i < 100; ++i) run_once(graph, CommandQueue(rig.device), 32);
-      });
-    }
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 3; ++t) {
     threads.emplace_back([&] {
-      for (int i = 0; i < 300; ++i) {
-        try {
-          // Larger than the one before, which is in the cache: both do not fit.
-          const Buffer buffer(rig.device,
-                              (std::size_t{360} << 10) + static_cast<std::size_t>(i) * 128);
-          ++served;
-        } catch (const OutOfMemoryError&) {
-          std::this_thread::yield();
-        }
-        if (i % 3 == 0) rig.device.trim();
-      }
+      for (int i = 0; i < 100; ++i) run_once(graph, CommandQueue(rig.device), 32);
     });
   }
+  threads.emplace_back([&] {
+    for (int i = 0; i < 300; ++i) {
+      try {
+        // Larger than the one before, which is in the cache: both do not fit.
+        const Buffer buffer(rig.device,
+                            (std::size_t{360} << 10) + static_cast<std::size_t>(i) * 128);
+        ++served;
+      } catch (const OutOfMemoryError&) {
+        std::this_thread::yield();
+      }
+      if (i % 3 == 0) rig.device.trim();
+    }
+  });
+  for (std::thread& thread : threads) thread.join();
   CHECK(served > 0);
   rig.device.synchronize();
   rig.device.trim();
