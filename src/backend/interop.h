@@ -20,8 +20,8 @@ class Interop {
   /// id<MTLDevice>.
   virtual void* object() const noexcept = 0;
   /// A queue that encodes what is submitted onto a command buffer of the program's, on the calling
-  /// thread, and never commits. A submission is completed when that command buffer is. Throws as
-  /// `queue_of` does.
+  /// thread, and never commits, which `queue_of` took. A submission is completed when that command
+  /// buffer is.
   virtual std::unique_ptr<Queue> make_queue_onto(void* commands) = 0;
   /// The program's queue, in whose order the command buffer runs: id<MTLCommandQueue>. Throws
   /// InvalidArgumentError naming the argument for a command buffer of another device, StateError
@@ -32,10 +32,12 @@ class Interop {
   /// InvalidArgumentError for an image of another device or one that must not be used so,
   /// StateError for a temporary image that was read as often as it says.
   virtual TensorDesc describe(std::string_view argument, void* image, Access access) const = 0;
-  /// Encode a copy between an image and memory of this device, which the caller holds until it is
-  /// done.
-  virtual void copy_from(void* commands, void* image, const Memory& to) const = 0;
-  virtual void copy_to(void* commands, void* image, const Memory& from) const = 0;
+  /// Encode a copy between an image, as `describe` tells of it, and memory of this device, which
+  /// the caller holds until it is done.
+  virtual void copy_from(void* commands, void* image, const TensorDesc& desc,
+                         const Memory& to) const = 0;
+  virtual void copy_to(void* commands, void* image, const TensorDesc& desc,
+                       const Memory& from) const = 0;
   /// Runs a kernel of the vendor's in a way that ours do not, for measurements; see its backend.
   /// Throws InvalidArgumentError for a probe that there is not.
   virtual std::vector<double> probe(std::string_view name,

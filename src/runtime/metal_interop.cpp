@@ -144,7 +144,7 @@ Image encode_copy_from(const Device& device, void* commands, void* image) {
   auto made = std::make_shared<runtime::ImageState>(
       state, size, desc.type, state->allocator.allocate(runtime::checked_bytes(size, desc.type)));
   encode_copy(device, commands, {made, true},
-              [&] { interop.copy_from(commands, image, *made->memory); });
+              [&] { interop.copy_from(commands, image, desc, *made->memory); });
   return Image(std::move(made));
 }
 
@@ -159,7 +159,7 @@ void encode_copy_to(const Image& image, void* commands, void* to) {
                                to_string(desc.image()) + " of " + std::string(name_of(desc.type)));
   }
   encode_copy(image.device(), commands, {image.state(), false},
-              [&] { interop.copy_to(commands, to, *state.memory); });
+              [&] { interop.copy_to(commands, to, desc, *state.memory); });
 }
 
 }  // namespace mpsnn::metal::detail

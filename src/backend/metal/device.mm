@@ -61,7 +61,6 @@ class MetalDevice final : public Device, public Interop, private GraphCompiler {
 
   void* object() const noexcept override { return device_.get(); }
   std::unique_ptr<Queue> make_queue_onto(void* commands) override {
-    queue_of("commands", commands);
     auto stream = std::make_unique<CommandStream>(device_.get(), buffers_, generators_, updates_,
                                                   static_cast<id<MTLCommandBuffer>>(commands));
     return metal::make_queue_onto(std::move(stream), program_commands(commands));
@@ -72,19 +71,20 @@ class MetalDevice final : public Device, public Interop, private GraphCompiler {
   TensorDesc describe(std::string_view argument, void* image, Access access) const override {
     return describe_image(argument, image, device_.get(), access);
   }
-  void copy_from(void* commands, void* image, const Memory& to) const override {
+  void copy_from(void* commands, void* image, const TensorDesc& desc,
+                 const Memory& to) const override {
     guarded("copy from an image", [&] {
       const std::lock_guard lock(copying_);
       copies_.copy_out(static_cast<id<MTLCommandBuffer>>(commands), batch_of(image),
-                       buffers_->find(to.device_pointer()), describe("image", image, Access::READ));
+                       buffers_->find(to.device_pointer()), desc);
     });
   }
-  void copy_to(void* commands, void* image, const Memory& from) const override {
+  void copy_to(void* commands, void* image, const TensorDesc& desc,
+               const Memory& from) const override {
     guarded("copy to an image", [&] {
       const std::lock_guard lock(copying_);
       copies_.copy_in(static_cast<id<MTLCommandBuffer>>(commands),
-                      buffers_->find(from.device_pointer()), batch_of(image),
-                      describe("to", image, Access::WRITE));
+                      buffers_->find(from.device_pointer()), batch_of(image), desc);
     });
   }
   std::vector<double> probe(std::string_view name,
